@@ -1,0 +1,2 @@
+//! x
+wit_bindgen::generate!({ world: "policy", path: "../wit", generate_all });
