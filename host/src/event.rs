@@ -1,0 +1,90 @@
+//! Updates: what watchers are told, and what the durable event log keeps.
+//!
+//! A status update is told only after its row is committed and then has a sequence number; progress is told and forgotten.
+//! The JSON forms are those of the interface: one object a line.
+
+use crate::error::Failure;
+use crate::task::{Pairs, Status};
+
+/// A change of status, with everything known about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusUpdate {
+    /// Position in the event log, from 1. Ever rising, never used twice.
+    pub seq: u64,
+    /// The task.
+    pub task_id: String,
+    /// Its group.
+    pub group: String,
+    /// The status reached.
+    pub status: Status,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// The rest; `None` for a change about which nothing more is known (enqueued, running, paused).
+    pub details: Option<Box<Details>>,
+}
+
+/// What is known at the end of an attempt.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Details {
+    /// Absolute path of the finished file.
+    pub file_path: Option<String>,
+    /// Status of the last response.
+    pub response_status_code: Option<u16>,
+    /// Headers of the last response, names in lower case, secrets masked.
+    pub response_headers: Pairs,
+    /// Body of the last response up to 64 KiB as text; `None` for a complete download.
+    pub response_body: Option<String>,
+    /// Media type of the response without parameters.
+    pub mime_type: Option<String>,
+    /// Character set of the response.
+    pub char_set: Option<String>,
+    /// Why it is not a success.
+    pub exception: Option<Failure>,
+    /// Bytes that were there before the attempt began.
+    pub resumed_from: u64,
+    /// Length of the finished file.
+    pub file_size: Option<u64>,
+    /// What a careful person wants to know: `restarted-changed`, `integrity-unverified`, `resumed`, ...
+    pub notes: Vec<String>,
+    /// For `waitingToRetry`: when the next attempt begins, in milliseconds since 1970.
+    pub retry_at: Option<u64>,
+}
+
+/// How far a transfer is. Lossy: told at most twice a second, and never stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProgressUpdate {
+    /// The task.
+    pub task_id: String,
+    /// Its group.
+    pub group: String,
+    /// 0 to 0.999, 1 when complete; -1 failed, -2 canceled, -3 not found, -4 waiting to retry, -5 paused
+    /// (background_downloader's special values, told just before the status they belong to).
+    pub progress: f64,
+    /// Bytes on disk, resumed ones included.
+    pub bytes_done: u64,
+    /// Length of the whole resource, when known.
+    pub expected_file_size: Option<u64>,
+    /// Megabytes (10^6) per second, smoothed; `None` while unknown.
+    pub network_speed: Option<f64>,
+    /// Seconds left at the present speed; `None` while unknown.
+    pub time_remaining: Option<f64>,
+}
+
+/// What a watcher gets.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Update {
+    /// A change of status: stored, numbered, acknowledged.
+    Status(StatusUpdate),
+    /// Progress.
+    Progress(ProgressUpdate),
+}
+
+impl Update {
+    /// The task it is about.
+    pub fn task_id(&self) -> &str {
+        match self {
+            Update::Status(update) => &update.task_id,
+            Update::Progress(update) => &update.task_id,
+        }
+    }
+}

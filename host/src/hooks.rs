@@ -1,0 +1,392 @@
+//! The WebAssembly boundary: components, chains, grants, limits, deadlines. Only `hooks*` names wasmtime, and only
+//! [`convert`] names generated types.
+//!
+//! Asks the first component of a chain that answers a hook, and the default policy last; a component's own import of the
+//! hook goes to the next one in the chain. Every answer is checked before it is handed on. It acts on nothing: what
+//! follows from an answer is the engine's and the attempt's business.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{Error, Failure};
+use crate::event::StatusUpdate;
+use crate::task::{Auth, Pairs, Problem, ResumeRecord, Task};
+use crate::transport::Transport;
+
+/// The hooks that exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)] // their meaning is in the WIT
+pub enum Hook {
+    Admit,
+    Classify,
+    Filename,
+    Resume,
+    Authorize,
+    Retry,
+    Parts,
+    BeforeTaskStart,
+    OnAuth,
+    OnTaskStart,
+    OnRequest,
+    OnRedirect,
+    OnResponse,
+    OnError,
+    OnProgress,
+    Verify,
+    OnTaskFinished,
+}
+
+/// What the owner allows a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Hosts its HTTP may reach: `host`, `host:port` or `scheme://host:port`, exact. A host that is private or loopback
+    /// must be listed like any other; listing it grants its private addresses.
+    pub allow_hosts: Vec<String>,
+    /// Settings it can read through wasi:config and, as `config-…`, nowhere else.
+    pub config: Pairs,
+    /// Hard limits, where they differ from the defaults.
+    pub limits: Limits,
+}
+
+/// Limits of a component. Defaults: reliability.md E.6.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory in all. Default 32 MiB, at most 128 MiB.
+    pub memory_bytes: usize,
+    /// Time on the CPU per call. Default 250 ms (50 ms for on-progress), at most 2 s.
+    pub cpu_ms: u64,
+    /// Wall clock per call of a hook that may not use HTTP. Default 2 s.
+    pub wall_ms: u64,
+    /// Wall clock per call of a hook that may use HTTP. Default 30 s, at most 120 s.
+    pub wall_http_ms: u64,
+    /// HTTP requests per call. Default 4.
+    pub http_requests: u32,
+    /// Log bytes per call. Default 16 KiB.
+    pub log_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 32 << 20,
+            cpu_ms: 250,
+            wall_ms: 2_000,
+            wall_http_ms: 30_000,
+            http_requests: 4,
+            log_bytes: 16 << 10,
+        }
+    }
+}
+
+/// A component to attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComponentSource {
+    /// Name in logs and messages; by default the file's stem.
+    pub name: String,
+    /// The `.wasm` file.
+    pub path: PathBuf,
+    /// What it may do.
+    pub grants: Grants,
+}
+
+/// Where hooks keep their things.
+#[derive(Clone, Debug)]
+pub struct HooksSettings {
+    /// Compiled components (`$XDG_CACHE_HOME/haul`).
+    pub cache_dir: PathBuf,
+    /// Holds the key that authenticates them (the home, 0700).
+    pub key_dir: PathBuf,
+    /// Each line a component writes to its log or streams: component's name, line (control characters escaped).
+    pub log: LogSink,
+}
+
+/// Receives log lines of components.
+#[derive(Clone)]
+pub struct LogSink(pub Arc<dyn Fn(&str, &str) + Send + Sync>);
+
+impl std::fmt::Debug for LogSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogSink")
+    }
+}
+
+/// A loaded component.
+#[derive(Debug)]
+pub struct Component {}
+
+/// What `callbacks check` prints.
+#[derive(Clone, Debug, Default)]
+pub struct Inspection {
+    /// SHA-256 of the file in hexadecimal.
+    pub digest: String,
+    /// Size of the file.
+    pub size: u64,
+    /// Hooks it answers.
+    pub hooks: Vec<String>,
+    /// Version of the contract it was built for.
+    pub contract: Option<String>,
+    /// Every import: its name, and whether it is linked, granted, refused, with a reason.
+    pub imports: Vec<(String, String)>,
+    /// Exports that mean nothing to haul.
+    pub other_exports: Vec<String>,
+}
+
+/// The wasm engine, the default policy, and what is loaded. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Hooks {}
+
+impl Hooks {
+    /// Loads the default policy (from the cache when it can be proved ours, else compiled).
+    pub fn new(_settings: HooksSettings) -> Result<Self, Error> {
+        todo!()
+    }
+    /// Loads a component: compiles it or takes it from the cache, checks its version, imports and exports by
+    /// instantiating it once. Loading the same file with the same grants again answers the same component.
+    pub fn load(&self, _source: &ComponentSource) -> Result<Arc<Component>, Error> {
+        todo!()
+    }
+    /// What a component file is, without attaching it.
+    pub fn inspect(&self, _path: &std::path::Path, _grants: &Grants) -> Result<Inspection, Error> {
+        todo!()
+    }
+    /// A chain: these components in order, then the default policy. HTTP of the components goes over `transport`.
+    pub fn chain(&self, _components: &[Arc<Component>], _transport: &Transport) -> Chain {
+        todo!()
+    }
+}
+
+/// Components in order of attachment, and the default policy last. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Chain {}
+
+/// A task in the form that hooks take, converted once per attempt.
+#[derive(Clone, Debug)]
+pub struct HookTask {}
+
+/// How a request was made, for `classify`.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// First byte asked for, to join stored bytes.
+    pub range_from: Option<u64>,
+    /// Length of the whole resource according to the resume record.
+    pub total_bytes: Option<u64>,
+    /// As sent in If-Range.
+    pub if_range: Option<String>,
+    /// The task's own `Range` header.
+    pub own_range: bool,
+    /// Times asked again from zero in this attempt.
+    pub restarts: u32,
+}
+
+/// A response's head as hooks see it.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    /// 100 to 599.
+    pub status: u16,
+    /// Headers, names in lower case.
+    pub headers: Pairs,
+    /// URL that answered.
+    pub url: String,
+    /// Body, where a hook gets one.
+    pub body: Vec<u8>,
+}
+
+/// Verdict of `classify`. `bad-range` and the like are notes: `restarted-changed`, ...
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // their meaning is in the WIT
+pub enum Classified {
+    Success,
+    Continues(u64),
+    AlreadyComplete,
+    UseFromZero(String),
+    AskFromZero(String),
+    NotFound,
+    Failed(Failure),
+}
+
+/// Verdict of `resume`.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // their meaning is in the WIT
+pub enum ResumeVerdict {
+    GoOn { from_bytes: u64, if_range: String },
+    NothingMissing,
+    StartAfresh(String),
+    Refuse(String),
+}
+
+/// Situation of `authorize`.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // their meaning is in the WIT
+pub enum Situation {
+    BeforeRequest,
+    RefreshWanted(AuthReason),
+    RefreshAnswered(Head),
+    AsItIs,
+}
+
+/// Why a refresh is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum AuthReason {
+    Expiring,
+    Unauthorized,
+    ProxyUnauthorized,
+}
+
+/// Verdict of `authorize`.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // their meaning is in the WIT
+pub enum AuthorizeVerdict {
+    Ready {
+        headers: Pairs,
+        query: Pairs,
+    },
+    RefreshFirst,
+    Send {
+        method: String,
+        url: String,
+        headers: Pairs,
+        body: Vec<u8>,
+    },
+    Refreshed(Auth),
+    Impossible(String),
+}
+
+/// What `retry` is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attempt {
+    /// Attempts made so far, at least 1.
+    pub number: u32,
+    /// Attempts left.
+    pub retries_remaining: u32,
+    /// Time since the task first ran.
+    pub elapsed_ms: u64,
+    /// Bytes that the next attempt can go on from.
+    pub bytes_done: u64,
+    /// Bytes that this attempt brought.
+    pub bytes_gained: u64,
+    /// Uniform random bits.
+    pub jitter_seed: u64,
+    /// Spread the waits.
+    pub jitter: bool,
+    /// One fresh start is left for a failure that deserves it.
+    pub fresh_start_left: bool,
+}
+
+/// Verdict of `retry`. Waits are at most 24 hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // their meaning is in the WIT
+pub enum RetryVerdict {
+    AfterMs(u64),
+    AfreshAfterMs(u64),
+    GiveUp,
+}
+
+/// Verdict of `on-auth`.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // their meaning is in the WIT
+pub enum OnAuthVerdict {
+    Refreshed(Auth),
+    Unchanged,
+    Failed(String),
+}
+
+/// Changes by `on-task-start`: checked (URL absolute http(s), headers legal).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartChanges {
+    /// Another URL.
+    pub url: Option<String>,
+    /// Headers that replace those of the same name.
+    pub headers: Pairs,
+    /// Headers to leave out.
+    pub remove_headers: Vec<String>,
+}
+
+impl Chain {
+    /// Whether a user's component answers the hook (the default policy does not count).
+    pub fn has(&self, _hook: Hook) -> bool {
+        todo!()
+    }
+    /// Converts a task once for many calls.
+    pub fn prepare(&self, _task: &Task) -> HookTask {
+        todo!()
+    }
+    /// Hook `admit`, for up to 1,000 tasks.
+    pub async fn admit(
+        &self,
+        _tasks: &[Task],
+        _now_ms: u64,
+    ) -> Result<Vec<Result<Task, Vec<Problem>>>, Failure> {
+        todo!()
+    }
+    /// Hook `classify`.
+    pub async fn classify(
+        &self,
+        _task: &HookTask,
+        _asked: &Asked,
+        _head: &Head,
+    ) -> Result<Classified, Failure> {
+        todo!()
+    }
+    /// Hook `filename`. The answer is one safe path component, at most 255 bytes, and none of `taken`.
+    pub async fn filename(
+        &self,
+        _task: &HookTask,
+        _head: &Head,
+        _taken: &[String],
+    ) -> Result<String, Failure> {
+        todo!()
+    }
+    /// Hook `resume`. The second part lists each condition and whether it holds.
+    pub async fn resume(
+        &self,
+        _task: &HookTask,
+        _bytes_done: u64,
+        _stored: &ResumeRecord,
+    ) -> Result<(ResumeVerdict, Vec<(String, bool)>), Failure> {
+        todo!()
+    }
+    /// Hook `authorize`.
+    pub async fn authorize(
+        &self,
+        _task: &HookTask,
+        _auth: &Auth,
+        _situation: Situation,
+        _now_ms: u64,
+    ) -> Result<AuthorizeVerdict, Failure> {
+        todo!()
+    }
+    /// Hook `retry`. An unusable answer of a component counts as `GiveUp`.
+    pub async fn retry(
+        &self,
+        _task: &HookTask,
+        _attempt: &Attempt,
+        _failure: &Failure,
+    ) -> Result<RetryVerdict, Failure> {
+        todo!()
+    }
+    /// Hook `before-task-start`: the final update the task ends with, if any component gives one.
+    pub async fn before_task_start(
+        &self,
+        _task: &HookTask,
+    ) -> Result<Option<StatusUpdate>, Failure> {
+        todo!()
+    }
+    /// Hook `on-auth`, first component that answers it. `None`: nobody does.
+    pub async fn on_auth(
+        &self,
+        _task: &HookTask,
+        _auth: &Auth,
+        _reason: AuthReason,
+    ) -> Result<Option<OnAuthVerdict>, Failure> {
+        todo!()
+    }
+    /// Hook `on-task-start`, every component in order; changes of several are merged, the later ones winning.
+    pub async fn on_task_start(&self, _task: &HookTask) -> Result<StartChanges, Failure> {
+        todo!()
+    }
+    /// Hook `on-task-finished`, every component in order. Failures are logged and counted.
+    pub async fn on_task_finished(&self, _task: &HookTask, _update: &StatusUpdate) {
+        todo!()
+    }
+}

@@ -1,0 +1,438 @@
+//! The task model: what somebody wants moved, as plain data known to every module.
+//!
+//! Field names are background_downloader's where it has the field. Nothing here validates: `admit`, a hook, does. The JSON
+//! form, lenient in what it reads and exact in what it writes, is in [`json`].
+
+pub mod json;
+
+/// Names and values where order matters and names may repeat.
+pub type Pairs = Vec<(String, String)>;
+
+/// What kind of transfer a task is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TaskType {
+    /// One resource into one file.
+    #[default]
+    Download,
+    /// One file as a multipart form or as the request body.
+    Upload,
+    /// Several files in one multipart form.
+    MultiUpload,
+    /// A request whose response body is kept with the task, up to a limit.
+    Data,
+    /// One resource into one file over several connections and mirrors.
+    ParallelDownload,
+    /// A data request that is answered at once and never queued.
+    Request,
+}
+
+/// Which updates are sent to watchers. The stored record follows the task whatever is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Updates {
+    /// None at all.
+    None,
+    /// Status changes only.
+    #[default]
+    Status,
+    /// Progress only.
+    Progress,
+    /// Both.
+    StatusAndProgress,
+}
+
+/// What happens when the wanted file name exists already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    /// `f.txt` becomes `f (1).txt`.
+    Unique,
+    /// The old file is replaced, atomically, when the new one is complete.
+    Replace,
+    /// The task fails (exception type `fileSystem`).
+    Fail,
+    /// The task completes at once and leaves the old file as it is (status code 304).
+    Skip,
+}
+
+/// The body of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    /// No body.
+    #[default]
+    None,
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// The file named by the task's directory and filename.
+    File,
+    /// A multipart form of the task's fields and files.
+    Multipart,
+}
+
+/// One file of a multipart form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilePart {
+    /// Name of the form field.
+    pub field: String,
+    /// Path relative to the task's directory.
+    pub filename: String,
+    /// Media type; empty means by the name's extension.
+    pub mime_type: String,
+}
+
+/// Time limits in milliseconds. `None` is the engine's default; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Name lookup, TCP and TLS. Default 30,000.
+    pub connect_ms: Option<u64>,
+    /// From the request's last byte to the response's head. Default 60,000.
+    pub head_ms: Option<u64>,
+    /// Between two pieces of a body. Default 60,000.
+    pub idle_ms: Option<u64>,
+    /// The whole attempt. Default none.
+    pub total_ms: Option<u64>,
+}
+
+/// Credentials that belong to a task, and how to renew them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// Put wherever a header or parameter says `{accessToken}`.
+    pub access_token: Option<String>,
+    /// Headers added to each request, after expansion of templates.
+    pub access_headers: Pairs,
+    /// Query parameters added or replaced in each request, after expansion of templates.
+    pub access_query_params: Pairs,
+    /// When the access token stops to work, in milliseconds since 1970.
+    pub access_token_expiry_time: Option<u64>,
+    /// Put wherever a header or parameter says `{refreshToken}`.
+    pub refresh_token: Option<String>,
+    /// Headers of the default refresh request.
+    pub refresh_headers: Pairs,
+    /// Query parameters of the default refresh request.
+    pub refresh_query_params: Pairs,
+    /// Where the default refresh request goes.
+    pub refresh_url: Option<String>,
+}
+
+/// A task: what somebody wants done.
+///
+/// [`Task::default`] is an empty task with the defaults of task JSON (`retries` 0, `updates` status, group `default`,
+/// priority 5, 10 redirects, 1 chunk, `allow_pause` true); set `url` and hand it to [`crate::Engine::add`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Unique in a home, 1 to 255 bytes. Empty: the engine draws one.
+    pub task_id: String,
+    /// What kind of transfer.
+    pub task_type: TaskType,
+    /// Absolute http or https URL, at most 8 KiB, already percent-encoded.
+    pub url: String,
+    /// Other places of the same resource.
+    pub mirrors: Vec<String>,
+    /// Appended to the URL as they are, joined by `&`, with no encoding added. Empty after admission.
+    pub url_query_parameters: Pairs,
+    /// Request headers.
+    pub headers: Pairs,
+    /// HTTP method. Empty: by kind and body.
+    pub http_request_method: String,
+    /// Request body (`post`, `json`, or by kind).
+    pub body: Body,
+    /// Content-Type of the body.
+    pub content_type: Option<String>,
+    /// File name without directories. `None` or `?`: the server's suggestion.
+    pub filename: Option<String>,
+    /// Directories below the base directory; empty for the base directory itself.
+    pub directory: String,
+    /// Name of a base directory from the configuration, or of one of background_downloader's.
+    pub base_directory: String,
+    /// Group, for limits and selection.
+    pub group: String,
+    /// Which updates are sent.
+    pub updates: Updates,
+    /// Wait for a network that is not metered.
+    pub requires_wifi: bool,
+    /// Attempts after the first, 0 to 10.
+    pub retries: i32,
+    /// Attempts left after the present one.
+    pub retries_remaining: i32,
+    /// May be paused.
+    pub allow_pause: bool,
+    /// 0 (first) to 10 (last).
+    pub priority: i32,
+    /// Free text for the task's owner.
+    pub meta_data: String,
+    /// Free text for people.
+    pub display_name: String,
+    /// Milliseconds since 1970. 0: the engine sets it.
+    pub creation_time: u64,
+    /// `algorithm=hex`; algorithms sha-256, sha-512, sha-1, md5.
+    pub checksum: Option<String>,
+    /// Connections per place of a parallel download, at least 1.
+    pub chunks: u32,
+    /// What happens when the file name is taken. `None`, before admission: `Replace` for a given name, else `Unique`.
+    pub on_conflict: Option<OnConflict>,
+    /// Does not start before this time, in milliseconds since 1970.
+    pub not_before: Option<u64>,
+    /// Fails if not finished by this time, in milliseconds since 1970.
+    pub not_after: Option<u64>,
+    /// Upper bound of the transfer's speed in bytes per second.
+    pub limit_rate: Option<u64>,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Redirects followed at most, 0 to 50.
+    pub max_redirects: u32,
+    /// Status codes that count as success, both ends included; empty: 200 to 206.
+    pub accept_status: Vec<(u16, u16)>,
+    /// Names or paths of the components attached to this task, in order.
+    pub callbacks: Vec<String>,
+    /// Name of the cancel scope.
+    pub scope: Option<String>,
+    /// Multipart field of the uploaded file.
+    pub file_field: String,
+    /// Media type of the uploaded file; empty: by extension.
+    pub mime_type: String,
+    /// Form fields, sent before the files.
+    pub fields: Pairs,
+    /// Files of a multi-upload.
+    pub files: Vec<FilePart>,
+    /// Credentials.
+    pub auth: Option<Auth>,
+    /// Repeating a POST or PATCH does no harm (JSON `repeatable`).
+    pub repeatable: bool,
+    /// Whatever else the owner keeps with the task.
+    pub extra: Pairs,
+}
+
+impl Default for Task {
+    fn default() -> Self {
+        Self {
+            task_id: String::new(),
+            task_type: TaskType::Download,
+            url: String::new(),
+            mirrors: Vec::new(),
+            url_query_parameters: Vec::new(),
+            headers: Vec::new(),
+            http_request_method: String::new(),
+            body: Body::None,
+            content_type: None,
+            filename: None,
+            directory: String::new(),
+            base_directory: "downloads".into(),
+            group: "default".into(),
+            updates: Updates::Status,
+            requires_wifi: false,
+            retries: 0,
+            retries_remaining: 0,
+            allow_pause: true,
+            priority: 5,
+            meta_data: String::new(),
+            display_name: String::new(),
+            creation_time: 0,
+            checksum: None,
+            chunks: 1,
+            on_conflict: None,
+            not_before: None,
+            not_after: None,
+            limit_rate: None,
+            timeouts: Timeouts::default(),
+            max_redirects: 10,
+            accept_status: Vec::new(),
+            callbacks: Vec::new(),
+            scope: None,
+            file_field: "file".into(),
+            mime_type: String::new(),
+            fields: Vec::new(),
+            files: Vec::new(),
+            auth: None,
+            repeatable: false,
+            extra: Vec::new(),
+        }
+    }
+}
+
+impl Task {
+    /// A download of `url` with the defaults of task JSON.
+    pub fn download(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Host and port of the URL in lower case, e.g. `example.org` or `127.0.0.1:8080`; empty when there is none. What the
+    /// limit per host counts by.
+    pub fn host(&self) -> String {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+        authority
+            .rsplit('@')
+            .next()
+            .unwrap_or("")
+            .to_ascii_lowercase()
+    }
+
+    /// Whether watchers get status updates.
+    pub fn sends_status(&self) -> bool {
+        matches!(self.updates, Updates::Status | Updates::StatusAndProgress)
+    }
+
+    /// Whether watchers get progress updates.
+    pub fn sends_progress(&self) -> bool {
+        matches!(self.updates, Updates::Progress | Updates::StatusAndProgress)
+    }
+}
+
+/// Where a task stands. The numbers are background_downloader's and are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Status {
+    /// Waits for its turn.
+    Enqueued = 0,
+    /// An attempt is under way.
+    Running = 1,
+    /// Done. Final.
+    Complete = 2,
+    /// The server says that there is no such resource (404). Final.
+    NotFound = 3,
+    /// Gave up. Final.
+    Failed = 4,
+    /// Somebody cancelled it. Final.
+    Canceled = 5,
+    /// Failed, and will be tried again.
+    WaitingToRetry = 6,
+    /// Somebody paused it.
+    Paused = 7,
+}
+
+impl Status {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Status; 8] = [
+        Status::Enqueued,
+        Status::Running,
+        Status::Complete,
+        Status::NotFound,
+        Status::Failed,
+        Status::Canceled,
+        Status::WaitingToRetry,
+        Status::Paused,
+    ];
+
+    /// Whether nothing more happens to the task by itself.
+    pub fn is_final(self) -> bool {
+        matches!(
+            self,
+            Status::Complete | Status::NotFound | Status::Failed | Status::Canceled
+        )
+    }
+
+    /// The name in JSON, e.g. `waitingToRetry`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Enqueued => "enqueued",
+            Status::Running => "running",
+            Status::Complete => "complete",
+            Status::NotFound => "notFound",
+            Status::Failed => "failed",
+            Status::Canceled => "canceled",
+            Status::WaitingToRetry => "waitingToRetry",
+            Status::Paused => "paused",
+        }
+    }
+
+    /// The status of that name; `None` for any other text.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    /// The status of that number; `None` above 7.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+/// What is wrong with a field of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field's name in JSON.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` {}", self.field, self.reason)
+    }
+}
+
+/// What is known of a stored task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The task.
+    pub task: Task,
+    /// The absolute directory that its owner granted for it in person (`-d`); `None`: by `base_directory`.
+    pub place: Option<std::path::PathBuf>,
+    /// Where it stands.
+    pub status: Status,
+    /// Bytes on disk, or all of them when complete.
+    pub bytes_done: u64,
+    /// Length of the whole resource, when known.
+    pub expected_file_size: Option<u64>,
+    /// Attempts begun.
+    pub attempt: u32,
+    /// Attempts left.
+    pub retries_remaining: i32,
+    /// Not before this time, in milliseconds since 1970 (`not_before`, or the wait before a retry).
+    pub ready_at: Option<u64>,
+    /// Absolute path of the finished file.
+    pub file_path: Option<std::path::PathBuf>,
+    /// Status of the last response.
+    pub response_status_code: Option<u16>,
+    /// The last failure, when the last attempt failed.
+    pub exception: Option<crate::error::Failure>,
+    /// What a careful person wants to know.
+    pub notes: Vec<String>,
+    /// What is stored to go on from.
+    pub resume: Option<ResumeRecord>,
+}
+
+/// Why a task is not running, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// `host-limit`, `group-limit`, `total-limit`, `retry`, `not-before`, `network`, `auth`, `disk`, or `queue` (nobody works
+    /// the queue, or it is about to start).
+    pub reason: &'static str,
+    /// Until when, in milliseconds since 1970, where that is known.
+    pub until: Option<u64>,
+    /// One sentence.
+    pub detail: String,
+}
+
+/// What must be known to join further bytes to a part file. Rule: reliability of RFC 9110 §15.3.7.3.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResumeRecord {
+    /// Name of the part file in the task's directory.
+    pub part_name: String,
+    /// Device number of the part file.
+    pub part_dev: u64,
+    /// Inode number of the part file.
+    pub part_ino: u64,
+    /// Bytes that are certainly on the disk.
+    pub durable_bytes: u64,
+    /// Boot during which the part file was written last: within the same boot its whole length is good.
+    pub boot_id: String,
+    /// Length of the whole resource, when known.
+    pub total_bytes: Option<u64>,
+    /// ETag as received.
+    pub etag: Option<String>,
+    /// Last-Modified as received.
+    pub last_modified: Option<String>,
+    /// Date as received.
+    pub date: Option<String>,
+    /// Accept-Ranges: bytes, or a 206.
+    pub ranges_known: bool,
+    /// The response had a Content-Encoding.
+    pub encoded: bool,
+    /// The name decided for the finished file.
+    pub final_name: String,
+    /// URL that answered, for people; secrets masked.
+    pub final_url: String,
+}
