@@ -38,27 +38,42 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Where tasks are kept [default: $XDG_STATE_HOME/haul]
-    #[arg(long, global = true, env = "HAUL_HOME", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "HAUL_HOME",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
     pub(crate) home: Option<PathBuf>,
     /// Configuration file [default: $XDG_CONFIG_HOME/haul/config.toml]
-    #[arg(long, global = true, env = "HAUL_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "HAUL_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub(crate) config: Option<PathBuf>,
     /// Print only errors
-    #[arg(short, long, global = true, env = "HAUL_QUIET", value_parser = FalseyValueParser::new(), conflicts_with = "verbose")]
+    #[arg(short, long, global = true, env = "HAUL_QUIET", hide_env_values = true, value_parser = FalseyValueParser::new(), conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Tell more; twice: much more
-    #[arg(short, long, global = true, env = "HAUL_VERBOSE", action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, env = "HAUL_VERBOSE", hide_env_values = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// One JSON object a line on stdout
-    #[arg(long, global = true, env = "HAUL_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, env = "HAUL_JSON", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
-    /// Colour the output
+    /// Colour the output: auto (on a terminal, unless NO_COLOR is set), always, never
     #[arg(
         long,
         global = true,
         env = "HAUL_COLOR",
+        hide_env_values = true,
         value_name = "WHEN",
-        default_value = "auto"
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
     )]
     pub(crate) color: Color,
 }
@@ -130,7 +145,7 @@ pub(crate) struct Get {
     #[command(flatten)]
     pub(crate) engine: EngineFlags,
     /// Print this on stdout for each finished file
-    #[arg(long, value_name = "WHAT")]
+    #[arg(long, value_name = "WHAT", help_heading = "Download options")]
     pub(crate) print: Option<Print>,
 }
 
@@ -251,7 +266,7 @@ pub(crate) struct ComponentFlags {
     #[arg(long = "allow-host", value_name = "HOST")]
     pub(crate) allow_hosts: Vec<String>,
     /// Setting that the components can read; may be repeated
-    #[arg(long = "callback-config", value_name = "K=V", value_parser = key_value)]
+    #[arg(id = "callback_config", long = "callback-config", value_name = "K=V", value_parser = key_value)]
     pub(crate) config: Vec<(String, String)>,
 }
 

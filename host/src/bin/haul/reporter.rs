@@ -65,11 +65,6 @@ impl Reporter {
         self.printer.flush();
     }
 
-    /// Whether updates are printed as JSON.
-    pub(crate) fn json(&self) -> bool {
-        self.printer.json()
-    }
-
     /// An update as a JSON line, if that is wanted.
     pub(crate) fn print_json(&self, update: &Update) {
         if self.printer.json() {
