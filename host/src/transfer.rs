@@ -12,6 +12,7 @@ pub(crate) mod retry_after;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -335,15 +336,12 @@ async fn with_credentials(
             shared.store.write_later(Change::Replace { key: job.key, task: Box::new(task.clone()) });
             continue;
         }
-        let outcome = match task.timeouts.total_ms.filter(|ms| *ms > 0) {
-            None => download::run(&cx, prepared.wire, held).await,
-            Some(ms) => {
-                let limit = std::time::Duration::from_millis(ms);
-                tokio::select! {
-                    outcome = download::run(&cx, prepared.wire, held) => outcome,
-                    () = clock::sleep(limit) => Err(total_timeout(ms).into()),
-                }
-            }
+        let outcome = match time_left(task) {
+            None => from_any_place(&cx, prepared.wire, held).await,
+            Some((limit, over)) => tokio::select! {
+                outcome = from_any_place(&cx, prepared.wire, held) => outcome,
+                () = clock::sleep(limit) => Err(over.into()),
+            },
         };
         match outcome {
             Err(Stopped::Failure(failure, _)) if !refreshed && task.auth.is_some() && is_unauthorized(&failure) => {
@@ -354,9 +352,48 @@ async fn with_credentials(
     }
 }
 
-fn total_timeout(ms: u64) -> Failure {
-    let text = format!("the attempt took longer than its limit of {ms} ms");
-    Failure::new(FailureKind::Connection, text).with(FailureDetail::Timeout)
+/// How long the attempt may take, by `timeouts.total` and `notAfter`, and the failure when it has.
+fn time_left(task: &Task) -> Option<(Duration, Failure)> {
+    let total = task.timeouts.total_ms.filter(|ms| *ms > 0).map(|ms| {
+        let text = format!("the attempt took longer than its limit of {ms} ms");
+        (ms, Failure::new(FailureKind::Connection, text).with(FailureDetail::Timeout))
+    });
+    let deadline = task.not_after.map(|at| {
+        let over = Failure::new(FailureKind::Policy, "its notAfter has come before it was finished");
+        (at.saturating_sub(clock::unix_ms()), over)
+    });
+    let first = [total, deadline].into_iter().flatten().min_by_key(|(ms, _)| *ms);
+    first.map(|(ms, over)| (Duration::from_millis(ms), over))
+}
+
+/// Downloads from the URL, and where that fails from each mirror in turn; retries are not used up by that.
+async fn from_any_place(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Result<Finished, Stopped> {
+    let mut outcome = download::run(cx, wire.clone(), held).await;
+    for mirror in &cx.task.mirrors {
+        match &outcome {
+            Err(Stopped::Failure(failure, _)) if may_be_elsewhere(failure) => {}
+            Err(Stopped::Final(Status::NotFound, _)) => {}
+            _ => return outcome,
+        }
+        let next = download::Wire { url: mirror.clone(), headers: headers_for(mirror, &wire) };
+        outcome = download::run(cx, next, held).await;
+    }
+    outcome
+}
+
+fn may_be_elsewhere(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::Connection | FailureKind::HttpResponse | FailureKind::Resume)
+}
+
+/// Credentials and headers of the task go to its own origin only, as with redirects.
+fn headers_for(mirror: &str, wire: &download::Wire) -> crate::task::Pairs {
+    let origin = |url: &str| url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/").to_ascii_lowercase();
+    if origin(mirror) == origin(&wire.url) {
+        return wire.headers.clone();
+    }
+    let safe = ["accept", "accept-language", "accept-encoding", "user-agent", "range"];
+    let keep = |name: &str| safe.iter().any(|safe| safe.eq_ignore_ascii_case(name));
+    wire.headers.iter().filter(|(name, _)| keep(name)).cloned().collect()
 }
 
 fn is_unauthorized(failure: &Failure) -> bool {

@@ -99,38 +99,26 @@ enum Stored {
     GoOn(Question),
 }
 
-/// Opens what an earlier attempt has left and asks the `resume` hook about it.
+/// Asks the `resume` hook about what an earlier attempt, or an earlier place of this one, has left.
 async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory) -> Result<Stored, Failure> {
-    held.part = None; // open when this is the second request of the attempt, after a refreshed token
-    let Some(resume) = cx.record.resume.clone().filter(|_| !held.gave_up) else {
+    if !open_stored(cx, held, directory).await? {
         return Ok(Stored::Nothing);
-    };
-    let identity = Identity { dev: resume.part_dev, ino: resume.part_ino };
-    let part = directory.open_part(&resume.part_name, identity)?;
-    let good = |len: u64| if resume.boot_id == cx.shared.boot_id { len } else { len.min(resume.durable_bytes) };
-    let usable = part.filter(|part| part.len() >= resume.durable_bytes && good(part.len()) > 0);
-    let Some(mut part) = usable else {
-        held.resume = resume;
-        held.note("restarted-part-lost");
-        held.give_up(cx.shared, cx.key).await?;
-        return Ok(Stored::Nothing);
-    };
-    let bytes = good(part.len());
-    part.truncate(bytes)?;
-    (held.part, held.resume, held.recorded, held.resumed_from) = (Some(part), resume, true, bytes);
+    }
     if own_range(cx.task) {
         held.note("restarted-own-range");
         held.give_up(cx.shared, cx.key).await?;
         return Ok(Stored::Nothing);
     }
+    let bytes = held.bytes_done();
     let (verdict, _) = cx.chain.resume(cx.hook_task, bytes, &held.resume).await?;
     match verdict {
         ResumeVerdict::GoOn { from_bytes, if_range } => {
-            if let Some(part) = &mut held.part {
-                part.truncate(from_bytes.min(bytes))?;
+            let from = from_bytes.min(bytes);
+            if let Some(part) = held.part.as_mut().filter(|part| part.len() > from) {
+                part.truncate(from)?;
             }
-            held.resumed_from = from_bytes.min(bytes);
-            Ok(Stored::GoOn(Question { from: Some(from_bytes), if_range, restarts: 0 }))
+            held.resumed_from = from;
+            Ok(Stored::GoOn(Question { from: Some(from), if_range, restarts: 0 }))
         }
         ResumeVerdict::NothingMissing => Ok(Stored::All),
         ResumeVerdict::StartAfresh(note) => {
@@ -139,6 +127,35 @@ async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory
             Ok(Stored::Nothing)
         }
         ResumeVerdict::Refuse(why) => Err(Failure::new(FailureKind::Resume, why)),
+    }
+}
+
+/// Opens the stored part file and cuts it to what is certainly good. False: there is nothing to go on from.
+async fn open_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory) -> Result<bool, Failure> {
+    if held.part.is_some() {
+        return Ok(held.bytes_done() > 0); // of an earlier place of this attempt
+    }
+    let Some(resume) = cx.record.resume.clone().filter(|_| !held.gave_up) else { return Ok(false) };
+    let identity = Identity { dev: resume.part_dev, ino: resume.part_ino };
+    let part = directory.open_part(&resume.part_name, identity)?;
+    let durable = resume.durable_bytes;
+    let same_boot = !resume.boot_id.is_empty() && resume.boot_id == cx.shared.boot_id;
+    let good = |len: u64| if same_boot { len } else { len.min(durable) };
+    (held.resume, held.recorded) = (resume, true);
+    match part.filter(|part| part.len() >= durable && good(part.len()) > 0) {
+        Some(mut part) => {
+            let bytes = good(part.len());
+            if bytes < part.len() {
+                part.truncate(bytes)?;
+            }
+            (held.part, held.resumed_from) = (Some(part), bytes);
+            Ok(true)
+        }
+        None => {
+            held.note("restarted-part-lost");
+            held.give_up(cx.shared, cx.key).await?;
+            Ok(false)
+        }
     }
 }
 
