@@ -1,8 +1,7 @@
 //! URLs: the task's, its mirrors', its query parameters, and where tokens are renewed.
 //!
 //! A URL is looked at by RFC 3986, and left as it is written but for four things: its scheme gets small letters, its
-//! fragment goes, its query parameters are joined to it, and what may not stand
-//! in a path or query is percent-encoded.
+//! fragment goes, its query parameters are joined to it, and what may not stand in a path or query is percent-encoded.
 //! International host names are refused: turning them into ASCII needs tables that only the host has.
 
 use super::Problems;

@@ -10,7 +10,7 @@ use alloc::{format, vec::Vec};
 /// Bytes of a body that is kept with its task, at most.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// A.9, and what Dart's HTTP client does for every other text.
+/// What a text is when nothing else is said (A.9).
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Checks what is sent, and fills in how it is sent.

@@ -274,7 +274,8 @@ fn parameters_are_joined_to_the_url() {
         query: pairs(query),
         ..task()
     };
-    let cases: [(&str, &[(&str, &str)], &str); 6] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 6] = [
         ("https://h/a", &[], "https://h/a"),
         (
             "https://h/a",
