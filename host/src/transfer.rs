@@ -412,7 +412,8 @@ async fn judge(
 ) -> End {
     let bytes_done = held.bytes_done();
     let attempt = Attempt {
-        number: job.record.attempt + 1,
+        // Counted by the retries used, so that pauses, mirrors and refreshed tokens do not lengthen the waits.
+        number: u32::try_from(job.record.task.retries - job.record.retries_remaining).unwrap_or(0) + 1,
         retries_remaining: u32::try_from(job.record.retries_remaining).unwrap_or(0),
         elapsed_ms: clock::unix_ms().saturating_sub(job.record.task.creation_time),
         bytes_done,
