@@ -53,12 +53,7 @@ pub struct QueueLimits {
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self {
-            total: 10,
-            per_host: 0,
-            per_group: 0,
-            groups: BTreeMap::new(),
-        }
+        Self { total: 10, per_host: 0, per_group: 0, groups: BTreeMap::new() }
     }
 }
 

@@ -155,7 +155,10 @@ impl Scheduler {
 
     fn is_full(&self, part: &QueueKey) -> bool {
         let host = part.host.as_ref().is_some_and(|host| self.host_is_full(host));
-        host || part.group.as_ref().is_some_and(|group| self.group_limit(group).is_some_and(|n| self.in_group(group) >= n))
+        host || part
+            .group
+            .as_ref()
+            .is_some_and(|group| self.group_limit(group).is_some_and(|n| self.in_group(group) >= n))
     }
 
     fn host_is_full(&self, host: &str) -> bool {

@@ -50,18 +50,11 @@ pub enum Selection {
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Adds tasks as `enqueued` (with `ready_at` = their `not_before`), each with its event. Answer: [`Applied::Added`].
-    Add {
-        tasks: Vec<Addition>,
-        if_exists: IfExists,
-        at: u64,
-    },
+    Add { tasks: Vec<Addition>, if_exists: IfExists, at: u64 },
     /// enqueued → running; the attempt counts up. Event `running`.
     Start { key: TaskKey, at: u64 },
     /// Stores or replaces the resume record of a running task. No event.
-    Resumable {
-        key: TaskKey,
-        record: Box<ResumeRecord>,
-    },
+    Resumable { key: TaskKey, record: Box<ResumeRecord> },
     /// More bytes are certainly on the disk. No event.
     Durable { key: TaskKey, durable_bytes: u64 },
     /// Forgets the resume record: from here on the part file means nothing. No event.
@@ -70,37 +63,14 @@ pub enum Change {
     Publishing { key: TaskKey, publish: Publish },
     /// running or publishing → final, or any not-final → canceled: details stored, resume and publish rows deleted (kept
     /// with `keep_resume`: a failed download that can go on). Event.
-    Finish {
-        key: TaskKey,
-        status: Status,
-        details: Box<Details>,
-        bytes_done: u64,
-        keep_resume: bool,
-        at: u64,
-    },
+    Finish { key: TaskKey, status: Status, details: Box<Details>, bytes_done: u64, keep_resume: bool, at: u64 },
     /// running → waitingToRetry until `ready_at`. Event.
-    Wait {
-        key: TaskKey,
-        ready_at: u64,
-        retries_remaining: i32,
-        details: Box<Details>,
-        bytes_done: u64,
-        at: u64,
-    },
+    Wait { key: TaskKey, ready_at: u64, retries_remaining: i32, details: Box<Details>, bytes_done: u64, at: u64 },
     /// running or waitingToRetry or paused or final → enqueued (event), not before `ready_at`. `retries_remaining` is set
     /// when given. The resume record stays.
-    Requeue {
-        key: TaskKey,
-        ready_at: Option<u64>,
-        retries_remaining: Option<i32>,
-        at: u64,
-    },
+    Requeue { key: TaskKey, ready_at: Option<u64>, retries_remaining: Option<i32>, at: u64 },
     /// any not-final → paused. Event.
-    Pause {
-        key: TaskKey,
-        bytes_done: u64,
-        at: u64,
-    },
+    Pause { key: TaskKey, bytes_done: u64, at: u64 },
     /// Replaces the task itself (a refreshed token, a new URL). No event.
     Replace { key: TaskKey, task: Box<Task> },
     /// Cancels every task of the selection that is enqueued, waitingToRetry or paused (not running ones). Events.
@@ -171,10 +141,7 @@ impl Pending {
 
 impl std::future::Future for Pending {
     type Output = Result<Applied>;
-    fn poll(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
+    fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
         todo!()
     }
 }
@@ -254,12 +221,7 @@ impl Store {
         todo!()
     }
     /// Records in order of addition after `after`, at most `limit`.
-    pub fn records(
-        &self,
-        _filter: &Filter,
-        _after: TaskKey,
-        _limit: usize,
-    ) -> Result<Vec<(TaskKey, Record)>> {
+    pub fn records(&self, _filter: &Filter, _after: TaskKey, _limit: usize) -> Result<Vec<(TaskKey, Record)>> {
         todo!()
     }
     /// Keys and ids of the selection's tasks in any of these statuses, in order of addition, at most `limit` after `after`.
@@ -277,12 +239,7 @@ impl Store {
         todo!()
     }
     /// The head of the queue: enqueued and ready tasks after `after`, in order, at most `limit`.
-    pub fn queue(
-        &self,
-        _part: &QueueKey,
-        _after: Option<QueuePosition>,
-        _limit: usize,
-    ) -> Result<Vec<Queued>> {
+    pub fn queue(&self, _part: &QueueKey, _after: Option<QueuePosition>, _limit: usize) -> Result<Vec<Queued>> {
         todo!()
     }
     /// The (host, group) pairs that have ready tasks, without scanning all tasks, at most `limit`.
@@ -322,5 +279,7 @@ impl Store {
         todo!()
     }
     pub fn close(&self) {}
-    pub fn parts_of(&self, _s: &Selection) -> Result<Vec<(TaskKey, Record)>> { todo!() }
+    pub fn parts_of(&self, _s: &Selection) -> Result<Vec<(TaskKey, Record)>> {
+        todo!()
+    }
 }

@@ -172,7 +172,9 @@ impl Held {
     }
 
     fn remove(&mut self) {
-        if let (Some(directory), true) = (&self.directory, self.part.take().is_some() || !self.resume.part_name.is_empty()) {
+        if let (Some(directory), true) =
+            (&self.directory, self.part.take().is_some() || !self.resume.part_name.is_empty())
+        {
             directory.remove_part(&self.resume.part_name);
         }
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::engine::Input;
-use crate::hooks::Chain;
 use crate::error::{Error, Result};
 use crate::event::StatusUpdate;
+use crate::hooks::Chain;
 use crate::task::Task;
 use crate::transfer::{self, Finished, Job, Shared};
 use crate::transport::{Transport, TransportSettings};

@@ -544,7 +544,8 @@ impl Machine {
         match record.status {
             Status::Enqueued => self.scheduler.add(&ready),
             Status::WaitingToRetry => {
-                let pending = self.shared.store.write(Change::Requeue { key, ready_at: None, retries_remaining: None, at });
+                let pending =
+                    self.shared.store.write(Change::Requeue { key, ready_at: None, retries_remaining: None, at });
                 self.after(pending, Input::Added { asker: 0, tasks: vec![Waking { ready, at: None }], work: false });
             }
             _ => {}

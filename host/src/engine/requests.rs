@@ -161,7 +161,12 @@ fn known_callbacks(engine: &Inner, task: Task) -> Result<Task, Vec<Problem>> {
 }
 
 /// The unfinished or failed task that the same command line means: same URL, place, directory and given name; or same id.
-fn same_task(engine: &Inner, new: &Addition, given_id: bool, used: &HashSet<TaskKey>) -> Result<Option<(TaskKey, Record)>> {
+fn same_task(
+    engine: &Inner,
+    new: &Addition,
+    given_id: bool,
+    used: &HashSet<TaskKey>,
+) -> Result<Option<(TaskKey, Record)>> {
     let store = &engine.shared.store;
     if given_id {
         let found = store.record(&new.task.task_id)?;
@@ -388,9 +393,7 @@ fn stop_refused(action: Action, record: &Record) -> Option<String> {
     match (action, record.status) {
         (_, status) if status.is_final() => Some(format!("it is final already: {}", status.name())),
         (Action::Pause, Status::Paused) => Some("it is paused already".into()),
-        (Action::Pause, _) if !record.task.allow_pause => {
-            Some("it may not be paused: its allowPause is false".into())
-        }
+        (Action::Pause, _) if !record.task.allow_pause => Some("it may not be paused: its allowPause is false".into()),
         _ => None,
     }
 }
@@ -483,7 +486,9 @@ async fn start_again(
         (_, Status::Complete) => Some("it is complete"),
         (_, Status::Enqueued) => Some("it is enqueued already"),
         (_, Status::Running) => Some("it is running already"),
-        (Action::Resume, Status::Canceled | Status::NotFound) => Some("there is nothing to resume: `haul retry` starts it afresh"),
+        (Action::Resume, Status::Canceled | Status::NotFound) => {
+            Some("there is nothing to resume: `haul retry` starts it afresh")
+        }
         (Action::Retry, Status::Paused) => Some("it is paused: `haul resume` goes on with it"),
         _ => None,
     };
@@ -557,9 +562,7 @@ async fn ack(engine: &Inner, consumer: String, seq: u64) -> Result<Reply> {
     }
     match engine.shared.store.write(Change::Ack { consumer, seq }).await? {
         Applied::Position(position) => Ok(Reply::Count(position)),
-        Applied::BeyondEnd(last) => {
-            Err(Error::Refused(format!("there is no event {seq} yet: the log ends at {last}")))
-        }
+        Applied::BeyondEnd(last) => Err(Error::Refused(format!("there is no event {seq} yet: the log ends at {last}"))),
         other => Err(unexpected(&other)),
     }
 }

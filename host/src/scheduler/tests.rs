@@ -81,7 +81,8 @@ fn a_group_may_have_a_limit_of_its_own() {
     let mut limits = limits(0, 0, 0);
     limits.groups.insert("slow".into(), 2);
     let mut scheduler = Scheduler::new(limits);
-    let mut queue = Queue((1..=4).map(|key| task(key, 5, "a", "slow")).chain((5..=8).map(|key| task(key, 5, "a", "g"))).collect());
+    let mut queue =
+        Queue((1..=4).map(|key| task(key, 5, "a", "slow")).chain((5..=8).map(|key| task(key, 5, "a", "g"))).collect());
     queue.announce(&mut scheduler);
     assert_eq!(queue.start_all(&mut scheduler), [1, 2, 5, 6, 7, 8]);
     assert_eq!(scheduler.why("a", "slow"), Why::Group("slow".into(), 2));

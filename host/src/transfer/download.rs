@@ -183,7 +183,8 @@ async fn ask(
     if answer.insecure {
         held.note("insecure-tls");
     }
-    let head = Head { status: answer.status, headers: answer.headers.clone(), url: answer.url.clone(), body: Vec::new() };
+    let head =
+        Head { status: answer.status, headers: answer.headers.clone(), url: answer.url.clone(), body: Vec::new() };
     let asked = Asked {
         range_from: question.from,
         total_bytes: question.from.and(held.resume.total_bytes),
@@ -379,7 +380,9 @@ async fn body(
     let done = held.bytes_done();
     if held.resume.total_bytes.is_some_and(|total| done < total) {
         if done == start {
-            return Err(Failure::new(FailureKind::Connection, "the server sent no bytes").with(FailureDetail::Cut).into());
+            return Err(Failure::new(FailureKind::Connection, "the server sent no bytes")
+                .with(FailureDetail::Cut)
+                .into());
         }
         // A 206 may be shorter than asked (RFC 9110 §15.3.7): the rest is asked for under the same condition.
         *question = Question { from: Some(done), ..question.clone() };
@@ -463,7 +466,12 @@ fn expected_digest(task: &Task, headers: &Pairs) -> Option<(Checksum, bool)> {
 }
 
 /// Nothing was missing: no question is asked, but the checks are made.
-async fn finish_stored(cx: &Context<'_>, held: &mut Held, directory: Directory, wire: &Wire) -> Result<Finished, Stopped> {
+async fn finish_stored(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: Directory,
+    wire: &Wire,
+) -> Result<Finished, Stopped> {
     let head = Head { status: 200, headers: Vec::new(), url: wire.url.clone(), body: Vec::new() };
     let details = Details { resumed_from: held.resumed_from, ..Details::default() };
     Ok(finish(cx, held, &directory, details, head, None).await?)

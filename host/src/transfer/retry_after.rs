@@ -43,7 +43,10 @@ mod tests {
         check(&[("retry-after", "99999999999999999999999")], Some(LONGEST_MS));
         check(&[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT")], Some(60_000));
         check(&[("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")], Some(0));
-        check(&[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT"), ("date", "Sun, 06 Nov 1994 08:50:27 GMT")], Some(10_000));
+        check(
+            &[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT"), ("date", "Sun, 06 Nov 1994 08:50:27 GMT")],
+            Some(10_000),
+        );
         check(&[("retry-after", "1.5")], None);
         check(&[("retry-after", "-1")], None);
         check(&[("retry-after", "")], None);
