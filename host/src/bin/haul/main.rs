@@ -1,1 +1,109 @@
-fn main() {}
+//! The `haul` program: a client of the library that parses arguments, asks, and prints.
+//!
+//! It decides nothing about transfers: `args` is what was typed, `environment` and `tasks` what it means, `link` the way to
+//! the engine, `printer` the only place that prints, `exit` what the shell is told. Each command has a file of its own.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use haul::{Action, Error, Result};
+
+use crate::args::{Args, Command};
+use crate::environment::Environment;
+use crate::printer::Printer;
+
+mod add;
+mod args;
+mod callbacks;
+mod control;
+mod demo;
+mod doctor;
+mod environment;
+mod events;
+mod exit;
+mod follow;
+mod get;
+mod input;
+mod link;
+mod logging;
+mod ls;
+mod outcome;
+mod printer;
+mod reporter;
+mod run;
+mod shell;
+mod signals;
+mod tasks;
+mod text;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return ExitCode::from(printer::refuse(&error)),
+    };
+    let printer = Printer::new(&args.global);
+    let code = match dispatch(&args, &printer) {
+        Ok(code) => code,
+        Err(error) => {
+            tell(&error, &printer);
+            exit::of_error(&error)
+        }
+    };
+    ExitCode::from(printer.finish(code))
+}
+
+/// Each line of an error by itself: a list of invalid tasks has many.
+fn tell(error: &Error, printer: &Printer) {
+    let sentence = error.to_string();
+    for line in sentence.lines() {
+        printer.error(text::printable(line));
+    }
+}
+
+fn dispatch(args: &Args, printer: &Printer) -> Result<u8> {
+    match &args.command {
+        Command::Completions(typed) => return Ok(shell::completions(typed, printer)),
+        Command::Man(typed) => return shell::man(typed, printer),
+        _ => {}
+    }
+    environment::raise_open_files();
+    logging::start(&args.global, printer);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Other(format!("cannot start: {error}")))?;
+    let code = runtime.block_on(command(args, printer));
+    // A thread that still waits, say for stdin, must not hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn command(args: &Args, printer: &Printer) -> Result<u8> {
+    match &args.command {
+        Command::Doctor => return doctor::run(&args.global, printer).await,
+        Command::Demo(typed) => return demo::run(typed, printer).await,
+        _ => {}
+    }
+    let environment = &Environment::new(&args.global)?;
+    let control = |action, select| control::control(action, select, environment, printer);
+    match &args.command {
+        Command::Get(typed) => get::run(typed, environment, printer).await,
+        Command::Add(typed) => add::run(typed, environment, printer).await,
+        Command::Run(typed) => run::run(typed, environment, printer).await,
+        Command::Ls(typed) => ls::ls(typed, environment, printer).await,
+        Command::Show(typed) => ls::show(typed, environment, printer).await,
+        Command::Pause(select) => control(Action::Pause, select).await,
+        Command::Resume(select) => control(Action::Resume, select).await,
+        Command::Cancel(select) => control(Action::Cancel, select).await,
+        Command::Retry(select) => control(Action::Retry, select).await,
+        Command::Rm(typed) => control::rm(typed, environment, printer).await,
+        Command::Clean(typed) => control::clean(typed, environment, printer).await,
+        Command::Events(typed) => events::run(typed, environment, printer).await,
+        Command::Ack(typed) => events::ack(typed, environment, printer).await,
+        Command::Callbacks(typed) => callbacks::run(typed, environment, printer),
+        Command::Check(typed) => callbacks::check(typed, environment, printer),
+        Command::Doctor | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => {
+            Ok(exit::DONE)
+        }
+    }
+}

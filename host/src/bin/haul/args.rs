@@ -1,0 +1,480 @@
+//! What was typed: the commands, flags and environment variables, with the syntax of single values checked.
+//!
+//! What it means (which directory, which task, which settings) is worked out in `environment` and `tasks`. Nothing here opens
+//! a file.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use haul::config;
+use haul::task::OnConflict;
+use haul::{Durability, Status};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 all done, 1 other, 2 usage or invalid task, 3 not found, 4 authentication, 5 network, 6 disk, 7 checksum,
+8 some of several tasks failed, 9 home locked, 10 component failed, 11 database damaged, 130 interrupted.
+Durations: 500ms 30s 1m30s. Times: RFC 3339 or +DURATION. Sizes and rates: 512K 10M 1G (1024-based).";
+
+/// A whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "haul",
+    version,
+    about = "Moves files over HTTP and does not lose them; WebAssembly components decide what happens.",
+    after_help = AFTER_HELP,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes, before or after its name.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Where tasks are kept [default: $XDG_STATE_HOME/haul]
+    #[arg(long, global = true, env = "HAUL_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Configuration file [default: $XDG_CONFIG_HOME/haul/config.toml]
+    #[arg(long, global = true, env = "HAUL_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print only errors
+    #[arg(short, long, global = true, env = "HAUL_QUIET", value_parser = FalseyValueParser::new(), conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Tell more; twice: much more
+    #[arg(short, long, global = true, env = "HAUL_VERBOSE", action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// One JSON object a line on stdout
+    #[arg(long, global = true, env = "HAUL_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// Colour the output
+    #[arg(
+        long,
+        global = true,
+        env = "HAUL_COLOR",
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    pub(crate) color: Color,
+}
+
+/// When output is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Download files, and go on where an earlier call stopped
+    Get(Box<Get>),
+    /// Enqueue tasks given as JSON, without running them
+    Add(Add),
+    /// Work the queue
+    Run(Run),
+    /// List tasks
+    Ls(Ls),
+    /// Show one task, and why it waits
+    Show(Show),
+    /// Pause tasks; their bytes are kept
+    Pause(Select),
+    /// Go on with paused tasks
+    Resume(Select),
+    /// Cancel tasks; their bytes are removed
+    Cancel(Select),
+    /// Try failed tasks again, and waiting ones at once
+    Retry(Select),
+    /// Forget final tasks
+    Rm(Rm),
+    /// Forget all final tasks
+    Clean(Clean),
+    /// Print the durable event log
+    Events(Events),
+    /// Tell how far a consumer of the event log has come
+    Ack(Ack),
+    /// Look at components
+    #[command(subcommand)]
+    Callbacks(Callbacks),
+    /// The same as `callbacks check`
+    #[command(hide = true)]
+    Check(Check),
+    /// Show versions, paths, limits, and what is wrong
+    Doctor,
+    /// Show the main job without a network
+    Demo(Demo),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Print the manual page
+    Man(Man),
+}
+
+/// `haul get`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Get {
+    /// What to download; `-` reads a list from stdin, one a line, # for comments
+    #[arg(required = true, value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+    #[command(flatten)]
+    pub(crate) task: TaskFlags,
+    #[command(flatten)]
+    pub(crate) engine: EngineFlags,
+    /// Print this on stdout for each finished file
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) print: Option<Print>,
+}
+
+/// What `--print` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Print {
+    /// The final path
+    Path,
+}
+
+/// Flags that describe a download.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Download options")]
+pub(crate) struct TaskFlags {
+    /// Request header; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = header)]
+    pub(crate) headers: Vec<(String, String)>,
+    /// File name; `?`, or nothing: as the server says
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) output: Option<String>,
+    /// Directory [default: the current one]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The task's id
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// The task's group
+    #[arg(long, value_name = "G")]
+    pub(crate) group: Option<String>,
+    /// 0 goes first, 10 last
+    #[arg(long, value_name = "0..10", default_value_t = 5, value_parser = clap::value_parser!(i32).range(0..=10))]
+    pub(crate) priority: i32,
+    /// Attempts after the first
+    #[arg(long, value_name = "0..10", default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=10))]
+    pub(crate) retries: i32,
+    /// Connections for one file
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) parts: u32,
+    /// Another place of the same file; may be repeated
+    #[arg(long = "mirror", value_name = "URL")]
+    pub(crate) mirrors: Vec<String>,
+    /// Expected digest of the file (sha-256, sha-512, sha-1, md5)
+    #[arg(long, value_name = "sha-256=HEX")]
+    pub(crate) checksum: Option<String>,
+    /// Time limit for name lookup, TCP and TLS
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) timeout_connect: Option<u64>,
+    /// Time limit between two pieces of the body
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) timeout_idle: Option<u64>,
+    /// Time limit for a whole attempt
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) timeout_total: Option<u64>,
+    /// Redirects followed at most
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=50))]
+    pub(crate) max_redirects: u32,
+    /// When the name is taken [default: replace for a name given by -o, else unique]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) on_conflict: Option<Conflict>,
+    /// Do not start before
+    #[arg(long, value_name = "TIME")]
+    pub(crate) not_before: Option<String>,
+    /// Statuses that count as success, e.g. 2xx,304,400-403
+    #[arg(long, value_name = "LIST", value_parser = status_list)]
+    pub(crate) accept_status: Option<StatusList>,
+    /// Free text kept with the task
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) metadata: Option<String>,
+}
+
+/// Flags that set up an engine: of no effect when another process's engine is joined.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Engine options")]
+pub(crate) struct EngineFlags {
+    /// Transfers at once [default: 10]; 0: no limit
+    #[arg(short = 'j', long = "jobs", value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Transfers at once per host; 0: no limit
+    #[arg(long, value_name = "N")]
+    pub(crate) max_per_host: Option<usize>,
+    /// Transfers at once per group; 0: no limit
+    #[arg(long, value_name = "N")]
+    pub(crate) max_per_group: Option<usize>,
+    /// Bytes per second of all transfers together
+    #[arg(long, value_name = "RATE", value_parser = bytes)]
+    pub(crate) limit_rate: Option<u64>,
+    /// What a complete download survives: full, a power cut; relaxed, a crash
+    #[arg(long, value_name = "HOW")]
+    pub(crate) durability: Option<HowDurable>,
+    /// http or https proxy
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<String>,
+    /// PEM file with further trusted certificates
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// Accept any certificate
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Accept only these public keys; may be repeated
+    #[arg(
+        long = "pinnedpubkey",
+        value_name = "sha256//BASE64",
+        value_delimiter = ';'
+    )]
+    pub(crate) pinned_keys: Vec<String>,
+    #[command(flatten)]
+    pub(crate) components: ComponentFlags,
+}
+
+/// Flags that attach components.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Component options")]
+pub(crate) struct ComponentFlags {
+    /// Component to attach; may be repeated
+    #[arg(long = "callbacks", value_name = "FILE.wasm")]
+    pub(crate) callbacks: Vec<PathBuf>,
+    /// Host that the components' HTTP may reach; may be repeated
+    #[arg(long = "allow-host", value_name = "HOST")]
+    pub(crate) allow_hosts: Vec<String>,
+    /// Setting that the components can read; may be repeated
+    #[arg(long = "callback-config", value_name = "K=V", value_parser = key_value)]
+    pub(crate) config: Vec<(String, String)>,
+}
+
+/// `haul add`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Add {
+    /// Task JSON: an object, an array, or one object a line; `-` is stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// `haul run`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Run {
+    /// End when nothing is enqueued, running or waiting to retry
+    #[arg(long)]
+    pub(crate) until_idle: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineFlags,
+}
+
+/// `haul ls`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Ls {
+    /// Only tasks of this status, e.g. waitingToRetry
+    #[arg(long, value_name = "S", value_parser = status)]
+    pub(crate) status: Option<Status>,
+    /// Only tasks of this group
+    #[arg(long, value_name = "G")]
+    pub(crate) group: Option<String>,
+}
+
+/// `haul show`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Show {
+    /// The task's id, or a unique beginning of it
+    pub(crate) id: String,
+}
+
+/// Which tasks are controlled.
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Select {
+    /// Ids of tasks, or unique beginnings of them
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// All tasks of this group
+    #[arg(long, value_name = "G")]
+    pub(crate) group: Option<String>,
+    /// All tasks
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// `haul rm`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Rm {
+    /// Ids of tasks, or unique beginnings of them
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+}
+
+/// `haul clean`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Clean {
+    /// Only tasks that ended longer ago than this
+    #[arg(long, value_name = "DUR", default_value = "0", value_parser = duration)]
+    pub(crate) older_than: u64,
+}
+
+/// `haul events`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Events {
+    /// Begin after this number
+    #[arg(long, value_name = "SEQ", conflicts_with = "consumer")]
+    pub(crate) after: Option<u64>,
+    /// Print the past, then what happens from now on
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Begin after what this consumer has acknowledged
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consumer: Option<String>,
+}
+
+/// `haul ack`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Ack {
+    /// The consumer
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consumer: String,
+    /// The last event it has dealt with
+    pub(crate) seq: u64,
+}
+
+/// `haul callbacks`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Callbacks {
+    /// Show a component's hooks and imports, what is granted and what is refused
+    Check(Check),
+    /// List the components that the configuration attaches
+    List,
+}
+
+/// `haul callbacks check`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Check {
+    /// The component
+    #[arg(value_name = "FILE.wasm")]
+    pub(crate) file: PathBuf,
+    /// Host that its HTTP may reach; may be repeated
+    #[arg(long = "allow-host", value_name = "HOST")]
+    pub(crate) allow_hosts: Vec<String>,
+}
+
+/// `haul demo`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Demo {
+    /// Component to attach
+    #[arg(long, value_name = "FILE.wasm")]
+    pub(crate) callbacks: Option<PathBuf>,
+}
+
+/// `haul completions`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `haul man`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Man {
+    /// A command, for its own page
+    pub(crate) command: Option<String>,
+}
+
+/// `--on-conflict` as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Conflict {
+    /// f.txt becomes f (1).txt
+    Unique,
+    /// The old file is replaced when the new one is complete
+    Replace,
+    /// The task fails
+    Fail,
+    /// The old file stays, and the task counts as done
+    Skip,
+}
+
+impl From<Conflict> for OnConflict {
+    fn from(typed: Conflict) -> Self {
+        match typed {
+            Conflict::Unique => OnConflict::Unique,
+            Conflict::Replace => OnConflict::Replace,
+            Conflict::Fail => OnConflict::Fail,
+            Conflict::Skip => OnConflict::Skip,
+        }
+    }
+}
+
+/// `--durability` as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HowDurable {
+    /// Files, directories and rows are synced
+    Full,
+    /// Only rows are synced
+    Relaxed,
+}
+
+impl From<HowDurable> for Durability {
+    fn from(typed: HowDurable) -> Self {
+        match typed {
+            HowDurable::Full => Durability::Full,
+            HowDurable::Relaxed => Durability::Relaxed,
+        }
+    }
+}
+
+/// A list of status codes. A type of its own, for clap would take a `Vec` for a repeated flag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StatusList(pub(crate) Vec<(u16, u16)>);
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("a header is written `Name: value`")?;
+    let name = name.trim();
+    if name.is_empty() {
+        return Err("a header is written `Name: value`".into());
+    }
+    Ok((name.into(), value.trim().into()))
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err("a setting is written `key=value`".into()),
+    }
+}
+
+fn duration(text: &str) -> Result<u64, String> {
+    config::duration_ms(text).map_err(|error| error.to_string())
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    config::bytes(text).map_err(|error| error.to_string())
+}
+
+fn status_list(text: &str) -> Result<StatusList, String> {
+    config::status_list(text)
+        .map(StatusList)
+        .map_err(|error| error.to_string())
+}
+
+fn status(text: &str) -> Result<Status, String> {
+    Status::ALL
+        .into_iter()
+        .find(|status| status.name().eq_ignore_ascii_case(text))
+        .ok_or_else(|| {
+            let names: Vec<&str> = Status::ALL.iter().map(|status| status.name()).collect();
+            format!("a status is one of {}", names.join(", "))
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! What may be typed.
+
+use super::*;
+
+fn parse(line: &str) -> Result<Args, clap::Error> {
+    Args::try_parse_from(line.split(' '))
+}
+
+fn get(line: &str) -> Get {
+    match parse(line).unwrap().command {
+        Command::Get(get) => *get,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_description_of_the_command_line_is_sound() {
+    use clap::CommandFactory;
+    Args::command().debug_assert();
+}
+
+#[test]
+fn global_flags_go_before_and_after_the_command() {
+    for line in [
+        "haul --json --home /h ls",
+        "haul ls --json --home /h",
+        "haul --json ls --home /h",
+    ] {
+        let global = parse(line).unwrap().global;
+        assert!(global.json);
+        assert_eq!(global.home, Some(PathBuf::from("/h")));
+    }
+}
+
+#[test]
+fn quiet_and_verbose_exclude_each_other() {
+    assert!(parse("haul -q -v ls").is_err());
+    assert_eq!(parse("haul -vv ls").unwrap().global.verbose, 2);
+}
+
+#[test]
+fn defaults_of_get_are_those_of_the_interface() {
+    let get = get("haul get http://h/f");
+    assert_eq!(get.task.retries, 3);
+    assert_eq!(get.task.priority, 5);
+    assert_eq!(get.task.parts, 1);
+    assert_eq!(get.task.max_redirects, 10);
+    assert!(get.task.dir.is_none() && get.task.output.is_none());
+}
+
+#[test]
+fn flags_of_get_are_understood() {
+    let get = get(
+        "haul get -H A:1 -H b:c:d -o f -d /t --id i --group g --priority 0 --retries 10 --mirror http://m/f \
+         --on-conflict skip --print path -j 2 --max-per-host 1 --callbacks a.wasm --allow-host h --callback-config k=v=w -",
+    );
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(get.urls, ["-"]);
+    assert_eq!(get.task.headers, [pair("A", "1"), pair("b", "c:d")]);
+    assert_eq!(get.task.on_conflict, Some(Conflict::Skip));
+    assert_eq!(get.engine.jobs, Some(2));
+    assert_eq!(get.engine.components.config, [pair("k", "v=w")]);
+    assert_eq!(get.print, Some(Print::Path));
+}
+
+#[test]
+fn values_out_of_range_and_malformed_ones_are_refused() {
+    for line in [
+        "haul get",
+        "haul get --priority 11 u",
+        "haul get --retries 11 u",
+        "haul get --max-redirects 51 u",
+        "haul get -H nocolon u",
+        "haul get --callback-config novalue u",
+        "haul get --on-conflict maybe u",
+        "haul ls --status nonsense",
+        "haul pause",
+        "haul pause a --all",
+        "haul ack 5",
+        "haul put f u",
+        "haul events --after 1 --consumer c",
+    ] {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+}

@@ -1,0 +1,133 @@
+//! `haul callbacks check` and `list`: what a component is, and which are attached.
+
+use std::sync::Arc;
+
+use haul::hooks::{Grants, Hooks, HooksSettings, Inspection, LogSink};
+use haul::{Error, Result};
+use serde_json::json;
+
+use crate::args::{Callbacks, Check};
+use crate::environment::{Environment, absolute};
+use crate::exit;
+use crate::printer::{Printer, Style};
+use crate::text;
+
+/// Runs the command; answers the exit code.
+pub(crate) fn run(typed: &Callbacks, environment: &Environment, printer: &Printer) -> Result<u8> {
+    match typed {
+        Callbacks::Check(check) => self::check(check, environment, printer),
+        Callbacks::List => Ok(list(environment, printer)),
+    }
+}
+
+/// Runs `callbacks check`; answers the exit code.
+pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let path = absolute(&check.file)?;
+    if let Err(error) = std::fs::File::open(&path) {
+        let text = format!("cannot open `{}`: {error}", check.file.display());
+        return Err(Error::FileSystem(text));
+    }
+    let log = printer.clone();
+    let hooks = Hooks::new(HooksSettings {
+        cache_dir: environment.cache_dir.clone(),
+        key_dir: environment.home.clone(),
+        log: LogSink(Arc::new(move |name, line| {
+            log.note(format_args!("{name}: {line}"));
+        })),
+    })?;
+    let grants = Grants {
+        allow_hosts: check.allow_hosts.clone(),
+        ..Grants::default()
+    };
+    let inspection = hooks.inspect(&path, &grants)?;
+    if printer.json() {
+        printer.data(as_json(check, &inspection));
+    } else {
+        print(check, &inspection, printer);
+    }
+    if inspection.hooks.is_empty() {
+        return Err(Error::Component(format!(
+            "`{}` exports none of haul's hooks, so there is nothing it could answer",
+            check.file.display()
+        )));
+    }
+    Ok(exit::DONE)
+}
+
+fn as_json(check: &Check, inspection: &Inspection) -> serde_json::Value {
+    let imports: Vec<_> = inspection
+        .imports
+        .iter()
+        .map(|(name, state)| json!({"name": name, "state": state}))
+        .collect();
+    json!({
+        "path": check.file.to_string_lossy(),
+        "size": inspection.size,
+        "sha256": inspection.digest,
+        "contract": inspection.contract,
+        "hooks": inspection.hooks,
+        "imports": imports,
+        "otherExports": inspection.other_exports,
+        "compatible": !inspection.hooks.is_empty(),
+    })
+}
+
+fn print(check: &Check, inspection: &Inspection, printer: &Printer) {
+    let line = |name: &str, value: &str| {
+        let name = printer.out_style(&format!("{name:<10}"), Style::Dim);
+        printer.data(format_args!("{name}{}", text::printable(value)));
+    };
+    line("file", &check.file.to_string_lossy());
+    line("size", &text::size(inspection.size));
+    line("sha-256", &inspection.digest);
+    line("contract", inspection.contract.as_deref().unwrap_or("-"));
+    let list = |name: &str, items: &[String]| {
+        for (index, item) in items.iter().enumerate() {
+            line(if index == 0 { name } else { "" }, item);
+        }
+    };
+    list("hooks", &inspection.hooks);
+    let width = inspection.imports.iter().map(|(name, _)| name.len()).max();
+    let width = width.unwrap_or(0);
+    let imports: Vec<String> = inspection
+        .imports
+        .iter()
+        .map(|(name, state)| format!("{name:<width$}  {state}"))
+        .collect();
+    list("imports", &imports);
+    list("ignored", &inspection.other_exports);
+}
+
+fn list(environment: &Environment, printer: &Printer) -> u8 {
+    for source in &environment.config.callbacks {
+        let exists = source.path.is_file();
+        if printer.json() {
+            printer.data(json!({
+                "name": source.name,
+                "path": source.path.to_string_lossy(),
+                "exists": exists,
+                "allowHosts": source.grants.allow_hosts,
+            }));
+            continue;
+        }
+        let hosts = match source.grants.allow_hosts.as_slice() {
+            [] => "no hosts".into(),
+            hosts => hosts.join(", "),
+        };
+        let missing = if exists { "" } else { "  (missing)" };
+        let path = source.path.to_string_lossy();
+        printer.data(format_args!(
+            "{:<20}  {}  {}{missing}",
+            text::printable(&source.name),
+            text::printable(&path),
+            text::printable(&hosts),
+        ));
+    }
+    if environment.config.callbacks.is_empty() && !printer.json() {
+        printer.note(format_args!(
+            "no components are attached by {}",
+            environment.config_path.display()
+        ));
+    }
+    exit::DONE
+}

@@ -1,0 +1,227 @@
+//! `haul doctor`: versions, paths, limits, free space; what is wrong, and how to mend it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use haul::{Reply, Request, Result, Work};
+use serde_json::{Value, json};
+
+use crate::args::Global;
+use crate::environment::Environment;
+use crate::exit;
+use crate::link::Link;
+use crate::printer::{Printer, Style};
+use crate::text;
+
+/// Less free space than this is worth a warning.
+const FREE_BYTES_MIN: u64 = 256 << 20;
+/// Fewer open files than this are worth a warning: each transfer holds two, and the database some.
+const OPEN_FILES_MIN: u64 = 256;
+
+/// Magic numbers of network file systems (Linux `statfs(2)`), where SQLite's locks cannot be relied on.
+const NETWORK_FILE_SYSTEMS: [(u64, &str); 8] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x0102_1997, "9P"),
+    (0x5346_414f, "AFS"),
+    (0x00c3_6400, "Ceph"),
+    (0x0bd0_0bd0, "Lustre"),
+];
+
+/// Runs the command; answers the exit code: 0 when nothing is wrong.
+pub(crate) async fn run(global: &Global, printer: &Printer) -> Result<u8> {
+    let mut findings = Findings::default();
+    findings.fine("version", env!("CARGO_PKG_VERSION"));
+    findings.open_files();
+    match Environment::new(global) {
+        Ok(environment) => {
+            findings.paths(&environment);
+            findings.components(&environment);
+            findings.engine(&environment).await;
+        }
+        Err(error) => findings.wrong(
+            "configuration",
+            String::new(),
+            format!("{error}; correct or remove the file"),
+        ),
+    }
+    findings.print(printer);
+    Ok(if findings.problems() == 0 {
+        exit::DONE
+    } else {
+        exit::OTHER
+    })
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+struct Finding {
+    name: String,
+    value: String,
+    /// What is wrong and how to mend it.
+    problem: Option<String>,
+}
+
+impl Findings {
+    fn fine(&mut self, name: &str, value: impl Into<String>) {
+        self.note(name, value.into(), None);
+    }
+
+    fn wrong(&mut self, name: &str, value: String, problem: String) {
+        self.note(name, value, Some(problem));
+    }
+
+    fn note(&mut self, name: &str, value: String, problem: Option<String>) {
+        self.0.push(Finding {
+            name: name.into(),
+            value,
+            problem,
+        });
+    }
+
+    fn problems(&self) -> usize {
+        let wrong = |finding: &&Finding| finding.problem.is_some();
+        self.0.iter().filter(wrong).count()
+    }
+
+    fn open_files(&mut self) {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let value = limit.map_or("unlimited".into(), text::number);
+        let low = limit.is_some_and(|limit| limit < OPEN_FILES_MIN);
+        let problem = low.then(|| "too few for many transfers at once; raise `ulimit -n`".into());
+        self.note("open files", value, problem);
+    }
+
+    fn paths(&mut self, environment: &Environment) {
+        let there = |path: &Path| {
+            let state = if path.exists() { "" } else { " (not there)" };
+            format!("{}{state}", path.display())
+        };
+        self.fine("configuration", there(&environment.config_path));
+        self.home(&environment.home);
+        self.directory("cache", &environment.cache_dir);
+        for (name, path) in &environment.directories {
+            // background_downloader's names stand for the same directories.
+            if !name.starts_with("application") {
+                self.directory(&format!("directory {name}"), path);
+            }
+        }
+    }
+
+    fn home(&mut self, home: &Path) {
+        let problem = match std::fs::metadata(home) {
+            Ok(meta) if !meta.is_dir() => Some("this is not a directory".into()),
+            Ok(meta) if meta.permissions().mode() & 0o077 != 0 => Some(format!(
+                "others can look into it, and task headers may hold secrets: `chmod 700 {}`",
+                home.display()
+            )),
+            _ => network_file_system(home).map(|kind| {
+                format!("it is on a network file system ({kind}), where locks cannot be relied on; choose a local --home")
+            }),
+        };
+        self.note("home", home.display().to_string(), problem);
+        self.space("free in home", home);
+    }
+
+    fn directory(&mut self, name: &str, path: &Path) {
+        let nearest = nearest(path);
+        let writable = rustix::fs::access(&nearest, rustix::fs::Access::WRITE_OK).is_ok();
+        let problem = (!writable).then(|| {
+            format!(
+                "`{}` is not writable; change its permissions, or configure another directory",
+                nearest.display()
+            )
+        });
+        self.note(name, path.display().to_string(), problem);
+        if name == "directory downloads" {
+            self.space("free in downloads", path);
+        }
+    }
+
+    fn space(&mut self, name: &str, path: &Path) {
+        let Ok(stat) = rustix::fs::statvfs(nearest(path)) else {
+            return;
+        };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let low = free < FREE_BYTES_MIN;
+        let problem = low.then(|| "the disk is nearly full; make room".into());
+        self.note(name, text::size(free), problem);
+    }
+
+    fn components(&mut self, environment: &Environment) {
+        for source in &environment.config.callbacks {
+            let path = source.path.display().to_string();
+            let problem = (!source.path.is_file())
+                .then(|| "there is no such file; correct the configuration".into());
+            self.note(&format!("component {}", source.name), path, problem);
+        }
+    }
+
+    /// Opens the home: as its engine, or through the process that holds it.
+    async fn engine(&mut self, environment: &Environment) {
+        let mut link = Link::new(environment.settings(), Work::Nothing);
+        match link.call(Request::Info).await {
+            Ok(reply) => {
+                let holder = match (link.is_joined(), &reply) {
+                    (true, Reply::Info(info)) => format!("process {}", info["pid"]),
+                    (true, _) => "another process".into(),
+                    (false, _) => "nobody".into(),
+                };
+                self.fine("held by", holder);
+                if let Reply::Info(Value::Object(info)) = reply {
+                    for (name, value) in &info {
+                        let value = value
+                            .as_str()
+                            .map_or_else(|| value.to_string(), str::to_owned);
+                        self.fine(&format!("engine {name}"), value);
+                    }
+                }
+            }
+            Err(error) => self.wrong("engine", "cannot open the home".into(), error.to_string()),
+        }
+        link.close().await;
+    }
+
+    fn print(&self, printer: &Printer) {
+        for finding in &self.0 {
+            if printer.json() {
+                printer.data(json!({
+                    "name": finding.name, "value": finding.value, "ok": finding.problem.is_none(), "problem": finding.problem,
+                }));
+                continue;
+            }
+            let mark = match finding.problem {
+                None => printer.out_style("ok     ", Style::Green),
+                Some(_) => printer.out_style("PROBLEM", Style::Red),
+            };
+            let value = text::printable(&finding.value);
+            printer.data(format_args!("{mark}  {:<22} {value}", finding.name));
+            if let Some(problem) = &finding.problem {
+                printer.data(format_args!("         {}", text::printable(problem)));
+            }
+        }
+        match self.problems() as u64 {
+            0 => printer.note("nothing is wrong"),
+            count => printer.note(format_args!("{count} {}", text::plural(count, "problem"))),
+        }
+    }
+}
+
+/// The path itself, or the nearest directory above it that exists.
+fn nearest(path: &Path) -> PathBuf {
+    let existing = path.ancestors().find(|ancestor| ancestor.exists());
+    existing.unwrap_or(Path::new("/")).into()
+}
+
+fn network_file_system(path: &Path) -> Option<&'static str> {
+    let stat = rustix::fs::statfs(nearest(path)).ok()?;
+    let kind = stat.f_type as u64;
+    let known = NETWORK_FILE_SYSTEMS.iter();
+    known
+        .filter(|(magic, _)| kind & 0xffff_ffff == *magic)
+        .map(|(_, name)| *name)
+        .next()
+}

@@ -1,0 +1,245 @@
+//! What the surroundings mean: home, configuration, directories, clock, and the engine's settings made of all of them.
+//!
+//! The only part of haul that reads environment variables (beside those that clap reads for flags) and the clock of the
+//! command line. The library is handed paths, never variables.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+use haul::config::Config;
+use haul::hooks::{ComponentSource, Grants};
+use haul::transport::TransportSettings;
+use haul::{Error, Result, Settings};
+
+use crate::args::{ComponentFlags, EngineFlags, Global};
+
+/// Directories by convention, and background_downloader's name for each.
+const DATA_DIRECTORIES: [(&str, &str); 4] = [
+    ("documents", "applicationDocuments"),
+    ("temporary", "temporary"),
+    ("support", "applicationSupport"),
+    ("library", "applicationLibrary"),
+];
+
+/// Paths and configuration of this invocation.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    /// Holds the database.
+    pub(crate) home: PathBuf,
+    /// The configuration file, whether it exists or not.
+    pub(crate) config_path: PathBuf,
+    /// What it says.
+    pub(crate) config: Config,
+    /// Compiled components.
+    pub(crate) cache_dir: PathBuf,
+    /// Base directories by name.
+    pub(crate) directories: BTreeMap<String, PathBuf>,
+}
+
+impl Environment {
+    /// Reads variables and the configuration file. A configuration file that was named must exist.
+    pub(crate) fn new(global: &Global) -> Result<Self> {
+        let xdg = etcetera::base_strategy::Xdg::new().map_err(|_| no_home())?;
+        let home = match &global.home {
+            Some(home) => absolute(home)?,
+            None => xdg
+                .state_dir()
+                .unwrap_or_else(|| xdg.home_dir().join(".local/state"))
+                .join("haul"),
+        };
+        let (config_path, must_exist) = match &global.config {
+            Some(path) => (absolute(path)?, true),
+            None => (xdg.config_dir().join("haul/config.toml"), false),
+        };
+        let config = Config::read(&config_path, must_exist)?;
+        Ok(Self {
+            home,
+            cache_dir: xdg.cache_dir().join("haul"),
+            directories: directories(&xdg, &config),
+            config,
+            config_path,
+        })
+    }
+
+    /// Settings of an engine that only answers: nothing but what the configuration says.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            home: self.home.clone(),
+            cache_dir: self.cache_dir.clone(),
+            directories: self.directories.clone(),
+            limits: self.config.limits.clone(),
+            durability: self.config.durability,
+            transport: TransportSettings::default(),
+            components: self.config.callbacks.clone(),
+            limit_rate: None,
+            retry_jitter: self.config.retry_jitter,
+            wait_for_disk: true,
+        }
+    }
+
+    /// Settings of an engine that works: flags before configuration.
+    pub(crate) fn working_settings(&self, flags: &EngineFlags) -> Result<Settings> {
+        let mut settings = self.settings();
+        let limits = &mut settings.limits;
+        limits.total = flags.jobs.unwrap_or(limits.total);
+        limits.per_host = flags.max_per_host.unwrap_or(limits.per_host);
+        limits.per_group = flags.max_per_group.unwrap_or(limits.per_group);
+        settings.limit_rate = flags.limit_rate;
+        if let Some(durability) = flags.durability {
+            settings.durability = durability.into();
+        }
+        settings.transport.proxy = flags.proxy.clone();
+        settings.transport.insecure = flags.insecure;
+        settings.transport.pinned_keys = flags.pinned_keys.clone();
+        if let Some(file) = &flags.cacert {
+            settings.transport.cacert = Some(absolute(file)?);
+        }
+        let known = settings.components.len();
+        let attached = components(&flags.components, known)?;
+        settings.components.extend(attached);
+        Ok(settings)
+    }
+}
+
+/// The components of `--callbacks`, with the grants given beside them. `known` are attached before them.
+pub(crate) fn components(flags: &ComponentFlags, known: usize) -> Result<Vec<ComponentSource>> {
+    if flags.callbacks.is_empty() && known == 0 {
+        let alone = [
+            ("--allow-host", flags.allow_hosts.is_empty()),
+            ("--callback-config", flags.config.is_empty()),
+        ];
+        if let Some((flag, _)) = alone.iter().find(|(_, is_empty)| !is_empty) {
+            let text = format!("{flag} is for the components of --callbacks, and there are none");
+            return Err(Error::Usage(text));
+        }
+    }
+    let mut sources: Vec<ComponentSource> = Vec::new();
+    for file in &flags.callbacks {
+        let stem = file.file_stem().unwrap_or(file.as_os_str());
+        let stem = stem.to_string_lossy();
+        let taken = |name: &str| sources.iter().any(|source| source.name == name);
+        let mut names = std::iter::once(stem.to_string())
+            .chain((2..).map(|number: u64| format!("{stem}-{number}")));
+        let name = names.find(|name| !taken(name)).unwrap_or_default();
+        sources.push(ComponentSource {
+            name,
+            path: absolute(file)?,
+            grants: Grants {
+                allow_hosts: flags.allow_hosts.clone(),
+                config: flags.config.clone(),
+                ..Grants::default()
+            },
+        });
+    }
+    Ok(sources)
+}
+
+/// The path from the root, without asking the file system about it.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| {
+        Error::FileSystem(format!(
+            "cannot tell where `{}` is: {error}",
+            path.display()
+        ))
+    })
+}
+
+/// A directory's one true path, so that the same place given in two ways is the same place: links are resolved as far as it
+/// exists, the rest is taken literally.
+pub(crate) fn place(path: &Path) -> Result<PathBuf> {
+    let path = absolute(path)?;
+    let mut existing = path.as_path();
+    let mut missing = Vec::new();
+    loop {
+        if let Ok(found) = existing.canonicalize() {
+            let mut place = found;
+            for part in missing.iter().rev() {
+                match part {
+                    std::path::Component::ParentDir => place.pop(),
+                    part => {
+                        place.push(part);
+                        true
+                    }
+                };
+            }
+            return Ok(place);
+        }
+        let (Some(parent), Some(part)) = (existing.parent(), existing.components().next_back())
+        else {
+            return Ok(path);
+        };
+        missing.push(part);
+        existing = parent;
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// Raises the soft limit of open files to the hard one: each transfer holds a connection and a file.
+pub(crate) fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        // Where this is refused, the old limit serves too.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}
+
+fn no_home() -> Error {
+    Error::Usage("HOME is not set, so there is no place for haul's files; set HOME".into())
+}
+
+fn directories(xdg: &etcetera::base_strategy::Xdg, config: &Config) -> BTreeMap<String, PathBuf> {
+    let data = xdg.data_dir().join("haul");
+    let mut directories = config.directories.clone();
+    for (name, other) in DATA_DIRECTORIES {
+        let given = directories.get(name).or_else(|| directories.get(other));
+        let path = given.cloned().unwrap_or_else(|| data.join(name));
+        for name in [name, other] {
+            directories
+                .entry(name.into())
+                .or_insert_with(|| path.clone());
+        }
+    }
+    if !directories.contains_key("downloads") {
+        let path = download_dir(&xdg.config_dir(), xdg.home_dir());
+        directories.insert("downloads".into(), path);
+    }
+    directories
+}
+
+/// The user's download directory: XDG_DOWNLOAD_DIR of the environment or of `user-dirs.dirs`, else `~/Downloads`.
+fn download_dir(config_dir: &Path, home: &Path) -> PathBuf {
+    if let Some(path) = std::env::var_os("XDG_DOWNLOAD_DIR").map(PathBuf::from)
+        && path.is_absolute()
+    {
+        return path;
+    }
+    std::fs::read_to_string(config_dir.join("user-dirs.dirs"))
+        .ok()
+        .and_then(|text| download_entry(&text, home))
+        .unwrap_or_else(|| home.join("Downloads"))
+}
+
+/// The XDG_DOWNLOAD_DIR of a `user-dirs.dirs`: `"$HOME/sub"` or `"/absolute"` (xdg-user-dirs).
+fn download_entry(text: &str, home: &Path) -> Option<PathBuf> {
+    let value = text.lines().find_map(|line| {
+        let value = line.trim().strip_prefix("XDG_DOWNLOAD_DIR=")?;
+        value.trim().strip_prefix('"')?.strip_suffix('"')
+    })?;
+    match value.strip_prefix("$HOME") {
+        Some(below) => Some(home.join(below.trim_start_matches('/'))),
+        None => Some(PathBuf::from(value)).filter(|path| path.is_absolute()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

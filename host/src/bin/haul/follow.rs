@@ -1,0 +1,242 @@
+//! Follows certain tasks to their end, across the ends of engines: what `get` does after it has added its tasks.
+//!
+//! Updates tell most of it. Two things are not told: what happens between the end of a joined engine and the next session
+//! (read from the event log then), and updates that a slow watcher missed (asked for when it has been quiet for a while).
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use haul::event::StatusUpdate;
+use haul::{Error, Request, Result, Update};
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::link::{Link, events, records};
+use crate::outcome::Outcome;
+use crate::reporter::Reporter;
+
+/// First wait for an update before the records are asked; doubled up to [`QUIET_MAX`].
+pub(crate) const QUIET_MIN: Duration = Duration::from_secs(1);
+/// Longest wait for an update before the records are asked.
+pub(crate) const QUIET_MAX: Duration = Duration::from_secs(16);
+/// Records asked for at once when it is quiet.
+const CHECKED: usize = 200;
+/// Updates dealt with before printed lines are handed over.
+const BURST: usize = 4096;
+
+/// Tasks that are waited for.
+pub(crate) struct Following {
+    reporter: Reporter,
+    /// Ids not ended yet.
+    pending: HashSet<String>,
+    /// Ids in the order of their addition; those not in `pending` any more have ended.
+    order: Vec<String>,
+    /// Where the next check of records begins in `order`.
+    next_check: usize,
+    /// Sequence number of the last update told.
+    told: Option<u64>,
+}
+
+impl Following {
+    /// Follows nothing yet.
+    pub(crate) fn new(reporter: Reporter) -> Self {
+        Self {
+            reporter,
+            pending: HashSet::new(),
+            order: Vec::new(),
+            next_check: 0,
+            told: None,
+        }
+    }
+
+    /// Follows one more task, to be called by this URL.
+    pub(crate) fn add(&mut self, id: String, url: &str) {
+        self.reporter.label(&id, url);
+        if self.pending.insert(id.clone()) {
+            self.order.push(id);
+        }
+    }
+
+    /// What tells and counts.
+    pub(crate) fn reporter(&mut self) -> &mut Reporter {
+        &mut self.reporter
+    }
+
+    /// Deals with all updates that have come, without waiting.
+    pub(crate) fn drain(&mut self, updates: &mut UnboundedReceiver<Update>) {
+        for _ in 0..BURST {
+            match updates.try_recv() {
+                Ok(update) => self.take(&update),
+                Err(_) => break,
+            }
+        }
+        self.reporter.flush();
+    }
+
+    /// Waits until all have ended.
+    pub(crate) async fn to_the_end(
+        &mut self,
+        link: &mut Link,
+        mut updates: UnboundedReceiver<Update>,
+    ) -> Result<()> {
+        let mut quiet = QUIET_MIN;
+        while !self.pending.is_empty() {
+            match tokio::time::timeout(quiet, updates.recv()).await {
+                Ok(Some(update)) => {
+                    quiet = QUIET_MIN;
+                    self.take(&update);
+                    self.drain(&mut updates);
+                }
+                Ok(None) => updates = self.rejoin(link).await?,
+                Err(_) => {
+                    quiet = (quiet * 2).min(QUIET_MAX);
+                    match self.check(link, CHECKED).await {
+                        Err(Error::HomeLocked(_)) if link.is_joined() => {
+                            updates = self.rejoin(link).await?;
+                        }
+                        checked => checked?,
+                    }
+                }
+            }
+        }
+        self.reporter.flush();
+        Ok(())
+    }
+
+    /// After the end of the engine that was joined: opens the home again, tells what happened meanwhile, and has the rest
+    /// worked.
+    pub(crate) async fn rejoin(&mut self, link: &mut Link) -> Result<UnboundedReceiver<Update>> {
+        loop {
+            if !link.is_joined() {
+                return Err(own_end(link).await);
+            }
+            link.forget();
+            let updates = link.watch().await?;
+            match self.take_over(link).await {
+                Ok(()) => return Ok(updates),
+                Err(Error::HomeLocked(_)) if link.is_joined() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn take_over(&mut self, link: &mut Link) -> Result<()> {
+        self.catch_up(link).await?;
+        self.check(link, usize::MAX).await?;
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.order.retain(|id| self.pending.contains(id));
+        self.next_check = 0;
+        let ids = Some(self.order.clone());
+        link.call_once(Request::Work { ids }).await?;
+        Ok(())
+    }
+
+    /// Reads the event log from the last update told.
+    async fn catch_up(&mut self, link: &mut Link) -> Result<()> {
+        while let Some(told) = self.told {
+            let request = Request::Events {
+                after: Some(told),
+                consumer: None,
+            };
+            let page = events(link.call_once(request).await?)?;
+            if page.is_empty() {
+                break;
+            }
+            for event in &page {
+                self.take_value(event);
+            }
+            if self.told == Some(told) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the records of up to `limit` pending tasks for ends that nobody told.
+    async fn check(&mut self, link: &mut Link, limit: usize) -> Result<()> {
+        self.order.retain(|id| self.pending.contains(id));
+        let count = self.order.len().min(limit);
+        for _ in 0..count {
+            self.next_check %= self.order.len();
+            let id = self.order[self.next_check].clone();
+            self.next_check += 1;
+            let request = Request::Show { id: id.clone() };
+            match link.call_once(request).await {
+                Ok(reply) => {
+                    let (records, _) = records(reply)?;
+                    let outcome = records.first().and_then(Outcome::of_json);
+                    if let Some(outcome) = outcome.filter(Outcome::is_end) {
+                        self.end(&id, &outcome);
+                    }
+                }
+                Err(Error::UnknownTask(_)) => {
+                    let mut outcome = Outcome::new(haul::Status::Failed);
+                    outcome.reason = "somebody removed the task".into();
+                    self.end(&id, &outcome);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.reporter.flush();
+        Ok(())
+    }
+
+    fn take(&mut self, update: &Update) {
+        if !self.pending.contains(update.task_id()) {
+            return;
+        }
+        match update {
+            Update::Progress(progress) => {
+                self.reporter.print_json(update);
+                self.reporter.progress(progress);
+            }
+            Update::Status(status) => {
+                if self.told.is_some_and(|told| status.seq <= told) {
+                    return;
+                }
+                self.told = Some(status.seq);
+                self.reporter.print_json(update);
+                self.take_status(status);
+            }
+        }
+    }
+
+    fn take_status(&mut self, status: &StatusUpdate) {
+        let outcome = Outcome::of_update(status);
+        if outcome.is_end() {
+            self.end(&status.task_id, &outcome);
+        } else {
+            self.reporter.status(&status.task_id, &outcome);
+        }
+    }
+
+    fn take_value(&mut self, event: &Value) {
+        self.told = event["seq"].as_u64().max(self.told);
+        let Some(id) = event["taskId"].as_str() else {
+            return;
+        };
+        if !self.pending.contains(id) {
+            return;
+        }
+        self.reporter.print_value(event);
+        if let Some(outcome) = Outcome::of_json(event).filter(Outcome::is_end) {
+            self.end(id, &outcome);
+        }
+    }
+
+    fn end(&mut self, id: &str, outcome: &Outcome) {
+        if self.pending.remove(id) {
+            self.reporter.end(id, outcome);
+        }
+    }
+}
+
+/// Why the engine of this very process ended.
+pub(crate) async fn own_end(link: &mut Link) -> Error {
+    match link.call(Request::Counts).await {
+        Err(error) => error,
+        Ok(_) => Error::Other("the engine ended".into()),
+    }
+}

@@ -1,0 +1,72 @@
+//! Reading lists. What a task's JSON may hold is tested with `task::json`.
+
+use super::*;
+
+fn values(text: &str) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut reader = BufReader::with_capacity(16, text.as_bytes());
+    let (_, first) = skip_space(&mut reader).unwrap();
+    let mut lines = Vec::new();
+    let mut line = first;
+    let mut begun = first;
+    loop {
+        let end = append_line(&mut reader, &mut lines).unwrap() == 0;
+        line += 1;
+        match value(&lines, end, line - begun > 1) {
+            Line::GoesOn => continue,
+            Line::Blank => {}
+            Line::Value(Ok(value)) => seen.push(format!("{begun} {value}")),
+            Line::Value(Err(_)) => seen.push(format!("{begun} bad")),
+        }
+        if end {
+            return seen;
+        }
+        lines.clear();
+        begun = line;
+    }
+}
+
+#[test]
+fn url_lists_have_comments_and_blank_lines() {
+    let text = "\u{feff}# mine\nhttp://a/1\r\n\n  http://b/2  \n#http://c/3\nhttp://d/4#frag";
+    let urls: Vec<String> = url_list(text).collect();
+    assert_eq!(urls, ["http://a/1", "http://b/2", "http://d/4#frag"]);
+}
+
+#[test]
+fn objects_are_read_one_a_line_and_over_several() {
+    let text = "\n{\"a\":1}\n\n{\n  \"b\": {\n  }\n}\n{\"c\":3}";
+    assert_eq!(values(text), ["2 {\"a\":1}", "4 {\"b\":{}}", "8 {\"c\":3}"]);
+}
+
+#[test]
+fn a_broken_line_is_named_and_the_next_one_is_read() {
+    assert_eq!(
+        values("{\"a\":1}\nnonsense\n{\"c\":3}\n"),
+        ["1 {\"a\":1}", "2 bad", "3 {\"c\":3}"]
+    );
+    assert_eq!(values("{\"a\":1"), ["1 bad"]);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told() {
+    let mut broken = false;
+    tasks(Path::new("/no/such/file"), &mut |item| {
+        broken = matches!(item, Item::Broken(Error::FileSystem(_)));
+        true
+    });
+    assert!(broken);
+}
+
+#[test]
+fn an_array_that_is_cut_off_is_told_with_its_line() {
+    let mut told = String::new();
+    let mut reader = BufReader::new("[\n\n".as_bytes());
+    read_array(&"list".into(), &mut reader, &mut |item| {
+        if let Item::Broken(error) = item {
+            told = error.to_string();
+        }
+        true
+    });
+    assert!(told.starts_with("list:"), "{told}");
+}

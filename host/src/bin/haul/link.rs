@@ -1,0 +1,147 @@
+//! The way to an engine that survives the engine's end: when the process that was joined goes away, the next call opens
+//! the home anew.
+
+use haul::event::Update;
+use haul::{Error, Reply, Request, Result, Session, Settings, Work};
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// How often a home is opened anew before giving up: engines that end one after another are short commands.
+const OPENINGS: u32 = 50;
+
+/// A session, and what is needed to open it again.
+pub(crate) struct Link {
+    settings: Settings,
+    work: Work,
+    session: Option<Session>,
+    generation: u32,
+}
+
+impl Link {
+    /// No connection yet.
+    pub(crate) fn new(settings: Settings, work: Work) -> Self {
+        Self {
+            settings,
+            work,
+            session: None,
+            generation: 0,
+        }
+    }
+
+    /// The session, opened if need be.
+    pub(crate) async fn session(&mut self) -> Result<&Session> {
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => {
+                self.generation += 1;
+                Session::open(self.settings.clone(), self.work.clone()).await?
+            }
+        };
+        Ok(self.session.insert(session))
+    }
+
+    /// Whether another process is the engine.
+    pub(crate) fn is_joined(&self) -> bool {
+        matches!(self.session, Some(Session::Joined(_)))
+    }
+
+    /// Which session this is: rises with each opening.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Leaves a session whose engine has ended, so that the next call opens the home anew.
+    pub(crate) fn forget(&mut self) {
+        self.session = None;
+    }
+
+    /// Asks; asks again in a new session when the engine that was joined ended meanwhile. Only for requests that may be
+    /// made twice.
+    pub(crate) async fn call(&mut self, request: Request) -> Result<Reply> {
+        for _ in 0..OPENINGS {
+            let answer = self.session().await?.call(request.clone()).await;
+            match answer {
+                Err(Error::HomeLocked(_)) if self.is_joined() => self.forget(),
+                answer => return answer,
+            }
+        }
+        Err(Error::HomeLocked(
+            "the engine of this home keeps ending; try again".into(),
+        ))
+    }
+
+    /// Asks in the present session: [`Error::HomeLocked`] when its engine has ended.
+    pub(crate) async fn call_once(&mut self, request: Request) -> Result<Reply> {
+        self.session().await?.call(request).await
+    }
+
+    /// Updates from now on.
+    pub(crate) async fn watch(&mut self) -> Result<UnboundedReceiver<Update>> {
+        for _ in 0..OPENINGS {
+            let answer = self.session().await?.watch().await;
+            match answer {
+                Err(Error::HomeLocked(_)) if self.is_joined() => self.forget(),
+                answer => return answer,
+            }
+        }
+        Err(Error::HomeLocked(
+            "the engine of this home keeps ending; try again".into(),
+        ))
+    }
+
+    /// Ends the session in order.
+    pub(crate) async fn close(mut self) {
+        if let Some(session) = self.session.take() {
+            session.close().await;
+        }
+    }
+}
+
+/// Asks one thing of the home and leaves.
+pub(crate) async fn ask(settings: Settings, request: Request) -> Result<Reply> {
+    let mut link = Link::new(settings, Work::Nothing);
+    let answer = link.call(request).await;
+    link.close().await;
+    answer
+}
+
+/// The ids of an answer.
+pub(crate) fn ids(reply: Reply) -> Result<Vec<String>> {
+    match reply {
+        Reply::Ids(ids) => Ok(ids),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The records of an answer, and where to go on.
+pub(crate) fn records(reply: Reply) -> Result<(Vec<Value>, Option<i64>)> {
+    match reply {
+        Reply::Records { records, more } => Ok((records, more)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The events of an answer.
+pub(crate) fn events(reply: Reply) -> Result<Vec<Value>> {
+    match reply {
+        Reply::Events { events, .. } => Ok(events),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The number of an answer.
+pub(crate) fn count(reply: Reply) -> Result<u64> {
+    match reply {
+        Reply::Count(count) => Ok(count),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// An answer that does not belong to the request.
+pub(crate) fn unexpected(reply: &Reply) -> Error {
+    let name = format!("{reply:?}");
+    let name = name.split([' ', '(']).next().unwrap_or("");
+    Error::Other(format!(
+        "the engine gave an answer that does not fit: {name}"
+    ))
+}

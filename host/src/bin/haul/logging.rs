@@ -1,0 +1,98 @@
+//! Log lines on stderr: what components say, warnings, and with -v what haul does.
+
+use std::fmt::Write as _;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::args::Global;
+use crate::printer::{Printer, Style};
+use crate::text;
+
+/// Target of the lines that components write.
+const COMPONENT: &str = "component";
+
+/// Sends log lines to the printer, as much as the flags ask for.
+pub(crate) fn start(global: &Global, printer: &Printer) {
+    let directives = match (global.quiet, global.verbose) {
+        (true, _) => "error,component=off",
+        (false, 0) => "warn,component=info",
+        (false, 1) => "warn,haul=info,component=debug",
+        (false, 2) => "info,haul=debug,component=trace",
+        (false, _) => "trace",
+    };
+    let to = printer.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(directives))
+        .event_format(Lines {
+            printer: printer.clone(),
+        })
+        .with_writer(move || to.clone())
+        .finish();
+    // It can fail only when there is one already, and then that one serves.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// `name: line` for components, `level: message key=value` for everybody else.
+struct Lines {
+    printer: Printer,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let message = text::printable(&fields.message);
+        if event.metadata().target() == COMPONENT {
+            let name = text::printable(&fields.name);
+            let name = self.printer.err(&name, Style::Cyan);
+            return writeln!(writer, "{name}: {message}");
+        }
+        let level = match *event.metadata().level() {
+            Level::ERROR => self.printer.err("error:", Style::Red),
+            Level::WARN => self.printer.err("warning:", Style::Yellow),
+            Level::INFO => "info:".into(),
+            Level::DEBUG => "debug:".into(),
+            Level::TRACE => "trace:".into(),
+        };
+        let rest = text::printable(&fields.rest);
+        writeln!(writer, "{level} {message}{rest}")
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    /// The component's name.
+    name: String,
+    rest: String,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => self.message = value.into(),
+            "name" => self.name = value.into(),
+            name => {
+                let _ = write!(self.rest, " {name}={value}");
+            }
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}

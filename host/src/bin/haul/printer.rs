@@ -1,0 +1,247 @@
+//! The only place that prints. Data goes to stdout, everything else to stderr, above the progress bars when there are any.
+//!
+//! A reader that closes stdout is not an error: what remains is thrown away and the work goes on. It knows nothing of tasks.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use indicatif::{MultiProgress, ProgressDrawTarget};
+
+use crate::args::{Color, Global};
+use crate::exit;
+
+/// Prints. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Printer(Arc<Inner>);
+
+struct Inner {
+    json: bool,
+    quiet: bool,
+    terminal: bool,
+    color_out: bool,
+    color_err: bool,
+    out: Mutex<Out>,
+    bars: OnceLock<MultiProgress>,
+}
+
+struct Out {
+    writer: BufWriter<io::Stdout>,
+    /// Why nothing more can be written.
+    error: Option<io::Error>,
+}
+
+/// How a word looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Headings.
+    Bold,
+    /// What is less important.
+    Dim,
+    /// What went well.
+    Green,
+    /// What waits.
+    Yellow,
+    /// What went wrong.
+    Red,
+    /// Names.
+    Cyan,
+}
+
+impl Style {
+    fn code(self) -> &'static str {
+        match self {
+            Style::Bold => "1",
+            Style::Dim => "2",
+            Style::Green => "32",
+            Style::Yellow => "33",
+            Style::Red => "31",
+            Style::Cyan => "36",
+        }
+    }
+}
+
+impl Printer {
+    /// A printer by the global flags, NO_COLOR, and what stdout and stderr are.
+    pub(crate) fn new(global: &Global) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        let color = |is_terminal: bool| match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && !plain,
+        };
+        Self(Arc::new(Inner {
+            json: global.json,
+            quiet: global.quiet,
+            terminal,
+            color_out: color(io::stdout().is_terminal()),
+            color_err: color(terminal),
+            out: Mutex::new(Out {
+                writer: BufWriter::with_capacity(64 << 10, io::stdout()),
+                error: None,
+            }),
+            bars: OnceLock::new(),
+        }))
+    }
+
+    /// Whether data is printed as JSON lines.
+    pub(crate) fn json(&self) -> bool {
+        self.0.json
+    }
+
+    /// One line of data on stdout, buffered until [`Printer::flush`].
+    pub(crate) fn data(&self, line: impl std::fmt::Display) {
+        let mut out = self.out();
+        if out.error.is_none()
+            && let Err(error) = writeln!(out.writer, "{line}")
+        {
+            out.error = Some(error);
+        }
+    }
+
+    /// Bytes on stdout, as they are.
+    pub(crate) fn raw(&self, bytes: &[u8]) {
+        let mut out = self.out();
+        if out.error.is_none()
+            && let Err(error) = out.writer.write_all(bytes)
+        {
+            out.error = Some(error);
+        }
+    }
+
+    /// Hands buffered data to whoever reads stdout.
+    pub(crate) fn flush(&self) {
+        let mut out = self.out();
+        if out.error.is_none()
+            && let Err(error) = out.writer.flush()
+        {
+            out.error = Some(error);
+        }
+    }
+
+    /// Whether nobody can read stdout any more: what only prints may end then.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.out().error.is_some()
+    }
+
+    /// One line for people on stderr, unless quiet.
+    pub(crate) fn note(&self, line: impl std::fmt::Display) {
+        if !self.0.quiet {
+            self.above_bars(&format!("{line}\n"));
+        }
+    }
+
+    /// One line on stderr that says what went wrong; `haul: ` is put before it.
+    pub(crate) fn error(&self, line: impl std::fmt::Display) {
+        let name = self.err("haul:", Style::Red);
+        self.above_bars(&format!("{name} {line}\n"));
+    }
+
+    /// A word for stdout in a style, when stdout is coloured.
+    pub(crate) fn out_style(&self, text: &str, style: Style) -> String {
+        styled(text, style, self.0.color_out)
+    }
+
+    /// A word for stderr in a style, when stderr is coloured.
+    pub(crate) fn err(&self, text: &str, style: Style) -> String {
+        styled(text, style, self.0.color_err)
+    }
+
+    /// Where progress bars are drawn; `None` when there shall be none.
+    pub(crate) fn bars(&self) -> Option<MultiProgress> {
+        if self.0.json || self.0.quiet || !self.0.terminal {
+            return None;
+        }
+        let bars = || MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        Some(self.0.bars.get_or_init(bars).clone())
+    }
+
+    /// Writes what is left and answers the process's exit code: data that could not be written is a failure of the disk,
+    /// unless its reader just had enough.
+    pub(crate) fn finish(&self, code: u8) -> u8 {
+        self.flush();
+        let error = self.out().error.take();
+        match error {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe && code == exit::DONE => {
+                self.error(format_args!("cannot write to stdout: {error}"));
+                exit::DISK
+            }
+            _ => code,
+        }
+    }
+
+    fn out(&self) -> std::sync::MutexGuard<'_, Out> {
+        self.0.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn above_bars(&self, text: &str) {
+        let write = || {
+            // Nothing can be done about a stderr that takes nothing.
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+        };
+        match self.0.bars.get() {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+/// Log lines go to stderr like notes, but whether they come at all is the log's level.
+impl Write for Printer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.above_bars(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn styled(text: &str, style: Style, color: bool) -> String {
+    if color {
+        format!("\x1b[{}m{text}\x1b[0m", style.code())
+    } else {
+        text.into()
+    }
+}
+
+/// Prints what clap has to say before there is a printer: help and version on stdout, an error as one sentence on stderr.
+/// Answers the exit code.
+pub(crate) fn refuse(error: &clap::Error) -> u8 {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            exit::DONE
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            exit::USAGE
+        }
+        _ => {
+            let text = sentence(&error.render().to_string());
+            let _ = writeln!(io::stderr().lock(), "haul: {text}");
+            exit::USAGE
+        }
+    }
+}
+
+/// The first paragraph of clap's message on one line, and its tip if there is one.
+fn sentence(rendered: &str) -> String {
+    let mut paragraphs = rendered.split("\n\n");
+    let first = paragraphs.next().unwrap_or("");
+    let mut text = words(first.strip_prefix("error: ").unwrap_or(first));
+    if let Some(tip) = paragraphs.find(|paragraph| paragraph.trim_start().starts_with("tip: ")) {
+        text = format!("{text} ({})", words(tip).trim_start_matches("tip: "));
+    }
+    text
+}
+
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;

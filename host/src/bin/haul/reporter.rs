@@ -1,0 +1,218 @@
+//! Tells what happens to tasks while a command works them: JSON lines, or lines for people and progress bars.
+
+use std::collections::HashMap;
+
+use haul::event::ProgressUpdate;
+use haul::task::json;
+use haul::{Status, Update};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::exit::{self, Tally};
+use crate::outcome::Outcome;
+use crate::printer::{Printer, Style};
+use crate::text;
+
+/// Widest label beside a progress bar, in characters.
+const LABEL_WIDTH: usize = 28;
+
+/// Tells, and counts.
+pub(crate) struct Reporter {
+    printer: Printer,
+    print_path: bool,
+    /// URLs (masked) by task id, as far as they are known.
+    labels: HashMap<String, String>,
+    multi: Option<MultiProgress>,
+    bars: HashMap<String, ProgressBar>,
+    tally: Tally,
+}
+
+impl Reporter {
+    /// `print_path`: each finished file's path goes to stdout.
+    pub(crate) fn new(printer: &Printer, print_path: bool) -> Self {
+        Self {
+            printer: printer.clone(),
+            print_path,
+            labels: HashMap::new(),
+            multi: printer.bars(),
+            bars: HashMap::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Gives a task's URL, masked, to call it by.
+    pub(crate) fn label(&mut self, id: &str, url: &str) {
+        self.labels
+            .insert(id.into(), text::printable(url).into_owned());
+    }
+
+    /// Whether a label is wanted to tell of this status, and missing.
+    pub(crate) fn wants_label(&self, id: &str, status: Status) -> bool {
+        let told = match status {
+            Status::NotFound | Status::Failed | Status::Canceled | Status::WaitingToRetry => true,
+            Status::Running => self.multi.is_some(),
+            _ => false,
+        };
+        told && !self.labels.contains_key(id)
+    }
+
+    /// What has been counted.
+    pub(crate) fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    /// Hands buffered lines over.
+    pub(crate) fn flush(&self) {
+        self.printer.flush();
+    }
+
+    /// Whether updates are printed as JSON.
+    pub(crate) fn json(&self) -> bool {
+        self.printer.json()
+    }
+
+    /// An update as a JSON line, if that is wanted.
+    pub(crate) fn print_json(&self, update: &Update) {
+        if self.printer.json() {
+            self.printer.data(json::write_update(update));
+        }
+    }
+
+    /// An update that is in JSON already.
+    pub(crate) fn print_value(&self, update: &serde_json::Value) {
+        if self.printer.json() {
+            self.printer.data(update);
+        }
+    }
+
+    /// Moves a bar.
+    pub(crate) fn progress(&mut self, update: &ProgressUpdate) {
+        let Some(multi) = &self.multi else {
+            return;
+        };
+        if update.progress < 0.0 {
+            return;
+        }
+        let label = self.labels.get(&update.task_id);
+        let bar = self.bars.entry(update.task_id.clone()).or_insert_with(|| {
+            let bar = multi.add(ProgressBar::new(0));
+            bar.set_prefix(bar_label(label.unwrap_or(&update.task_id)));
+            bar
+        });
+        match update.expected_file_size {
+            Some(size) if bar.length() != Some(size) => {
+                bar.set_length(size);
+                bar.set_style(bar_style("{prefix:28!} [{bar:24}] {msg}"));
+            }
+            Some(_) => {}
+            None => {
+                bar.unset_length();
+                bar.set_style(bar_style("{prefix:28!} {spinner} {msg}"));
+            }
+        }
+        bar.set_position(update.bytes_done);
+        bar.set_message(bar_text(update));
+    }
+
+    /// Tells of a status that is not the end: only a wait before a retry is worth a line.
+    pub(crate) fn status(&mut self, id: &str, outcome: &Outcome) {
+        if outcome.status != Status::Running
+            && let Some(bar) = self.bars.remove(id)
+        {
+            bar.finish_and_clear();
+        }
+        if outcome.status == Status::WaitingToRetry {
+            let label = self.labels.get(id).map_or(id, String::as_str);
+            let reason = reason(outcome);
+            let wait = outcome.retry_in_ms.map_or_else(
+                || "retrying later".into(),
+                |ms| format!("retrying in {}", text::wait(ms)),
+            );
+            self.printer.note(format_args!("{wait}: {reason}: {label}"));
+        }
+    }
+
+    /// Tells how a task ended, and counts it.
+    pub(crate) fn end(&mut self, id: &str, outcome: &Outcome) {
+        if let Some(bar) = self.bars.remove(id) {
+            bar.finish_and_clear();
+        }
+        let label = self.labels.remove(id).unwrap_or_else(|| id.into());
+        let code = exit::of_outcome(outcome);
+        if code != exit::DONE {
+            self.tally.fail(code);
+            self.tell_failure(id, &label, outcome);
+            return;
+        }
+        let Some(path) = &outcome.path else {
+            self.printer.note(format_args!("done: {label}"));
+            return;
+        };
+        let verb = self.printer.err("saved", Style::Green);
+        let size = outcome.size.map(text::size);
+        let size = size.map_or(String::new(), |size| format!(" ({size})"));
+        self.printer
+            .note(format_args!("{verb} {}{size}", text::printable(path)));
+        if outcome.notes.iter().any(|note| note == "insecure-tls") {
+            self.printer
+                .note("note: the server's certificate was not checked");
+        }
+        if self.print_path && !self.printer.json() {
+            self.printer.data(path);
+        }
+    }
+
+    fn tell_failure(&self, id: &str, label: &str, outcome: &Outcome) {
+        let reason = reason(outcome);
+        match outcome.status {
+            Status::Paused => self.printer.error(format_args!(
+                "{label}: paused; `haul resume {id}` goes on with it"
+            )),
+            Status::Canceled => self.printer.error(format_args!("{label}: canceled")),
+            _ => self.printer.error(format_args!("{label}: {reason}")),
+        }
+    }
+}
+
+fn reason(outcome: &Outcome) -> String {
+    match (&outcome.reason, outcome.http_status) {
+        (reason, _) if !reason.is_empty() => text::printable(reason).into_owned(),
+        (_, Some(status)) => format!("the server answered {status}"),
+        _ if outcome.status == Status::NotFound => "not found".into(),
+        _ => "no reason is known".into(),
+    }
+}
+
+fn bar_label(label: &str) -> String {
+    let path = label.split(['?', '#']).next().unwrap_or(label);
+    let name = path.trim_end_matches('/').rsplit('/').next();
+    let name = name.filter(|name| !name.is_empty()).unwrap_or(label);
+    if name.chars().count() <= LABEL_WIDTH {
+        return name.into();
+    }
+    let cut: String = name.chars().take(LABEL_WIDTH - 1).collect();
+    format!("{cut}…")
+}
+
+fn bar_text(update: &ProgressUpdate) -> String {
+    let mut text = text::size(update.bytes_done);
+    if let Some(size) = update.expected_file_size {
+        text = format!("{text} of {}", text::size(size));
+    }
+    if let Some(speed) = update.network_speed.filter(|speed| *speed > 0.0) {
+        text = format!("{text}  {speed:.1} MB/s");
+    }
+    if let Some(seconds) = update.time_remaining.filter(|seconds| *seconds >= 0.0) {
+        let left = text::wait((seconds * 1000.0) as u64);
+        text = format!("{text}  {left} left");
+    }
+    text
+}
+
+fn bar_style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}
+
+#[cfg(test)]
+mod tests;

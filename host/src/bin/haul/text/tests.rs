@@ -1,0 +1,41 @@
+//! Texts for people.
+
+use super::*;
+
+#[test]
+fn sizes_have_two_or_three_digits() {
+    for (bytes, expected) in [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1_258_291, "1.2 MiB"),
+        (150 << 20, "150 MiB"),
+        ((1 << 30) - 1, "1.0 GiB"),
+        (u64::MAX, "16384 PiB"),
+    ] {
+        assert_eq!(size(bytes), expected);
+    }
+}
+
+#[test]
+fn numbers_are_grouped_by_thousands() {
+    assert_eq!(number(0), "0");
+    assert_eq!(number(999), "999");
+    assert_eq!(number(3_145_728), "3,145,728");
+}
+
+#[test]
+fn waits_are_rounded_up_to_seconds() {
+    assert_eq!(wait(1), "1 s");
+    assert_eq!(wait(2000), "2 s");
+    assert_eq!(wait(60_000), "1 min");
+    assert_eq!(wait(89_001), "1 min 30 s");
+    assert_eq!(wait(7_500_000), "2 h 5 min");
+}
+
+#[test]
+fn nothing_foreign_steers_the_terminal() {
+    assert_eq!(printable("käse 1.txt"), "käse 1.txt");
+    assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+    assert_eq!(printable("exe\u{202e}gpj"), "exe\\u{202e}gpj");
+}
