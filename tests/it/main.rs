@@ -10,6 +10,7 @@
 
 mod support;
 
+// mod callbacks; // with support/components.rs
 mod cli;
 mod control;
 mod crash;

@@ -364,18 +364,3 @@ fn exceptions_for_unsafe_code_carry_a_reason() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
-
-#[test]
-fn banned_crates_are_not_in_the_tree() {
-    let lock = sources()
-        .into_iter()
-        .find(|source| source.path == "Cargo.lock")
-        .unwrap();
-    for name in ["ring", "openssl", "openssl-sys", "native-tls", "reqwest"] {
-        let banned = format!("\nname = \"{name}\"\n");
-        assert!(
-            !lock.text.contains(&banned),
-            "{name} came in: see deny.toml"
-        );
-    }
-}
