@@ -94,7 +94,7 @@ impl Session {
         todo!()
     }
     /// Updates from now on; the channel ends when the engine does.
-    pub async fn watch(&self) -> Result<tokio::sync::mpsc::UnboundedReceiver<Update>> {
+    pub async fn watch(&self) -> Result<tokio::sync::mpsc::Receiver<Update>> {
         todo!()
     }
     /// Ends: an engine stops its transfers and keeps their bytes; a joined session just leaves.
