@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
+use crate::clock;
 use crate::error::{Failure, FailureKind};
 
 mod names;
@@ -22,9 +23,9 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-pub use names::part_name;
-pub use part::{PartFile, Syncer, ignore_file_size_signal};
-pub use space::is_network;
+pub(crate) use names::part_name;
+pub(crate) use part::{PartFile, Syncer, ignore_file_size_signal};
+pub(crate) use space::is_network;
 
 use names::{check_name, is_part_name};
 use open::Opened;
@@ -34,7 +35,7 @@ const OPEN_DIRECTORIES: usize = 256;
 
 /// The base directories that are granted, by name.
 #[derive(Debug)]
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     bases: BTreeMap<String, PathBuf>,
     durable: bool,
     final_mode: Mode,
@@ -51,7 +52,7 @@ struct Place {
 
 impl Sandbox {
     /// `bases`: name to absolute path, from the configuration. Reads the process's umask.
-    pub fn new(bases: BTreeMap<String, PathBuf>) -> Self {
+    pub(crate) fn new(bases: BTreeMap<String, PathBuf>) -> Self {
         Self {
             bases,
             durable: true,
@@ -63,7 +64,7 @@ impl Sandbox {
 
     /// Whether new directories are synced into their parents. Default true.
     #[must_use]
-    pub fn durable(mut self, durable: bool) -> Self {
+    pub(crate) fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
     }
@@ -74,12 +75,7 @@ impl Sandbox {
     /// and one `stat`, which tells when it was removed or replaced meanwhile.
     ///
     /// Fails with kind `policy` when the base directory is unknown or the path leads outside of it.
-    pub fn directory(
-        &self,
-        base: &str,
-        place: Option<&Path>,
-        below: &str,
-    ) -> Result<Directory, Failure> {
+    pub(crate) fn directory(&self, base: &str, place: Option<&Path>, below: &str) -> Result<Directory, Failure> {
         let root = match place {
             Some(place) => place,
             None => self.bases.get(base).ok_or_else(|| unknown_base(base))?,
@@ -88,10 +84,7 @@ impl Sandbox {
             let text = format!("the base directory `{}` is not absolute", root.display());
             return Err(Failure::new(FailureKind::Policy, text));
         }
-        let key = Place {
-            root: root.to_path_buf(),
-            below: below.to_owned(),
-        };
+        let key = Place { root: root.to_path_buf(), below: below.to_owned() };
         let cached = lock(&self.cache).get(&key).cloned();
         if let Some(directory) = cached.filter(Directory::is_in_place) {
             return Ok(directory);
@@ -110,10 +103,7 @@ impl Sandbox {
 
     fn open(&self, place: Place) -> Result<Directory, Failure> {
         let opened = open::open(&place.root, &place.below, self.durable)?;
-        let disk = lock(&self.disks)
-            .entry(opened.identity.dev)
-            .or_default()
-            .clone();
+        let disk = lock(&self.disks).entry(opened.identity.dev).or_default().clone();
         let inner = Inner {
             path: open::join(&place.root, &place.below),
             place,
@@ -122,9 +112,7 @@ impl Sandbox {
             disk,
             opened: RwLock::new(Arc::new(opened)),
         };
-        Ok(Directory {
-            inner: Arc::new(inner),
-        })
+        Ok(Directory { inner: Arc::new(inner) })
     }
 }
 
@@ -143,25 +131,22 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Device and inode number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Device number.
-    pub dev: u64,
+    pub(crate) dev: u64,
     /// Inode number.
-    pub ino: u64,
+    pub(crate) ino: u64,
 }
 
 impl Identity {
     fn of(stat: &Stat) -> Self {
-        Self {
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-        }
+        Self { dev: stat.st_dev, ino: stat.st_ino }
     }
 }
 
 /// Outcome of [`Directory::publish`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
+pub(crate) enum Published {
     /// The file has its name.
     Done,
     /// The name is taken and may not be overwritten.
@@ -175,7 +160,7 @@ pub enum Published {
 /// Names given to its methods are single components: one that is empty, `.`, `..`, or has a `/` or NUL fails, or does not
 /// exist.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     inner: Arc<Inner>,
 }
 
@@ -191,30 +176,25 @@ struct Inner {
 
 impl Directory {
     /// Absolute path, for people and for file paths in updates.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.inner.path
     }
 
     /// Whether something (file, directory, dangling link) has that name.
-    pub fn exists(&self, name: &str) -> bool {
+    pub(crate) fn exists(&self, name: &str) -> bool {
         self.stat(name).is_some()
     }
 
     /// Names that exist and may collide with `name` and its numbered variants (same beginning), at most 10,000. Reads the
     /// whole directory: ask [`Directory::exists`] first.
-    pub fn names_like(&self, name: &str) -> Vec<String> {
+    pub(crate) fn names_like(&self, name: &str) -> Vec<String> {
         let stem = names::stem(name);
-        self.entries()
-            .filter(|entry| entry.starts_with(stem))
-            .take(10_000)
-            .collect()
+        self.entries().filter(|entry| entry.starts_with(stem)).take(10_000).collect()
     }
 
     /// Identity of the regular file of that name, following no link.
-    pub fn identity(&self, name: &str) -> Option<Identity> {
-        self.stat(name)
-            .filter(is_regular)
-            .map(|stat| Identity::of(&stat))
+    pub(crate) fn identity(&self, name: &str) -> Option<Identity> {
+        self.stat(name).filter(is_regular).map(|stat| Identity::of(&stat))
     }
 
     /// Creates a part file: O_EXCL, mode 0600, not following links; room for `expected` bytes is reserved (fallocate,
@@ -223,7 +203,7 @@ impl Directory {
     ///
     /// Fails with detail `diskFull` when `expected` is more than what is free. At least 64 MiB and 1 % of the disk are never
     /// reserved: a server may say any length.
-    pub fn create_part(&self, name: &str, expected: Option<u64>) -> Result<PartFile, Failure> {
+    pub(crate) fn create_part(&self, name: &str, expected: Option<u64>) -> Result<PartFile, Failure> {
         check_name(name)?;
         let mut opened = self.opened();
         let reserve = space::reservation(opened.fd(), expected, self.path())?;
@@ -239,7 +219,7 @@ impl Directory {
     }
 
     /// Opens a part file to go on with; `None` when it is gone or another one. Positioned at its end.
-    pub fn open_part(&self, name: &str, identity: Identity) -> Result<Option<PartFile>, Failure> {
+    pub(crate) fn open_part(&self, name: &str, identity: Identity) -> Result<Option<PartFile>, Failure> {
         check_name(name)?;
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = match rustix::fs::openat(self.opened().fd(), name, flags, Mode::empty()) {
@@ -252,7 +232,7 @@ impl Directory {
     }
 
     /// Removes a part file if it is there and its name is one of [`part_name`]'s.
-    pub fn remove_part(&self, name: &str) {
+    pub(crate) fn remove_part(&self, name: &str) {
         if is_part_name(name) {
             // Nothing depends on it: what stays is swept later.
             let _ = rustix::fs::unlinkat(self.opened().fd(), name, AtFlags::empty());
@@ -264,7 +244,7 @@ impl Directory {
     ///
     /// Repeating it is safe: a part that has its final name already is `Missing` (or `Done`, when only the part's own name
     /// was still to be removed).
-    pub fn publish(
+    pub(crate) fn publish(
         &self,
         part: &str,
         identity: Identity,
@@ -277,8 +257,7 @@ impl Directory {
         let Some(stat) = self.stat(part).filter(is_it) else {
             return Ok(Published::Missing);
         };
-        let finished =
-            Mode::from_raw_mode(stat.st_mode) == self.inner.final_mode && !part::has_slack(&stat);
+        let finished = Mode::from_raw_mode(stat.st_mode) == self.inner.final_mode && !part::has_slack(&stat);
         if !finished {
             let Some(mut part) = self.open_part(part, identity)? else {
                 return Ok(Published::Missing);
@@ -313,7 +292,7 @@ impl Directory {
     }
 
     /// Makes renames in this directory durable.
-    pub fn sync(&self) -> Result<(), Failure> {
+    pub(crate) fn sync(&self) -> Result<(), Failure> {
         rustix::fs::fsync(self.opened().fd()).map_err(|error| {
             let what = format!("cannot sync the directory `{}`", self.path().display());
             Failure::file_system(&what, &error.into())
@@ -323,49 +302,39 @@ impl Directory {
     /// Makes the data of these part files durable: fsync each on a few threads, or one syncfs when there are many and the
     /// file system is not busy with others. Blocks. Every directory must be on the same file system as `self`. Parts that
     /// have vanished are passed over: publishing finds out. The first failure; [`Directory::sync_each`] tells them apart.
-    pub fn sync_parts(&self, parts: &[(Directory, String)]) -> Result<(), Failure> {
+    pub(crate) fn sync_parts(&self, parts: &[(Directory, String)]) -> Result<(), Failure> {
         self.sync_each(parts).into_iter().collect()
     }
 
     /// Like [`Directory::sync_parts`], with an answer for each part, in order. After a failure that part's bytes must be
     /// taken for lost: syncing again proves nothing (reliability C.3).
-    pub fn sync_each(&self, parts: &[(Directory, String)]) -> Vec<Result<(), Failure>> {
+    pub(crate) fn sync_each(&self, parts: &[(Directory, String)]) -> Vec<Result<(), Failure>> {
         self.inner.disk.sync(self, parts)
     }
 
     /// Device number, to group directories by file system.
-    pub fn dev(&self) -> u64 {
+    pub(crate) fn dev(&self) -> u64 {
         self.opened().identity.dev
     }
 
     /// Free bytes for unprivileged users.
-    pub fn free_bytes(&self) -> Option<u64> {
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
         space::free(self.opened().fd()).map(|space| space.free)
     }
 
     /// Removes part files last written `age` ago or before, when their name is one of [`part_name`]'s and `is_known` says
     /// no to it. Only our own regular files, with the mode of a part file. How many were removed.
-    pub fn sweep(&self, age: std::time::Duration, is_known: &dyn Fn(&str) -> bool) -> usize {
-        let now = std::time::SystemTime::now();
-        let Ok(now) = now.duration_since(std::time::UNIX_EPOCH) else {
-            return 0;
-        };
-        let limit = now.saturating_sub(age).as_secs();
+    pub(crate) fn sweep(&self, age: std::time::Duration, is_known: &dyn Fn(&str) -> bool) -> usize {
+        let limit = clock::unix_ms().saturating_sub(age.as_millis() as u64) / 1000;
         let old = |stat: &Stat| u64::try_from(stat.st_mtime).is_ok_and(|at| at <= limit);
         let ours = |stat: &Stat| {
             let mode = Mode::from_raw_mode(stat.st_mode);
-            stat.st_uid == rustix::process::geteuid().as_raw()
-                && (mode == part::MODE || mode == self.inner.final_mode)
+            stat.st_uid == rustix::process::geteuid().as_raw() && (mode == part::MODE || mode == self.inner.final_mode)
         };
         self.entries()
             .filter(|name| is_part_name(name) && !is_known(name))
-            .filter(|name| {
-                self.stat(name)
-                    .is_some_and(|stat| is_regular(&stat) && old(&stat) && ours(&stat))
-            })
-            .filter(|name| {
-                rustix::fs::unlinkat(self.opened().fd(), name.as_str(), AtFlags::empty()).is_ok()
-            })
+            .filter(|name| self.stat(name).is_some_and(|stat| is_regular(&stat) && old(&stat) && ours(&stat)))
+            .filter(|name| rustix::fs::unlinkat(self.opened().fd(), name.as_str(), AtFlags::empty()).is_ok())
             .count()
     }
 
@@ -378,19 +347,14 @@ impl Directory {
     fn reopen(&self) -> Result<Arc<Opened>, Failure> {
         let place = &self.inner.place;
         let opened = Arc::new(open::open(&place.root, &place.below, self.inner.durable)?);
-        let mut current = self
-            .inner
-            .opened
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.inner.opened.write().unwrap_or_else(PoisonError::into_inner);
         *current = opened.clone();
         Ok(opened)
     }
 
     /// Whether the path still names the open directory.
     fn is_in_place(&self) -> bool {
-        rustix::fs::stat(&self.inner.path)
-            .is_ok_and(|stat| Identity::of(&stat) == self.opened().identity)
+        rustix::fs::stat(&self.inner.path).is_ok_and(|stat| Identity::of(&stat) == self.opened().identity)
     }
 
     fn stat(&self, name: &str) -> Option<Stat> {

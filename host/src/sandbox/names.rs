@@ -24,9 +24,9 @@ pub(super) fn check_name(name: &str) -> Result<(), Failure> {
 }
 
 /// The name of a task's part file: `.<name, at most 100 bytes>.<task id, at most 64 bytes>.part`. An id that has other
-/// characters than `A-Za-z0-9_-`, or is too long, is replaced by what is left of it and the beginning of its SHA-256, so that two tasks
-/// never share a name.
-pub fn part_name(final_name: &str, task_id: &str) -> String {
+/// characters than `A-Za-z0-9_-`, or is too long, is replaced by what is left of it and the beginning of its SHA-256, so
+/// that two tasks never share a name.
+pub(crate) fn part_name(final_name: &str, task_id: &str) -> String {
     let base = cut(final_name, BASE_BYTES).replace(['/', '\0'], "_");
     let safe = task_id.len() <= ID_BYTES && is_id(task_id);
     if safe {
@@ -41,9 +41,7 @@ pub fn part_name(final_name: &str, task_id: &str) -> String {
 
 /// Whether [`part_name`] may have made the name.
 pub(super) fn is_part_name(name: &str) -> bool {
-    let inside = name
-        .strip_prefix('.')
-        .and_then(|rest| rest.strip_suffix(".part"));
+    let inside = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".part"));
     let Some((base, id)) = inside.and_then(|inside| inside.rsplit_once('.')) else {
         return false;
     };
@@ -56,15 +54,9 @@ pub(super) fn stem(name: &str) -> &str {
     let first = name.chars().next().map_or(0, char::len_utf8);
     let end = name[first..].find('.').map_or(name.len(), |at| first + at);
     let stem = &name[..end];
-    let number = stem
-        .strip_suffix(')')
-        .and_then(|rest| rest.rsplit_once(" ("));
+    let number = stem.strip_suffix(')').and_then(|rest| rest.rsplit_once(" ("));
     match number {
-        Some((before, digits))
-            if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            before
-        }
+        Some((before, digits)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => before,
         _ => stem,
     }
 }

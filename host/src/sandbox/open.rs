@@ -3,11 +3,12 @@
 //! The granted path is the owner's and may have any links; the path below it comes from tasks and may not leave.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use rustix::fs::{Mode, OFlags};
 
 use super::{Identity, names};
 use crate::error::{Failure, FailureKind};
@@ -15,23 +16,19 @@ use crate::error::{Failure, FailureKind};
 /// An open directory.
 #[derive(Debug)]
 pub(super) struct Opened {
-    dir: Dir,
+    fd: OwnedFd,
     pub(super) identity: Identity,
 }
 
 impl Opened {
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
+        self.fd.as_fd()
     }
 }
 
 /// The path of `below` in `root`, for people.
 pub(super) fn join(root: &Path, below: &str) -> PathBuf {
-    if below.is_empty() {
-        root.to_path_buf()
-    } else {
-        root.join(below)
-    }
+    if below.is_empty() { root.to_path_buf() } else { root.join(below) }
 }
 
 /// Opens `below` in `root`, creating what is missing of both.
@@ -41,18 +38,19 @@ pub(super) fn open(root: &Path, below: &str, durable: bool) -> Result<Opened, Fa
         let what = format!("cannot open the base directory `{}`", root.display());
         Failure::file_system(&what, &error)
     })?;
-    let dir = if below.is_empty() {
-        Ok(granted)
-    } else {
-        open_below(&granted, below, durable)
-    };
-    let dir = dir.map_err(|error| refused(root, below, &error))?;
-    let stat =
-        rustix::fs::fstat(dir.as_fd()).map_err(|error| refused(root, below, &error.into()))?;
-    Ok(Opened {
-        identity: Identity::of(&stat),
-        dir,
-    })
+    let dir = if below.is_empty() { Ok(granted) } else { open_below(&granted, below, durable) };
+    let opened = dir.and_then(|dir| {
+        let fd = readable(&dir)?;
+        let identity = Identity::of(&rustix::fs::fstat(&fd)?);
+        Ok(Opened { fd, identity })
+    });
+    opened.map_err(|error| refused(root, below, &error))
+}
+
+/// cap-std opens directories with O_PATH, which neither syncs nor lists.
+fn readable(dir: &Dir) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(dir, ".", flags, Mode::empty())?)
 }
 
 fn check_below(below: &str) -> Result<(), Failure> {
@@ -87,8 +85,8 @@ fn open_below(granted: &Dir, below: &str, durable: bool) -> io::Result<Dir> {
     let mut parent = "";
     for path in ends.chain([below.len()]).map(|end| &below[..end]) {
         match granted.create_dir(path) {
-            Ok(()) if durable && parent.is_empty() => rustix::fs::fsync(granted)?,
-            Ok(()) if durable => rustix::fs::fsync(granted.open_dir(parent)?)?,
+            Ok(()) if durable && parent.is_empty() => rustix::fs::fsync(readable(granted)?)?,
+            Ok(()) if durable => rustix::fs::fsync(readable(&granted.open_dir(parent)?)?)?,
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -109,8 +107,5 @@ fn refused(root: &Path, below: &str, error: &io::Error) -> Failure {
         return Failure::new(FailureKind::Policy, text);
     }
     let path = join(root, below);
-    Failure::file_system(
-        &format!("cannot open the directory `{}`", path.display()),
-        error,
-    )
+    Failure::file_system(&format!("cannot open the directory `{}`", path.display()), error)
 }

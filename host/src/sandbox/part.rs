@@ -42,7 +42,7 @@ fn length(stat: &Stat) -> u64 {
 
 /// A part file being written, at its end only.
 #[derive(Debug)]
-pub struct PartFile {
+pub(crate) struct PartFile {
     fd: OwnedFd,
     directory: Directory,
     name: String,
@@ -56,12 +56,7 @@ pub struct PartFile {
 
 impl PartFile {
     /// Takes a file just created, and reserves room for `reserve` bytes.
-    pub(super) fn created(
-        directory: &Directory,
-        name: &str,
-        fd: OwnedFd,
-        reserve: u64,
-    ) -> Result<Self, Failure> {
+    pub(super) fn created(directory: &Directory, name: &str, fd: OwnedFd, reserve: u64) -> Result<Self, Failure> {
         let stat = rustix::fs::fstat(&fd).map_err(|e| directory.failure("create", name, e))?;
         let mut part = Self::new(directory, name, fd, &stat);
         if let Err(failure) = part.reserve(reserve) {
@@ -112,7 +107,7 @@ impl PartFile {
 
     /// Appends bytes: blocks for as long as the kernel takes to copy them. Starts write-back every 16 MiB, so that the
     /// final sync is cheap. After a failure the file may have some of the bytes: [`PartFile::len`] counts them.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let mut left = bytes;
         while !left.is_empty() {
             match retry(|| rustix::io::pwrite(&self.fd, left, self.len)) {
@@ -134,18 +129,18 @@ impl PartFile {
     }
 
     /// Bytes in the file.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Cuts the file to `len` bytes, and goes on writing there. Room reserved beyond is given back. Fails when the file is
     /// shorter than that.
-    pub fn truncate(&mut self, len: u64) -> Result<(), Failure> {
+    pub(crate) fn truncate(&mut self, len: u64) -> Result<(), Failure> {
         if len > self.len {
             let text = format!("`{}` is shorter than {len} bytes", self.name);
             return Err(Failure::new(FailureKind::FileSystem, text));
@@ -159,7 +154,7 @@ impl PartFile {
 
     /// Gives the complete file its final mode (0666 & ~umask), and gives back room that was reserved and not used.
     /// [`Directory::publish`] does it for a file where nobody did, at the price of opening it again.
-    pub fn finish(&mut self) -> Result<(), Failure> {
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         if self.reserved > self.len {
             self.truncate(self.len)?;
         }
@@ -168,22 +163,19 @@ impl PartFile {
     }
 
     /// Which file it is.
-    pub fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         self.identity
     }
 
     /// A handle that makes the bytes written so far durable, for another thread (fdatasync on a duplicate descriptor).
-    pub fn syncer(&self) -> Result<Syncer, Failure> {
+    pub(crate) fn syncer(&self) -> Result<Syncer, Failure> {
         let fd = self.fd.try_clone();
         let fd = fd.map_err(|e| Failure::file_system("cannot duplicate a descriptor", &e))?;
-        Ok(Syncer {
-            fd,
-            name: self.name.clone(),
-        })
+        Ok(Syncer { fd, name: self.name.clone() })
     }
 
     /// A reader of the file from its start, for digests; for another thread. Fails when the part file lost its name.
-    pub fn reader(&self) -> Result<std::fs::File, Failure> {
+    pub(crate) fn reader(&self) -> Result<std::fs::File, Failure> {
         // Opened anew: duplicates would share one position.
         let directory = self.directory.opened();
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -203,17 +195,16 @@ impl PartFile {
 
 /// Makes a part file durable from another thread.
 #[derive(Debug)]
-pub struct Syncer {
+pub(crate) struct Syncer {
     fd: OwnedFd,
     name: String,
 }
 
 impl Syncer {
     /// Blocks until the bytes are on the disk. After an error the bytes must be taken for lost back to the last success.
-    pub fn sync(&self) -> Result<(), Failure> {
-        retry(|| rustix::fs::fdatasync(&self.fd)).map_err(|error| {
-            Failure::file_system(&format!("cannot sync `{}`", self.name), &error.into())
-        })
+    pub(crate) fn sync(&self) -> Result<(), Failure> {
+        retry(|| rustix::fs::fdatasync(&self.fd))
+            .map_err(|error| Failure::file_system(&format!("cannot sync `{}`", self.name), &error.into()))
     }
 }
 
@@ -240,7 +231,7 @@ fn start_write_back(fd: BorrowedFd<'_>, from: u64, bytes: u64) {
 /// Lets a write beyond the process's limit for file sizes fail (EFBIG) where the default is to end the process (SIGXFSZ).
 /// For the binary, at its start; programs that it runs inherit it.
 #[allow(unsafe_code)] // rustix sets no signal dispositions
-pub fn ignore_file_size_signal() {
+pub(crate) fn ignore_file_size_signal() {
     // SAFETY: ignoring a signal installs no handler.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }

@@ -32,18 +32,10 @@ pub(super) fn free(fd: BorrowedFd<'_>) -> Option<Space> {
 
 /// Bytes to reserve for a file of `expected` bytes in the directory; 0 is none. Nothing is remembered between calls: each
 /// reservation changes what is free, and asking costs a microsecond.
-pub(super) fn reservation(
-    directory: BorrowedFd<'_>,
-    expected: Option<u64>,
-    path: &Path,
-) -> Result<u64, Failure> {
+pub(super) fn reservation(directory: BorrowedFd<'_>, expected: Option<u64>, path: &Path) -> Result<u64, Failure> {
     let expected = expected.unwrap_or(0);
     if expected < CHECKED_FROM {
-        return Ok(if expected < RESERVED_FROM {
-            0
-        } else {
-            expected
-        });
+        return Ok(if expected < RESERVED_FROM { 0 } else { expected });
     }
     let Some(space) = free(directory) else {
         return Ok(0);
@@ -79,7 +71,7 @@ fn bytes_text(bytes: u64) -> String {
 }
 
 /// Whether the path is on a network or FUSE file system, where locks and syncs may mean little. False when unknown.
-pub fn is_network(path: &Path) -> bool {
+pub(crate) fn is_network(path: &Path) -> bool {
     /// Magic numbers of statfs(2): NFS, SMB, CIFS, SMB2, 9p, FUSE, AFS, Ceph, Coda.
     const NETWORK: [u32; 9] = [
         0x0000_6969,
@@ -100,6 +92,5 @@ pub fn is_network(path: &Path) -> bool {
 pub(super) fn umask() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    line.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok())
-        .unwrap_or(0o022)
+    line.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)
 }

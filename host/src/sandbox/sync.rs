@@ -5,12 +5,13 @@
 //! it took long, the next rounds sync file by file on more threads, and only then it is tried again.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Directory;
+use crate::clock;
 use crate::error::Failure;
 
 /// Up to so many files are synced one by one.
@@ -30,24 +31,18 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Makes parts durable; all are on the file system of `directory`. An answer for each, in order.
-    pub(super) fn sync(
-        &self,
-        directory: &Directory,
-        parts: &[(Directory, String)],
-    ) -> Vec<Result<(), Failure>> {
+    pub(super) fn sync(&self, directory: &Directory, parts: &[(Directory, String)]) -> Vec<Result<(), Failure>> {
         if parts.len() <= FEW {
             return each(parts, THREADS_FOR_FEW);
         }
-        let avoided = self
-            .rounds_without
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        let avoided = self.rounds_without.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         if avoided.is_ok() {
             return each(parts, THREADS_FOR_MANY);
         }
-        let began = Instant::now();
+        let began = clock::now();
         let synced = rustix::fs::syncfs(directory.opened().fd());
         if began.elapsed() > SLOW {
-            self.rounds_without.store(ROUNDS_WITHOUT, Ordering::Relaxed);
+            self.avoid_syncfs();
         }
         match synced {
             Ok(()) => parts.iter().map(|_| Ok(())).collect(),
@@ -55,6 +50,11 @@ impl Disk {
             // of them still tells its own.
             Err(_) => each(parts, THREADS_FOR_MANY),
         }
+    }
+
+    /// For some rounds.
+    pub(super) fn avoid_syncfs(&self) {
+        self.rounds_without.store(ROUNDS_WITHOUT, Ordering::Relaxed);
     }
 }
 
@@ -76,9 +76,8 @@ fn each(parts: &[(Directory, String)], threads: usize) -> Vec<Result<(), Failure
     };
     // The caller is one of them. A thread costs some ten microseconds to start, a sync a hundred times that.
     let mut done = std::thread::scope(|scope| {
-        let helpers: Vec<_> = (1..threads.min(parts.len()))
-            .map(|_| std::thread::Builder::new().spawn_scoped(scope, work))
-            .collect();
+        let helpers: Vec<_> =
+            (1..threads.min(parts.len())).map(|_| std::thread::Builder::new().spawn_scoped(scope, work)).collect();
         let mut done = work();
         for helper in helpers.into_iter().flatten() {
             match helper.join() {
