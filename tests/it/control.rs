@@ -95,10 +95,7 @@ fn is_canceled(world: &World, id: &str) {
 fn cancel_ends_a_stalled_download() {
     let (world, origin) = (World::new(), Origin::start());
     let gate = Gate::new();
-    let film = origin.serve(
-        "/f",
-        file(&bytes(3, SIZE)).etag("\"v1\"").gate(400_000, &gate),
-    );
+    let film = origin.serve("/f", file(&bytes(3, SIZE)).etag("\"v1\"").gate(400_000, &gate));
     let running = world.spawn_get(&[film.url()]);
     let id = running.wait_for_status("running");
     gate.wait_for(1);
@@ -191,10 +188,7 @@ fn cancel_ends_a_queued_task_behind_a_busy_one() {
     let running = world.spawn_get(&[first.url(), second.url(), "-j", "1"]);
     gate.wait_for(1);
     let records = world.list();
-    let queued = records
-        .iter()
-        .find(|record| record["status"] == "enqueued")
-        .unwrap();
+    let queued = records.iter().find(|record| record["status"] == "enqueued").unwrap();
 
     cancel(&world, queued["taskId"].as_str().unwrap());
     gate.open();
@@ -208,10 +202,7 @@ fn cancel_ends_a_queued_task_behind_a_busy_one() {
 fn cancel_removes_the_bytes_of_a_paused_task() {
     let (world, origin) = (World::new(), Origin::start());
     let gate = Gate::new();
-    let film = origin.serve(
-        "/f",
-        file(&bytes(5, SIZE)).etag("\"v1\"").gate(400_000, &gate),
-    );
+    let film = origin.serve("/f", file(&bytes(5, SIZE)).etag("\"v1\"").gate(400_000, &gate));
     let running = world.spawn_get(&[film.url()]);
     let id = running.wait_for_status("running");
     gate.wait_for(1);
@@ -226,25 +217,15 @@ fn cancel_removes_the_bytes_of_a_paused_task() {
 #[test]
 fn groups_and_prefixes_select_tasks() {
     let (world, origin) = (World::new(), Origin::start());
-    let task =
-        |id: &str, group: &str| json!({"url": origin.url("/f"), "taskId": id, "group": group});
-    world.add(&[
-        task("apple-1", "fruit"),
-        task("apple-2", "fruit"),
-        task("carrot", "roots"),
-        task("pear", "fruit"),
-    ]);
+    let task = |id: &str, group: &str| json!({"url": origin.url("/f"), "taskId": id, "group": group});
+    world.add(&[task("apple-1", "fruit"), task("apple-2", "fruit"), task("carrot", "roots"), task("pear", "fruit")]);
     let status = |id: &str| world.show(id)["status"].as_str().unwrap().to_owned();
 
     world.haul(&["cancel", "car"]).exits(0);
     assert_eq!(status("carrot"), "canceled");
 
     world.haul(&["cancel", "apple"]).exits(2).says("apple");
-    assert_eq!(
-        status("apple-1"),
-        "enqueued",
-        "an ambiguous prefix changes nothing"
-    );
+    assert_eq!(status("apple-1"), "enqueued", "an ambiguous prefix changes nothing");
 
     world.haul(&["cancel", "--group", "fruit"]).exits(0);
     assert_eq!(status("apple-2"), "canceled");
@@ -270,11 +251,7 @@ fn an_interrupt_saves_and_exits_130_and_the_same_command_goes_on() {
     running.finish().exits(130);
     world.get(&[film.url()]).exits(0);
     assert_same_bytes(&world.read("f"), &content);
-    assert!(
-        film.requests()[1].range_start().is_some(),
-        "{:?}",
-        film.log()
-    );
+    assert!(film.requests()[1].range_start().is_some(), "{:?}", film.log());
 }
 
 #[test]
@@ -288,11 +265,7 @@ fn a_second_get_joins_the_engine_that_runs() {
 
     let second = world.get(&[two.url()]).exits(0);
 
-    assert_eq!(
-        second.statuses(),
-        "enqueued > running > complete",
-        "it hears of its own task alone"
-    );
+    assert_eq!(second.statuses(), "enqueued > running > complete", "it hears of its own task alone");
     assert_eq!(world.read("2"), b"two");
     gate.open();
     let first = first.finish().exits(0);
@@ -338,11 +311,7 @@ fn a_joined_get_takes_over_when_the_engine_is_killed() {
     assert_same_bytes(&world.read("2"), &content);
     assert_eq!(outcome.finals().len(), 1);
     assert_eq!(two.log().len(), 2);
-    assert!(
-        notes(&outcome.only_final()).contains(&"resumed"),
-        "{}",
-        outcome.stdout
-    );
+    assert!(notes(&outcome.only_final()).contains(&"resumed"), "{}", outcome.stdout);
 }
 
 #[test]
@@ -385,20 +354,12 @@ fn tasks_added_while_an_engine_runs_are_worked_by_it() {
 fn a_locked_home_is_exit_9_and_names_the_holder() {
     let world = World::new();
     world.haul(&["ls"]).exits(0);
-    let lock = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(world.home().join("haul.lock"))
-        .unwrap();
+    let lock = std::fs::File::options().create(true).append(true).open(world.home().join("haul.lock")).unwrap();
     flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
 
     let outcome = world.haul(&["get", "http://127.0.0.1:9/f"]).exits(9);
 
-    assert!(
-        outcome.stderr.contains(world.home().to_str().unwrap()),
-        "{}",
-        outcome.stderr
-    );
+    assert!(outcome.stderr.contains(world.home().to_str().unwrap()), "{}", outcome.stderr);
 }
 
 #[test]
@@ -407,18 +368,10 @@ fn two_homes_know_nothing_of_each_other() {
     let film = origin.serve("/f", file(b"x"));
     let other = world.path("other home");
 
-    world
-        .haul(&["--home", other.to_str().unwrap(), "get", film.url()])
-        .exits(0);
+    world.haul(&["--home", other.to_str().unwrap(), "get", film.url()]).exits(0);
 
     assert_eq!(world.list().len(), 0);
-    assert_eq!(
-        world
-            .haul(&["--home", other.to_str().unwrap(), "--json", "ls"])
-            .json()
-            .len(),
-        1
-    );
+    assert_eq!(world.haul(&["--home", other.to_str().unwrap(), "--json", "ls"]).json().len(), 1);
 }
 
 /// A listener whose queue of connections is full.
@@ -431,9 +384,7 @@ fn full_listener() -> (std::net::TcpListener, Vec<std::net::TcpStream>) {
     let listener = std::net::TcpListener::from(socket);
     let address = listener.local_addr().unwrap();
     let mut queue = Vec::new();
-    while let Ok(connection) =
-        std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100))
-    {
+    while let Ok(connection) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
         queue.push(connection);
     }
     (listener, queue)

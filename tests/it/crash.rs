@@ -24,9 +24,7 @@ impl Scene {
         for number in 0..tasks {
             let content = bytes(seed + number as u64, dice.between(1, 400_000) as usize);
             let name = format!("f{number}.bin");
-            let whole = file(&content)
-                .etag(&format!("\"v{number}\""))
-                .pace(bytes_per_second);
+            let whole = file(&content).etag(&format!("\"v{number}\"")).pace(bytes_per_second);
             let cut = whole.clone().cut(content.len() / 2);
             let path = format!("/{name}");
             match number % 4 {
@@ -42,11 +40,7 @@ impl Scene {
             files.insert(name, content);
         }
         world.add(&list);
-        Self {
-            world,
-            origin,
-            files,
-        }
+        Self { world, origin, files }
     }
 
     /// What must hold at any moment: a file under its name is complete.
@@ -54,10 +48,7 @@ impl Scene {
     fn check_names(&self, when: &str) {
         for (name, content) in &self.files {
             if let Ok(found) = std::fs::read(self.world.path("in").join(name)) {
-                assert!(
-                    found == *content,
-                    "{when}: {name} has its name and is not complete"
-                );
+                assert!(found == *content, "{when}: {name} has its name and is not complete");
             }
         }
     }
@@ -76,16 +67,8 @@ impl Scene {
         assert_eq!(names, expected, "nothing is left over");
         let finals = self.world.final_events();
         assert_eq!(finals.len(), self.files.len());
-        assert!(
-            finals.values().all(|finals| *finals == ["complete"]),
-            "{finals:#?}"
-        );
-        let seqs: Vec<_> = self
-            .world
-            .events()
-            .iter()
-            .map(|event| event["seq"].as_u64().unwrap())
-            .collect();
+        assert!(finals.values().all(|finals| *finals == ["complete"]), "{finals:#?}");
+        let seqs: Vec<_> = self.world.events().iter().map(|event| event["seq"].as_u64().unwrap()).collect();
         assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]));
     }
 }
@@ -131,10 +114,7 @@ fn told_finals_are_in_the_log_after_a_kill() {
         let running = scene.world.spawn(&["--json", "run", "--until-idle"]);
         running.wait_for_update(|update| update["status"] == "complete");
         let outcome = running.kill();
-        let updates = outcome
-            .stdout
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let updates = outcome.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         told.extend(updates.filter(|update| update["status"] == "complete"));
         if told.len() == scene.files.len() {
             break;
@@ -143,10 +123,7 @@ fn told_finals_are_in_the_log_after_a_kill() {
 
     let events = scene.world.events();
     for update in told {
-        assert!(
-            events.contains(&update),
-            "told and not in the log: {update}"
-        );
+        assert!(events.contains(&update), "told and not in the log: {update}");
     }
     scene.check_end();
 }
@@ -168,10 +145,7 @@ fn a_crash_of_get_is_made_good_by_the_same_command() {
     assert_eq!(code, 0);
     assert_same_bytes(&world.read("film.bin"), &content);
     let finals = world.final_events();
-    assert!(
-        finals.values().all(|finals| *finals == ["complete"]),
-        "{finals:?}"
-    );
+    assert!(finals.values().all(|finals| *finals == ["complete"]), "{finals:?}");
     // One may have been complete just before its kill; then the next command is a new task, with a name of its own.
     assert_eq!(world.names().len(), finals.len(), "{:?}", world.names());
     assert!(world.names().iter().all(|name| !name.ends_with(".part")));
@@ -194,10 +168,7 @@ fn tasks_that_add_has_confirmed_survive() {
     for id in ids {
         assert_eq!(world.show(&id)["status"], "complete");
     }
-    assert_eq!(
-        world::names_in(&world.path("in")),
-        ["f0", "f1", "f2", "f3", "f4"]
-    );
+    assert_eq!(world::names_in(&world.path("in")), ["f0", "f1", "f2", "f3", "f4"]);
 }
 
 #[test]
@@ -210,11 +181,7 @@ fn a_killed_engine_leaves_no_lock_behind() {
     let began = std::time::Instant::now();
     scene.world.haul(&["--json", "ls"]).exits(0);
 
-    assert!(
-        began.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     assert!(scene.origin.requests().len() < 100);
     scene.check_end();
 }

@@ -20,10 +20,7 @@ fn three_ends() -> (World, Vec<String>) {
 }
 
 fn seqs(events: &[Value]) -> Vec<u64> {
-    events
-        .iter()
-        .map(|event| event["seq"].as_u64().unwrap())
-        .collect()
+    events.iter().map(|event| event["seq"].as_u64().unwrap()).collect()
 }
 
 #[test]
@@ -40,21 +37,12 @@ fn the_log_rises_and_has_one_end_for_each_task() {
     assert_eq!(finals[&ids[1]], ["notFound"]);
     assert_eq!(finals[&ids[2]], ["failed"]);
     for id in &ids {
-        let of_task: Vec<_> = events
-            .iter()
-            .filter(|event| event["taskId"] == **id)
-            .collect();
-        assert!(
-            is_final(of_task.last().unwrap()),
-            "nothing comes after the end: {of_task:#?}"
-        );
+        let of_task: Vec<_> = events.iter().filter(|event| event["taskId"] == **id).collect();
+        assert!(is_final(of_task.last().unwrap()), "nothing comes after the end: {of_task:#?}");
     }
     for event in &events {
         let at = event["at"].as_str().unwrap();
-        assert!(
-            at.len() == 24 && at.ends_with('Z') && &at[19..20] == ".",
-            "RFC 3339 with milliseconds: {at}"
-        );
+        assert!(at.len() == 24 && at.ends_with('Z') && &at[19..20] == ".", "RFC 3339 with milliseconds: {at}");
     }
 }
 
@@ -63,10 +51,7 @@ fn events_after_a_number_are_those_after_it() {
     let (world, _) = three_ends();
     let all = seqs(&world.events());
 
-    let after = world
-        .haul(&["--json", "events", "--after", &all[3].to_string()])
-        .exits(0)
-        .json();
+    let after = world.haul(&["--json", "events", "--after", &all[3].to_string()]).exits(0).json();
 
     assert_eq!(seqs(&after), all[4..]);
 }
@@ -78,10 +63,7 @@ fn the_same_events_are_told_as_they_happen_and_afterwards() {
 
     let told = world.get(&[film.url()]).exits(0).json();
 
-    let told: Vec<_> = told
-        .into_iter()
-        .filter(|update| update["type"] == "status")
-        .collect();
+    let told: Vec<_> = told.into_iter().filter(|update| update["type"] == "status").collect();
     assert_eq!(told, world.events());
 }
 
@@ -89,18 +71,9 @@ fn the_same_events_are_told_as_they_happen_and_afterwards() {
 fn a_consumer_goes_on_where_it_acknowledged() {
     let (world, _) = three_ends();
     let all = seqs(&world.events());
-    let read = || {
-        seqs(
-            &world
-                .haul(&["--json", "events", "--consumer", "c"])
-                .exits(0)
-                .json(),
-        )
-    };
+    let read = || seqs(&world.haul(&["--json", "events", "--consumer", "c"]).exits(0).json());
     let ack = |seq: u64, code| {
-        world
-            .haul(&["ack", "--consumer", "c", &seq.to_string()])
-            .exits(code);
+        world.haul(&["ack", "--consumer", "c", &seq.to_string()]).exits(code);
     };
 
     assert_eq!(read(), all, "a new consumer starts at the beginning");
@@ -111,33 +84,23 @@ fn a_consumer_goes_on_where_it_acknowledged() {
     assert_eq!(read(), all[3..], "backwards does nothing");
     ack(all.last().unwrap() + 1, 2);
     assert_eq!(read(), all[3..], "beyond the end is refused");
-    let other = world
-        .haul(&["--json", "events", "--consumer", "d"])
-        .exits(0)
-        .json();
+    let other = world.haul(&["--json", "events", "--consumer", "d"]).exits(0).json();
     assert_eq!(seqs(&other), all, "each has its own position");
 }
 
 #[test]
 fn rm_forgets_a_task_but_not_what_a_consumer_has_yet_to_hear() {
     let (world, ids) = three_ends();
-    world
-        .haul(&["--json", "events", "--consumer", "c"])
-        .exits(0);
+    world.haul(&["--json", "events", "--consumer", "c"]).exits(0);
     let all = seqs(&world.events());
 
     world.haul(&["rm", &ids[0]]).exits(0);
 
     world.haul(&["show", &ids[0]]).exits(2);
     assert_eq!(world.final_events()[&ids[0]], ["complete"]);
-    world
-        .haul(&["ack", "--consumer", "c", &all.last().unwrap().to_string()])
-        .exits(0);
+    world.haul(&["ack", "--consumer", "c", &all.last().unwrap().to_string()]).exits(0);
     world.haul(&["rm", &ids[1]]).exits(0);
-    assert!(
-        !world.final_events().contains_key(&ids[1]),
-        "acknowledged by all: gone with the task"
-    );
+    assert!(!world.final_events().contains_key(&ids[1]), "acknowledged by all: gone with the task");
     assert_eq!(world.list().len(), 1);
 }
 
@@ -153,10 +116,7 @@ fn numbers_are_never_used_twice() {
 
     let told = world.get(&[film.url()]).exits(0).json();
 
-    let first = told
-        .iter()
-        .find_map(|update| update["seq"].as_u64())
-        .unwrap();
+    let first = told.iter().find_map(|update| update["seq"].as_u64()).unwrap();
     assert!(first > last, "{first} after {last}");
 }
 
@@ -181,11 +141,7 @@ fn clean_forgets_old_final_tasks_only() {
     world.haul(&["clean", "--older-than", "0s"]).exits(0);
 
     assert_eq!(world.list().len(), 1);
-    assert_eq!(
-        std::fs::read(world.path("in/good")).unwrap(),
-        b"x",
-        "files are not touched"
-    );
+    assert_eq!(std::fs::read(world.path("in/good")).unwrap(), b"x", "files are not touched");
 }
 
 #[test]
@@ -200,10 +156,7 @@ fn follow_prints_the_past_and_then_what_happens() {
 
     let following = world.spawn(&["--json", "events", "--follow"]);
 
-    assert!(
-        following.wait_for_lines(5),
-        "three of the past, two of the present"
-    );
+    assert!(following.wait_for_lines(5), "three of the past, two of the present");
     gate.open();
     running.finish().exits(0);
     let last = following.wait_for_update(|update| update["seq"] == 6);

@@ -10,41 +10,17 @@ use crate::support::*;
 /// Content-Disposition and the name that the file gets. RFC 6266, RFC 8187.
 const UNDERSTOOD: &[(&str, &str)] = &[
     ("attachment; filename=example.html", "example.html"),
-    (
-        "attachment; filename=\"an example.html\"",
-        "an example.html",
-    ),
+    ("attachment; filename=\"an example.html\"", "an example.html"),
     ("INLINE; FILENAME= \"an example.html\"", "an example.html"),
     ("Attachment; filename=\"a;b.txt\"", "a;b.txt"),
     ("attachment; filename=\"a\\b.txt\"", "ab.txt"), // a quoted pair
-    (
-        "attachment; filename*=UTF-8''%e2%82%ac%20rates.txt",
-        "€ rates.txt",
-    ),
-    (
-        "attachment; filename*=utf-8'en'%e2%82%ac%20rates.txt",
-        "€ rates.txt",
-    ),
-    (
-        "attachment; filename*=ISO-8859-1''%a3%20rates.txt",
-        "£ rates.txt",
-    ),
-    (
-        "attachment; filename=\"EURO rates\"; filename*=utf-8''%e2%82%ac%20rates",
-        "€ rates",
-    ),
-    (
-        "attachment; filename*=utf-8''%e2%82%ac%20rates; filename=\"EURO rates\"",
-        "€ rates",
-    ),
-    (
-        "attachment; filename*=KOI8-R''%C0.txt; filename=plain.txt",
-        "plain.txt",
-    ),
-    (
-        "attachment; filename*=UTF-8''%zz; filename=plain.txt",
-        "plain.txt",
-    ),
+    ("attachment; filename*=UTF-8''%e2%82%ac%20rates.txt", "€ rates.txt"),
+    ("attachment; filename*=utf-8'en'%e2%82%ac%20rates.txt", "€ rates.txt"),
+    ("attachment; filename*=ISO-8859-1''%a3%20rates.txt", "£ rates.txt"),
+    ("attachment; filename=\"EURO rates\"; filename*=utf-8''%e2%82%ac%20rates", "€ rates"),
+    ("attachment; filename*=utf-8''%e2%82%ac%20rates; filename=\"EURO rates\"", "€ rates"),
+    ("attachment; filename*=KOI8-R''%C0.txt; filename=plain.txt", "plain.txt"),
+    ("attachment; filename*=UTF-8''%zz; filename=plain.txt", "plain.txt"),
     ("attachment; filename=\"50%25.txt\"", "50%25.txt"), // nothing is decoded here
     ("attachment; filename=\"naïve.txt\"", "naïve.txt"),
     ("attachment; filename=trailing.txt;", "trailing.txt"),
@@ -97,18 +73,13 @@ fn names_for(world: &World, dispositions: &[&str]) -> Vec<Vec<String>> {
         .collect();
     world.add(&tasks);
     world.run().exits(0);
-    (0..dispositions.len())
-        .map(|number| names_in(&world.path(&format!("in/d{number}"))))
-        .collect()
+    (0..dispositions.len()).map(|number| names_in(&world.path(&format!("in/d{number}")))).collect()
 }
 
 #[test]
 fn content_disposition_is_understood() {
     let world = World::new();
-    let dispositions: Vec<_> = UNDERSTOOD
-        .iter()
-        .map(|(disposition, _)| *disposition)
-        .collect();
+    let dispositions: Vec<_> = UNDERSTOOD.iter().map(|(disposition, _)| *disposition).collect();
 
     let names = names_for(&world, &dispositions);
 
@@ -122,15 +93,8 @@ fn no_name_leaves_the_directory_or_hides() {
     let world = World::new();
     std::fs::create_dir_all(world.path("in")).unwrap();
     let long = format!("attachment; filename=\"{}.txt\"", "long".repeat(500));
-    let wide = format!(
-        "attachment; filename*=UTF-8''{}.txt",
-        "%E2%82%AC".repeat(300)
-    );
-    let dispositions: Vec<_> = HOSTILE
-        .iter()
-        .copied()
-        .chain([long.as_str(), wide.as_str()])
-        .collect();
+    let wide = format!("attachment; filename*=UTF-8''{}.txt", "%E2%82%AC".repeat(300));
+    let dispositions: Vec<_> = HOSTILE.iter().copied().chain([long.as_str(), wide.as_str()]).collect();
     let before = everything_but_state(&world);
 
     let names = names_for(&world, &dispositions);
@@ -138,53 +102,23 @@ fn no_name_leaves_the_directory_or_hides() {
     for (disposition, names) in dispositions.iter().zip(&names) {
         assert_eq!(names.len(), 1, "{disposition}: {names:?}");
         let name = &names[0];
-        assert!(
-            !name.starts_with(['.', ' ']) && !name.ends_with(['.', ' ']),
-            "{disposition}: {name:?}"
-        );
-        assert!(
-            !name.contains(['/', '\\', '<', '>', ':', '|', '?', '*', '"']),
-            "{disposition}: {name:?}"
-        );
-        assert!(
-            !name
-                .chars()
-                .any(|char| char.is_control() || "\u{202e}\u{200b}".contains(char)),
-            "{name:?}"
-        );
-        assert!(
-            name.len() <= 255 && !name.ends_with(".part"),
-            "{disposition}: {name:?}"
-        );
+        assert!(!name.starts_with(['.', ' ']) && !name.ends_with(['.', ' ']), "{disposition}: {name:?}");
+        assert!(!name.contains(['/', '\\', '<', '>', ':', '|', '?', '*', '"']), "{disposition}: {name:?}");
+        assert!(!name.chars().any(|char| char.is_control() || "\u{202e}\u{200b}".contains(char)), "{name:?}");
+        assert!(name.len() <= 255 && !name.ends_with(".part"), "{disposition}: {name:?}");
         let stem = name.split('.').next().unwrap().to_ascii_uppercase();
-        assert!(
-            !["CON", "NUL", "COM1"].contains(&stem.as_str()),
-            "{disposition}: {name:?}"
-        );
+        assert!(!["CON", "NUL", "COM1"].contains(&stem.as_str()), "{disposition}: {name:?}");
     }
     let after = everything_but_state(&world);
     let new: Vec<_> = after.iter().filter(|path| !before.contains(path)).collect();
-    assert!(
-        new.iter().all(|path| path.starts_with(world.path("in"))),
-        "{new:#?}"
-    );
-    assert!(
-        names.last().unwrap()[0].ends_with(".txt"),
-        "a long name keeps its extension: {names:?}"
-    );
+    assert!(new.iter().all(|path| path.starts_with(world.path("in"))), "{new:#?}");
+    assert!(names.last().unwrap()[0].ends_with(".txt"), "a long name keeps its extension: {names:?}");
 }
 
 #[test]
 fn a_hostile_url_is_no_way_out_either() {
     let (world, origin) = (World::new(), Origin::start());
-    let paths = [
-        "/a/..%2F..%2Fevil.txt",
-        "/a/%2e%2e",
-        "/a/.hidden",
-        "/a/%00",
-        "/a/x%5C..%5Cy",
-        "/a/%FF%FE.txt",
-    ];
+    let paths = ["/a/..%2F..%2Fevil.txt", "/a/%2e%2e", "/a/.hidden", "/a/%00", "/a/x%5C..%5Cy", "/a/%FF%FE.txt"];
     let urls: Vec<_> = paths.iter().map(|path| origin.url(path)).collect();
     for path in paths {
         origin.serve(path, file(b"x"));
@@ -192,36 +126,23 @@ fn a_hostile_url_is_no_way_out_either() {
     origin.serve("/", file(b"x")); // where the dots of a URL lead, by the URL standard
     let before = everything_but_state(&world);
 
-    world.haul(
-        &urls
-            .iter()
-            .fold(vec!["get", "-d", "here"], |mut words, url| {
-                words.push(url);
-                words
-            }),
-    );
+    world.haul(&urls.iter().fold(vec!["get", "-d", "here"], |mut words, url| {
+        words.push(url);
+        words
+    }));
 
     let after = everything_but_state(&world);
     let here = world.work().join("here");
-    let new: Vec<_> = after
-        .iter()
-        .filter(|path| !before.contains(path) && !path.starts_with(&here))
-        .collect();
+    let new: Vec<_> = after.iter().filter(|path| !before.contains(path) && !path.starts_with(&here)).collect();
     assert!(new.is_empty(), "{new:#?}");
     let names = names_in(&here);
-    assert!(
-        !names.is_empty() && names.iter().all(|name| !name.starts_with('.')),
-        "{names:?}"
-    );
+    assert!(!names.is_empty() && names.iter().all(|name| !name.starts_with('.')), "{names:?}");
 }
 
 #[test]
 fn a_name_from_the_server_never_overwrites() {
     let (world, origin) = (World::new(), Origin::start());
-    let film = origin.serve(
-        "/f",
-        file(b"new").disposition("attachment; filename=\"precious.txt\""),
-    );
+    let film = origin.serve("/f", file(b"new").disposition("attachment; filename=\"precious.txt\""));
     world.write("precious.txt", "mine");
 
     world.haul(&["get", film.url()]).exits(0);
@@ -255,9 +176,7 @@ fn equal_names_at_the_same_time_become_different_files() {
         .iter()
         .enumerate()
         .map(|(number, content)| {
-            let answer = file(content)
-                .disposition("attachment; filename=same.txt")
-                .gate(5000, &gate);
+            let answer = file(content).disposition("attachment; filename=same.txt").gate(5000, &gate);
             origin.serve(&format!("/{number}"), answer).url().to_owned()
         })
         .collect();
@@ -271,16 +190,7 @@ fn equal_names_at_the_same_time_become_different_files() {
     running.finish().exits(0);
 
     let names = world.names();
-    assert_eq!(
-        names,
-        [
-            "same (1).txt",
-            "same (2).txt",
-            "same (3).txt",
-            "same (4).txt",
-            "same.txt"
-        ]
-    );
+    assert_eq!(names, ["same (1).txt", "same (2).txt", "same (3).txt", "same (4).txt", "same.txt"]);
     let mut found: Vec<_> = names.iter().map(|name| world.read(name)).collect();
     found.sort();
     let mut expected = contents;
@@ -323,17 +233,11 @@ fn a_directory_of_a_task_stays_below_its_base() {
     let world = World::new();
     for directory in ["..", "../x", "a/../../x", "a/.."] {
         let task = json!({"url": "http://127.0.0.1:9/f", "directory": directory}).to_string();
-        world
-            .haul_reading(&["add", "-"], &task)
-            .exits(2)
-            .says("directory");
+        world.haul_reading(&["add", "-"], &task).exits(2).says("directory");
     }
     for filename in ["../x", "a/b", "a\\b", ""] {
         let task = json!({"url": "http://127.0.0.1:9/f", "filename": filename}).to_string();
-        world
-            .haul_reading(&["add", "-"], &task)
-            .exits(2)
-            .says("filename");
+        world.haul_reading(&["add", "-"], &task).exits(2).says("filename");
     }
     assert_eq!(world.list().len(), 0);
 }
@@ -342,10 +246,7 @@ fn a_directory_of_a_task_stays_below_its_base() {
 fn the_name_is_the_tasks_not_the_redirects() {
     let (world, origin) = (World::new(), Origin::start());
     origin.serve("/stored/7f3a9", file(b"x"));
-    let film = origin.serve(
-        "/film.bin",
-        redirect(302, "/stored/7f3a9").disposition("attachment; filename=no.txt"),
-    );
+    let film = origin.serve("/film.bin", redirect(302, "/stored/7f3a9").disposition("attachment; filename=no.txt"));
 
     world.haul(&["get", film.url()]).exits(0);
 

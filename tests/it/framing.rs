@@ -9,11 +9,7 @@ fn refuses(bytes: impl AsRef<[u8]>) -> Outcome {
     let film = origin.serve("/film.bin", raw(bytes));
     let outcome = world.get(&[film.url(), "--retries", "0"]);
     assert_ne!(outcome.code, 0, "{}", outcome.stdout);
-    assert!(
-        !world.names().contains(&"film.bin".to_owned()),
-        "{:?}",
-        world.names()
-    );
+    assert!(!world.names().contains(&"film.bin".to_owned()), "{:?}", world.names());
     assert_eq!(outcome.only_final()["status"], "failed");
     outcome
 }
@@ -33,9 +29,7 @@ fn a_coding_before_chunked_is_refused() {
 
 #[test]
 fn a_coding_after_chunked_is_refused() {
-    refuses(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-    );
+    refuses("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
 }
 
 #[test]
@@ -58,18 +52,12 @@ fn a_length_that_is_no_number_is_refused() {
 
 #[test]
 fn the_same_length_twice_is_accepted() {
-    accepts(
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
-        b"hello",
-    );
+    accepts("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", b"hello");
 }
 
 #[test]
 fn bytes_after_the_length_are_not_part_of_the_file() {
-    accepts(
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, and more",
-        b"hello",
-    );
+    accepts("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, and more", b"hello");
 }
 
 #[test]
@@ -96,27 +84,19 @@ fn what_is_not_http_is_refused() {
 
 #[test]
 fn a_head_without_end_is_refused() {
-    refuses(format!(
-        "HTTP/1.1 200 OK\r\nX: {}\r\n\r\n",
-        "x".repeat(2 << 20)
-    ));
+    refuses(format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(2 << 20)));
 }
 
 #[test]
 fn a_flood_of_interim_responses_is_refused() {
     let flood = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(20_000);
-    refuses(format!(
-        "{flood}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-    ));
+    refuses(format!("{flood}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"));
 }
 
 #[test]
 fn a_few_interim_responses_are_fine() {
     let some = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(3);
-    accepts(
-        format!("{some}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
-        b"hello",
-    );
+    accepts(format!("{some}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), b"hello");
 }
 
 #[test]
@@ -127,60 +107,34 @@ fn no_content_is_an_empty_file() {
 #[test]
 fn a_reset_before_the_end_of_an_unframed_body_is_not_complete() {
     let (world, origin) = (World::new(), Origin::start());
-    let film = origin.serve(
-        "/film.bin",
-        file(&bytes(1, 600_000)).until_close().reset(300_000),
-    );
+    let film = origin.serve("/film.bin", file(&bytes(1, 600_000)).until_close().reset(300_000));
 
     world.haul(&["get", film.url(), "--retries", "0"]).exits(5);
 
-    assert!(
-        !world.names().contains(&"film.bin".to_owned()),
-        "{:?}",
-        world.names()
-    );
+    assert!(!world.names().contains(&"film.bin".to_owned()), "{:?}", world.names());
 }
 
 #[test]
 fn an_unframed_body_over_tls_without_goodbye_is_not_complete() {
     let (world, identity) = (World::new(), Identity::new());
     let origin = Origin::start_tls(&identity);
-    let film = origin.serve(
-        "/film.bin",
-        file(&bytes(2, 600_000)).until_close().cut(300_000),
-    );
+    let film = origin.serve("/film.bin", file(&bytes(2, 600_000)).until_close().cut(300_000));
     let authority = world.write("ca.pem", &identity.certificate);
 
     let cacert = authority.to_str().unwrap();
-    world
-        .haul(&["get", film.url(), "--retries", "0", "--cacert", cacert])
-        .exits(5);
+    world.haul(&["get", film.url(), "--retries", "0", "--cacert", cacert]).exits(5);
 
-    assert!(
-        !world.names().contains(&"film.bin".to_owned()),
-        "{:?}",
-        world.names()
-    );
+    assert!(!world.names().contains(&"film.bin".to_owned()), "{:?}", world.names());
 }
 
 #[test]
 fn a_part_that_nobody_asked_for_is_not_taken_for_the_whole() {
     let (world, origin) = (World::new(), Origin::start());
-    let part = raw(
-        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5\r\n\r\n56789",
-    );
+    let part = raw("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5\r\n\r\n56789");
     let film = origin.script("/film.bin", vec![part, file(b"0123456789")]);
 
     let outcome = world.haul(&["get", film.url(), "--retries", "1"]);
 
-    assert!(
-        outcome.code != 0 || world.read("film.bin") == b"0123456789",
-        "{:?}",
-        world.names()
-    );
-    assert!(
-        outcome.code == 0
-            || world.names().is_empty()
-            || !world.names().contains(&"film.bin".to_owned())
-    );
+    assert!(outcome.code != 0 || world.read("film.bin") == b"0123456789", "{:?}", world.names());
+    assert!(outcome.code == 0 || world.names().is_empty() || !world.names().contains(&"film.bin".to_owned()));
 }

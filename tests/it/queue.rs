@@ -9,14 +9,7 @@ use crate::support::*;
 /// So many resources of an origin that each take a moment, so that too many at once would be seen.
 fn slow_ones(origin: &Origin, count: usize) -> Vec<String> {
     let answer = file(&[7; 1000]).pace(20_000);
-    (0..count)
-        .map(|number| {
-            origin
-                .serve(&format!("/{number}"), answer.clone())
-                .url()
-                .to_owned()
-        })
-        .collect()
+    (0..count).map(|number| origin.serve(&format!("/{number}"), answer.clone()).url().to_owned()).collect()
 }
 
 #[test]
@@ -24,9 +17,7 @@ fn no_more_than_asked_run_at_once() {
     let (world, origin) = (World::new(), Origin::start());
     let urls = slow_ones(&origin, 9);
 
-    world
-        .haul_reading(&["get", "-", "-j", "3"], &urls.join("\n"))
-        .exits(0);
+    world.haul_reading(&["get", "-", "-j", "3"], &urls.join("\n")).exits(0);
 
     assert_eq!(origin.busiest(), 3);
     assert_eq!(world.names().len(), 9);
@@ -39,25 +30,16 @@ fn ten_run_at_once_unless_told_otherwise() {
     for number in 0..12 {
         origin.serve(&format!("/{number}"), file(b"x").head_gate(&gate));
     }
-    let urls: Vec<_> = (0..12)
-        .map(|number| origin.url(&format!("/{number}")))
-        .collect();
+    let urls: Vec<_> = (0..12).map(|number| origin.url(&format!("/{number}"))).collect();
     let mut words = vec!["--json", "get"];
     words.extend(urls.iter().map(String::as_str));
     let running = world.spawn(&words);
     gate.wait_for(10);
 
-    let waiting: Vec<_> = world
-        .list()
-        .into_iter()
-        .filter(|record| record["status"] == "enqueued")
-        .collect();
+    let waiting: Vec<_> = world.list().into_iter().filter(|record| record["status"] == "enqueued").collect();
 
     assert_eq!(waiting.len(), 2, "{waiting:#?}");
-    assert!(
-        waiting.iter().all(|record| reason(record) == "total-limit"),
-        "{waiting:#?}"
-    );
+    assert!(waiting.iter().all(|record| reason(record) == "total-limit"), "{waiting:#?}");
     gate.open();
     running.finish().exits(0);
     assert_eq!(origin.busiest(), 10);
@@ -68,11 +50,7 @@ fn a_limit_per_host_leaves_other_hosts_alone() {
     let (world, one, two) = (World::new(), Origin::start(), Origin::start());
     let gate = Gate::new();
     let mut urls = slow_ones(&one, 4);
-    urls.push(
-        two.serve("/other", file(b"x").head_gate(&gate))
-            .url()
-            .to_owned(),
-    );
+    urls.push(two.serve("/other", file(b"x").head_gate(&gate)).url().to_owned());
     let list = urls.join("\n");
     let running = world.spawn_reading(&["--json", "get", "-", "--max-per-host", "1"], &list);
     gate.wait_for(1); // although it is the last of the queue
@@ -94,19 +72,11 @@ fn a_task_that_waits_for_its_host_says_so() {
 
     let records = world.list();
 
-    let waiting: Vec<_> = records
-        .iter()
-        .filter(|record| record["status"] == "enqueued")
-        .collect();
+    let waiting: Vec<_> = records.iter().filter(|record| record["status"] == "enqueued").collect();
     assert_eq!(waiting.len(), 1);
     assert_eq!(reason(waiting[0]), "host-limit");
     let shown = world.show(waiting[0]["taskId"].as_str().unwrap());
-    assert!(
-        shown["waiting"]["detail"]
-            .as_str()
-            .is_some_and(|detail| !detail.is_empty()),
-        "{shown}"
-    );
+    assert!(shown["waiting"]["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{shown}");
     gate.open();
     running.finish().exits(0);
     assert_eq!(origin.log(), ["GET /1", "GET /2"]);
@@ -116,15 +86,9 @@ fn a_task_that_waits_for_its_host_says_so() {
 fn a_group_has_its_own_limit() {
     let (world, slow, fast) = (World::new(), Origin::start(), Origin::start());
     world.config("[limits]\ntotal = 6\nper-group = 3\n[limits.groups]\nslow = 1\n");
-    let mut tasks: Vec<Value> = slow_ones(&slow, 4)
-        .iter()
-        .map(|url| json!({"url": url, "group": "slow", "directory": "s"}))
-        .collect();
-    tasks.extend(
-        slow_ones(&fast, 8)
-            .iter()
-            .map(|url| json!({"url": url, "group": "fast", "directory": "f"})),
-    );
+    let mut tasks: Vec<Value> =
+        slow_ones(&slow, 4).iter().map(|url| json!({"url": url, "group": "slow", "directory": "s"})).collect();
+    tasks.extend(slow_ones(&fast, 8).iter().map(|url| json!({"url": url, "group": "fast", "directory": "f"})));
 
     world.add(&tasks);
     world.run().exits(0);
@@ -137,12 +101,7 @@ fn a_limit_per_group_can_be_given_on_the_command_line() {
     let (world, origin) = (World::new(), Origin::start());
     let urls = slow_ones(&origin, 5);
 
-    world
-        .haul_reading(
-            &["get", "-", "--group", "g", "--max-per-group", "2"],
-            &urls.join("\n"),
-        )
-        .exits(0);
+    world.haul_reading(&["get", "-", "--group", "g", "--max-per-group", "2"], &urls.join("\n")).exits(0);
 
     assert_eq!(origin.busiest(), 2);
 }
@@ -185,10 +144,7 @@ fn priority_goes_before_age() {
     world.add(&tasks);
     world.haul(&["run", "--until-idle", "-j", "1"]).exits(0);
 
-    assert_eq!(
-        origin.log(),
-        ["GET /1", "GET /5", "GET /4", "GET /0", "GET /3", "GET /2"]
-    );
+    assert_eq!(origin.log(), ["GET /1", "GET /5", "GET /4", "GET /0", "GET /3", "GET /2"]);
 }
 
 #[test]
@@ -220,10 +176,7 @@ fn nothing_starts_before_its_time() {
     let record = world.show(&id);
 
     assert_eq!(reason(&record), "not-before");
-    assert!(
-        record["waiting"]["until"].as_str().unwrap().ends_with('Z'),
-        "{record}"
-    );
+    assert!(record["waiting"]["until"].as_str().unwrap().ends_with('Z'), "{record}");
     running.finish().exits(0);
     let came = film.requests()[0].at - began;
     assert!(came >= Duration::from_millis(1900), "came after {came:?}");
@@ -263,12 +216,7 @@ fn a_thousand_tasks_are_added_and_worked() {
     assert_eq!(distinct.len(), 1000);
     assert_eq!(world::names_in(&world.path("in/d")).len(), 1000);
     assert_eq!(origin.requests().len(), 1000, "each exactly once");
-    assert!(
-        world
-            .final_events()
-            .values()
-            .all(|finals| *finals == ["complete"])
-    );
+    assert!(world.final_events().values().all(|finals| *finals == ["complete"]));
 }
 
 /// Why a task waits.

@@ -13,11 +13,7 @@ fn every_kind_of_redirect_is_followed() {
 
         let last = world.get(&[film.url()]).exits(0).only_final();
 
-        assert_eq!(
-            world.read("f"),
-            b"x",
-            "the body of the redirect is not kept"
-        );
+        assert_eq!(world.read("f"), b"x", "the body of the redirect is not kept");
         assert_eq!(last["responseStatusCode"], 200);
         assert_eq!(origin.log(), ["GET /f", "GET /there?q=1"], "{code}");
     }
@@ -47,20 +43,8 @@ fn another_origin_gets_no_credentials_and_no_custom_headers() {
 
     assert_eq!(film.requests()[0].header("cookie"), Some("a=b"));
     for request in [&away.requests()[0], &back.requests()[0]] {
-        for name in [
-            "authorization",
-            "proxy-authorization",
-            "cookie",
-            "x-api-key",
-            "x-custom",
-            "referer",
-        ] {
-            assert_eq!(
-                request.header(name),
-                None,
-                "{name} reached {}",
-                request.target
-            );
+        for name in ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-custom", "referer"] {
+            assert_eq!(request.header(name), None, "{name} reached {}", request.target);
         }
         assert_eq!(request.header("user-agent"), Some("me/2"));
         assert_eq!(request.header("accept-language"), Some("de"));
@@ -76,10 +60,7 @@ fn user_and_password_of_a_url_are_sent_to_its_origin_alone() {
     let url = film.url().replace("http://", "http://me:secret@");
     world.haul(&["get", &url]).exits(0);
 
-    assert_eq!(
-        film.requests()[0].header("authorization"),
-        Some("Basic bWU6c2VjcmV0")
-    );
+    assert_eq!(film.requests()[0].header("authorization"), Some("Basic bWU6c2VjcmV0"));
     assert_eq!(away.requests()[0].header("authorization"), None);
 }
 
@@ -87,10 +68,7 @@ fn user_and_password_of_a_url_are_sent_to_its_origin_alone() {
 fn user_and_password_in_a_location_are_dropped() {
     let (world, origin, other) = (World::new(), Origin::start(), Origin::start());
     let away = other.serve("/away", file(b"x"));
-    let film = origin.serve(
-        "/f",
-        redirect(302, &away.url().replace("http://", "http://me:secret@")),
-    );
+    let film = origin.serve("/f", redirect(302, &away.url().replace("http://", "http://me:secret@")));
 
     world.haul(&["get", film.url()]).exits(0);
 
@@ -105,11 +83,7 @@ fn a_loop_ends_soon_and_exits_1() {
 
     world.get(&[one.url(), "--retries", "3"]).exits(1);
 
-    assert!(
-        origin.requests().len() <= 11,
-        "a loop is not worth a retry: {:?}",
-        origin.log()
-    );
+    assert!(origin.requests().len() <= 11, "a loop is not worth a retry: {:?}", origin.log());
 }
 
 #[test]
@@ -125,15 +99,9 @@ fn too_many_redirects_exit_1() {
     world.get(&[&origin.url("/0"), "--retries", "3"]).exits(1);
     assert_eq!(origin.requests().len(), 11, "10 redirects are followed");
 
-    world
-        .get(&[&origin.url("/1x"), "--max-redirects", "1"])
-        .exits(1);
-    world
-        .get(&[&origin.url("/1x"), "--max-redirects", "2"])
-        .exits(0);
-    world
-        .get(&[&origin.url("/1x"), "--max-redirects", "0"])
-        .exits(1);
+    world.get(&[&origin.url("/1x"), "--max-redirects", "1"]).exits(1);
+    world.get(&[&origin.url("/1x"), "--max-redirects", "2"]).exits(0);
+    world.get(&[&origin.url("/1x"), "--max-redirects", "0"]).exits(1);
 }
 
 #[test]
@@ -142,13 +110,7 @@ fn a_location_that_leads_nowhere_exits_1() {
     let origin = Origin::start();
     std::fs::write(world.path("local"), "secret").unwrap();
     let local = format!("file://{}", world.path("local").display());
-    for location in [
-        "ftp://127.0.0.1/f",
-        "",
-        "javascript:alert(1)",
-        "http://",
-        &local,
-    ] {
+    for location in ["ftp://127.0.0.1/f", "", "javascript:alert(1)", "http://", &local] {
         let film = origin.serve("/f", redirect(302, location));
         world.get(&[film.url(), "--retries", "0"]).exits(1);
     }
@@ -157,11 +119,7 @@ fn a_location_that_leads_nowhere_exits_1() {
     let two = redirect(302, "/a").header("Location", "/b");
     let film = origin.serve("/f", two);
     world.get(&[film.url(), "--retries", "0"]).exits(1);
-    assert!(
-        world.names().iter().all(|name| name.ends_with(".part")),
-        "{:?}",
-        world.names()
-    );
+    assert!(world.names().iter().all(|name| name.ends_with(".part")), "{:?}", world.names());
 }
 
 #[test]
@@ -172,15 +130,7 @@ fn https_is_not_left_for_http() {
     let film = secure.serve("/f", redirect(302, away.url()));
     let authority = world.write("ca.pem", &identity.certificate);
 
-    world
-        .get(&[
-            film.url(),
-            "--cacert",
-            authority.to_str().unwrap(),
-            "--retries",
-            "0",
-        ])
-        .exits(1);
+    world.get(&[film.url(), "--cacert", authority.to_str().unwrap(), "--retries", "0"]).exits(1);
 
     assert_eq!(plain.requests().len(), 0);
     assert_eq!(film.log().len(), 1);

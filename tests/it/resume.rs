@@ -26,12 +26,7 @@ fn cut_and_again(first: Answer, then: Vec<Answer>) -> Second {
     world.get(&[film.url(), "--retries", "0"]).exits(5);
     film.now(then);
     let outcome = world.get(&[film.url(), "--retries", "2"]);
-    Second {
-        code: outcome.code,
-        last: outcome.only_final(),
-        log: film.log()[1..].to_vec(),
-        world,
-    }
+    Second { code: outcome.code, last: outcome.only_final(), log: film.log()[1..].to_vec(), world }
 }
 
 impl Second {
@@ -52,11 +47,7 @@ impl Second {
 
     #[track_caller]
     fn notes(self, note: &str) -> Self {
-        assert!(
-            notes(&self.last).contains(&note),
-            "no note `{note}` in {}",
-            self.last
-        );
+        assert!(notes(&self.last).contains(&note), "no note `{note}` in {}", self.last);
         self
     }
 }
@@ -71,23 +62,14 @@ fn a_dropped_connection_resumes_at_the_last_byte_by_itself() {
     let outcome = world.get(&[film.url()]).exits(0);
 
     assert_same_bytes(&world.read("f"), &content);
-    assert_eq!(
-        film.log(),
-        ["GET /f", "GET /f  range: bytes=400000-  if-range: \"v1\""]
-    );
-    assert_eq!(
-        outcome.statuses(),
-        "enqueued > running > waitingToRetry > enqueued > running > complete"
-    );
+    assert_eq!(film.log(), ["GET /f", "GET /f  range: bytes=400000-  if-range: \"v1\""]);
+    assert_eq!(outcome.statuses(), "enqueued > running > waitingToRetry > enqueued > running > complete");
     let last = outcome.only_final();
     assert_eq!(last["resumedFrom"], 400_000);
     assert!(notes(&last).contains(&"resumed"), "{last}");
     let requests = film.requests();
     let waited = requests[1].at - requests[0].at;
-    assert!(
-        (1.9..4.0).contains(&waited.as_secs_f64()),
-        "the first retry comes after 2 s, not {waited:?}"
-    );
+    assert!((1.9..4.0).contains(&waited.as_secs_f64()), "the first retry comes after 2 s, not {waited:?}");
 }
 
 #[test]
@@ -97,9 +79,7 @@ fn the_same_command_goes_on_with_the_bytes_of_a_failed_one() {
 
     let second = cut_and_again(whole.clone(), vec![whole]);
 
-    let second = second
-        .is(&content)
-        .asked(&["GET /f  range: bytes=400000-  if-range: \"v1\""]);
+    let second = second.is(&content).asked(&["GET /f  range: bytes=400000-  if-range: \"v1\""]);
     assert_eq!(second.last["resumedFrom"], 400_000);
 }
 
@@ -116,15 +96,8 @@ fn a_file_can_be_cut_many_times() {
     world.get(&[film.url(), "--retries", "0"]).exits(0);
 
     assert_same_bytes(&world.read("f"), &content);
-    let starts: Vec<_> = film
-        .requests()
-        .iter()
-        .filter_map(|seen| seen.range_start())
-        .collect();
-    assert_eq!(
-        starts,
-        [150_000, 300_000, 450_000, 600_000, 750_000, 900_000]
-    );
+    let starts: Vec<_> = film.requests().iter().filter_map(|seen| seen.range_start()).collect();
+    assert_eq!(starts, [150_000, 300_000, 450_000, 600_000, 750_000, 900_000]);
 }
 
 #[test]
@@ -149,10 +122,7 @@ fn a_changed_file_starts_again_and_says_so() {
 
     let second = cut_and_again(file(&one).etag("\"v1\""), vec![file(&two).etag("\"v2\"")]);
 
-    second
-        .is(&two)
-        .asked(&["GET /f  range: bytes=400000-  if-range: \"v1\""])
-        .notes("restarted-changed");
+    second.is(&two).asked(&["GET /f  range: bytes=400000-  if-range: \"v1\""]).notes("restarted-changed");
 }
 
 #[test]
@@ -180,40 +150,24 @@ fn without_a_validator_the_download_starts_afresh() {
 
     let second = cut_and_again(file(&one), vec![file(&two)]);
 
-    second
-        .is(&two)
-        .asked(&["GET /f"])
-        .notes("restarted-no-validator");
+    second.is(&two).asked(&["GET /f"]).notes("restarted-no-validator");
 }
 
 #[test]
 fn a_weak_etag_is_no_reason_to_join() {
     let (one, two) = (bytes(6, SIZE), bytes(7, SIZE));
 
-    let second = cut_and_again(
-        file(&one).etag("W/\"v1\""),
-        vec![file(&two).etag("W/\"v1\"").ignoring_if_range()],
-    );
+    let second = cut_and_again(file(&one).etag("W/\"v1\""), vec![file(&two).etag("W/\"v1\"").ignoring_if_range()]);
 
-    second
-        .is(&two)
-        .asked(&["GET /f"])
-        .notes("restarted-no-validator");
+    second.is(&two).asked(&["GET /f"]).notes("restarted-no-validator");
 }
 
 #[test]
 fn a_weak_etag_is_not_helped_by_a_date() {
     let (one, two) = (bytes(6, SIZE), bytes(7, SIZE));
-    let weak = |content| {
-        file(content)
-            .etag("W/\"v1\"")
-            .last_modified(EARLIER)
-            .header("Date", LATER)
-    };
+    let weak = |content| file(content).etag("W/\"v1\"").last_modified(EARLIER).header("Date", LATER);
 
-    cut_and_again(weak(&one), vec![weak(&two).ignoring_if_range()])
-        .is(&two)
-        .asked(&["GET /f"]);
+    cut_and_again(weak(&one), vec![weak(&two).ignoring_if_range()]).is(&two).asked(&["GET /f"]);
 }
 
 #[test]
@@ -223,9 +177,7 @@ fn an_old_enough_date_is_a_validator() {
 
     let second = cut_and_again(dated.clone(), vec![dated]);
 
-    second.is(&content).asked(&[&format!(
-        "GET /f  range: bytes=400000-  if-range: {EARLIER}"
-    )]);
+    second.is(&content).asked(&[&format!("GET /f  range: bytes=400000-  if-range: {EARLIER}")]);
 }
 
 #[test]
@@ -233,9 +185,7 @@ fn a_date_of_the_same_second_is_no_validator() {
     let (one, two) = (bytes(6, SIZE), bytes(7, SIZE));
     let dated = |content| file(content).last_modified(LATER).header("Date", LATER);
 
-    cut_and_again(dated(&one), vec![dated(&two).ignoring_if_range()])
-        .is(&two)
-        .asked(&["GET /f"]);
+    cut_and_again(dated(&one), vec![dated(&two).ignoring_if_range()]).is(&two).asked(&["GET /f"]);
 }
 
 #[test]
@@ -246,12 +196,7 @@ fn a_server_without_ranges_is_taken_at_its_200() {
     let second = cut_and_again(whole.clone(), vec![whole]);
 
     let second = second.is(&content);
-    assert_eq!(
-        second.log.len(),
-        1,
-        "the 200 is used, not asked for again: {:?}",
-        second.log
-    );
+    assert_eq!(second.log.len(), 1, "the 200 is used, not asked for again: {:?}", second.log);
     assert_eq!(second.last["resumedFrom"], 0);
 }
 
@@ -263,11 +208,7 @@ fn a_part_from_another_offset_is_not_joined() {
     let second = cut_and_again(whole.clone(), vec![whole.clone().shifted(1000), whole]);
 
     let second = second.is(&content);
-    assert_eq!(
-        second.log[1], "GET /f",
-        "asked again without a range: {:?}",
-        second.log
-    );
+    assert_eq!(second.log[1], "GET /f", "asked again without a range: {:?}", second.log);
 }
 
 #[test]
@@ -287,14 +228,11 @@ fn a_part_that_lies_about_itself_is_not_joined() {
         "bytes 400000-999999/x",        // no number
         "bytes 400000-99999999999999999999999/1000000",
     ];
-    let films: Vec<_> = (0..lies.len())
-        .map(|number| origin.serve(&format!("/f{number}"), whole.clone().cut(CUT)))
-        .collect();
+    let films: Vec<_> =
+        (0..lies.len()).map(|number| origin.serve(&format!("/f{number}"), whole.clone().cut(CUT))).collect();
     let urls: Vec<_> = films.iter().map(|film| film.url()).collect();
     let list = urls.join("\n");
-    world
-        .haul_reading(&["get", "-", "--retries", "0"], &list)
-        .exits(8);
+    world.haul_reading(&["get", "-", "--retries", "0"], &list).exits(8);
     for (film, lie) in films.iter().zip(lies) {
         film.now(vec![whole.clone().content_range(lie), whole.clone()]);
     }
@@ -304,11 +242,7 @@ fn a_part_that_lies_about_itself_is_not_joined() {
     for (number, (film, lie)) in films.iter().zip(lies).enumerate() {
         let log = film.log();
         assert!(log[1].contains("range: bytes=400000-"), "`{lie}`: {log:?}");
-        assert_eq!(
-            log.last(),
-            Some(&format!("GET /f{number}")),
-            "`{lie}`: {log:?}"
-        );
+        assert_eq!(log.last(), Some(&format!("GET /f{number}")), "`{lie}`: {log:?}");
         assert_same_bytes(&world.read(&format!("f{number}")), &content);
     }
 }
@@ -317,10 +251,7 @@ fn a_part_that_lies_about_itself_is_not_joined() {
 fn a_multipart_answer_to_one_range_is_not_joined() {
     let content = bytes(12, SIZE);
     let whole = file(&content).etag("\"v1\"");
-    let multipart = whole
-        .clone()
-        .content_range("")
-        .header("Content-Type", "multipart/byteranges; boundary=b");
+    let multipart = whole.clone().content_range("").header("Content-Type", "multipart/byteranges; boundary=b");
 
     cut_and_again(whole.clone(), vec![multipart, whole]).is(&content);
 }
@@ -351,10 +282,7 @@ fn a_416_at_the_exact_end_is_not_a_failure() {
     world.get(&[film.url()]).exits(0);
 
     assert_same_bytes(&world.read("f"), &content);
-    assert_eq!(
-        film.log()[1],
-        "GET /f  range: bytes=1000000-  if-range: \"v1\""
-    );
+    assert_eq!(film.log()[1], "GET /f  range: bytes=1000000-  if-range: \"v1\"");
 }
 
 #[test]
@@ -365,10 +293,7 @@ fn a_416_of_a_shorter_file_starts_again() {
     let second = cut_and_again(file(&one).etag("\"v1\""), vec![shorter]);
 
     let second = second.is(&two);
-    assert_eq!(
-        second.log,
-        ["GET /f  range: bytes=400000-  if-range: \"v1\"", "GET /f"]
-    );
+    assert_eq!(second.log, ["GET /f  range: bytes=400000-  if-range: \"v1\"", "GET /f"]);
 }
 
 #[test]
@@ -399,23 +324,15 @@ fn two_versions_are_never_joined_whatever_the_headers_say() {
         for date in [None, Some(LATER), Some(EARLIER)] {
             for blind in [false, true] {
                 let path = format!("/m{}", resources.len());
-                let was = file(&old)
-                    .etag("\"v1\"")
-                    .last_modified(EARLIER)
-                    .header("Date", LATER);
+                let was = file(&old).etag("\"v1\"").last_modified(EARLIER).header("Date", LATER);
                 let film = origin.serve(&path, was.cut(CUT));
                 resources.push((film, etag, date, blind));
             }
         }
     }
-    let urls: Vec<_> = resources
-        .iter()
-        .map(|(film, ..)| film.url().to_owned())
-        .collect();
+    let urls: Vec<_> = resources.iter().map(|(film, ..)| film.url().to_owned()).collect();
     let list = urls.join("\n");
-    world
-        .haul_reading(&["get", "-", "--retries", "0"], &list)
-        .exits(8);
+    world.haul_reading(&["get", "-", "--retries", "0"], &list).exits(8);
     for (film, etag, date, blind) in &resources {
         let mut now = file(&new).header("Date", LATER);
         now = etag.map_or(now.clone(), |etag| now.etag(etag));
@@ -423,16 +340,11 @@ fn two_versions_are_never_joined_whatever_the_headers_say() {
         film.now(vec![if *blind { now.ignoring_if_range() } else { now }]);
     }
 
-    world
-        .haul_reading(&["get", "-", "--retries", "1"], &list)
-        .exits(0);
+    world.haul_reading(&["get", "-", "--retries", "1"], &list).exits(0);
 
     for (number, (film, etag, date, blind)) in resources.iter().enumerate() {
         let got = world.read(&format!("m{number}"));
-        let what = format!(
-            "etag {etag:?}, date {date:?}, blind {blind}: {:?}",
-            film.log()
-        );
+        let what = format!("etag {etag:?}, date {date:?}, blind {blind}: {:?}", film.log());
         assert_eq!(film.requests()[1].range_start(), Some(CUT as u64), "{what}");
         assert!(got == new, "joined or wrong with {what}");
     }
@@ -445,27 +357,19 @@ fn a_range_and_its_condition_follow_a_redirect() {
     let whole = file(&content).etag("\"v1\"");
     let first = store.serve("/signed-1", whole.clone().cut(CUT));
     let second = store.serve("/signed-2", whole);
-    let film = origin.script(
-        "/f",
-        vec![redirect(302, first.url()), redirect(302, second.url())],
-    );
+    let film = origin.script("/f", vec![redirect(302, first.url()), redirect(302, second.url())]);
     world.get(&[film.url(), "--retries", "0"]).exits(5);
 
     world.get(&[film.url()]).exits(0);
 
     assert_same_bytes(&world.read("f"), &content);
-    assert_eq!(
-        second.log(),
-        ["GET /signed-2  range: bytes=400000-  if-range: \"v1\""]
-    );
+    assert_eq!(second.log(), ["GET /signed-2  range: bytes=400000-  if-range: \"v1\""]);
 }
 
 #[test]
 fn a_server_that_compresses_anyway_is_saved_as_it_is() {
     let content = bytes(21, SIZE);
-    let packed = file(&content)
-        .etag("\"v1\"")
-        .header("Content-Encoding", "gzip");
+    let packed = file(&content).etag("\"v1\"").header("Content-Encoding", "gzip");
 
     cut_and_again(packed.clone(), vec![packed]).is(&content);
 }
@@ -488,11 +392,7 @@ fn a_killed_download_goes_on_where_it_was() {
     assert_eq!(world.names(), ["f"]);
     assert_eq!(film.log().len(), 2);
     let start = film.requests()[1].range_start().unwrap_or(0);
-    assert!(
-        start >= 4 << 20,
-        "at most 8 MiB (and what was in the sockets) may be lost, not {}",
-        (20 << 20) - start
-    );
+    assert!(start >= 4 << 20, "at most 8 MiB (and what was in the sockets) may be lost, not {}", (20 << 20) - start);
     assert_eq!(last["resumedFrom"], start);
 }
 
@@ -534,22 +434,13 @@ fn a_part_file_that_became_shorter_is_not_trusted_beyond_its_end() {
     let film = origin.serve("/f", file(&content).etag("\"v1\"").cut(CUT));
     world.get(&[film.url(), "--retries", "0"]).exits(5);
     let part = world.wait_for_part(1);
-    std::fs::File::options()
-        .write(true)
-        .open(part)
-        .unwrap()
-        .set_len(1000)
-        .unwrap();
+    std::fs::File::options().write(true).open(part).unwrap().set_len(1000).unwrap();
     film.now(vec![file(&content).etag("\"v1\"")]);
 
     world.get(&[film.url()]).exits(0);
 
     assert_same_bytes(&world.read("f"), &content);
-    assert!(
-        film.requests()[1].range_start().unwrap_or(0) <= 1000,
-        "{:?}",
-        film.log()
-    );
+    assert!(film.requests()[1].range_start().unwrap_or(0) <= 1000, "{:?}", film.log());
 }
 
 #[test]
@@ -557,22 +448,14 @@ fn retry_goes_on_with_the_bytes_of_a_failed_task() {
     let (world, origin) = (World::new(), Origin::start());
     let content = bytes(26, SIZE);
     let film = origin.serve("/f", file(&content).etag("\"v1\"").cut(CUT));
-    let failed = world
-        .get(&[film.url(), "--retries", "0"])
-        .exits(5)
-        .only_final();
+    let failed = world.get(&[film.url(), "--retries", "0"]).exits(5).only_final();
     film.now(vec![file(&content).etag("\"v1\"")]);
 
-    world
-        .haul(&["retry", failed["taskId"].as_str().unwrap()])
-        .exits(0);
+    world.haul(&["retry", failed["taskId"].as_str().unwrap()]).exits(0);
     world.run().exits(0);
 
     assert_same_bytes(&world.read("f"), &content);
-    assert_eq!(
-        film.log()[1],
-        "GET /f  range: bytes=400000-  if-range: \"v1\""
-    );
+    assert_eq!(film.log()[1], "GET /f  range: bytes=400000-  if-range: \"v1\"");
 }
 
 #[test]
@@ -592,18 +475,10 @@ fn after_a_complete_one_the_same_command_is_a_new_task() {
 fn another_given_name_is_another_task() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(&bytes(27, SIZE)).etag("\"v1\"").cut(CUT));
-    world
-        .get(&[film.url(), "-o", "one", "--retries", "0"])
-        .exits(5);
+    world.get(&[film.url(), "-o", "one", "--retries", "0"]).exits(5);
 
-    world
-        .get(&[film.url(), "-o", "two", "--retries", "0"])
-        .exits(5);
+    world.get(&[film.url(), "-o", "two", "--retries", "0"]).exits(5);
 
-    assert_eq!(
-        film.log(),
-        ["GET /f", "GET /f"],
-        "the second is no continuation of the first"
-    );
+    assert_eq!(film.log(), ["GET /f", "GET /f"], "the second is no continuation of the first");
     assert_eq!(world.list().len(), 2);
 }

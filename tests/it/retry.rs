@@ -15,17 +15,11 @@ fn busy(code: u16) -> Answer {
 #[test]
 fn retry_after_seconds_are_kept() {
     let (world, origin) = (World::new(), Origin::start());
-    let film = origin.script(
-        "/f",
-        vec![status(503).header("Retry-After", "1"), file(b"x")],
-    );
+    let film = origin.script("/f", vec![status(503).header("Retry-After", "1"), file(b"x")]);
 
     let outcome = world.get(&[film.url()]).exits(0);
 
-    assert_eq!(
-        outcome.statuses(),
-        "enqueued > running > waitingToRetry > enqueued > running > complete"
-    );
+    assert_eq!(outcome.statuses(), "enqueued > running > waitingToRetry > enqueued > running > complete");
     assert_waited(&film.requests(), 1.0, 1.9);
 }
 
@@ -46,22 +40,11 @@ fn a_retry_after_date_counts_from_the_servers_own_clock() {
 fn without_a_usable_retry_after_the_schedule_holds() {
     let (world, origin) = (World::new(), Origin::start());
     let one = origin.script("/1", vec![status(500), file(b"x")]);
-    let two = origin.script(
-        "/2",
-        vec![status(503).header("Retry-After", "1.5"), file(b"x")],
-    );
-    let three = origin.script(
-        "/3",
-        vec![status(503).header("Retry-After", "soon"), file(b"x")],
-    );
-    let four = origin.script(
-        "/4",
-        vec![status(503).header("Retry-After", "-1"), file(b"x")],
-    );
+    let two = origin.script("/2", vec![status(503).header("Retry-After", "1.5"), file(b"x")]);
+    let three = origin.script("/3", vec![status(503).header("Retry-After", "soon"), file(b"x")]);
+    let four = origin.script("/4", vec![status(503).header("Retry-After", "-1"), file(b"x")]);
 
-    world
-        .get(&[one.url(), two.url(), three.url(), four.url()])
-        .exits(0);
+    world.get(&[one.url(), two.url(), three.url(), four.url()]).exits(0);
 
     for film in [one, two, three, four] {
         assert_waited(&film.requests(), 1.99, 4.0);
@@ -84,10 +67,7 @@ fn a_missing_file_is_not_asked_for_twice_and_exits_3() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", status(404));
 
-    let last = world
-        .get(&[film.url(), "--retries", "5"])
-        .exits(3)
-        .only_final();
+    let last = world.get(&[film.url(), "--retries", "5"]).exits(3).only_final();
 
     assert_eq!(last["status"], "notFound");
     assert_eq!(last["responseStatusCode"], 404);
@@ -102,10 +82,7 @@ fn refused_access_is_not_tried_again_and_exits_4() {
         let (world, origin) = (World::new(), Origin::start());
         let film = origin.serve("/f", status(code));
 
-        let last = world
-            .get(&[film.url(), "--retries", "5"])
-            .exits(4)
-            .only_final();
+        let last = world.get(&[film.url(), "--retries", "5"]).exits(4).only_final();
 
         assert_eq!(last["status"], "failed");
         assert_eq!(last["exception"]["type"], "httpResponse");
@@ -147,21 +124,10 @@ fn retries_end() {
     let outcome = world.get(&[film.url(), "--retries", "2"]).exits(1);
 
     assert_eq!(film.log().len(), 3);
-    assert_eq!(
-        outcome
-            .json()
-            .iter()
-            .filter(|update| update["status"].is_string())
-            .count(),
-        9,
-        "3 per attempt"
-    );
+    assert_eq!(outcome.json().iter().filter(|update| update["status"].is_string()).count(), 9, "3 per attempt");
     let last = outcome.only_final();
     assert_eq!(last["status"], "failed");
-    assert_eq!(
-        world.show(last["taskId"].as_str().unwrap())["retriesRemaining"],
-        0
-    );
+    assert_eq!(world.show(last["taskId"].as_str().unwrap())["retriesRemaining"], 0);
 }
 
 #[test]
@@ -180,15 +146,9 @@ fn the_command_line_retries_three_times_and_task_json_never() {
 #[test]
 fn a_closed_port_is_a_network_failure() {
     let world = World::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
 
-    let outcome = world
-        .get(&[&format!("http://127.0.0.1:{port}/f"), "--retries", "0"])
-        .exits(5);
+    let outcome = world.get(&[&format!("http://127.0.0.1:{port}/f"), "--retries", "0"]).exits(5);
 
     assert_eq!(outcome.only_final()["exception"]["type"], "connection");
 }
@@ -233,10 +193,7 @@ fn a_post_that_was_turned_away_is_repeated() {
 #[test]
 fn a_task_that_waits_says_until_when_and_can_be_sent_at_once() {
     let (world, origin) = (World::new(), Origin::start());
-    let film = origin.script(
-        "/f",
-        vec![status(503).header("Retry-After", "86400000"), file(b"x")],
-    );
+    let film = origin.script("/f", vec![status(503).header("Retry-After", "86400000"), file(b"x")]);
     let running = world.spawn_get(&[film.url()]);
     let id = running.wait_for_status("waitingToRetry");
 
@@ -255,10 +212,7 @@ fn a_task_that_waits_says_until_when_and_can_be_sent_at_once() {
 #[test]
 fn a_wait_survives_the_end_of_the_process() {
     let (world, origin) = (World::new(), Origin::start());
-    let film = origin.script(
-        "/f",
-        vec![status(503).header("Retry-After", "2"), file(b"x")],
-    );
+    let film = origin.script("/f", vec![status(503).header("Retry-After", "2"), file(b"x")]);
     let running = world.spawn_get(&[film.url()]);
     running.wait_for_status("waitingToRetry");
     running.kill();
@@ -273,19 +227,12 @@ fn a_wait_survives_the_end_of_the_process() {
 #[track_caller]
 fn assert_waited(requests: &[origin::Seen], least: f64, most: f64) {
     let waited = (requests[1].at - requests[0].at).as_secs_f64();
-    assert!(
-        (least..most).contains(&waited),
-        "waited {waited} s, not {least} to {most}"
-    );
+    assert!((least..most).contains(&waited), "waited {waited} s, not {least} to {most}");
 }
 
 /// The day of a time as `2026-01-31`.
 fn rfc3339_day(time: std::time::SystemTime) -> String {
     let date = httpdate::fmt_http_date(time); // Sun, 06 Nov 1994 08:49:37 GMT
-    let month = "JanFebMarAprMayJunJulAugSepOctNovDec"
-        .find(&date[8..11])
-        .unwrap()
-        / 3
-        + 1;
+    let month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(&date[8..11]).unwrap() / 3 + 1;
     format!("{}-{month:02}-{}", &date[12..16], &date[5..7])
 }

@@ -13,22 +13,12 @@ fn files_of_nginx_arrive_over_http_and_over_http2() {
 
     world.haul(&["get", &url]).exits(0);
     world
-        .haul(&[
-            "get",
-            &nginx.tls_url("film.bin"),
-            "-o",
-            "safe.bin",
-            "--cacert",
-            authority.to_str().unwrap(),
-        ])
+        .haul(&["get", &nginx.tls_url("film.bin"), "-o", "safe.bin", "--cacert", authority.to_str().unwrap()])
         .exits(0);
 
     assert_same_bytes(&world.read("film.bin"), &content);
     assert_same_bytes(&world.read("safe.bin"), &content);
-    assert_eq!(
-        nginx.log(),
-        ["HTTP/1.1 /film.bin 200 - -", "HTTP/2.0 /film.bin 200 - -"]
-    );
+    assert_eq!(nginx.log(), ["HTTP/1.1 /film.bin 200 - -", "HTTP/2.0 /film.bin 200 - -"]);
 }
 
 #[test]
@@ -45,14 +35,8 @@ fn a_killed_download_from_nginx_resumes_with_its_validator() {
 
     assert_same_bytes(&world.read("film.bin"), &content);
     let log = nginx.log();
-    let second = log
-        .iter()
-        .find(|line| line.contains(" 206 "))
-        .unwrap_or_else(|| panic!("{log:?}"));
-    assert!(
-        second.contains("bytes=") && second.ends_with('"'),
-        "{second}"
-    );
+    let second = log.iter().find(|line| line.contains(" 206 ")).unwrap_or_else(|| panic!("{log:?}"));
+    assert!(second.contains("bytes=") && second.ends_with('"'), "{second}");
     assert!(last["resumedFrom"].as_u64().unwrap() > 0);
 }
 
@@ -90,9 +74,7 @@ fn nginx_compressing_on_the_fly_is_not_asked_to() {
 fn many_files_of_nginx_arrive_at_once() {
     let (world, identity) = (World::new(), Identity::new());
     let nginx = Nginx::start(&identity, "");
-    let urls: Vec<_> = (0..300)
-        .map(|number| nginx.put(&format!("{number}.bin"), &bytes(number, 4096)))
-        .collect();
+    let urls: Vec<_> = (0..300).map(|number| nginx.put(&format!("{number}.bin"), &bytes(number, 4096))).collect();
 
     world.haul_reading(&["get", "-"], &urls.join("\n")).exits(0);
 
@@ -110,17 +92,8 @@ fn an_unknown_certificate_is_refused_before_anything_is_sent() {
     let outcome = world.get(&[film.url(), "--retries", "3"]).exits(5);
 
     assert_eq!(film.log().len(), 0);
-    assert_eq!(
-        origin.connections(),
-        1,
-        "a refused certificate is not tried again"
-    );
-    assert!(
-        outcome.only_final()["exception"]["description"]
-            .as_str()
-            .unwrap()
-            .contains("certificate")
-    );
+    assert_eq!(origin.connections(), 1, "a refused certificate is not tried again");
+    assert!(outcome.only_final()["exception"]["description"].as_str().unwrap().contains("certificate"));
 }
 
 #[test]
@@ -130,10 +103,7 @@ fn a_certificate_that_the_user_trusts_is_accepted() {
     let film = origin.serve("/f", file(b"x"));
     let authority = world.write("ca.pem", &identity.certificate);
 
-    let last = world
-        .get(&[film.url(), "--cacert", authority.to_str().unwrap()])
-        .exits(0)
-        .only_final();
+    let last = world.get(&[film.url(), "--cacert", authority.to_str().unwrap()]).exits(0).only_final();
 
     assert!(!notes(&last).contains(&"insecure-tls"), "{last}");
 }
@@ -145,15 +115,7 @@ fn another_trusted_certificate_does_not_help() {
     let film = origin.serve("/f", file(b"x"));
     let authority = world.write("ca.pem", &Identity::new().certificate);
 
-    world
-        .get(&[
-            film.url(),
-            "--cacert",
-            authority.to_str().unwrap(),
-            "--retries",
-            "0",
-        ])
-        .exits(5);
+    world.get(&[film.url(), "--cacert", authority.to_str().unwrap(), "--retries", "0"]).exits(5);
 
     assert_eq!(film.log().len(), 0);
 }
@@ -174,7 +136,5 @@ fn a_server_that_speaks_no_tls_is_a_network_failure() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));
 
-    world
-        .get(&[&film.url().replace("http://", "https://"), "--retries", "0"])
-        .exits(5);
+    world.get(&[&film.url().replace("http://", "https://"), "--retries", "0"]).exits(5);
 }

@@ -39,10 +39,7 @@ pub fn assert_same_bytes(actual: &[u8], expected: &[u8]) {
     if actual == expected {
         return;
     }
-    let first = actual
-        .iter()
-        .zip(expected)
-        .position(|(left, right)| left != right);
+    let first = actual.iter().zip(expected).position(|(left, right)| left != right);
     let (got, want) = (actual.len(), expected.len());
     panic!("bytes differ: {got} bytes, expected {want}; first difference at {first:?}");
 }

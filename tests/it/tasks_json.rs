@@ -25,11 +25,7 @@ fn a_task_of_background_downloader_is_accepted_as_it_is() {
     let outcome = world.run().exits(0);
 
     assert_eq!(ids, ["1417368401"]);
-    assert_eq!(
-        outcome.statuses(),
-        "running > complete",
-        "enqueued was told when it was added"
-    );
+    assert_eq!(outcome.statuses(), "running > complete", "enqueued was told when it was added");
     let path = world.path("data/haul/documents/dir/f.txt");
     assert_eq!(std::fs::read(&path).unwrap(), b"x");
     assert_eq!(film.requests()[0].header("x-one"), Some("1"));
@@ -100,8 +96,7 @@ fn a_named_directory_comes_from_the_configuration_and_root_needs_a_grant() {
     let film = origin.serve("/f", file(b"x"));
     let inbox = world.path("inbox");
     let absolute = world.path("anywhere");
-    let to_root =
-        json!({"url": film.url(), "baseDirectory": 4, "directory": absolute.to_str().unwrap()});
+    let to_root = json!({"url": film.url(), "baseDirectory": 4, "directory": absolute.to_str().unwrap()});
 
     let outcome = world.haul_reading(&["add", "-"], &to_root.to_string());
     if outcome.code == 0 {
@@ -120,10 +115,7 @@ fn a_named_directory_comes_from_the_configuration_and_root_needs_a_grant() {
     assert_eq!(std::fs::read(absolute.join("f")).unwrap(), b"x");
     let unknown = json!({"url": film.url(), "baseDirectory": "outbox"});
     let outcome = world.haul_reading(&["add", "-"], &unknown.to_string());
-    assert!(
-        outcome.code == 2 || world.run().code != 0,
-        "an unknown name is refused"
-    );
+    assert!(outcome.code == 2 || world.run().code != 0, "an unknown name is refused");
 }
 
 #[test]
@@ -160,14 +152,9 @@ fn posts_of_every_shape_are_sent_as_text() {
         (json!({"key": "value"}), "{\"key\":\"value\"}"),
         (json!([1, 2, 3]), "[1,2,3]"),
     ];
-    let echoes: Vec<_> = (0..posts.len())
-        .map(|number| origin.serve(&format!("/{number}"), file(b"x")))
-        .collect();
-    let tasks: Vec<_> = posts
-        .iter()
-        .zip(&echoes)
-        .map(|((post, _), echo)| json!({"url": echo.url(), "post": post}))
-        .collect();
+    let echoes: Vec<_> = (0..posts.len()).map(|number| origin.serve(&format!("/{number}"), file(b"x"))).collect();
+    let tasks: Vec<_> =
+        posts.iter().zip(&echoes).map(|((post, _), echo)| json!({"url": echo.url(), "post": post})).collect();
 
     world.add(&tasks);
     world.run().exits(0);
@@ -186,21 +173,13 @@ fn an_object_an_array_and_lines_are_all_task_files() {
     let pretty = serde_json::to_string_pretty(&task("one")).unwrap();
     let one = world.write("one.json", pretty);
     let two = world.write("two.json", json!([task("two"), task("three")]).to_string());
-    let lines = world.write(
-        "three.jsonl",
-        format!("{}\n\n{}\n", task("four"), task("five")),
-    );
+    let lines = world.write("three.jsonl", format!("{}\n\n{}\n", task("four"), task("five")));
     let path = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
 
-    let outcome = world
-        .haul(&["add", &path(one), &path(two), &path(lines)])
-        .exits(0);
+    let outcome = world.haul(&["add", &path(one), &path(two), &path(lines)]).exits(0);
 
     assert_eq!(outcome.stdout, "one\ntwo\nthree\nfour\nfive\n");
-    let records = world
-        .haul_reading(&["--json", "add", "-"], &task("six").to_string())
-        .exits(0)
-        .json();
+    let records = world.haul_reading(&["--json", "add", "-"], &task("six").to_string()).exits(0).json();
     assert_eq!(records[0]["taskId"], "six");
     assert_eq!(world.list().len(), 6);
 }
@@ -229,10 +208,7 @@ fn what_json_does_not_say_is_as_documented() {
         assert_eq!(record[key], value, "{key} of {record}");
     }
     let created = record["creationTime"].as_u64().unwrap();
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_millis();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     assert!(now - u128::from(created) < 60_000, "{created}");
 }
 
@@ -256,10 +232,7 @@ fn an_id_is_used_once() {
 
     let records = world.list();
     assert_eq!(records.len(), 1);
-    assert_eq!(
-        records[0]["url"], "http://127.0.0.1:9/f",
-        "the first stays what it was"
-    );
+    assert_eq!(records[0]["url"], "http://127.0.0.1:9/f", "the first stays what it was");
 }
 
 #[test]

@@ -206,13 +206,7 @@ impl Answer {
     }
 
     /// Answers; says whether the connection can be used again.
-    pub(super) fn send(
-        &self,
-        request: &Seen,
-        wire: &mut Wire,
-        tcp: &TcpStream,
-        stopping: &AtomicBool,
-    ) -> bool {
+    pub(super) fn send(&self, request: &Seen, wire: &mut Wire, tcp: &TcpStream, stopping: &AtomicBool) -> bool {
         if let Some(gate) = &self.head_gate
             && !gate.pass(tcp, stopping)
         {
@@ -245,11 +239,7 @@ impl Answer {
     /// Which bytes are answered, with which status.
     fn part(&self, request: &Seen) -> Part {
         let total = self.content.len();
-        let whole = Part {
-            status: self.status.unwrap_or(200),
-            from: 0,
-            to: total,
-        };
+        let whole = Part { status: self.status.unwrap_or(200), from: 0, to: total };
         let (None, Some((first, last))) = (self.status, asked_range(request)) else {
             return whole;
         };
@@ -265,29 +255,15 @@ impl Answer {
             Ranges::Shifted(bytes) => (first + bytes, total),
             Ranges::Short(bytes) => (first, bytes),
         };
-        let to = last
-            .map_or(total, |last| (last + 1).min(total))
-            .min(from + longest);
+        let to = last.map_or(total, |last| (last + 1).min(total)).min(from + longest);
         match from < to {
-            true => Part {
-                status: 206,
-                from,
-                to,
-            },
-            false => Part {
-                status: 416,
-                from: 0,
-                to: 0,
-            },
+            true => Part { status: 206, from, to },
+            false => Part { status: 416, from: 0, to: 0 },
         }
     }
 
     fn head(&self, part: &Part) -> String {
-        let reason = if part.status < 400 {
-            "Fine"
-        } else {
-            "Not So Fine"
-        };
+        let reason = if part.status < 400 { "Fine" } else { "Not So Fine" };
         let mut head = format!("HTTP/1.1 {} {reason}\r\n", part.status);
         let mut add = |name: &str, value: &str| head.push_str(&format!("{name}: {value}\r\n"));
         match self.framing {
@@ -326,20 +302,12 @@ impl Answer {
     }
 
     /// `None` when the body was not sent to its end.
-    fn send_body(
-        &self,
-        body: &[u8],
-        wire: &mut Wire,
-        tcp: &TcpStream,
-        stopping: &AtomicBool,
-    ) -> Option<()> {
+    fn send_body(&self, body: &[u8], wire: &mut Wire, tcp: &TcpStream, stopping: &AtomicBool) -> Option<()> {
         let limit = match self.end {
             End::Whole => usize::MAX,
             End::Cut(after) | End::Reset(after) => after,
         };
-        let step = self
-            .bytes_per_second
-            .map_or(64 << 10, |rate| (rate / 50).max(1));
+        let step = self.bytes_per_second.map_or(64 << 10, |rate| (rate / 50).max(1));
         let mut sent = 0;
         loop {
             let mut stop = body.len().min(limit);
@@ -390,10 +358,7 @@ struct Part {
 
 /// First and last byte of `Range: bytes=a-b` or `bytes=a-`.
 fn asked_range(request: &Seen) -> Option<(usize, Option<usize>)> {
-    let (first, last) = request
-        .header("range")?
-        .strip_prefix("bytes=")?
-        .split_once('-')?;
+    let (first, last) = request.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
     Some((first.parse().ok()?, last.parse().ok()))
 }
 
@@ -421,25 +386,17 @@ impl Gate {
 
     /// Blocks until so many answers have come to the gate.
     pub fn wait_for(&self, arrivals: usize) {
-        self.wait_until("answers did not come to the gate", |state| {
-            state.arrived >= arrivals
-        });
+        self.wait_until("answers did not come to the gate", |state| state.arrived >= arrivals);
     }
 
     /// Blocks until so many clients have gone away while their answer stood at the gate.
     pub fn wait_abandoned(&self, clients: usize) {
-        self.wait_until("clients did not hang up", |state| {
-            state.abandoned >= clients
-        });
+        self.wait_until("clients did not hang up", |state| state.abandoned >= clients);
     }
 
     fn wait_until(&self, complaint: &str, enough: impl Fn(&AtGate) -> bool) {
         let state = self.0.0.lock().unwrap();
-        let (state, timeout) = self
-            .0
-            .1
-            .wait_timeout_while(state, PATIENCE, |state| !enough(state))
-            .unwrap();
+        let (state, timeout) = self.0.1.wait_timeout_while(state, PATIENCE, |state| !enough(state)).unwrap();
         assert!(!timeout.timed_out(), "{complaint}: {state:?}");
     }
 
@@ -458,12 +415,7 @@ impl Gate {
                 return false;
             }
             // The only clock here: how often a waiting answer looks whether its client is still there.
-            state = self
-                .0
-                .1
-                .wait_timeout(state, Duration::from_millis(5))
-                .unwrap()
-                .0;
+            state = self.0.1.wait_timeout(state, Duration::from_millis(5)).unwrap().0;
         }
         true
     }

@@ -30,27 +30,15 @@ impl Nginx {
         let until = Instant::now() + PATIENCE;
         loop {
             let (port, tls_port) = (free_port(), free_port());
-            std::fs::write(
-                root.join("nginx.conf"),
-                configuration(port, tls_port, location),
-            )
-            .unwrap();
+            std::fs::write(root.join("nginx.conf"), configuration(port, tls_port, location)).unwrap();
             let mut child = start(root.join("nginx.conf"));
             if answers(port, &mut child) {
-                return Self {
-                    directory,
-                    child,
-                    port,
-                    tls_port,
-                };
+                return Self { directory, child, port, tls_port };
             }
             child.kill().ok(); // somebody else took the port meanwhile
             child.wait().ok();
             let log = std::fs::read_to_string(root.join("error.log")).unwrap_or_default();
-            assert!(
-                Instant::now() < until,
-                "nginx does not start (tests/run installs it): {log}"
-            );
+            assert!(Instant::now() < until, "nginx does not start (tests/run installs it): {log}");
         }
     }
 
@@ -63,8 +51,7 @@ impl Nginx {
     /// Sets a file's time to long ago, so that its validators become others.
     pub fn age(&self, name: &str) {
         let file = std::fs::File::open(self.directory.path().join("files").join(name)).unwrap();
-        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
-            .unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
     }
 
     /// The same file over HTTPS.
@@ -74,8 +61,7 @@ impl Nginx {
 
     /// Its access log, a line each: protocol, path, status, Range and If-Range.
     pub fn log(&self) -> Vec<String> {
-        let log =
-            std::fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
+        let log = std::fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
         log.lines().map(str::to_owned).collect()
     }
 }
@@ -110,24 +96,10 @@ fn configuration(port: u16, tls_port: u16, location: &str) -> String {
 fn start(configuration: PathBuf) -> Child {
     let prefix = configuration.parent().unwrap();
     let mut command = Command::new("nginx");
-    let path = format!(
-        "{}:/usr/sbin:/usr/local/sbin",
-        std::env::var("PATH").unwrap_or_default()
-    );
-    command
-        .env("PATH", path)
-        .arg("-p")
-        .arg(prefix)
-        .arg("-c")
-        .arg(&configuration)
-        .args(["-e", "error.log"]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
-        .spawn()
-        .expect("nginx is needed: tests/run installs it")
+    let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
+    command.env("PATH", path).arg("-p").arg(prefix).arg("-c").arg(&configuration).args(["-e", "error.log"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("nginx is needed: tests/run installs it")
 }
 
 fn free_port() -> u16 {

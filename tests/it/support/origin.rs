@@ -53,10 +53,7 @@ impl Seen {
 
     /// First byte asked for by `Range: bytes=N-`.
     pub fn range_start(&self) -> Option<u64> {
-        let (first, _) = self
-            .header("range")?
-            .strip_prefix("bytes=")?
-            .split_once('-')?;
+        let (first, _) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
         first.parse().ok()
     }
 
@@ -112,11 +109,7 @@ impl Origin {
                 std::thread::spawn(move || shared.converse(connection, identity.as_ref()));
             }
         });
-        Self {
-            address,
-            scheme,
-            shared,
-        }
+        Self { address, scheme, shared }
     }
 
     /// The same answer to every request of a path.
@@ -128,11 +121,7 @@ impl Origin {
     pub fn script(&self, path: &str, answers: Vec<Answer>) -> Resource {
         let mut scripts = self.shared.scripts.lock().unwrap();
         scripts.insert(path.to_owned(), (0, answers));
-        Resource {
-            url: self.url(path),
-            path: path.to_owned(),
-            shared: Arc::clone(&self.shared),
-        }
+        Resource { url: self.url(path), path: path.to_owned(), shared: Arc::clone(&self.shared) }
     }
 
     /// Absolute URL of a path.
@@ -182,10 +171,7 @@ impl Resource {
     /// Requests for this path so far.
     pub fn requests(&self) -> Vec<Seen> {
         let log = self.shared.log.lock().unwrap();
-        log.iter()
-            .filter(|seen| seen.path() == self.path)
-            .cloned()
-            .collect()
+        log.iter().filter(|seen| seen.path() == self.path).cloned().collect()
     }
 
     /// Requests for this path so far, a line each: method, target, Range and If-Range.
@@ -195,11 +181,7 @@ impl Resource {
 
     /// Changes the answers; counting starts again.
     pub fn now(&self, answers: Vec<Answer>) {
-        self.shared
-            .scripts
-            .lock()
-            .unwrap()
-            .insert(self.path.clone(), (0, answers));
+        self.shared.scripts.lock().unwrap().insert(self.path.clone(), (0, answers));
     }
 }
 
@@ -252,17 +234,9 @@ fn read_request(wire: &mut BufReader<Wire>) -> Option<Seen> {
         let (name, value) = line.split_once(':')?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut seen = Seen {
-        method,
-        target,
-        headers,
-        body: Vec::new(),
-        at: Instant::now(),
-    };
+    let mut seen = Seen { method, target, headers, body: Vec::new(), at: Instant::now() };
     if seen.header("expect").is_some() {
-        wire.get_mut()
-            .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
-            .ok()?;
+        wire.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
     }
     if let Some(length) = seen.header("content-length") {
         seen.body = vec![0; length.parse().ok()?];

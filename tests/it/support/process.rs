@@ -32,26 +32,15 @@ pub struct Outcome {
 impl Running {
     /// Starts a command; `input` is what it reads.
     pub(super) fn start(mut command: Command, input: &str) -> Self {
-        let arguments: Vec<_> = command
-            .get_args()
-            .map(|text| text.to_string_lossy().into_owned())
-            .collect();
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let arguments: Vec<_> = command.get_args().map(|text| text.to_string_lossy().into_owned()).collect();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes()).ok(); // one that does not read is no failure here
         }
         let stdout = Lines::read(child.stdout.take().unwrap());
         let stderr = Lines::read(child.stderr.take().unwrap());
-        Self {
-            child,
-            arguments: arguments.join(" "),
-            stdout,
-            stderr,
-        }
+        Self { child, arguments: arguments.join(" "), stdout, stderr }
     }
 
     /// Its process id.
@@ -62,18 +51,10 @@ impl Running {
     /// Blocks until an update (a line of JSON) fits; answers the first that does.
     pub fn wait_for_update(&self, fits: impl Fn(&Value) -> bool) -> Value {
         let found = self.stdout.wait_for(|lines| {
-            let mut updates = lines
-                .iter()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut updates = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             updates.find(|update| fits(update))
         });
-        found.unwrap_or_else(|| {
-            panic!(
-                "no such update from `{}`:\n{}",
-                self.arguments,
-                self.printed()
-            )
-        })
+        found.unwrap_or_else(|| panic!("no such update from `{}`:\n{}", self.arguments, self.printed()))
     }
 
     /// Blocks until it has told this status of any task; answers the task's id.
@@ -84,9 +65,7 @@ impl Running {
 
     /// Blocks until so many lines stand on stdout; false when it ended before.
     pub fn wait_for_lines(&self, count: usize) -> bool {
-        self.stdout
-            .wait_for(|lines| (lines.len() >= count).then_some(()))
-            .is_some()
+        self.stdout.wait_for(|lines| (lines.len() >= count).then_some(())).is_some()
     }
 
     /// Ends it as a power cut would.
@@ -106,11 +85,7 @@ impl Running {
         let ended = self.stdout.wait_for_end() && self.stderr.wait_for_end();
         if !ended {
             self.child.kill().ok();
-            panic!(
-                "`{}` did not end within {PATIENCE:?}\n{}",
-                self.arguments,
-                self.printed()
-            );
+            panic!("`{}` did not end within {PATIENCE:?}\n{}", self.arguments, self.printed());
         }
         let status = self.child.wait().unwrap();
         Outcome {
@@ -122,11 +97,7 @@ impl Running {
     }
 
     fn printed(&self) -> String {
-        format!(
-            "stdout:\n{}\nstderr:\n{}",
-            self.stdout.text(),
-            self.stderr.text()
-        )
+        format!("stdout:\n{}\nstderr:\n{}", self.stdout.text(), self.stderr.text())
     }
 }
 
@@ -141,32 +112,22 @@ impl Outcome {
     /// Fails the test unless the code is this one.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
-        assert_eq!(
-            self.code, code,
-            "code of `{}`\nstdout:\n{}\nstderr:\n{}",
-            self.arguments, self.stdout, self.stderr
-        );
+        assert_eq!(self.code, code, "code of `{}`\nstdout:\n{}\nstderr:\n{}", self.arguments, self.stdout, self.stderr);
         self
     }
 
     /// Fails the test unless stderr holds this text.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
-        assert!(
-            self.stderr.contains(text),
-            "`{}` does not say `{text}`:\n{}",
-            self.arguments,
-            self.stderr
-        );
+        assert!(self.stderr.contains(text), "`{}` does not say `{text}`:\n{}", self.arguments, self.stderr);
         self
     }
 
     /// Stdout as JSON, a value per line. Anything else on stdout fails the test.
     #[track_caller]
     pub fn json(&self) -> Vec<Value> {
-        let parse = |line: &str| {
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"))
-        };
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"));
         self.stdout.lines().map(parse).collect()
     }
 
@@ -180,14 +141,7 @@ impl Outcome {
     #[track_caller]
     pub fn only_final(&self) -> Value {
         let finals = self.finals();
-        assert_eq!(
-            finals.len(),
-            1,
-            "final updates of `{}`:\n{}\n{}",
-            self.arguments,
-            self.stdout,
-            self.stderr
-        );
+        assert_eq!(finals.len(), 1, "final updates of `{}`:\n{}\n{}", self.arguments, self.stdout, self.stderr);
         finals[0].clone()
     }
 
@@ -195,25 +149,18 @@ impl Outcome {
     #[track_caller]
     pub fn statuses(&self) -> String {
         let updates = self.json();
-        let statuses: Vec<_> = updates
-            .iter()
-            .filter_map(|update| update["status"].as_str())
-            .collect();
+        let statuses: Vec<_> = updates.iter().filter_map(|update| update["status"].as_str()).collect();
         statuses.join(" > ")
     }
 }
 
 /// Whether an update is the last word about a task.
 pub fn is_final(update: &Value) -> bool {
-    ["complete", "notFound", "failed", "canceled"]
-        .iter()
-        .any(|status| update["status"] == *status)
+    ["complete", "notFound", "failed", "canceled"].iter().any(|status| update["status"] == *status)
 }
 
 fn code(status: ExitStatus) -> i32 {
-    status
-        .code()
-        .unwrap_or_else(|| -status.signal().unwrap_or(0))
+    status.code().unwrap_or_else(|| -status.signal().unwrap_or(0))
 }
 
 /// The lines of a stream as they come.
@@ -233,13 +180,7 @@ impl Lines {
         std::thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n') {
                 let Ok(line) = line else { break };
-                for_thread
-                    .0
-                    .0
-                    .lock()
-                    .unwrap()
-                    .lines
-                    .push(String::from_utf8_lossy(&line).into_owned());
+                for_thread.0.0.lock().unwrap().lines.push(String::from_utf8_lossy(&line).into_owned());
                 for_thread.0.1.notify_all();
             }
             for_thread.0.0.lock().unwrap().ended = true;
@@ -264,11 +205,7 @@ impl Lines {
 
     fn wait_for_end(&self) -> bool {
         let read = self.0.0.lock().unwrap();
-        let (read, _) = self
-            .0
-            .1
-            .wait_timeout_while(read, PATIENCE, |read| !read.ended)
-            .unwrap();
+        let (read, _) = self.0.1.wait_timeout_while(read, PATIENCE, |read| !read.ended).unwrap();
         read.ended
     }
 

@@ -29,11 +29,7 @@ impl Identity {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
-        Self {
-            certificate: made.cert.pem(),
-            key: made.signing_key.serialize_pem(),
-            config: Arc::new(config),
-        }
+        Self { certificate: made.cert.pem(), key: made.signing_key.serialize_pem(), config: Arc::new(config) }
     }
 }
 

@@ -21,10 +21,7 @@ impl World {
     /// An empty world. `[directories] downloads` is the `in` directory.
     pub fn new() -> Self {
         let root = tempfile::Builder::new().prefix("haul").tempdir().unwrap();
-        let mut world = Self {
-            root,
-            environment: BTreeMap::new(),
-        };
+        let mut world = Self { root, environment: BTreeMap::new() };
         for (name, place) in [
             ("HOME", "user"),
             ("HAUL_HOME", "home"),
@@ -81,8 +78,7 @@ impl World {
     #[track_caller]
     pub fn read(&self, name: &str) -> Vec<u8> {
         let path = self.work().join(name);
-        std::fs::read(&path)
-            .unwrap_or_else(|error| panic!("{path:?}: {error}; there is {:?}", self.names()))
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}; there is {:?}", self.names()))
     }
 
     /// Writes a file into the working directory.
@@ -109,11 +105,7 @@ impl World {
                     return path;
                 }
             }
-            assert!(
-                Instant::now() < until,
-                "no part file of {bytes} bytes; there is {:?}",
-                self.names()
-            );
+            assert!(Instant::now() < until, "no part file of {bytes} bytes; there is {:?}", self.names());
             std::thread::sleep(Duration::from_millis(2)); // no process tells when it writes
         }
     }
@@ -168,12 +160,7 @@ impl World {
         let lines: String = tasks.iter().map(|task| format!("{task}\n")).collect();
         let outcome = self.haul_reading(&["add", "-"], &lines).exits(0);
         let ids: Vec<_> = outcome.stdout.lines().map(str::to_owned).collect();
-        assert_eq!(
-            ids.len(),
-            tasks.len(),
-            "ids printed by add: {}",
-            outcome.stdout
-        );
+        assert_eq!(ids.len(), tasks.len(), "ids printed by add: {}", outcome.stdout);
         ids
     }
 
@@ -209,10 +196,7 @@ impl World {
         let mut finals: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for event in self.events().iter().filter(|event| is_final(event)) {
             let id = event["taskId"].as_str().unwrap().to_owned();
-            finals
-                .entry(id)
-                .or_default()
-                .push(event["status"].as_str().unwrap().to_owned());
+            finals.entry(id).or_default().push(event["status"].as_str().unwrap().to_owned());
         }
         finals
     }
@@ -220,11 +204,7 @@ impl World {
     fn command_through(&self, program: &[&str], arguments: &[&str]) -> Command {
         let words = [program, &[env!("CARGO_BIN_EXE_haul")], arguments].concat();
         let mut command = Command::new(words[0]);
-        command
-            .args(&words[1..])
-            .env_clear()
-            .envs(&self.environment)
-            .current_dir(self.work());
+        command.args(&words[1..]).env_clear().envs(&self.environment).current_dir(self.work());
         command
     }
 }
@@ -234,9 +214,7 @@ pub fn names_in(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return Vec::new();
     };
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
