@@ -17,22 +17,13 @@ pub enum Request {
     /// Validates and stores tasks. With `continue_same`, an unfinished or failed task of the same URL, place, directory and
     /// given name (or id) is gone on with instead. With `work`, these tasks are also asked to be worked by this engine.
     /// Answer: [`Reply::Ids`].
-    Add {
-        tasks: Vec<Addition>,
-        if_exists: IfExists,
-        continue_same: bool,
-        work: bool,
-    },
+    Add { tasks: Vec<Addition>, if_exists: IfExists, continue_same: bool, work: bool },
     /// Works these tasks (by id), or with `None` every task, for as long as the asking connection lives. Answer: `Done`.
     Work { ids: Option<Vec<String>> },
     /// Pauses, resumes, cancels or tries again. Ids may be unique prefixes. Answer: [`Reply::Changed`].
     Control { action: Action, select: Selection },
     /// Records. Answer: [`Reply::Records`], at most 1,000, and where to go on.
-    List {
-        status: Option<Status>,
-        group: Option<String>,
-        after: i64,
-    },
+    List { status: Option<Status>, group: Option<String>, after: i64 },
     /// One record, by id or unique prefix, with why it waits. Answer: [`Reply::Records`].
     Show { id: String },
     /// Forgets final tasks. Answer: [`Reply::Count`].
@@ -40,10 +31,7 @@ pub enum Request {
     /// Forgets final tasks older than this many milliseconds. Answer: [`Reply::Count`].
     Clean { older_than_ms: u64 },
     /// Stored updates after `after`, at most 1,000. With a consumer's name, after its position. Answer: [`Reply::Events`].
-    Events {
-        after: Option<u64>,
-        consumer: Option<String>,
-    },
+    Events { after: Option<u64>, consumer: Option<String> },
     /// Moves a consumer forward. Answer: [`Reply::Count`] with its position.
     Ack { consumer: String, seq: u64 },
     /// Number of tasks per status that this engine still has to work (for `until idle`). Answer: [`Reply::Counts`].
@@ -73,15 +61,9 @@ pub enum Reply {
     /// Ids in the order of the tasks given.
     Ids(Vec<String>),
     /// Ids of the tasks that changed, and for each task that could not be changed its id and why.
-    Changed {
-        changed: Vec<String>,
-        refused: Vec<(String, String)>,
-    },
+    Changed { changed: Vec<String>, refused: Vec<(String, String)> },
     /// Records as JSON (secrets masked), and the key to go on after when there are more.
-    Records {
-        records: Vec<Value>,
-        more: Option<i64>,
-    },
+    Records { records: Vec<Value>, more: Option<i64> },
     /// Updates as JSON (secrets masked), oldest first, and the last sequence number of the log.
     Events { events: Vec<Value>, last: u64 },
     /// A number.
@@ -112,7 +94,7 @@ impl Session {
         todo!()
     }
     /// Updates from now on; the channel ends when the engine does.
-    pub async fn watch(&self) -> Result<tokio::sync::mpsc::UnboundedReceiver<Update>> {
+    pub async fn watch(&self) -> Result<tokio::sync::mpsc::Receiver<Update>> {
         todo!()
     }
     /// Ends: an engine stops its transfers and keeps their bytes; a joined session just leaves.

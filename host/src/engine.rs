@@ -1,13 +1,32 @@
 //! The engine: owns all tasks of a home, takes one input at a time, commits what changes, then tells everybody.
+//!
+//! Here are what an engine is told before it starts, how it starts, and its handle. The loop is in `machine`; requests
+//! that only read, and the admission of new tasks, are in `requests` and run on the caller's thread.
+
+pub(crate) mod hub;
+mod lanes;
+mod machine;
+mod publisher;
+mod recovery;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{Reply, Request};
-use crate::error::Result;
+use crate::clock;
+use crate::error::{Error, Result};
 use crate::event::Update;
-use crate::hooks::ComponentSource;
-use crate::transport::TransportSettings;
+use crate::hooks::{Component, ComponentSource, Hook, Hooks, HooksSettings, LogSink};
+use crate::sandbox::Sandbox;
+use crate::store::{Change, Store};
+use crate::transfer::{Flights, Shared, rate};
+use crate::transport::{Transport, TransportSettings};
+
+pub(crate) use machine::Input;
 
 /// How much is synced to the disk before a download counts as complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,12 +53,7 @@ pub struct QueueLimits {
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self {
-            total: 10,
-            per_host: 0,
-            per_group: 0,
-            groups: BTreeMap::new(),
-        }
+        Self { total: 10, per_host: 0, per_group: 0, groups: BTreeMap::new() }
     }
 }
 
@@ -60,6 +74,8 @@ pub struct Settings {
     pub transport: TransportSettings,
     /// Components attached to every task, in order.
     pub components: Vec<ComponentSource>,
+    /// Components that tasks may name in `callbacks`.
+    pub named_components: Vec<ComponentSource>,
     /// Speed limit of all transfers together in bytes per second.
     pub limit_rate: Option<u64>,
     /// Spread the waits before retries.
@@ -81,26 +97,173 @@ pub enum Work {
 }
 
 /// A running engine. Cheap to clone; ends when closed.
-#[derive(Clone, Debug)]
-pub struct Engine {}
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    input: mpsc::UnboundedSender<Input>,
+    /// For the admission of tasks; components' HTTP goes over it.
+    transport: Transport,
+    limits: QueueLimits,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+}
 
 impl Engine {
-    /// Opens the home (recovering what a killed engine left) and starts. [`crate::Error::HomeLocked`] when another process
-    /// holds it.
-    pub async fn open(_settings: Settings) -> Result<Self> {
-        todo!()
+    /// Opens the home (recovering what a killed engine left) and starts. The caller holds the home's lock:
+    /// [`crate::Session::open`] takes it. Must be called on a tokio runtime.
+    pub async fn open(settings: Settings) -> Result<Self> {
+        let hub = hub::Hub::default();
+        let (home, telling) = (settings.home.clone(), hub.clone());
+        let opening = std::thread::spawn(move || Store::open(&home, Box::new(move |updates| telling.tell(updates))));
+        let hooks = Hooks::new(HooksSettings {
+            cache_dir: settings.cache_dir.clone(),
+            key_dir: settings.home.clone(),
+            log: LogSink(Arc::new(|name, line| tracing::info!(target: "component", "{name}: {line}"))),
+        });
+        let store = opening.join().map_err(|_| Error::Other("the store's thread panicked".into()))??;
+        let hooks = hooks?;
+        let load = |sources: &[ComponentSource]| -> Result<Vec<(String, Arc<Component>)>> {
+            sources.iter().map(|source| Ok((source.name.clone(), hooks.load(source)?))).collect()
+        };
+        let components = load(&settings.components)?.into_iter().map(|(_, component)| component).collect();
+        let named = load(&settings.named_components)?;
+        let shared = Arc::new(Shared {
+            store,
+            hub,
+            hooks,
+            sandbox: Sandbox::new(settings.directories.clone()),
+            components,
+            named,
+            durability: settings.durability,
+            rate: settings.limit_rate.map(|rate| Mutex::new(rate::Bucket::new(rate, clock::now()))),
+            boot_id: clock::boot_id(),
+            retry_jitter: settings.retry_jitter,
+            flights: Flights::default(),
+        });
+        recovery::recover(&shared)?;
+        Self::start(shared, settings)
     }
-    /// Answers one request.
-    pub async fn call(&self, _request: Request) -> Result<Reply> {
-        todo!()
+
+    fn start(shared: Arc<Shared>, settings: Settings) -> Result<Self> {
+        let (input, inputs) = mpsc::unbounded_channel();
+        let mut threads = Vec::new();
+        let mut lanes = Vec::new();
+        for number in 0..lane_count() {
+            let (lane, thread) = lanes::start(number, Arc::clone(&shared), settings.transport.clone(), input.clone())?;
+            lanes.push(lane);
+            threads.push(thread);
+        }
+        let (publisher, thread) = publisher::start(Arc::clone(&shared), input.clone())
+            .map_err(|error| Error::Other(format!("cannot start the publisher: {error}")))?;
+        threads.push(thread);
+        let machine = machine::Machine::new(
+            Arc::clone(&shared),
+            input.clone(),
+            lanes,
+            publisher,
+            settings.limits.clone(),
+            settings.wait_for_disk,
+        );
+        threads.push(machine::start(machine, inputs)?);
+        let transport = Transport::new(settings.transport);
+        tell_of_ends(&shared, &transport, &input)?;
+        let inner = Inner { shared, input, transport, limits: settings.limits, threads: Mutex::new(threads) };
+        Ok(Self { inner: Arc::new(inner) })
     }
-    /// Updates from now on. A watcher that falls 65,536 behind misses progress first, then gets a gap that
-    /// [`Request::Events`] fills.
-    pub fn watch(&self) -> tokio::sync::mpsc::UnboundedReceiver<Update> {
-        todo!()
+
+    /// Answers one request of this process.
+    pub async fn call(&self, request: Request) -> Result<Reply> {
+        self.call_as(0, request).await
     }
-    /// Stops all transfers, keeps their bytes, and ends. Interrupted tasks are `enqueued` again.
+
+    /// Answers one request of `asker`. What an asker has asked to be worked is worked until it is [`Engine::gone`].
+    /// 0 is this process, which is never gone.
+    pub async fn call_as(&self, asker: u64, request: Request) -> Result<Reply> {
+        requests::answer(&self.inner, asker, request).await
+    }
+
+    /// An asker has left: what only it had asked for stops, and keeps its bytes.
+    pub fn gone(&self, asker: u64) {
+        let _ = self.inner.input.send(Input::Gone { asker });
+    }
+
+    /// Updates from now on. A watcher that falls 65,536 behind misses progress first, then is let go (the channel ends);
+    /// [`Request::Events`] has what it missed.
+    pub fn watch(&self) -> mpsc::Receiver<Update> {
+        self.inner.shared.hub.watch()
+    }
+
+    /// Stops all transfers, keeps their bytes, and ends. Interrupted tasks are `enqueued` again. Returns when everything is
+    /// written.
     pub async fn close(&self) {
-        todo!()
+        let (reply, done) = oneshot::channel();
+        if self.inner.input.send(Input::Close { reply }).is_ok() {
+            let _ = done.await;
+        }
+        self.inner.shared.hub.close();
+        self.inner.shared.store.close();
+        let threads = std::mem::take(&mut *self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            let _ = thread.join();
+        }
     }
+}
+
+/// Has components with `on-task-finished` told about every final update: those of now after their commit, and first those
+/// that an engine before this one had not told (at least once; the update's `seq` tells repeats).
+fn tell_of_ends(shared: &Arc<Shared>, transport: &Transport, input: &mpsc::UnboundedSender<Input>) -> Result<()> {
+    let all: Vec<Arc<Component>> =
+        shared.components.iter().chain(shared.named.iter().map(|(_, component)| component)).cloned().collect();
+    let listens = shared.hooks.chain(&all, transport).has(Hook::OnTaskFinished);
+    let position = shared.store.consumers()?.into_iter().find(|(name, _)| name == requests::COMPONENTS);
+    let consumer = requests::COMPONENTS.to_owned();
+    if !listens {
+        // Nobody listens any more: what was not told must not be kept for ever.
+        if position.is_some() {
+            let seq = shared.store.last_seq()?;
+            shared.store.write_later(Change::Ack { consumer, seq });
+        }
+        return Ok(());
+    }
+    let mut after = match position {
+        Some((_, position)) => position,
+        None => {
+            // The first time: what ended before is nobody's business.
+            let last = shared.store.last_seq()?;
+            shared.store.write_later(Change::Consumer { name: consumer.clone() });
+            shared.store.write_later(Change::Ack { consumer, seq: last });
+            last
+        }
+    };
+    let last = shared.store.last_seq()?;
+    let sender = input.clone();
+    let seen = last;
+    shared.hub.on_final(Box::new(move |update| {
+        if update.seq > seen {
+            let _ = sender.send(Input::Final { update: Box::new(update.clone()) });
+        }
+    }));
+    while after < last {
+        let updates = shared.store.events_after(after, 1_000)?;
+        let Some(newest) = updates.last() else { break };
+        after = newest.seq;
+        for update in updates.into_iter().filter(|update| update.status.is_final() && update.seq <= last) {
+            let _ = input.send(Input::Final { update: Box::new(update) });
+        }
+    }
+    Ok(())
+}
+
+/// One lane for each core but one, which the store, the publisher and the server next door use.
+fn lane_count() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).clamp(1, 4))
 }

@@ -45,18 +45,12 @@ impl FailureKind {
 
     /// The name in JSON.
     pub fn name(self) -> &'static str {
-        Self::NAMES
-            .iter()
-            .find(|(kind, _)| *kind == self)
-            .map_or("general", |(_, name)| name)
+        Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("general", |(_, name)| name)
     }
 
     /// The kind of that name; `General` for any other text.
     pub fn from_name(name: &str) -> Self {
-        Self::NAMES
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map_or(FailureKind::General, |(kind, _)| *kind)
+        Self::NAMES.iter().find(|(_, known)| *known == name).map_or(FailureKind::General, |(kind, _)| *kind)
     }
 }
 
@@ -99,18 +93,12 @@ impl FailureDetail {
 
     /// The name in JSON, empty for `None`.
     pub fn name(self) -> &'static str {
-        Self::NAMES
-            .iter()
-            .find(|(detail, _)| *detail == self)
-            .map_or("", |(_, name)| name)
+        Self::NAMES.iter().find(|(detail, _)| *detail == self).map_or("", |(_, name)| name)
     }
 
     /// The detail of that name; `None` for any other text.
     pub fn from_name(name: &str) -> Self {
-        Self::NAMES
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map_or(FailureDetail::None, |(detail, _)| *detail)
+        Self::NAMES.iter().find(|(_, known)| *known == name).map_or(FailureDetail::None, |(detail, _)| *detail)
     }
 }
 
@@ -154,16 +142,9 @@ impl Failure {
     /// A failed operation on a file. `what` is a phrase such as "cannot write `f.txt`"; the system's reason is added.
     /// No room on the disk (ENOSPC, EDQUOT) is told apart.
     pub fn file_system(what: &str, error: &std::io::Error) -> Self {
-        let full = matches!(
-            error.kind(),
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-        );
+        let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
         let failure = Self::new(FailureKind::FileSystem, format!("{what}: {error}"));
-        if full {
-            failure.with(FailureDetail::DiskFull)
-        } else {
-            failure
-        }
+        if full { failure.with(FailureDetail::DiskFull) } else { failure }
     }
 }
 

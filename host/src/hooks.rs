@@ -237,17 +237,9 @@ pub enum AuthReason {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // their meaning is in the WIT
 pub enum AuthorizeVerdict {
-    Ready {
-        headers: Pairs,
-        query: Pairs,
-    },
+    Ready { headers: Pairs, query: Pairs },
     RefreshFirst,
-    Send {
-        method: String,
-        url: String,
-        headers: Pairs,
-        body: Vec<u8>,
-    },
+    Send { method: String, url: String, headers: Pairs, body: Vec<u8> },
     Refreshed(Auth),
     Impossible(String),
 }
@@ -312,29 +304,15 @@ impl Chain {
         todo!()
     }
     /// Hook `admit`, for up to 1,000 tasks.
-    pub async fn admit(
-        &self,
-        _tasks: &[Task],
-        _now_ms: u64,
-    ) -> Result<Vec<Result<Task, Vec<Problem>>>, Failure> {
+    pub async fn admit(&self, _tasks: &[Task], _now_ms: u64) -> Result<Vec<Result<Task, Vec<Problem>>>, Failure> {
         todo!()
     }
     /// Hook `classify`.
-    pub async fn classify(
-        &self,
-        _task: &HookTask,
-        _asked: &Asked,
-        _head: &Head,
-    ) -> Result<Classified, Failure> {
+    pub async fn classify(&self, _task: &HookTask, _asked: &Asked, _head: &Head) -> Result<Classified, Failure> {
         todo!()
     }
     /// Hook `filename`. The answer is one safe path component, at most 255 bytes, and none of `taken`.
-    pub async fn filename(
-        &self,
-        _task: &HookTask,
-        _head: &Head,
-        _taken: &[String],
-    ) -> Result<String, Failure> {
+    pub async fn filename(&self, _task: &HookTask, _head: &Head, _taken: &[String]) -> Result<String, Failure> {
         todo!()
     }
     /// Hook `resume`. The second part lists each condition and whether it holds.
@@ -366,10 +344,7 @@ impl Chain {
         todo!()
     }
     /// Hook `before-task-start`: the final update the task ends with, if any component gives one.
-    pub async fn before_task_start(
-        &self,
-        _task: &HookTask,
-    ) -> Result<Option<StatusUpdate>, Failure> {
+    pub async fn before_task_start(&self, _task: &HookTask) -> Result<Option<StatusUpdate>, Failure> {
         todo!()
     }
     /// Hook `on-auth`, first component that answers it. `None`: nobody does.

@@ -1,8 +1,10 @@
 //! haul moves files over HTTP and does not lose them; WebAssembly components decide what happens.
 
 pub mod api;
+mod clock;
 pub mod config;
 mod control;
+mod digest;
 pub mod engine;
 pub mod error;
 pub mod event;
@@ -10,9 +12,11 @@ pub mod hooks;
 pub mod mask;
 #[allow(dead_code, unused_variables, missing_docs)]
 mod sandbox;
+mod scheduler;
 #[allow(dead_code)]
 mod store;
 pub mod task;
+mod transfer;
 pub mod transport;
 
 pub use api::{Action, Reply, Request, Session};

@@ -1,45 +1,152 @@
 //! The sandbox: base directories, part files, publishing. The only module that opens files of transfers.
 //!
-//! A destination is a granted base directory and a relative path below it; cap-std keeps every step inside. It decides no
-//! names and knows no tasks: names come from the `filename` hook, order of steps from the engine.
+//! A destination is a granted base directory and a relative path below it; cap-std keeps every step to it inside. Below an
+//! open directory names are single components, used relative to its descriptor and never following a link (reliability C.3).
+//! It decides no names and knows no tasks: names come from the `filename` hook, order of steps from the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::error::Failure;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+
+use crate::clock;
+use crate::error::{Failure, FailureKind};
+
+mod names;
+mod open;
+mod part;
+mod space;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use names::part_name;
+pub(crate) use part::{PartFile, Syncer, ignore_file_size_signal};
+pub(crate) use space::is_network;
+
+use names::{check_name, is_part_name};
+use open::Opened;
+
+/// Directories that are kept open at most. Soft limits of 1,024 descriptors are common, and sockets need some.
+const OPEN_DIRECTORIES: usize = 256;
 
 /// The base directories that are granted, by name.
 #[derive(Debug)]
-pub struct Sandbox {}
+pub(crate) struct Sandbox {
+    bases: BTreeMap<String, PathBuf>,
+    durable: bool,
+    final_mode: Mode,
+    cache: Mutex<HashMap<Place, Directory>>,
+    disks: Mutex<HashMap<u64, Arc<sync::Disk>>>,
+}
+
+/// What was granted, and the path below it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    root: PathBuf,
+    below: String,
+}
 
 impl Sandbox {
-    /// `bases`: name to absolute path, from the configuration.
-    pub fn new(_bases: BTreeMap<String, PathBuf>) -> Self {
-        todo!()
+    /// `bases`: name to absolute path, from the configuration. Reads the process's umask.
+    pub(crate) fn new(bases: BTreeMap<String, PathBuf>) -> Self {
+        Self {
+            bases,
+            durable: true,
+            final_mode: Mode::from_raw_mode(0o666 & !space::umask()),
+            cache: Mutex::default(),
+            disks: Mutex::default(),
+        }
     }
+
+    /// Whether new directories are synced into their parents. Default true.
+    #[must_use]
+    pub(crate) fn durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
+        self
+    }
+
     /// Opens the directory of a task, creating what is missing (each new directory's parent is synced when `durable`).
-    /// `place`, when given, is the base directory that the owner granted in person; else `base` is looked up. Directories
-    /// are cached: the second call for the same one costs a map lookup.
-    pub fn directory(
-        &self,
-        _base: &str,
-        _place: Option<&Path>,
-        _below: &str,
-    ) -> Result<Directory, Failure> {
-        todo!()
+    /// `place`, when given, is the base directory that the owner granted in person; else `base` is looked up. `below` is a
+    /// relative path without `..`, or empty. Directories are cached: the second call for the same one costs a map lookup
+    /// and one `stat`, which tells when it was removed or replaced meanwhile.
+    ///
+    /// Fails with kind `policy` when the base directory is unknown or the path leads outside of it.
+    pub(crate) fn directory(&self, base: &str, place: Option<&Path>, below: &str) -> Result<Directory, Failure> {
+        let root = match place {
+            Some(place) => place,
+            None => self.bases.get(base).ok_or_else(|| unknown_base(base))?,
+        };
+        if !root.is_absolute() {
+            let text = format!("the base directory `{}` is not absolute", root.display());
+            return Err(Failure::new(FailureKind::Policy, text));
+        }
+        let key = Place { root: root.to_path_buf(), below: below.to_owned() };
+        let cached = lock(&self.cache).get(&key).cloned();
+        if let Some(directory) = cached.filter(Directory::is_in_place) {
+            return Ok(directory);
+        }
+        let directory = self.open(key.clone())?;
+        let mut cache = lock(&self.cache);
+        if cache.len() >= OPEN_DIRECTORIES {
+            cache.retain(|_, open| Arc::strong_count(&open.inner) > 1);
+        }
+        if cache.len() >= OPEN_DIRECTORIES {
+            cache.clear();
+        }
+        cache.insert(key, directory.clone());
+        Ok(directory)
+    }
+
+    fn open(&self, place: Place) -> Result<Directory, Failure> {
+        let opened = open::open(&place.root, &place.below, self.durable)?;
+        let disk = lock(&self.disks).entry(opened.identity.dev).or_default().clone();
+        let inner = Inner {
+            path: open::join(&place.root, &place.below),
+            place,
+            durable: self.durable,
+            final_mode: self.final_mode,
+            disk,
+            opened: RwLock::new(Arc::new(opened)),
+        };
+        Ok(Directory { inner: Arc::new(inner) })
     }
 }
 
-/// An open directory below a base directory. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Directory {
-    inner: Arc<()>,
+fn unknown_base(base: &str) -> Failure {
+    let text = format!(
+        "there is no base directory `{base}`: grant one by a line `{base} = \"/absolute/path\"` below `[directories]` in the \
+         configuration"
+    );
+    Failure::new(FailureKind::Policy, text)
+}
+
+/// A poisoned lock guards nothing here that a panic could leave half done.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Device and inode number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Device number.
+    pub(crate) dev: u64,
+    /// Inode number.
+    pub(crate) ino: u64,
+}
+
+impl Identity {
+    fn of(stat: &Stat) -> Self {
+        Self { dev: stat.st_dev, ino: stat.st_ino }
+    }
 }
 
 /// Outcome of [`Directory::publish`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
+pub(crate) enum Published {
     /// The file has its name.
     Done,
     /// The name is taken and may not be overwritten.
@@ -48,123 +155,244 @@ pub enum Published {
     Missing,
 }
 
+/// An open directory below a base directory. Cheap to clone.
+///
+/// Names given to its methods are single components: one that is empty, `.`, `..`, or has a `/` or NUL fails, or does not
+/// exist.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    place: Place,
+    path: PathBuf,
+    durable: bool,
+    final_mode: Mode,
+    disk: Arc<sync::Disk>,
+    opened: RwLock<Arc<Opened>>,
+}
+
 impl Directory {
     /// Absolute path, for people and for file paths in updates.
-    pub fn path(&self) -> &Path {
-        todo!()
+    pub(crate) fn path(&self) -> &Path {
+        &self.inner.path
     }
+
     /// Whether something (file, directory, dangling link) has that name.
-    pub fn exists(&self, _name: &str) -> bool {
-        todo!()
+    pub(crate) fn exists(&self, name: &str) -> bool {
+        self.stat(name).is_some()
     }
-    /// Names that exist and may collide with `name` and its numbered variants (same beginning), at most 10,000.
-    pub fn names_like(&self, _name: &str) -> Vec<String> {
-        todo!()
+
+    /// Names that exist and may collide with `name` and its numbered variants (same beginning), at most 10,000. Reads the
+    /// whole directory: ask [`Directory::exists`] first.
+    pub(crate) fn names_like(&self, name: &str) -> Vec<String> {
+        let stem = names::stem(name);
+        self.entries().filter(|entry| entry.starts_with(stem)).take(10_000).collect()
     }
+
     /// Identity of the regular file of that name, following no link.
-    pub fn identity(&self, _name: &str) -> Option<Identity> {
-        todo!()
+    pub(crate) fn identity(&self, name: &str) -> Option<Identity> {
+        self.stat(name).filter(is_regular).map(|stat| Identity::of(&stat))
     }
+
     /// Creates a part file: O_EXCL, mode 0600, not following links; room for `expected` bytes is reserved (fallocate,
-    /// KEEP_SIZE) when known and at least 64 KiB, after a check of free space. A left-over of that name is removed first.
-    pub fn create_part(&self, _name: &str, _expected: Option<u64>) -> Result<PartFile, Failure> {
-        todo!()
+    /// KEEP_SIZE) when known and at least 64 KiB, after a check of free space. A left-over of that name is removed first,
+    /// when the name is one of [`part_name`]'s. A directory that was removed meanwhile is created anew.
+    ///
+    /// Fails with detail `diskFull` when `expected` is more than what is free. At least 64 MiB and 1 % of the disk are never
+    /// reserved: a server may say any length.
+    pub(crate) fn create_part(&self, name: &str, expected: Option<u64>) -> Result<PartFile, Failure> {
+        check_name(name)?;
+        let mut opened = self.opened();
+        let reserve = space::reservation(opened.fd(), expected, self.path())?;
+        let fd = match part::create(opened.fd(), name) {
+            Err(Errno::NOENT) => {
+                opened = self.reopen()?;
+                part::create(opened.fd(), name)
+            }
+            created => created,
+        };
+        let fd = fd.map_err(|error| self.failure("create", name, error))?;
+        PartFile::created(self, name, fd, reserve)
     }
+
     /// Opens a part file to go on with; `None` when it is gone or another one. Positioned at its end.
-    pub fn open_part(&self, _name: &str, _identity: Identity) -> Result<Option<PartFile>, Failure> {
-        todo!()
+    pub(crate) fn open_part(&self, name: &str, identity: Identity) -> Result<Option<PartFile>, Failure> {
+        check_name(name)?;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = match rustix::fs::openat(self.opened().fd(), name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            // Gone, a link, a directory, or a socket.
+            Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(self.failure("open", name, error)),
+        };
+        PartFile::opened(self, name, fd, identity)
     }
-    /// Removes a part file if it is there.
-    pub fn remove_part(&self, _name: &str) {
-        todo!()
+
+    /// Removes a part file if it is there and its name is one of [`part_name`]'s.
+    pub(crate) fn remove_part(&self, name: &str) {
+        if is_part_name(name) {
+            // Nothing depends on it: what stays is swept later.
+            let _ = rustix::fs::unlinkat(self.opened().fd(), name, AtFlags::empty());
+        }
     }
-    /// Renames the part file to its final name: mode 0666 & ~umask first; RENAME_NOREPLACE unless `replace`; a symbolic
-    /// link or directory under the final name is never replaced or followed. Does not sync.
-    pub fn publish(
+
+    /// Renames the part file to its final name: with mode 0666 & ~umask; RENAME_NOREPLACE unless `replace`. A symbolic link
+    /// under the final name is itself replaced, never followed; a directory fails. Does not sync.
+    ///
+    /// Repeating it is safe: a part that has its final name already is `Missing` (or `Done`, when only the part's own name
+    /// was still to be removed).
+    pub(crate) fn publish(
         &self,
-        _part: &str,
-        _identity: Identity,
-        _to: &str,
-        _replace: bool,
+        part: &str,
+        identity: Identity,
+        to: &str,
+        replace: bool,
     ) -> Result<Published, Failure> {
-        todo!()
+        check_name(part)?;
+        check_name(to)?;
+        let is_it = |stat: &Stat| is_regular(stat) && Identity::of(stat) == identity;
+        let Some(stat) = self.stat(part).filter(is_it) else {
+            return Ok(Published::Missing);
+        };
+        let finished = Mode::from_raw_mode(stat.st_mode) == self.inner.final_mode && !part::has_slack(&stat);
+        if !finished {
+            let Some(mut part) = self.open_part(part, identity)? else {
+                return Ok(Published::Missing);
+            };
+            part.finish()?;
+        }
+        let opened = self.opened();
+        let renamed = if replace {
+            rustix::fs::renameat(opened.fd(), part, opened.fd(), to)
+        } else {
+            rename_to_free_name(opened.fd(), part, to)
+        };
+        match renamed {
+            Ok(()) => Ok(Published::Done),
+            Err(Errno::NOENT) => Ok(Published::Missing),
+            Err(Errno::EXIST) if self.identity(to) == Some(identity) => {
+                // A link was made, then the power went: see `rename_to_free_name`.
+                rustix::fs::unlinkat(opened.fd(), part, AtFlags::empty())
+                    .map_err(|error| self.failure("remove", part, error))?;
+                Ok(Published::Done)
+            }
+            Err(Errno::EXIST) if !replace => Ok(Published::Taken),
+            Err(Errno::PERM | Errno::OPNOTSUPP) if !replace => Err(Failure::new(
+                FailureKind::FileSystem,
+                format!(
+                    "the file system of `{}` cannot rename a file without replacing another: only `replace` works there",
+                    self.path().display()
+                ),
+            )),
+            Err(error) => Err(self.failure("publish", to, error)),
+        }
     }
+
     /// Makes renames in this directory durable.
-    pub fn sync(&self) -> Result<(), Failure> {
-        todo!()
+    pub(crate) fn sync(&self) -> Result<(), Failure> {
+        rustix::fs::fsync(self.opened().fd()).map_err(|error| {
+            let what = format!("cannot sync the directory `{}`", self.path().display());
+            Failure::file_system(&what, &error.into())
+        })
     }
+
     /// Makes the data of these part files durable: fsync each on a few threads, or one syncfs when there are many and the
-    /// file system is not busy with others. Blocks. Every directory must be on the same file system as `self`.
-    pub fn sync_parts(&self, _parts: &[(Directory, String)]) -> Result<(), Failure> {
-        todo!()
+    /// file system is not busy with others. Blocks. Every directory must be on the same file system as `self`. Parts that
+    /// have vanished are passed over: publishing finds out. The first failure; [`Directory::sync_each`] tells them apart.
+    pub(crate) fn sync_parts(&self, parts: &[(Directory, String)]) -> Result<(), Failure> {
+        self.sync_each(parts).into_iter().collect()
     }
+
+    /// Like [`Directory::sync_parts`], with an answer for each part, in order. After a failure that part's bytes must be
+    /// taken for lost: syncing again proves nothing (reliability C.3).
+    pub(crate) fn sync_each(&self, parts: &[(Directory, String)]) -> Vec<Result<(), Failure>> {
+        self.inner.disk.sync(self, parts)
+    }
+
     /// Device number, to group directories by file system.
-    pub fn dev(&self) -> u64 {
-        todo!()
+    pub(crate) fn dev(&self) -> u64 {
+        self.opened().identity.dev
     }
+
     /// Free bytes for unprivileged users.
-    pub fn free_bytes(&self) -> Option<u64> {
-        todo!()
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        space::free(self.opened().fd()).map(|space| space.free)
     }
-    /// Removes part files older than `age` whose name `is_ours` says yes to and `is_known` says no to.
-    pub fn sweep(&self, _age: std::time::Duration, _is_known: &dyn Fn(&str) -> bool) -> usize {
-        todo!()
+
+    /// Removes part files last written `age` ago or before, when their name is one of [`part_name`]'s and `is_known` says
+    /// no to it. Only our own regular files, with the mode of a part file. How many were removed.
+    pub(crate) fn sweep(&self, age: std::time::Duration, is_known: &dyn Fn(&str) -> bool) -> usize {
+        let limit = clock::unix_ms().saturating_sub(age.as_millis() as u64) / 1000;
+        let old = |stat: &Stat| u64::try_from(stat.st_mtime).is_ok_and(|at| at <= limit);
+        let ours = |stat: &Stat| {
+            let mode = Mode::from_raw_mode(stat.st_mode);
+            stat.st_uid == rustix::process::geteuid().as_raw() && (mode == part::MODE || mode == self.inner.final_mode)
+        };
+        self.entries()
+            .filter(|name| is_part_name(name) && !is_known(name))
+            .filter(|name| self.stat(name).is_some_and(|stat| is_regular(&stat) && old(&stat) && ours(&stat)))
+            .filter(|name| rustix::fs::unlinkat(self.opened().fd(), name.as_str(), AtFlags::empty()).is_ok())
+            .count()
+    }
+
+    fn opened(&self) -> Arc<Opened> {
+        let opened = self.inner.opened.read();
+        opened.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens the directory again, after it was removed.
+    fn reopen(&self) -> Result<Arc<Opened>, Failure> {
+        let place = &self.inner.place;
+        let opened = Arc::new(open::open(&place.root, &place.below, self.inner.durable)?);
+        let mut current = self.inner.opened.write().unwrap_or_else(PoisonError::into_inner);
+        *current = opened.clone();
+        Ok(opened)
+    }
+
+    /// Whether the path still names the open directory.
+    fn is_in_place(&self) -> bool {
+        rustix::fs::stat(&self.inner.path).is_ok_and(|stat| Identity::of(&stat) == self.opened().identity)
+    }
+
+    fn stat(&self, name: &str) -> Option<Stat> {
+        check_name(name).ok()?;
+        rustix::fs::statat(self.opened().fd(), name, AtFlags::SYMLINK_NOFOLLOW).ok()
+    }
+
+    /// Names in the directory; those that are not UTF-8 are none of ours.
+    fn entries(&self) -> impl Iterator<Item = String> + use<> {
+        let entries = rustix::fs::Dir::read_from(self.opened().fd()).ok();
+        let names = entries.into_iter().flatten().map_while(Result::ok);
+        names.filter_map(|entry| {
+            let name = entry.file_name().to_str().ok()?;
+            (name != "." && name != "..").then(|| name.to_owned())
+        })
+    }
+
+    fn failure(&self, verb: &str, name: &str, error: Errno) -> Failure {
+        let what = format!("cannot {verb} `{name}` in `{}`", self.path().display());
+        Failure::file_system(&what, &error.into())
     }
 }
 
-/// Device and inode number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// Device number.
-    pub dev: u64,
-    /// Inode number.
-    pub ino: u64,
+fn is_regular(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-/// The name of a task's part file: `.<name, at most 100 bytes>.<task id, safe characters, at most 64 bytes>.part`.
-pub fn part_name(_final_name: &str, _task_id: &str) -> String {
-    todo!()
-}
-
-/// A part file being written, at its end only.
-#[derive(Debug)]
-pub struct PartFile {}
-
-impl PartFile {
-    /// Appends bytes: blocks for as long as the kernel takes to copy them. Starts write-back every 16 MiB, so that the
-    /// final sync is cheap.
-    pub fn append(&mut self, _bytes: &[u8]) -> Result<(), Failure> {
-        todo!()
-    }
-    /// Bytes in the file.
-    pub fn len(&self) -> u64 {
-        todo!()
-    }
-    /// Cuts the file to `len` bytes, and goes on writing there.
-    pub fn truncate(&mut self, _len: u64) -> Result<(), Failure> {
-        todo!()
-    }
-    /// Which file it is.
-    pub fn identity(&self) -> Identity {
-        todo!()
-    }
-    /// A handle that makes the bytes written so far durable, for another thread (fdatasync on a duplicate descriptor).
-    pub fn syncer(&self) -> Result<Syncer, Failure> {
-        todo!()
-    }
-    /// A reader of the file from its start, for digests; for another thread.
-    pub fn reader(&self) -> Result<std::fs::File, Failure> {
-        todo!()
+/// Renames within a directory; EEXIST when the name is taken. Some FUSE and network file systems cannot do it at once: there
+/// the file gets its final name as a second link first (reliability C.3).
+fn rename_to_free_name(directory: BorrowedFd<'_>, from: &str, to: &str) -> Result<(), Errno> {
+    let renamed = rustix::fs::renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE);
+    match renamed {
+        Err(Errno::NOSYS | Errno::INVAL) => link_to_free_name(directory, from, to),
+        done => done,
     }
 }
 
-/// Makes a part file durable from another thread.
-#[derive(Debug)]
-pub struct Syncer {}
-
-impl Syncer {
-    /// Blocks until the bytes are on the disk. After an error the bytes must be taken for lost back to the last success.
-    pub fn sync(&self) -> Result<(), Failure> {
-        todo!()
-    }
+fn link_to_free_name(directory: BorrowedFd<'_>, from: &str, to: &str) -> Result<(), Errno> {
+    rustix::fs::linkat(directory, from, directory, to, AtFlags::empty())?;
+    rustix::fs::unlinkat(directory, from, AtFlags::empty())
 }

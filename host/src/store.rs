@@ -5,9 +5,28 @@
 //! happens on read-only connections of the caller's thread. The store decides nothing: which change follows from what is
 //! the engine's business, but a change that no longer fits a task's state is refused here, inside the transaction.
 
-use std::path::Path;
+mod apply;
+mod codec;
+mod fault;
+mod open;
+mod read;
+mod sweep;
+mod writer;
 
-use crate::error::Result;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use self::fault::Sql;
+use self::writer::{Job, Writer};
+use crate::error::{Error, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Record, ResumeRecord, Status, Task};
 
@@ -68,8 +87,8 @@ pub enum Change {
     ForgetResume { key: TaskKey },
     /// running → publishing (shown as running): what is renamed to what. No event.
     Publishing { key: TaskKey, publish: Publish },
-    /// running or publishing → final, or any not-final → canceled: details stored, resume and publish rows deleted (kept
-    /// with `keep_resume`: a failed download that can go on). Event.
+    /// any not-final → failed or canceled; any not-final but paused → complete or notFound: details stored, resume and publish
+    /// rows deleted (with `keep_resume` a failed task keeps the resume record: a download that can go on). Event.
     Finish {
         key: TaskKey,
         status: Status,
@@ -78,7 +97,7 @@ pub enum Change {
         keep_resume: bool,
         at: u64,
     },
-    /// running → waitingToRetry until `ready_at`. Event.
+    /// running or publishing → waitingToRetry until `ready_at`. The resume record stays. Event.
     Wait {
         key: TaskKey,
         ready_at: u64,
@@ -88,36 +107,39 @@ pub enum Change {
         at: u64,
     },
     /// running or waitingToRetry or paused or final → enqueued (event), not before `ready_at`. `retries_remaining` is set
-    /// when given. The resume record stays.
+    /// when given. The resume record stays. From final: a new run with no attempts, no outcome and a final event of its own.
     Requeue {
         key: TaskKey,
         ready_at: Option<u64>,
         retries_remaining: Option<i32>,
         at: u64,
     },
-    /// any not-final → paused. Event.
+    /// enqueued, running (but not publishing: that file is complete) or waitingToRetry → paused. Event.
     Pause {
         key: TaskKey,
         bytes_done: u64,
         at: u64,
     },
-    /// Replaces the task itself (a refreshed token, a new URL). No event.
+    /// Replaces the task itself (a refreshed token, a new URL), in any status; its id and attempts left stay. No event.
     Replace { key: TaskKey, task: Box<Task> },
-    /// Cancels every task of the selection that is enqueued, waitingToRetry or paused (not running ones). Events.
-    /// Answer: [`Applied::Moved`].
+    /// Cancels every task of the selection that is enqueued, waitingToRetry or paused (not running ones). Events without
+    /// details. In slices that let other changes through; tasks added later are not meant. Answer: [`Applied::Moved`].
     CancelWaiting { select: Selection, at: u64 },
-    /// Pauses every task of the selection that is enqueued or waitingToRetry and may be paused. Events.
+    /// Pauses every task of the selection that is enqueued or waitingToRetry and may be paused. Events. In slices, too.
+    /// Answer: [`Applied::Moved`].
     PauseWaiting { select: Selection, at: u64 },
     /// Makes every waitingToRetry task whose time has come `enqueued` again (events), and every enqueued one whose
     /// `ready_at` has come ready (no event). At most `limit`. Answer: [`Applied::Moved`].
     WakeDue { limit: usize, at: u64 },
-    /// Forgets final tasks of these keys; their final events stay while a known consumer has not acknowledged them.
+    /// Forgets final tasks of these keys; their final events stay while a known consumer has not acknowledged them. Refused
+    /// as a whole when one of them is not final; unknown keys are gone already.
     Remove { keys: Vec<TaskKey> },
     /// Forgets final tasks that ended before `before`, at most `limit`. Answer: [`Applied::Moved`].
     Clean { before: u64, limit: usize },
     /// Makes the consumer known; answers its position by [`Applied::Position`].
     Consumer { name: String },
-    /// Moves a consumer forward; backwards does nothing. Answer: [`Applied::Position`], or `BeyondEnd`.
+    /// Moves a consumer forward; backwards does nothing. Answer: [`Applied::Position`], or `BeyondEnd`, or `Refused(None)`
+    /// when no such consumer is known.
     Ack { consumer: String, seq: u64 },
 }
 
@@ -159,24 +181,27 @@ pub enum Applied {
 
 /// A change on its way. Await it, or `wait` for it on a thread that may block: either returns after the commit.
 pub struct Pending {
-    answer: tokio::sync::oneshot::Receiver<Result<Applied>>,
+    answer: oneshot::Receiver<Result<Applied>>,
 }
 
 impl Pending {
     /// Waits on the present thread. Must not be called on a runtime's thread.
     pub fn wait(self) -> Result<Applied> {
-        todo!()
+        self.answer.blocking_recv().unwrap_or_else(|_| Err(ended()))
     }
 }
 
-impl std::future::Future for Pending {
+impl Future for Pending {
     type Output = Result<Applied>;
-    fn poll(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
-        todo!()
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer)
+            .poll(context)
+            .map(|answer| answer.unwrap_or_else(|_| Err(ended())))
     }
+}
+
+fn ended() -> Error {
+    Error::Other("the store is closed".into())
 }
 
 /// A task at the head of the queue.
@@ -222,103 +247,113 @@ pub struct Unfinished {
 
 /// The database of a home. Cheap to clone; the writer thread ends with the last clone.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+}
 
 /// Called on the writer thread after each commit, with the updates committed, in order of `seq`.
 pub type Tell = Box<dyn FnMut(Vec<StatusUpdate>) + Send>;
 
+struct Shared {
+    path: PathBuf,
+    /// `None`: closed.
+    jobs: Mutex<Option<Sender<Job>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Readers that nobody uses just now.
+    readers: Mutex<Vec<Connection>>,
+    commits: Arc<AtomicU64>,
+}
+
+/// Readers kept open for the next call.
+const READERS: usize = 4;
+
 impl Store {
     /// Opens or creates `haul.db` in `home` and brings its schema up to date. The caller holds the home's lock.
     /// A damaged database is [`crate::Error::Damaged`] and is left as it is.
-    pub fn open(_home: &Path, _tell: Tell) -> Result<Self> {
-        todo!()
+    pub fn open(home: &Path, tell: Tell) -> Result<Self> {
+        open::prepare_home(home)?;
+        let path = home.join(open::FILE);
+        open::prepare_file(&path)?;
+        Self::start(open::writer(&path)?, path, tell)
     }
+
+    fn start(conn: Connection, path: PathBuf, tell: Tell) -> Result<Self> {
+        let (sender, jobs) = mpsc::channel();
+        let commits = Arc::new(AtomicU64::new(0));
+        let writer = Writer::new(conn, path.clone(), jobs, tell, commits.clone())
+            .map_err(|error| fault::error(&path, &error))?;
+        let thread = std::thread::Builder::new()
+            .name("haul-store".into())
+            .spawn(move || writer.run())
+            .map_err(|error| Error::Other(format!("cannot start the store's thread: {error}")))?;
+        let shared = Shared {
+            path,
+            jobs: Mutex::new(Some(sender)),
+            writer: Mutex::new(Some(thread)),
+            readers: Mutex::new(Vec::new()),
+            commits,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
     /// Hands a change to the writer; it is committed with others, at once when the writer is idle.
-    pub fn write(&self, _change: Change) -> Pending {
-        todo!()
+    pub fn write(&self, change: Change) -> Pending {
+        let (sender, answer) = oneshot::channel();
+        self.send(Job::new(change, Some(sender)));
+        Pending { answer }
     }
+
     /// Hands over a change that nobody waits for: committed with the next group, at the latest after 1 s.
-    pub fn write_later(&self, _change: Change) {
-        todo!()
+    pub fn write_later(&self, change: Change) {
+        self.send(Job::new(change, None));
     }
-    /// The record of an id.
-    pub fn record(&self, _task_id: &str) -> Result<Option<(TaskKey, Record)>> {
-        todo!()
+
+    /// A job that cannot be sent is dropped, and with it its answer: whoever waits gets [`ended`].
+    fn send(&self, job: Job) {
+        if let Some(jobs) = &*lock(&self.shared.jobs) {
+            let _ = jobs.send(job);
+        }
     }
-    /// The record of a key.
-    pub fn record_of(&self, _key: TaskKey) -> Result<Option<Record>> {
-        todo!()
+
+    /// Takes no further changes, and returns when those handed over are committed and told, the WAL is emptied and the writer
+    /// has ended. Reading still works. Blocks; must not be called by `tell`.
+    pub fn close(&self) {
+        lock(&self.shared.jobs).take();
+        lock(&self.shared.readers).clear();
+        if let Some(writer) = lock(&self.shared.writer).take() {
+            let _ = writer.join(); // a panic there has been reported there
+        }
     }
-    /// The ids that begin with `prefix`, at most `limit`.
-    pub fn ids_with_prefix(&self, _prefix: &str, _limit: usize) -> Result<Vec<String>> {
-        todo!()
+
+    /// Number of transactions committed since opening.
+    pub fn commits(&self) -> u64 {
+        self.shared.commits.load(Ordering::Relaxed)
     }
-    /// Records in order of addition after `after`, at most `limit`.
-    pub fn records(
-        &self,
-        _filter: &Filter,
-        _after: TaskKey,
-        _limit: usize,
-    ) -> Result<Vec<(TaskKey, Record)>> {
-        todo!()
-    }
-    /// Keys and ids of the selection's tasks in any of these statuses, in order of addition, at most `limit` after `after`.
-    pub fn select(
-        &self,
-        _select: &Selection,
-        _statuses: &[Status],
-        _after: TaskKey,
-        _limit: usize,
-    ) -> Result<Vec<(TaskKey, String, Status)>> {
-        todo!()
-    }
-    /// Number of tasks in each status, from counters: does not scan.
-    pub fn counts(&self) -> Result<[u64; 8]> {
-        todo!()
-    }
-    /// The head of the queue: enqueued and ready tasks after `after`, in order, at most `limit`.
-    pub fn queue(
-        &self,
-        _part: &QueueKey,
-        _after: Option<QueuePosition>,
-        _limit: usize,
-    ) -> Result<Vec<Queued>> {
-        todo!()
-    }
-    /// The (host, group) pairs that have ready tasks, without scanning all tasks, at most `limit`.
-    pub fn queue_keys(&self, _limit: usize) -> Result<Vec<(String, String)>> {
-        todo!()
-    }
-    /// How many ready tasks come before this position in the whole queue, counted up to `limit`.
-    pub fn ahead_of(&self, _position: QueuePosition, _limit: usize) -> Result<usize> {
-        todo!()
-    }
-    /// The earliest `ready_at` of a task that is enqueued or waitingToRetry.
-    pub fn next_ready_at(&self) -> Result<Option<u64>> {
-        todo!()
-    }
-    /// Tasks that were running or publishing when the last engine ended.
-    pub fn unfinished(&self) -> Result<Vec<Unfinished>> {
-        todo!()
-    }
-    /// Not-final or failed tasks of this exact URL, newest first: what `get` may go on with.
-    pub fn with_url(&self, _url: &str, _limit: usize) -> Result<Vec<(TaskKey, Record)>> {
-        todo!()
-    }
-    /// Stored updates after `seq`, oldest first, at most `limit`.
-    pub fn events_after(&self, _seq: u64, _limit: usize) -> Result<Vec<StatusUpdate>> {
-        todo!()
-    }
-    /// The last sequence number given out.
-    pub fn last_seq(&self) -> Result<u64> {
-        todo!()
-    }
-    /// Known consumers and their positions.
-    pub fn consumers(&self) -> Result<Vec<(String, u64)>> {
-        todo!()
-    }
-    /// `PRAGMA quick_check`, and the version of SQLite: for `doctor`.
-    pub fn check(&self) -> Result<Vec<String>> {
-        todo!()
+
+    /// Runs a reading function in a transaction of its own: everything it reads is of one moment.
+    fn read<T>(&self, run: impl FnOnce(&Connection) -> Sql<T>) -> Result<T> {
+        let failed = |error: rusqlite::Error| fault::error(&self.shared.path, &error);
+        let idle = lock(&self.shared.readers).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => open::reader(&self.shared.path).map_err(failed)?,
+        };
+        let snapshot = conn.unchecked_transaction().map_err(failed)?;
+        let result = run(&snapshot);
+        snapshot.finish().map_err(failed)?;
+        let mut readers = lock(&self.shared.readers);
+        if readers.len() < READERS {
+            readers.push(conn);
+        }
+        result.map_err(failed)
     }
 }
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

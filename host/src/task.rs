@@ -251,10 +251,7 @@ impl Default for Task {
 impl Task {
     /// A download of `url` with the defaults of task JSON.
     pub fn download(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            ..Self::default()
-        }
+        Self { url: url.into(), ..Self::default() }
     }
 
     /// Host and port of the URL in lower case, e.g. `example.org` or `127.0.0.1:8080`; empty when there is none. What the
@@ -262,11 +259,7 @@ impl Task {
     pub fn host(&self) -> String {
         let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
         let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-        authority
-            .rsplit('@')
-            .next()
-            .unwrap_or("")
-            .to_ascii_lowercase()
+        authority.rsplit('@').next().unwrap_or("").to_ascii_lowercase()
     }
 
     /// Whether watchers get status updates.
@@ -317,10 +310,7 @@ impl Status {
 
     /// Whether nothing more happens to the task by itself.
     pub fn is_final(self) -> bool {
-        matches!(
-            self,
-            Status::Complete | Status::NotFound | Status::Failed | Status::Canceled
-        )
+        matches!(self, Status::Complete | Status::NotFound | Status::Failed | Status::Canceled)
     }
 
     /// The name in JSON, e.g. `waitingToRetry`.

@@ -13,7 +13,7 @@ use haul::{
     Task, Update, Work,
 };
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use crate::args::Demo;
 use crate::environment::absolute;
@@ -147,7 +147,7 @@ impl Story<'_> {
     async fn follow(
         &self,
         session: &Session,
-        updates: &mut UnboundedReceiver<Update>,
+        updates: &mut Receiver<Update>,
         id: &str,
     ) -> Result<Outcome> {
         loop {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use haul::{Request, Result, Update, Work};
 use serde_json::{Value, json};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use crate::args::{Ack, Events};
 use crate::environment::Environment;
@@ -97,7 +97,7 @@ impl Log<'_> {
     }
 
     /// Waits for something new in the log; `None` when the engine has ended.
-    async fn wait(&self, updates: &mut UnboundedReceiver<Update>) -> Option<()> {
+    async fn wait(&self, updates: &mut Receiver<Update>) -> Option<()> {
         let fresh = async {
             loop {
                 match updates.recv().await? {

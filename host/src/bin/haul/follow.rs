@@ -9,7 +9,7 @@ use std::time::Duration;
 use haul::event::StatusUpdate;
 use haul::{Error, Request, Result, Update};
 use serde_json::Value;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use crate::link::{Link, events, records};
 use crate::outcome::Outcome;
@@ -63,7 +63,7 @@ impl Following {
     }
 
     /// Deals with all updates that have come, without waiting.
-    pub(crate) fn drain(&mut self, updates: &mut UnboundedReceiver<Update>) {
+    pub(crate) fn drain(&mut self, updates: &mut Receiver<Update>) {
         for _ in 0..BURST {
             match updates.try_recv() {
                 Ok(update) => self.take(&update),
@@ -77,7 +77,7 @@ impl Following {
     pub(crate) async fn to_the_end(
         &mut self,
         link: &mut Link,
-        mut updates: UnboundedReceiver<Update>,
+        mut updates: Receiver<Update>,
     ) -> Result<()> {
         let mut quiet = QUIET_MIN;
         while !self.pending.is_empty() {
@@ -105,7 +105,7 @@ impl Following {
 
     /// After the end of the engine that was joined: opens the home again, tells what happened meanwhile, and has the rest
     /// worked.
-    pub(crate) async fn rejoin(&mut self, link: &mut Link) -> Result<UnboundedReceiver<Update>> {
+    pub(crate) async fn rejoin(&mut self, link: &mut Link) -> Result<Receiver<Update>> {
         loop {
             if !link.is_joined() {
                 return Err(own_end(link).await);

@@ -4,7 +4,7 @@
 use haul::event::Update;
 use haul::{Error, Reply, Request, Result, Session, Settings, Work};
 use serde_json::Value;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 /// How often a home is opened anew before giving up: engines that end one after another are short commands.
 const OPENINGS: u32 = 50;
@@ -76,7 +76,7 @@ impl Link {
     }
 
     /// Updates from now on.
-    pub(crate) async fn watch(&mut self) -> Result<UnboundedReceiver<Update>> {
+    pub(crate) async fn watch(&mut self) -> Result<Receiver<Update>> {
         for _ in 0..OPENINGS {
             let answer = self.session().await?.watch().await;
             match answer {

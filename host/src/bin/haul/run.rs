@@ -2,7 +2,7 @@
 
 use haul::event::StatusUpdate;
 use haul::{Error, Reply, Request, Result, Status, Update, Work};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use crate::args::Run;
 use crate::environment::Environment;
@@ -86,7 +86,7 @@ impl Queue {
     }
 
     /// Opens the home and has everything worked.
-    async fn open(&mut self) -> Result<UnboundedReceiver<Update>> {
+    async fn open(&mut self) -> Result<Receiver<Update>> {
         loop {
             let updates = self.link.watch().await?;
             match self.begin().await {
@@ -107,7 +107,7 @@ impl Queue {
     }
 
     /// After the end of the engine that was joined: opens the home again and tells what happened meanwhile.
-    async fn reopen(&mut self) -> Result<UnboundedReceiver<Update>> {
+    async fn reopen(&mut self) -> Result<Receiver<Update>> {
         loop {
             if !self.link.is_joined() {
                 return Err(own_end(&mut self.link).await);
@@ -169,7 +169,7 @@ impl Queue {
     async fn take_burst(
         &mut self,
         first: Update,
-        updates: &mut UnboundedReceiver<Update>,
+        updates: &mut Receiver<Update>,
     ) -> Result<()> {
         self.take(&first).await?;
         for _ in 0..BURST {

@@ -1,0 +1,273 @@
+"""Runs each scenario with every tool in turn, several rounds, and prints medians and ratios.
+
+Everything is interleaved: one round runs every tool once, so that a noisy machine is noisy to all. A figure is the
+median over the rounds; ratios are against the first tool of the scenario. It asserts nothing and keeps nothing.
+"""
+
+import glob
+import json
+import os
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HAUL = os.path.join(ROOT, "target/release/haul")
+DECISIONS = os.path.join(ROOT, "target/release/examples/decisions")
+MIB = 1 << 20
+NGINX = """
+worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log; daemon off; {user}
+events {{ worker_connections 2048; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; types {{ }} default_type application/octet-stream;
+  client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4;
+  scgi_temp_path {dir}/t5;
+  server {{ listen 127.0.0.1:{port}; listen 127.0.0.1:{tls} ssl; root {root};
+    ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem; }}
+}}
+"""
+
+
+class Origin:
+    """nginx on loopback, its files in memory where there is room."""
+
+    def __init__(self, work):
+        memory = "/dev/shm" if os.path.isdir("/dev/shm") else work
+        self.root = tempfile.mkdtemp(prefix="haul-bench-", dir=memory)
+        os.chmod(self.root, 0o755)
+        self.dir = os.path.join(work, "nginx")
+        os.mkdir(self.dir)
+        self.port, self.tls = free_port(), free_port()
+        self.cert = os.path.join(self.dir, "cert.pem")
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-keyout", os.path.join(self.dir, "key.pem"), "-out", self.cert, "-days", "2", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"],
+            check=True, stderr=subprocess.DEVNULL)
+        user = "user root;" if os.getuid() == 0 else ""
+        conf = os.path.join(self.dir, "nginx.conf")
+        with open(conf, "w") as f:
+            f.write(NGINX.format(dir=self.dir, port=self.port, tls=self.tls, root=self.root, user=user))
+        self.process = subprocess.Popen(["nginx", "-c", conf, "-e", os.path.join(self.dir, "error.log")])
+        for _ in range(100):
+            try:
+                subprocess.run(["curl", "-s", "-o", "/dev/null", self.url("")], check=True)
+                break
+            except subprocess.CalledProcessError:
+                time.sleep(0.05)
+
+    def url(self, path, tls=False):
+        return f"https://127.0.0.1:{self.tls}/{path}" if tls else f"http://127.0.0.1:{self.port}/{path}"
+
+    def file(self, name, size):
+        path = os.path.join(self.root, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        block = os.urandom(min(size, MIB))
+        with open(path, "wb") as f:
+            for _ in range(max(1, size // max(1, len(block)))):
+                f.write(block)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def free_port():
+    import socket
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def timed(command, cwd, stdin=None, env=None, shell=False):
+    """Wall and CPU seconds and peak RSS in MB of a command; stops the whole run when it fails."""
+    start = time.monotonic()
+    process = subprocess.Popen(
+        command, cwd=cwd, shell=shell, env=env, stdin=open(stdin) if stdin else subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    error = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{command} ended with {process.returncode}: {error.decode(errors='replace')[-800:]}")
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def compare(title, work, tools, rounds, per=None):
+    """Runs every tool once per round, each into an empty directory, and prints a table."""
+    figures = {name: [] for name, _ in tools}
+    for _ in range(rounds):
+        for name, run in tools:
+            out = os.path.join(work, "out")
+            shutil.rmtree(out, ignore_errors=True)
+            os.mkdir(out)
+            os.sync()
+            figures[name].append(run(out))
+    print(f"\n## {title} ({rounds} rounds, medians)\n")
+    unit = "wall ms" if per is None else f"{per}/s"
+    print(f"| tool | wall s | wall/first | CPU s | CPU/first | peak RSS MB | {unit} |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    first = None
+    for name, _ in tools:
+        wall, cpu, rss = (statistics.median(column) for column in zip(*figures[name]))
+        first = first or (wall, cpu)
+        last = f"{wall * 1000:.1f}" if per is None else f"{COUNT / wall:,.0f}"
+        print(f"| {name} | {wall:.3f} | {wall / first[0]:.2f} | {cpu:.3f} | {cpu / first[1]:.2f} | {rss:.0f} | {last} |")
+    sys.stdout.flush()
+
+
+COUNT = 0
+
+
+class Bench:
+    def __init__(self, work, quick):
+        self.work, self.quick = work, quick
+        self.origin = Origin(work)
+        self.env = {**os.environ, "HAUL_HOME": os.path.join(work, "home"), "XDG_CACHE_HOME": os.path.join(work, "cache")}
+        self.rounds = 3 if quick else 5
+
+    def haul(self, *args, stdin=None, fresh=True):
+        def run(out):
+            if fresh:
+                shutil.rmtree(self.env["HAUL_HOME"], ignore_errors=True)
+            return timed([HAUL, "-q", *args, "-d", out], out, stdin=stdin, env=self.env)
+        return run
+
+    def start(self):
+        self.origin.file("one", 1)
+        timed([HAUL, "-q", "get", self.origin.url("one"), "-d", self.work, "--on-conflict", "replace"], self.work, env=self.env)
+        for tls in (False, True):
+            url = self.origin.url("one", tls)
+            curl = ["curl", "-s", "-o", "one", url] + (["--cacert", self.origin.cert] if tls else [])
+            aria = ["aria2c", "-q", "--check-certificate=false", url]
+            wget = ["wget2", "-q", "--no-check-certificate", url]
+            mine = ["get", url] + (["--cacert", self.origin.cert] if tls else [])
+            compare("Start-up: a file of 1 byte over " + ("https" if tls else "http"), self.work, [
+                ("curl", lambda out, c=curl: timed(c, out)),
+                ("wget2", lambda out, c=wget: timed(c, out)),
+                ("aria2c", lambda out, c=aria: timed(c, out)),
+                ("haul", self.haul(*mine, fresh=False)),
+                ("haul relaxed", self.haul(*mine, "--durability", "relaxed", fresh=False)),
+            ], 11 if self.quick else 31)
+
+    def large(self, tls=False):
+        self.origin.file("large", (256 if self.quick else 1024) * MIB)
+        url = self.origin.url("large", tls)
+        ca = ["--cacert", self.origin.cert] if tls else []
+        curl = ["curl", "-s", *ca, "-o", "large", url]
+        compare("One file of 1 GiB over " + ("https" if tls else "http"), self.work, [
+            ("curl", lambda out: timed(curl, out)),
+            ("wget2", lambda out: timed(["wget2", "-q", "--no-check-certificate", url], out)),
+            ("aria2c", lambda out: timed(["aria2c", "-q", "--check-certificate=false", url], out)),
+            ("haul relaxed", self.haul("get", *ca, url, "--durability", "relaxed")),
+            ("curl; sync", lambda out: timed(" ".join(curl) + "; sync", out, shell=True)),
+            ("haul", self.haul("get", *ca, url)),
+        ], self.rounds)
+
+    def small(self, size, name):
+        global COUNT
+        COUNT = 2_000 if self.quick else 10_000 if size == 4096 else 5_000
+        for i in range(COUNT):
+            self.origin.file(f"{name}/f{i:05}", size)
+        urls = os.path.join(self.work, "urls")
+        config = os.path.join(self.work, "curl.list")
+        with open(urls, "w") as f, open(config, "w") as c:
+            for i in range(COUNT):
+                url = self.origin.url(f"{name}/f{i:05}")
+                f.write(url + "\n")
+                c.write(f"url = {url}\noutput = f{i:05}\n")
+        get = ["get", "-", "-j", "50"]
+        compare(f"{COUNT:,} files of {size // 1024} KiB, at most 50 at once", self.work, [
+            ("curl -Z", lambda out: timed(["curl", "-s", "-Z", "--parallel-max", "50", "-K", config], out)),
+            ("wget2", lambda out: timed(["wget2", "-q", "--max-threads", "16", "-i", urls], out)),
+            ("aria2c", lambda out: timed(["aria2c", "-q", "-j", "50", "-i", urls], out)),
+            ("haul relaxed", self.haul(*get, "--durability", "relaxed", stdin=urls)),
+            ("haul", self.haul(*get, stdin=urls)),
+        ], self.rounds, per="files")
+        return urls
+
+    def callbacks(self):
+        urls = self.small_urls()
+        found = glob.glob(os.path.join(ROOT, "target/callbacks-example/wasm32-wasip2/release/*.wasm"))
+        get = ["get", "-", "-j", "50"]
+        compare(f"{COUNT:,} files of 4 KiB with the Rust example's callbacks", self.work, [
+            ("haul", self.haul(*get, stdin=urls)),
+            ("haul --callbacks", self.haul(*get, "--callbacks", found[0], stdin=urls)),
+        ], self.rounds, per="files")
+
+    def small_urls(self):
+        global COUNT
+        COUNT = 2_000 if self.quick else 10_000
+        urls = os.path.join(self.work, "urls")
+        with open(urls, "w") as f:
+            for i in range(COUNT):
+                self.origin.file(f"cb/f{i:05}", 4096)
+                f.write(self.origin.url(f"cb/f{i:05}") + "\n")
+        return urls
+
+    def decisions(self):
+        print("\n## Cost of a decision (µs, all in: conversion, call, checks)\n", flush=True)
+        found = glob.glob(os.path.join(ROOT, "target/callbacks-example/wasm32-wasip2/release/*.wasm"))
+        subprocess.run([DECISIONS, *found[:1]], check=True)
+
+    def million(self):
+        count = 100_000 if self.quick else 1_000_000
+        tasks = os.path.join(self.work, "tasks.jsonl")
+        self.origin.file("one", 1)
+        with open(tasks, "w") as f:
+            for i in range(count):
+                f.write(json.dumps({"url": self.origin.url(f"one?{i}"), "filename": f"f{i}", "retries": 3}) + "\n")
+        shutil.rmtree(self.env["HAUL_HOME"], ignore_errors=True)
+        wall, cpu, rss = timed([HAUL, "-q", "add", tasks], self.work, env=self.env)
+        print(f"\n## {count:,} tasks\n\n| what | wall s | CPU s | peak RSS MB |\n|---|--:|--:|--:|")
+        print(f"| added from JSON lines | {wall:.2f} | {cpu:.2f} | {rss:.0f} |")
+        size = os.path.getsize(os.path.join(self.env["HAUL_HOME"], "haul.db")) / MIB
+        out = os.path.join(self.work, "out")
+        env = {**self.env, "XDG_DOWNLOAD_DIR": out, "HOME": self.work}
+        start = time.monotonic()
+        process = subprocess.Popen([HAUL, "--json", "run", "-j", "1"], env=env, stdout=subprocess.PIPE, text=True)
+        for line in process.stdout:
+            if '"running"' in line:
+                break
+        first = time.monotonic() - start
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        process.wait()
+        print(f"| restart to the first one running | {first:.2f} | | {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} (largest child) |")
+        print(f"| size of the database | {size:.0f} MB | | |", flush=True)
+
+
+def main():
+    quick = "--quick" in sys.argv
+    wanted = [arg for arg in sys.argv[1:] if not arg.startswith("-")]
+    # On the disk, not in memory: durability is part of what is measured.
+    base = os.path.join(ROOT, "target")
+    work = tempfile.mkdtemp(prefix="bench-", dir=base)
+    bench = Bench(work, quick)
+    scenarios = {
+        "start": bench.start,
+        "large": bench.large,
+        "large-https": lambda: bench.large(tls=True),
+        "small-4k": lambda: bench.small(4096, "s4"),
+        "small-64k": lambda: bench.small(65536, "s64"),
+        "callbacks": bench.callbacks,
+        "decisions": bench.decisions,
+        "million": bench.million,
+    }
+    try:
+        for name, scenario in scenarios.items():
+            if not wanted or name in wanted:
+                scenario()
+    finally:
+        bench.origin.stop()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+main()

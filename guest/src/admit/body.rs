@@ -1,0 +1,144 @@
+//! What a task sends: bodies, form fields, files, media types.
+//!
+//! Whether the files are there and can be read is seen when they are sent, not here.
+
+use super::{Problems, has_control, is_data, is_upload, place};
+use crate::bindings::haul::transfer::types::{Body, Task, TaskKind};
+use crate::http;
+use alloc::{format, vec::Vec};
+
+/// Bytes of a body that is kept with its task, at most.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a text is when nothing else is said (A.9).
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Checks what is sent, and fills in how it is sent.
+pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
+    check_form(task, problems);
+    check_pause(task, problems);
+    check_body(task, problems);
+    check_types(task, problems);
+}
+
+/// Which body goes with which kind (A.5 to A.7). Uploads send a form unless they say otherwise.
+fn check_body(task: &mut Task, problems: &mut Problems) {
+    if let Body::Bytes(bytes) = &task.body
+        && bytes.len() > BODY_BYTES_MAX
+    {
+        problems.add(
+            "post",
+            format!(
+                "must be at most {BODY_BYTES_MAX} bytes long, not {}",
+                bytes.len()
+            ),
+        );
+    }
+    let reason = match (&task.kind, &task.body) {
+        (_, Body::Other(_)) => return,
+        (TaskKind::Upload | TaskKind::MultiUpload, Body::None) => {
+            task.body = Body::Multipart;
+            return;
+        }
+        (TaskKind::Upload, Body::Multipart | Body::File)
+        | (TaskKind::MultiUpload, Body::Multipart) => return,
+        (TaskKind::Upload, Body::Bytes(_)) => {
+            "must be `binary`, or absent for a form, in an upload"
+        }
+        (TaskKind::MultiUpload, _) => "must be absent in an upload of several files",
+        (TaskKind::ParallelDownload, Body::None) => return,
+        (TaskKind::ParallelDownload, _) => "must be absent in a parallel download",
+        (_, Body::None | Body::Bytes(_)) => return,
+        (_, Body::File | Body::Multipart) => "must be text or absent in a task that is no upload",
+    };
+    problems.add("post", reason);
+}
+
+/// A.6, A.7: fields and files of a form.
+fn check_form(task: &mut Task, problems: &mut Problems) {
+    if task.file_field.is_empty() {
+        task.file_field = "file".into();
+    }
+    problems.add_if(
+        has_control(&task.file_field),
+        "fileField",
+        "must not contain control characters",
+    );
+    let nameless = task.fields.iter().any(|(name, _)| name.is_empty());
+    problems.add_if(nameless, "fields", "must not hold an empty name");
+    let wrong = matches!(task.body, Body::File) && !task.fields.is_empty();
+    problems.add_if(wrong, "fields", "must be empty in a binary upload");
+
+    if !matches!(task.kind, TaskKind::MultiUpload) {
+        return;
+    }
+    problems.add_if(
+        task.files.is_empty(),
+        "files",
+        "must name at least one file",
+    );
+    for (index, file) in task.files.iter().enumerate() {
+        let number = index + 1;
+        if let Err(reason) = place::check_file_path(&file.filename) {
+            problems.add(
+                "files",
+                format!("must hold paths below the task's directory; number {number} {reason}"),
+            );
+        }
+        if file.field.is_empty() || has_control(&file.field) {
+            problems.add(
+                "files",
+                format!("must name a form field for each file; number {number} has none"),
+            );
+        }
+        if !http::is_field_value(&file.mime_type) {
+            problems.add(
+                "files",
+                format!("must hold valid media types; that of number {number} is none"),
+            );
+        }
+    }
+}
+
+/// A.3: what has a body cannot be paused; uploads and requests never are.
+fn check_pause(task: &mut Task, problems: &mut Problems) {
+    if is_upload(task) || is_data(task) {
+        task.allow_pause = false;
+    }
+    let wrong = task.allow_pause && !matches!(task.body, Body::None);
+    problems.add_if(wrong, "allowPause", "must be false in a task with a body");
+}
+
+/// A.9: a header wins over `contentType`, and a text without either is plain.
+fn check_types(task: &mut Task, problems: &mut Problems) {
+    problems.add_if(
+        !http::is_field_value(&task.mime_type),
+        "mimeType",
+        "must be a media type",
+    );
+    let text = task.content_type.as_deref().unwrap_or_default();
+    problems.add_if(
+        !http::is_field_value(text),
+        "contentType",
+        "must be a media type",
+    );
+    if text.is_empty() {
+        task.content_type = None;
+    }
+    if http::has(&task.headers, "content-type") {
+        task.content_type = None;
+    } else if task.content_type.is_none() && sends_text(task) {
+        task.content_type = Some(TEXT.into());
+    }
+    if !matches!(task.kind, TaskKind::MultiUpload) {
+        task.files = Vec::new();
+    }
+}
+
+/// `post: ""` is a POST without data, but in a DataTask it is a text all the same (A.9).
+fn sends_text(task: &Task) -> bool {
+    match &task.body {
+        Body::Bytes(bytes) => is_data(task) || !bytes.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,123 @@
+//! Where files go and come from: filename, directory, base directory.
+//!
+//! Everything is relative to a base directory and stays below it (reliability C.3). The sandbox checks that again when it
+//! opens a file: this is only where people are told early.
+
+use super::{Problems, has_control, is_data};
+use crate::bindings::haul::transfer::types::{OnConflict, Task, TaskKind};
+use alloc::{format, string::String, vec::Vec};
+
+/// Bytes of one path segment, at most: what Linux file systems take.
+const SEGMENT_BYTES_MAX: usize = 255;
+
+/// Bytes of a path, at most.
+const PATH_BYTES_MAX: usize = 4096;
+
+/// Checks and normalises the place of the task's file.
+pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
+    admit_filename(task, problems);
+    match normal_directory(&task.directory) {
+        Ok(directory) => task.directory = directory,
+        Err(reason) => problems.add("directory", reason),
+    }
+    // Which names are granted only the host knows; it finds no path by them that it has not granted.
+    if has_control(&task.base_directory) {
+        problems.add("baseDirectory", "must not contain control characters");
+    } else if task.base_directory.is_empty() && !is_data(task) {
+        problems.add("baseDirectory", "must not be empty");
+    }
+    if task.on_conflict.is_none() {
+        let given = task.filename.is_some();
+        task.on_conflict = Some(if given {
+            OnConflict::Replace
+        } else {
+            OnConflict::Unique
+        });
+    }
+}
+
+/// A.3, A.4, A.6: one path segment, or `?` for the server's suggestion.
+fn admit_filename(task: &mut Task, problems: &mut Problems) {
+    let many = matches!(task.kind, TaskKind::MultiUpload); // Its files have names of their own (A.7).
+    if many || task.filename.as_deref() == Some("?") {
+        task.filename = None;
+    }
+    match task.filename.as_deref() {
+        None if matches!(task.kind, TaskKind::Upload) => {
+            problems.add("filename", "must name the file to send")
+        }
+        None => {}
+        Some(name) => {
+            if let Err(reason) = check_segment(name) {
+                problems.add("filename", reason);
+            }
+        }
+    }
+}
+
+/// A.3: exactly one leading slash or backslash is stripped; a further one makes the path absolute. Both separate
+/// segments, as in background_downloader's tasks from Windows. One at the end is dropped, and so are segments `.`.
+fn normal_directory(directory: &str) -> Result<String, String> {
+    let path = directory.strip_prefix(['/', '\\']).unwrap_or(directory);
+    if path.starts_with(['/', '\\']) {
+        return Err("must be relative to the base directory".into());
+    }
+    let path = path.strip_suffix(['/', '\\']).unwrap_or(path);
+    if path.is_empty() {
+        return Ok(String::new());
+    }
+    let mut segments = Vec::new();
+    for segment in path.split(['/', '\\']).filter(|segment| *segment != ".") {
+        match segment {
+            "" => return Err("must not contain empty segments".into()),
+            ".." => return Err("must not contain `..`, which leads out of it".into()),
+            _ => check_segment(segment)?,
+        }
+        segments.push(segment);
+    }
+    let normal = segments.join("/");
+    if normal.len() > PATH_BYTES_MAX {
+        return Err(format!(
+            "must be at most {PATH_BYTES_MAX} bytes long, not {}",
+            normal.len()
+        ));
+    }
+    Ok(normal)
+}
+
+/// Checks the path of a file to send.
+pub(super) fn check_file_path(path: &str) -> Result<(), String> {
+    if path.is_empty() {
+        return Err("is empty".into());
+    }
+    if path.starts_with(['/', '\\']) {
+        return Err("is absolute".into());
+    }
+    match normal_directory(path) {
+        Ok(normal) if !normal.is_empty() && !path.ends_with(['/', '\\']) => Ok(()),
+        Ok(_) => Err("names no file".into()),
+        Err(reason) => Err(reason),
+    }
+}
+
+fn check_segment(segment: &str) -> Result<(), String> {
+    if segment.is_empty() {
+        return Err("must not be empty; leave it out for the server's suggestion".into());
+    }
+    if segment.contains(['/', '\\']) {
+        return Err("must not contain `/` or `\\`; use directory".into());
+    }
+    if segment == "." || segment == ".." {
+        return Err("must not be `.` or `..`".into());
+    }
+    if has_control(segment) {
+        return Err("must not contain control characters".into());
+    }
+    if segment.len() > SEGMENT_BYTES_MAX {
+        return Err(format!(
+            "must be at most {SEGMENT_BYTES_MAX} bytes long, not {}",
+            segment.len()
+        ));
+    }
+    Ok(())
+}

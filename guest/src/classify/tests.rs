@@ -1,0 +1,396 @@
+//! One response, one verdict.
+
+use super::*;
+use crate::bindings::haul::transfer::types::{Body, StatusRange};
+use crate::samples::{self, response};
+use alloc::string::ToString;
+
+/// A request for the whole resource.
+fn whole() -> Asked {
+    Asked {
+        range_from_bytes: None,
+        total_bytes: None,
+        if_range: None,
+        own_range: false,
+        restarts: 0,
+        extra: Vec::new(),
+    }
+}
+
+/// A request for bytes 400 and on of 1,000, of the version `"v1"`.
+fn rest() -> Asked {
+    Asked {
+        range_from_bytes: Some(400),
+        total_bytes: Some(1_000),
+        if_range: Some("\"v1\"".into()),
+        ..whole()
+    }
+}
+
+fn changed() -> Verdict {
+    Verdict::AskFromZero(RestartReason::Changed)
+}
+
+fn bad_range() -> Verdict {
+    Verdict::AskFromZero(RestartReason::BadRange)
+}
+
+#[track_caller]
+fn check(asked: &Asked, status: u16, headers: &[(&str, &str)], expected: Verdict) {
+    assert_eq!(
+        decide(&samples::task(), asked, &response(status, headers)),
+        expected
+    );
+}
+
+/// A 206 to `rest()` with these headers.
+#[track_caller]
+fn check_part(headers: &[(&str, &str)], expected: Verdict) {
+    check(&rest(), 206, headers, expected);
+}
+
+#[track_caller]
+fn check_failed(task: &Task, asked: &Asked, status: u16, description: &str) {
+    match decide(task, asked, &response(status, &[("retry-after", "5")])) {
+        Verdict::Failed(failure) => {
+            assert_eq!(failure.kind, FailureKind::HttpResponse);
+            assert_eq!(failure.description, description);
+            assert_eq!(failure.http_status, Some(status));
+            assert_eq!(failure.retry_after_ms, None);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn success_is_200_to_206() {
+    for status in [200, 201, 202, 203, 204, 205] {
+        check(&whole(), status, &[], Verdict::Success);
+        check(
+            &whole(),
+            status,
+            &[("content-encoding", "gzip")],
+            Verdict::Success,
+        );
+    }
+    for (status, description) in [
+        (199, "server answered 199"),
+        (207, "server answered 207"),
+        (302, "server answered 302 Found"),
+        (304, "server answered 304 Not Modified"),
+        (401, "server answered 401 Unauthorized"),
+        (403, "server answered 403 Forbidden"),
+        (416, "server answered 416 Range Not Satisfiable"),
+        (500, "server answered 500 Internal Server Error"),
+        (599, "server answered 599"),
+    ] {
+        check_failed(&samples::task(), &whole(), status, description);
+    }
+}
+
+#[test]
+fn not_found_is_final_with_or_without_a_range() {
+    check(&whole(), 404, &[], Verdict::NotFound);
+    check(&rest(), 404, &[], Verdict::NotFound);
+}
+
+#[test]
+fn a_task_may_name_what_it_accepts() {
+    let accept_status = [(200, 200), (304, 304), (400, 404)];
+    let accept_status = accept_status
+        .map(|(first, last)| StatusRange { first, last })
+        .into();
+    let task = Task {
+        accept_status,
+        ..samples::task()
+    };
+    for status in [200, 304, 400, 404] {
+        assert_eq!(
+            decide(&task, &whole(), &response(status, &[])),
+            Verdict::Success,
+            "{status}"
+        );
+    }
+    check_failed(&task, &whole(), 201, "server answered 201");
+    check_failed(
+        &task,
+        &whole(),
+        405,
+        "server answered 405 Method Not Allowed",
+    );
+}
+
+#[test]
+fn see_other_ends_an_upload_well() {
+    let upload = Task {
+        kind: TaskKind::Upload,
+        method: "POST".into(),
+        ..samples::task()
+    };
+    assert_eq!(
+        decide(&upload, &whole(), &response(303, &[])),
+        Verdict::Success
+    );
+    assert_eq!(
+        decide(&upload, &whole(), &response(206, &[])),
+        Verdict::Success
+    );
+    check_failed(
+        &samples::task(),
+        &whole(),
+        303,
+        "server answered 303 See Other",
+    );
+}
+
+#[test]
+fn a_part_that_was_not_asked_for_is_not_the_resource() {
+    check(
+        &whole(),
+        206,
+        &[("content-range", "bytes 0-4/10")],
+        bad_range(),
+    );
+    let own = Asked {
+        own_range: true,
+        ..whole()
+    };
+    check(
+        &own,
+        206,
+        &[("content-range", "bytes 0-4/10")],
+        Verdict::Success,
+    );
+    check(&own, 200, &[], Verdict::Success);
+    let post = Task {
+        method: "POST".into(),
+        body: Body::Bytes(Vec::new()),
+        ..samples::task()
+    };
+    assert_eq!(
+        decide(&post, &whole(), &response(206, &[])),
+        Verdict::Success
+    );
+}
+
+#[test]
+fn a_part_continues_when_everything_fits() {
+    check_part(
+        &[("content-range", "bytes 400-999/1000")],
+        Verdict::Continues(400),
+    );
+    check_part(
+        &[("content-range", "bytes 400-499/1000")],
+        Verdict::Continues(400),
+    );
+    check_part(
+        &[("content-range", "bytes 400-999/*")],
+        Verdict::Continues(400),
+    );
+    check_part(
+        &[
+            ("content-range", "bytes 400-999/1000"),
+            ("content-length", "600"),
+            ("content-type", "video/mp4"),
+            ("etag", "\"v1\""),
+            ("last-modified", "Tue, 01 Sep 2026 10:00:00 GMT"),
+        ],
+        Verdict::Continues(400),
+    );
+    let unknown = Asked {
+        total_bytes: None,
+        ..rest()
+    };
+    check(
+        &unknown,
+        206,
+        &[("content-range", "bytes 400-999/1000")],
+        Verdict::Continues(400),
+    );
+}
+
+#[test]
+fn a_part_of_another_shape_is_asked_for_again_from_zero() {
+    check_part(&[], bad_range());
+    check_part(&[("content-range", "bytes 399-999/1000")], bad_range());
+    check_part(&[("content-range", "bytes 401-999/1000")], bad_range());
+    check_part(&[("content-range", "bytes 0-999/1000")], bad_range());
+    check_part(&[("content-range", "bytes 400-399/1000")], bad_range());
+    check_part(&[("content-range", "bytes 400-1000/1000")], bad_range());
+    check_part(&[("content-range", "bytes 9-3/2")], bad_range());
+    check_part(&[("content-range", "items 400-999/1000")], bad_range());
+    check_part(&[("content-range", "bytes */1000")], bad_range());
+    let twice = ("content-range", "bytes 400-999/1000");
+    check_part(&[twice, twice], bad_range());
+    check_part(&[twice, ("content-length", "599")], bad_range());
+    check_part(&[twice, ("content-length", "0")], bad_range());
+    check_part(&[twice, ("content-length", "6e2")], bad_range());
+    check_part(
+        &[twice, ("content-length", "600"), ("content-length", "601")],
+        bad_range(),
+    );
+    check_part(
+        &[twice, ("content-type", "multipart/byteranges; boundary=x")],
+        bad_range(),
+    );
+    let end = u64::MAX.to_string();
+    let last = Asked {
+        range_from_bytes: Some(0),
+        total_bytes: None,
+        ..rest()
+    };
+    let range = format!("bytes 0-{end}/*");
+    check(
+        &last,
+        206,
+        &[("content-range", &range), ("content-length", "0")],
+        bad_range(),
+    );
+}
+
+#[test]
+fn a_part_of_another_version_is_never_joined() {
+    let range = ("content-range", "bytes 400-999/1000");
+    check_part(&[("content-range", "bytes 400-999/2000")], changed());
+    check_part(&[("content-range", "bytes 400-1999/*")], changed());
+    check_part(&[range, ("etag", "\"v2\"")], changed());
+    check_part(&[range, ("etag", "W/\"v1\"")], changed());
+    check_part(&[range, ("etag", "\"v1\""), ("etag", "\"v2\"")], changed());
+    let dated = Asked {
+        if_range: Some("Tue, 01 Sep 2026 10:00:00 GMT".into()),
+        ..rest()
+    };
+    check(&dated, 206, &[range], Verdict::Continues(400));
+    check(
+        &dated,
+        206,
+        &[range, ("etag", "\"v9\"")],
+        Verdict::Continues(400),
+    );
+    check(
+        &dated,
+        206,
+        &[range, ("last-modified", "Tue, 01 Sep 2026 10:00:01 GMT")],
+        changed(),
+    );
+    check(
+        &dated,
+        206,
+        &[range, ("content-encoding", "gzip")],
+        changed(),
+    );
+    check(
+        &dated,
+        206,
+        &[range, ("content-encoding", "identity")],
+        Verdict::Continues(400),
+    );
+}
+
+#[test]
+fn the_whole_in_place_of_a_part_is_used_from_its_start() {
+    let used = |reason| Verdict::UseFromZero(reason);
+    check(&rest(), 200, &[], used(RestartReason::WholeBody));
+    check(
+        &rest(),
+        200,
+        &[("etag", "\"v1\""), ("content-length", "1000")],
+        used(RestartReason::WholeBody),
+    );
+    check(
+        &rest(),
+        200,
+        &[("etag", "\"v2\"")],
+        used(RestartReason::Changed),
+    );
+    check(
+        &rest(),
+        200,
+        &[("content-length", "999")],
+        used(RestartReason::Changed),
+    );
+    check(&rest(), 203, &[], used(RestartReason::WholeBody));
+    for status in [201, 202, 204, 205] {
+        check(&rest(), status, &[], bad_range());
+    }
+    let own = Asked {
+        own_range: true,
+        ..rest()
+    };
+    check(&own, 200, &[("etag", "\"v2\"")], changed());
+}
+
+#[test]
+fn an_unsatisfied_range_says_that_all_is_there_or_that_nothing_fits() {
+    let at_end = Asked {
+        range_from_bytes: Some(1_000),
+        ..rest()
+    };
+    let unknown = Asked {
+        total_bytes: None,
+        ..at_end.clone()
+    };
+    check(
+        &at_end,
+        416,
+        &[("content-range", "bytes */1000")],
+        Verdict::AlreadyComplete,
+    );
+    check(
+        &unknown,
+        416,
+        &[("content-range", "bytes */1000")],
+        Verdict::AlreadyComplete,
+    );
+    check(
+        &unknown,
+        416,
+        &[("content-range", "bytes */900")],
+        changed(),
+    );
+    check(&at_end, 416, &[("content-range", "bytes */900")], changed());
+    check(
+        &at_end,
+        416,
+        &[("content-range", "bytes */1000"), ("etag", "\"v2\"")],
+        changed(),
+    );
+    check(
+        &rest(),
+        416,
+        &[("content-range", "bytes */1000")],
+        bad_range(),
+    );
+    check(&rest(), 416, &[("content-range", "bytes */300")], changed());
+    for wrong in ["bytes 0-9/1000", "bytes */*", "1000"] {
+        check(&at_end, 416, &[("content-range", wrong)], bad_range());
+    }
+    check(&at_end, 416, &[], bad_range());
+}
+
+#[test]
+fn other_answers_to_a_range_are_failures() {
+    for status in [301, 403, 412, 500, 503] {
+        let verdict = decide(&samples::task(), &rest(), &response(status, &[]));
+        assert!(matches!(verdict, Verdict::Failed(_)), "{status}");
+    }
+}
+
+#[test]
+fn nobody_asks_from_zero_for_ever() {
+    let again = Asked {
+        restarts: 1,
+        ..rest()
+    };
+    check(&again, 206, &[], bad_range());
+    let asked = Asked {
+        restarts: 2,
+        ..rest()
+    };
+    match decide(&samples::task(), &asked, &response(206, &[])) {
+        Verdict::Failed(failure) => assert_eq!(failure.kind, FailureKind::Resume),
+        other => panic!("{other:?}"),
+    }
+    let verdict = decide(&samples::task(), &asked, &response(200, &[]));
+    assert_eq!(verdict, Verdict::UseFromZero(RestartReason::WholeBody));
+}

@@ -1,0 +1,101 @@
+//! Lanes: the threads that move bytes. Each is a single-threaded runtime with connections of its own, so that the thread
+//! that reads a socket also writes the file.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::engine::Input;
+use crate::error::{Error, Result};
+use crate::event::StatusUpdate;
+use crate::hooks::Chain;
+use crate::task::Task;
+use crate::transfer::{self, Finished, Job, Shared};
+use crate::transport::{Transport, TransportSettings};
+
+/// Work for a lane.
+pub(crate) enum Work {
+    /// An attempt.
+    Attempt(Box<Job>),
+    /// A finished download needs another name.
+    Rename(Box<Finished>),
+    /// A task is over: components are told.
+    Tell(Box<(Task, StatusUpdate)>),
+}
+
+/// Hands work to a lane.
+pub(crate) type Lane = mpsc::UnboundedSender<Work>;
+
+/// Starts a lane. It ends when its sender is dropped.
+pub(crate) fn start(
+    number: usize,
+    shared: Arc<Shared>,
+    settings: TransportSettings,
+    tell: mpsc::UnboundedSender<Input>,
+) -> Result<(Lane, std::thread::JoinHandle<()>)> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Other(format!("cannot start a lane: {error}")))?;
+    let thread = std::thread::Builder::new().name(format!("haul-lane-{number}")).spawn(move || {
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, serve(shared, Transport::new(settings), receiver, tell));
+        runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+    });
+    let thread = thread.map_err(|error| Error::Other(format!("cannot start a lane: {error}")))?;
+    Ok((sender, thread))
+}
+
+type Tell = mpsc::UnboundedSender<Input>;
+
+#[allow(clippy::disallowed_methods)] // lanes own their attempts: each reports its end to the engine
+async fn serve(shared: Arc<Shared>, transport: Transport, mut work: mpsc::UnboundedReceiver<Work>, tell: Tell) {
+    while let Some(work) = work.recv().await {
+        let (shared, transport, tell) = (Arc::clone(&shared), transport.clone(), tell.clone());
+        tokio::task::spawn_local(async move {
+            match work {
+                Work::Attempt(job) => {
+                    let key = job.key;
+                    let end = transfer::run(&shared, &transport, *job).await;
+                    let _ = tell.send(Input::Ended { key, end });
+                }
+                Work::Rename(finished) => rename(&shared, &transport, *finished, &tell).await,
+                Work::Tell(told) => {
+                    let seq = told.1.seq;
+                    if let Some(chain) = chain_for(&shared, &transport, &told.0) {
+                        chain.on_task_finished(&chain.prepare(&told.0), &told.1).await;
+                    }
+                    let _ = tell.send(Input::Told { seq });
+                }
+            }
+        });
+    }
+}
+
+fn chain_for(shared: &Shared, transport: &Transport, task: &Task) -> Option<Chain> {
+    transfer::chain_of(shared, transport, task).ok()
+}
+
+/// Another name for a file whose name has been taken between the first byte and the last.
+async fn rename(shared: &Arc<Shared>, transport: &Transport, mut finished: Finished, tell: &Tell) {
+    let key = finished.key;
+    let renamed = match transfer::chain_of(shared, transport, &finished.task) {
+        Ok(chain) => {
+            let taken = finished.directory.names_like(&finished.final_name);
+            chain.filename(&chain.prepare(&finished.task), &finished.head, &taken).await
+        }
+        Err(failure) => Err(failure),
+    };
+    let input = match renamed {
+        Ok(name) => {
+            finished.final_name = name;
+            Input::Ended { key, end: transfer::End::Bytes(Box::new(finished)) }
+        }
+        Err(failure) => {
+            let outcome = super::publisher::Outcome::Failed(Box::new(finished), failure);
+            Input::Published { key, outcome }
+        }
+    };
+    let _ = tell.send(input);
+}

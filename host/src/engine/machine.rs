@@ -1,0 +1,653 @@
+//! The loop: one closed set of inputs, one match. It starts attempts, takes their ends, and writes what follows from them.
+//!
+//! It never blocks on the disk but for short reads of the queue: writes are handed to the store, and what must wait for a
+//! commit comes back as an input. It decides nothing about a task that a hook decides.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, mpsc as std_mpsc};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::api::Action;
+use crate::clock;
+use crate::engine::QueueLimits;
+use crate::engine::lanes::{Lane, Work};
+use crate::engine::publisher::Outcome;
+use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
+use crate::event::{Details, StatusUpdate};
+use crate::hooks::RetryVerdict;
+use crate::scheduler::{HEAD, Ready, Scheduler, Step, Why};
+use crate::store::{Change, Pending, QueueKey, TaskKey};
+use crate::task::{OnConflict, Record, Status, Task};
+use crate::transfer::{End, Finished, Job, Reason, Shared, Stop};
+
+/// How long a task waits before it looks for room on a full disk again.
+const DISK_PAUSE_MS: u64 = 10_000;
+/// Longest sleep: the machine's clock may jump.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// Tasks woken at once.
+const WAKE: usize = 5_000;
+/// How long closing waits for attempts to stop.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Everything that can happen to an engine.
+pub(crate) enum Input {
+    /// Tasks were added, or are ready again; `work`: the asker wants them worked.
+    Added { asker: u64, tasks: Vec<Waking>, work: bool },
+    /// An asker wants every task worked.
+    WorkAll { asker: u64 },
+    /// An asker has left.
+    Gone { asker: u64 },
+    /// Running tasks among these are paused or cancelled; answers when each has settled: the status it has then.
+    Stop { action: Action, keys: Stopping, reply: oneshot::Sender<Vec<(TaskKey, String, Status)>> },
+    /// These tasks are no longer ready.
+    Left { keys: Vec<TaskKey> },
+    /// An attempt has ended.
+    Ended { key: TaskKey, end: End },
+    /// The publisher is done with a download.
+    Published { key: TaskKey, outcome: Outcome },
+    /// What an ended attempt led to is committed; `again`: when the task is ready again.
+    Settled { key: TaskKey, status: Status, again: Option<u64> },
+    /// A final update is committed that components want to hear of.
+    Final { update: Box<StatusUpdate> },
+    /// Components have heard of it.
+    Told { seq: u64 },
+    /// Why a ready task waits.
+    Why { key: TaskKey, host: String, group: String, reply: oneshot::Sender<Option<Why>> },
+    /// Which tasks are running and how many are still to be worked.
+    Working { reply: oneshot::Sender<Working> },
+    /// Stop everything and end.
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// Which tasks are stopped.
+#[derive(Clone, Debug)]
+pub(crate) enum Stopping {
+    /// These.
+    Keys(Vec<TaskKey>),
+    /// Those of a group.
+    Group(String),
+    /// All.
+    All,
+}
+
+/// What an engine is busy with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Working {
+    /// Every task of the home is worked.
+    pub(crate) all: bool,
+    /// Tasks asked for that are not final or paused.
+    pub(crate) asked: u64,
+    /// Tasks that have started and are not settled.
+    pub(crate) busy: u64,
+}
+
+/// A task that may start, now or later.
+#[derive(Clone, Debug)]
+pub(crate) struct Waking {
+    pub(crate) ready: Ready,
+    /// Milliseconds since 1970; `None`: now.
+    pub(crate) at: Option<u64>,
+}
+
+struct Running {
+    task_id: String,
+    group: String,
+    host: String,
+    stop: Stop,
+    publishing: bool,
+    retries_remaining: i32,
+    priority: (i32, u64),
+    waiters: Vec<oneshot::Sender<(TaskKey, String, Status)>>,
+}
+
+#[derive(Default)]
+struct Asks {
+    all: bool,
+    keys: HashSet<TaskKey>,
+}
+
+/// The state of the loop.
+pub(crate) struct Machine {
+    shared: Arc<Shared>,
+    input: mpsc::UnboundedSender<Input>,
+    lanes: Vec<Lane>,
+    next_lane: usize,
+    publisher: std_mpsc::Sender<Finished>,
+    scheduler: Scheduler,
+    wait_for_disk: bool,
+    running: HashMap<TaskKey, Running>,
+    asks: HashMap<u64, Asks>,
+    /// Records read with the queue, for tasks that are about to start.
+    head: HashMap<TaskKey, Record>,
+    /// Asked tasks that wait for a time.
+    sleeping: BTreeSet<(u64, TaskKey)>,
+    /// When the store's next task is due; only while every task is worked.
+    due: Option<u64>,
+    closing: Option<oneshot::Sender<()>>,
+    /// Final updates that components are being told of, by sequence number; the last one told.
+    telling: BTreeSet<u64>,
+    told: u64,
+}
+
+/// Starts the loop on a thread of its own.
+pub(crate) fn start(machine: Machine, inputs: mpsc::UnboundedReceiver<Input>) -> Result<std::thread::JoinHandle<()>> {
+    let broken = |error: std::io::Error| Error::Other(format!("cannot start the engine: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(broken)?;
+    let run = move || tokio::task::LocalSet::new().block_on(&runtime, machine.run(inputs));
+    std::thread::Builder::new().name("haul-engine".into()).spawn(run).map_err(broken)
+}
+
+impl Machine {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        input: mpsc::UnboundedSender<Input>,
+        lanes: Vec<Lane>,
+        publisher: std_mpsc::Sender<Finished>,
+        limits: QueueLimits,
+        wait_for_disk: bool,
+    ) -> Self {
+        Self {
+            shared,
+            input,
+            lanes,
+            next_lane: 0,
+            publisher,
+            scheduler: Scheduler::new(limits),
+            wait_for_disk,
+            running: HashMap::new(),
+            asks: HashMap::new(),
+            head: HashMap::new(),
+            sleeping: BTreeSet::new(),
+            due: None,
+            closing: None,
+            telling: BTreeSet::new(),
+            told: 0,
+        }
+    }
+
+    async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
+        loop {
+            let sleep = self.sleep_time();
+            tokio::select! {
+                input = inputs.recv() => {
+                    let Some(input) = input else { return };
+                    self.handle(input);
+                    while let Ok(input) = inputs.try_recv() {
+                        self.handle(input);
+                    }
+                }
+                () = clock::sleep(sleep) => {}
+            }
+            self.wake();
+            self.start_what_can_start();
+            if self.closing.is_some() && self.running.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::Added { asker, tasks, work } => self.added(asker, tasks, work),
+            Input::WorkAll { asker } => self.work_all(asker),
+            Input::Gone { asker } => self.gone(asker),
+            Input::Stop { action, keys, reply } => self.stop(action, &keys, reply),
+            Input::Left { keys } => self.left(&keys),
+            Input::Ended { key, end } => self.ended(key, end),
+            Input::Published { key, outcome } => self.published(key, outcome),
+            Input::Settled { key, status, again } => self.settled(key, status, again),
+            Input::Final { update } => self.tell_components(*update),
+            Input::Told { seq } => self.told(seq),
+            Input::Why { key, host, group, reply } => {
+                let worked = self.works_all() || self.is_asked(key);
+                let _ = reply.send(worked.then(|| self.scheduler.why(&host, &group)));
+            }
+            Input::Working { reply } => {
+                let asked = self.asks.values().map(|asks| asks.keys.len() as u64).sum();
+                let busy = self.running.len() as u64;
+                let _ = reply.send(Working { all: self.works_all(), asked, busy });
+            }
+            Input::Close { reply } => self.close(reply),
+        }
+    }
+
+    fn works_all(&self) -> bool {
+        self.asks.values().any(|asks| asks.all)
+    }
+
+    fn is_asked(&self, key: TaskKey) -> bool {
+        self.asks.values().any(|asks| asks.keys.contains(&key))
+    }
+
+    // Work comes and goes.
+
+    fn added(&mut self, asker: u64, tasks: Vec<Waking>, work: bool) {
+        let all = self.works_all();
+        let worked = work || !self.asks.is_empty();
+        for Waking { ready, at } in tasks {
+            if work {
+                self.asks.entry(asker).or_default().keys.insert(ready.position.2);
+            }
+            match at {
+                None if all => self.scheduler.may_have(&ready.host, &ready.group),
+                None if worked && (work || self.is_asked(ready.position.2)) => self.scheduler.add(&ready),
+                Some(at) if all => self.due = Some(self.due.map_or(at, |due| due.min(at))),
+                Some(at) if work => drop(self.sleeping.insert((at, ready.position.2))),
+                _ => {}
+            }
+        }
+    }
+
+    fn work_all(&mut self, asker: u64) {
+        self.asks.entry(asker).or_default().all = true;
+        self.scheduler.forget();
+        self.sleeping.clear();
+        self.all_keys();
+        self.due = self.shared.store.next_ready_at().unwrap_or(None);
+    }
+
+    /// Makes the scheduler look at every part of the queue.
+    fn all_keys(&mut self) {
+        if !self.scheduler.divides() {
+            return self.scheduler.may_have("", "");
+        }
+        for (host, group) in self.shared.store.queue_keys(100_000).unwrap_or_default() {
+            self.scheduler.may_have(&host, &group);
+        }
+    }
+
+    fn gone(&mut self, asker: u64) {
+        let Some(left) = self.asks.remove(&asker) else { return };
+        if self.works_all() {
+            return;
+        }
+        for (key, running) in &self.running {
+            if !self.asks.values().any(|asks| asks.keys.contains(key)) {
+                running.stop.ask(Reason::Shutdown);
+            }
+        }
+        if left.all {
+            self.only_asked();
+        } else {
+            let keys: Vec<TaskKey> = left.keys.into_iter().filter(|key| !self.is_asked(*key)).collect();
+            self.left(&keys);
+        }
+    }
+
+    /// Goes on with only those tasks that somebody has asked for by name.
+    fn only_asked(&mut self) {
+        self.scheduler.forget();
+        self.due = None;
+        let keys: Vec<TaskKey> = self.asks.values().flat_map(|asks| asks.keys.iter().copied()).collect();
+        for key in keys {
+            let Ok(Some(record)) = self.shared.store.record_of(key) else { continue };
+            match (record.status, record.ready_at) {
+                (Status::Enqueued, None) => self.scheduler.add(&ready_of(key, &record.task)),
+                (Status::Enqueued | Status::WaitingToRetry, at) => drop(self.sleeping.insert((at.unwrap_or(0), key))),
+                _ => {}
+            }
+        }
+    }
+
+    fn left(&mut self, keys: &[TaskKey]) {
+        let gone: HashSet<TaskKey> = keys.iter().copied().collect();
+        for key in keys {
+            self.scheduler.remove(*key);
+            self.head.remove(key);
+        }
+        self.sleeping.retain(|(_, key)| !gone.contains(key));
+        for asks in self.asks.values_mut() {
+            asks.keys.retain(|key| !gone.contains(key));
+        }
+    }
+
+    // Starting.
+
+    fn start_what_can_start(&mut self) {
+        if self.closing.is_some() || self.asks.is_empty() {
+            return;
+        }
+        loop {
+            match self.scheduler.step() {
+                Step::Wait => return,
+                Step::Fetch { part, after } => self.fetch(&part, after),
+                Step::Start(key) => self.start_task(key),
+            }
+        }
+    }
+
+    fn fetch(&mut self, part: &QueueKey, after: Option<crate::store::QueuePosition>) {
+        let found = self.shared.store.queue(part, after, HEAD).unwrap_or_default();
+        let more = found.len() >= HEAD;
+        let ready: Vec<Ready> = found.iter().map(|queued| ready_of(queued.key, &queued.record.task)).collect();
+        self.scheduler.offer(part, &ready, more);
+        if self.head.len() > 16 * HEAD {
+            self.head.clear();
+        }
+        self.head.extend(found.into_iter().map(|queued| (queued.key, queued.record)));
+    }
+
+    fn start_task(&mut self, key: TaskKey) {
+        let record = match self.head.remove(&key) {
+            Some(record) => Some(record),
+            None => self.shared.store.record_of(key).unwrap_or(None),
+        };
+        let Some(record) = record.filter(|record| record.status == Status::Enqueued) else { return };
+        let (host, group) = (record.task.host(), record.task.group.clone());
+        self.scheduler.started(key, &host, &group);
+        if record.task.sends_progress() {
+            self.shared.hub.begins(&record.task.task_id, record.resume.is_some());
+        }
+        let stop = Stop::default();
+        let running = Running {
+            task_id: record.task.task_id.clone(),
+            group,
+            host,
+            stop: stop.clone(),
+            publishing: false,
+            retries_remaining: record.retries_remaining,
+            priority: (record.task.priority, record.task.creation_time),
+            waiters: Vec::new(),
+        };
+        self.running.insert(key, running);
+        self.lane(Work::Attempt(Box::new(Job { key, record, stop })));
+    }
+
+    fn lane(&mut self, work: Work) {
+        self.next_lane = (self.next_lane + 1) % self.lanes.len();
+        if let Some(lane) = self.lanes.get(self.next_lane) {
+            // A lane ends only when this machine does.
+            let _ = lane.send(work);
+        }
+    }
+
+    // Ending.
+
+    fn ended(&mut self, key: TaskKey, end: End) {
+        let at = clock::unix_ms();
+        match end {
+            End::Bytes(finished) => {
+                self.scheduler.ended(key);
+                if let Some(running) = self.running.get_mut(&key) {
+                    running.publishing = true;
+                }
+                let _ = self.publisher.send(*finished);
+            }
+            End::Final { status, details, bytes_done } => {
+                let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
+                self.settle(key, change, status, None);
+            }
+            End::Stopped { reason, bytes_done } => self.stopped(key, reason, bytes_done, at),
+            End::Failed { failure, verdict, details, bytes_done } => {
+                self.failed(key, &failure, verdict, details, bytes_done, at);
+            }
+        }
+    }
+
+    fn stopped(&mut self, key: TaskKey, reason: Reason, bytes_done: u64, at: u64) {
+        match reason {
+            Reason::Cancel => {
+                let exception = Some(Failure::new(FailureKind::Canceled, "the task was cancelled"));
+                let details = Box::new(Details { exception, ..Details::default() });
+                let status = Status::Canceled;
+                let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
+                self.settle(key, change, status, None);
+            }
+            Reason::Pause => self.settle(key, Change::Pause { key, bytes_done, at }, Status::Paused, None),
+            Reason::Shutdown => {
+                let change = Change::Requeue { key, ready_at: None, retries_remaining: None, at };
+                self.settle(key, change, Status::Enqueued, Some(0));
+            }
+        }
+    }
+
+    fn failed(
+        &mut self,
+        key: TaskKey,
+        failure: &Failure,
+        verdict: RetryVerdict,
+        mut details: Box<Details>,
+        bytes_done: u64,
+        at: u64,
+    ) {
+        let remaining = self.running.get(&key).map_or(0, |running| running.retries_remaining);
+        let free = failure.kind == FailureKind::Checksum || failure.detail == FailureDetail::DiskFull;
+        let retries_remaining = if free { remaining } else { remaining - 1 };
+        let wait = match verdict {
+            _ if failure.detail == FailureDetail::DiskFull && self.wait_for_disk => Some(DISK_PAUSE_MS),
+            RetryVerdict::AfterMs(ms) => Some(ms),
+            RetryVerdict::AfreshAfterMs(ms) => {
+                drop(self.shared.store.write(Change::ForgetResume { key }));
+                Some(ms)
+            }
+            RetryVerdict::GiveUp => None,
+        };
+        match wait {
+            Some(ms) => {
+                let ready_at = at + ms;
+                details.retry_at = Some(ready_at);
+                let change = Change::Wait { key, ready_at, retries_remaining, details, bytes_done, at };
+                self.settle(key, change, Status::WaitingToRetry, Some(ready_at));
+            }
+            None => {
+                let status = Status::Failed;
+                let change = Change::Finish { key, status, details, bytes_done, keep_resume: bytes_done > 0, at };
+                self.settle(key, change, status, None);
+            }
+        }
+    }
+
+    fn published(&mut self, key: TaskKey, outcome: Outcome) {
+        let at = clock::unix_ms();
+        match outcome {
+            Outcome::Complete => self.settled(key, Status::Complete, None),
+            Outcome::Failed(finished, failure) => {
+                let details = Box::new(Details { exception: Some(failure), ..*finished.details });
+                let (status, bytes_done) = (Status::Failed, finished.size);
+                let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
+                finished.directory.remove_part(&finished.part_name);
+                self.settle(key, change, status, None);
+            }
+            Outcome::Taken(finished) => match finished.task.on_conflict {
+                Some(OnConflict::Skip) => {
+                    let details = crate::transfer::skipped(&finished.directory, &finished.final_name);
+                    self.without_file(key, *finished, Status::Complete, details, at);
+                }
+                Some(OnConflict::Fail) => {
+                    let exception = Some(crate::transfer::exists_already(&finished.final_name));
+                    self.without_file(key, *finished, Status::Failed, Details { exception, ..Details::default() }, at);
+                }
+                _ => self.lane(Work::Rename(finished)),
+            },
+        }
+    }
+
+    /// A finished download ends without its file, because the name is taken and that is what the task says.
+    fn without_file(&mut self, key: TaskKey, finished: Finished, status: Status, details: Details, at: u64) {
+        finished.directory.remove_part(&finished.part_name);
+        let details = Box::new(details);
+        let change = Change::Finish { key, status, details, bytes_done: 0, keep_resume: false, at };
+        self.settle(key, change, status, None);
+    }
+
+    /// Writes what an ended attempt leads to, and hears of its commit as [`Input::Settled`].
+    fn settle(&mut self, key: TaskKey, change: Change, status: Status, again: Option<u64>) {
+        self.scheduler.ended(key);
+        let pending = self.shared.store.write(change);
+        self.after(pending, Input::Settled { key, status, again });
+    }
+
+    #[allow(clippy::disallowed_methods)] // owned by the loop: it ends with the commit, and comes back as an input
+    fn after(&self, pending: Pending, input: Input) {
+        let sender = self.input.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(error) = pending.await {
+                tracing::error!("{error}");
+            }
+            let _ = sender.send(input);
+        });
+    }
+
+    fn settled(&mut self, key: TaskKey, status: Status, again: Option<u64>) {
+        self.scheduler.settled(key);
+        let Some(running) = self.running.remove(&key) else { return };
+        for waiter in running.waiters {
+            let _ = waiter.send((key, running.task_id.clone(), status));
+        }
+        if status.is_final() || status == Status::Paused {
+            for asks in self.asks.values_mut() {
+                asks.keys.remove(&key);
+            }
+        }
+        let Some(again) = again else { return };
+        if self.works_all() {
+            if again == 0 {
+                self.scheduler.may_have(&running.host, &running.group);
+            } else {
+                self.due = Some(self.due.map_or(again, |due| due.min(again)));
+            }
+        } else if self.is_asked(key) {
+            if again == 0 {
+                let position = (running.priority.0, running.priority.1, key);
+                self.scheduler.add(&Ready { position, host: running.host, group: running.group });
+            } else {
+                self.sleeping.insert((again, key));
+            }
+        }
+    }
+
+    // Waiting.
+
+    fn sleep_time(&self) -> Duration {
+        let asleep = self.sleeping.first().map(|(at, _)| *at);
+        let next = [self.due, asleep].into_iter().flatten().min();
+        next.map_or(LONGEST_SLEEP, |at| Duration::from_millis(at.saturating_sub(clock::unix_ms()))).min(LONGEST_SLEEP)
+    }
+
+    fn wake(&mut self) {
+        let now = clock::unix_ms();
+        while let Some((at, key)) = self.sleeping.first().copied().filter(|(at, _)| *at <= now) {
+            self.sleeping.remove(&(at, key));
+            self.wake_one(key, now);
+        }
+        if self.due.is_some_and(|due| due <= now) {
+            self.due = None;
+            self.wake_all(now);
+        }
+    }
+
+    fn wake_one(&mut self, key: TaskKey, at: u64) {
+        let Ok(Some(record)) = self.shared.store.record_of(key) else { return };
+        let ready = ready_of(key, &record.task);
+        match record.status {
+            Status::Enqueued => self.scheduler.add(&ready),
+            Status::WaitingToRetry => {
+                let pending =
+                    self.shared.store.write(Change::Requeue { key, ready_at: None, retries_remaining: None, at });
+                self.after(pending, Input::Added { asker: 0, tasks: vec![Waking { ready, at: None }], work: false });
+            }
+            _ => {}
+        }
+    }
+
+    #[allow(clippy::disallowed_methods)] // as in `after`
+    fn wake_all(&mut self, at: u64) {
+        let pending = self.shared.store.write(Change::WakeDue { limit: WAKE, at });
+        let (sender, shared) = (self.input.clone(), Arc::clone(&self.shared));
+        tokio::task::spawn_local(async move {
+            let _ = pending.await;
+            let mut tasks: Vec<Waking> = shared
+                .store
+                .queue_keys(100_000)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(host, group)| Waking { ready: Ready { position: (0, 0, 0), host, group }, at: None })
+                .collect();
+            if let Ok(Some(next)) = shared.store.next_ready_at() {
+                let nobody = Ready { position: (0, 0, 0), host: String::new(), group: String::new() };
+                tasks.push(Waking { ready: nobody, at: Some(next) });
+            }
+            let _ = sender.send(Input::Added { asker: 0, tasks, work: false });
+        });
+    }
+
+    // Control.
+
+    fn stop(&mut self, action: Action, keys: &Stopping, reply: oneshot::Sender<Vec<(TaskKey, String, Status)>>) {
+        let reason = if action == Action::Cancel { Reason::Cancel } else { Reason::Pause };
+        let mut waiting = Vec::new();
+        for (key, running) in &mut self.running {
+            let meant = match keys {
+                Stopping::Keys(keys) => keys.contains(key),
+                Stopping::Group(group) => *group == running.group,
+                Stopping::All => true,
+            };
+            if meant {
+                running.stop.ask(reason);
+                let (sender, receiver) = oneshot::channel();
+                running.waiters.push(sender);
+                waiting.push(receiver);
+            }
+        }
+        collect(waiting, reply);
+    }
+
+    fn close(&mut self, reply: oneshot::Sender<()>) {
+        for running in self.running.values() {
+            running.stop.ask(Reason::Shutdown);
+        }
+        self.closing = Some(reply);
+        self.give_up_closing();
+    }
+
+    /// Closing does not wait for ever: the database is right whatever has not been written.
+    #[allow(clippy::disallowed_methods)] // as in `after`
+    fn give_up_closing(&self) {
+        let sender = self.input.clone();
+        let keys: Vec<TaskKey> = self.running.keys().copied().collect();
+        tokio::task::spawn_local(async move {
+            clock::sleep(CLOSE_WITHIN).await;
+            for key in keys {
+                let _ = sender.send(Input::Settled { key, status: Status::Enqueued, again: None });
+            }
+        });
+    }
+
+    // Components that want to hear of ends.
+
+    fn tell_components(&mut self, update: StatusUpdate) {
+        let task = self.shared.store.record(&update.task_id).unwrap_or(None).map(|(_, record)| record.task);
+        self.telling.insert(update.seq);
+        let task = task.unwrap_or_else(|| Task { task_id: update.task_id.clone(), ..Task::default() });
+        self.lane(Work::Tell(Box::new((task, update))));
+    }
+
+    /// Acknowledges up to the last update before which all have been told.
+    fn told(&mut self, seq: u64) {
+        self.telling.remove(&seq);
+        self.told = self.told.max(seq);
+        let seq = self.telling.first().map_or(self.told, |first| first - 1);
+        self.shared.store.write_later(Change::Ack { consumer: super::requests::COMPONENTS.into(), seq });
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // as in `after`
+fn collect(
+    waiting: Vec<oneshot::Receiver<(TaskKey, String, Status)>>,
+    reply: oneshot::Sender<Vec<(TaskKey, String, Status)>>,
+) {
+    tokio::task::spawn_local(async move {
+        let mut settled = Vec::new();
+        for receiver in waiting {
+            settled.extend(receiver.await.ok());
+        }
+        let _ = reply.send(settled);
+    });
+}
+
+/// A task's place in the queue.
+pub(crate) fn ready_of(key: TaskKey, task: &Task) -> Ready {
+    Ready { position: (task.priority, task.creation_time, key), host: task.host(), group: task.group.clone() }
+}

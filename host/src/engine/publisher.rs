@@ -1,0 +1,160 @@
+//! Gives finished downloads their names, many at a time: data durable, `publishing` committed, rename, directory durable,
+//! `complete` committed. A thread of its own, because every step blocks.
+//!
+//! Done one by one these five steps cost six times what they cost in batches, so it takes all that are waiting, up to
+//! `BATCH`. It chooses no names: a download whose name has been taken meanwhile goes back to the engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use crate::clock;
+use crate::engine::{Durability, Input};
+use crate::error::{Failure, FailureKind};
+use crate::sandbox::{Directory, Published};
+use crate::store::{Change, Pending, Publish};
+use crate::task::{OnConflict, Status};
+use crate::transfer::{Finished, Shared};
+
+/// Files of one batch at most.
+const BATCH: usize = 256;
+
+/// What became of a finished download.
+pub(crate) enum Outcome {
+    /// Named, and committed as complete.
+    Complete,
+    /// Its name is taken: it needs another, or ends by its `on-conflict`.
+    Taken(Box<Finished>),
+    /// It could not be published; the part file is still there.
+    Failed(Box<Finished>, Failure),
+}
+
+/// The publisher's thread. Ends when the sender is dropped, after what is waiting.
+pub(crate) fn start(
+    shared: Arc<Shared>,
+    tell: tokio::sync::mpsc::UnboundedSender<Input>,
+) -> std::io::Result<(mpsc::Sender<Finished>, std::thread::JoinHandle<()>)> {
+    let (sender, receiver) = mpsc::channel::<Finished>();
+    let thread = std::thread::Builder::new().name("haul-publish".into()).spawn(move || {
+        while let Ok(first) = receiver.recv() {
+            let mut batch = vec![first];
+            batch.extend(receiver.try_iter().take(BATCH - 1));
+            publish(&shared, batch, &tell);
+        }
+    })?;
+    Ok((sender, thread))
+}
+
+type Tell = tokio::sync::mpsc::UnboundedSender<Input>;
+
+fn report(tell: &Tell, key: i64, outcome: Outcome) {
+    // The engine is gone only when the process ends: recovery finds the row as it is.
+    let _ = tell.send(Input::Published { key, outcome });
+}
+
+fn publish(shared: &Arc<Shared>, batch: Vec<Finished>, tell: &Tell) {
+    let batch = match sync_data(shared, batch, tell) {
+        batch if batch.is_empty() => return,
+        batch => batch,
+    };
+    let recorded: Vec<(Finished, Pending)> = batch.into_iter().map(|finished| record(shared, finished)).collect();
+    let mut named = Vec::new();
+    for (finished, pending) in recorded {
+        if let Err(error) = pending.wait() {
+            let failure = Failure::new(FailureKind::FileSystem, error.to_string());
+            report(tell, finished.key, Outcome::Failed(Box::new(finished), failure));
+            continue;
+        }
+        let replace = finished.task.on_conflict == Some(OnConflict::Replace);
+        let Finished { directory, part_name, identity, final_name, .. } = &finished;
+        match directory.publish(part_name, *identity, final_name, replace) {
+            Ok(Published::Done) => named.push(finished),
+            Ok(Published::Taken) => report(tell, finished.key, Outcome::Taken(Box::new(finished))),
+            Ok(Published::Missing) => {
+                let text = format!("the part file of `{final_name}` is gone");
+                let failure = Failure::new(FailureKind::FileSystem, text);
+                report(tell, finished.key, Outcome::Failed(Box::new(finished), failure));
+            }
+            Err(failure) => report(tell, finished.key, Outcome::Failed(Box::new(finished), failure)),
+        }
+    }
+    let named = sync_names(shared, named, tell);
+    let done: Vec<(i64, Pending)> = named.into_iter().map(|finished| complete(shared, finished)).collect();
+    for (key, pending) in done {
+        // A commit that fails leaves the row `publishing`: recovery finds the file under its name.
+        let _ = pending.wait();
+        report(tell, key, Outcome::Complete);
+    }
+}
+
+/// Step 1: the bytes reach the disk.
+fn sync_data(shared: &Shared, batch: Vec<Finished>, tell: &Tell) -> Vec<Finished> {
+    if shared.durability == Durability::Relaxed {
+        return batch;
+    }
+    let mut by_device: BTreeMap<u64, Vec<Finished>> = BTreeMap::new();
+    for finished in batch {
+        by_device.entry(finished.identity.dev).or_default().push(finished);
+    }
+    let mut good = Vec::new();
+    for (_, group) in by_device {
+        let parts: Vec<(Directory, String)> =
+            group.iter().map(|finished| (finished.directory.clone(), finished.part_name.clone())).collect();
+        match parts.first().map_or(Ok(()), |(directory, _)| directory.sync_parts(&parts)) {
+            Ok(()) => good.extend(group),
+            Err(failure) => {
+                for finished in group {
+                    report(tell, finished.key, Outcome::Failed(Box::new(finished), failure.clone()));
+                }
+            }
+        }
+    }
+    good
+}
+
+/// Step 2: what is about to be renamed to what.
+fn record(shared: &Shared, finished: Finished) -> (Finished, Pending) {
+    let publish = Publish {
+        part_name: finished.part_name.clone(),
+        final_name: finished.final_name.clone(),
+        dev: finished.identity.dev,
+        ino: finished.identity.ino,
+        size: finished.size,
+        details: finished.details.clone(),
+    };
+    let pending = shared.store.write(Change::Publishing { key: finished.key, publish });
+    (finished, pending)
+}
+
+/// Step 4: the names reach the disk.
+fn sync_names(shared: &Shared, named: Vec<Finished>, tell: &Tell) -> Vec<Finished> {
+    if shared.durability == Durability::Relaxed {
+        return named;
+    }
+    let mut synced: BTreeMap<std::path::PathBuf, Option<Failure>> = BTreeMap::new();
+    let mut good = Vec::new();
+    for finished in named {
+        let path = finished.directory.path().to_owned();
+        let result = synced.entry(path).or_insert_with(|| finished.directory.sync().err());
+        match result {
+            None => good.push(finished),
+            Some(failure) => report(tell, finished.key, Outcome::Failed(Box::new(finished), failure.clone())),
+        }
+    }
+    good
+}
+
+/// Step 5: the task is complete.
+fn complete(shared: &Shared, finished: Finished) -> (i64, Pending) {
+    let mut details = finished.details;
+    details.file_path = Some(finished.directory.path().join(&finished.final_name).to_string_lossy().into_owned());
+    let change = Change::Finish {
+        key: finished.key,
+        status: Status::Complete,
+        details,
+        bytes_done: finished.size,
+        keep_resume: false,
+        at: clock::unix_ms(),
+    };
+    (finished.key, shared.store.write(change))
+}

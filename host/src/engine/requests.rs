@@ -1,0 +1,585 @@
+//! Requests: what only reads is answered here, on the caller's thread; what changes tasks is checked here and handed to the
+//! loop or the store.
+
+use std::collections::HashSet;
+
+use tokio::sync::oneshot;
+
+use crate::api::{Action, Reply, Request};
+use crate::clock;
+use crate::engine::machine::{Stopping, Waking, Working, ready_of};
+use crate::engine::{Inner, Input};
+use crate::error::{Error, Failure, FailureDetail, Result};
+use crate::event::Update;
+use crate::scheduler::Why;
+use crate::store::{Addition, Applied, Change, IfExists, Selection, TaskKey};
+use crate::task::{Problem, Record, Status, Task, Waiting, json};
+
+/// The consumer that stands for components with `on-task-finished`.
+pub(crate) const COMPONENTS: &str = "haul.on-task-finished";
+/// Tasks admitted at once.
+const SLICE: usize = 1_000;
+/// Records and events of one answer.
+const PAGE: usize = 1_000;
+/// Ids listed in the answer to a request about a group or all.
+const LISTED: usize = 10_000;
+
+/// Answers a request.
+pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Result<Reply> {
+    match request {
+        Request::Add { tasks, if_exists, continue_same, work } => {
+            add(engine, asker, tasks, if_exists, continue_same, work).await
+        }
+        Request::Work { ids: None } => {
+            tell(engine, Input::WorkAll { asker })?;
+            Ok(Reply::Done)
+        }
+        Request::Work { ids: Some(ids) } => work(engine, asker, &ids),
+        Request::Control { action, select } => control(engine, action, select).await,
+        Request::List { status, group, after } => list(engine, status, group, after).await,
+        Request::Show { id } => show(engine, &id).await,
+        Request::Remove { ids } => remove(engine, &ids).await,
+        Request::Clean { older_than_ms } => clean(engine, older_than_ms).await,
+        Request::Events { after, consumer } => events(engine, after, consumer).await,
+        Request::Ack { consumer, seq } => ack(engine, consumer, seq).await,
+        Request::Counts => {
+            let by_status = engine.shared.store.counts()?;
+            let working = working(engine).await?;
+            let count = |status: Status| by_status.get(status as usize).copied().unwrap_or(0);
+            let all = count(Status::Enqueued) + count(Status::Running) + count(Status::WaitingToRetry);
+            let working = if working.all { all.max(working.busy) } else { working.asked.max(working.busy) };
+            Ok(Reply::Counts { by_status, working })
+        }
+        Request::Info => info(engine).await,
+    }
+}
+
+fn tell(engine: &Inner, input: Input) -> Result<()> {
+    engine.input.send(input).map_err(|_| ended())
+}
+
+fn ended() -> Error {
+    Error::HomeLocked("the engine has ended".into())
+}
+
+async fn working(engine: &Inner) -> Result<Working> {
+    let (reply, answer) = oneshot::channel();
+    tell(engine, Input::Working { reply })?;
+    answer.await.map_err(|_| ended())
+}
+
+// Adding.
+
+async fn add(
+    engine: &Inner,
+    asker: u64,
+    mut additions: Vec<Addition>,
+    if_exists: IfExists,
+    continue_same: bool,
+    work: bool,
+) -> Result<Reply> {
+    let now = clock::unix_ms();
+    for addition in &mut additions {
+        let task = &mut addition.task;
+        if task.task_id.is_empty() && !continue_same {
+            task.task_id = uuid::Uuid::now_v7().to_string();
+        }
+        if task.creation_time == 0 {
+            task.creation_time = now;
+        }
+        task.retries_remaining = task.retries;
+    }
+    let given: Vec<bool> = additions.iter().map(|addition| !addition.task.task_id.is_empty()).collect();
+    admit(engine, &mut additions, now).await?;
+    let mut ids = vec![String::new(); additions.len()];
+    let mut waking = Vec::new();
+    let mut fresh = Vec::new();
+    let mut used = HashSet::new();
+    for (index, mut addition) in additions.into_iter().enumerate() {
+        let given = given.get(index).copied().unwrap_or(false);
+        let same = if continue_same { same_task(engine, &addition, given, &used)? } else { None };
+        match same {
+            Some((key, record)) => {
+                used.insert(key);
+                ids[index].clone_from(&record.task.task_id);
+                waking.extend(go_on_with(engine, key, &record, addition.task, now).await?);
+            }
+            None => {
+                if !given {
+                    addition.task.task_id = uuid::Uuid::now_v7().to_string();
+                }
+                ids[index].clone_from(&addition.task.task_id);
+                fresh.push(addition);
+            }
+        }
+    }
+    waking.extend(store_new(engine, fresh, if_exists, continue_same, now).await?);
+    tell(engine, Input::Added { asker, tasks: waking, work })?;
+    Ok(Reply::Ids(ids))
+}
+
+/// Asks the `admit` hook about all tasks; answers all problems of all tasks, or the normal forms in place.
+async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
+    let chain = engine.shared.hooks.chain(&engine.shared.components, &engine.transport);
+    let broken = |failure: Failure| Error::Component(failure.description);
+    let mut invalid = Vec::new();
+    for (slice_number, slice) in additions.chunks_mut(SLICE).enumerate() {
+        let placeholder = |task: &Task| {
+            let mut task = task.clone();
+            if task.task_id.is_empty() {
+                task.task_id = "-".into(); // drawn later: whether the task is a new one is not known yet
+            }
+            task
+        };
+        let tasks: Vec<Task> = slice.iter().map(|addition| placeholder(&addition.task)).collect();
+        let results = chain.admit(&tasks, now).await.map_err(broken)?;
+        for (index, (addition, result)) in slice.iter_mut().zip(results).enumerate() {
+            match result.and_then(|task| known_callbacks(engine, task)) {
+                Ok(task) => {
+                    let task_id = std::mem::take(&mut addition.task.task_id);
+                    addition.task = Task { task_id, ..task };
+                }
+                Err(problems) => invalid.push((slice_number * SLICE + index, problems)),
+            }
+        }
+    }
+    if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
+}
+
+fn known_callbacks(engine: &Inner, task: Task) -> Result<Task, Vec<Problem>> {
+    let known = |name: &String| engine.shared.named.iter().any(|(known, _)| known == name);
+    let unknown: Vec<Problem> = task
+        .callbacks
+        .iter()
+        .filter(|name| !known(name))
+        .map(|name| Problem {
+            field: "callbacks".into(),
+            reason: format!("names `{name}`, which is not under [[callbacks]] in the configuration"),
+        })
+        .collect();
+    if unknown.is_empty() { Ok(task) } else { Err(unknown) }
+}
+
+/// The unfinished or failed task that the same command line means: same URL, place, directory and given name; or same id.
+fn same_task(
+    engine: &Inner,
+    new: &Addition,
+    given_id: bool,
+    used: &HashSet<TaskKey>,
+) -> Result<Option<(TaskKey, Record)>> {
+    let store = &engine.shared.store;
+    if given_id {
+        let found = store.record(&new.task.task_id)?;
+        return Ok(found.filter(|(_, record)| record.status != Status::Complete && record.task.url == new.task.url));
+    }
+    let same = |record: &Record| {
+        record.status != Status::Complete
+            && record.place == new.place
+            && record.task.directory == new.task.directory
+            && record.task.base_directory == new.task.base_directory
+            && record.task.filename == new.task.filename
+    };
+    let candidates = store.with_url(&new.task.url, 64)?;
+    Ok(candidates.into_iter().find(|(key, record)| !used.contains(key) && same(record)))
+}
+
+/// Goes on with a stored task, under the terms of the new one.
+async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, now: u64) -> Result<Option<Waking>> {
+    let old = &record.task;
+    let task = Task { task_id: old.task_id.clone(), creation_time: old.creation_time, ..new };
+    let ready = ready_of(key, &task);
+    if record.status == Status::Running {
+        return Ok(Some(Waking { ready, at: Some(u64::MAX) })); // runs already: only asked for
+    }
+    let store = &engine.shared.store;
+    let (retries, at) = (task.retries, task.not_before.filter(|at| *at > now));
+    let unchanged = record.status == Status::Enqueued && *old == task;
+    if !unchanged {
+        drop(store.write(Change::Replace { key, task: Box::new(task) }));
+    }
+    if record.status != Status::Enqueued {
+        let retries_remaining = Some(retries);
+        store.write(Change::Requeue { key, ready_at: at, retries_remaining, at: now }).await?;
+    }
+    Ok(Some(Waking { ready, at }))
+}
+
+async fn store_new(
+    engine: &Inner,
+    fresh: Vec<Addition>,
+    if_exists: IfExists,
+    continue_same: bool,
+    now: u64,
+) -> Result<Vec<Waking>> {
+    if fresh.is_empty() {
+        return Ok(Vec::new());
+    }
+    // `get --id X` after X is complete means a new task of that id.
+    let if_exists = if continue_same { IfExists::Replace } else { if_exists };
+    let tasks: Vec<Task> = fresh.iter().map(|addition| addition.task.clone()).collect();
+    let change = Change::Add { tasks: fresh, if_exists, at: now };
+    match engine.shared.store.write(change).await? {
+        Applied::Added(keys) => {
+            let waking = keys.into_iter().zip(&tasks).map(|((key, _), task)| Waking {
+                ready: ready_of(key, task),
+                at: task.not_before.filter(|at| *at > now),
+            });
+            Ok(waking.collect())
+        }
+        Applied::Taken(ids) => Err(Error::Refused(format!(
+            "a task with the id `{}` exists already: choose another, or say what to do with --if-exists",
+            ids.first().map_or("", String::as_str)
+        ))),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn unexpected(applied: &Applied) -> Error {
+    Error::Other(format!("the store answered {applied:?}"))
+}
+
+fn work(engine: &Inner, asker: u64, ids: &[String]) -> Result<Reply> {
+    let mut tasks = Vec::new();
+    for id in ids {
+        let (key, record) = find(engine, id)?;
+        if record.status.is_final() || record.status == Status::Paused {
+            continue;
+        }
+        let at = match record.status {
+            Status::Running => Some(u64::MAX),
+            Status::WaitingToRetry => record.ready_at.or(Some(0)),
+            _ => record.ready_at,
+        };
+        tasks.push(Waking { ready: ready_of(key, &record.task), at });
+    }
+    tell(engine, Input::Added { asker, tasks, work: true })?;
+    Ok(Reply::Done)
+}
+
+// Looking up.
+
+/// The task of an id, or of a prefix that fits one id only.
+fn find(engine: &Inner, id: &str) -> Result<(TaskKey, Record)> {
+    let store = &engine.shared.store;
+    if let Some(found) = store.record(id)? {
+        return Ok(found);
+    }
+    let ids = store.ids_with_prefix(id, 3)?;
+    match ids.as_slice() {
+        [only] => store.record(only)?.ok_or_else(|| Error::UnknownTask(format!("no task `{id}`"))),
+        [] => Err(Error::UnknownTask(format!("no task has the id `{id}` or one that begins so: `haul ls` shows all"))),
+        [first, second, ..] => {
+            Err(Error::UnknownTask(format!("`{id}` fits several tasks, e.g. {first} and {second}: give more of it")))
+        }
+    }
+}
+
+async fn list(engine: &Inner, status: Option<Status>, group: Option<String>, after: TaskKey) -> Result<Reply> {
+    let filter = crate::store::Filter { status, group };
+    let found = engine.shared.store.records(&filter, after, PAGE)?;
+    let more = (found.len() == PAGE).then(|| found.last().map(|(key, _)| *key)).flatten();
+    let mut records = Vec::with_capacity(found.len());
+    for (key, record) in found {
+        records.push(record_json(engine, key, record).await?);
+    }
+    Ok(Reply::Records { records, more })
+}
+
+async fn show(engine: &Inner, id: &str) -> Result<Reply> {
+    let (key, record) = find(engine, id)?;
+    Ok(Reply::Records { records: vec![record_json(engine, key, record).await?], more: None })
+}
+
+async fn record_json(engine: &Inner, key: TaskKey, mut record: Record) -> Result<serde_json::Value> {
+    if record.status == Status::Running {
+        if let Some((bytes, total)) = engine.shared.hub.bytes_of(&record.task.task_id) {
+            record.bytes_done = record.bytes_done.max(bytes);
+            record.expected_file_size = record.expected_file_size.or(total);
+        }
+    }
+    let waiting = why_it_waits(engine, key, &record).await?;
+    Ok(json::write_record(&record, waiting.as_ref()))
+}
+
+/// Why a task that is not running waits, and until when. `None` for running, paused and final ones.
+async fn why_it_waits(engine: &Inner, key: TaskKey, record: &Record) -> Result<Option<Waiting>> {
+    let waiting = |reason, until, detail: String| Some(Waiting { reason, until, detail });
+    match record.status {
+        Status::WaitingToRetry => {
+            let full = record.exception.as_ref().is_some_and(|failure| failure.detail == FailureDetail::DiskFull);
+            let why = record.exception.as_ref().map_or("", |failure| failure.description.as_str());
+            Ok(waiting(if full { "disk" } else { "retry" }, record.ready_at, format!("the last attempt failed: {why}")))
+        }
+        Status::Enqueued => {
+            if record.ready_at.is_some_and(|at| at > clock::unix_ms()) {
+                return Ok(waiting("not-before", record.ready_at, "its notBefore has not come".into()));
+            }
+            let (reply, answer) = oneshot::channel();
+            let (host, group) = (record.task.host(), record.task.group.clone());
+            tell(engine, Input::Why { key, host, group, reply })?;
+            let (reason, detail) = match answer.await.map_err(|_| ended())? {
+                None => ("queue", "nobody works the queue: `haul run` does".to_owned()),
+                Some(Why::Turn) => ("queue", "it is about to start".to_owned()),
+                Some(Why::Total(limit)) => ("total-limit", format!("{limit} tasks run, which is the limit")),
+                Some(Why::Host(host, limit)) => {
+                    ("host-limit", format!("{limit} tasks of {host} run, which is the limit per host"))
+                }
+                Some(Why::Group(group, limit)) => {
+                    ("group-limit", format!("{limit} tasks of group {group} run, which is its limit"))
+                }
+            };
+            Ok(waiting(reason, None, detail))
+        }
+        _ => Ok(None),
+    }
+}
+
+// Control.
+
+async fn control(engine: &Inner, action: Action, select: Selection) -> Result<Reply> {
+    match select {
+        Selection::Ids(ids) => {
+            let mut changed = Vec::new();
+            let mut refused = Vec::new();
+            let found: Vec<(TaskKey, Record)> = ids.iter().map(|id| find(engine, id)).collect::<Result<_>>()?;
+            match action {
+                Action::Pause | Action::Cancel => stop_each(engine, action, found, &mut changed, &mut refused).await?,
+                Action::Resume | Action::Retry => {
+                    for (key, record) in found {
+                        start_again(engine, action, key, &record, &mut changed, &mut refused).await?;
+                    }
+                }
+            }
+            Ok(Reply::Changed { changed, refused })
+        }
+        select if matches!(action, Action::Pause | Action::Cancel) => stop_many(engine, action, select).await,
+        select => start_many(engine, action, &select).await,
+    }
+}
+
+async fn stop_each(
+    engine: &Inner,
+    action: Action,
+    found: Vec<(TaskKey, Record)>,
+    changed: &mut Vec<String>,
+    refused: &mut Vec<(String, String)>,
+) -> Result<()> {
+    let mut stopping = Vec::new();
+    for (key, record) in found {
+        let id = record.task.task_id.clone();
+        match stop_refused(action, &record) {
+            Some(why) => refused.push((id, why)),
+            None => stopping.push((key, record)),
+        }
+    }
+    let keys: Vec<TaskKey> = stopping.iter().map(|(key, _)| *key).collect();
+    let ids = stopping.iter().map(|(_, record)| record.task.task_id.clone()).collect();
+    let settled = stop(engine, action, Stopping::Keys(keys), Selection::Ids(ids)).await?;
+    for (key, record) in stopping {
+        let id = record.task.task_id.clone();
+        let wanted = if action == Action::Cancel { Status::Canceled } else { Status::Paused };
+        let now = engine.shared.store.record_of(key)?.map_or(record.status, |record| record.status);
+        if now == wanted {
+            changed.push(id);
+        } else {
+            let ended = settled.iter().find(|(settled, _, _)| *settled == key).map_or(now, |(_, _, status)| *status);
+            refused.push((id, format!("it has become {} meanwhile", ended.name())));
+        }
+    }
+    Ok(())
+}
+
+fn stop_refused(action: Action, record: &Record) -> Option<String> {
+    match (action, record.status) {
+        (_, status) if status.is_final() => Some(format!("it is final already: {}", status.name())),
+        (Action::Pause, Status::Paused) => Some("it is paused already".into()),
+        (Action::Pause, _) if !record.task.allow_pause => Some("it may not be paused: its allowPause is false".into()),
+        _ => None,
+    }
+}
+
+/// Stops running tasks by their attempts and waiting ones in the store. A task that starts meanwhile is caught by one or
+/// the other: the store refuses to start what is paused or canceled.
+async fn stop(
+    engine: &Inner,
+    action: Action,
+    keys: Stopping,
+    select: Selection,
+) -> Result<Vec<(TaskKey, String, Status)>> {
+    let (reply, answer) = oneshot::channel();
+    tell(engine, Input::Stop { action, keys, reply })?;
+    let parts = if action == Action::Cancel { engine.shared.store.parts_of(&select)? } else { Vec::new() };
+    let at = clock::unix_ms();
+    let change = match action {
+        Action::Cancel => Change::CancelWaiting { select, at },
+        _ => Change::PauseWaiting { select, at },
+    };
+    if let Applied::Moved(keys) = engine.shared.store.write(change).await? {
+        for (key, record) in parts {
+            if keys.contains(&key) {
+                crate::transfer::remove_stored(&engine.shared, &record);
+            }
+        }
+        tell(engine, Input::Left { keys })?;
+    }
+    answer.await.map_err(|_| ended())
+}
+
+async fn stop_many(engine: &Inner, action: Action, select: Selection) -> Result<Reply> {
+    let store = &engine.shared.store;
+    let statuses: &[Status] = match action {
+        Action::Cancel => &[Status::Enqueued, Status::Running, Status::WaitingToRetry, Status::Paused],
+        _ => &[Status::Enqueued, Status::Running, Status::WaitingToRetry],
+    };
+    let meant = store.select(&select, statuses, 0, LISTED)?;
+    let keys = match &select {
+        Selection::Group(group) => Stopping::Group(group.clone()),
+        _ => Stopping::All,
+    };
+    stop(engine, action, keys, select).await?;
+    let wanted = if action == Action::Cancel { Status::Canceled } else { Status::Paused };
+    let mut changed = Vec::new();
+    let mut refused = Vec::new();
+    for (key, id, _) in meant {
+        match store.record_of(key)? {
+            Some(record) if record.status == wanted => changed.push(id),
+            Some(record) if !record.task.allow_pause => {
+                refused.push((id, "it may not be paused: its allowPause is false".into()));
+            }
+            Some(record) => refused.push((id, format!("it has become {} meanwhile", record.status.name()))),
+            None => {}
+        }
+    }
+    Ok(Reply::Changed { changed, refused })
+}
+
+async fn start_many(engine: &Inner, action: Action, select: &Selection) -> Result<Reply> {
+    let statuses: &[Status] = match action {
+        Action::Resume => &[Status::Paused],
+        _ => &[Status::Failed, Status::NotFound, Status::Canceled, Status::WaitingToRetry],
+    };
+    let (mut changed, mut refused, mut after) = (Vec::new(), Vec::new(), 0);
+    loop {
+        let found = engine.shared.store.select(select, statuses, after, PAGE)?;
+        let Some((last, _, _)) = found.last() else { break };
+        after = *last;
+        for (key, _, _) in found {
+            let Some(record) = engine.shared.store.record_of(key)? else { continue };
+            start_again(engine, action, key, &record, &mut changed, &mut refused).await?;
+        }
+    }
+    changed.truncate(LISTED);
+    Ok(Reply::Changed { changed, refused })
+}
+
+/// Puts a paused or final task into the queue again.
+async fn start_again(
+    engine: &Inner,
+    action: Action,
+    key: TaskKey,
+    record: &Record,
+    changed: &mut Vec<String>,
+    refused: &mut Vec<(String, String)>,
+) -> Result<()> {
+    let id = record.task.task_id.clone();
+    let refusal = match (action, record.status) {
+        (_, Status::Complete) => Some("it is complete"),
+        (_, Status::Enqueued) => Some("it is enqueued already"),
+        (_, Status::Running) => Some("it is running already"),
+        (Action::Resume, Status::Canceled | Status::NotFound) => {
+            Some("there is nothing to resume: `haul retry` starts it afresh")
+        }
+        (Action::Retry, Status::Paused) => Some("it is paused: `haul resume` goes on with it"),
+        _ => None,
+    };
+    if let Some(why) = refusal {
+        refused.push((id, why.into()));
+        return Ok(());
+    }
+    let retries_remaining = record.status.is_final().then_some(record.task.retries);
+    let change = Change::Requeue { key, ready_at: None, retries_remaining, at: clock::unix_ms() };
+    engine.shared.store.write(change).await?;
+    let tasks = vec![Waking { ready: ready_of(key, &record.task), at: None }];
+    let works = working(engine).await?;
+    // A working engine goes on with it at once, whoever asked; an idle one leaves it to `haul run`.
+    tell(engine, Input::Added { asker: 0, tasks, work: works.busy > 0 || works.asked > 0 })?;
+    changed.push(id);
+    Ok(())
+}
+
+// Forgetting.
+
+async fn remove(engine: &Inner, ids: &[String]) -> Result<Reply> {
+    let mut keys = Vec::new();
+    for id in ids {
+        let (key, record) = find(engine, id)?;
+        if !record.status.is_final() {
+            let status = record.status.name();
+            return Err(Error::Refused(format!("`{id}` is {status}: cancel it first, then remove it")));
+        }
+        if record.resume.is_some() {
+            crate::transfer::remove_stored(&engine.shared, &record);
+        }
+        keys.push(key);
+    }
+    let count = keys.len() as u64;
+    engine.shared.store.write(Change::Remove { keys }).await?;
+    Ok(Reply::Count(count))
+}
+
+async fn clean(engine: &Inner, older_than_ms: u64) -> Result<Reply> {
+    let before = clock::unix_ms().saturating_sub(older_than_ms);
+    let mut count = 0;
+    loop {
+        match engine.shared.store.write(Change::Clean { before, limit: 5_000 }).await? {
+            Applied::Moved(keys) if keys.is_empty() => return Ok(Reply::Count(count)),
+            Applied::Moved(keys) => count += keys.len() as u64,
+            other => return Err(unexpected(&other)),
+        }
+    }
+}
+
+// Events.
+
+async fn events(engine: &Inner, after: Option<u64>, consumer: Option<String>) -> Result<Reply> {
+    let store = &engine.shared.store;
+    let after = match consumer {
+        Some(name) => match store.write(Change::Consumer { name }).await? {
+            Applied::Position(position) => after.unwrap_or(0).max(position),
+            other => return Err(unexpected(&other)),
+        },
+        None => after.unwrap_or(0),
+    };
+    let found = store.events_after(after, PAGE)?;
+    let last = store.last_seq()?;
+    let events = found.into_iter().map(|update| json::write_update(&Update::Status(update))).collect();
+    Ok(Reply::Events { events, last })
+}
+
+async fn ack(engine: &Inner, consumer: String, seq: u64) -> Result<Reply> {
+    if !engine.shared.store.consumers()?.iter().any(|(name, _)| *name == consumer) {
+        engine.shared.store.write(Change::Consumer { name: consumer.clone() }).await?;
+    }
+    match engine.shared.store.write(Change::Ack { consumer, seq }).await? {
+        Applied::Position(position) => Ok(Reply::Count(position)),
+        Applied::BeyondEnd(last) => Err(Error::Refused(format!("there is no event {seq} yet: the log ends at {last}"))),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn info(engine: &Inner) -> Result<Reply> {
+    let by_status = engine.shared.store.counts()?;
+    let counts: serde_json::Map<String, serde_json::Value> = Status::ALL
+        .iter()
+        .map(|status| (status.name().to_owned(), by_status.get(*status as usize).copied().unwrap_or(0).into()))
+        .collect();
+    let limits = &engine.limits;
+    Ok(Reply::Info(serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "limits": { "total": limits.total, "perHost": limits.per_host, "perGroup": limits.per_group },
+        "tasks": counts,
+        "running": working(engine).await?.busy,
+        "store": engine.shared.store.check()?,
+    })))
+}

@@ -1,0 +1,237 @@
+//! Part files: written at their end only, by one writer.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::{Directory, Identity, is_regular, names};
+use crate::error::{Failure, FailureKind};
+
+/// Mode of a part file.
+pub(super) const MODE: Mode = Mode::from_raw_mode(0o600);
+
+/// Write-back is started for pieces of this length: the final sync then finds little left to do.
+const WRITE_BACK: u64 = 16 << 20;
+
+/// Creates the file; removes a left-over of a part file first.
+pub(super) fn create(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(directory, name, flags, MODE) {
+        Err(Errno::EXIST) if names::is_part_name(name) => {
+            rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
+            rustix::fs::openat(directory, name, flags, MODE)
+        }
+        created => created,
+    }
+}
+
+/// Whether more is allocated than the file is long.
+pub(super) fn has_slack(stat: &Stat) -> bool {
+    allocated(stat) > length(stat).next_multiple_of(4096)
+}
+
+fn allocated(stat: &Stat) -> u64 {
+    // st_blocks counts 512 bytes whatever the file system's blocks are.
+    u64::try_from(stat.st_blocks).unwrap_or(0) * 512
+}
+
+fn length(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+/// A part file being written, at its end only.
+#[derive(Debug)]
+pub(crate) struct PartFile {
+    fd: OwnedFd,
+    directory: Directory,
+    name: String,
+    identity: Identity,
+    len: u64,
+    /// Bytes allocated, at least, where that may be more than `len`.
+    reserved: u64,
+    /// Write-back was started up to here.
+    written_back: u64,
+}
+
+impl PartFile {
+    /// Takes a file just created, and reserves room for `reserve` bytes.
+    pub(super) fn created(directory: &Directory, name: &str, fd: OwnedFd, reserve: u64) -> Result<Self, Failure> {
+        let stat = rustix::fs::fstat(&fd).map_err(|e| directory.failure("create", name, e))?;
+        let mut part = Self::new(directory, name, fd, &stat);
+        if let Err(failure) = part.reserve(reserve) {
+            directory.remove_part(name);
+            return Err(failure);
+        }
+        Ok(part)
+    }
+
+    /// Takes a file just opened, when it is the regular file of that identity and has no second name.
+    pub(super) fn opened(
+        directory: &Directory,
+        name: &str,
+        fd: OwnedFd,
+        identity: Identity,
+    ) -> Result<Option<Self>, Failure> {
+        let stat = rustix::fs::fstat(&fd).map_err(|e| directory.failure("open", name, e))?;
+        let same = is_regular(&stat) && stat.st_nlink == 1 && Identity::of(&stat) == identity;
+        Ok(same.then(|| Self::new(directory, name, fd, &stat)))
+    }
+
+    fn new(directory: &Directory, name: &str, fd: OwnedFd, stat: &Stat) -> Self {
+        Self {
+            fd,
+            directory: directory.clone(),
+            name: name.to_owned(),
+            identity: Identity::of(stat),
+            len: length(stat),
+            reserved: if has_slack(stat) { allocated(stat) } else { 0 },
+            written_back: length(stat),
+        }
+    }
+
+    /// Fails only when there is no room: whatever else keeps a file system from reserving, writing tells.
+    fn reserve(&mut self, bytes: u64) -> Result<(), Failure> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        match retry(|| rustix::fs::fallocate(&self.fd, FallocateFlags::KEEP_SIZE, 0, bytes)) {
+            Ok(()) => self.reserved = bytes,
+            Err(error @ (Errno::NOSPC | Errno::DQUOT)) => {
+                return Err(self.failure("reserve room for", error));
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Appends bytes: blocks for as long as the kernel takes to copy them. Starts write-back every 16 MiB, so that the
+    /// final sync is cheap. After a failure the file may have some of the bytes: [`PartFile::len`] counts them.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut left = bytes;
+        while !left.is_empty() {
+            match retry(|| rustix::io::pwrite(&self.fd, left, self.len)) {
+                Ok(0) => return Err(self.failure("write", Errno::IO)),
+                Ok(written) => {
+                    self.len += written as u64;
+                    left = &left[written..];
+                }
+                Err(error) => return Err(self.failure("write", error)),
+            }
+        }
+        let unwritten = self.len - self.written_back;
+        if unwritten >= WRITE_BACK {
+            let bytes = unwritten - unwritten % WRITE_BACK;
+            start_write_back(self.fd.as_fd(), self.written_back, bytes);
+            self.written_back += bytes;
+        }
+        Ok(())
+    }
+
+    /// Bytes in the file.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Cuts the file to `len` bytes, and goes on writing there. Room reserved beyond is given back. Fails when the file is
+    /// shorter than that.
+    pub(crate) fn truncate(&mut self, len: u64) -> Result<(), Failure> {
+        if len > self.len {
+            let text = format!("`{}` is shorter than {len} bytes", self.name);
+            return Err(Failure::new(FailureKind::FileSystem, text));
+        }
+        retry(|| rustix::fs::ftruncate(&self.fd, len)).map_err(|e| self.failure("cut", e))?;
+        self.len = len;
+        self.reserved = 0;
+        self.written_back = self.written_back.min(len);
+        Ok(())
+    }
+
+    /// Gives the complete file its final mode (0666 & ~umask), and gives back room that was reserved and not used.
+    /// [`Directory::publish`] does it for a file where nobody did, at the price of opening it again.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        if self.reserved > self.len {
+            self.truncate(self.len)?;
+        }
+        rustix::fs::fchmod(&self.fd, self.directory.inner.final_mode)
+            .map_err(|error| self.failure("set the mode of", error))
+    }
+
+    /// Which file it is.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// A handle that makes the bytes written so far durable, for another thread (fdatasync on a duplicate descriptor).
+    pub(crate) fn syncer(&self) -> Result<Syncer, Failure> {
+        let fd = self.fd.try_clone();
+        let fd = fd.map_err(|e| Failure::file_system("cannot duplicate a descriptor", &e))?;
+        Ok(Syncer { fd, name: self.name.clone() })
+    }
+
+    /// A reader of the file from its start, for digests; for another thread. Fails when the part file lost its name.
+    pub(crate) fn reader(&self) -> Result<std::fs::File, Failure> {
+        // Opened anew: duplicates would share one position.
+        let directory = self.directory.opened();
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(directory.fd(), &*self.name, flags, Mode::empty())
+            .map_err(|error| self.failure("read", error))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|error| self.failure("read", error))?;
+        if Identity::of(&stat) != self.identity {
+            return Err(self.failure("read", Errno::NOENT));
+        }
+        Ok(fd.into())
+    }
+
+    fn failure(&self, verb: &str, error: Errno) -> Failure {
+        self.directory.failure(verb, &self.name, error)
+    }
+}
+
+/// Makes a part file durable from another thread.
+#[derive(Debug)]
+pub(crate) struct Syncer {
+    fd: OwnedFd,
+    name: String,
+}
+
+impl Syncer {
+    /// Blocks until the bytes are on the disk. After an error the bytes must be taken for lost back to the last success.
+    pub(crate) fn sync(&self) -> Result<(), Failure> {
+        retry(|| rustix::fs::fdatasync(&self.fd))
+            .map_err(|error| Failure::file_system(&format!("cannot sync `{}`", self.name), &error.into()))
+    }
+}
+
+/// Repeats a system call that a signal interrupted.
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Starts writing a range to the disk, without waiting for it. Advice only: failing is of no consequence, fsync counts.
+#[allow(unsafe_code)] // rustix has no sync_file_range
+fn start_write_back(fd: BorrowedFd<'_>, from: u64, bytes: u64) {
+    let (Ok(from), Ok(bytes)) = (from.try_into(), bytes.try_into()) else {
+        return;
+    };
+    // SAFETY: the descriptor is open for as long as it is borrowed, and no memory is handed over.
+    unsafe { libc::sync_file_range(fd.as_raw_fd(), from, bytes, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// Lets a write beyond the process's limit for file sizes fail (EFBIG) where the default is to end the process (SIGXFSZ).
+/// For the binary, at its start; programs that it runs inherit it.
+#[allow(unsafe_code)] // rustix sets no signal dispositions
+pub(crate) fn ignore_file_size_signal() {
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}

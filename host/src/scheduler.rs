@@ -1,0 +1,240 @@
+//! Which task starts next, and why each of the others waits. Sans-io: no clock, no database, no threads.
+//!
+//! The queue itself is in the store; only the heads of its parts are here. A *part* is what one limit can block as a whole:
+//! the tasks of one host, of one group, of both, or all of them when neither is limited. Tasks start in the order of
+//! priority, creation time and key; a task whose host or group is full is passed over, and is the first to start there
+//! when there is room (background_downloader B.14).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::engine::QueueLimits;
+use crate::store::{QueueKey, QueuePosition, TaskKey};
+
+/// Tasks of one part kept in memory at most.
+pub(crate) const HEAD: usize = 64;
+
+/// A task that is ready to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) position: QueuePosition,
+    pub(crate) host: String,
+    pub(crate) group: String,
+}
+
+/// What the driver does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Start this task; it counts as running from now on.
+    Start(TaskKey),
+    /// Read tasks of this part from the store, after this position, and [`Scheduler::offer`] them.
+    Fetch { part: QueueKey, after: Option<QueuePosition> },
+    /// Nothing can start now.
+    Wait,
+}
+
+/// Why a ready task does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// As many run as may, in all.
+    Total(usize),
+    /// As many run as may, of this host.
+    Host(String, usize),
+    /// As many run as may, of this group.
+    Group(String, usize),
+    /// Nothing holds it up but the tasks before it.
+    Turn,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    head: BTreeSet<QueuePosition>,
+    last: Option<QueuePosition>,
+    more: bool,
+}
+
+/// The scheduler: limits, what runs, and the heads of the queue.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    limits: QueueLimits,
+    parts: BTreeMap<QueueKey, Part>,
+    running: HashMap<TaskKey, (String, String)>,
+    per_host: HashMap<String, usize>,
+    per_group: HashMap<String, usize>,
+    /// Started tasks whose changes are not all committed: the store may still show them as ready.
+    busy: HashSet<TaskKey>,
+}
+
+impl Scheduler {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
+        Self {
+            limits,
+            parts: BTreeMap::new(),
+            running: HashMap::new(),
+            per_host: HashMap::new(),
+            per_group: HashMap::new(),
+            busy: HashSet::new(),
+        }
+    }
+
+    /// Whether hosts or groups are limited, so that the queue must be looked at in parts.
+    pub(crate) fn divides(&self) -> bool {
+        self.limits.per_host > 0 || self.limits.per_group > 0 || !self.limits.groups.is_empty()
+    }
+
+    fn part_of(&self, host: &str, group: &str) -> QueueKey {
+        let by_group = self.limits.per_group > 0 || !self.limits.groups.is_empty();
+        QueueKey {
+            host: (self.limits.per_host > 0).then(|| host.to_owned()),
+            group: by_group.then(|| group.to_owned()),
+        }
+    }
+
+    /// The store may have tasks of this host and group that are not known here; those known are read again.
+    pub(crate) fn may_have(&mut self, host: &str, group: &str) {
+        let part = self.part_of(host, group);
+        *self.parts.entry(part).or_default() = Part { more: true, ..Part::default() };
+    }
+
+    /// Forgets every head: the store has changed behind them.
+    pub(crate) fn forget(&mut self) {
+        self.parts.clear();
+    }
+
+    /// Tasks read for [`Step::Fetch`], in order. `more` says that there may be others behind them.
+    pub(crate) fn offer(&mut self, part: &QueueKey, tasks: &[Ready], more: bool) {
+        let busy = &self.busy;
+        let head = self.parts.entry(part.clone()).or_default();
+        head.more = more;
+        if let Some(last) = tasks.last() {
+            head.last = Some(last.position);
+        }
+        head.head.extend(tasks.iter().map(|task| task.position).filter(|position| !busy.contains(&position.2)));
+    }
+
+    /// One task that is known to be ready, whatever the store says: for work on a list.
+    pub(crate) fn add(&mut self, task: &Ready) {
+        if !self.busy.contains(&task.position.2) {
+            let part = self.part_of(&task.host, &task.group);
+            self.parts.entry(part).or_default().head.insert(task.position);
+        }
+    }
+
+    /// A task is no longer ready: it was paused or cancelled while it waited.
+    pub(crate) fn remove(&mut self, key: TaskKey) {
+        for part in self.parts.values_mut() {
+            part.head.retain(|position| position.2 != key);
+        }
+    }
+
+    /// What to do next. Call until it answers [`Step::Wait`]; after each `Start`, call [`Scheduler::started`].
+    pub(crate) fn step(&mut self) -> Step {
+        if self.limits.total > 0 && self.running.len() >= self.limits.total {
+            return Step::Wait;
+        }
+        let mut best: Option<(QueuePosition, &QueueKey)> = None;
+        for (key, part) in &self.parts {
+            if self.is_full(key) {
+                continue;
+            }
+            match part.head.first() {
+                None if part.more => return Step::Fetch { part: key.clone(), after: part.last },
+                None => {}
+                Some(first) if best.is_none_or(|(position, _)| *first < position) => best = Some((*first, key)),
+                Some(_) => {}
+            }
+        }
+        let Some((position, part)) = best.map(|(position, part)| (position, part.clone())) else {
+            self.parts.retain(|_, part| part.more || !part.head.is_empty());
+            return Step::Wait;
+        };
+        if let Some(part) = self.parts.get_mut(&part) {
+            part.head.remove(&position);
+        }
+        Step::Start(position.2)
+    }
+
+    fn is_full(&self, part: &QueueKey) -> bool {
+        let host = part.host.as_ref().is_some_and(|host| self.host_is_full(host));
+        host || part
+            .group
+            .as_ref()
+            .is_some_and(|group| self.group_limit(group).is_some_and(|n| self.in_group(group) >= n))
+    }
+
+    fn host_is_full(&self, host: &str) -> bool {
+        self.limits.per_host > 0 && self.per_host.get(host).copied().unwrap_or(0) >= self.limits.per_host
+    }
+
+    fn in_group(&self, group: &str) -> usize {
+        self.per_group.get(group).copied().unwrap_or(0)
+    }
+
+    fn group_limit(&self, group: &str) -> Option<usize> {
+        let limit = self.limits.groups.get(group).copied().unwrap_or(self.limits.per_group);
+        (limit > 0).then_some(limit)
+    }
+
+    /// A task has started: it takes a slot in all, of its host and of its group.
+    pub(crate) fn started(&mut self, key: TaskKey, host: &str, group: &str) {
+        self.busy.insert(key);
+        if self.running.insert(key, (host.to_owned(), group.to_owned())).is_none() {
+            *self.per_host.entry(host.to_owned()).or_default() += 1;
+            *self.per_group.entry(group.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// A task no longer moves bytes: its slots are free. It stays busy until [`Scheduler::settled`].
+    pub(crate) fn ended(&mut self, key: TaskKey) {
+        let Some((host, group)) = self.running.remove(&key) else { return };
+        decrement(&mut self.per_host, &host);
+        decrement(&mut self.per_group, &group);
+    }
+
+    /// Every change of the task is committed: what the store shows of it is true again.
+    pub(crate) fn settled(&mut self, key: TaskKey) {
+        self.ended(key);
+        self.busy.remove(&key);
+    }
+
+    /// Whether the task has started and its changes are not all committed.
+    pub(crate) fn is_busy(&self, key: TaskKey) -> bool {
+        self.busy.contains(&key)
+    }
+
+    /// Tasks that hold a slot.
+    pub(crate) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Why a ready task of this host and group does not run now.
+    pub(crate) fn why(&self, host: &str, group: &str) -> Why {
+        if self.host_is_full(host) {
+            return Why::Host(host.to_owned(), self.limits.per_host);
+        }
+        match self.group_limit(group) {
+            Some(limit) if self.in_group(group) >= limit => return Why::Group(group.to_owned(), limit),
+            _ => {}
+        }
+        if self.limits.total > 0 && self.running.len() >= self.limits.total {
+            return Why::Total(self.limits.total);
+        }
+        Why::Turn
+    }
+
+    /// The limits in force.
+    pub(crate) fn limits(&self) -> &QueueLimits {
+        &self.limits
+    }
+}
+
+fn decrement(counts: &mut HashMap<String, usize>, name: &str) {
+    if let Some(count) = counts.get_mut(name) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

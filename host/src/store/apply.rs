@@ -1,0 +1,642 @@
+//! What each change does to the database, within the writer's transaction. A change that does not fit the task's state is
+//! refused before anything is written. Changes of many tasks are in `sweep`.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::codec;
+use super::fault::{Sql, unwritable};
+use super::sweep::Cursor;
+use super::writer::{Numbers, Step};
+use super::{Addition, Applied, Change, IfExists, Publish, TaskKey};
+use crate::event::{Details, StatusUpdate};
+use crate::task::{Body, ResumeRecord, Status, Task};
+
+/// A transaction under way.
+pub(super) struct Batch<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) numbers: &'a mut Numbers,
+    /// The updates to tell after the commit.
+    pub(super) told: &'a mut Vec<StatusUpdate>,
+}
+
+/// What a change has to know of a stored task.
+pub(super) struct Row {
+    pub(super) key: TaskKey,
+    pub(super) status: Status,
+    pub(super) publishing: bool,
+    pub(super) allow_pause: bool,
+    run: i64,
+    task_id: String,
+    group: String,
+}
+
+/// How an attempt ended: what Wait and Finish have in common.
+struct End<'a> {
+    status: Status,
+    details: &'a Details,
+    bytes_done: u64,
+    at: u64,
+}
+
+impl Batch<'_> {
+    /// Applies a change; of a sweep, the slice at `cursor`, after `moved` tasks of earlier slices.
+    pub(super) fn apply(&mut self, change: &Change, cursor: Cursor, moved: usize) -> Sql<Step> {
+        let applied = match change {
+            Change::Add {
+                tasks,
+                if_exists,
+                at,
+            } => self.add(tasks, *if_exists, *at)?,
+            Change::Start { key, at } => self.start(*key, *at)?,
+            Change::Resumable { key, record } => self.resumable(*key, record)?,
+            Change::Durable { key, durable_bytes } => self.durable(*key, *durable_bytes)?,
+            Change::ForgetResume { key } => self.forget_resume(*key)?,
+            Change::Publishing { key, publish } => self.publishing(*key, publish)?,
+            Change::Finish {
+                key,
+                status,
+                details,
+                bytes_done,
+                keep_resume,
+                at,
+            } => {
+                let (status, bytes_done, at) = (*status, *bytes_done, *at);
+                let end = End {
+                    status,
+                    details,
+                    bytes_done,
+                    at,
+                };
+                self.finish(*key, &end, *keep_resume)?
+            }
+            Change::Wait {
+                key,
+                ready_at,
+                retries_remaining,
+                details,
+                bytes_done,
+                at,
+            } => {
+                let (bytes_done, at) = (*bytes_done, *at);
+                let end = End {
+                    status: Status::WaitingToRetry,
+                    details,
+                    bytes_done,
+                    at,
+                };
+                self.wait(*key, &end, *ready_at, *retries_remaining)?
+            }
+            Change::Requeue {
+                key,
+                ready_at,
+                retries_remaining,
+                at,
+            } => self.requeue(*key, *ready_at, *retries_remaining, *at)?,
+            Change::Pause {
+                key,
+                bytes_done,
+                at,
+            } => self.pause(*key, *bytes_done, *at)?,
+            Change::Replace { key, task } => self.replace(*key, task)?,
+            Change::Consumer { name } => self.consumer(name)?,
+            Change::Ack { consumer, seq } => self.ack(consumer, *seq)?,
+            Change::CancelWaiting { .. }
+            | Change::PauseWaiting { .. }
+            | Change::WakeDue { .. }
+            | Change::Remove { .. }
+            | Change::Clean { .. } => return self.sweep(change, cursor, moved),
+        };
+        Ok(Step::Done(applied))
+    }
+
+    /// The state of a task; `None` when it is unknown.
+    pub(super) fn row(&self, key: TaskKey) -> Sql<Option<Row>> {
+        self.conn
+            .prepare_cached(
+                "SELECT status, publishing, allow_pause, run, task_id, group_name FROM task WHERE key = ?1",
+            )?
+            .query_row([key], |row| {
+                Ok(Row {
+                    key,
+                    status: super::read::status(row, 0)?,
+                    publishing: row.get(1)?,
+                    allow_pause: row.get(2)?,
+                    run: row.get(3)?,
+                    task_id: row.get(4)?,
+                    group: row.get(5)?,
+                })
+            })
+            .optional()
+    }
+
+    /// The state of a task if `fits`, else the refusal.
+    fn fitting(&self, key: TaskKey, fits: impl Fn(&Row) -> bool) -> Sql<Result<Row, Applied>> {
+        Ok(match self.row(key)? {
+            Some(row) if fits(&row) => Ok(row),
+            other => Err(Applied::Refused(other.map(|row| row.status))),
+        })
+    }
+
+    /// Counts a task into its new status and records the event of that.
+    pub(super) fn moved(
+        &mut self,
+        row: Row,
+        to: Status,
+        at: u64,
+        details: Option<&Details>,
+    ) -> Sql<()> {
+        self.numbers.count(Some(row.status), Some(to));
+        self.event(row, to, at, details)
+    }
+
+    fn event(&mut self, row: Row, status: Status, at: u64, details: Option<&Details>) -> Sql<()> {
+        let seq = self.numbers.next_seq();
+        let json = details
+            .map(codec::encode_details)
+            .transpose()
+            .map_err(unwritable)?;
+        self.conn
+            .prepare_cached(
+                "INSERT INTO event (seq, task, run, task_id, group_name, status, at, final, details)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                seq,
+                row.key,
+                row.run,
+                row.task_id,
+                row.group,
+                status as u8,
+                number(at),
+                status.is_final(),
+                json,
+            ])?;
+        self.told.push(StatusUpdate {
+            seq: seq.unsigned_abs(),
+            task_id: row.task_id,
+            group: row.group,
+            status,
+            at,
+            details: details.cloned().map(Box::new),
+        });
+        Ok(())
+    }
+
+    fn start(&mut self, key: TaskKey, at: u64) -> Sql<Applied> {
+        let row = match self.fitting(key, |row| row.status == Status::Enqueued)? {
+            Ok(row) => row,
+            Err(refused) => return Ok(refused),
+        };
+        self.conn
+            .prepare_cached(
+                "UPDATE task SET status = 1, ready_at = NULL, attempt = attempt + 1 WHERE key = ?1",
+            )?
+            .execute([key])?;
+        self.moved(row, Status::Running, at, None)?;
+        Ok(Applied::Done)
+    }
+
+    fn resumable(&mut self, key: TaskKey, record: &ResumeRecord) -> Sql<Applied> {
+        if let Err(refused) = self.fitting(key, |row| row.status == Status::Running)? {
+            return Ok(refused);
+        }
+        self.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO resume (task, part_name, part_dev, part_ino, durable_bytes, boot_id, total_bytes,
+                   etag, last_modified, date, ranges_known, encoded, final_name, final_url)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            )?
+            .execute(params![
+                key,
+                record.part_name,
+                record.part_dev.cast_signed(),
+                record.part_ino.cast_signed(),
+                number(record.durable_bytes),
+                record.boot_id,
+                record.total_bytes.map(number),
+                record.etag,
+                record.last_modified,
+                record.date,
+                record.ranges_known,
+                record.encoded,
+                record.final_name,
+                record.final_url,
+            ])?;
+        self.expect_size(key, record.total_bytes)?;
+        Ok(Applied::Done)
+    }
+
+    fn expect_size(&self, key: TaskKey, size: Option<u64>) -> Sql<()> {
+        if let Some(size) = size {
+            self.conn
+                .prepare_cached(
+                    "UPDATE task SET expected_size = ?2 WHERE key = ?1 AND expected_size IS NOT ?2",
+                )?
+                .execute((key, number(size)))?;
+        }
+        Ok(())
+    }
+
+    fn durable(&mut self, key: TaskKey, durable_bytes: u64) -> Sql<Applied> {
+        let changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE resume SET durable_bytes = ?2
+                 WHERE task = ?1 AND (SELECT status FROM task WHERE key = ?1) = 1",
+            )?
+            .execute((key, number(durable_bytes)))?;
+        if changed > 0 {
+            return Ok(Applied::Done);
+        }
+        Ok(Applied::Refused(self.row(key)?.map(|row| row.status)))
+    }
+
+    fn forget_resume(&mut self, key: TaskKey) -> Sql<Applied> {
+        let Some(row) = self.row(key)? else {
+            return Ok(Applied::Refused(None));
+        };
+        let forgotten = self.drop_resume(key)?;
+        if forgotten && !row.status.is_final() {
+            self.conn
+                .prepare_cached("UPDATE task SET bytes_done = 0 WHERE key = ?1")?
+                .execute([key])?;
+        }
+        Ok(Applied::Done)
+    }
+
+    pub(super) fn drop_resume(&self, key: TaskKey) -> Sql<bool> {
+        let deleted = self
+            .conn
+            .prepare_cached("DELETE FROM resume WHERE task = ?1")?
+            .execute([key])?;
+        Ok(deleted > 0)
+    }
+
+    fn drop_publish(&self, row: &Row) -> Sql<()> {
+        if row.publishing {
+            self.conn
+                .prepare_cached("DELETE FROM publish WHERE task = ?1")?
+                .execute([row.key])?;
+        }
+        Ok(())
+    }
+
+    fn publishing(&mut self, key: TaskKey, publish: &Publish) -> Sql<Applied> {
+        if let Err(refused) = self.fitting(key, |row| row.status == Status::Running)? {
+            return Ok(refused);
+        }
+        let details = codec::encode_details(&publish.details).map_err(unwritable)?;
+        self.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO publish (task, part_name, final_name, dev, ino, size, details)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                key,
+                publish.part_name,
+                publish.final_name,
+                publish.dev.cast_signed(),
+                publish.ino.cast_signed(),
+                number(publish.size),
+                details,
+            ])?;
+        self.conn
+            .prepare_cached("UPDATE task SET publishing = 1, expected_size = ?2 WHERE key = ?1")?
+            .execute((key, number(publish.size)))?;
+        Ok(Applied::Done)
+    }
+
+    /// Complete and not found need a task that could run; failed and canceled one that is not final.
+    fn finish(&mut self, key: TaskKey, end: &End<'_>, keep_resume: bool) -> Sql<Applied> {
+        let gives_up = matches!(end.status, Status::Failed | Status::Canceled);
+        let fits = |row: &Row| {
+            !row.status.is_final()
+                && (gives_up || row.status != Status::Paused)
+                && end.status.is_final()
+        };
+        let row = match self.fitting(key, fits)? {
+            Ok(row) => row,
+            Err(refused) => return Ok(refused),
+        };
+        self.conn
+            .prepare_cached(
+                "UPDATE task SET status = ?2, publishing = 0, ready_at = NULL, ended_at = ?3, closed = ?4, bytes_done = ?5,
+                   outcome = ?6, expected_size = coalesce(?7, expected_size) WHERE key = ?1",
+            )?
+            .execute(params![
+                key,
+                end.status as u8,
+                number(end.at),
+                end.status != Status::Failed,
+                number(end.bytes_done),
+                codec::encode_outcome(end.details).map_err(unwritable)?,
+                end.details.file_size.map(number),
+            ])?;
+        self.drop_publish(&row)?;
+        if !keep_resume || end.status != Status::Failed {
+            self.drop_resume(key)?;
+        }
+        self.moved(row, end.status, end.at, Some(end.details))?;
+        Ok(Applied::Done)
+    }
+
+    fn wait(
+        &mut self,
+        key: TaskKey,
+        end: &End<'_>,
+        ready_at: u64,
+        retries_remaining: i32,
+    ) -> Sql<Applied> {
+        let row = match self.fitting(key, |row| row.status == Status::Running)? {
+            Ok(row) => row,
+            Err(refused) => return Ok(refused),
+        };
+        self.conn
+            .prepare_cached(
+                "UPDATE task SET status = 6, publishing = 0, ready_at = ?2, retries_remaining = ?3, bytes_done = ?4,
+                   outcome = ?5 WHERE key = ?1",
+            )?
+            .execute(params![
+                key,
+                number(ready_at),
+                retries_remaining,
+                number(end.bytes_done),
+                codec::encode_outcome(end.details).map_err(unwritable)?,
+            ])?;
+        self.drop_publish(&row)?;
+        self.moved(row, end.status, end.at, Some(end.details))?;
+        Ok(Applied::Done)
+    }
+
+    /// From a final status a new run begins: with no attempts, no outcome, and a final event of its own.
+    fn requeue(
+        &mut self,
+        key: TaskKey,
+        ready_at: Option<u64>,
+        retries_remaining: Option<i32>,
+        at: u64,
+    ) -> Sql<Applied> {
+        let mut row = match self.fitting(key, |row| row.status != Status::Enqueued)? {
+            Ok(row) => row,
+            Err(refused) => return Ok(refused),
+        };
+        let ready_at = ready_at.filter(|ready_at| *ready_at > at).map(number);
+        if row.status.is_final() {
+            row.run += 1;
+            self.conn
+                .prepare_cached(
+                    "UPDATE task SET attempt = 0, outcome = NULL, ended_at = NULL, closed = 0, run = ?2, bytes_done = 0
+                     WHERE key = ?1",
+                )?
+                .execute((key, row.run))?;
+        }
+        self.conn
+            .prepare_cached(
+                "UPDATE task SET status = 0, publishing = 0, ready_at = ?2,
+                   retries_remaining = coalesce(?3, retries_remaining),
+                   bytes_done = coalesce((SELECT durable_bytes FROM resume WHERE task = ?1), bytes_done)
+                 WHERE key = ?1",
+            )?
+            .execute((key, ready_at, retries_remaining))?;
+        self.drop_publish(&row)?;
+        self.moved(row, Status::Enqueued, at, None)?;
+        Ok(Applied::Done)
+    }
+
+    /// A task that is being published is not paused: the file is complete. Rule: reliability H.5.
+    fn pause(&mut self, key: TaskKey, bytes_done: u64, at: u64) -> Sql<Applied> {
+        let fits =
+            |row: &Row| !row.status.is_final() && row.status != Status::Paused && !row.publishing;
+        let row = match self.fitting(key, fits)? {
+            Ok(row) => row,
+            Err(refused) => return Ok(refused),
+        };
+        self.conn
+            .prepare_cached(
+                "UPDATE task SET status = 7, ready_at = NULL, bytes_done = ?2 WHERE key = ?1",
+            )?
+            .execute((key, number(bytes_done)))?;
+        self.moved(row, Status::Paused, at, None)?;
+        Ok(Applied::Done)
+    }
+
+    /// The id stays whatever the new task says, and so do the attempts left.
+    fn replace(&mut self, key: TaskKey, task: &Task) -> Sql<Applied> {
+        let changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE task SET priority = ?2, created = ?3, host = ?4, group_name = ?5, url = ?6, allow_pause = ?7,
+                   spec = ?8, body = ?9 WHERE key = ?1",
+            )?
+            .execute(params![
+                key,
+                task.priority,
+                number(task.creation_time),
+                task.host(),
+                task.group,
+                task.url,
+                task.allow_pause,
+                codec::encode_task(task).map_err(unwritable)?,
+                body(task),
+            ])?;
+        Ok(if changed > 0 {
+            Applied::Done
+        } else {
+            Applied::Refused(None)
+        })
+    }
+
+    fn consumer(&mut self, name: &str) -> Sql<Applied> {
+        self.conn
+            .prepare_cached("INSERT OR IGNORE INTO consumer (name, position) VALUES (?1, 0)")?
+            .execute([name])?;
+        let position = self.position(name)?.unwrap_or(0);
+        Ok(Applied::Position(position.unsigned_abs()))
+    }
+
+    fn position(&self, name: &str) -> Sql<Option<i64>> {
+        self.conn
+            .prepare_cached("SELECT position FROM consumer WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()
+    }
+
+    /// Refused with `None`: no such consumer.
+    fn ack(&mut self, consumer: &str, seq: u64) -> Sql<Applied> {
+        let Some(position) = self.position(consumer)? else {
+            return Ok(Applied::Refused(None));
+        };
+        let (seq, last) = (number(seq), self.numbers.last_seq());
+        if seq > last {
+            return Ok(Applied::BeyondEnd(last.unsigned_abs()));
+        }
+        if seq <= position {
+            return Ok(Applied::Position(position.unsigned_abs()));
+        }
+        self.conn
+            .prepare_cached("UPDATE consumer SET position = ?2 WHERE name = ?1")?
+            .execute((consumer, seq))?;
+        self.conn
+            .prepare_cached("DELETE FROM event INDEXED BY event_kept WHERE kept = 1 AND seq <= ?1")?
+            .execute([self.acknowledged()?])?;
+        Ok(Applied::Position(seq.unsigned_abs()))
+    }
+
+    /// What every known consumer has acknowledged; everything when there is none.
+    pub(super) fn acknowledged(&self) -> Sql<i64> {
+        self.conn
+            .prepare_cached("SELECT coalesce(min(position), ?1) FROM consumer")?
+            .query_row([i64::MAX], |row| row.get(0))
+    }
+
+    /// Forgets a final task. Its final events stay until `acknowledged` has passed them.
+    pub(super) fn forget(&mut self, row: &Row, acknowledged: i64) -> Sql<()> {
+        self.conn
+            .prepare_cached("DELETE FROM task WHERE key = ?1")?
+            .execute([row.key])?;
+        self.conn
+            .prepare_cached("DELETE FROM event WHERE task = ?1 AND (final = 0 OR seq <= ?2)")?
+            .execute((row.key, acknowledged))?;
+        self.conn
+            .prepare_cached("UPDATE event SET kept = 1 WHERE task = ?1")?
+            .execute([row.key])?;
+        self.numbers.count(Some(row.status), None);
+        Ok(())
+    }
+}
+
+/// What becomes of one task of an addition.
+enum Slot {
+    New,
+    /// The stored task of that id stands for it.
+    Stored(TaskKey),
+    /// An earlier one of the same list stands for it.
+    Twin(usize),
+    /// The final task of that id makes room.
+    Instead(TaskKey),
+}
+
+impl Batch<'_> {
+    fn add(&mut self, tasks: &[Addition], if_exists: IfExists, at: u64) -> Sql<Applied> {
+        let slots = match self.slots(tasks, if_exists)? {
+            Ok(slots) => slots,
+            Err(taken) => return Ok(Applied::Taken(taken)),
+        };
+        let acknowledged = self.acknowledged()?;
+        let mut added: Vec<(TaskKey, String)> = Vec::with_capacity(tasks.len());
+        for (addition, slot) in tasks.iter().zip(slots) {
+            let key = match slot {
+                Slot::New => self.insert(addition, at)?,
+                Slot::Stored(key) => key,
+                Slot::Twin(index) => added.get(index).map_or(0, |(key, _)| *key),
+                Slot::Instead(key) => {
+                    if let Some(row) = self.row(key)? {
+                        self.forget(&row, acknowledged)?;
+                    }
+                    self.insert(addition, at)?
+                }
+            };
+            added.push((key, addition.task.task_id.clone()));
+        }
+        Ok(Applied::Added(added))
+    }
+
+    /// Decides about all of the list before anything is written; the error is the ids in the way.
+    fn slots(
+        &self,
+        tasks: &[Addition],
+        if_exists: IfExists,
+    ) -> Sql<Result<Vec<Slot>, Vec<String>>> {
+        let mut find = self
+            .conn
+            .prepare_cached("SELECT key, status FROM task WHERE task_id = ?1")?;
+        let mut listed: HashMap<&str, usize> = HashMap::with_capacity(tasks.len());
+        let mut slots = Vec::with_capacity(tasks.len());
+        let mut taken = Vec::new();
+        for (index, addition) in tasks.iter().enumerate() {
+            let id = addition.task.task_id.as_str();
+            let twin = listed.get(id).copied();
+            listed.entry(id).or_insert(index);
+            let stored = find
+                .query_row([id], |row| Ok((row.get(0)?, super::read::status(row, 1)?)))
+                .optional()?;
+            slots.push(match (if_exists, twin, stored) {
+                (_, None, None) => Slot::New,
+                (IfExists::ReturnExisting, _, Some((key, _))) => Slot::Stored(key),
+                (IfExists::ReturnExisting, Some(twin), None) => Slot::Twin(twin),
+                (IfExists::Replace, None, Some((key, status))) if status.is_final() => {
+                    Slot::Instead(key)
+                }
+                _ => {
+                    taken.push(id.to_owned());
+                    continue;
+                }
+            });
+        }
+        Ok(if taken.is_empty() {
+            Ok(slots)
+        } else {
+            Err(taken)
+        })
+    }
+
+    fn insert(&mut self, addition: &Addition, at: u64) -> Sql<TaskKey> {
+        let task = &addition.task;
+        let key = self.numbers.next_key();
+        let created = if task.creation_time == 0 {
+            at
+        } else {
+            task.creation_time
+        };
+        let ready_at = task.not_before.filter(|not_before| *not_before > at);
+        self.conn
+            .prepare_cached(
+                "INSERT INTO task (key, task_id, status, priority, created, host, group_name, url, allow_pause, ready_at,
+                   retries_remaining, place, spec, body)
+                 VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            )?
+            .execute(params![
+                key,
+                task.task_id,
+                task.priority,
+                number(created),
+                task.host(),
+                task.group,
+                task.url,
+                task.allow_pause,
+                ready_at.map(number),
+                task.retries_remaining,
+                addition.place.as_ref().map(|place| place.as_os_str().as_bytes()),
+                codec::encode_task(task).map_err(unwritable)?,
+                body(task),
+            ])?;
+        let row = Row {
+            key,
+            status: Status::Enqueued,
+            publishing: false,
+            allow_pause: task.allow_pause,
+            run: 1,
+            task_id: task.task_id.clone(),
+            group: task.group.clone(),
+        };
+        self.numbers.count(None, Some(Status::Enqueued));
+        self.event(row, Status::Enqueued, at, None)?;
+        Ok(key)
+    }
+}
+
+/// The bytes of a body that is bytes.
+fn body(task: &Task) -> Option<&[u8]> {
+    match &task.body {
+        Body::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// A number as SQLite stores it. What is beyond its range means "never" or "all" anyway.
+pub(super) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,429 @@
+//! The store's own JSON for what has no column: a task's rest, failures, details and outcomes.
+//!
+//! Short keys; what has its default value is left out. It is versioned by the schema and read by nobody else: the JSON that
+//! people see is in `task::json`. Not here: fields with columns of their own (id, URL, group, priority, creation time,
+//! retries left) and a body's bytes.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::event::Details;
+use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Task, TaskType, Timeouts, Updates};
+
+type Json<T> = serde_json::Result<T>;
+
+/// Encodes what of a task has no column.
+pub(super) fn encode_task(task: &Task) -> Json<String> {
+    let mut out = Vec::with_capacity(128);
+    TaskDef::serialize(task, &mut serde_json::Serializer::new(&mut out))?;
+    String::from_utf8(out).map_err(serde_json::Error::custom)
+}
+
+/// The opposite of [`encode_task`]: the fields with columns have their defaults, a body of bytes is empty.
+pub(super) fn decode_task(json: &str) -> Json<Task> {
+    TaskDef::deserialize(&mut serde_json::Deserializer::from_str(json))
+}
+
+/// Encodes the details of an update.
+pub(super) fn encode_details(details: &Details) -> Json<String> {
+    let mut out = Vec::with_capacity(128);
+    DetailsDef::serialize(details, &mut serde_json::Serializer::new(&mut out))?;
+    String::from_utf8(out).map_err(serde_json::Error::custom)
+}
+
+/// The opposite of [`encode_details`].
+pub(super) fn decode_details(json: &str) -> Json<Details> {
+    DetailsDef::deserialize(&mut serde_json::Deserializer::from_str(json))
+}
+
+/// What a record keeps of the details of the last attempt.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Outcome {
+    #[serde(rename = "p", skip_serializing_if = "Option::is_none")]
+    pub(super) file_path: Option<String>,
+    #[serde(rename = "c", skip_serializing_if = "Option::is_none")]
+    pub(super) response_status_code: Option<u16>,
+    #[serde(
+        rename = "e",
+        with = "failure",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) exception: Option<Failure>,
+    #[serde(rename = "n", skip_serializing_if = "Vec::is_empty")]
+    pub(super) notes: Vec<String>,
+}
+
+/// Encodes the outcome within details; `None` when it says nothing.
+pub(super) fn encode_outcome(details: &Details) -> Json<Option<String>> {
+    let outcome = Outcome {
+        file_path: details.file_path.clone(),
+        response_status_code: details.response_status_code,
+        exception: details.exception.clone(),
+        notes: details.notes.clone(),
+    };
+    if outcome == Outcome::default() {
+        return Ok(None);
+    }
+    serde_json::to_string(&outcome).map(Some)
+}
+
+/// The opposite of [`encode_outcome`].
+pub(super) fn decode_outcome(json: Option<&str>) -> Json<Outcome> {
+    json.map_or_else(|| Ok(Outcome::default()), serde_json::from_str)
+}
+
+/// Mirror of [`Task`]. Keys in use are never given another meaning.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Task", default = "Task::default")]
+struct TaskDef {
+    #[serde(skip)]
+    task_id: String,
+    #[serde(rename = "t", with = "task_type", skip_serializing_if = "is_download")]
+    task_type: TaskType,
+    #[serde(skip)]
+    url: String,
+    #[serde(rename = "ml", skip_serializing_if = "Vec::is_empty")]
+    mirrors: Vec<String>,
+    #[serde(rename = "q", skip_serializing_if = "Vec::is_empty")]
+    url_query_parameters: Pairs,
+    #[serde(rename = "h", skip_serializing_if = "Vec::is_empty")]
+    headers: Pairs,
+    #[serde(rename = "m", skip_serializing_if = "String::is_empty")]
+    http_request_method: String,
+    #[serde(rename = "b", with = "body", skip_serializing_if = "is_bodiless")]
+    body: Body,
+    #[serde(rename = "ct", skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(rename = "f", skip_serializing_if = "Option::is_none")]
+    filename: Option<String>,
+    #[serde(rename = "d", skip_serializing_if = "String::is_empty")]
+    directory: String,
+    #[serde(rename = "bd", skip_serializing_if = "is_downloads")]
+    base_directory: String,
+    #[serde(skip)]
+    group: String,
+    #[serde(rename = "u", with = "updates", skip_serializing_if = "is_status")]
+    updates: Updates,
+    #[serde(rename = "w", skip_serializing_if = "is_false")]
+    requires_wifi: bool,
+    #[serde(rename = "r", skip_serializing_if = "is_zero")]
+    retries: i32,
+    #[serde(skip)]
+    retries_remaining: i32,
+    #[serde(rename = "ap", skip_serializing_if = "is_true")]
+    allow_pause: bool,
+    #[serde(skip)]
+    priority: i32,
+    #[serde(rename = "md", skip_serializing_if = "String::is_empty")]
+    meta_data: String,
+    #[serde(rename = "dn", skip_serializing_if = "String::is_empty")]
+    display_name: String,
+    #[serde(skip)]
+    creation_time: u64,
+    #[serde(rename = "cs", skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
+    #[serde(rename = "ch", skip_serializing_if = "is_one")]
+    chunks: u32,
+    #[serde(
+        rename = "oc",
+        with = "on_conflict",
+        skip_serializing_if = "Option::is_none"
+    )]
+    on_conflict: Option<OnConflict>,
+    #[serde(rename = "nb", skip_serializing_if = "Option::is_none")]
+    not_before: Option<u64>,
+    #[serde(rename = "na", skip_serializing_if = "Option::is_none")]
+    not_after: Option<u64>,
+    #[serde(rename = "lr", skip_serializing_if = "Option::is_none")]
+    limit_rate: Option<u64>,
+    #[serde(
+        rename = "to",
+        with = "TimeoutsDef",
+        skip_serializing_if = "is_default_timeouts"
+    )]
+    timeouts: Timeouts,
+    #[serde(rename = "mr", skip_serializing_if = "is_ten")]
+    max_redirects: u32,
+    #[serde(rename = "as", skip_serializing_if = "Vec::is_empty")]
+    accept_status: Vec<(u16, u16)>,
+    #[serde(rename = "cb", skip_serializing_if = "Vec::is_empty")]
+    callbacks: Vec<String>,
+    #[serde(rename = "sc", skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    #[serde(rename = "ff", skip_serializing_if = "is_file")]
+    file_field: String,
+    #[serde(rename = "mt", skip_serializing_if = "String::is_empty")]
+    mime_type: String,
+    #[serde(rename = "fd", skip_serializing_if = "Vec::is_empty")]
+    fields: Pairs,
+    #[serde(rename = "fs", with = "files", skip_serializing_if = "Vec::is_empty")]
+    files: Vec<FilePart>,
+    #[serde(rename = "a", with = "auth", skip_serializing_if = "Option::is_none")]
+    auth: Option<Auth>,
+    #[serde(rename = "rp", skip_serializing_if = "is_false")]
+    repeatable: bool,
+    #[serde(rename = "x", skip_serializing_if = "Vec::is_empty")]
+    extra: Pairs,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Timeouts", default = "Timeouts::default")]
+struct TimeoutsDef {
+    #[serde(rename = "c", skip_serializing_if = "Option::is_none")]
+    connect_ms: Option<u64>,
+    #[serde(rename = "h", skip_serializing_if = "Option::is_none")]
+    head_ms: Option<u64>,
+    #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
+    idle_ms: Option<u64>,
+    #[serde(rename = "t", skip_serializing_if = "Option::is_none")]
+    total_ms: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Auth", default = "Auth::default")]
+struct AuthDef {
+    #[serde(rename = "t", skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
+    #[serde(rename = "h", skip_serializing_if = "Vec::is_empty")]
+    access_headers: Pairs,
+    #[serde(rename = "q", skip_serializing_if = "Vec::is_empty")]
+    access_query_params: Pairs,
+    #[serde(rename = "e", skip_serializing_if = "Option::is_none")]
+    access_token_expiry_time: Option<u64>,
+    #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(rename = "rh", skip_serializing_if = "Vec::is_empty")]
+    refresh_headers: Pairs,
+    #[serde(rename = "rq", skip_serializing_if = "Vec::is_empty")]
+    refresh_query_params: Pairs,
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
+    refresh_url: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Failure")]
+struct FailureDef {
+    #[serde(rename = "k", with = "failure_kind")]
+    kind: FailureKind,
+    #[serde(
+        rename = "d",
+        with = "failure_detail",
+        default,
+        skip_serializing_if = "is_plain"
+    )]
+    detail: FailureDetail,
+    #[serde(rename = "t")]
+    description: String,
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    http_status: Option<u16>,
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    #[serde(rename = "u", default, skip_serializing_if = "is_false")]
+    outcome_unknown: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Details", default = "Details::default")]
+struct DetailsDef {
+    #[serde(rename = "p", skip_serializing_if = "Option::is_none")]
+    file_path: Option<String>,
+    #[serde(rename = "c", skip_serializing_if = "Option::is_none")]
+    response_status_code: Option<u16>,
+    #[serde(rename = "h", skip_serializing_if = "Vec::is_empty")]
+    response_headers: Pairs,
+    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
+    response_body: Option<String>,
+    #[serde(rename = "m", skip_serializing_if = "Option::is_none")]
+    mime_type: Option<String>,
+    #[serde(rename = "cs", skip_serializing_if = "Option::is_none")]
+    char_set: Option<String>,
+    #[serde(
+        rename = "e",
+        with = "failure",
+        skip_serializing_if = "Option::is_none"
+    )]
+    exception: Option<Failure>,
+    #[serde(rename = "f", skip_serializing_if = "is_nothing")]
+    resumed_from: u64,
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
+    file_size: Option<u64>,
+    #[serde(rename = "n", skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+    #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
+    retry_at: Option<u64>,
+}
+
+/// A module for `#[serde(with)]` that writes a fieldless choice as its place in a list.
+macro_rules! numbered {
+    ($name:ident, $type:ty, [$($number:literal => $value:pat => $made:expr),+ $(,)?]) => {
+        mod $name {
+            use super::*;
+            pub(super) fn serialize<S: Serializer>(value: &$type, out: S) -> Result<S::Ok, S::Error> {
+                out.serialize_u8(match value { $($value => $number),+ })
+            }
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<$type, D::Error> {
+                match u8::deserialize(from)? {
+                    $($number => Ok($made),)+
+                    other => Err(D::Error::custom(format!("unknown {} {other}", stringify!($name)))),
+                }
+            }
+        }
+    };
+}
+
+numbered!(task_type, TaskType, [
+    0 => TaskType::Download => TaskType::Download,
+    1 => TaskType::Upload => TaskType::Upload,
+    2 => TaskType::MultiUpload => TaskType::MultiUpload,
+    3 => TaskType::Data => TaskType::Data,
+    4 => TaskType::ParallelDownload => TaskType::ParallelDownload,
+    5 => TaskType::Request => TaskType::Request,
+]);
+numbered!(updates, Updates, [
+    0 => Updates::None => Updates::None,
+    1 => Updates::Status => Updates::Status,
+    2 => Updates::Progress => Updates::Progress,
+    3 => Updates::StatusAndProgress => Updates::StatusAndProgress,
+]);
+numbered!(on_conflict, Option<OnConflict>, [
+    0 => None => None,
+    1 => Some(OnConflict::Unique) => Some(OnConflict::Unique),
+    2 => Some(OnConflict::Replace) => Some(OnConflict::Replace),
+    3 => Some(OnConflict::Fail) => Some(OnConflict::Fail),
+    4 => Some(OnConflict::Skip) => Some(OnConflict::Skip),
+]);
+numbered!(body, Body, [
+    0 => Body::None => Body::None,
+    1 => Body::Bytes(_) => Body::Bytes(Vec::new()),
+    2 => Body::File => Body::File,
+    3 => Body::Multipart => Body::Multipart,
+]);
+
+mod failure_kind {
+    use super::*;
+    pub(super) fn serialize<S: Serializer>(kind: &FailureKind, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(kind.name())
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<FailureKind, D::Error> {
+        String::deserialize(from).map(|name| FailureKind::from_name(&name))
+    }
+}
+
+mod failure_detail {
+    use super::*;
+    pub(super) fn serialize<S: Serializer>(
+        detail: &FailureDetail,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        out.serialize_str(detail.name())
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<FailureDetail, D::Error> {
+        String::deserialize(from).map(|name| FailureDetail::from_name(&name))
+    }
+}
+
+mod failure {
+    use super::*;
+    #[derive(Serialize)]
+    struct Given<'a>(#[serde(with = "FailureDef")] &'a Failure);
+    #[derive(Deserialize)]
+    struct Taken(#[serde(with = "FailureDef")] Failure);
+
+    pub(super) fn serialize<S: Serializer>(
+        failure: &Option<Failure>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        failure.as_ref().map(Given).serialize(out)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Failure>, D::Error> {
+        Ok(Option::<Taken>::deserialize(from)?.map(|taken| taken.0))
+    }
+}
+
+mod auth {
+    use super::*;
+    #[derive(Serialize)]
+    struct Given<'a>(#[serde(with = "AuthDef")] &'a Auth);
+    #[derive(Deserialize)]
+    struct Taken(#[serde(with = "AuthDef")] Auth);
+
+    pub(super) fn serialize<S: Serializer>(auth: &Option<Auth>, out: S) -> Result<S::Ok, S::Error> {
+        auth.as_ref().map(Given).serialize(out)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Auth>, D::Error> {
+        Ok(Option::<Taken>::deserialize(from)?.map(|taken| taken.0))
+    }
+}
+
+mod files {
+    use super::*;
+    pub(super) fn serialize<S: Serializer>(files: &[FilePart], out: S) -> Result<S::Ok, S::Error> {
+        out.collect_seq(
+            files
+                .iter()
+                .map(|file| (&file.field, &file.filename, &file.mime_type)),
+        )
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<FilePart>, D::Error> {
+        let files = Vec::<(String, String, String)>::deserialize(from)?;
+        Ok(files
+            .into_iter()
+            .map(|(field, filename, mime_type)| FilePart {
+                field,
+                filename,
+                mime_type,
+            })
+            .collect())
+    }
+}
+
+// What is left out: the defaults of `Task::default`. serde hands over references.
+
+fn is_download(task_type: &TaskType) -> bool {
+    *task_type == TaskType::Download
+}
+fn is_bodiless(body: &Body) -> bool {
+    *body == Body::None
+}
+fn is_downloads(text: &str) -> bool {
+    text == "downloads"
+}
+fn is_file(text: &str) -> bool {
+    text == "file"
+}
+fn is_status(updates: &Updates) -> bool {
+    *updates == Updates::Status
+}
+fn is_plain(detail: &FailureDetail) -> bool {
+    *detail == FailureDetail::None
+}
+fn is_default_timeouts(timeouts: &Timeouts) -> bool {
+    *timeouts == Timeouts::default()
+}
+fn is_true(value: &bool) -> bool {
+    *value
+}
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+fn is_zero(value: &i32) -> bool {
+    *value == 0
+}
+fn is_nothing(value: &u64) -> bool {
+    *value == 0
+}
+fn is_one(value: &u32) -> bool {
+    *value == 1
+}
+fn is_ten(value: &u32) -> bool {
+    *value == 10
+}

@@ -1,0 +1,75 @@
+//! What went wrong in SQLite, in the library's terms. A fault can be handed to everybody of a group, an `Error` cannot.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+use crate::error::Error;
+
+/// Result of a statement.
+pub(super) type Sql<T> = rusqlite::Result<T>;
+
+/// A failed operation on the database.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    /// What is stored cannot be trusted: nothing more is written.
+    Damaged(String),
+    /// The file system refused, or there is no room: the next attempt may succeed.
+    FileSystem(String),
+    /// None of the others: most likely the fault of one change.
+    Other(String),
+}
+
+impl Fault {
+    /// Sorts an error of SQLite.
+    pub(super) fn new(path: &Path, error: &rusqlite::Error) -> Self {
+        let name = path.display();
+        match error {
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..) => Self::Damaged(format!(
+                "the database `{name}` holds a value that cannot be read ({error}); it is left as it is"
+            )),
+            _ => match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(
+                    format!("the database `{name}` is damaged ({error}); it is left as it is"),
+                ),
+                Some(ErrorCode::DiskFull) => {
+                    Self::FileSystem(format!("no room on the disk of `{name}`: {error}"))
+                }
+                Some(
+                    ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::PermissionDenied,
+                ) => Self::FileSystem(format!("cannot use the database `{name}`: {error}")),
+                _ => Self::Other(format!("the database `{name}` failed: {error}")),
+            },
+        }
+    }
+
+    /// As an answer.
+    pub(super) fn error(&self) -> Error {
+        match self {
+            Self::Damaged(text) => Error::Damaged(text.clone()),
+            Self::FileSystem(text) => Error::FileSystem(text.clone()),
+            Self::Other(text) => Error::Other(text.clone()),
+        }
+    }
+}
+
+/// Sorts an error of SQLite into the library's own.
+pub(super) fn error(path: &Path, error: &rusqlite::Error) -> Error {
+    Fault::new(path, error).error()
+}
+
+/// JSON of a column that does not read as what it should be.
+pub(super) fn unreadable(column: usize, error: serde_json::Error) -> rusqlite::Error {
+    let kind = rusqlite::types::Type::Text;
+    rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
+}
+
+/// A value that cannot be written as JSON.
+pub(super) fn unwritable(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+}

@@ -1,0 +1,135 @@
+//! Opening the database: the home's and the file's permissions, pragmas, the schema. Decides nothing about tasks.
+
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, MigrationDefinitionError, Migrations};
+
+use super::fault::{self, Sql};
+use crate::error::{Error, Result};
+
+/// Name of the database in its home.
+pub(super) const FILE: &str = "haul.db";
+
+/// "haul", in the file's header.
+const APPLICATION_ID: i64 = 0x6861_756C;
+
+const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("schema.sql"))];
+
+/// Makes the home, or closes an existing one of ours to others. Rule: reliability F (0700).
+pub(super) fn prepare_home(home: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        Error::FileSystem(format!("cannot prepare `{}`: {error}", home.display()))
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(home)
+        .map_err(failed)?;
+    close_to_others(home, 0o700).map_err(failed)
+}
+
+/// Creates the file if it is missing, so that SQLite never does so with a looser mode; `-wal` and `-shm` inherit it.
+pub(super) fn prepare_file(path: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        Error::FileSystem(format!("cannot prepare `{}`: {error}", path.display()))
+    };
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match created {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            close_to_others(path, 0o600).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Takes what a mode allows beyond `mode` from a file or directory that is ours.
+fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
+    let metadata = path.metadata()?;
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if ours && metadata.mode() & 0o777 & !mode != 0 {
+        std::fs::set_permissions(path, Permissions::from_mode(metadata.mode() & mode))?;
+    }
+    Ok(())
+}
+
+/// The writer's connection, with the schema up to date.
+pub(super) fn writer(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error: rusqlite::Error| fault::error(path, &error);
+    let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
+    identify(&conn, path)?;
+    pragmas(&conn).map_err(failed)?;
+    migrate(&mut conn, path)?;
+    Ok(conn)
+}
+
+/// A reader's connection.
+pub(super) fn reader(path: &Path) -> Sql<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(Duration::from_secs(5))?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.execute_batch(
+        "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+         PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;",
+    )?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+/// Refuses a file of another program before anything is written to it.
+fn identify(conn: &Connection, path: &Path) -> Result<()> {
+    let failed = |error: rusqlite::Error| fault::error(path, &error);
+    let tables: i64 = conn
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed)?;
+    let application: i64 = conn
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(failed)?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(Error::Damaged(format!(
+            "`{}` is not a database of haul; it is left as it is",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Rules: reliability H.7. `wal_autocheckpoint` is 0 because the writer checkpoints itself. Without `PRAGMA optimize`: no
+/// statistics, so that a query's plan never changes under way.
+fn pragmas(conn: &Connection) -> Sql<()> {
+    conn.busy_timeout(Duration::from_secs(5))?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.execute_batch(
+        "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;
+         PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+         PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;",
+    )?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
+    use rusqlite_migration::Error as Migration;
+    let name = path.display();
+    Migrations::from_slice(MIGRATIONS).to_latest(conn).map_err(|error| match error {
+        Migration::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
+            Error::Other(format!(
+                "the database `{name}` was written by a newer version of haul: use that one, or another home"
+            ))
+        }
+        Migration::RusqliteError { err, .. } => fault::error(path, &err),
+        other => Error::Other(format!("cannot bring `{name}` up to date: {other}")),
+    })
+}

@@ -1,0 +1,583 @@
+//! Reading: on the caller's thread, on read-only connections, each call within one snapshot. Changes nothing.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::apply::number;
+use super::codec;
+use super::fault::{Sql, unreadable};
+use super::{
+    Filter, Publish, QueueKey, QueuePosition, Queued, Selection, Store, TaskKey, Unfinished,
+};
+use crate::error::Result;
+use crate::event::StatusUpdate;
+use crate::task::{Body, Record, ResumeRecord, Status};
+
+/// Tasks listed by [`Store::parts_of`] at most.
+const PARTS: i64 = 10_000;
+
+/// A query for records: of tasks `t`, by an index when that is named.
+macro_rules! records {
+    ($tail:literal) => {
+        records!("", $tail)
+    };
+    ($index:literal, $tail:literal) => {
+        concat!(
+            "SELECT t.key, t.task_id, t.status, t.priority, t.created, t.group_name, t.url, t.ready_at, t.attempt,
+               t.retries_remaining, t.bytes_done, t.expected_size, t.place, t.outcome, t.spec, t.body,
+               r.task, r.part_name, r.part_dev, r.part_ino, r.durable_bytes, r.boot_id, r.total_bytes, r.etag,
+               r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url
+             FROM task t ",
+            $index,
+            " LEFT JOIN resume r ON r.task = t.key ",
+            $tail
+        )
+    };
+}
+
+impl Store {
+    /// The record of an id.
+    pub fn record(&self, task_id: &str) -> Result<Option<(TaskKey, Record)>> {
+        self.read(|conn| {
+            conn.prepare_cached(records!("WHERE t.task_id = ?1"))?
+                .query_row([task_id], record)
+                .optional()
+        })
+    }
+
+    /// The record of a key.
+    pub fn record_of(&self, key: TaskKey) -> Result<Option<Record>> {
+        self.read(|conn| Ok(by_key(conn, key)?.map(|(_, record)| record)))
+    }
+
+    /// The ids that begin with `prefix`, at most `limit`.
+    pub fn ids_with_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<String>> {
+        self.read(|conn| {
+            let mut statement = conn.prepare_cached(
+                "SELECT task_id FROM task WHERE task_id >= ?1 ORDER BY task_id LIMIT ?2",
+            )?;
+            let mut rows = statement.query((prefix, rows(limit)))?;
+            let mut ids = Vec::new();
+            while let Some(row) = rows.next()? {
+                let id: String = row.get(0)?;
+                if !id.starts_with(prefix) {
+                    break; // ids are sorted by their bytes: those with the prefix stand together
+                }
+                ids.push(id);
+            }
+            Ok(ids)
+        })
+    }
+
+    /// Records in order of addition after `after`, at most `limit`.
+    pub fn records(
+        &self,
+        filter: &Filter,
+        after: TaskKey,
+        limit: usize,
+    ) -> Result<Vec<(TaskKey, Record)>> {
+        let select = match &filter.group {
+            Some(group) => Selection::Group(group.clone()),
+            None => Selection::All,
+        };
+        self.read(|conn| {
+            if filter.status.is_none() && filter.group.is_none() {
+                return conn
+                    .prepare_cached(records!("WHERE t.key > ?1 ORDER BY t.key LIMIT ?2"))?
+                    .query_map((after, rows(limit)), record)?
+                    .collect();
+            }
+            let statuses = filter.status.map_or(Status::ALL.to_vec(), |one| vec![one]);
+            let selected = select_keys(conn, &select, &statuses, after, limit)?;
+            by_keys(conn, selected.into_iter().map(|(key, _, _)| key))
+        })
+    }
+
+    /// Keys and ids of the selection's tasks in any of these statuses, in order of addition, at most `limit` after `after`.
+    pub fn select(
+        &self,
+        select: &Selection,
+        statuses: &[Status],
+        after: TaskKey,
+        limit: usize,
+    ) -> Result<Vec<(TaskKey, String, Status)>> {
+        self.read(|conn| select_keys(conn, select, statuses, after, limit))
+    }
+
+    /// Tasks of the selection that neither run nor are final and have a resume record, that is, a part file; at most
+    /// 10,000. Who cancels them removes those files.
+    pub fn parts_of(&self, select: &Selection) -> Result<Vec<(TaskKey, Record)>> {
+        const WAITING: &str = "SELECT t.key FROM resume r CROSS JOIN task t ON t.key = r.task WHERE t.status IN (0, 6, 7)";
+        self.read(|conn| {
+            let keys = match select {
+                Selection::All => keys(conn, &format!("{WAITING} LIMIT {PARTS}"), [])?,
+                Selection::Group(group) => keys(
+                    conn,
+                    &format!("{WAITING} AND t.group_name = ?1 LIMIT {PARTS}"),
+                    [group],
+                )?,
+                Selection::Ids(ids) => {
+                    let mut found = Vec::new();
+                    for id in ids {
+                        let sql = "SELECT t.key FROM task t JOIN resume r ON r.task = t.key
+                                   WHERE t.task_id = ?1 AND t.status IN (0, 6, 7)";
+                        found.extend(keys(conn, sql, [id])?);
+                    }
+                    found
+                }
+            };
+            by_keys(conn, keys.into_iter().take(PARTS as usize))
+        })
+    }
+
+    /// Number of tasks in each status, from counters: does not scan.
+    pub fn counts(&self) -> Result<[u64; 8]> {
+        self.read(|conn| {
+            let mut counts = [0; 8];
+            let mut statement =
+                conn.prepare_cached("SELECT what, n FROM counter WHERE what < 8")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if let Some(count) = counts.get_mut(usize::from(row.get::<_, u16>(0)?)) {
+                    *count = unsigned(row, 1)?;
+                }
+            }
+            Ok(counts)
+        })
+    }
+
+    /// The head of the queue: enqueued and ready tasks after `after`, in order, at most `limit`.
+    pub fn queue(
+        &self,
+        part: &QueueKey,
+        after: Option<QueuePosition>,
+        limit: usize,
+    ) -> Result<Vec<Queued>> {
+        let after = after.unwrap_or((i32::MIN, 0, 0));
+        self.read(|conn| {
+            let positions = match (&part.host, &part.group) {
+                (None, None) => positions(conn, None, after, limit)?,
+                (Some(host), Some(group)) => positions(conn, Some((host, group)), after, limit)?,
+                (host, group) => {
+                    let mut all = Vec::new();
+                    let wanted = |mine: &str, wanted: &Option<String>| {
+                        wanted.as_ref().is_none_or(|wanted| wanted == mine)
+                    };
+                    for (of, within) in queue_keys(conn, host.as_deref(), usize::MAX)? {
+                        if wanted(&of, host) && wanted(&within, group) {
+                            all.extend(positions(conn, Some((&of, &within)), after, limit)?);
+                        }
+                    }
+                    all.sort_unstable();
+                    all.truncate(limit);
+                    all
+                }
+            };
+            let records = by_keys(conn, positions.into_iter().map(|(_, _, key)| key))?;
+            Ok(records
+                .into_iter()
+                .map(|(key, record)| Queued { key, record })
+                .collect())
+        })
+    }
+
+    /// The (host, group) pairs that have ready tasks, without scanning all tasks, at most `limit`.
+    pub fn queue_keys(&self, limit: usize) -> Result<Vec<(String, String)>> {
+        self.read(|conn| queue_keys(conn, None, limit))
+    }
+
+    /// How many ready tasks come before this position in the whole queue, counted up to `limit`.
+    pub fn ahead_of(&self, position: QueuePosition, limit: usize) -> Result<usize> {
+        let (priority, created, key) = position;
+        const READY: &str = "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY task_queue
+                             WHERE status = 0 AND ready_at IS NULL";
+        self.read(|conn| {
+            let created = number(created);
+            let mut ahead = count(
+                conn,
+                &format!("{READY} AND priority < ?1 LIMIT ?2)"),
+                params![priority, rows(limit)],
+            )?;
+            ahead += count(
+                conn,
+                &format!("{READY} AND priority = ?1 AND created < ?2 LIMIT ?3)"),
+                params![priority, created, rows(limit - ahead)],
+            )?;
+            ahead += count(
+                conn,
+                &format!("{READY} AND priority = ?1 AND created = ?2 AND key < ?3 LIMIT ?4)"),
+                params![priority, created, key, rows(limit - ahead)],
+            )?;
+            Ok(ahead)
+        })
+    }
+
+    /// The earliest `ready_at` of a task that is enqueued or waitingToRetry.
+    pub fn next_ready_at(&self) -> Result<Option<u64>> {
+        self.read(|conn| {
+            conn.prepare_cached(
+                "SELECT ready_at FROM task INDEXED BY task_due WHERE ready_at IS NOT NULL ORDER BY ready_at LIMIT 1",
+            )?
+            .query_row([], |row| unsigned(row, 0))
+            .optional()
+        })
+    }
+
+    /// Tasks that were running or publishing when the last engine ended.
+    pub fn unfinished(&self) -> Result<Vec<Unfinished>> {
+        self.read(|conn| {
+            let running = conn
+                .prepare_cached(records!("INDEXED BY task_status", "WHERE t.status = 1"))?
+                .query_map([], record)?
+                .collect::<Sql<Vec<_>>>()?;
+            let mut find = conn.prepare_cached(
+                "SELECT part_name, final_name, dev, ino, size, details FROM publish WHERE task = ?1",
+            )?;
+            let mut unfinished = Vec::with_capacity(running.len());
+            for (key, record) in running {
+                let publish = find.query_row([key], publish).optional()?;
+                unfinished.push(Unfinished {
+                    key,
+                    record,
+                    publish,
+                });
+            }
+            Ok(unfinished)
+        })
+    }
+
+    /// Not-final or failed tasks of this exact URL, newest first: what `get` may go on with.
+    pub fn with_url(&self, url: &str, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
+        self.read(|conn| {
+            let keys = keys(
+                conn,
+                "SELECT key FROM task INDEXED BY task_url
+                 WHERE closed = 0 AND substr(url, 1, 120) = substr(?1, 1, 120) AND url = ?1 ORDER BY key DESC LIMIT ?2",
+                params![url, rows(limit)],
+            )?;
+            by_keys(conn, keys)
+        })
+    }
+
+    /// Stored updates after `seq`, oldest first, at most `limit`.
+    pub fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<StatusUpdate>> {
+        self.read(|conn| {
+            conn.prepare_cached(
+                "SELECT seq, task_id, group_name, status, at, details FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            )?
+            .query_map((number(seq), rows(limit)), update)?
+            .collect()
+        })
+    }
+
+    /// The last sequence number given out.
+    pub fn last_seq(&self) -> Result<u64> {
+        self.read(|conn| {
+            conn.prepare_cached("SELECT n FROM counter WHERE what = 9")?
+                .query_row([], |row| unsigned(row, 0))
+        })
+    }
+
+    /// Known consumers and their positions.
+    pub fn consumers(&self) -> Result<Vec<(String, u64)>> {
+        self.read(|conn| {
+            conn.prepare_cached("SELECT name, position FROM consumer ORDER BY name")?
+                .query_map([], |row| Ok((row.get(0)?, unsigned(row, 1)?)))?
+                .collect()
+        })
+    }
+
+    /// `PRAGMA quick_check`, and the version of SQLite: for `doctor`. First `SQLite 3.x.y`, then `ok` or one line for each
+    /// thing that is wrong. Reads the whole file.
+    pub fn check(&self) -> Result<Vec<String>> {
+        self.read(|conn| {
+            let mut lines = vec![format!("SQLite {}", rusqlite::version())];
+            let mut statement = conn.prepare("PRAGMA quick_check")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                lines.push(row.get(0)?);
+            }
+            Ok(lines)
+        })
+    }
+}
+
+/// A limit as SQLite takes it.
+fn rows(limit: usize) -> i64 {
+    number(limit as u64)
+}
+
+fn count(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Sql<usize> {
+    let count = conn
+        .prepare_cached(sql)?
+        .query_row(params, |row| unsigned(row, 0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+fn keys(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Sql<Vec<TaskKey>> {
+    conn.prepare_cached(sql)?
+        .query_map(params, |row| row.get(0))?
+        .collect()
+}
+
+fn by_key(conn: &Connection, key: TaskKey) -> Sql<Option<(TaskKey, Record)>> {
+    conn.prepare_cached(records!("WHERE t.key = ?1"))?
+        .query_row([key], record)
+        .optional()
+}
+
+fn by_keys(
+    conn: &Connection,
+    keys: impl IntoIterator<Item = TaskKey>,
+) -> Sql<Vec<(TaskKey, Record)>> {
+    keys.into_iter()
+        .filter_map(|key| by_key(conn, key).transpose())
+        .collect()
+}
+
+/// Merges the sorted keys of each status: no index has all statuses in order of addition.
+fn select_keys(
+    conn: &Connection,
+    select: &Selection,
+    statuses: &[Status],
+    after: TaskKey,
+    limit: usize,
+) -> Sql<Vec<(TaskKey, String, Status)>> {
+    let selected = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, status(row, 2)?));
+    let mut found: Vec<(TaskKey, String, Status)> = Vec::new();
+    match select {
+        Selection::Ids(ids) => {
+            let mut find = conn.prepare_cached(
+                "SELECT key, task_id, status FROM task WHERE task_id = ?1 AND key > ?2",
+            )?;
+            for id in ids {
+                found.extend(find.query_row((id, after), selected).optional()?);
+            }
+            found.retain(|(_, _, status)| statuses.contains(status));
+        }
+        Selection::Group(group) => {
+            let mut find = conn.prepare_cached(
+                "SELECT key, task_id, status FROM task INDEXED BY task_group
+                 WHERE group_name = ?1 AND status = ?2 AND key > ?3 ORDER BY key LIMIT ?4",
+            )?;
+            for status in statuses {
+                let params = params![group, *status as u8, after, rows(limit)];
+                for row in find.query_map(params, selected)? {
+                    found.push(row?);
+                }
+            }
+        }
+        Selection::All => {
+            let mut find = conn.prepare_cached(
+                "SELECT key, task_id, status FROM task INDEXED BY task_status
+                 WHERE status = ?1 AND key > ?2 ORDER BY key LIMIT ?3",
+            )?;
+            for status in statuses {
+                let params = params![*status as u8, after, rows(limit)];
+                for row in find.query_map(params, selected)? {
+                    found.push(row?);
+                }
+            }
+        }
+    }
+    found.sort_unstable_by_key(|(key, _, _)| *key);
+    found.dedup_by_key(|(key, _, _)| *key);
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// Jumps from pair to pair along the index: two steps for each, however many tasks it has.
+fn queue_keys(conn: &Connection, host: Option<&str>, limit: usize) -> Sql<Vec<(String, String)>> {
+    let pair = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let mut same_host = conn.prepare_cached(
+        "SELECT host, group_name FROM task INDEXED BY task_part
+         WHERE status = 0 AND ready_at IS NULL AND host = ?1 AND group_name > ?2
+         ORDER BY group_name LIMIT 1",
+    )?;
+    let mut next_host = conn.prepare_cached(
+        "SELECT host, group_name FROM task INDEXED BY task_part
+         WHERE status = 0 AND ready_at IS NULL AND host > ?1
+         ORDER BY host, group_name LIMIT 1",
+    )?;
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    // No host and no group sorts before the empty text, and a task may have an empty host.
+    let mut here = (host.unwrap_or_default().to_owned(), String::new());
+    let mut first = conn.prepare_cached(
+        "SELECT host, group_name FROM task INDEXED BY task_part
+         WHERE status = 0 AND ready_at IS NULL AND host = ?1 AND group_name = ?2 LIMIT 1",
+    )?;
+    let mut next = first.query_row((&here.0, &here.1), pair).optional()?;
+    while pairs.len() < limit {
+        if next.is_none() {
+            next = same_host.query_row((&here.0, &here.1), pair).optional()?;
+        }
+        if next.is_none() && host.is_none() {
+            next = next_host.query_row([&here.0], pair).optional()?;
+        }
+        let Some(found) = next.take() else {
+            break;
+        };
+        here.clone_from(&found);
+        pairs.push(found);
+    }
+    Ok(pairs)
+}
+
+/// Positions after `after`: first those that differ in the key only, then in the creation time, then in the priority.
+/// Three ranges because SQLite seeks by the first two columns of a row value only, and a batch shares both.
+fn positions(
+    conn: &Connection,
+    part: Option<(&str, &str)>,
+    after: QueuePosition,
+    limit: usize,
+) -> Sql<Vec<QueuePosition>> {
+    let (index, host, group) = match part {
+        Some((host, group)) => ("task_part", Some(host), Some(group)),
+        None => ("task_queue", None, None),
+    };
+    let of = match part {
+        Some(_) => "host = ?5 AND group_name = ?6",
+        None => "?6 IS NULL",
+    };
+    let mut found: Vec<QueuePosition> = Vec::new();
+    for range in [
+        "priority = ?1 AND created = ?2 AND key > ?3",
+        "priority = ?1 AND created > ?2",
+        "priority > ?1",
+    ] {
+        if found.len() >= limit {
+            break;
+        }
+        let sql = format!(
+            "SELECT priority, created, key FROM task INDEXED BY {index}
+             WHERE status = 0 AND ready_at IS NULL AND {range} AND {of} ORDER BY priority, created, key LIMIT ?4"
+        );
+        let (priority, created, key) = after;
+        let left = rows(limit - found.len());
+        let params = params![priority, number(created), key, left, host, group];
+        let mut statement = conn.prepare_cached(&sql)?;
+        for row in statement.query_map(params, |row| {
+            Ok((row.get(0)?, unsigned(row, 1)?, row.get(2)?))
+        })? {
+            found.push(row?);
+        }
+    }
+    Ok(found)
+}
+
+/// A number that is not negative.
+fn unsigned(row: &Row<'_>, column: usize) -> Sql<u64> {
+    row.get::<_, i64>(column).map(i64::unsigned_abs)
+}
+
+fn maybe_unsigned(row: &Row<'_>, column: usize) -> Sql<Option<u64>> {
+    let value: Option<i64> = row.get(column)?;
+    Ok(value.map(i64::unsigned_abs))
+}
+
+/// All 64 bits of a number.
+fn bits(row: &Row<'_>, column: usize) -> Sql<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+/// A status.
+pub(super) fn status(row: &Row<'_>, column: usize) -> Sql<Status> {
+    let number: u8 = row.get(column)?;
+    Status::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(
+        column,
+        number.into(),
+    ))
+}
+
+/// Decodes a row of `records!`.
+fn record(row: &Row<'_>) -> Sql<(TaskKey, Record)> {
+    let spec: &str = row.get_ref(14)?.as_str()?;
+    let mut task = codec::decode_task(spec).map_err(|error| unreadable(14, error))?;
+    task.task_id = row.get(1)?;
+    task.priority = row.get(3)?;
+    task.creation_time = unsigned(row, 4)?;
+    task.group = row.get(5)?;
+    task.url = row.get(6)?;
+    task.retries_remaining = row.get(9)?;
+    if let Body::Bytes(bytes) = &mut task.body {
+        *bytes = row.get::<_, Option<Vec<u8>>>(15)?.unwrap_or_default();
+    }
+    let outcome: Option<&str> = row.get_ref(13)?.as_str_or_null()?;
+    let outcome = codec::decode_outcome(outcome).map_err(|error| unreadable(13, error))?;
+    let place: Option<Vec<u8>> = row.get(12)?;
+    let status = status(row, 2)?;
+    let resume = resume(row)?;
+    let bytes_done = match &resume {
+        Some(resume) if status == Status::Running => resume.durable_bytes,
+        _ => unsigned(row, 10)?,
+    };
+    let record = Record {
+        place: place.map(|bytes| PathBuf::from(OsString::from_vec(bytes))),
+        status,
+        bytes_done,
+        expected_file_size: maybe_unsigned(row, 11)?,
+        attempt: row.get(8)?,
+        retries_remaining: task.retries_remaining,
+        ready_at: maybe_unsigned(row, 7)?,
+        file_path: outcome.file_path.map(PathBuf::from),
+        response_status_code: outcome.response_status_code,
+        exception: outcome.exception,
+        notes: outcome.notes,
+        resume,
+        task,
+    };
+    Ok((row.get(0)?, record))
+}
+
+fn resume(row: &Row<'_>) -> Sql<Option<ResumeRecord>> {
+    if row.get::<_, Option<TaskKey>>(16)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(ResumeRecord {
+        part_name: row.get(17)?,
+        part_dev: bits(row, 18)?,
+        part_ino: bits(row, 19)?,
+        durable_bytes: unsigned(row, 20)?,
+        boot_id: row.get(21)?,
+        total_bytes: maybe_unsigned(row, 22)?,
+        etag: row.get(23)?,
+        last_modified: row.get(24)?,
+        date: row.get(25)?,
+        ranges_known: row.get(26)?,
+        encoded: row.get(27)?,
+        final_name: row.get(28)?,
+        final_url: row.get(29)?,
+    }))
+}
+
+fn publish(row: &Row<'_>) -> Sql<Publish> {
+    let details = row.get_ref(5)?.as_str()?;
+    Ok(Publish {
+        part_name: row.get(0)?,
+        final_name: row.get(1)?,
+        dev: bits(row, 2)?,
+        ino: bits(row, 3)?,
+        size: unsigned(row, 4)?,
+        details: Box::new(codec::decode_details(details).map_err(|error| unreadable(5, error))?),
+    })
+}
+
+fn update(row: &Row<'_>) -> Sql<StatusUpdate> {
+    let details = row
+        .get_ref(5)?
+        .as_str_or_null()?
+        .map(codec::decode_details)
+        .transpose()
+        .map_err(|error| unreadable(5, error))?;
+    Ok(StatusUpdate {
+        seq: unsigned(row, 0)?,
+        task_id: row.get(1)?,
+        group: row.get(2)?,
+        status: status(row, 3)?,
+        at: unsigned(row, 4)?,
+        details: details.map(Box::new),
+    })
+}

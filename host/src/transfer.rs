@@ -1,0 +1,474 @@
+//! One attempt of a task: from the hooks that precede it to its outcome.
+//!
+//! An attempt moves bytes and says how it ended; what becomes of the task then is the engine's business. It can be dropped
+//! at any await: what must outlive that, the part file and its record, is in [`Held`].
+
+mod authorize;
+mod download;
+pub(crate) mod progress;
+pub(crate) mod rate;
+pub(crate) mod retry_after;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::engine::Durability;
+use crate::engine::hub::Hub;
+use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::event::Details;
+use crate::hooks::{Attempt, Chain, Component, Hook, HookTask, Hooks, RetryVerdict};
+use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
+use crate::store::{Change, Store, TaskKey};
+use crate::task::{Record, ResumeRecord, Status, Task};
+use crate::transport::{Answer, Transport};
+
+pub(crate) use authorize::Flights;
+pub(crate) use download::{exists_already, skipped};
+
+/// What every attempt of an engine shares.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) hub: Hub,
+    pub(crate) hooks: Hooks,
+    pub(crate) sandbox: Sandbox,
+    /// Attached to every task, in order.
+    pub(crate) components: Vec<Arc<Component>>,
+    /// Those of the configuration that tasks may name.
+    pub(crate) named: Vec<(String, Arc<Component>)>,
+    pub(crate) durability: Durability,
+    /// Speed limit of all transfers together.
+    pub(crate) rate: Option<Mutex<rate::Bucket>>,
+    pub(crate) boot_id: String,
+    pub(crate) retry_jitter: bool,
+    pub(crate) flights: Flights,
+}
+
+/// Why an attempt is stopped from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Reason {
+    /// Somebody cancelled the task: its bytes are removed.
+    Cancel = 1,
+    /// Somebody paused the task.
+    Pause = 2,
+    /// The engine ends; the task is enqueued again.
+    Shutdown = 3,
+}
+
+/// Stops an attempt, wherever it is. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop {
+    token: CancellationToken,
+    reason: Arc<AtomicU8>,
+}
+
+impl Stop {
+    /// Asks the attempt to stop. A cancel overrides an earlier pause, and nothing overrides a cancel.
+    pub(crate) fn ask(&self, reason: Reason) {
+        if reason == Reason::Cancel {
+            self.reason.store(reason as u8, Ordering::SeqCst);
+        } else {
+            let _ = self.reason.compare_exchange(0, reason as u8, Ordering::SeqCst, Ordering::SeqCst);
+        }
+        self.token.cancel();
+    }
+
+    async fn asked(&self) -> Reason {
+        self.token.cancelled().await;
+        match self.reason.load(Ordering::SeqCst) {
+            1 => Reason::Cancel,
+            2 => Reason::Pause,
+            _ => Reason::Shutdown,
+        }
+    }
+}
+
+/// An attempt to make.
+pub(crate) struct Job {
+    pub(crate) key: TaskKey,
+    pub(crate) record: Record,
+    pub(crate) stop: Stop,
+}
+
+/// How an attempt ended.
+pub(crate) enum End {
+    /// Every byte is there and is the right one: the file gets its name next.
+    Bytes(Box<Finished>),
+    /// The task is over.
+    Final { status: Status, details: Box<Details>, bytes_done: u64 },
+    /// It failed, and this is what the `retry` hook says.
+    Failed { failure: Failure, verdict: RetryVerdict, details: Box<Details>, bytes_done: u64 },
+    /// It was stopped from outside.
+    Stopped { reason: Reason, bytes_done: u64 },
+}
+
+/// A downloaded file that has no name yet.
+pub(crate) struct Finished {
+    pub(crate) key: TaskKey,
+    pub(crate) task: Task,
+    pub(crate) directory: Directory,
+    pub(crate) part_name: String,
+    pub(crate) identity: Identity,
+    pub(crate) size: u64,
+    pub(crate) final_name: String,
+    /// What the server called it, for another name when this one is taken.
+    pub(crate) head: crate::hooks::Head,
+    pub(crate) details: Box<Details>,
+}
+
+/// What outlives an attempt that is dropped: the part file, and what must be known to go on with it.
+#[derive(Default)]
+pub(crate) struct Held {
+    part: Option<PartFile>,
+    directory: Option<Directory>,
+    resume: ResumeRecord,
+    /// The store has `resume`.
+    recorded: bool,
+    resumed_from: u64,
+    notes: Vec<String>,
+    /// What the store had of the task means nothing any more.
+    gave_up: bool,
+}
+
+impl Held {
+    fn bytes_done(&self) -> u64 {
+        self.part.as_ref().map_or(0, PartFile::len)
+    }
+
+    fn note(&mut self, note: &str) {
+        if !self.notes.iter().any(|known| known == note) {
+            self.notes.push(note.to_owned());
+        }
+    }
+
+    /// Makes the store know what must be known to go on with the part file. Cheap when it knows already.
+    fn record(&mut self, shared: &Shared, key: TaskKey) {
+        if self.recorded || self.bytes_done() == 0 {
+            return;
+        }
+        self.resume.boot_id.clone_from(&shared.boot_id);
+        let record = Box::new(self.resume.clone());
+        drop(shared.store.write(Change::Resumable { key, record }));
+        self.recorded = true;
+    }
+
+    /// Gives the stored bytes up: the store forgets them before the file changes.
+    async fn give_up(&mut self, shared: &Shared, key: TaskKey) -> Result<(), Failure> {
+        let forgotten = shared.store.write(Change::ForgetResume { key }).await;
+        forgotten.map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))?;
+        if let (Some(directory), Some(_)) = (&self.directory, self.part.take()) {
+            directory.remove_part(&self.resume.part_name);
+        }
+        self.resume = ResumeRecord::default();
+        self.gave_up = true;
+        self.recorded = false;
+        self.resumed_from = 0;
+        Ok(())
+    }
+
+    fn remove(&mut self) {
+        if let (Some(directory), true) =
+            (&self.directory, self.part.take().is_some() || !self.resume.part_name.is_empty())
+        {
+            directory.remove_part(&self.resume.part_name);
+        }
+    }
+}
+
+/// What one attempt works with.
+pub(crate) struct Context<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) transport: &'a Transport,
+    pub(crate) key: TaskKey,
+    pub(crate) task: &'a Task,
+    pub(crate) record: &'a Record,
+    pub(crate) chain: &'a Chain,
+    pub(crate) hook_task: &'a HookTask,
+}
+
+/// How the inner part of an attempt ended, other than by success.
+pub(crate) enum Stopped {
+    /// It failed.
+    Failure(Failure, Option<Box<Details>>),
+    /// The task is over, without a failure to judge.
+    Final(Status, Box<Details>),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Stopped::Failure(failure, None)
+    }
+}
+
+/// Makes an attempt.
+pub(crate) async fn run(shared: &Arc<Shared>, transport: &Transport, job: Job) -> End {
+    let mut held = Held { notes: job.record.notes.clone(), ..Held::default() };
+    held.notes.retain(|note| note != "resumed");
+    let outcome = tokio::select! {
+        biased;
+        reason = job.stop.asked() => Err(reason),
+        end = attempt(shared, transport, &job, &mut held) => Ok(end),
+    };
+    match outcome {
+        Ok(end) => end,
+        Err(reason) => stopped(shared, &job, held, reason),
+    }
+}
+
+/// Keeps (or, on cancel, removes) what a dropped attempt had.
+fn stopped(shared: &Arc<Shared>, job: &Job, mut held: Held, reason: Reason) -> End {
+    if held.directory.is_none() {
+        // Stopped before the part file was opened: the stored bytes, if any, are as they were.
+        let bytes_done = job.record.bytes_done;
+        if reason == Reason::Cancel {
+            remove_stored(shared, &job.record);
+        }
+        return End::Stopped { reason, bytes_done };
+    }
+    let bytes_done = held.bytes_done();
+    if reason == Reason::Cancel {
+        held.remove();
+        return End::Stopped { reason, bytes_done: 0 };
+    }
+    held.record(shared, job.key);
+    if shared.durability == Durability::Full {
+        sync_later(shared, job.key, &held);
+    }
+    End::Stopped { reason, bytes_done }
+}
+
+/// Removes the part file that a record names.
+pub(crate) fn remove_stored(shared: &Shared, record: &Record) {
+    let Some(resume) = &record.resume else { return };
+    let task = &record.task;
+    if let Ok(directory) = shared.sandbox.directory(&task.base_directory, record.place.as_deref(), &task.directory) {
+        directory.remove_part(&resume.part_name);
+    }
+}
+
+/// Makes the bytes so far durable from another thread, and then says so in the store.
+fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<tokio::task::JoinHandle<Option<u64>>> {
+    let part = held.part.as_ref()?;
+    let (syncer, bytes) = (part.syncer().ok()?, part.len());
+    let shared = Arc::clone(shared);
+    Some(tokio::task::spawn_blocking(move || {
+        syncer.sync().ok()?;
+        shared.store.write_later(Change::Durable { key, durable_bytes: bytes });
+        Some(bytes)
+    }))
+}
+
+async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &mut Held) -> End {
+    let mut task = job.record.task.clone();
+    let chain = match chain_of(shared, transport, &task) {
+        Ok(chain) => chain,
+        Err(failure) => return over(held, failure, None),
+    };
+    let hook_task = chain.prepare(&task);
+    if chain.has(Hook::BeforeTaskStart) {
+        match chain.before_task_start(&hook_task).await {
+            Ok(None) => {}
+            Ok(Some(update)) => return early(update),
+            Err(failure) => return over(held, failure, None),
+        }
+    }
+    let result = with_credentials(shared, transport, job, &chain, &mut task, held).await;
+    match result {
+        Ok(finished) => End::Bytes(Box::new(finished)),
+        Err(Stopped::Final(status, details)) => {
+            held.remove();
+            End::Final { status, details, bytes_done: 0 }
+        }
+        Err(Stopped::Failure(failure, details)) => {
+            held.record(shared, job.key);
+            judge(shared, job, &chain, &hook_task, held, failure, details).await
+        }
+    }
+}
+
+/// The components attached to the task: the engine's, then the task's own.
+pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> Result<Chain, Failure> {
+    if task.callbacks.is_empty() {
+        return Ok(shared.hooks.chain(&shared.components, transport));
+    }
+    let mut components = shared.components.clone();
+    for name in &task.callbacks {
+        let found = shared.named.iter().find(|(known, _)| known == name);
+        let (_, component) = found.ok_or_else(|| {
+            let text = format!("no component `{name}` in the configuration: add it under [[callbacks]]");
+            Failure::new(FailureKind::Callback, text)
+        })?;
+        components.push(Arc::clone(component));
+    }
+    Ok(shared.hooks.chain(&components, transport))
+}
+
+/// The task is over by the verdict of `before-task-start`.
+fn early(update: crate::event::StatusUpdate) -> End {
+    End::Final { status: update.status, details: update.details.unwrap_or_default(), bytes_done: 0 }
+}
+
+/// Credentials, `on-task-start`, the transfer; and once more with fresh credentials after a 401 or 407.
+async fn with_credentials(
+    shared: &Arc<Shared>,
+    transport: &Transport,
+    job: &Job,
+    chain: &Chain,
+    task: &mut Task,
+    held: &mut Held,
+) -> Result<Finished, Stopped> {
+    let mut refreshed = false;
+    let mut started = false;
+    loop {
+        let hook_task = chain.prepare(task);
+        let cx = Context { shared, transport, key: job.key, task, record: &job.record, chain, hook_task: &hook_task };
+        let prepared = authorize::prepare(&cx, refreshed).await;
+        if !started {
+            drop(shared.store.write(Change::Start { key: job.key, at: clock::unix_ms() }));
+            started = true;
+        }
+        let prepared = prepared?;
+        if let Some(auth) = prepared.auth {
+            task.auth = Some(auth);
+            shared.store.write_later(Change::Replace { key: job.key, task: Box::new(task.clone()) });
+            continue;
+        }
+        let outcome = match time_left(task) {
+            None => from_any_place(&cx, prepared.wire, held).await,
+            Some((limit, over)) => tokio::select! {
+                outcome = from_any_place(&cx, prepared.wire, held) => outcome,
+                () = clock::sleep(limit) => Err(over.into()),
+            },
+        };
+        match outcome {
+            Err(Stopped::Failure(failure, _)) if !refreshed && task.auth.is_some() && is_unauthorized(&failure) => {
+                refreshed = true;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// How long the attempt may take, by `timeouts.total` and `notAfter`, and the failure when it has.
+fn time_left(task: &Task) -> Option<(Duration, Failure)> {
+    let total = task.timeouts.total_ms.filter(|ms| *ms > 0).map(|ms| {
+        let text = format!("the attempt took longer than its limit of {ms} ms");
+        (ms, Failure::new(FailureKind::Connection, text).with(FailureDetail::Timeout))
+    });
+    let deadline = task.not_after.map(|at| {
+        let over = Failure::new(FailureKind::Policy, "its notAfter has come before it was finished");
+        (at.saturating_sub(clock::unix_ms()), over)
+    });
+    let first = [total, deadline].into_iter().flatten().min_by_key(|(ms, _)| *ms);
+    first.map(|(ms, over)| (Duration::from_millis(ms), over))
+}
+
+/// Downloads from the URL, and where that fails from each mirror in turn; retries are not used up by that.
+async fn from_any_place(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Result<Finished, Stopped> {
+    let mut outcome = download::run(cx, wire.clone(), held).await;
+    for mirror in &cx.task.mirrors {
+        match &outcome {
+            Err(Stopped::Failure(failure, _)) if may_be_elsewhere(failure) => {}
+            Err(Stopped::Final(Status::NotFound, _)) => {}
+            _ => return outcome,
+        }
+        let next = download::Wire { url: mirror.clone(), headers: headers_for(mirror, &wire) };
+        outcome = download::run(cx, next, held).await;
+    }
+    outcome
+}
+
+fn may_be_elsewhere(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::Connection | FailureKind::HttpResponse | FailureKind::Resume)
+}
+
+/// Credentials and headers of the task go to its own origin only, as with redirects.
+fn headers_for(mirror: &str, wire: &download::Wire) -> crate::task::Pairs {
+    let origin = |url: &str| url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/").to_ascii_lowercase();
+    if origin(mirror) == origin(&wire.url) {
+        return wire.headers.clone();
+    }
+    let safe = ["accept", "accept-language", "accept-encoding", "user-agent", "range"];
+    let keep = |name: &str| safe.iter().any(|safe| safe.eq_ignore_ascii_case(name));
+    wire.headers.iter().filter(|(name, _)| keep(name)).cloned().collect()
+}
+
+fn is_unauthorized(failure: &Failure) -> bool {
+    matches!(failure.http_status, Some(401 | 407))
+}
+
+/// Asks the `retry` hook what follows a failure: the only place where a retry is decided.
+async fn judge(
+    shared: &Shared,
+    job: &Job,
+    chain: &Chain,
+    hook_task: &HookTask,
+    held: &mut Held,
+    failure: Failure,
+    details: Option<Box<Details>>,
+) -> End {
+    let bytes_done = held.bytes_done();
+    let attempt = Attempt {
+        // Counted by the retries used, so that pauses, mirrors and refreshed tokens do not lengthen the waits.
+        number: u32::try_from(job.record.task.retries - job.record.retries_remaining).unwrap_or(0) + 1,
+        retries_remaining: u32::try_from(job.record.retries_remaining).unwrap_or(0),
+        elapsed_ms: clock::unix_ms().saturating_sub(job.record.task.creation_time),
+        bytes_done,
+        bytes_gained: bytes_done.saturating_sub(held.resumed_from),
+        jitter_seed: uuid::Uuid::now_v7().as_u128() as u64,
+        jitter: shared.retry_jitter,
+        fresh_start_left: !held.notes.iter().any(|note| note == FRESH_START),
+    };
+    let (failure, verdict) = match chain.retry(hook_task, &attempt, &failure).await {
+        Ok(verdict) => (failure, verdict),
+        Err(broken) => (broken, RetryVerdict::GiveUp),
+    };
+    if failure.kind == FailureKind::Checksum && matches!(verdict, RetryVerdict::AfreshAfterMs(_)) {
+        held.note(FRESH_START);
+    }
+    let mut details = details.unwrap_or_default();
+    details.notes.clone_from(&held.notes);
+    details.resumed_from = held.resumed_from;
+    details.exception = Some(failure.clone());
+    End::Failed { failure, verdict, details, bytes_done }
+}
+
+/// Noted when a checksum mismatch has led to the one fresh start it may.
+const FRESH_START: &str = "restarted-checksum";
+
+/// The task is over by a failure that no retry can mend.
+fn over(held: &Held, failure: Failure, details: Option<Box<Details>>) -> End {
+    let mut details = details.unwrap_or_default();
+    details.exception = Some(failure.clone());
+    details.notes.clone_from(&held.notes);
+    End::Failed { failure, verdict: RetryVerdict::GiveUp, details, bytes_done: held.bytes_done() }
+}
+
+/// What an update says of a response: headers masked, media type and character set apart.
+pub(crate) fn details_of(answer: &Answer) -> Details {
+    let (mime_type, char_set) = media_type(answer.header("content-type"));
+    Details {
+        response_status_code: Some(answer.status),
+        response_headers: crate::mask::headers(&answer.headers),
+        mime_type,
+        char_set,
+        ..Details::default()
+    }
+}
+
+/// Splits `text/html; charset=utf-8` (background_downloader B.4.4).
+fn media_type(value: Option<&str>) -> (Option<String>, Option<String>) {
+    let Some(value) = value else { return (None, None) };
+    let mut parts = value.split(';').map(str::trim);
+    let mime = parts.next().filter(|mime| !mime.is_empty()).map(str::to_owned);
+    let char_set = parts.find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_owned())
+    });
+    (mime, char_set)
+}

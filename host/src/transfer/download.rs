@@ -1,0 +1,545 @@
+//! A download: the question (with Range and If-Range when stored bytes can be gone on with), the answer's judgement, the
+//! bytes into the part file, the checks at the end.
+//!
+//! Bytes of two versions are never joined: what is stored is given up, in the store first, before anything of another
+//! version is written. The thread that reads the socket writes the file: handing bytes over costs nearly half the speed.
+
+use std::time::Duration;
+
+use crate::clock;
+use crate::digest::{Checksum, Hasher};
+use crate::engine::Durability;
+use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::event::{Details, ProgressUpdate};
+use crate::hooks::{Asked, Classified, Head, ResumeVerdict};
+use crate::sandbox::{Directory, Identity};
+use crate::task::{Body, OnConflict, Pairs, ResumeRecord, Status, Task, TaskType};
+use crate::transfer::progress::Meter;
+use crate::transfer::rate::Bucket;
+use crate::transfer::{Context, Finished, Held, Stopped, details_of, retry_after, sync_later};
+use crate::transport::{Answer, Call, Framing};
+
+/// Bytes of an error's body that are kept.
+const ERROR_BODY: usize = 64 * 1024;
+/// Downloads shorter than this are not recorded for going on until they are interrupted or take longer than `CHECKPOINT`.
+const SHORT: u64 = 256 * 1024;
+/// Time between two syncs of a part file: what a power cut can cost. A killed process costs nothing.
+const CHECKPOINT: Duration = Duration::from_secs(2);
+/// Questions in one attempt: the first, one without a range, and the rest of short answers.
+const QUESTIONS: u32 = 64;
+/// Fresh starts in one attempt.
+const RESTARTS: u32 = 2;
+
+/// The request's changeable part.
+#[derive(Clone, Debug)]
+pub(crate) struct Wire {
+    pub(crate) url: String,
+    pub(crate) headers: Pairs,
+}
+
+/// What the next question asks for.
+#[derive(Clone, Debug, Default)]
+struct Question {
+    /// Go on from here.
+    from: Option<u64>,
+    if_range: String,
+    restarts: u32,
+}
+
+/// Downloads. On success the part file in `held` is complete and checked.
+pub(crate) async fn run(cx: &Context<'_>, wire: Wire, held: &mut Held) -> Result<Finished, Stopped> {
+    let task = cx.task;
+    let directory = cx.shared.sandbox.directory(&task.base_directory, cx.record.place.as_deref(), &task.directory)?;
+    held.directory = Some(directory.clone());
+    taken_by_given_name(task, &directory)?;
+    if task.task_type == TaskType::ParallelDownload || task.chunks > 1 {
+        held.note("single-stream");
+    }
+    let mut question = match what_is_stored(cx, held, &directory).await? {
+        Stored::Nothing => Question::default(),
+        Stored::All => return finish_stored(cx, held, directory, &wire).await,
+        Stored::GoOn(question) => question,
+    };
+    for _ in 0..QUESTIONS {
+        match ask(cx, &wire, held, &directory, &mut question).await? {
+            Next::Done(finished) => return Ok(*finished),
+            Next::AskAgain => {}
+        }
+    }
+    Err(Failure::new(FailureKind::Resume, "the server keeps answering with too few bytes").into())
+}
+
+/// `skip` and `fail` are decided before anything is asked, when the task gives the name.
+fn taken_by_given_name(task: &Task, directory: &Directory) -> Result<(), Stopped> {
+    let Some(name) = task.filename.as_deref().filter(|name| directory.exists(name)) else { return Ok(()) };
+    match task.on_conflict {
+        Some(OnConflict::Skip) => Err(Stopped::Final(Status::Complete, Box::new(skipped(directory, name)))),
+        Some(OnConflict::Fail) => Err(exists_already(name).into()),
+        _ => Ok(()),
+    }
+}
+
+/// The file is there and is left alone (background_downloader's skipExistingFiles: status code 304).
+pub(crate) fn skipped(directory: &Directory, name: &str) -> Details {
+    Details {
+        file_path: Some(directory.path().join(name).to_string_lossy().into_owned()),
+        response_status_code: Some(304),
+        ..Details::default()
+    }
+}
+
+/// `on-conflict` is `fail` and the name is taken.
+pub(crate) fn exists_already(name: &str) -> Failure {
+    Failure::new(FailureKind::FileSystem, format!("`{name}` exists already, and the task says to fail then"))
+}
+
+enum Stored {
+    Nothing,
+    All,
+    GoOn(Question),
+}
+
+/// Asks the `resume` hook about what an earlier attempt, or an earlier place of this one, has left.
+async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory) -> Result<Stored, Failure> {
+    if !open_stored(cx, held, directory).await? {
+        return Ok(Stored::Nothing);
+    }
+    if own_range(cx.task) {
+        held.note("restarted-own-range");
+        held.give_up(cx.shared, cx.key).await?;
+        return Ok(Stored::Nothing);
+    }
+    let bytes = held.bytes_done();
+    let (verdict, _) = cx.chain.resume(cx.hook_task, bytes, &held.resume).await?;
+    match verdict {
+        ResumeVerdict::GoOn { from_bytes, if_range } => {
+            let from = from_bytes.min(bytes);
+            if let Some(part) = held.part.as_mut().filter(|part| part.len() > from) {
+                part.truncate(from)?;
+            }
+            held.resumed_from = from;
+            Ok(Stored::GoOn(Question { from: Some(from), if_range, restarts: 0 }))
+        }
+        ResumeVerdict::NothingMissing => Ok(Stored::All),
+        ResumeVerdict::StartAfresh(note) => {
+            held.note(&note);
+            held.give_up(cx.shared, cx.key).await?;
+            Ok(Stored::Nothing)
+        }
+        ResumeVerdict::Refuse(why) => Err(Failure::new(FailureKind::Resume, why)),
+    }
+}
+
+/// Opens the stored part file and cuts it to what is certainly good. False: there is nothing to go on from.
+async fn open_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory) -> Result<bool, Failure> {
+    if held.part.is_some() {
+        return Ok(held.bytes_done() > 0); // of an earlier place of this attempt
+    }
+    let Some(resume) = cx.record.resume.clone().filter(|_| !held.gave_up) else { return Ok(false) };
+    let identity = Identity { dev: resume.part_dev, ino: resume.part_ino };
+    let part = directory.open_part(&resume.part_name, identity)?;
+    let durable = resume.durable_bytes;
+    let same_boot = !resume.boot_id.is_empty() && resume.boot_id == cx.shared.boot_id;
+    let good = |len: u64| if same_boot { len } else { len.min(durable) };
+    (held.resume, held.recorded) = (resume, true);
+    match part.filter(|part| part.len() >= durable && good(part.len()) > 0) {
+        Some(mut part) => {
+            let bytes = good(part.len());
+            if bytes < part.len() {
+                part.truncate(bytes)?;
+            }
+            (held.part, held.resumed_from) = (Some(part), bytes);
+            Ok(true)
+        }
+        None => {
+            held.note("restarted-part-lost");
+            held.give_up(cx.shared, cx.key).await?;
+            Ok(false)
+        }
+    }
+}
+
+fn own_range(task: &Task) -> bool {
+    task.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("range"))
+}
+
+enum Next {
+    Done(Box<Finished>),
+    AskAgain,
+}
+
+/// One question and what its answer brings.
+async fn ask(
+    cx: &Context<'_>,
+    wire: &Wire,
+    held: &mut Held,
+    directory: &Directory,
+    question: &mut Question,
+) -> Result<Next, Stopped> {
+    let mut answer = cx.transport.send(call_of(cx, wire, question)).await.map_err(|mut failure| {
+        failure.description = crate::mask::text(&failure.description);
+        failure
+    })?;
+    if answer.insecure {
+        held.note("insecure-tls");
+    }
+    let head =
+        Head { status: answer.status, headers: answer.headers.clone(), url: answer.url.clone(), body: Vec::new() };
+    let asked = Asked {
+        range_from: question.from,
+        total_bytes: question.from.and(held.resume.total_bytes),
+        if_range: question.from.map(|_| question.if_range.clone()),
+        own_range: own_range(cx.task),
+        restarts: question.restarts,
+    };
+    match cx.chain.classify(cx.hook_task, &asked, &head).await? {
+        Classified::Success if question.from.is_none() => from_zero(cx, held, directory, question, answer, head).await,
+        Classified::Continues(from) if question.from == Some(from) && from == held.bytes_done() => {
+            body(cx, held, directory, question, answer, head).await
+        }
+        Classified::AlreadyComplete if question.from.is_some() => {
+            Ok(Next::Done(Box::new(finish(cx, held, directory, details_of(&answer), head, None).await?)))
+        }
+        Classified::UseFromZero(note) => {
+            held.note(&note);
+            question.restarts += 1;
+            from_zero(cx, held, directory, question, answer, head).await
+        }
+        Classified::AskFromZero(note) if question.restarts < RESTARTS => {
+            held.note(&note);
+            held.give_up(cx.shared, cx.key).await?;
+            *question = Question { restarts: question.restarts + 1, ..Question::default() };
+            Ok(Next::AskAgain)
+        }
+        Classified::NotFound => {
+            let details = error_details(&mut answer).await;
+            Err(Stopped::Final(Status::NotFound, Box::new(details)))
+        }
+        Classified::Failed(mut failure) => {
+            failure.retry_after_ms =
+                failure.retry_after_ms.or_else(|| retry_after::wait_ms(&answer.headers, clock::unix_ms()));
+            let details = error_details(&mut answer).await;
+            Err(Stopped::Failure(failure, Some(Box::new(details))))
+        }
+        _ => Err(Failure::new(FailureKind::Resume, "the server's answer does not fit the question").into()),
+    }
+}
+
+/// The details of an answer that is not a success, its body included.
+async fn error_details(answer: &mut Answer) -> Details {
+    let mut details = details_of(answer);
+    let body = answer.body.collect(ERROR_BODY).await;
+    details.response_body = (!body.is_empty()).then(|| String::from_utf8_lossy(&body).into_owned());
+    details
+}
+
+fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Call {
+    let task = cx.task;
+    let mut call = Call::new(task.http_request_method.clone(), wire.url.clone());
+    call.headers.clone_from(&wire.headers);
+    if let Body::Bytes(bytes) = &task.body {
+        call.body = bytes.clone().into();
+        let given = call.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        if let (false, Some(content_type)) = (given, &task.content_type) {
+            call.headers.push(("content-type".into(), content_type.clone()));
+        }
+    }
+    if let Some(from) = question.from {
+        call.headers.push(("range".into(), format!("bytes={from}-")));
+        call.headers.push(("if-range".into(), question.if_range.clone()));
+    }
+    let limit = |ms: Option<u64>, default: Option<Duration>| match ms {
+        None => default,
+        Some(0) => None,
+        Some(ms) => Some(Duration::from_millis(ms)),
+    };
+    call.connect_timeout = limit(task.timeouts.connect_ms, call.connect_timeout);
+    call.head_timeout = limit(task.timeouts.head_ms, call.head_timeout);
+    call.idle_timeout = limit(task.timeouts.idle_ms, call.idle_timeout);
+    call.max_redirects = task.max_redirects;
+    if task.limit_rate.is_some() || cx.shared.rate.is_some() {
+        call.low_speed_bytes = 0;
+    }
+    call
+}
+
+/// Begins a new part file with this answer's body.
+async fn from_zero(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    question: &mut Question,
+    answer: Answer,
+    head: Head,
+) -> Result<Next, Stopped> {
+    if held.part.is_some() || held.recorded {
+        held.give_up(cx.shared, cx.key).await?;
+    }
+    *question = Question { restarts: question.restarts, ..Question::default() };
+    let total = match answer.framing {
+        Framing::Length(length) => Some(length),
+        Framing::Empty => Some(0),
+        Framing::Marked | Framing::UntilClose => None,
+    };
+    let final_name = match name_of(cx, directory, &head).await? {
+        Named::As(name) => name,
+        Named::Skip(name) => return Err(Stopped::Final(Status::Complete, Box::new(skipped(directory, &name)))),
+    };
+    let part_name = crate::sandbox::part_name(&final_name, &cx.task.task_id);
+    let part = directory.create_part(&part_name, total)?;
+    let Identity { dev: part_dev, ino: part_ino } = part.identity();
+    let header = |name: &str| answer.header(name).map(str::to_owned);
+    held.resume = ResumeRecord {
+        part_name,
+        part_dev,
+        part_ino,
+        total_bytes: total,
+        etag: header("etag"),
+        last_modified: header("last-modified"),
+        date: header("date"),
+        ranges_known: answer.status == 206 || answer.header("accept-ranges").is_some_and(|unit| unit.contains("bytes")),
+        encoded: answer.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")),
+        final_name,
+        final_url: crate::mask::url(&answer.url),
+        ..ResumeRecord::default()
+    };
+    held.part = Some(part);
+    body(cx, held, directory, question, answer, head).await
+}
+
+enum Named {
+    As(String),
+    Skip(String),
+}
+
+/// The name of the finished file: the task's, or what the `filename` hook says, made unique where the task wants that.
+async fn name_of(cx: &Context<'_>, directory: &Directory, head: &Head) -> Result<Named, Failure> {
+    let task = cx.task;
+    let unique = matches!(task.on_conflict, Some(OnConflict::Unique) | None);
+    let mut name = match &task.filename {
+        Some(name) => name.clone(),
+        None => cx.chain.filename(cx.hook_task, head, &[]).await?,
+    };
+    if !directory.exists(&name) {
+        return Ok(Named::As(name));
+    }
+    match task.on_conflict {
+        Some(OnConflict::Skip) => return Ok(Named::Skip(name)),
+        Some(OnConflict::Fail) => return Err(exists_already(&name)),
+        _ if unique => name = cx.chain.filename(cx.hook_task, head, &directory.names_like(&name)).await?,
+        _ => {}
+    }
+    Ok(Named::As(name))
+}
+
+/// Follows one body into the part file.
+struct Flow {
+    meter: Meter,
+    bucket: Option<Bucket>,
+    hasher: Option<Hasher>,
+    last_checkpoint: std::time::Instant,
+    syncing: Option<tokio::task::JoinHandle<Option<u64>>>,
+}
+
+/// Reads the body into the part file.
+async fn body(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    question: &mut Question,
+    mut answer: Answer,
+    head: Head,
+) -> Result<Next, Stopped> {
+    let start = held.bytes_done();
+    let now = clock::now();
+    let expected = expected_digest(cx.task, &answer.headers);
+    let mut flow = Flow {
+        meter: Meter::new(start, held.resume.total_bytes, now),
+        bucket: cx.task.limit_rate.map(|rate| Bucket::new(rate, now)),
+        hasher: expected.as_ref().filter(|_| start == 0).map(|(checksum, _)| checksum.hasher()),
+        last_checkpoint: now,
+        syncing: None,
+    };
+    if held.resume.total_bytes.is_none_or(|total| total > SHORT) {
+        record_soon(cx, held);
+    }
+    cx.shared.hub.sizes(&cx.task.task_id, start, held.resume.total_bytes);
+    while let Some(bytes) = answer.body.next().await.map_err(|failure| cut_off(failure, held))? {
+        if let Some(part) = &mut held.part {
+            part.append(&bytes)?;
+        }
+        if let Some(hasher) = &mut flow.hasher {
+            hasher.update(&bytes);
+        }
+        too_long(held)?;
+        after_piece(cx, held, &mut flow, bytes.len()).await;
+    }
+    if answer.framing == Framing::UntilClose {
+        held.note("integrity-unverified");
+    }
+    let done = held.bytes_done();
+    if held.resume.total_bytes.is_some_and(|total| done < total) {
+        if done == start {
+            return Err(Failure::new(FailureKind::Connection, "the server sent no bytes")
+                .with(FailureDetail::Cut)
+                .into());
+        }
+        // A 206 may be shorter than asked (RFC 9110 §15.3.7): the rest is asked for under the same condition.
+        *question = Question { from: Some(done), ..question.clone() };
+        return Ok(Next::AskAgain);
+    }
+    let mut details = details_of(&answer);
+    details.resumed_from = held.resumed_from;
+    let digest = flow.hasher.map(Hasher::finish);
+    Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, digest, expected).await?)))
+}
+
+/// Makes the record of a longer download known, so that a killed process loses nothing of it.
+fn record_soon(cx: &Context<'_>, held: &mut Held) {
+    if held.recorded {
+        return;
+    }
+    held.resume.boot_id.clone_from(&cx.shared.boot_id);
+    let record = Box::new(held.resume.clone());
+    drop(cx.shared.store.write(crate::store::Change::Resumable { key: cx.key, record }));
+    held.recorded = true;
+}
+
+fn cut_off(mut failure: Failure, held: &Held) -> Stopped {
+    failure.outcome_unknown = false;
+    if failure.detail == FailureDetail::Cut {
+        let of = held.resume.total_bytes.map_or(String::new(), |total| format!(" of {total}"));
+        failure.description = format!("{} ({}{of} bytes are here)", failure.description, held.bytes_done());
+    }
+    failure.into()
+}
+
+fn too_long(held: &Held) -> Result<(), Failure> {
+    match held.resume.total_bytes {
+        Some(total) if held.bytes_done() > total => {
+            let text = format!("the server sent more than the {total} bytes it had announced");
+            Err(Failure::new(FailureKind::Connection, text).with(FailureDetail::Protocol))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Progress, checkpoint and speed limits after each piece.
+async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, len: usize) {
+    let now = clock::now();
+    let done = held.bytes_done();
+    if now.duration_since(flow.last_checkpoint) >= CHECKPOINT {
+        flow.last_checkpoint = now;
+        record_soon(cx, held);
+        let idle = flow.syncing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
+        if idle && cx.shared.durability == Durability::Full {
+            flow.syncing = sync_later(cx.shared, cx.key, held);
+        }
+    }
+    if let Some(reading) = flow.meter.at(done, now) {
+        cx.shared.hub.progress(ProgressUpdate {
+            task_id: cx.task.task_id.clone(),
+            group: cx.task.group.clone(),
+            progress: reading.progress.unwrap_or(0.0),
+            bytes_done: done,
+            expected_file_size: held.resume.total_bytes,
+            network_speed: reading.network_speed,
+            time_remaining: reading.time_remaining,
+        });
+    }
+    let own = flow.bucket.as_mut().map_or(Duration::ZERO, |bucket| bucket.take(len, now));
+    let all = cx.shared.rate.as_ref().map_or(Duration::ZERO, |bucket| {
+        bucket.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(len, now)
+    });
+    let wait = own.max(all);
+    if wait > Duration::from_millis(1) {
+        clock::sleep(wait).await;
+    }
+}
+
+/// The digest to check: the task's, else the server's `Repr-Digest`. The flag says that it is the task's.
+fn expected_digest(task: &Task, headers: &Pairs) -> Option<(Checksum, bool)> {
+    if let Some(text) = &task.checksum {
+        return Checksum::parse(text).ok().map(|checksum| (checksum, true));
+    }
+    crate::digest::from_headers(headers).map(|checksum| (checksum, false))
+}
+
+/// Nothing was missing: no question is asked, but the checks are made.
+async fn finish_stored(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: Directory,
+    wire: &Wire,
+) -> Result<Finished, Stopped> {
+    let head = Head { status: 200, headers: Vec::new(), url: wire.url.clone(), body: Vec::new() };
+    let details = Details { resumed_from: held.resumed_from, ..Details::default() };
+    Ok(finish(cx, held, &directory, details, head, None).await?)
+}
+
+async fn finish(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    details: Details,
+    head: Head,
+    digest: Option<String>,
+) -> Result<Finished, Failure> {
+    let expected = expected_digest(cx.task, &head.headers);
+    finish_with(cx, held, directory, details, head, digest, expected).await
+}
+
+/// Checks the digest and hands the part file over.
+async fn finish_with(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    mut details: Details,
+    head: Head,
+    digest: Option<String>,
+    expected: Option<(Checksum, bool)>,
+) -> Result<Finished, Failure> {
+    if let Some((checksum, _)) = expected {
+        verify(held, &checksum, digest).await?;
+        held.notes.retain(|note| note != "integrity-unverified");
+    }
+    let gone = || Failure::new(FailureKind::General, "the part file is gone");
+    let part = held.part.take().ok_or_else(gone)?;
+    if held.resumed_from > 0 {
+        held.note("resumed");
+    }
+    details.notes.clone_from(&held.notes);
+    details.file_size = Some(part.len());
+    details.resumed_from = held.resumed_from;
+    Ok(Finished {
+        key: cx.key,
+        task: cx.task.clone(),
+        directory: directory.clone(),
+        part_name: held.resume.part_name.clone(),
+        identity: part.identity(),
+        size: part.len(),
+        final_name: held.resume.final_name.clone(),
+        head,
+        details: Box::new(details),
+    })
+}
+
+/// Compares the digest of the whole file, reading it again when some of it came in an earlier attempt.
+async fn verify(held: &Held, checksum: &Checksum, digest: Option<String>) -> Result<(), Failure> {
+    let found = match digest {
+        Some(digest) => digest,
+        None => {
+            let gone = || Failure::new(FailureKind::General, "the part file is gone");
+            let reader = held.part.as_ref().ok_or_else(gone)?.reader()?;
+            let mut hasher = checksum.hasher();
+            let read = tokio::task::spawn_blocking(move || hasher.read_all(reader)).await;
+            let read = read.map_err(|_| Failure::new(FailureKind::General, "the digest could not be computed"))?;
+            read.map_err(|error| Failure::file_system("cannot read the part file", &error))?
+        }
+    };
+    if checksum.matches(&found) {
+        return Ok(());
+    }
+    let text = format!("the file's {} is {found}, not {}", checksum.name(), checksum.hex());
+    Err(Failure::new(FailureKind::Checksum, text))
+}

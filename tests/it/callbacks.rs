@@ -1,0 +1,239 @@
+//! Users' components: what they decide happens, and one that misbehaves harms nobody but its own task.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::components::component;
+use crate::support::*;
+
+/// What became of a task with a component, and of one without that was worked at the same time.
+struct Ends {
+    bad: Value,
+    good: Value,
+    took: Duration,
+    requests: usize,
+}
+
+/// Works a task that a component is attached to, beside one that has none.
+#[track_caller]
+fn beside_another(name: &str) -> Ends {
+    let (world, origin) = (World::new(), Origin::start());
+    let bad = origin.serve("/bad", file(b"x"));
+    let good = origin.serve("/good", file(&bytes(1, 500_000)).pace(500_000));
+    let path = component(name);
+    world.add(&[
+        json!({"url": bad.url(), "taskId": "bad", "callbacks": [path.to_str().unwrap()], "retries": 0}),
+        json!({"url": good.url(), "taskId": "good"}),
+    ]);
+    let began = Instant::now();
+    world.run();
+    let took = began.elapsed();
+    assert_same_bytes(
+        &std::fs::read(world.path("in/good")).unwrap(),
+        &bytes(1, 500_000),
+    );
+    Ends {
+        bad: world.show("bad"),
+        good: world.show("good"),
+        took,
+        requests: bad.log().len(),
+    }
+}
+
+impl Ends {
+    /// The other task is fine, this one failed because of its component, and neither waited long.
+    #[track_caller]
+    fn failed_alone(self) -> Self {
+        assert_eq!(self.good["status"], "complete", "{}", self.good);
+        assert_eq!(self.bad["status"], "failed", "{}", self.bad);
+        assert_eq!(self.bad["exception"]["type"], "callback", "{}", self.bad);
+        assert!(self.took < Duration::from_secs(20), "{:?}", self.took);
+        self
+    }
+}
+
+#[test]
+fn a_component_that_traps_fails_its_task_alone() {
+    let ends = beside_another("traps").failed_alone();
+    assert_eq!(ends.requests, 0, "a veto that failed counts as a veto");
+}
+
+#[test]
+fn a_component_that_loops_forever_is_stopped() {
+    beside_another("loops-forever").failed_alone();
+}
+
+#[test]
+fn a_component_that_eats_memory_is_stopped() {
+    beside_another("eats-memory").failed_alone();
+}
+
+#[test]
+fn a_component_that_never_returns_from_a_host_call_is_stopped() {
+    beside_another("never-returns").failed_alone();
+}
+
+#[test]
+fn a_nonsensical_answer_is_not_acted_on() {
+    beside_another("answers-nonsense").failed_alone();
+}
+
+#[test]
+fn a_component_that_floods_the_log_is_cut_short() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+
+    let outcome = get_with(&world, "floods-log", &["-v", "get", film.url()]);
+
+    let limit = 512 << 10; // 16 KiB a call, a few calls
+    assert!(
+        outcome.stderr.len() < limit,
+        "{} bytes of log",
+        outcome.stderr.len()
+    );
+    assert_eq!(
+        outcome.code,
+        0,
+        "writing too much is no failure: {}",
+        &outcome.stderr[..outcome.stderr.len().min(2000)]
+    );
+    assert!(!outcome.stderr.contains('\u{1b}'));
+}
+
+#[test]
+fn a_component_reaches_no_host_that_was_not_granted() {
+    let (world, origin, forbidden) = (World::new(), Origin::start(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let config = format!("url={}", forbidden.url("/"));
+
+    get_with(
+        &world,
+        "calls-forbidden-host",
+        &["get", film.url(), "--callback-config", &config],
+    );
+
+    assert_eq!(forbidden.connections(), 0, "{:?}", forbidden.log());
+}
+
+#[test]
+fn a_component_with_one_hook_only_works() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+
+    get_with(&world, "one-hook-only", &["get", film.url()]).exits(0);
+
+    assert_eq!(film.log().len(), 1);
+}
+
+#[test]
+fn a_component_of_another_version_is_refused_with_both_named() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+
+    let outcome = get_with(&world, "wrong-version", &["get", film.url()]).exits(10);
+
+    assert!(
+        outcome.stderr.contains("haul:transfer@0.1.0"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.stderr.matches("haul:transfer@").count() >= 2,
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(film.log().len(), 0);
+}
+
+#[test]
+fn what_is_no_component_is_refused() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let junk = world.write("junk.wasm", bytes(1, 1000));
+    let core = world.write("core.wasm", b"\0asm\x01\0\0\0");
+    let missing = world.work().join("missing.wasm");
+
+    for path in [&junk, &core, &missing] {
+        let words = ["get", film.url(), "--callbacks", path.to_str().unwrap()];
+        let outcome = world.haul(&words).exits(10);
+        assert!(
+            outcome
+                .stderr
+                .contains(path.file_name().unwrap().to_str().unwrap()),
+            "{}",
+            outcome.stderr
+        );
+    }
+    assert_eq!(film.log().len(), 0);
+}
+
+#[test]
+fn check_prints_what_a_component_answers_and_asks_for() {
+    let world = World::new();
+
+    let one = world
+        .haul(&[
+            "callbacks",
+            "check",
+            component("one-hook-only").to_str().unwrap(),
+        ])
+        .exits(0);
+    let wrong = world
+        .haul(&[
+            "callbacks",
+            "check",
+            component("wrong-version").to_str().unwrap(),
+        ])
+        .exits(10);
+
+    assert!(
+        one.stdout.contains("haul:transfer") || one.stdout.contains("0.1.0"),
+        "{}",
+        one.stdout
+    );
+    assert!(wrong.stderr.contains("0.1.0"), "{}", wrong.stderr);
+}
+
+#[test]
+fn the_second_start_uses_the_compiled_component() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    get_with(&world, "one-hook-only", &["get", film.url()]).exits(0);
+    let cached = files_below(&world.path("cache"));
+    assert!(!cached.is_empty(), "compiled components are kept");
+
+    // What is in the cache is code: a file that is not proved ours is not run, and costs nothing but time.
+    for path in &cached {
+        let mut content = std::fs::read(path).unwrap();
+        let middle = content.len() / 2;
+        content[middle] ^= 0xff;
+        std::fs::write(path, content).unwrap();
+    }
+    get_with(&world, "one-hook-only", &["get", film.url()]).exits(0);
+}
+
+/// Runs a command with a component attached.
+#[track_caller]
+fn get_with(world: &World, name: &str, words: &[&str]) -> Outcome {
+    let path = component(name);
+    world.haul(
+        &[
+            words,
+            &["--callbacks", path.to_str().unwrap(), "--retries", "0"],
+        ]
+        .concat(),
+    )
+}
+
+fn files_below(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => files.extend(files_below(&entry.path())),
+            false => files.push(entry.path()),
+        }
+    }
+    files
+}

@@ -1,0 +1,295 @@
+//! The command line: what is typed wrong is said in a sentence, and each end has its exit code.
+
+use serde_json::json;
+
+use crate::support::*;
+
+#[test]
+fn version_and_help_need_nothing() {
+    let world = World::new();
+
+    let version = world.haul(&["--version"]).exits(0);
+    let help = world.haul(&["--help"]).exits(0);
+
+    assert!(version.stdout.starts_with("haul "), "{}", version.stdout);
+    for command in ["get", "add", "run", "ls", "show", "pause", "resume", "cancel", "retry", "rm", "clean", "events"] {
+        assert!(help.stdout.contains(command), "{command}");
+    }
+    assert!(!world.home().exists(), "asking for help leaves nothing behind");
+}
+
+#[test]
+fn what_cannot_be_understood_exits_2_and_says_why() {
+    let world = World::new();
+    for (arguments, word) in [
+        (&["get"][..], "URL"),
+        (&["get", "not a url"], "url"),
+        (&["get", "ftp://example.org/f"], "ftp"),
+        (&["get", "http://"], "url"),
+        (&["get", "http://127.0.0.1:9/f", "--retries", "11"], "10"),
+        (&["get", "http://127.0.0.1:9/f", "--retries", "-1"], "-1"),
+        (&["get", "http://127.0.0.1:9/f", "--priority", "11"], "10"),
+        (&["get", "http://127.0.0.1:9/f", "--timeout-idle", "soon"], "soon"),
+        (&["get", "http://127.0.0.1:9/f", "--limit-rate", "fast"], "fast"),
+        (&["get", "http://127.0.0.1:9/f", "--not-before", "tomorrow"], "tomorrow"),
+        (&["get", "http://127.0.0.1:9/f", "--accept-status", "9xx"], "9xx"),
+        (&["get", "http://127.0.0.1:9/f", "--checksum", "sha-256=xyz"], "checksum"),
+        (&["get", "http://127.0.0.1:9/f", "--checksum", "crc=00"], "crc"),
+        (&["get", "http://127.0.0.1:9/f", "--on-conflict", "ask"], "ask"),
+        (&["get", "http://127.0.0.1:9/f", "-H", "no colon"], "no colon"),
+        (&["get", "http://127.0.0.1:9/f", "-H", "Bad Name: x"], "Bad Name"),
+        (&["get", "http://127.0.0.1:9/f", "-o", "a/b"], ""),
+        (&["get", "http://127.0.0.1:9/f", "http://127.0.0.1:9/g", "-o", "one"], "-o"),
+        (&["get", "http://127.0.0.1:9/f", "http://127.0.0.1:9/g", "--id", "one"], "--id"),
+        (&["fetch"], "fetch"),
+        (&["ls", "--status", "sleeping"], "sleeping"),
+        (&["get", "http://127.0.0.1:9/f", "--frobnicate"], "--frobnicate"),
+        (&["ack", "--consumer", "c", "many"], "many"),
+    ] {
+        let outcome = world.haul(arguments).exits(2);
+        let said = outcome.stderr.to_lowercase();
+        assert!(said.contains(&word.to_lowercase()), "{arguments:?} does not name {word}: {said}");
+        assert_eq!(outcome.stdout, "", "{arguments:?}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn all_problems_of_a_task_are_named_at_once() {
+    let world = World::new();
+
+    let task = json!({"url": "nonsense", "retries": 99, "priority": 11, "directory": "../up"});
+    let outcome = world.haul_reading(&["add", "-"], &task.to_string()).exits(2);
+
+    for field in ["url", "retries", "priority", "directory"] {
+        assert!(outcome.stderr.contains(field), "{field} is not named: {}", outcome.stderr);
+    }
+    assert_eq!(world.list().len(), 0);
+}
+
+#[test]
+fn one_bad_task_keeps_the_whole_list_out() {
+    let world = World::new();
+
+    let list = json!([{"url": "http://127.0.0.1:9/f"}, {"url": "http://127.0.0.1:9/g", "retries": 11}]);
+    world.haul_reading(&["add", "-"], &list.to_string()).exits(2).says("task 2");
+
+    assert_eq!(world.list().len(), 0);
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_are_named() {
+    let world = World::new();
+    for (task, word) in [
+        (r#"{"url":"http://127.0.0.1:9/f","retrys":3}"#, "retrys"),
+        (r#"{"url":"http://127.0.0.1:9/f","retries":"many"}"#, "retries"),
+        (r#"{"url":"http://127.0.0.1:9/f","headers":[1]}"#, "headers"),
+        (r#"{"url":"http://127.0.0.1:9/f","updates":"sometimes"}"#, "updates"),
+        (r#"{"url":"http://127.0.0.1:9/f","taskType":"TeaTask"}"#, "TeaTask"),
+        (r#"{"url":"http://127.0.0.1:9/f","timeouts":{"naps":"1s"}}"#, "naps"),
+        (r#"{"url":"http://127.0.0.1:9/f","headers":{"A":"b\r\nEvil: yes"}}"#, "headers"),
+        (r#"{"headers":{}}"#, "url"),
+        (r#"{"url":"http://127.0.0.1:9/f""#, ""),
+        ("42", ""),
+    ] {
+        world.haul_reading(&["add", "-"], task).exits(2).says(word);
+    }
+    assert_eq!(world.list().len(), 0);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let world = World::new();
+
+    let outcome = world.haul(&["add", "nowhere.json"]);
+
+    assert!([1, 2, 6].contains(&outcome.code), "{}", outcome.code);
+    assert!(outcome.stderr.contains("nowhere.json"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_configuration_with_unknown_keys_is_refused() {
+    let world = World::new();
+    world.config("[limits]\ntotall = 3\n");
+
+    world.haul(&["ls"]).exits(2).says("totall");
+}
+
+#[test]
+fn a_given_configuration_must_exist() {
+    let world = World::new();
+
+    let outcome = world.haul(&["--config", "nowhere.toml", "ls"]);
+
+    assert_ne!(outcome.code, 0);
+    assert!(outcome.stderr.contains("nowhere.toml"), "{}", outcome.stderr);
+}
+
+#[test]
+fn without_a_terminal_there_are_no_bars_and_no_colours() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(&[1; 100_000]).pace(100_000));
+
+    let outcome = world.haul(&["get", film.url()]).exits(0);
+
+    assert!(!outcome.stderr.contains(['\r', '\u{1b}']), "{:?}", outcome.stderr);
+}
+
+#[test]
+fn quiet_says_nothing_about_a_success() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+
+    let outcome = world.haul(&["-q", "get", film.url()]).exits(0);
+
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn a_failure_is_said_in_a_sentence_without_a_backtrace() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/secret-plan", status(403));
+
+    let outcome = world.haul(&["get", film.url()]).exits(4);
+
+    assert!(outcome.stderr.contains("403"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("panicked") && outcome.stderr.lines().count() <= 5, "{}", outcome.stderr);
+}
+
+#[test]
+fn control_characters_of_a_server_do_not_reach_the_terminal() {
+    let (world, origin) = (World::new(), Origin::start());
+    let evil = "a\u{1b}[31mred\u{7}";
+    let named = origin.serve("/f", file(b"x").disposition(&format!("attachment; filename=\"{evil}.txt\"")));
+    let failed = origin.serve("/g", status(400).body(evil.as_bytes()));
+
+    for url in [named.url(), failed.url()] {
+        let outcome = world.haul(&["get", url]);
+        let printed = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(!printed.contains(['\u{1b}', '\u{7}']), "{printed:?}");
+    }
+    let listed = world.haul(&["ls"]).exits(0);
+    assert!(!listed.stdout.contains('\u{1b}'), "{:?}", listed.stdout);
+}
+
+#[test]
+fn flags_have_environment_variables() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    world.set("HAUL_JSON", "true");
+
+    let outcome = world.haul(&["get", film.url()]).exits(0);
+
+    assert_eq!(outcome.statuses(), "enqueued > running > complete");
+}
+
+#[test]
+fn an_id_can_be_given() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+
+    let last = world.get(&[film.url(), "--id", "my-film"]).exits(0).only_final();
+
+    assert_eq!(last["taskId"], "my-film");
+    assert_eq!(world.show("my-film")["filePath"], world.work().join("f").to_str().unwrap());
+}
+
+#[test]
+fn tasks_are_listed_by_status_and_group() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    world.get(&[film.url(), "--group", "films"]).exits(0);
+    world.get(&[&origin.url("/missing")]).exits(3);
+    let list = |arguments: &[&str]| {
+        let records = world.haul(&[&["--json", "ls"], arguments].concat()).exits(0).json();
+        records.iter().map(|record| record["status"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+
+    assert_eq!(list(&[]).len(), 2);
+    assert_eq!(list(&["--status", "complete"]), ["complete"]);
+    assert_eq!(list(&["--status", "notFound"]), ["notFound"]);
+    assert_eq!(list(&["--group", "films"]), ["complete"]);
+    assert_eq!(list(&["--group", "songs"]), Vec::<String>::new());
+}
+
+#[test]
+fn a_list_can_be_longer_than_a_page() {
+    let world = World::new();
+    let tasks: Vec<_> = (0..2300).map(|number| json!({"url": format!("http://127.0.0.1:9/{number}")})).collect();
+
+    let ids = world.add(&tasks);
+
+    let listed: Vec<_> = world.list().iter().map(|record| record["taskId"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(listed.len(), 2300);
+    let distinct: std::collections::BTreeSet<_> = listed.iter().chain(&ids).collect();
+    assert_eq!(distinct.len(), 2300);
+}
+
+#[test]
+fn completions_are_for_the_usual_shells() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let outcome = world.haul(&["completions", shell]).exits(0);
+        assert!(outcome.stdout.contains("haul") && outcome.stdout.contains("on-conflict"), "{shell}");
+    }
+    world.haul(&["completions", "abacus"]).exits(2);
+}
+
+#[test]
+fn doctor_tells_where_things_are() {
+    let world = World::new();
+
+    let outcome = world.haul(&["doctor"]).exits(0);
+
+    let printed = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(printed.contains(world.home().to_str().unwrap()), "{printed}");
+    assert!(printed.contains(env!("CARGO_PKG_VERSION")), "{printed}");
+}
+
+#[test]
+fn demo_shows_the_main_job_without_a_network() {
+    let world = World::new();
+
+    let outcome = world.haul(&["demo"]).exits(0);
+
+    let printed = format!("{}{}", outcome.stdout, outcome.stderr).to_lowercase();
+    assert!(printed.contains("resume") && printed.contains("sha-256"), "{printed}");
+}
+
+#[test]
+fn a_damaged_database_is_exit_11_and_is_kept() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    world.get(&[film.url()]).exits(0);
+    let garbage = bytes(1, 50_000);
+    for name in ["haul.db-wal", "haul.db-shm"] {
+        std::fs::remove_file(world.home().join(name)).ok();
+    }
+    std::fs::write(world.home().join("haul.db"), &garbage).unwrap();
+
+    let outcome = world.haul(&["ls"]).exits(11);
+
+    assert!(outcome.stderr.contains("haul.db"), "{}", outcome.stderr);
+    let kept = world::names_in(&world.home());
+    let kept: Vec<_> = kept.iter().map(|name| std::fs::read(world.home().join(name)).unwrap_or_default()).collect();
+    assert!(kept.contains(&garbage), "the damaged file is still there");
+}
+
+#[test]
+fn a_database_of_a_later_version_is_refused_untouched() {
+    let world = World::new();
+    world.haul(&["ls"]).exits(0);
+    let path = world.home().join("haul.db");
+    let mut database = std::fs::read(&path).unwrap();
+    database[60..64].copy_from_slice(&9_999_u32.to_be_bytes()); // user_version: SQLite file format, 1.3
+    for name in ["haul.db-wal", "haul.db-shm"] {
+        std::fs::remove_file(world.home().join(name)).ok();
+    }
+    std::fs::write(&path, &database).unwrap();
+
+    let outcome = world.haul(&["ls"]);
+
+    assert_ne!(outcome.code, 0, "{}", outcome.stdout);
+    assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
+    assert!(std::fs::read(&path).unwrap() == database, "it is left as it was");
+}

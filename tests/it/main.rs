@@ -1,0 +1,28 @@
+//! Black-box tests: the real binary, private homes, real sockets.
+//!
+//! Each file is a subject of the interface and each test's name is a sentence about it. Nothing of haul's own code is
+//! called or replaced here; what is asserted is what an origin saw, what stands on the disk, and what was printed.
+
+// Helpers outside `#[test]` functions unwrap as well: a broken assumption of a test should end it.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+// Tests look at files directly; the rules for the program's own file access do not apply.
+#![allow(clippy::disallowed_methods)]
+
+mod support;
+
+// mod callbacks; // with support/components.rs
+mod cli;
+mod control;
+mod crash;
+mod download;
+mod events;
+mod filenames;
+mod framing;
+mod queue;
+mod redirects;
+mod resume;
+mod retry;
+mod secrets;
+mod server;
+mod tasks_json;
+mod tidy;

@@ -1,0 +1,225 @@
+//! Order and limits of the queue, and why a task waits.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// So many resources of an origin that each take a moment, so that too many at once would be seen.
+fn slow_ones(origin: &Origin, count: usize) -> Vec<String> {
+    let answer = file(&[7; 1000]).pace(20_000);
+    (0..count).map(|number| origin.serve(&format!("/{number}"), answer.clone()).url().to_owned()).collect()
+}
+
+#[test]
+fn no_more_than_asked_run_at_once() {
+    let (world, origin) = (World::new(), Origin::start());
+    let urls = slow_ones(&origin, 9);
+
+    world.haul_reading(&["get", "-", "-j", "3"], &urls.join("\n")).exits(0);
+
+    assert_eq!(origin.busiest(), 3);
+    assert_eq!(world.names().len(), 9);
+}
+
+#[test]
+fn ten_run_at_once_unless_told_otherwise() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    for number in 0..12 {
+        origin.serve(&format!("/{number}"), file(b"x").head_gate(&gate));
+    }
+    let urls: Vec<_> = (0..12).map(|number| origin.url(&format!("/{number}"))).collect();
+    let mut words = vec!["--json", "get"];
+    words.extend(urls.iter().map(String::as_str));
+    let running = world.spawn(&words);
+    gate.wait_for(10);
+
+    let waiting: Vec<_> = world.list().into_iter().filter(|record| record["status"] == "enqueued").collect();
+
+    assert_eq!(waiting.len(), 2, "{waiting:#?}");
+    assert!(waiting.iter().all(|record| reason(record) == "total-limit"), "{waiting:#?}");
+    gate.open();
+    running.finish().exits(0);
+    assert_eq!(origin.busiest(), 10);
+}
+
+#[test]
+fn a_limit_per_host_leaves_other_hosts_alone() {
+    let (world, one, two) = (World::new(), Origin::start(), Origin::start());
+    let gate = Gate::new();
+    let mut urls = slow_ones(&one, 4);
+    urls.push(two.serve("/other", file(b"x").head_gate(&gate)).url().to_owned());
+    let list = urls.join("\n");
+    let running = world.spawn_reading(&["--json", "get", "-", "--max-per-host", "1"], &list);
+    gate.wait_for(1); // although it is the last of the queue
+    gate.open();
+
+    running.finish().exits(0);
+
+    assert_eq!((one.busiest(), two.busiest()), (1, 1));
+}
+
+#[test]
+fn a_task_that_waits_for_its_host_says_so() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let first = origin.serve("/1", file(b"x").head_gate(&gate));
+    let second = origin.serve("/2", file(b"x"));
+    let running = world.spawn_get(&[first.url(), second.url(), "--max-per-host", "1"]);
+    gate.wait_for(1);
+
+    let records = world.list();
+
+    let waiting: Vec<_> = records.iter().filter(|record| record["status"] == "enqueued").collect();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(reason(waiting[0]), "host-limit");
+    let shown = world.show(waiting[0]["taskId"].as_str().unwrap());
+    assert!(shown["waiting"]["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{shown}");
+    gate.open();
+    running.finish().exits(0);
+    assert_eq!(origin.log(), ["GET /1", "GET /2"]);
+}
+
+#[test]
+fn a_group_has_its_own_limit() {
+    let (world, slow, fast) = (World::new(), Origin::start(), Origin::start());
+    world.config("[limits]\ntotal = 6\nper-group = 3\n[limits.groups]\nslow = 1\n");
+    let mut tasks: Vec<Value> =
+        slow_ones(&slow, 4).iter().map(|url| json!({"url": url, "group": "slow", "directory": "s"})).collect();
+    tasks.extend(slow_ones(&fast, 8).iter().map(|url| json!({"url": url, "group": "fast", "directory": "f"})));
+
+    world.add(&tasks);
+    world.run().exits(0);
+
+    assert_eq!((slow.busiest(), fast.busiest()), (1, 3));
+}
+
+#[test]
+fn a_limit_per_group_can_be_given_on_the_command_line() {
+    let (world, origin) = (World::new(), Origin::start());
+    let urls = slow_ones(&origin, 5);
+
+    world.haul_reading(&["get", "-", "--group", "g", "--max-per-group", "2"], &urls.join("\n")).exits(0);
+
+    assert_eq!(origin.busiest(), 2);
+}
+
+#[test]
+fn a_group_that_is_full_says_so_and_starves_nobody() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.config("[limits.groups]\nslow = 1\n");
+    let gate = Gate::new();
+    let held = origin.serve("/held", file(b"x").head_gate(&gate));
+    let blocked = origin.serve("/blocked", file(b"x"));
+    let free = origin.serve("/free", file(b"x"));
+    let ids = world.add(&[
+        json!({"url": held.url(), "group": "slow"}),
+        json!({"url": blocked.url(), "group": "slow"}),
+        json!({"url": free.url(), "group": "other", "priority": 10}),
+    ]);
+    let running = world.spawn(&["--json", "run", "--until-idle"]);
+    running.wait_for_update(|update| update["taskId"] == *ids[2] && update["status"] == "complete");
+
+    let record = world.show(&ids[1]);
+
+    assert_eq!(reason(&record), "group-limit");
+    gate.open();
+    running.finish().exits(0);
+}
+
+#[test]
+fn priority_goes_before_age() {
+    let (world, origin) = (World::new(), Origin::start());
+    let tasks: Vec<_> = [5, 0, 10, 5, 3, 0]
+        .iter()
+        .enumerate()
+        .map(|(number, priority)| {
+            let film = origin.serve(&format!("/{number}"), file(b"x"));
+            json!({"url": film.url(), "priority": priority})
+        })
+        .collect();
+
+    world.add(&tasks);
+    world.haul(&["run", "--until-idle", "-j", "1"]).exits(0);
+
+    assert_eq!(origin.log(), ["GET /1", "GET /5", "GET /4", "GET /0", "GET /3", "GET /2"]);
+}
+
+#[test]
+fn an_urgent_task_that_comes_later_goes_first() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let held = origin.serve("/held", file(b"x").head_gate(&gate));
+    let later = origin.serve("/later", file(b"x"));
+    let urgent = origin.serve("/urgent", file(b"x"));
+    world.add(&[json!({"url": held.url()}), json!({"url": later.url()})]);
+    let running = world.spawn(&["run", "--until-idle", "-j", "1"]);
+    gate.wait_for(1);
+
+    world.add(&[json!({"url": urgent.url(), "priority": 0})]);
+    gate.open();
+
+    running.finish().exits(0);
+    assert_eq!(origin.log(), ["GET /held", "GET /urgent", "GET /later"]);
+}
+
+#[test]
+fn nothing_starts_before_its_time() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let began = std::time::Instant::now();
+    let running = world.spawn_get(&[film.url(), "--not-before", "+2s"]);
+    let id = running.wait_for_status("enqueued");
+
+    let record = world.show(&id);
+
+    assert_eq!(reason(&record), "not-before");
+    assert!(record["waiting"]["until"].as_str().unwrap().ends_with('Z'), "{record}");
+    running.finish().exits(0);
+    let came = film.requests()[0].at - began;
+    assert!(came >= Duration::from_millis(1900), "came after {came:?}");
+}
+
+#[test]
+fn a_task_for_another_century_does_not_hold_up_the_queue() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let ids = world.add(&[
+        json!({"url": origin.url("/never"), "notBefore": "2126-12-01T00:00:00Z", "priority": 0}),
+        json!({"url": film.url()}),
+    ]);
+    let running = world.spawn(&["--json", "run"]);
+
+    running.wait_for_update(|update| update["taskId"] == *ids[1] && update["status"] == "complete");
+
+    let record = world.show(&ids[0]);
+    assert_eq!(reason(&record), "not-before");
+    assert_eq!(record["waiting"]["until"], "2126-12-01T00:00:00.000Z");
+}
+
+#[test]
+fn a_thousand_tasks_are_added_and_worked() {
+    let (world, origin) = (World::new(), Origin::start());
+    let tasks: Vec<_> = (0..1000)
+        .map(|number| {
+            let film = origin.serve(&format!("/{number}"), file(&bytes(number, 100)));
+            json!({"url": film.url(), "directory": "d"})
+        })
+        .collect();
+
+    let ids = world.add(&tasks);
+    world.haul(&["run", "--until-idle"]).exits(0);
+
+    let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!(distinct.len(), 1000);
+    assert_eq!(world::names_in(&world.path("in/d")).len(), 1000);
+    assert_eq!(origin.requests().len(), 1000, "each exactly once");
+    assert!(world.final_events().values().all(|finals| *finals == ["complete"]));
+}
+
+/// Why a task waits.
+fn reason(record: &Value) -> &str {
+    record["waiting"]["reason"].as_str().unwrap_or_default()
+}

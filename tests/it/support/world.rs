@@ -1,0 +1,220 @@
+//! A private world for the binary: home, configuration, caches and a working directory that nobody else sees.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::origin::PATIENCE;
+use super::process::{Outcome, Running, is_final};
+
+/// Temporary directories and an environment with nothing of the machine in it. Removed when dropped.
+pub struct World {
+    root: TempDir,
+    environment: BTreeMap<String, String>,
+}
+
+impl World {
+    /// An empty world. `[directories] downloads` is the `in` directory.
+    pub fn new() -> Self {
+        let root = tempfile::Builder::new().prefix("haul").tempdir().unwrap();
+        let mut world = Self { root, environment: BTreeMap::new() };
+        for (name, place) in [
+            ("HOME", "user"),
+            ("HAUL_HOME", "home"),
+            ("XDG_CONFIG_HOME", "config"),
+            ("XDG_CACHE_HOME", "cache"),
+            ("XDG_DATA_HOME", "data"),
+            ("XDG_STATE_HOME", "state"),
+            ("XDG_RUNTIME_DIR", "run"),
+        ] {
+            let path = world.path(place);
+            world.set(name, path.to_str().unwrap());
+            if place != "home" {
+                std::fs::create_dir_all(path).unwrap();
+            }
+        }
+        world.set("PATH", "/usr/bin:/bin");
+        world.set("LANG", "C.UTF-8");
+        world.set("TZ", "UTC");
+        std::fs::create_dir(world.path("work")).unwrap();
+        world.config("");
+        world
+    }
+
+    /// Sets an environment variable for all later processes.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Replaces the configuration file; the `in` directory stays where JSON tasks go.
+    pub fn config(&self, text: &str) {
+        let directory = self.path("config/haul");
+        std::fs::create_dir_all(&directory).unwrap();
+        let downloads = self.path("in");
+        let text = format!("{text}\n[directories]\ndownloads = {downloads:?}\n");
+        std::fs::write(directory.join("config.toml"), text).unwrap();
+    }
+
+    /// A path below the world's root.
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.root.path().join(below)
+    }
+
+    /// The directory where commands run.
+    pub fn work(&self) -> PathBuf {
+        self.path("work")
+    }
+
+    /// The home.
+    pub fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    /// Content of a file in the working directory.
+    #[track_caller]
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        let path = self.work().join(name);
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}; there is {:?}", self.names()))
+    }
+
+    /// Writes a file into the working directory.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.work().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Every name in the working directory, hidden ones too, sorted.
+    pub fn names(&self) -> Vec<String> {
+        names_in(&self.work())
+    }
+
+    /// The part file in the working directory, once there is one of at least so many bytes.
+    pub fn wait_for_part(&self, bytes: u64) -> PathBuf {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            for name in self.names() {
+                let path = self.work().join(&name);
+                let length = std::fs::metadata(&path).map_or(0, |data| data.len());
+                if name.ends_with(".part") && length >= bytes {
+                    return path;
+                }
+            }
+            assert!(Instant::now() < until, "no part file of {bytes} bytes; there is {:?}", self.names());
+            std::thread::sleep(Duration::from_millis(2)); // no process tells when it writes
+        }
+    }
+
+    /// The command, ready to be changed.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_through(&[], arguments)
+    }
+
+    /// Runs to the end.
+    #[track_caller]
+    pub fn haul(&self, arguments: &[&str]) -> Outcome {
+        self.spawn(arguments).finish()
+    }
+
+    /// Runs to the end with this on stdin.
+    #[track_caller]
+    pub fn haul_reading(&self, arguments: &[&str], input: &str) -> Outcome {
+        Running::start(self.command(arguments), input).finish()
+    }
+
+    /// Runs to the end by way of another program (`prlimit`, `unshare`), whose words come first.
+    #[track_caller]
+    pub fn haul_through(&self, program: &[&str], arguments: &[&str]) -> Outcome {
+        Running::start(self.command_through(program, arguments), "").finish()
+    }
+
+    /// Starts in the background.
+    pub fn spawn(&self, arguments: &[&str]) -> Running {
+        Running::start(self.command(arguments), "")
+    }
+
+    /// Starts in the background with this on stdin.
+    pub fn spawn_reading(&self, arguments: &[&str], input: &str) -> Running {
+        Running::start(self.command(arguments), input)
+    }
+
+    /// `haul --json get ...`.
+    #[track_caller]
+    pub fn get(&self, arguments: &[&str]) -> Outcome {
+        self.haul(&[&["--json", "get"], arguments].concat())
+    }
+
+    /// `haul --json get ...` in the background.
+    pub fn spawn_get(&self, arguments: &[&str]) -> Running {
+        self.spawn(&[&["--json", "get"], arguments].concat())
+    }
+
+    /// Adds tasks; answers their ids.
+    #[track_caller]
+    pub fn add(&self, tasks: &[Value]) -> Vec<String> {
+        let lines: String = tasks.iter().map(|task| format!("{task}\n")).collect();
+        let outcome = self.haul_reading(&["add", "-"], &lines).exits(0);
+        let ids: Vec<_> = outcome.stdout.lines().map(str::to_owned).collect();
+        assert_eq!(ids.len(), tasks.len(), "ids printed by add: {}", outcome.stdout);
+        ids
+    }
+
+    /// Works the queue to its end.
+    #[track_caller]
+    pub fn run(&self) -> Outcome {
+        self.haul(&["--json", "run", "--until-idle"])
+    }
+
+    /// The record of a task.
+    #[track_caller]
+    pub fn show(&self, id: &str) -> Value {
+        let records = self.haul(&["--json", "show", id]).exits(0).json();
+        assert_eq!(records.len(), 1, "records of {id}: {records:?}");
+        records[0].clone()
+    }
+
+    /// All records.
+    #[track_caller]
+    pub fn list(&self) -> Vec<Value> {
+        self.haul(&["--json", "ls"]).exits(0).json()
+    }
+
+    /// The whole event log.
+    #[track_caller]
+    pub fn events(&self) -> Vec<Value> {
+        self.haul(&["--json", "events"]).exits(0).json()
+    }
+
+    /// Final events in the log, per task id.
+    #[track_caller]
+    pub fn final_events(&self) -> BTreeMap<String, Vec<String>> {
+        let mut finals: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for event in self.events().iter().filter(|event| is_final(event)) {
+            let id = event["taskId"].as_str().unwrap().to_owned();
+            finals.entry(id).or_default().push(event["status"].as_str().unwrap().to_owned());
+        }
+        finals
+    }
+
+    fn command_through(&self, program: &[&str], arguments: &[&str]) -> Command {
+        let words = [program, &[env!("CARGO_BIN_EXE_haul")], arguments].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).env_clear().envs(&self.environment).current_dir(self.work());
+        command
+    }
+}
+
+/// Names in a directory, sorted; none when it is not there.
+pub fn names_in(directory: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}

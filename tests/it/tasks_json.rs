@@ -1,0 +1,255 @@
+//! Task JSON: background_downloader's is accepted as it is, ours in every form, and records give back what was given.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// A task as background_downloader writes it: integers for enums, every key present.
+fn written_by_background_downloader(url: &str) -> Value {
+    json!({
+        "url": url, "headers": {"X-One": "1"}, "httpRequestMethod": "GET", "post": null, "retries": 2,
+        "retriesRemaining": 2, "creationTime": 1_700_000_000_000_u64, "taskId": "1417368401", "filename": "f.txt",
+        "directory": "dir", "baseDirectory": 0, "group": "films", "updates": 3, "requiresWiFi": false,
+        "allowPause": true, "priority": 7, "metaData": "meta", "displayName": "A film", "options": null,
+        "taskType": "DownloadTask"
+    })
+}
+
+#[test]
+fn a_task_of_background_downloader_is_accepted_as_it_is() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+
+    let ids = world.add(&[written_by_background_downloader(film.url())]);
+    let before = world.show("1417368401");
+    let outcome = world.run().exits(0);
+
+    assert_eq!(ids, ["1417368401"]);
+    assert_eq!(outcome.statuses(), "running > complete", "enqueued was told when it was added");
+    let path = world.path("data/haul/documents/dir/f.txt");
+    assert_eq!(std::fs::read(&path).unwrap(), b"x");
+    assert_eq!(film.requests()[0].header("x-one"), Some("1"));
+    for (key, value) in [
+        ("status", json!("enqueued")),
+        ("taskType", json!("DownloadTask")),
+        ("updates", json!("statusAndProgress")),
+        ("baseDirectory", json!("documents")),
+        ("group", json!("films")),
+        ("priority", json!(7)),
+        ("metaData", json!("meta")),
+        ("displayName", json!("A film")),
+        ("retries", json!(2)),
+        ("retriesRemaining", json!(2)),
+        ("allowPause", json!(true)),
+        ("creationTime", json!(1_700_000_000_000_u64)),
+        ("headers", json!({"X-One": "1"})),
+    ] {
+        assert_eq!(before[key], value, "{key} of {before}");
+    }
+    let after = world.show("1417368401");
+    assert_eq!(after["status"], "complete");
+    assert_eq!(after["progress"], 1.0);
+    assert_eq!(after["filePath"], path.to_str().unwrap());
+}
+
+#[test]
+fn doubles_and_missing_keys_are_tolerated() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+
+    let ids = world.add(&[json!({
+        "url": film.url(), "retries": 1.0, "priority": 5.0, "updates": 1.0, "baseDirectory": 1.0,
+        "creationTime": 1.7e12, "options": {"beforeTaskStartRawHandle": 123, "onTaskFinishedRawHandle": null}
+    })]);
+    world.run().exits(0);
+
+    assert_eq!(names_below(&world, "temporary"), ["f"]);
+    let record = world.show(&ids[0]);
+    assert_eq!(record["retries"], 1);
+    assert_eq!(record["creationTime"], 1_700_000_000_000_u64);
+}
+
+#[test]
+fn base_directories_are_numbers_or_names() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    for (given, directory) in [
+        (json!(0), "documents"),
+        (json!(1), "temporary"),
+        (json!(2), "support"),
+        (json!(3), "library"),
+        (json!("applicationDocuments"), "documents"),
+        (json!("temporary"), "temporary"),
+        (json!("applicationSupport"), "support"),
+        (json!("applicationLibrary"), "library"),
+    ] {
+        world.add(&[json!({"url": film.url(), "baseDirectory": given})]);
+        world.run().exits(0);
+        assert!(!names_below(&world, directory).is_empty(), "{given}");
+        std::fs::remove_dir_all(world.path("data/haul").join(directory)).unwrap();
+    }
+}
+
+#[test]
+fn a_named_directory_comes_from_the_configuration_and_root_needs_a_grant() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let inbox = world.path("inbox");
+    let absolute = world.path("anywhere");
+    let to_root = json!({"url": film.url(), "baseDirectory": 4, "directory": absolute.to_str().unwrap()});
+
+    let outcome = world.haul_reading(&["add", "-"], &to_root.to_string());
+    if outcome.code == 0 {
+        assert_ne!(world.run().code, 0, "refused when added or when run");
+    }
+    assert!(!absolute.exists());
+
+    let config = format!("[directories]\ninbox = {inbox:?}\nroot = \"/\"\n");
+    std::fs::write(world.path("config/haul/config.toml"), config).unwrap();
+    let mut again = to_root;
+    again["taskId"] = json!("again");
+    world.add(&[json!({"url": film.url(), "baseDirectory": "inbox"}), again]);
+    world.run();
+
+    assert_eq!(std::fs::read(inbox.join("f")).unwrap(), b"x");
+    assert_eq!(std::fs::read(absolute.join("f")).unwrap(), b"x");
+    let unknown = json!({"url": film.url(), "baseDirectory": "outbox"});
+    let outcome = world.haul_reading(&["add", "-"], &unknown.to_string());
+    assert!(outcome.code == 2 || world.run().code != 0, "an unknown name is refused");
+}
+
+#[test]
+fn query_parameters_are_appended_as_they_are() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+
+    world.add(&[
+        json!({"url": film.url(), "urlQueryParameters": {"q": "with%20space", "r": "2"}}),
+        json!({"url": format!("{}?a=1", film.url()), "urlQueryParameters": {"b": "2"}}),
+    ]);
+    world.haul(&["run", "--until-idle", "-j", "1"]).exits(0);
+
+    assert_eq!(film.log(), ["GET /f?q=with%20space&r=2", "GET /f?a=1&b=2"]);
+}
+
+#[test]
+fn a_leading_slash_of_a_directory_is_nothing() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+
+    world.add(&[json!({"url": film.url(), "directory": "/sub/dir"})]);
+    world.run().exits(0);
+
+    assert_eq!(std::fs::read(world.path("in/sub/dir/f")).unwrap(), b"x");
+}
+
+#[test]
+fn posts_of_every_shape_are_sent_as_text() {
+    let (world, origin) = (World::new(), Origin::start());
+    let posts = [
+        (json!(""), ""),
+        (json!("text"), "text"),
+        (json!({"key": "value"}), "{\"key\":\"value\"}"),
+        (json!([1, 2, 3]), "[1,2,3]"),
+    ];
+    let echoes: Vec<_> = (0..posts.len()).map(|number| origin.serve(&format!("/{number}"), file(b"x"))).collect();
+    let tasks: Vec<_> =
+        posts.iter().zip(&echoes).map(|((post, _), echo)| json!({"url": echo.url(), "post": post})).collect();
+
+    world.add(&tasks);
+    world.run().exits(0);
+
+    for ((post, expected), echo) in posts.iter().zip(&echoes) {
+        let request = &echo.requests()[0];
+        assert_eq!(request.method, "POST", "{post}");
+        assert_eq!(String::from_utf8_lossy(&request.body), *expected, "{post}");
+    }
+}
+
+#[test]
+fn an_object_an_array_and_lines_are_all_task_files() {
+    let world = World::new();
+    let task = |id: &str| json!({"url": "http://127.0.0.1:9/f", "taskId": id});
+    let pretty = serde_json::to_string_pretty(&task("one")).unwrap();
+    let one = world.write("one.json", pretty);
+    let two = world.write("two.json", json!([task("two"), task("three")]).to_string());
+    let lines = world.write("three.jsonl", format!("{}\n\n{}\n", task("four"), task("five")));
+    let path = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+
+    let outcome = world.haul(&["add", &path(one), &path(two), &path(lines)]).exits(0);
+
+    assert_eq!(outcome.stdout, "one\ntwo\nthree\nfour\nfive\n");
+    let records = world.haul_reading(&["--json", "add", "-"], &task("six").to_string()).exits(0).json();
+    assert_eq!(records[0]["taskId"], "six");
+    assert_eq!(world.list().len(), 6);
+}
+
+#[test]
+fn what_json_does_not_say_is_as_documented() {
+    let world = World::new();
+
+    let ids = world.add(&[json!({"url": "http://127.0.0.1:9/f"})]);
+
+    let record = world.show(&ids[0]);
+    for (key, value) in [
+        ("taskType", json!("DownloadTask")),
+        ("httpRequestMethod", json!("GET")),
+        ("group", json!("default")),
+        ("retries", json!(0)),
+        ("updates", json!("status")),
+        ("priority", json!(5)),
+        ("baseDirectory", json!("downloads")),
+        ("directory", json!("")),
+        ("requiresWiFi", json!(false)),
+        ("metaData", json!("")),
+        ("status", json!("enqueued")),
+        ("waiting", record["waiting"].clone()),
+    ] {
+        assert_eq!(record[key], value, "{key} of {record}");
+    }
+    let created = record["creationTime"].as_u64().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    assert!(now - u128::from(created) < 60_000, "{created}");
+}
+
+#[test]
+fn extra_keys_are_kept_where_they_belong() {
+    let world = World::new();
+
+    let ids = world.add(&[json!({"url": "http://127.0.0.1:9/f", "extra": {"my-key": "my value"}})]);
+
+    assert_eq!(world.show(&ids[0])["extra"]["my-key"], "my value");
+}
+
+#[test]
+fn an_id_is_used_once() {
+    let world = World::new();
+    let task = json!({"url": "http://127.0.0.1:9/f", "taskId": "one"});
+    world.add(std::slice::from_ref(&task));
+
+    let other = json!({"url": "http://127.0.0.1:9/other", "taskId": "one"});
+    world.haul_reading(&["add", "-"], &other.to_string());
+
+    let records = world.list();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0]["url"], "http://127.0.0.1:9/f", "the first stays what it was");
+}
+
+#[test]
+fn without_a_configuration_downloads_go_to_the_users_directory() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    std::fs::remove_file(world.path("config/haul/config.toml")).unwrap();
+    let directories = "XDG_DESKTOP_DIR=\"$HOME/Desk\"\nXDG_DOWNLOAD_DIR=\"$HOME/Fetched\"\n";
+    std::fs::write(world.path("config/user-dirs.dirs"), directories).unwrap();
+
+    world.add(&[json!({"url": film.url()})]);
+    world.run().exits(0);
+
+    assert_eq!(std::fs::read(world.path("user/Fetched/f")).unwrap(), b"x");
+}
+
+/// Names in one of background_downloader's base directories.
+fn names_below(world: &World, directory: &str) -> Vec<String> {
+    world::names_in(&world.path("data/haul").join(directory))
+}
