@@ -5,13 +5,32 @@
 //! hook goes to the next one in the chain. Every answer is checked before it is handed on. It acts on nothing: what
 //! follows from an answer is the engine's and the attempt's business.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod bindings;
+mod cache;
+mod chain;
+mod check;
+mod component;
+mod convert;
+mod functions;
+mod health;
+mod host;
+mod http;
+mod interfaces;
+mod log;
+mod policy;
+mod runtime;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, Failure};
-use crate::event::StatusUpdate;
-use crate::task::{Auth, Pairs, Problem, ResumeRecord, Task};
+use crate::task::{Auth, Pairs};
 use crate::transport::Transport;
+
+pub use chain::Chain;
+pub use component::Component;
 
 /// The hooks that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,10 +129,6 @@ impl std::fmt::Debug for LogSink {
     }
 }
 
-/// A loaded component.
-#[derive(Debug)]
-pub struct Component {}
-
 /// What `callbacks check` prints.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
@@ -133,35 +148,143 @@ pub struct Inspection {
 
 /// The wasm engine, the default policy, and what is loaded. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Hooks {}
+pub struct Hooks {
+    shared: Arc<Shared>,
+}
 
-impl Hooks {
-    /// Loads the default policy (from the cache when it can be proved ours, else compiled).
-    pub fn new(_settings: HooksSettings) -> Result<Self, Error> {
-        todo!()
-    }
-    /// Loads a component: compiles it or takes it from the cache, checks its version, imports and exports by
-    /// instantiating it once. Loading the same file with the same grants again answers the same component.
-    pub fn load(&self, _source: &ComponentSource) -> Result<Arc<Component>, Error> {
-        todo!()
-    }
-    /// What a component file is, without attaching it.
-    pub fn inspect(&self, _path: &std::path::Path, _grants: &Grants) -> Result<Inspection, Error> {
-        todo!()
-    }
-    /// A chain: these components in order, then the default policy. HTTP of the components goes over `transport`.
-    pub fn chain(&self, _components: &[Arc<Component>], _transport: &Transport) -> Chain {
-        todo!()
+struct Shared {
+    engine: wasmtime::Engine,
+    ticker: runtime::Ticker,
+    cache: cache::Cache,
+    policy: policy::Policy,
+    /// What components can import; made when the first one is loaded.
+    linker: OnceLock<wasmtime::component::Linker<host::State>>,
+    loaded: Mutex<Vec<Arc<Component>>>,
+    log: LogSink,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hooks")
+            .field("loaded", &self.loaded)
+            .finish_non_exhaustive()
     }
 }
 
-/// Components in order of attachment, and the default policy last. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Chain {}
+impl Hooks {
+    /// Loads the default policy (from the cache when it can be proved ours, else compiled).
+    pub fn new(settings: HooksSettings) -> Result<Self, Error> {
+        let engine = runtime::engine()?;
+        let cache = cache::Cache::new(&settings.cache_dir, &settings.key_dir);
+        let component = cache
+            .component(&engine, policy::WASM, &cache::digest(policy::WASM))
+            .map_err(|error| {
+                Error::Other(format!("cannot compile the default policy: {error:#}"))
+            })?;
+        let shared = Shared {
+            ticker: runtime::Ticker::start(&engine)?,
+            policy: policy::Policy::new(&engine, &component)?,
+            engine,
+            cache,
+            linker: OnceLock::new(),
+            loaded: Mutex::default(),
+            log: settings.log,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Loads a component: compiles it or takes it from the cache, checks its version, imports and exports by
+    /// instantiating it once. Loading the same file with the same grants again answers the same component.
+    pub fn load(&self, source: &ComponentSource) -> Result<Arc<Component>, Error> {
+        let ComponentSource { name, path, grants } = source;
+        let wasm = component::read(path)?;
+        let digest = cache::digest(&wasm);
+        let mut loaded = self
+            .shared
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = loaded.iter().find(|known| known.is(name, &digest, grants)) {
+            return Ok(known.clone());
+        }
+        let shared = &*self.shared;
+        let compiled = component::compile(&shared.engine, &shared.cache, &wasm, &digest, path)?;
+        let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
+        interfaces.check(&format!("component `{name}`"))?;
+        for hook in interfaces.hooks.iter().filter(|hook| !hook.is_called()) {
+            let line = format!(
+                "it exports `{}`, which this version of haul does not call yet",
+                hook.name()
+            );
+            (shared.log.0)(name, &line);
+        }
+        let pre = self.linker()?.instantiate_pre(&compiled).map_err(|error| {
+            let why = check::text(error.root_cause().to_string());
+            Error::Component(format!("component `{name}` cannot be linked: {why}"))
+        })?;
+        let (grants, log) = (grants.clone(), shared.log.clone());
+        let component = Component::new(name.clone(), digest, grants, &interfaces, pre, log)?;
+        let component = Arc::new(component);
+        loaded.push(component.clone());
+        Ok(component)
+    }
+
+    /// What a component file is, without attaching it. Runs nothing of it.
+    pub fn inspect(&self, path: &Path, grants: &Grants) -> Result<Inspection, Error> {
+        let wasm = component::read(path)?;
+        let digest = cache::digest(&wasm);
+        let shared = &*self.shared;
+        let compiled = component::compile(&shared.engine, &shared.cache, &wasm, &digest, path)?;
+        let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
+        let describe = |name: String| {
+            let becomes = interfaces::judge(&name, grants).to_string();
+            (name, becomes)
+        };
+        Ok(Inspection {
+            digest: cache::hex(&digest),
+            size: wasm.len() as u64,
+            hooks: interfaces
+                .hooks
+                .iter()
+                .map(|hook| hook.name().to_owned())
+                .collect(),
+            contract: interfaces.contract,
+            imports: interfaces.imports.into_iter().map(describe).collect(),
+            other_exports: interfaces.other_exports,
+        })
+    }
+
+    fn linker(&self) -> Result<&wasmtime::component::Linker<host::State>, Error> {
+        if let Some(linker) = self.shared.linker.get() {
+            return Ok(linker);
+        }
+        let linker = host::linker(&self.shared.engine)?;
+        Ok(self.shared.linker.get_or_init(|| linker))
+    }
+
+    fn ticker(&self) -> &runtime::Ticker {
+        &self.shared.ticker
+    }
+
+    /// A chain: these components in order, then the default policy. HTTP of the components goes over `transport`.
+    pub fn chain(&self, components: &[Arc<Component>], transport: &Transport) -> Chain {
+        Chain::new(self, components, transport)
+    }
+
+    fn policy<A: functions::Ask>(&self, params: A::Params) -> Result<A::Answer, Failure> {
+        self.shared.policy.ask::<A>(&self.shared.ticker, params)
+    }
+}
 
 /// A task in the form that hooks take, converted once per attempt.
 #[derive(Clone, Debug)]
-pub struct HookTask {}
+pub struct HookTask {
+    /// Bytes that an answer may repeat of it.
+    weight: usize,
+    wit: Arc<bindings::haul::transfer::types::Task>,
+}
 
 /// How a request was made, for `classify`.
 #[derive(Clone, Debug, Default)]
@@ -237,9 +360,17 @@ pub enum AuthReason {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // their meaning is in the WIT
 pub enum AuthorizeVerdict {
-    Ready { headers: Pairs, query: Pairs },
+    Ready {
+        headers: Pairs,
+        query: Pairs,
+    },
     RefreshFirst,
-    Send { method: String, url: String, headers: Pairs, body: Vec<u8> },
+    Send {
+        method: String,
+        url: String,
+        headers: Pairs,
+        body: Vec<u8>,
+    },
     Refreshed(Auth),
     Impossible(String),
 }
@@ -292,76 +423,4 @@ pub struct StartChanges {
     pub headers: Pairs,
     /// Headers to leave out.
     pub remove_headers: Vec<String>,
-}
-
-impl Chain {
-    /// Whether a user's component answers the hook (the default policy does not count).
-    pub fn has(&self, _hook: Hook) -> bool {
-        todo!()
-    }
-    /// Converts a task once for many calls.
-    pub fn prepare(&self, _task: &Task) -> HookTask {
-        todo!()
-    }
-    /// Hook `admit`, for up to 1,000 tasks.
-    pub async fn admit(&self, _tasks: &[Task], _now_ms: u64) -> Result<Vec<Result<Task, Vec<Problem>>>, Failure> {
-        todo!()
-    }
-    /// Hook `classify`.
-    pub async fn classify(&self, _task: &HookTask, _asked: &Asked, _head: &Head) -> Result<Classified, Failure> {
-        todo!()
-    }
-    /// Hook `filename`. The answer is one safe path component, at most 255 bytes, and none of `taken`.
-    pub async fn filename(&self, _task: &HookTask, _head: &Head, _taken: &[String]) -> Result<String, Failure> {
-        todo!()
-    }
-    /// Hook `resume`. The second part lists each condition and whether it holds.
-    pub async fn resume(
-        &self,
-        _task: &HookTask,
-        _bytes_done: u64,
-        _stored: &ResumeRecord,
-    ) -> Result<(ResumeVerdict, Vec<(String, bool)>), Failure> {
-        todo!()
-    }
-    /// Hook `authorize`.
-    pub async fn authorize(
-        &self,
-        _task: &HookTask,
-        _auth: &Auth,
-        _situation: Situation,
-        _now_ms: u64,
-    ) -> Result<AuthorizeVerdict, Failure> {
-        todo!()
-    }
-    /// Hook `retry`. An unusable answer of a component counts as `GiveUp`.
-    pub async fn retry(
-        &self,
-        _task: &HookTask,
-        _attempt: &Attempt,
-        _failure: &Failure,
-    ) -> Result<RetryVerdict, Failure> {
-        todo!()
-    }
-    /// Hook `before-task-start`: the final update the task ends with, if any component gives one.
-    pub async fn before_task_start(&self, _task: &HookTask) -> Result<Option<StatusUpdate>, Failure> {
-        todo!()
-    }
-    /// Hook `on-auth`, first component that answers it. `None`: nobody does.
-    pub async fn on_auth(
-        &self,
-        _task: &HookTask,
-        _auth: &Auth,
-        _reason: AuthReason,
-    ) -> Result<Option<OnAuthVerdict>, Failure> {
-        todo!()
-    }
-    /// Hook `on-task-start`, every component in order; changes of several are merged, the later ones winning.
-    pub async fn on_task_start(&self, _task: &HookTask) -> Result<StartChanges, Failure> {
-        todo!()
-    }
-    /// Hook `on-task-finished`, every component in order. Failures are logged and counted.
-    pub async fn on_task_finished(&self, _task: &HookTask, _update: &StatusUpdate) {
-        todo!()
-    }
 }

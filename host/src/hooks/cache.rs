@@ -1,0 +1,210 @@
+//! Compiled components, kept on disk so that a process starts in milliseconds (reliability.md E.3).
+//!
+//! Compiled code is code: whoever can write a file here could run anything as us. So the directory and its files belong to
+//! us alone, links are not followed, and each file begins with an HMAC under a key that lives in the home. It is checked
+//! over the very bytes that are used. A file that is not provably ours is not an error: the component is compiled again.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+const MAC_BYTES: usize = 32;
+const KEY_BYTES: usize = 32;
+const KEY_NAME: &str = "aot.key";
+
+/// The cache of one home. Without a usable key or directory it compiles every time.
+#[derive(Debug)]
+pub(super) struct Cache {
+    place: Option<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    directory: PathBuf,
+    key: [u8; KEY_BYTES],
+}
+
+impl Cache {
+    pub(super) fn new(directory: &Path, key_dir: &Path) -> Self {
+        let place = private_directory(directory).and_then(|()| {
+            let key = key(key_dir)?;
+            Ok(Place {
+                directory: directory.to_path_buf(),
+                key,
+            })
+        });
+        if let Err(error) = &place {
+            tracing::debug!("compiled components are not kept: {error}");
+        }
+        Self { place: place.ok() }
+    }
+
+    /// The component of these bytes. `digest`: their SHA-256.
+    pub(super) fn component(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+        digest: &[u8; 32],
+    ) -> wasmtime::Result<Component> {
+        let name = name(engine, digest);
+        if let Some(component) = self
+            .place
+            .as_ref()
+            .and_then(|place| place.read(engine, &name))
+        {
+            return Ok(component);
+        }
+        let component = Component::from_binary(engine, wasm)?;
+        if let Some(place) = &self.place {
+            let written = component
+                .serialize()
+                .map_err(io::Error::other)
+                .and_then(|code| place.write(&name, &code));
+            if let Err(error) = written {
+                tracing::debug!("cannot keep a compiled component: {error}");
+            }
+        }
+        Ok(component)
+    }
+}
+
+/// SHA-256 of a component's file.
+pub(super) fn digest(wasm: &[u8]) -> [u8; 32] {
+    Sha256::digest(wasm).into()
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn name(engine: &Engine, digest: &[u8; 32]) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{}-{:016x}.cwasm", hex(digest), hasher.finish())
+}
+
+impl Place {
+    fn read(&self, engine: &Engine, name: &str) -> Option<Component> {
+        let bytes = read_private(&self.directory.join(name)).ok()?;
+        let (mac, code) = bytes.split_at_checked(MAC_BYTES)?;
+        self.mac(name, code)?.verify_slice(mac).ok()?;
+        deserialize(engine, code).ok()
+    }
+
+    fn write(&self, name: &str, code: &[u8]) -> io::Result<()> {
+        let mac = self
+            .mac(name, code)
+            .ok_or_else(|| io::Error::other("no key"))?
+            .finalize()
+            .into_bytes();
+        let temporary = self
+            .directory
+            .join(format!("{name}.{}", std::process::id()));
+        let written = create_private(&temporary, true).and_then(|mut file| {
+            file.write_all(&mac)?;
+            file.write_all(code)?;
+            fs::rename(&temporary, self.directory.join(name))
+        });
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    /// The name is covered too, so that one component's code cannot stand in for another's.
+    fn mac(&self, name: &str, code: &[u8]) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
+        mac.update(name.as_bytes());
+        mac.update(b"\0");
+        mac.update(code);
+        Some(mac)
+    }
+}
+
+/// Makes code of bytes that [`Place::read`] has proved to be written by this home.
+#[allow(unsafe_code)]
+fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes carry our HMAC, so they are what `Component::serialize` gave under an engine of the same hash.
+    unsafe { Component::deserialize(engine, code) }
+}
+
+fn key(directory: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let path = directory.join(KEY_NAME);
+    if let Some(key) = read_private(&path)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+    {
+        return Ok(key);
+    }
+    private_directory(directory)?;
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    match create_private(&path, false) {
+        Ok(mut file) => file.write_all(&key)?,
+        // Somebody else's, broken, or made by another process just now: take a new one; at worst code is compiled again.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&path)?;
+            create_private(&path, false)?.write_all(&key)?;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(key)
+}
+
+/// Makes a directory that only we can enter, or closes one of ours that others can.
+fn private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() || !is_ours(&metadata) {
+        return Err(io::Error::other(format!(
+            "{} is not our directory",
+            path.display()
+        )));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Reads a file that belongs to us and that nobody else can write or read.
+fn read_private(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || !is_ours(&metadata) || metadata.mode() & 0o077 != 0 {
+        return Err(io::Error::other(format!(
+            "{} is not ours alone",
+            path.display()
+        )));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn create_private(path: &Path, anew: bool) -> io::Result<File> {
+    if anew {
+        let _ = fs::remove_file(path);
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
+fn is_ours(metadata: &fs::Metadata) -> bool {
+    metadata.uid() == rustix::process::geteuid().as_raw()
+}

@@ -1,0 +1,241 @@
+//! Whether an answer can be acted on: the rules for what components hand back (reliability.md E.6). Each refusal is a
+//! phrase that follows "gave an unusable answer: ". Changes nothing but texts for people, which lose control characters.
+
+use crate::error::Failure;
+use crate::event::StatusUpdate;
+use crate::task::{Auth, Pairs};
+
+const HEADERS_MAX: usize = 32;
+const HEADERS_BYTES_MAX: usize = 16 << 10;
+const URL_BYTES_MAX: usize = 8 << 10;
+const QUERY_BYTES_MAX: usize = 8 << 10;
+const NAME_BYTES_MAX: usize = 255;
+const TEXT_BYTES_MAX: usize = 1 << 10;
+/// Longest wait before a retry: 24 hours.
+pub(super) const WAIT_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Longest body of a request that a component makes up.
+pub(super) const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Header fields that the host alone writes: those of one connection (RFC 9110 §7.6.1), of framing, of the target, and
+/// those that decide which bytes are joined.
+const OURS: [&str; 12] = [
+    "connection",
+    "content-length",
+    "host",
+    "if-range",
+    "keep-alive",
+    "proxy-connection",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+type Checked<T = ()> = Result<T, String>;
+
+pub(super) fn headers(headers: &Pairs) -> Checked {
+    if headers.len() > HEADERS_MAX {
+        return Err(format!(
+            "{} headers, at most {HEADERS_MAX} are taken",
+            headers.len()
+        ));
+    }
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if bytes > HEADERS_BYTES_MAX {
+        return Err(format!(
+            "{bytes} bytes of headers, at most {HEADERS_BYTES_MAX} are taken"
+        ));
+    }
+    for (name, value) in headers {
+        header_name(name)?;
+        if http::HeaderValue::from_bytes(value.as_bytes()).is_err() {
+            return Err(format!(
+                "the value of header `{name}` has characters that are not allowed"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn header_name(name: &str) -> Checked {
+    // RFC 9110 §5.6.2 token, which is what the http crate accepts.
+    if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err(format!("`{}` is not a header name", text(name.into())));
+    }
+    if is_ours(name) {
+        return Err(format!("header `{name}` is the host's own"));
+    }
+    Ok(())
+}
+
+/// Whether a header field is written by the host alone.
+pub(super) fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+}
+
+pub(super) fn header_names(names: &[String]) -> Checked {
+    if names.len() > HEADERS_MAX {
+        return Err(format!(
+            "{} header names, at most {HEADERS_MAX} are taken",
+            names.len()
+        ));
+    }
+    names.iter().try_for_each(|name| header_name(name))
+}
+
+pub(super) fn url(url: &str) -> Checked {
+    if url.len() > URL_BYTES_MAX {
+        return Err(format!(
+            "a URL of {} bytes, at most {URL_BYTES_MAX} are taken",
+            url.len()
+        ));
+    }
+    let usable = url::Url::parse(url)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if usable && !url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        Ok(())
+    } else {
+        Err("a URL that is not an absolute http or https URL".into())
+    }
+}
+
+pub(super) fn query(query: &Pairs) -> Checked {
+    let bytes: usize = query
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 2)
+        .sum();
+    if bytes > QUERY_BYTES_MAX {
+        return Err(format!(
+            "{bytes} bytes of query, at most {QUERY_BYTES_MAX} are taken"
+        ));
+    }
+    let mut characters = query
+        .iter()
+        .flat_map(|(name, value)| name.chars().chain(value.chars()));
+    if characters.any(|c| c.is_control() || c.is_whitespace() || c == '#') {
+        return Err("a query parameter that is not percent-encoded".into());
+    }
+    Ok(())
+}
+
+pub(super) fn request(method: &str, target: &str, fields: &Pairs, body: &[u8]) -> Checked {
+    if method.is_empty() || http::Method::from_bytes(method.as_bytes()).is_err() {
+        return Err(format!("`{}` is not an HTTP method", text(method.into())));
+    }
+    url(target)?;
+    headers(fields)?;
+    if body.len() > REQUEST_BODY_BYTES_MAX {
+        return Err(format!(
+            "a body of {} bytes, at most {REQUEST_BODY_BYTES_MAX} are taken",
+            body.len()
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn auth(auth: &Auth) -> Checked {
+    headers(&auth.access_headers)?;
+    headers(&auth.refresh_headers)?;
+    query(&auth.access_query_params)?;
+    query(&auth.refresh_query_params)?;
+    if let Some(refresh_url) = &auth.refresh_url {
+        url(refresh_url)?;
+    }
+    for token in [&auth.access_token, &auth.refresh_token]
+        .into_iter()
+        .flatten()
+    {
+        if token.len() > HEADERS_BYTES_MAX || token.chars().any(char::is_control) {
+            return Err("a token that no header can carry".into());
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn file_name(name: &str, taken: &[String]) -> Checked {
+    let refused = if name.is_empty() || name == "." || name == ".." {
+        "is not a file name"
+    } else if name.len() > NAME_BYTES_MAX {
+        "is longer than 255 bytes"
+    } else if name.contains('/') {
+        "has a directory in it"
+    } else if name.chars().any(char::is_control) {
+        "has control characters in it"
+    } else if name.starts_with('.') && name.ends_with(".part") {
+        "is a name of the host's own part files"
+    } else if taken.iter().any(|other| other == name) {
+        "is taken"
+    } else {
+        return Ok(());
+    };
+    Err(format!("the name `{}` {refused}", text(name.into())))
+}
+
+pub(super) fn final_update(mut update: StatusUpdate) -> Checked<StatusUpdate> {
+    if !update.status.is_final() {
+        return Err(format!("a task cannot end as `{}`", update.status.name()));
+    }
+    let Some(details) = &mut update.details else {
+        return Ok(update);
+    };
+    if details
+        .response_status_code
+        .is_some_and(|code| !(100..=599).contains(&code))
+    {
+        return Err("a response status outside 100 to 599".into());
+    }
+    if details.response_headers.len() > HEADERS_MAX {
+        return Err(format!("more than {HEADERS_MAX} headers"));
+    }
+    if details
+        .response_body
+        .as_ref()
+        .is_some_and(|body| body.len() > REQUEST_BODY_BYTES_MAX)
+    {
+        return Err(format!(
+            "a body of more than {REQUEST_BODY_BYTES_MAX} bytes"
+        ));
+    }
+    details.notes.truncate(HEADERS_MAX);
+    for note in &mut details.notes {
+        *note = text(std::mem::take(note));
+    }
+    if let Some(failure) = details.exception.take() {
+        details.exception = Some(self::failure(failure)?);
+    }
+    Ok(update)
+}
+
+pub(super) fn failure(mut failure: Failure) -> Checked<Failure> {
+    if failure
+        .http_status
+        .is_some_and(|code| !(100..=599).contains(&code))
+    {
+        return Err("a status outside 100 to 599".into());
+    }
+    failure.retry_after_ms = failure.retry_after_ms.map(|wait| wait.min(WAIT_MS_MAX));
+    failure.description = text(failure.description);
+    Ok(failure)
+}
+
+/// A sentence of a component, fit to be stored and shown: one line, at most 1 KiB, no control characters.
+pub(super) fn text(sentence: String) -> String {
+    let clean = sentence.len() <= TEXT_BYTES_MAX && !sentence.chars().any(char::is_control);
+    if clean {
+        return sentence;
+    }
+    let mut short = String::with_capacity(TEXT_BYTES_MAX);
+    for c in sentence.chars() {
+        let c = if c.is_control() { ' ' } else { c };
+        if short.len() + c.len_utf8() > TEXT_BYTES_MAX {
+            break;
+        }
+        short.push(c);
+    }
+    short
+}

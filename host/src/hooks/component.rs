@@ -1,0 +1,403 @@
+//! Users' components: loading, and calls within limits on warm instances.
+//!
+//! A call ends by its answer, by a trap, by its CPU limit or by its wall clock limit; after all but the first the instance
+//! is thrown away. At most two calls of one component run at once, each on an instance of its own, so that a component
+//! that hangs delays nobody else's.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use wasmtime::component::{Component as Wasm, InstancePre};
+use wasmtime::{Engine, Store, Trap, UpdateDeadline};
+
+use super::functions::{Ask, Functions};
+use super::health::Health;
+use super::host::{NextFailed, Running, State};
+use super::interfaces::Interfaces;
+use super::log::Log;
+use super::runtime::TICK;
+use super::{Chain, Grants, Hook, Limits, LogSink, check};
+use crate::error::{Error, Failure, FailureKind};
+
+/// Calls of one component at once.
+const CALLS_AT_ONCE: usize = 2;
+/// After so many calls an instance is made anew.
+const CALLS_MAX: u32 = 10_000;
+/// Starting an interpreter takes more than a call.
+const START_CPU_MS: u64 = 2_000;
+const START_WALL: Duration = Duration::from_secs(10);
+const PROGRESS_CPU_MS: u64 = 50;
+/// Bytes that an answer may hold, apart from what it repeats of the question.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Largest file. Components of interpreted languages carry their interpreter: 12 to 18 MiB.
+pub(super) const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// A loaded component.
+pub struct Component {
+    name: String,
+    digest: [u8; 32],
+    grants: Grants,
+    hooks: Vec<Hook>,
+    pre: InstancePre<State>,
+    log: LogSink,
+    idle: Mutex<Vec<Warm>>,
+    turns: Semaphore,
+    health: Mutex<Health>,
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component")
+            .field("name", &self.name)
+            .field("hooks", &self.hooks)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Warm {
+    store: Store<State>,
+    functions: Functions,
+    calls: u32,
+}
+
+impl Component {
+    /// Instantiates once, so that what does not fit is told now rather than in the middle of a task.
+    pub(super) fn new(
+        name: String,
+        digest: [u8; 32],
+        grants: Grants,
+        interfaces: &Interfaces,
+        pre: InstancePre<State>,
+        log: LogSink,
+    ) -> Result<Self, Error> {
+        let component = Self {
+            name,
+            digest,
+            grants: Grants {
+                limits: capped(&grants.limits),
+                ..grants
+            },
+            hooks: interfaces.hooks.clone(),
+            pre,
+            log,
+            idle: Mutex::default(),
+            turns: Semaphore::new(CALLS_AT_ONCE),
+            health: Mutex::default(),
+        };
+        let warm = component.start_blocking()?;
+        component.idle().push(warm);
+        Ok(component)
+    }
+
+    /// Its name in logs and messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The hooks it answers.
+    pub fn hooks(&self) -> &[Hook] {
+        &self.hooks
+    }
+
+    pub(super) fn is(&self, name: &str, digest: &[u8; 32], grants: &Grants) -> bool {
+        let Grants {
+            allow_hosts,
+            config,
+            limits,
+        } = grants;
+        self.name == name
+            && self.digest == *digest
+            && self.grants.allow_hosts == *allow_hosts
+            && self.grants.config == *config
+            && self.grants.limits == capped(limits)
+    }
+
+    pub(super) fn answers(&self, hook: Hook) -> bool {
+        self.hooks.contains(&hook)
+    }
+
+    /// Calls a hook. `weight`: bytes that the answer may repeat of the question. `nested`: the call is made by another
+    /// component's, whose turn it runs in; waiting for a turn of its own could wait for itself.
+    pub(super) async fn call<A: Ask>(
+        &self,
+        chain: &Chain,
+        position: usize,
+        nested: bool,
+        weight: usize,
+        params: A::Params,
+    ) -> Result<A::Answer, Failure> {
+        self.refuse_if_left_alone(A::HOOK)?;
+        let _turn = if nested {
+            None
+        } else {
+            self.turns.acquire().await.ok()
+        };
+        let _in_progress = chain.ticker().begin();
+        let limits = &self.grants.limits;
+        let wall = if A::HOOK.may_use_http() {
+            limits.wall_http_ms
+        } else {
+            limits.wall_ms
+        };
+        let call = self.call_unlimited::<A>(chain, position, weight, params);
+        match tokio::time::timeout(Duration::from_millis(wall), call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.failed(A::HOOK, &error)),
+            Err(_) => {
+                let error = wasmtime::format_err!("it took longer than {wall} ms");
+                Err(self.failed(A::HOOK, &error))
+            }
+        }
+    }
+
+    /// The store is dropped with this future: nothing of a call outlives its time limit.
+    async fn call_unlimited<A: Ask>(
+        &self,
+        chain: &Chain,
+        position: usize,
+        weight: usize,
+        params: A::Params,
+    ) -> wasmtime::Result<A::Answer> {
+        let idle = self.idle().pop();
+        let mut warm = match idle {
+            Some(warm) => warm,
+            None => self.start().await?,
+        };
+        let function = A::of(&warm.functions)
+            .ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
+        let limits = &self.grants.limits;
+        let cpu_ms = match A::HOOK {
+            Hook::OnProgress => limits.cpu_ms.min(PROGRESS_CPU_MS),
+            _ => limits.cpu_ms,
+        };
+        warm.allow(cpu_ms);
+        warm.store.set_hostcall_fuel(ANSWER_BYTES_MAX + weight);
+        let state = warm.store.data_mut();
+        state.running = Some(Running {
+            chain: chain.clone(),
+            position,
+            weight,
+        });
+        state.log.begin(limits.log_bytes);
+        let transport = A::HOOK.may_use_http().then(|| chain.transport().clone());
+        state.reach.begin(limits.http_requests, transport);
+        let ended = Ended(state.log.clone());
+        let answer = function.call_async(&mut warm.store, params).await?;
+        drop(ended);
+        let state = warm.store.data_mut();
+        state.running = None;
+        state.reach.end();
+        warm.calls += 1;
+        let mut idle = self.idle();
+        if warm.calls < CALLS_MAX && idle.len() < CALLS_AT_ONCE {
+            idle.push(warm);
+        }
+        Ok(answer)
+    }
+
+    async fn start(&self) -> wasmtime::Result<Warm> {
+        let log = Log::new(&self.name, self.log.clone());
+        log.begin(self.grants.limits.log_bytes);
+        let mut store = Store::new(self.pre.engine(), State::new(&self.grants, log));
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(ANSWER_BYTES_MAX);
+        store.epoch_deadline_callback(|mut store| {
+            let state = store.data_mut();
+            state.ticks_left = state
+                .ticks_left
+                .checked_sub(1)
+                .ok_or_else(|| wasmtime::format_err!("it used up its time on the CPU"))?;
+            Ok(UpdateDeadline::Yield(1))
+        });
+        let mut warm = Warm {
+            store,
+            functions: Functions::default(),
+            calls: 0,
+        };
+        warm.allow(START_CPU_MS);
+        let instance = self.pre.instantiate_async(&mut warm.store).await?;
+        warm.functions = Functions::find(&mut warm.store, &instance)?;
+        Ok(warm)
+    }
+
+    /// [`Component::start`] for callers that may be on a runtime's thread, which must not wait for a future.
+    fn start_blocking(&self) -> Result<Warm, Error> {
+        let refuse = |why: String| {
+            Error::Component(format!(
+                "component `{}` cannot be started: {why}",
+                self.name
+            ))
+        };
+        let started = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                let started = runtime.block_on(tokio::time::timeout(START_WALL, self.start()));
+                started.map_err(|_| {
+                    wasmtime::format_err!("it took longer than {} s", START_WALL.as_secs())
+                })?
+            });
+            thread.join()
+        });
+        match started {
+            Ok(Ok(warm)) => Ok(warm),
+            Ok(Err(error)) => Err(refuse(reason(&error))),
+            Err(_) => Err(refuse("wasmtime panicked".into())),
+        }
+    }
+
+    fn refuse_if_left_alone(&self, hook: Hook) -> Result<(), Failure> {
+        let Some(left) = self.health().left_alone(Instant::now()) else {
+            return Ok(());
+        };
+        Err(self.failure(
+            hook,
+            &format!(
+                "it failed too often and is left alone for another {} s",
+                left.as_secs() + 1
+            ),
+        ))
+    }
+
+    fn failed(&self, hook: Hook, error: &wasmtime::Error) -> Failure {
+        match error.downcast_ref::<NextFailed>() {
+            Some(NextFailed(failure)) => failure.clone(), // another one's fault
+            None => self.count(self.failure(hook, &reason(error))),
+        }
+    }
+
+    /// The failure of an answer that cannot be used.
+    pub(super) fn unusable(&self, hook: Hook, why: &str) -> Failure {
+        self.count(Failure::new(
+            FailureKind::Callback,
+            format!(
+                "component `{}` gave an unusable answer in `{}`: {why}",
+                self.name,
+                hook.name()
+            ),
+        ))
+    }
+
+    /// Its last answer was fine.
+    pub(super) fn well(&self) {
+        self.health().well();
+    }
+
+    fn failure(&self, hook: Hook, why: &str) -> Failure {
+        let sentence = format!(
+            "component `{}` failed in `{}`: {why}",
+            self.name,
+            hook.name()
+        );
+        Failure::new(FailureKind::Callback, sentence)
+    }
+
+    fn count(&self, failure: Failure) -> Failure {
+        (self.log.0)(&self.name, &failure.description);
+        if self.health().failed(Instant::now()) {
+            (self.log.0)(
+                &self.name,
+                "it failed too often and is left alone for 5 minutes",
+            );
+        }
+        failure
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Warm>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Warm {
+    fn allow(&mut self, cpu_ms: u64) {
+        self.store.data_mut().ticks_left = cpu_ms / TICK.as_millis() as u64;
+        self.store.set_epoch_deadline(1);
+    }
+}
+
+/// Closes the page of the log however a call ends.
+struct Ended(Log);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// No grant goes beyond these (reliability.md E.6).
+fn capped(limits: &Limits) -> Limits {
+    Limits {
+        memory_bytes: limits.memory_bytes.min(128 << 20),
+        cpu_ms: limits.cpu_ms.min(2_000),
+        wall_ms: limits.wall_ms.min(120_000),
+        wall_http_ms: limits.wall_http_ms.min(120_000),
+        http_requests: limits.http_requests.min(64),
+        log_bytes: limits.log_bytes.min(1 << 20),
+    }
+}
+
+fn reason(error: &wasmtime::Error) -> String {
+    let sentence = match error.downcast_ref::<Trap>() {
+        Some(Trap::UnreachableCodeReached) => "it trapped (a panic, or an abort)".to_owned(),
+        Some(Trap::StackOverflow) => "it ran out of stack".to_owned(),
+        Some(trap) => format!("it trapped: {trap}"),
+        None => error.root_cause().to_string(),
+    };
+    check::text(sentence)
+}
+
+/// Reads a component's file and compiles it, or takes it from the cache.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let shown = path.display();
+    let refuse = |why: &str| Err(Error::Component(format!("{shown} {why}")));
+    let wasm = std::fs::File::open(path)
+        .and_then(|file| {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(
+                &mut std::io::Read::take(file, FILE_BYTES_MAX + 1),
+                &mut bytes,
+            )?;
+            Ok(bytes)
+        })
+        .map_err(|error| Error::Component(format!("cannot read component {shown}: {error}")))?;
+    if wasm.is_empty() {
+        return refuse("is empty");
+    }
+    if wasm.len() as u64 > FILE_BYTES_MAX {
+        return refuse("is larger than 64 MiB, the most a component may have");
+    }
+    match wasm.get(..8) {
+        // Magic number, then version and layer: 1 and 0 for core modules, 13 and 1 for components.
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(wasm),
+        Some([0, b'a', b's', b'm', _, _, 0, 0]) => refuse(
+            "is a core WebAssembly module, not a component: build it for wasm32-wasip2, or wrap it with \
+             `wasm-tools component new`",
+        ),
+        _ => refuse("is not a WebAssembly component"),
+    }
+}
+
+/// Compiles a component's bytes, or takes the result from the cache.
+pub(super) fn compile(
+    engine: &Engine,
+    cache: &super::cache::Cache,
+    wasm: &[u8],
+    digest: &[u8; 32],
+    path: &Path,
+) -> Result<Wasm, Error> {
+    cache.component(engine, wasm, digest).map_err(|error| {
+        let why = check::text(error.root_cause().to_string());
+        Error::Component(format!(
+            "{} is not a valid component: {why}",
+            path.display()
+        ))
+    })
+}

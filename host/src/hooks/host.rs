@@ -1,0 +1,295 @@
+//! What a component can import, and the data of its store: WASI without files, sockets and environment, HTTP to granted
+//! hosts, its settings, and the decisions of the next one in the chain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::{ComponentType, Linker, Lower, ResourceTable};
+use wasmtime::{Engine, ResourceLimiter, StoreContextMut};
+use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::bindings::haul::transfer as wit;
+use super::functions::{self as hooks, Ask};
+use super::http::{HEADERS_BYTES_MAX, Reach};
+use super::log::Log;
+use super::{Chain, Grants, convert};
+use crate::error::{Error, Failure};
+use crate::task::Pairs;
+use wit::types::{Auth, Failure as WitFailure, Response, Task};
+
+const RESOURCES_MAX: usize = 256;
+const RANDOM_BYTES_MAX: u64 = 4 << 10;
+const TABLE_ELEMENTS_MAX: usize = 20_000;
+/// Interpreters are made of a few core modules, each with its tables.
+const MEMORIES_MAX: usize = 4;
+const TABLES_MAX: usize = 16;
+const INSTANCES_MAX: usize = 64;
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// The data of a store.
+pub(super) struct State {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    pub reach: Reach,
+    pub log: Log,
+    pub memory: Memory,
+    config: Pairs,
+    /// The call in progress.
+    pub running: Option<Running>,
+    /// Ticks of CPU time that the call has left.
+    pub ticks_left: u64,
+}
+
+/// Where a call stands in its chain, and how many bytes an answer may repeat of the question.
+#[derive(Clone)]
+pub(super) struct Running {
+    pub chain: Chain,
+    pub position: usize,
+    pub weight: usize,
+}
+
+impl State {
+    pub(super) fn new(grants: &Grants, log: Log) -> Self {
+        let wasi = WasiCtx::builder()
+            .stdout(log.clone())
+            .stderr(log.clone())
+            .max_random_size(RANDOM_BYTES_MAX)
+            .wall_clock(Wall(wasmtime_wasi::clocks::wall_clock()))
+            .monotonic_clock(Monotonic(tokio::time::Instant::now()))
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(HEADERS_BYTES_MAX);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        Self {
+            table,
+            wasi,
+            http,
+            reach: Reach::new(&grants.allow_hosts, log.clone()),
+            log,
+            memory: Memory {
+                left: grants.limits.memory_bytes,
+            },
+            config: grants.config.clone(),
+            running: None,
+            ticks_left: 0,
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.reach,
+        }
+    }
+}
+
+/// Counts all linear memory of a store, and traps where it would exceed the limit.
+pub(super) struct Memory {
+    left: usize,
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let Some(left) = self.left.checked_sub(desired.saturating_sub(current)) else {
+            wasmtime::bail!("it wanted more memory than its limit");
+        };
+        self.left = left;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+}
+
+/// Clocks that tell milliseconds, too coarse to time the host's caches by.
+struct Wall(Box<dyn HostWallClock + Send>);
+
+impl HostWallClock for Wall {
+    fn resolution(&self) -> Duration {
+        MILLISECOND
+    }
+
+    fn now(&self) -> Duration {
+        let now = self.0.now();
+        Duration::new(now.as_secs(), now.subsec_millis() * 1_000_000)
+    }
+}
+
+struct Monotonic(tokio::time::Instant);
+
+impl HostMonotonicClock for Monotonic {
+    fn resolution(&self) -> u64 {
+        MILLISECOND.as_nanos() as u64
+    }
+
+    fn now(&self) -> u64 {
+        self.0.elapsed().as_millis() as u64 * 1_000_000
+    }
+}
+
+/// The failure of the component that a decorator asked: its own call ends with it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NextFailed(pub Failure);
+
+/// Everything that components can import, once for all of them.
+pub(super) fn linker(engine: &Engine) -> Result<Linker<State>, Error> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+        .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker))
+        .and_then(|()| link_settings(&mut linker))
+        .and_then(|()| link_fetch(&mut linker))
+        .and_then(|()| link_decisions(&mut linker))
+        .map_err(|error| Error::Other(format!("cannot link the host's functions: {error:#}")))?;
+    Ok(linker)
+}
+
+fn link_fetch(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker
+        .instance("haul:transfer/fetch@0.1.0")?
+        .func_wrap_async(
+            "fetch",
+            |store: StoreContextMut<'_, State>, (request,): (wit::types::Request,)| {
+                let reach = store.data().reach.clone();
+                Box::new(async move {
+                    let sent = reach
+                        .fetch(request.method, request.url, request.headers, request.body)
+                        .await;
+                    Ok((match sent {
+                        Ok((status, headers, url, body)) => {
+                            let (body, extra) = (body.into(), Vec::new());
+                            Ok(Response {
+                                status,
+                                headers,
+                                url,
+                                body,
+                                extra,
+                            })
+                        }
+                        Err(failure) => Err(convert::failure(&failure)),
+                    },))
+                })
+            },
+        )
+}
+
+/// `wasi:config/store`, of which two drafts are in use.
+fn link_settings(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    #[derive(ComponentType, Lower)]
+    #[component(variant)]
+    #[allow(dead_code)] // ours never fails
+    enum Unavailable {
+        #[component(name = "upstream")]
+        Upstream(String),
+        #[component(name = "io")]
+        Io(String),
+    }
+    for version in ["0.2.0-rc.1", "0.2.0-draft"] {
+        let mut settings = linker.instance(&format!("wasi:config/store@{version}"))?;
+        settings.func_wrap(
+            "get",
+            |store: StoreContextMut<'_, State>, (key,): (String,)| {
+                let mut config = store.data().config.iter();
+                let value = config
+                    .find(|(name, _)| *name == key)
+                    .map(|(_, value)| value.clone());
+                Ok((Ok::<_, Unavailable>(value),))
+            },
+        )?;
+        settings.func_wrap("get-all", |store: StoreContextMut<'_, State>, ()| {
+            Ok((Ok::<_, Unavailable>(store.data().config.clone()),))
+        })?;
+    }
+    Ok(())
+}
+
+/// The decisions, each answered by the next one in the chain of the call in progress.
+fn link_decisions(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    link::<hooks::Admit, _>(linker, |asked| asked)?;
+    link::<hooks::Classify, (Task, _, _)>(linker, |(task, asked, head)| {
+        (Arc::new(task), asked, head)
+    })?;
+    link::<hooks::Filename, (Task, Response, _)>(linker, |(task, head, taken)| {
+        (Arc::new(task), head, taken)
+    })?;
+    link::<hooks::Resume, (Task, _)>(linker, |(task, stored)| (Arc::new(task), stored))?;
+    link::<hooks::Authorize, (Task, Auth, _, _)>(linker, |(task, auth, situation, now)| {
+        (Arc::new(task), auth, situation, now)
+    })?;
+    link::<hooks::Retry, (Task, _, WitFailure)>(linker, |(task, attempt, failure)| {
+        (Arc::new(task), attempt, failure)
+    })?;
+    link::<hooks::Parts, (Task, _)>(linker, |(task, known)| (Arc::new(task), known))
+}
+
+fn link<A, Given>(
+    linker: &mut Linker<State>,
+    params: impl Fn(Given) -> A::Params + Copy + Send + Sync + 'static,
+) -> wasmtime::Result<()>
+where
+    A: Ask,
+    A::Answer: Lower,
+    Given: wasmtime::component::ComponentNamedList + wasmtime::component::Lift + Send + 'static,
+{
+    let name = format!("haul:transfer/{}@{}", A::HOOK.name(), hooks::VERSION);
+    linker.instance(&name)?.func_wrap_async(
+        "decide",
+        move |store: StoreContextMut<'_, State>, given: Given| {
+            let running = store.data().running.clone();
+            Box::new(async move {
+                let Some(Running {
+                    chain,
+                    position,
+                    weight,
+                }) = running
+                else {
+                    wasmtime::bail!("it asked for a decision before it was asked for one");
+                };
+                let answer = chain.ask_next::<A>(position, weight, params(given)).await;
+                answer.map_err(|failure| wasmtime::Error::from(NextFailed(failure)))
+            })
+        },
+    )
+}

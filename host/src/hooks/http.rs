@@ -1,0 +1,371 @@
+//! HTTP of components: wasi:http and the contract's `fetch`, both over the engine's transport, with the same grants and
+//! the same quotas (reliability.md E.4 and E.6). Redirects are not followed, so that a granted host cannot hand a request
+//! on to one that is not.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use tokio::sync::Semaphore;
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks,
+};
+
+use super::check;
+use super::log::Log;
+use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::task::Pairs;
+use crate::transport::{Answer, Call, Guard, Transport};
+
+const REQUESTS_AT_ONCE: usize = 2;
+const REQUEST_BODY_BYTES_MAX: usize = check::REQUEST_BODY_BYTES_MAX;
+const RESPONSE_BODY_BYTES_MAX: usize = 256 << 10;
+const HEADERS_MAX: usize = 64;
+/// Size of the headers of a request, and of a response.
+pub(super) const HEADERS_BYTES_MAX: usize = 32 << 10;
+const CONNECT: Duration = Duration::from_secs(5);
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What one instance may reach, and what the call in progress has left.
+#[derive(Clone, Debug)]
+pub(super) struct Reach {
+    allowed: Arc<[Place]>,
+    log: Log,
+    call: Arc<Mutex<Allowance>>,
+    slots: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Allowance {
+    requests: u32,
+    /// `None`: no call is in progress, or its hook may not use HTTP.
+    transport: Option<Transport>,
+    /// Hosts whose refusal was logged.
+    told: BTreeSet<String>,
+}
+
+/// A granted host: exact, never a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    scheme: Option<String>,
+    host: String,
+    /// `None`: the scheme's own.
+    port: Option<u16>,
+}
+
+/// Why a request brought no response.
+#[derive(Debug)]
+enum Refused {
+    Denied(String),
+    RequestTooLarge,
+    ResponseTooLarge(&'static str),
+    Failed(Failure),
+}
+
+impl Reach {
+    pub(super) fn new(allow_hosts: &[String], log: Log) -> Self {
+        Self {
+            allowed: allow_hosts.iter().map(|text| Place::parse(text)).collect(),
+            log,
+            call: Arc::default(),
+            slots: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
+        }
+    }
+
+    /// A call begins. `transport`: `None` when its hook may not use HTTP.
+    pub(super) fn begin(&self, requests: u32, transport: Option<Transport>) {
+        let mut call = self.call();
+        call.requests = requests;
+        call.transport = transport;
+    }
+
+    pub(super) fn end(&self) {
+        self.begin(0, None);
+    }
+
+    /// The contract's `fetch`.
+    pub(super) async fn fetch(
+        &self,
+        method: String,
+        url: String,
+        headers: Pairs,
+        body: Vec<u8>,
+    ) -> Result<(u16, Pairs, String, Bytes), Failure> {
+        let forbidden = |name: &str| {
+            let standard = DEFAULT_FORBIDDEN_HEADERS
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known.as_str()));
+            standard
+                || ["content-length", "te", "trailer"]
+                    .iter()
+                    .any(|known| name.eq_ignore_ascii_case(known))
+        };
+        let sent = if let Some((name, _)) = headers.iter().find(|(name, _)| forbidden(name)) {
+            Err(Refused::Denied(format!(
+                "header `{name}` is the host's own"
+            )))
+        } else if body.len() > REQUEST_BODY_BYTES_MAX {
+            Err(Refused::RequestTooLarge)
+        } else {
+            let limits = RequestOptions::default();
+            self.send(method, url, headers, body.into(), &limits).await
+        };
+        let (answer, body) = sent.map_err(Refused::into_failure)?;
+        Ok((answer.status, answer.headers, answer.url, body))
+    }
+
+    async fn send(
+        &self,
+        method: String,
+        url: String,
+        headers: Pairs,
+        body: Bytes,
+        limits: &RequestOptions,
+    ) -> Result<(Answer, Bytes), Refused> {
+        let transport = self.admit(&url)?;
+        if headers.len() > HEADERS_MAX || bytes_of(&headers) > HEADERS_BYTES_MAX {
+            return Err(Refused::Denied("too many or too large headers".into()));
+        }
+        let slot = self.slots.acquire().await;
+        let shorter = |given: Option<Duration>, most: Duration| {
+            Some(given.map_or(most, |given| given.min(most)))
+        };
+        let mut call = Call::new(method, url);
+        call.headers = headers;
+        call.body = body;
+        call.connect_timeout = shorter(limits.connect_timeout, CONNECT);
+        call.head_timeout = shorter(limits.first_byte_timeout, FIRST_BYTE);
+        call.idle_timeout = shorter(limits.between_bytes_timeout, IDLE);
+        call.low_speed_bytes = 0;
+        call.follow = false;
+        call.guard = Guard::Public {
+            private_hosts: self
+                .allowed
+                .iter()
+                .map(|place| place.host.clone())
+                .collect(),
+        };
+        let mut answer = transport.send(call).await.map_err(Refused::Failed)?;
+        if bytes_of(&answer.headers) > HEADERS_BYTES_MAX {
+            return Err(Refused::ResponseTooLarge(
+                "its headers are larger than 32 KiB",
+            ));
+        }
+        let mut whole = BytesMut::new();
+        while let Some(piece) = answer.body.next().await.map_err(Refused::Failed)? {
+            if whole.len() + piece.len() > RESPONSE_BODY_BYTES_MAX {
+                return Err(Refused::ResponseTooLarge("it is larger than 256 KiB"));
+            }
+            whole.extend_from_slice(&piece);
+        }
+        drop(slot);
+        Ok((answer, whole.freeze()))
+    }
+
+    /// Takes one request off the allowance, if the URL's host is granted.
+    fn admit(&self, url: &str) -> Result<Transport, Refused> {
+        let mut call = self.call();
+        let Some(transport) = call.transport.clone() else {
+            return Err(Refused::Denied("this hook may not use HTTP".into()));
+        };
+        let Some(place) = Place::of(url) else {
+            let failure = Failure::new(
+                FailureKind::Url,
+                "the URL is not an absolute http or https URL",
+            );
+            return Err(Refused::Failed(failure));
+        };
+        if !self.allowed.iter().any(|allowed| allowed.covers(&place)) {
+            let what = format!("{}:{}", place.host, place.port.unwrap_or(0));
+            let sentence = format!("{what} is not granted (grant it with --allow-host {what})");
+            if call.told.insert(what) {
+                self.log.say(&sentence);
+            }
+            return Err(Refused::Denied(sentence));
+        }
+        call.requests = call
+            .requests
+            .checked_sub(1)
+            .ok_or_else(|| Refused::Denied("no more requests are granted in this call".into()))?;
+        Ok(transport)
+    }
+
+    fn call(&self) -> MutexGuard<'_, Allowance> {
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WasiHttpHooks for Reach {
+    fn set_host_header(&mut self) -> bool {
+        false // the transport does
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = Result<(), WasiError>> + Send>,
+    ) -> WasiSending {
+        let reach = self.clone();
+        Box::new(async move {
+            let response = reach
+                .send_wasi(request, options.unwrap_or_default())
+                .await?;
+            let nothing_left: WasiLeft = Box::new(async { Ok(()) });
+            Ok((response, nothing_left))
+        })
+    }
+}
+
+type WasiLeft = Box<dyn Future<Output = Result<(), WasiError>> + Send>;
+type WasiSending =
+    Box<dyn Future<Output = Result<(http::Response<WasiBody>, WasiLeft), WasiError>> + Send>;
+
+impl Reach {
+    async fn send_wasi(
+        &self,
+        request: http::Request<WasiBody>,
+        limits: RequestOptions,
+    ) -> Result<http::Response<WasiBody>, WasiError> {
+        let (parts, body) = request.into_parts();
+        let headers = parts
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != http::header::CONTENT_LENGTH)
+            .map(|(name, value)| {
+                let value = std::str::from_utf8(value.as_bytes());
+                Ok((
+                    name.as_str().to_owned(),
+                    value.map_err(|_| WasiError::HttpProtocolError)?.to_owned(),
+                ))
+            })
+            .collect::<Result<Pairs, WasiError>>()?;
+        let body = collect(body).await?;
+        let (answer, body) = self
+            .send(
+                parts.method.to_string(),
+                parts.uri.to_string(),
+                headers,
+                body,
+                &limits,
+            )
+            .await
+            .map_err(Refused::into_wasi)?;
+        let mut response = http::Response::builder().status(answer.status);
+        for (name, value) in &answer.headers {
+            response = response.header(name.as_str(), value.as_str());
+        }
+        let body = Full::new(body)
+            .map_err(|never| match never {})
+            .boxed_unsync();
+        response
+            .body(body)
+            .map_err(|_| WasiError::HttpProtocolError)
+    }
+}
+
+async fn collect(mut body: WasiBody) -> Result<Bytes, WasiError> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(piece) = frame?.into_data() {
+            if whole.len() + piece.len() > REQUEST_BODY_BYTES_MAX {
+                return Err(WasiError::HttpRequestBodySize(Some(
+                    REQUEST_BODY_BYTES_MAX as u64,
+                )));
+            }
+            whole.extend_from_slice(&piece);
+        }
+    }
+    Ok(whole.freeze())
+}
+
+fn bytes_of(headers: &Pairs) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum()
+}
+
+impl Refused {
+    fn into_failure(self) -> Failure {
+        match self {
+            Refused::Denied(why) => Failure::new(FailureKind::Policy, why),
+            Refused::RequestTooLarge => Failure::new(
+                FailureKind::Policy,
+                "the request's body is larger than 64 KiB",
+            ),
+            Refused::ResponseTooLarge(why) => Failure::new(
+                FailureKind::Policy,
+                format!("the response is refused: {why}"),
+            ),
+            Refused::Failed(failure) => failure,
+        }
+    }
+
+    fn into_wasi(self) -> WasiError {
+        let failure = match self {
+            Refused::Denied(_) => return WasiError::HttpRequestDenied,
+            Refused::RequestTooLarge => return WasiError::HttpRequestBodySize(None),
+            Refused::ResponseTooLarge(_) => return WasiError::HttpResponseBodySize(None),
+            Refused::Failed(failure) => failure,
+        };
+        match (failure.kind, failure.detail) {
+            (FailureKind::Policy, _) => WasiError::DestinationIpProhibited,
+            (FailureKind::Url, _) => WasiError::HttpRequestUriInvalid,
+            (_, FailureDetail::NotConnected) => WasiError::ConnectionRefused,
+            (_, FailureDetail::NoResponse) => WasiError::ConnectionTerminated,
+            (_, FailureDetail::Cut) => WasiError::HttpResponseIncomplete,
+            (_, FailureDetail::Timeout) => WasiError::ConnectionTimeout,
+            (_, FailureDetail::Tls) => WasiError::TlsProtocolError,
+            (_, FailureDetail::Protocol) => WasiError::HttpProtocolError,
+            _ => WasiError::InternalError(Some(failure.description)),
+        }
+    }
+}
+
+impl Place {
+    /// Reads a grant: `host`, `host:port` or `scheme://host:port`.
+    fn parse(text: &str) -> Self {
+        let text = text.trim().to_ascii_lowercase();
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme.to_owned()), rest.trim_end_matches('/')),
+            None => (None, text.as_str()),
+        };
+        let bare_ipv6 = rest.matches(':').count() > 1 && !rest.starts_with('[');
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !bare_ipv6 && !port.contains(']') => (host, port.parse().ok()),
+            _ => (rest, None),
+        };
+        Self {
+            scheme,
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+        }
+    }
+
+    /// Where a URL leads. `None`: not an http or https URL.
+    fn of(url: &str) -> Option<Self> {
+        let url = url::Url::parse(url).ok()?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return None;
+        }
+        Some(Self {
+            scheme: Some(url.scheme().to_owned()),
+            host: url.host_str()?.trim_matches(['[', ']']).to_owned(),
+            port: url.port_or_known_default(),
+        })
+    }
+
+    fn covers(&self, place: &Place) -> bool {
+        let default = match place.scheme.as_deref() {
+            Some("http") => Some(80),
+            _ => Some(443),
+        };
+        (self.scheme.is_none() || self.scheme == place.scheme)
+            && self.host == place.host
+            && self.port.or(default) == place.port
+    }
+}

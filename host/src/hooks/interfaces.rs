@@ -1,0 +1,170 @@
+//! Names and versions of what a component exports and imports: what haul can make of it, before anything of it runs.
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::functions::VERSION;
+use super::{Grants, Hook};
+use crate::error::Error;
+
+const PACKAGE: &str = "haul:transfer/";
+
+/// What a component says about itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Interfaces {
+    pub hooks: Vec<Hook>,
+    /// Version of the contract in its first export, else in its first import.
+    pub contract: Option<String>,
+    pub imports: Vec<String>,
+    pub other_exports: Vec<String>,
+}
+
+impl Interfaces {
+    pub(super) fn of(engine: &Engine, component: &Component) -> Self {
+        let ty = component.component_type();
+        let mut found = Self::default();
+        for (name, _) in ty.exports(engine) {
+            match hook(name) {
+                Some(hook) => found.hooks.push(hook),
+                None => found.other_exports.push(name.to_owned()),
+            }
+            found.note_version(name);
+        }
+        for (name, _) in ty.imports(engine) {
+            found.note_version(name);
+            found.imports.push(name.to_owned());
+        }
+        found.hooks.sort();
+        found
+    }
+
+    fn note_version(&mut self, name: &str) {
+        if self.contract.is_none() && name.starts_with(PACKAGE) {
+            self.contract = Some(version(name).unwrap_or("none").to_owned());
+        }
+    }
+
+    /// Refuses another version of the contract, a component without hooks, and imports that nobody answers. `what`: the
+    /// component, for the sentence.
+    pub(super) fn check(&self, what: &str) -> Result<(), Error> {
+        let refuse = |why: String| Err(Error::Component(format!("{what} {why}")));
+        for name in self.other_exports.iter().chain(&self.imports) {
+            if let Some(theirs) = foreign_version(name) {
+                return refuse(format!(
+                    "was built for haul:transfer@{theirs}, this haul speaks haul:transfer@{VERSION}: rebuild it against \
+                     the wit/ folder of this version"
+                ));
+            }
+        }
+        if self.hooks.is_empty() {
+            return refuse(
+                "exports no hook of haul:transfer, so there is nothing to ask it".into(),
+            );
+        }
+        match self
+            .imports
+            .iter()
+            .find(|name| matches!(judge(name, &Grants::default()), Import::Unknown))
+        {
+            Some(name) => refuse(format!("imports `{name}`, which haul does not offer")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The hook that an export answers, if it is of a version we speak.
+fn hook(name: &str) -> Option<Hook> {
+    let interface = name.strip_prefix(PACKAGE)?;
+    let (interface, version) = interface.split_once('@')?;
+    speaks(version).then(|| Hook::from_name(interface))?
+}
+
+/// The version of an interface of the contract that we do not speak.
+fn foreign_version(name: &str) -> Option<&str> {
+    if !name.starts_with(PACKAGE) {
+        return None;
+    }
+    let version = version(name).unwrap_or("(no version)");
+    (!speaks(version)).then_some(version)
+}
+
+fn version(name: &str) -> Option<&str> {
+    name.split_once('@').map(|(_, version)| version)
+}
+
+/// Every 0.1.x: before 1.0 the second number tells what is compatible.
+fn speaks(version: &str) -> bool {
+    let mut numbers = version.split('.');
+    let known = numbers.next() == Some("0") && numbers.next() == Some("1");
+    known
+        && numbers
+            .next()
+            .is_some_and(|patch| patch.parse::<u32>().is_ok())
+        && numbers.next().is_none()
+}
+
+/// What an import gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Import {
+    Linked(String),
+    /// Linked, and every use fails.
+    Denied(String),
+    /// The component cannot be loaded.
+    Unknown,
+}
+
+impl std::fmt::Display for Import {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Import::Linked(how) => write!(f, "linked: {how}"),
+            Import::Denied(why) => write!(f, "refused: {why}"),
+            Import::Unknown => f.write_str("unknown: haul does not offer it"),
+        }
+    }
+}
+
+/// What becomes of an import under these grants.
+pub(super) fn judge(name: &str, grants: &Grants) -> Import {
+    let bare = name.split('@').next().unwrap_or(name);
+    if let Some(interface) = bare.strip_prefix(PACKAGE) {
+        return match interface {
+            "types" => Import::Linked("types only".into()),
+            "fetch" => http(grants),
+            // The types of the callbacks are shared: on-error uses those of on-response.
+            interface => match Hook::from_name(interface) {
+                Some(hook) if hook.is_decision() => {
+                    Import::Linked("asks the next component, the default policy last".into())
+                }
+                Some(_) => Import::Linked("types only".into()),
+                None => Import::Unknown,
+            },
+        };
+    }
+    let linked = |how: &str| Import::Linked(how.into());
+    let denied = |why: &str| Import::Denied(why.into());
+    match bare {
+        "wasi:http/types" => linked("types and bodies"),
+        "wasi:http/outgoing-handler" => http(grants),
+        "wasi:config/store" => Import::Linked(format!("{} settings", grants.config.len())),
+        "wasi:cli/stdout" | "wasi:cli/stderr" => linked("its lines go to the log"),
+        "wasi:cli/environment" | "wasi:cli/stdin" => linked("empty"),
+        _ if bare.starts_with("wasi:sockets/") => denied("components have no sockets"),
+        _ if bare.starts_with("wasi:filesystem/") => denied("components see no files"),
+        _ if bare.starts_with("wasi:clocks/") => linked("rounded to milliseconds"),
+        _ if bare.starts_with("wasi:random/") => linked("at most 4 KiB at once"),
+        _ if ["wasi:cli/", "wasi:io/"]
+            .iter()
+            .any(|known| bare.starts_with(known)) =>
+        {
+            linked("harmless")
+        }
+        _ => Import::Unknown,
+    }
+}
+
+fn http(grants: &Grants) -> Import {
+    if grants.allow_hosts.is_empty() {
+        return Import::Denied("no host is granted (--allow-host)".into());
+    }
+    Import::Linked(format!("may reach {}", grants.allow_hosts.join(", ")))
+}

@@ -1,0 +1,158 @@
+//! What components write: standard output and error become log lines, within limits. Opens no file and no terminal.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use super::LogSink;
+
+const LINE_BYTES_MAX: usize = 1 << 10;
+/// Most that a guest may hand over at once.
+const WRITE_BYTES_MAX: usize = 64 << 10;
+
+/// The log of one instance.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    name: Arc<str>,
+    sink: LogSink,
+    page: Arc<Mutex<Page>>,
+}
+
+/// What is left of a call's allowance, and the line being written.
+#[derive(Debug, Default)]
+struct Page {
+    left: usize,
+    line: Vec<u8>,
+    dropped: usize,
+}
+
+impl Log {
+    pub(super) fn new(name: &str, sink: LogSink) -> Self {
+        Self {
+            name: name.into(),
+            sink,
+            page: Arc::default(),
+        }
+    }
+
+    /// A call begins, with an allowance of so many bytes.
+    pub(super) fn begin(&self, bytes: usize) {
+        *self.page() = Page {
+            left: bytes,
+            ..Page::default()
+        };
+    }
+
+    /// A call ends: tells an unfinished line, and how much was dropped.
+    pub(super) fn end(&self) {
+        let page = std::mem::take(&mut *self.page());
+        if !page.line.is_empty() {
+            self.tell(&page.line);
+        }
+        if page.dropped > 0 {
+            self.say(&format!("({} bytes of log dropped)", page.dropped));
+        }
+    }
+
+    /// A line of the host's own about the component.
+    pub(super) fn say(&self, line: &str) {
+        (self.sink.0)(&self.name, line);
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        let mut page = self.page();
+        let taken = bytes.len().min(page.left);
+        page.left -= taken;
+        page.dropped += bytes.len() - taken;
+        for &byte in &bytes[..taken] {
+            if byte == b'\n' {
+                let line = std::mem::take(&mut page.line);
+                self.tell(&line);
+            } else if page.line.len() < LINE_BYTES_MAX {
+                page.line.push(byte);
+            } else {
+                page.dropped += 1;
+            }
+        }
+    }
+
+    /// Control characters are escaped, so that no log line can steer a terminal or pass for two.
+    fn tell(&self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+        let mut clean = String::with_capacity(text.len());
+        for c in text.chars() {
+            if c.is_control() {
+                clean.extend(c.escape_default());
+            } else {
+                clean.push(c);
+            }
+        }
+        self.say(&clean);
+    }
+
+    fn page(&self) -> MutexGuard<'_, Page> {
+        self.page.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl IsTerminal for Log {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Log {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for Log {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Log {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        Log::write(self, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES_MAX)
+    }
+}
+
+impl AsyncWrite for Log {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Log::write(&self, bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
