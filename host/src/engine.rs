@@ -90,8 +90,18 @@ impl Engine {
     pub async fn open(_settings: Settings) -> Result<Self> {
         todo!()
     }
-    /// Answers one request.
-    pub async fn call(&self, _request: Request) -> Result<Reply> {
+    /// Answers one request of this process: asker 0.
+    pub async fn call(&self, request: Request) -> Result<Reply> {
+        self.call_as(0, request).await
+    }
+    /// Answers one request of an asker: 0 is this process, others are connections of the control socket. What is worked
+    /// for an asker alone stops with [`Engine::gone`].
+    pub async fn call_as(&self, _asker: u64, _request: Request) -> Result<Reply> {
+        todo!()
+    }
+    /// An asker has left: what was worked for it alone (by [`Request::Work`] or `work` of [`Request::Add`]) is worked no
+    /// more. Does not wait.
+    pub fn gone(&self, _asker: u64) {
         todo!()
     }
     /// Updates from now on. A watcher that falls 65,536 behind misses progress first, then gets a gap that
