@@ -5,11 +5,14 @@
 
 use serde_json::Value;
 
+use crate::control::{self, Entered, Home};
 use crate::engine::{Settings, Work};
 use crate::error::Result;
 use crate::event::Update;
 use crate::store::{Addition, IfExists, Selection};
 use crate::task::Status;
+
+pub use crate::control::{Client, Host};
 
 /// A request to an engine.
 #[derive(Clone, Debug)]
@@ -17,23 +20,66 @@ pub enum Request {
     /// Validates and stores tasks. With `continue_same`, an unfinished or failed task of the same URL, place, directory and
     /// given name (or id) is gone on with instead. With `work`, these tasks are also asked to be worked by this engine.
     /// Answer: [`Reply::Ids`].
-    Add { tasks: Vec<Addition>, if_exists: IfExists, continue_same: bool, work: bool },
+    Add {
+        /// The tasks, all or none of which are stored. Ids may be empty.
+        tasks: Vec<Addition>,
+        /// What happens when an id is taken.
+        if_exists: IfExists,
+        /// Go on with the same task where there is one.
+        continue_same: bool,
+        /// Work them too, for as long as the asking connection lives.
+        work: bool,
+    },
     /// Works these tasks (by id), or with `None` every task, for as long as the asking connection lives. Answer: `Done`.
-    Work { ids: Option<Vec<String>> },
+    Work {
+        /// Exact ids; `None`: every task.
+        ids: Option<Vec<String>>,
+    },
     /// Pauses, resumes, cancels or tries again. Ids may be unique prefixes. Answer: [`Reply::Changed`].
-    Control { action: Action, select: Selection },
+    Control {
+        /// What to do.
+        action: Action,
+        /// With which tasks.
+        select: Selection,
+    },
     /// Records. Answer: [`Reply::Records`], at most 1,000, and where to go on.
-    List { status: Option<Status>, group: Option<String>, after: i64 },
+    List {
+        /// Only this status.
+        status: Option<Status>,
+        /// Only this group.
+        group: Option<String>,
+        /// Where to go on: 0, or `more` of the last answer.
+        after: i64,
+    },
     /// One record, by id or unique prefix, with why it waits. Answer: [`Reply::Records`].
-    Show { id: String },
+    Show {
+        /// Id or unique prefix.
+        id: String,
+    },
     /// Forgets final tasks. Answer: [`Reply::Count`].
-    Remove { ids: Vec<String> },
+    Remove {
+        /// Ids or unique prefixes.
+        ids: Vec<String>,
+    },
     /// Forgets final tasks older than this many milliseconds. Answer: [`Reply::Count`].
-    Clean { older_than_ms: u64 },
+    Clean {
+        /// Time since the task ended, in milliseconds.
+        older_than_ms: u64,
+    },
     /// Stored updates after `after`, at most 1,000. With a consumer's name, after its position. Answer: [`Reply::Events`].
-    Events { after: Option<u64>, consumer: Option<String> },
+    Events {
+        /// Sequence number of the last one known; `None`: from the beginning, or the consumer's position.
+        after: Option<u64>,
+        /// Name of a consumer; it becomes known by this.
+        consumer: Option<String>,
+    },
     /// Moves a consumer forward. Answer: [`Reply::Count`] with its position.
-    Ack { consumer: String, seq: u64 },
+    Ack {
+        /// Its name.
+        consumer: String,
+        /// The last sequence number that it is done with.
+        seq: u64,
+    },
     /// Number of tasks per status that this engine still has to work (for `until idle`). Answer: [`Reply::Counts`].
     Counts,
     /// What `doctor` shows of a running engine: version, pid, limits, components. Answer: [`Reply::Info`].
@@ -61,15 +107,35 @@ pub enum Reply {
     /// Ids in the order of the tasks given.
     Ids(Vec<String>),
     /// Ids of the tasks that changed, and for each task that could not be changed its id and why.
-    Changed { changed: Vec<String>, refused: Vec<(String, String)> },
+    Changed {
+        /// Ids.
+        changed: Vec<String>,
+        /// Id and why.
+        refused: Vec<(String, String)>,
+    },
     /// Records as JSON (secrets masked), and the key to go on after when there are more.
-    Records { records: Vec<Value>, more: Option<i64> },
+    Records {
+        /// At most 1,000, in order of addition.
+        records: Vec<Value>,
+        /// What to give as `after` next.
+        more: Option<i64>,
+    },
     /// Updates as JSON (secrets masked), oldest first, and the last sequence number of the log.
-    Events { events: Vec<Value>, last: u64 },
+    Events {
+        /// At most 1,000.
+        events: Vec<Value>,
+        /// The last sequence number given out.
+        last: u64,
+    },
     /// A number.
     Count(u64),
     /// Tasks per status, indexed by [`Status`]; and how many this engine still works on.
-    Counts { by_status: [u64; 8], working: u64 },
+    Counts {
+        /// Number of tasks in each status.
+        by_status: [u64; 8],
+        /// How many of them this engine still works on.
+        working: u64,
+    },
     /// JSON.
     Info(Value),
 }
@@ -78,27 +144,50 @@ pub enum Reply {
 #[derive(Debug)]
 pub enum Session {
     /// This process is the engine.
-    Engine(crate::engine::Engine),
+    Engine(Host),
     /// Another process is.
-    Joined(crate::control::Client),
+    Joined(Client),
 }
 
 impl Session {
     /// Becomes the engine of the home, with control socket, or joins the one that is. Waits up to 5 s for a holder that is
     /// just starting or ending. `work` says which tasks to start when this process becomes the engine.
-    pub async fn open(_settings: Settings, _work: Work) -> Result<Self> {
-        todo!()
+    ///
+    /// Errors: [`Error::HomeLocked`](crate::Error::HomeLocked) naming the holder when it cannot be joined (another user,
+    /// another protocol, no answer); what [`Engine::open`](crate::Engine::open) says.
+    pub async fn open(settings: Settings, work: Work) -> Result<Self> {
+        let home = Home::create(&settings.home)?;
+        match control::enter(&home).await? {
+            Entered::Joined(client) => Ok(Session::Joined(client)),
+            Entered::Ours(lock, listener) => {
+                let host = Host::open(home, lock, listener, settings, work).await?;
+                Ok(Session::Engine(host))
+            }
+        }
     }
+
     /// Asks. On a joined session whose engine ends this is [`crate::Error::HomeLocked`]; open a new session then.
-    pub async fn call(&self, _request: Request) -> Result<Reply> {
-        todo!()
+    pub async fn call(&self, request: Request) -> Result<Reply> {
+        match self {
+            Session::Engine(host) => host.engine().call(request).await,
+            Session::Joined(client) => client.call(request).await,
+        }
     }
+
     /// Updates from now on; the channel ends when the engine does.
-    pub async fn watch(&self) -> Result<tokio::sync::mpsc::Receiver<Update>> {
-        todo!()
+    pub async fn watch(&self) -> Result<tokio::sync::mpsc::UnboundedReceiver<Update>> {
+        match self {
+            Session::Engine(host) => Ok(host.engine().watch()),
+            Session::Joined(client) => client.watch().await,
+        }
     }
-    /// Ends: an engine stops its transfers and keeps their bytes; a joined session just leaves.
+
+    /// Ends: an engine stops its transfers and keeps their bytes; a joined session just leaves, and what it alone asked to
+    /// be worked is not worked any more.
     pub async fn close(self) {
-        todo!()
+        match self {
+            Session::Engine(host) => host.close().await,
+            Session::Joined(client) => drop(client),
+        }
     }
 }

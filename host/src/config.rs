@@ -1,10 +1,28 @@
 //! Configuration file and units of text: durations, rates, times. Reads no environment and opens only the file it is given.
+//!
+//! Every key is checked: an unknown one, a wrong type or a value out of range is refused with its line and what would be
+//! right. It does not check that directories and components exist; who uses them does.
+
+mod units;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Deserializer, de};
+
 use crate::engine::{Durability, QueueLimits};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::hooks::{ComponentSource, Grants, Limits};
+
+pub(crate) use units::{LAST_TIME_MS, write_time};
+
+/// The unit parsers for task JSON: their errors are reasons that follow a field's name.
+pub(crate) mod reason {
+    pub(crate) use super::units::{bytes, duration_ms, status_list, status_range, time_ms};
+}
 
 /// `config.toml`. Unknown keys are refused with their name and line.
 #[derive(Clone, Debug, Default)]
@@ -13,8 +31,8 @@ pub struct Config {
     pub directories: BTreeMap<String, PathBuf>,
     /// `[limits]`: total, per-host, per-group, `[limits.groups]`.
     pub limits: QueueLimits,
-    /// `[[callbacks]]`: name, path, allow-hosts, config, limits.
-    pub callbacks: Vec<crate::hooks::ComponentSource>,
+    /// `[[callbacks]]`: name, path, allow-hosts, config, limits. Paths are relative to the configuration's directory.
+    pub callbacks: Vec<ComponentSource>,
     /// `durability = "full" | "relaxed"`.
     pub durability: Durability,
     /// `retry-jitter = true`.
@@ -23,27 +41,283 @@ pub struct Config {
 
 impl Config {
     /// Reads a file; a missing file is an empty configuration when `must_exist` is false.
-    pub fn read(_path: &Path, _must_exist: bool) -> Result<Self> {
-        todo!()
+    ///
+    /// Errors: [`Error::Usage`] with the file, the line, the key and what would be right.
+    pub fn read(path: &Path, must_exist: bool) -> Result<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if !must_exist && error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => {
+                return Err(Error::Usage(format!(
+                    "cannot read the configuration {}: {error}",
+                    path.display()
+                )));
+            }
+        };
+        Self::parse(&text, path)
+    }
+
+    /// Reads the text of a file; `path` is for messages and for paths relative to its directory.
+    fn parse(text: &str, path: &Path) -> Result<Self> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            let line = error
+                .span()
+                .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1)
+                .map_or(String::new(), |line| format!(", line {line}"));
+            let message = error.message().trim_end_matches('.');
+            let message = ["expected usize", "expected u32"]
+                .iter()
+                .fold(message.to_string(), |message, rust| {
+                    message.replace(rust, "expected a whole number")
+                });
+            Error::Usage(format!(
+                "{}{line}: {message}; correct or remove this line",
+                path.display()
+            ))
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Ok(Self {
+            directories: file
+                .directories
+                .into_iter()
+                .map(|(name, path)| (name, path.0))
+                .collect(),
+            limits: file.limits.into(),
+            callbacks: file
+                .callbacks
+                .into_iter()
+                .map(|callback| callback.source(folder))
+                .collect(),
+            durability: file.durability.into(),
+            retry_jitter: file.retry_jitter,
+        })
+    }
+}
+
+/// The file as it is written.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    directories: BTreeMap<String, AbsolutePath>,
+    limits: LimitsTable,
+    callbacks: Vec<CallbackTable>,
+    durability: DurabilityName,
+    retry_jitter: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum DurabilityName {
+    #[default]
+    Full,
+    Relaxed,
+}
+
+impl From<DurabilityName> for Durability {
+    fn from(name: DurabilityName) -> Self {
+        match name {
+            DurabilityName::Full => Durability::Full,
+            DurabilityName::Relaxed => Durability::Relaxed,
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct LimitsTable {
+    total: Option<usize>,
+    per_host: Option<usize>,
+    per_group: Option<usize>,
+    groups: BTreeMap<String, usize>,
+}
+
+impl From<LimitsTable> for QueueLimits {
+    fn from(table: LimitsTable) -> Self {
+        let defaults = QueueLimits::default();
+        Self {
+            total: table.total.unwrap_or(defaults.total),
+            per_host: table.per_host.unwrap_or(defaults.per_host),
+            per_group: table.per_group.unwrap_or(defaults.per_group),
+            groups: table.groups,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct CallbackTable {
+    name: Option<String>,
+    #[serde(deserialize_with = "component_path")]
+    path: PathBuf,
+    #[serde(default)]
+    allow_hosts: Vec<String>,
+    #[serde(default)]
+    config: BTreeMap<String, String>,
+    #[serde(default)]
+    limits: CallbackLimits,
+}
+
+impl CallbackTable {
+    fn source(self, folder: &Path) -> ComponentSource {
+        let stem = || {
+            let stem = self.path.file_stem().unwrap_or_default();
+            stem.to_string_lossy().into_owned()
+        };
+        ComponentSource {
+            name: self.name.clone().unwrap_or_else(stem),
+            path: folder.join(&self.path),
+            grants: Grants {
+                allow_hosts: self.allow_hosts,
+                config: self.config.into_iter().collect(),
+                limits: self.limits.into(),
+            },
+        }
+    }
+}
+
+/// `[callbacks.limits]`. The bounds are those of reliability.md E.6.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct CallbackLimits {
+    #[serde(deserialize_with = "memory")]
+    memory: Option<u64>,
+    #[serde(deserialize_with = "cpu")]
+    cpu: Option<u64>,
+    #[serde(deserialize_with = "wall")]
+    wall: Option<u64>,
+    #[serde(deserialize_with = "wall_http")]
+    wall_http: Option<u64>,
+    http_requests: Option<u32>,
+    #[serde(deserialize_with = "log")]
+    log: Option<u64>,
+}
+
+impl From<CallbackLimits> for Limits {
+    fn from(table: CallbackLimits) -> Self {
+        let defaults = Limits::default();
+        let size = |given: Option<u64>, default| {
+            given.map_or(default, |bytes| {
+                usize::try_from(bytes).unwrap_or(usize::MAX)
+            })
+        };
+        Self {
+            memory_bytes: size(table.memory, defaults.memory_bytes),
+            cpu_ms: table.cpu.unwrap_or(defaults.cpu_ms),
+            wall_ms: table.wall.unwrap_or(defaults.wall_ms),
+            wall_http_ms: table.wall_http.unwrap_or(defaults.wall_http_ms),
+            http_requests: table.http_requests.unwrap_or(defaults.http_requests),
+            log_bytes: size(table.log, defaults.log_bytes),
+        }
+    }
+}
+
+/// A path that must be absolute; a type of its own, so that the error has the line of the value.
+struct AbsolutePath(PathBuf);
+
+impl<'de> Deserialize<'de> for AbsolutePath {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let path = PathBuf::deserialize(input)?;
+        if path.is_absolute() {
+            Ok(Self(path))
+        } else {
+            Err(de::Error::custom(format!(
+                "a directory must be an absolute path, not `{}`",
+                path.display()
+            )))
+        }
+    }
+}
+
+fn component_path<'de, D: Deserializer<'de>>(input: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(input)?;
+    if path.as_os_str().is_empty() || path.starts_with("~") {
+        return Err(de::Error::custom(
+            "`path` must be absolute or relative to this file's directory (`~` is not understood)",
+        ));
+    }
+    Ok(path)
+}
+
+fn memory<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    within(
+        input,
+        "memory",
+        units::bytes,
+        1 << 20,
+        128 << 20,
+        "1M to 128M",
+    )
+}
+
+fn cpu<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    within(input, "cpu", units::duration_ms, 1, 2_000, "1ms to 2s")
+}
+
+fn wall<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    within(input, "wall", units::duration_ms, 1, 120_000, "1ms to 120s")
+}
+
+fn wall_http<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    within(
+        input,
+        "wall-http",
+        units::duration_ms,
+        1,
+        120_000,
+        "1ms to 120s",
+    )
+}
+
+fn log<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    within(input, "log", units::bytes, 0, 1 << 20, "0 to 1M")
+}
+
+/// A value with a unit, given as text or as a number in the smallest unit, within bounds.
+fn within<'de, D: Deserializer<'de>>(
+    input: D,
+    key: &str,
+    parse: fn(&str) -> Result<u64, String>,
+    least: u64,
+    most: u64,
+    bounds: &str,
+) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a number, or a text with a unit")]
+    enum Given {
+        Number(u64),
+        Text(String),
+    }
+    let value = match Given::deserialize(input)? {
+        Given::Number(number) => number,
+        Given::Text(text) => {
+            parse(&text).map_err(|reason| de::Error::custom(format!("`{key}` {reason}")))?
+        }
+    };
+    if (least..=most).contains(&value) {
+        Ok(Some(value))
+    } else {
+        Err(de::Error::custom(format!("`{key}` must be {bounds}")))
     }
 }
 
 /// Reads `500ms`, `30s`, `1m30s`, `2h`, `10d`; plain `0`. Milliseconds.
-pub fn duration_ms(_text: &str) -> Result<u64> {
-    todo!()
+pub fn duration_ms(text: &str) -> Result<u64> {
+    units::duration_ms(text).map_err(|reason| Error::Usage(format!("a duration {reason}")))
 }
 
 /// Reads `10M`, `512K`, `1G`, `1234`; 1024-based. Bytes (per second).
-pub fn bytes(_text: &str) -> Result<u64> {
-    todo!()
+pub fn bytes(text: &str) -> Result<u64> {
+    units::bytes(text).map_err(|reason| Error::Usage(format!("a size or rate {reason}")))
 }
 
 /// Reads RFC 3339, or `+DUR` counted from `now_ms`. Milliseconds since 1970.
-pub fn time_ms(_text: &str, _now_ms: u64) -> Result<u64> {
-    todo!()
+pub fn time_ms(text: &str, now_ms: u64) -> Result<u64> {
+    units::time_ms(text, now_ms).map_err(|reason| Error::Usage(format!("a time {reason}")))
 }
 
-/// Reads `2xx,304,400-403`.
-pub fn status_list(_text: &str) -> Result<Vec<(u16, u16)>> {
-    todo!()
+/// Reads `2xx,304,400-403`: ranges with both ends included, each 100 to 599.
+pub fn status_list(text: &str) -> Result<Vec<(u16, u16)>> {
+    units::status_list(text).map_err(|reason| Error::Usage(format!("accepted statuses {reason}")))
 }

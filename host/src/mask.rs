@@ -1,27 +1,214 @@
 //! Masking of secrets in everything that leaves the engine: headers, query parameters, userinfo.
+//!
+//! Works on text: what is no URL, or a broken one, is masked as far as it looks like one. It masks rather too much than too
+//! little, and masking twice changes nothing. It does not look into bodies.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 
 use crate::task::Pairs;
 
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
 
+/// Headers whose values are secrets, in lower case (interface, "Masked everywhere").
+const SECRET_HEADERS: [&str; 5] = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+];
+
+/// Headers whose values are URLs and may carry secrets.
+const URL_HEADERS: [&str; 3] = ["location", "content-location", "referer"];
+
+/// Query parameters whose values are secrets, in lower case (interface, "Masked everywhere").
+const SECRET_PARAMETERS: [&str; 5] = ["key", "api_key", "apikey", "api-key", "sig"];
+
+/// Parts of a parameter's name that make its value a secret: `access_token`, `X-Amz-Security-Token`, `client_secret`, ...
+const SECRET_PARTS: [&str; 4] = ["token", "secret", "signature", "password"];
+
 /// Whether a header's value is a secret: Authorization, Proxy-Authorization, Cookie, Set-Cookie, X-Api-Key, and any whose
 /// name contains `token` or `secret`.
-pub fn is_secret_header(_name: &str) -> bool {
-    todo!()
+pub fn is_secret_header(name: &str) -> bool {
+    let name = name.trim().to_ascii_lowercase();
+    SECRET_HEADERS.contains(&name.as_str()) || name.contains("token") || name.contains("secret")
+}
+
+/// Whether the value of a query parameter or form field of that name (percent-encoded or not) is a secret.
+pub fn is_secret_parameter(name: &str) -> bool {
+    let name = percent_decoded(name.trim()).to_ascii_lowercase();
+    SECRET_PARAMETERS.contains(&name.as_str())
+        || SECRET_PARTS.iter().any(|part| name.contains(part))
 }
 
 /// The URL with secret query parameters and userinfo replaced; other texts that merely contain URLs are not touched.
-pub fn url(_url: &str) -> String {
-    todo!()
+///
+/// Relative references (`/p?token=…`, `//user:pw@host/`) are understood too. A secret in the fragment is masked like one in
+/// the query (OAuth puts tokens there).
+pub fn url(url: &str) -> String {
+    let (rest, fragment) = split_before(url, '#');
+    let (place, query) = split_before(rest, '?');
+    let mut masked = match userinfo(place) {
+        Some((start, end)) => format!("{}{MASK}{}", &place[..start], &place[end..]),
+        None => place.to_string(),
+    };
+    for part in [query, fragment] {
+        if let Some(mark) = part.chars().next() {
+            masked.push(mark);
+            mask_parameters(&part[1..], &mut masked);
+        }
+    }
+    masked
 }
 
 /// Headers with secrets replaced, and Location's secrets too.
-pub fn headers(_headers: &Pairs) -> Pairs {
-    todo!()
+pub fn headers(headers: &Pairs) -> Pairs {
+    headers
+        .iter()
+        .map(|(name, value)| (name.clone(), header(name, value)))
+        .collect()
+}
+
+/// One header's value as it may be shown.
+pub fn header(name: &str, value: &str) -> String {
+    if is_secret_header(name) {
+        MASK.into()
+    } else if URL_HEADERS
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
+    {
+        url(value)
+    } else {
+        value.into()
+    }
+}
+
+/// Query parameters or form fields with the values of secret ones replaced.
+pub fn parameters(parameters: &Pairs) -> Pairs {
+    parameters
+        .iter()
+        .map(|(name, value)| match is_secret_parameter(name) {
+            true => (name.clone(), MASK.into()),
+            false => (name.clone(), value.clone()),
+        })
+        .collect()
 }
 
 /// A sentence with the query and userinfo of every URL in it removed.
-pub fn text(_text: &str) -> String {
-    todo!()
+///
+/// A URL ends at white space, `"`, `<`, `>` or a backtick. In words that are no absolute URL but have a query (`/p?token=…`)
+/// the secret parameters are masked.
+pub fn text(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(ends_url).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        if word.contains("://") {
+            masked.push_str(&without_query(word));
+        } else if word.contains('?') {
+            masked.push_str(&url(word));
+        } else {
+            masked.push_str(word);
+        }
+        let mark = after.chars().next().map_or(0, char::len_utf8);
+        masked.push_str(&after[..mark]);
+        rest = &after[mark..];
+    }
+    masked
+}
+
+fn ends_url(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '<' | '>' | '`')
+}
+
+/// A word without query, fragment and userinfo; punctuation that ends the sentence or closes a bracket stays.
+fn without_query(word: &str) -> String {
+    let place = word.split(['?', '#']).next().unwrap_or("");
+    let mut kept = match userinfo(place) {
+        Some((start, end)) => format!(
+            "{}{}",
+            &place[..start],
+            place[end..].trim_start_matches('@')
+        ),
+        None => place.to_string(),
+    };
+    if place.len() < word.len() {
+        let body = word.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '}', '\'']);
+        kept.push_str(&word[body.len().max(place.len())..]);
+    }
+    kept
+}
+
+/// Where the userinfo of a URL without query and fragment stands, the `@` excluded.
+fn userinfo(place: &str) -> Option<(usize, usize)> {
+    let start = match place.find("://") {
+        Some(colon) => colon + 3,
+        None if place.starts_with("//") => 2,
+        None => return None,
+    };
+    let authority = place[start..].split(['/', '\\']).next().unwrap_or("");
+    let end = start + authority.rfind('@')?;
+    Some((start, end))
+}
+
+/// The text before the first `mark`, and the text from it on (empty when there is none).
+fn split_before(text: &str, mark: char) -> (&str, &str) {
+    text.split_at(text.find(mark).unwrap_or(text.len()))
+}
+
+/// Appends a query with secrets replaced. Parameters end at `&`; `;` and `?` (of a URL that is itself a value) end one too,
+/// but never a secret one, since a secret may contain them.
+fn mask_parameters(query: &str, masked: &mut String) {
+    for (index, parameter) in query.split('&').enumerate() {
+        if index > 0 {
+            masked.push('&');
+        }
+        let mut rest = parameter;
+        while let Some(equals) = rest.find('=') {
+            let mark = rest.find([';', '?']).unwrap_or(rest.len());
+            if mark < equals {
+                masked.push_str(&rest[..=mark]);
+                rest = &rest[mark + 1..];
+            } else if is_secret_parameter(&rest[..equals]) {
+                masked.push_str(&rest[..=equals]);
+                masked.push_str(MASK);
+                rest = "";
+            } else {
+                let end = (mark + 1).min(rest.len());
+                masked.push_str(&rest[..end]);
+                rest = &rest[end..];
+            }
+        }
+        masked.push_str(rest);
+    }
+}
+
+/// The name with `%XX` decoded, so that `%74oken` hides nothing. Only ASCII matters here.
+fn percent_decoded(name: &str) -> Cow<'_, str> {
+    if !name.contains('%') {
+        return Cow::Borrowed(name);
+    }
+    let mut decoded = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(percent) = rest.find('%') {
+        decoded.push_str(&rest[..percent]);
+        let digits = rest.get(percent + 1..percent + 3);
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                decoded.push(char::from(byte));
+                rest = &rest[percent + 3..];
+            }
+            None => {
+                decoded.push('%');
+                rest = &rest[percent + 1..];
+            }
+        }
+    }
+    decoded.push_str(rest);
+    Cow::Owned(decoded)
 }

@@ -1,4 +1,16 @@
 //! The JSON form of tasks, records and updates: the interface's names, background_downloader's values understood.
+//!
+//! Reading is lenient in form (numbers for enums, doubles for whole numbers, lists inside strings where background_downloader
+//! has them) and strict in names: a key that means nothing is a problem. Writing is exact: [`read`] of [`write`] gives the
+//! task again. Values are not judged here; the `admit` hook does that.
+
+mod base64;
+mod read;
+mod update;
+mod write;
+
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 
@@ -10,29 +22,47 @@ use crate::task::{Problem, Record, Task, Waiting};
 pub struct Defaults {
     /// The task to start from. [`Task::default`] for task JSON.
     pub task: Task,
+    /// What `+DUR` in a time counts from, in milliseconds since 1970.
+    pub now_ms: u64,
 }
 
 /// Reads one task. Answers every problem at once: unknown keys, wrong types, unknown names. Does not validate values.
-pub fn read(_json: &Value, _defaults: &Defaults) -> Result<Task, Vec<Problem>> {
-    todo!()
+///
+/// `null` stands for a field that is not given. A uri task for `file:` URIs becomes a plain one below the base directory
+/// `root`. `retriesRemaining`, when not given, is `retries`.
+pub fn read(json: &Value, defaults: &Defaults) -> Result<Task, Vec<Problem>> {
+    read::task(json, defaults)
 }
 
 /// Writes a task; with `masked`, secrets read `***`.
-pub fn write(_task: &Task, _masked: bool) -> Value {
-    todo!()
+///
+/// The fields of background_downloader's JSON are always there, haul's own where they differ from [`Task::default`].
+pub fn write(task: &Task, masked: bool) -> Value {
+    Value::Object(write::task(task, masked, true))
+}
+
+/// Writes only what differs from [`Task::default`], unmasked: a small form for storing and sending, which [`read`] reads.
+pub fn write_short(task: &Task) -> Value {
+    Value::Object(write::task(task, false, false))
 }
 
 /// Writes a record as `ls --json` and `show --json` print it: secrets masked.
-pub fn write_record(_record: &Record, _waiting: Option<&Waiting>) -> Value {
-    todo!()
+pub fn write_record(record: &Record, waiting: Option<&Waiting>) -> Value {
+    write::record(record, waiting)
 }
 
 /// Writes an update as `--json`, the event log and SSE carry it: secrets masked.
-pub fn write_update(_update: &Update) -> Value {
-    todo!()
+pub fn write_update(update: &Update) -> Value {
+    update::write(update)
+}
+
+/// Reads what [`write_update`] wrote; `None` when it is no update. Headers of one name come back as one, joined
+/// by `, `, and details that say nothing as `None`.
+pub fn read_update(json: &Value) -> Option<Update> {
+    update::read(json)
 }
 
 /// Milliseconds since 1970 as RFC 3339 UTC with milliseconds.
-pub fn time(_ms: u64) -> String {
-    todo!()
+pub fn time(ms: u64) -> String {
+    crate::config::write_time(ms)
 }

@@ -1,0 +1,250 @@
+//! Tables for the units, and what the configuration takes and refuses.
+
+use super::*;
+
+#[test]
+fn durations_are_read() {
+    for (text, ms) in [
+        ("0", 0),
+        ("500ms", 500),
+        ("30s", 30_000),
+        ("1m30s", 90_000),
+        ("2h", 7_200_000),
+        ("10d", 864_000_000),
+        ("1d2h3m4s5ms", 93_784_005),
+    ] {
+        assert_eq!(duration_ms(text).unwrap(), ms, "{text}");
+    }
+    for text in [
+        "",
+        "5",
+        "s",
+        "-1s",
+        "1.5s",
+        "1 s",
+        "1w",
+        "30s1m",
+        "1s1s",
+        "99999999999999999d",
+        "١s",
+    ] {
+        let message = duration_ms(text).unwrap_err().to_string();
+        assert!(message.contains(&format!("not `{text}`")), "{message}");
+    }
+}
+
+#[test]
+fn sizes_are_read() {
+    for (text, count) in [
+        ("0", 0),
+        ("1234", 1234),
+        ("512K", 524_288),
+        ("10M", 10_485_760),
+        ("10m", 10_485_760),
+        ("1G", 1_073_741_824),
+        ("2T", 2_199_023_255_552),
+    ] {
+        assert_eq!(bytes(text).unwrap(), count, "{text}");
+    }
+    for text in [
+        "",
+        "M",
+        "1.5M",
+        "-1",
+        "1MB",
+        "99999999999999999999",
+        "99999999999T",
+        "1 M",
+    ] {
+        assert!(bytes(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn times_are_read() {
+    for (text, ms) in [
+        ("1970-01-01T00:00:00Z", 0),
+        ("2000-02-29T12:00:00Z", 951_825_600_000),
+        ("2026-12-01T00:00:00.5Z", 1_796_083_200_500),
+        ("2026-12-01T00:00:00.123987Z", 1_796_083_200_123),
+        ("2026-12-01t02:30:00+02:30", 1_796_083_200_000),
+        ("2026-11-30 19:00:00-05:00", 1_796_083_200_000),
+        ("2016-12-31T23:59:60Z", 1_483_228_800_000),
+        ("9999-12-31T23:59:59.999Z", LAST_TIME_MS),
+        ("+1h30m", 5_401_000),
+        ("+0", 1_000),
+    ] {
+        assert_eq!(time_ms(text, 1_000).unwrap(), ms, "{text}");
+    }
+    for text in [
+        "",
+        "+",
+        "now",
+        "2026-12-01",
+        "2026-12-01T00:00:00",
+        "2026-02-29T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-12-01T24:00:00Z",
+        "2026-12-01T00:00:00.Z",
+        "1969-12-31T23:59:59Z",
+        "2026-12-01T00:00:00+2:00",
+        "2026-12-01T00:00:00Zx",
+        "2026-1é-01T00:00:00Z",
+        "2026-12-01T00:00:+1Z",
+        "+999999999999d",
+    ] {
+        assert!(time_ms(text, 1_000).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn times_are_written_as_they_are_read() {
+    let mut ms = 0;
+    while ms <= LAST_TIME_MS {
+        let text = write_time(ms);
+        assert_eq!(time_ms(&text, 0).unwrap(), ms, "{text}");
+        assert_eq!(text.len(), 24);
+        ms += 86_400_000 * 13 + 12_345_678_901;
+    }
+    assert_eq!(write_time(1_796_083_200_500), "2026-12-01T00:00:00.500Z");
+    assert_eq!(write_time(u64::MAX), "9999-12-31T23:59:59.999Z");
+}
+
+#[test]
+fn status_lists_are_read() {
+    assert_eq!(
+        status_list("2xx,304, 400-403").unwrap(),
+        [(200, 299), (304, 304), (400, 403)]
+    );
+    for text in [
+        "", "2xx,", "20x", "99", "600", "403-400", "xx", "6xx", "2xx-3xx", "+200",
+    ] {
+        assert!(status_list(text).is_err(), "{text}");
+    }
+}
+
+fn parse(text: &str) -> Result<Config> {
+    Config::parse(text, Path::new("/etc/haul/config.toml"))
+}
+
+#[test]
+fn a_full_configuration_is_read() {
+    let config = parse(
+        r#"
+        durability = "relaxed"
+        retry-jitter = true
+        [directories]
+        downloads = "/srv/in"
+        root = "/"
+        [limits]
+        per-host = 2
+        [limits.groups]
+        big = 1
+        [[callbacks]]
+        path = "parts/token.wasm"
+        allow-hosts = ["auth.example.org", "http://localhost:8080"]
+        config = { user = "me" }
+        [callbacks.limits]
+        memory = "64M"
+        cpu = 100
+        wall-http = "1m"
+        http-requests = 2
+        [[callbacks]]
+        name = "second"
+        path = "/opt/second.wasm"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.durability, Durability::Relaxed);
+    assert!(config.retry_jitter);
+    assert_eq!(config.directories["downloads"], Path::new("/srv/in"));
+    assert_eq!(config.directories["root"], Path::new("/"));
+    assert_eq!(
+        (
+            config.limits.total,
+            config.limits.per_host,
+            config.limits.per_group
+        ),
+        (10, 2, 0)
+    );
+    assert_eq!(config.limits.groups["big"], 1);
+    let first = &config.callbacks[0];
+    assert_eq!(first.name, "token");
+    assert_eq!(first.path, Path::new("/etc/haul/parts/token.wasm"));
+    assert_eq!(first.grants.allow_hosts.len(), 2);
+    assert_eq!(
+        first.grants.config,
+        [("user".to_string(), "me".to_string())]
+    );
+    assert_eq!(
+        first.grants.limits,
+        Limits {
+            memory_bytes: 64 << 20,
+            cpu_ms: 100,
+            wall_http_ms: 60_000,
+            http_requests: 2,
+            ..Limits::default()
+        }
+    );
+    assert_eq!(config.callbacks[1].name, "second");
+    assert_eq!(config.callbacks[1].grants, Grants::default());
+}
+
+#[test]
+fn an_empty_configuration_has_the_defaults() {
+    let config = parse("").unwrap();
+    assert_eq!(config.limits, QueueLimits::default());
+    assert_eq!(config.durability, Durability::Full);
+    assert!(config.directories.is_empty() && config.callbacks.is_empty() && !config.retry_jitter);
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_line_and_key() {
+    for (text, line, words) in [
+        ("\nretry-jiter = true\n", 2, "retry-jiter"),
+        ("[limits]\ntotal = \"many\"\n", 2, "expected a whole number"),
+        ("[limits]\ntotal = -1\n", 2, "-1"),
+        ("durability = \"maybe\"", 1, "maybe"),
+        ("[directories]\ndownloads = \"srv\"\n", 2, "absolute"),
+        ("[[callbacks]]\nname = \"x\"\n", 1, "path"),
+        (
+            "[[callbacks]]\npath = \"~/x.wasm\"\n",
+            2,
+            "relative to this file",
+        ),
+        (
+            "[[callbacks]]\npath = \"x.wasm\"\n[callbacks.limits]\ncpu = \"3s\"\n",
+            4,
+            "1ms to 2s",
+        ),
+        (
+            "[[callbacks]]\npath = \"x.wasm\"\nlimits = { wall = \"soon\" }\n",
+            3,
+            "not `soon`",
+        ),
+        ("x = [", 1, ""),
+    ] {
+        let message = parse(text).unwrap_err().to_string();
+        assert!(
+            message.starts_with("/etc/haul/config.toml, line "),
+            "{message}"
+        );
+        assert!(
+            message.contains(&format!(", line {line}:")),
+            "{text}\n{message}"
+        );
+        assert!(message.contains(words), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_empty_unless_it_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    assert!(Config::read(&path, false).is_ok());
+    let message = Config::read(&path, true).unwrap_err().to_string();
+    assert!(message.contains("config.toml"), "{message}");
+    std::fs::write(&path, "retry-jitter = true").unwrap();
+    assert!(Config::read(&path, true).unwrap().retry_jitter);
+}

@@ -1,0 +1,192 @@
+//! The home as a place to meet: its lock, who holds it, and the address of its socket.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::error::{Error, Result};
+
+const LOCK: &str = "haul.lock";
+const SOCKET: &str = "haul.sock";
+
+/// The longest path that fits a socket's address, by unix(7): 108 bytes, one of them NUL.
+const MAX_ADDRESS: usize = 107;
+
+/// A home that exists.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    path: PathBuf,
+}
+
+/// The right to be the home's engine, until dropped. The file stays: removing it would let two processes hold two locks.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// Who holds a home, as written in the lock file. Empty fields while the holder is writing them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holder {
+    pid: String,
+    version: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.pid.is_empty() {
+            f.write_str("another process")
+        } else {
+            write!(f, "process {} (haul {})", self.pid, self.version)
+        }
+    }
+}
+
+impl Home {
+    /// Creates the home where it is missing, 0700; its parents get the usual mode.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        let create = || {
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            match DirBuilder::new().mode(0o700).create(path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+                created => created,
+            }?;
+            std::path::absolute(path)
+        };
+        match create() {
+            Ok(path) => Ok(Self { path }),
+            Err(error) => Err(Error::FileSystem(format!(
+                "cannot create the home {}: {error}",
+                path.display()
+            ))),
+        }
+    }
+
+    /// Takes the lock; `None` when another process has it.
+    pub(crate) fn try_lock(&self) -> Result<Option<Lock>> {
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(self.path.join(LOCK));
+        let mut file = match opened {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(Error::HomeLocked(format!(
+                    "the home {} belongs to another user; name your own with --home",
+                    self.path.display()
+                )));
+            }
+            Err(error) => return Err(self.failed("lock", &error)),
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(self.failed("lock", &error)),
+        }
+        let holder = format!("{} {}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(holder.as_bytes()))
+            .map_err(|error| self.failed("lock", &error))?;
+        Ok(Some(Lock { _file: file }))
+    }
+
+    /// Who holds the lock.
+    pub(super) fn holder(&self) -> Holder {
+        let mut text = String::new();
+        if let Ok(file) = File::open(self.path.join(LOCK)) {
+            let _ = file.take(200).read_to_string(&mut text); // for a message only
+        }
+        let mut words = text.split_whitespace().map(String::from);
+        Holder {
+            pid: words.next().unwrap_or_default(),
+            version: words.next().unwrap_or_default(),
+        }
+    }
+
+    /// The error of somebody who can neither become the engine nor reach it.
+    pub(super) fn unreachable(&self, why: &str) -> Error {
+        let holder = self.holder();
+        let mend = match holder.pid.as_str() {
+            "" => "end it".to_string(),
+            pid => format!("end it (kill {pid})"),
+        };
+        Error::HomeLocked(format!(
+            "the home {} is held by {holder}, which {why}; wait for it, {mend}, or name another home with --home",
+            self.path.display()
+        ))
+    }
+
+    /// Opens the control socket in place of a dead one. Only for the holder of the lock.
+    pub(super) fn listen(&self, _lock: &Lock) -> Result<UnixListener> {
+        let bind = || {
+            let address = self.address()?;
+            match std::fs::remove_file(&address.path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let listener = UnixListener::bind(&address.path)?;
+            std::fs::set_permissions(&address.path, Permissions::from_mode(0o600))?;
+            Ok(listener)
+        };
+        bind().map_err(|error| self.failed("open the control socket of", &error))
+    }
+
+    /// Connects to the control socket; `None` when nobody listens there.
+    pub(super) async fn connect(&self) -> Result<Option<UnixStream>> {
+        let address = self
+            .address()
+            .map_err(|error| self.failed("join", &error))?;
+        match UnixStream::connect(&address.path).await {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Err(self.unreachable("belongs to another user"))
+            }
+            Err(_) => Ok(None), // dead, not yet there, or a full backlog: worth another look
+        }
+    }
+
+    /// Removes the socket file, so that nobody connects to an engine that ends.
+    pub(super) fn remove_socket(&self) {
+        let _ = std::fs::remove_file(self.path.join(SOCKET)); // a dead one does no harm
+    }
+
+    fn failed(&self, what: &str, error: &std::io::Error) -> Error {
+        Error::FileSystem(format!(
+            "cannot {what} the home {}: {error}",
+            self.path.display()
+        ))
+    }
+
+    /// A path of the socket that fits an address: in a deep home by way of the open directory.
+    fn address(&self) -> std::io::Result<Address> {
+        let path = self.path.join(SOCKET);
+        if path.as_os_str().as_bytes().len() <= MAX_ADDRESS {
+            return Ok(Address {
+                path,
+                _directory: None,
+            });
+        }
+        let directory = File::open(&self.path)?;
+        Ok(Address {
+            path: format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()).into(),
+            _directory: Some(directory),
+        })
+    }
+}
+
+/// A path that is good as long as this lives.
+struct Address {
+    path: PathBuf,
+    _directory: Option<File>,
+}

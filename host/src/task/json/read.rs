@@ -1,0 +1,502 @@
+//! JSON to task. One pass over the object's keys, then the fields that depend on each other.
+
+mod files;
+mod values;
+
+use serde_json::{Map, Value};
+
+use super::{Defaults, base64};
+use crate::config::reason;
+use crate::task::{Auth, Body, OnConflict, Problem, Task, TaskType, Timeouts, Updates};
+use values::{Problems, kind};
+
+/// Keys that mean nothing here and are ignored: those of background_downloader's records and updates when they stand beside
+/// a task's fields (A.10, A.12), and those of our own records.
+const IGNORED: [&str; 18] = [
+    "status",
+    "taskStatus",
+    "progress",
+    "expectedFileSize",
+    "exception",
+    "responseBody",
+    "responseHeaders",
+    "responseStatusCode",
+    "charSet",
+    "networkSpeed",
+    "timeRemaining",
+    "bytesDone",
+    "attempt",
+    "filePath",
+    "waiting",
+    "notes",
+    "place",
+    "readyAt",
+];
+
+/// All keys that mean something, for suggestions.
+const KNOWN: [&str; 49] = [
+    "taskType",
+    "taskId",
+    "url",
+    "urls",
+    "mirrors",
+    "urlQueryParameters",
+    "headers",
+    "httpRequestMethod",
+    "post",
+    "postBase64",
+    "json",
+    "body",
+    "contentType",
+    "filename",
+    "directory",
+    "baseDirectory",
+    "group",
+    "updates",
+    "requiresWiFi",
+    "retries",
+    "retriesRemaining",
+    "allowPause",
+    "priority",
+    "metaData",
+    "displayName",
+    "creationTime",
+    "checksum",
+    "chunks",
+    "onConflict",
+    "notBefore",
+    "notAfter",
+    "limitRate",
+    "timeouts",
+    "maxRedirects",
+    "acceptStatus",
+    "callbacks",
+    "scope",
+    "fileField",
+    "mimeType",
+    "fields",
+    "files",
+    "options",
+    "accessToken",
+    "repeatable",
+    "extra",
+    "connect",
+    "head",
+    "idle",
+    "total",
+];
+
+/// background_downloader's base directories in the order of their numbers (A.16).
+const BASE_DIRECTORIES: [&str; 5] = [
+    "applicationDocuments",
+    "temporary",
+    "applicationSupport",
+    "applicationLibrary",
+    "root",
+];
+
+/// Reads a task; see [`super::read`].
+pub(super) fn task(json: &Value, defaults: &Defaults) -> Result<Task, Vec<Problem>> {
+    let Value::Object(map) = json else {
+        return Err(vec![Problem {
+            field: "task".into(),
+            reason: format!("must be an object, not {}", kind(json)),
+        }]);
+    };
+    let mut reader = Reader {
+        task: defaults.task.clone(),
+        now_ms: defaults.now_ms,
+        ..Reader::default()
+    };
+    reader.task_type(map.get("taskType"));
+    for (key, value) in map {
+        if !(reader.request_field(key, value)
+            || reader.task_field(key, value)
+            || reader.own_field(key, value)
+            || reader.upload_field(key, value, map)
+            || IGNORED.contains(&key.as_str()))
+        {
+            reader.problems.unknown("", key, "a task");
+        }
+    }
+    reader.places();
+    reader.body();
+    reader.files();
+    reader.task.retries_remaining = reader.retries_remaining.unwrap_or(reader.task.retries);
+    reader.problems.none_or(reader.task)
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Reader<'a> {
+    task: Task,
+    now_ms: u64,
+    problems: Problems,
+    retries_remaining: Option<i32>,
+    post: Option<&'a Value>,
+    post_base64: Option<&'a Value>,
+    json: Option<&'a Value>,
+    body_name: Option<&'a Value>,
+    urls: Vec<String>,
+    files: Option<&'a Value>,
+    /// `fileField`, `filename`, `mimeType` of a MultiUploadTask when they are lists.
+    lists: [Option<Vec<String>>; 3],
+    uri: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn task_type(&mut self, value: Option<&Value>) {
+        let Some(value) = value.filter(|value| !value.is_null()) else {
+            return;
+        };
+        let types = [
+            ("DownloadTask", TaskType::Download),
+            ("UploadTask", TaskType::Upload),
+            ("MultiUploadTask", TaskType::MultiUpload),
+            ("DataTask", TaskType::Data),
+            ("ParallelDownloadTask", TaskType::ParallelDownload),
+            ("Request", TaskType::Request),
+            ("UriDownloadTask", TaskType::Download),
+            ("UriUploadTask", TaskType::Upload),
+        ];
+        if let Some(found) = self.problems.named("taskType", value, &types, false) {
+            self.task.task_type = found;
+            self.uri = value.as_str().is_some_and(|name| name.starts_with("Uri"));
+        }
+    }
+
+    /// The fields of background_downloader's Request (A.2).
+    fn request_field(&mut self, key: &str, value: &'a Value) -> bool {
+        match key {
+            "url" => set(&mut self.task.url, self.problems.text(key, value)),
+            "urlQueryParameters" => set(
+                &mut self.task.url_query_parameters,
+                self.problems.pairs(key, value),
+            ),
+            "headers" => set(&mut self.task.headers, self.problems.pairs(key, value)),
+            "httpRequestMethod" => set(
+                &mut self.task.http_request_method,
+                self.problems.text(key, value),
+            ),
+            "post" => self.post = Some(value),
+            "postBase64" => self.post_base64 = Some(value),
+            "json" => self.json = Some(value),
+            "body" => self.body_name = Some(value),
+            "contentType" => keep(&mut self.task.content_type, self.problems.text(key, value)),
+            "retries" => set(&mut self.task.retries, self.problems.whole(key, value)),
+            "retriesRemaining" => {
+                keep(&mut self.retries_remaining, self.problems.whole(key, value))
+            }
+            "creationTime" => set(
+                &mut self.task.creation_time,
+                self.problems.whole(key, value),
+            ),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The fields of background_downloader's Task that are no file's (A.3), and its options (A.14).
+    fn task_field(&mut self, key: &str, value: &Value) -> bool {
+        match key {
+            "taskType" => {}
+            "taskId" => set(&mut self.task.task_id, self.problems.text(key, value)),
+            "directory" => set(&mut self.task.directory, self.problems.text(key, value)),
+            "baseDirectory" => {
+                let found = match value {
+                    Value::String(name) => Some(name.clone()),
+                    _ => {
+                        let names = BASE_DIRECTORIES.map(|name| (name, name));
+                        self.problems
+                            .named(key, value, &names, true)
+                            .map(String::from)
+                    }
+                };
+                set(&mut self.task.base_directory, found);
+            }
+            "group" => set(&mut self.task.group, self.problems.text(key, value)),
+            "updates" => {
+                let names = [
+                    ("none", Updates::None),
+                    ("status", Updates::Status),
+                    ("progress", Updates::Progress),
+                    ("statusAndProgress", Updates::StatusAndProgress),
+                ];
+                set(
+                    &mut self.task.updates,
+                    self.problems.named(key, value, &names, true),
+                );
+            }
+            "requiresWiFi" => set(&mut self.task.requires_wifi, self.problems.flag(key, value)),
+            "allowPause" => set(&mut self.task.allow_pause, self.problems.flag(key, value)),
+            "priority" => set(&mut self.task.priority, self.problems.whole(key, value)),
+            "metaData" => set(&mut self.task.meta_data, self.problems.text(key, value)),
+            "displayName" => set(&mut self.task.display_name, self.problems.text(key, value)),
+            "options" => self.options(value),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The fields that are haul's own.
+    fn own_field(&mut self, key: &str, value: &Value) -> bool {
+        match key {
+            "mirrors" => set(&mut self.task.mirrors, self.problems.texts(key, value)),
+            "urls" => set(&mut self.urls, self.problems.texts(key, value)),
+            "checksum" => keep(&mut self.task.checksum, self.problems.text(key, value)),
+            "chunks" => set(&mut self.task.chunks, self.problems.whole(key, value)),
+            "onConflict" => {
+                let names = [
+                    ("unique", OnConflict::Unique),
+                    ("replace", OnConflict::Replace),
+                    ("fail", OnConflict::Fail),
+                    ("skip", OnConflict::Skip),
+                ];
+                keep(
+                    &mut self.task.on_conflict,
+                    self.problems.named(key, value, &names, false),
+                );
+            }
+            "notBefore" => keep(
+                &mut self.task.not_before,
+                self.problems.time(key, value, self.now_ms),
+            ),
+            "notAfter" => keep(
+                &mut self.task.not_after,
+                self.problems.time(key, value, self.now_ms),
+            ),
+            "limitRate" => keep(
+                &mut self.task.limit_rate,
+                self.problems.unit(key, value, reason::bytes),
+            ),
+            "timeouts" => self.timeouts(value),
+            "maxRedirects" => set(
+                &mut self.task.max_redirects,
+                self.problems.whole(key, value),
+            ),
+            "acceptStatus" => set(
+                &mut self.task.accept_status,
+                self.problems.statuses(key, value),
+            ),
+            "callbacks" => set(&mut self.task.callbacks, self.problems.texts(key, value)),
+            "scope" => keep(&mut self.task.scope, self.problems.text(key, value)),
+            "repeatable" => set(&mut self.task.repeatable, self.problems.flag(key, value)),
+            "extra" => set(&mut self.task.extra, self.problems.extra(key, value)),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The fields that name files. A MultiUploadTask of background_downloader has lists in them, as JSON inside a string
+    /// (A.7); beside `files` they are plain.
+    fn upload_field(&mut self, key: &str, value: &'a Value, all: &Map<String, Value>) -> bool {
+        let at = match key {
+            "fileField" => 0,
+            "filename" => 1,
+            "mimeType" => 2,
+            "fields" => {
+                set(&mut self.task.fields, self.problems.pairs(key, value));
+                return true;
+            }
+            "files" => {
+                self.files = Some(value).filter(|value| !value.is_null());
+                return true;
+            }
+            _ => return false,
+        };
+        if self.task.task_type == TaskType::MultiUpload && !all.contains_key("files") {
+            let inner = value
+                .as_str()
+                .filter(|text| text.trim_start().starts_with('['))
+                .and_then(|text| serde_json::from_str::<Value>(text).ok());
+            if let Some(list) = inner
+                .as_ref()
+                .or(Some(value))
+                .filter(|list| list.is_array())
+            {
+                self.lists[at] = self.problems.texts(key, list);
+                return true;
+            }
+        }
+        match self.problems.text(key, value) {
+            None => {}
+            Some(text) if at == 0 => self.task.file_field = text,
+            Some(text) if at == 1 => self.task.filename = Some(text),
+            Some(text) => self.task.mime_type = text,
+        }
+        true
+    }
+
+    fn options(&mut self, value: &Value) {
+        let Some(options) = self.problems.object("options", value) else {
+            return;
+        };
+        for (key, value) in options {
+            match key.as_str() {
+                "auth" => self.auth(value),
+                _ if key.ends_with("RawHandle") => {} // callbacks of a Dart program
+                _ => self.problems.unknown("options.", key, "a task's options"),
+            }
+        }
+    }
+
+    fn auth(&mut self, value: &Value) {
+        let Some(fields) = self.problems.object("options.auth", value) else {
+            return;
+        };
+        let mut auth = Auth::default();
+        for (key, value) in fields {
+            let field = &format!("options.auth.{key}");
+            match key.as_str() {
+                "accessToken" => keep(&mut auth.access_token, self.problems.text(field, value)),
+                "accessHeaders" => set(&mut auth.access_headers, self.problems.pairs(field, value)),
+                "accessQueryParams" => set(
+                    &mut auth.access_query_params,
+                    self.problems.pairs(field, value),
+                ),
+                "accessTokenExpiryTime" => {
+                    keep(
+                        &mut auth.access_token_expiry_time,
+                        self.problems.whole(field, value),
+                    );
+                }
+                "refreshToken" => keep(&mut auth.refresh_token, self.problems.text(field, value)),
+                "refreshHeaders" => {
+                    set(&mut auth.refresh_headers, self.problems.pairs(field, value))
+                }
+                "refreshQueryParams" => set(
+                    &mut auth.refresh_query_params,
+                    self.problems.pairs(field, value),
+                ),
+                "refreshUrl" => keep(&mut auth.refresh_url, self.problems.text(field, value)),
+                _ if key.ends_with("RawHandle") => {}
+                _ => self.problems.unknown("options.auth.", key, "credentials"),
+            }
+        }
+        self.task.auth = Some(auth);
+    }
+
+    fn timeouts(&mut self, value: &Value) {
+        let Some(fields) = self.problems.object("timeouts", value) else {
+            return;
+        };
+        let mut timeouts = Timeouts::default();
+        for (key, value) in fields {
+            let place = match key.as_str() {
+                "connect" => &mut timeouts.connect_ms,
+                "head" => &mut timeouts.head_ms,
+                "idle" => &mut timeouts.idle_ms,
+                "total" => &mut timeouts.total_ms,
+                _ => {
+                    self.problems.unknown("timeouts.", key, "the time limits");
+                    continue;
+                }
+            };
+            keep(
+                place,
+                self.problems
+                    .unit(&format!("timeouts.{key}"), value, reason::duration_ms),
+            );
+        }
+        self.task.timeouts = timeouts;
+    }
+
+    /// `urls` of a ParallelDownloadTask: the first is the URL, the others are mirrors (A.5).
+    fn places(&mut self) {
+        let mut urls = std::mem::take(&mut self.urls);
+        if self.task.url.is_empty() && !urls.is_empty() {
+            self.task.url = urls.remove(0);
+        }
+        for url in urls {
+            if url != self.task.url && !self.task.mirrors.contains(&url) {
+                self.task.mirrors.push(url);
+            }
+        }
+    }
+
+    /// `post`, `json`, `postBase64` and `body` to a body; none of them: what uploads send by themselves.
+    fn body(&mut self) {
+        let given = [
+            ("post", self.post),
+            ("json", self.json),
+            ("postBase64", self.post_base64),
+            ("body", self.body_name),
+        ];
+        let mut given = given
+            .into_iter()
+            .filter_map(|(field, value)| Some((field, value.filter(|value| !value.is_null())?)));
+        let upload = matches!(
+            self.task.task_type,
+            TaskType::Upload | TaskType::MultiUpload
+        );
+        let Some((field, value)) = given.next() else {
+            if upload && self.task.body == Body::None {
+                self.task.body = Body::Multipart;
+            }
+            return;
+        };
+        if let Some((other, _)) = given.next() {
+            self.problems
+                .problem::<()>(other, format!("cannot be given together with `{field}`"));
+        }
+        let body = match field {
+            "post" => self.post_body(value, upload),
+            "json" => {
+                if self.task.content_type.is_none() && !self.has_content_type() {
+                    self.task.content_type = Some("application/json".into());
+                }
+                Some(Body::Bytes(value.to_string().into_bytes()))
+            }
+            "postBase64" => self
+                .problems
+                .text(field, value)
+                .and_then(|text| match base64::decode(&text) {
+                    Some(bytes) => Some(Body::Bytes(bytes)),
+                    None => self.problems.problem(field, "must be base64 with padding"),
+                }),
+            _ => {
+                let names = [
+                    ("none", Body::None),
+                    ("file", Body::File),
+                    ("multipart", Body::Multipart),
+                ];
+                self.problems.named(field, value, &names, false)
+            }
+        };
+        set(&mut self.task.body, body);
+    }
+
+    /// Text is the body itself, lists and objects are its JSON; `binary` sends an upload's file as the body (A.2, A.6).
+    fn post_body(&mut self, value: &Value, upload: bool) -> Option<Body> {
+        match value {
+            Value::String(text) if upload && text.eq_ignore_ascii_case("binary") => {
+                Some(Body::File)
+            }
+            Value::String(text) => Some(Body::Bytes(text.clone().into_bytes())),
+            Value::Array(_) | Value::Object(_) => Some(Body::Bytes(value.to_string().into_bytes())),
+            _ => self.problems.problem(
+                "post",
+                format!("must be text, a list or an object, not {}", kind(value)),
+            ),
+        }
+    }
+
+    fn has_content_type(&self) -> bool {
+        let mut names = self.task.headers.iter().map(|(name, _)| name);
+        names.any(|name| name.eq_ignore_ascii_case("content-type"))
+    }
+}
+
+/// Sets a field that was given and could be read.
+fn set<T>(place: &mut T, read: Option<T>) {
+    if let Some(value) = read {
+        *place = value;
+    }
+}
+
+/// Sets an optional field that was given and could be read.
+fn keep<T>(place: &mut Option<T>, read: Option<T>) {
+    if read.is_some() {
+        *place = read;
+    }
+}
