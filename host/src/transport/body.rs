@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{Call, Framing, words};
+use super::{Call, Framing, MAX_PIECE, words};
 use crate::error::{Failure, FailureDetail, FailureKind};
 
 /// A response body.
@@ -19,6 +19,8 @@ use crate::error::{Failure, FailureDetail, FailureKind};
 pub struct AnswerBody {
     incoming: Option<Incoming>,
     failed: Option<Failure>,
+    /// What a piece held beyond the largest size.
+    rest: Bytes,
     framing: Framing,
     peer: String,
     received: u64,
@@ -68,6 +70,7 @@ impl AnswerBody {
         Self {
             incoming: (framing != Framing::Empty).then_some(incoming),
             failed: None,
+            rest: Bytes::new(),
             framing,
             peer,
             received: 0,
@@ -88,16 +91,22 @@ impl AnswerBody {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
-        let piece = self.wait().await;
-        match &piece {
-            Ok(Some(_)) => {}
-            Ok(None) => self.incoming = None,
-            Err(failure) => {
-                self.incoming = None; // closes the connection
-                self.failed = Some(failure.clone());
+        if self.rest.is_empty() {
+            match self.wait().await {
+                Ok(Some(data)) => self.rest = data,
+                Ok(None) => {
+                    self.incoming = None;
+                    return Ok(None);
+                }
+                Err(failure) => {
+                    self.incoming = None; // closes the connection
+                    self.failed = Some(failure.clone());
+                    return Err(failure);
+                }
             }
         }
-        piece
+        let size = self.rest.len().min(MAX_PIECE);
+        Ok(Some(self.rest.split_to(size)))
     }
 
     /// Reads at most `limit` bytes and gives up the rest; failures count as the end.

@@ -37,6 +37,8 @@ pub(super) struct Trace {
     pub(super) answered: AtomicBool,
     /// Bytes read.
     pub(super) read: AtomicU64,
+    /// Writing failed: nothing more may be sent on it.
+    pub(super) deaf: AtomicBool,
 }
 
 /// Makes connections for one pool.
@@ -222,6 +224,34 @@ impl Wire {
             late: None,
         })
     }
+
+    /// A server may answer and close before it has read the whole request (RFC 9112 section 9.5), a 413 for example. What
+    /// is still to be written then goes nowhere, so that the answer, which has arrived, is read (reliability.md finding 5).
+    fn forgive(
+        &self,
+        written: Poll<std::io::Result<usize>>,
+        size: usize,
+    ) -> Poll<std::io::Result<usize>> {
+        match written {
+            Poll::Ready(Err(error)) if is_closed(&error) => {
+                self.trace.deaf.store(true, Ordering::Relaxed);
+                Poll::Ready(Ok(size))
+            }
+            other => other,
+        }
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.trace.deaf.load(Ordering::Relaxed)
+    }
+}
+
+fn is_closed(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset
+    )
 }
 
 impl Connection for Wire {
@@ -275,11 +305,19 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        if self.is_deaf() {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.forgive(written, buf.len())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if self.is_deaf() {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.forgive(flushed.map_ok(|()| 0), 0).map_ok(|_| ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -295,6 +333,11 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let size = bufs.iter().map(|buf| buf.len()).sum();
+        if self.is_deaf() {
+            return Poll::Ready(Ok(size));
+        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.forgive(written, size)
     }
 }

@@ -224,15 +224,19 @@ impl Exchange<'_> {
         let outcome = waiting.await;
         match outcome {
             Ok(Ok(response)) => {
-                if let Some(trace) = response.extensions().get::<Arc<Trace>>() {
+                let trace = response.extensions().get::<Arc<Trace>>();
+                if let Some(trace) = trace {
                     trace.answered.store(true, Ordering::Relaxed);
                 }
+                let is_deaf = trace.is_some_and(|trace| trace.deaf.load(Ordering::Relaxed));
                 let headers = response.headers();
-                if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-                    // Somebody on the way may have read it otherwise (RFC 9112 section 6.3).
-                    if let Some(connected) = captured.connection_metadata().as_ref() {
-                        connected.poison();
-                    }
+                // Somebody on the way may have read it otherwise (RFC 9112 section 6.3).
+                let is_ambiguous =
+                    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+                if (is_deaf || is_ambiguous)
+                    && let Some(connected) = captured.connection_metadata().as_ref()
+                {
+                    connected.poison();
                 }
                 Try::Answered(response)
             }

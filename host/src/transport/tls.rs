@@ -220,7 +220,7 @@ fn certificate_sentence(reason: &CertificateError, place: &str) -> String {
             date(*not_before),
             date(*time)
         ),
-        CertificateError::UnknownIssuer => {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             format!("{whose} is not issued by anybody this system trusts")
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

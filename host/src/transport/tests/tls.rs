@@ -25,6 +25,11 @@ struct Secure {
 async fn secure(protocols: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Secure {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+    // Names of their own, else one stranger is taken for another's issuer.
+    let name = base64::engine::general_purpose::STANDARD.encode(key.public_key_raw());
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
     change(&mut params);
     let cert = params.self_signed(&key).unwrap();
     let mut pem = NamedTempFile::new().unwrap();

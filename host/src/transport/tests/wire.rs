@@ -68,6 +68,25 @@ async fn a_body_of_many_pieces_is_sent_whole_with_its_length() {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_before_the_whole_request_was_read_is_seen() {
+    for _ in 0..20 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            let said = "HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig";
+            stream.write_all(said.as_bytes()).await.unwrap();
+            // Closed with most of the request unread: a reset follows.
+        });
+        let mut call = post(format!("http://127.0.0.1:{port}/"), "");
+        call.body = vec![b'x'; 16 * 1024 * 1024].into();
+        let (answer, body) = fetch(&transport(), call).await.unwrap();
+        assert_eq!((answer.status, body.as_str()), (413, "big"));
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_sent_is_told_without_connecting() {
     for (url, kind) in [
         ("ftp://127.0.0.1/", FailureKind::Url),
