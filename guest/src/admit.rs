@@ -38,10 +38,7 @@ struct Problems(Vec<Problem>);
 
 impl Problems {
     fn add(&mut self, field: &str, reason: impl Into<String>) {
-        self.0.push(Problem {
-            field: field.into(),
-            reason: reason.into(),
-        });
+        self.0.push(Problem { field: field.into(), reason: reason.into() });
     }
 
     fn add_if(&mut self, wrong: bool, field: &str, reason: &str) {
@@ -70,11 +67,7 @@ fn admit(mut task: Task) -> Result<Task, Vec<Problem>> {
     body::admit(&mut task, &mut problems);
     place::admit(&mut task, &mut problems);
     check_updates(&mut task);
-    if problems.0.is_empty() {
-        Ok(task)
-    } else {
-        Err(problems.0)
-    }
+    if problems.0.is_empty() { Ok(task) } else { Err(problems.0) }
 }
 
 /// Whether the task is a request whose answer is kept with it, not in a file.
@@ -89,13 +82,7 @@ fn is_upload(task: &Task) -> bool {
 
 /// A word of the task as it stands in a sentence: short, and harmless on a terminal.
 fn quoted(text: &str) -> String {
-    let shown = text.chars().take(40).map(|character| {
-        if character.is_control() {
-            '?'
-        } else {
-            character
-        }
-    });
+    let shown = text.chars().take(40).map(|character| if character.is_control() { '?' } else { character });
     let shown: String = shown.collect();
     format!("`{shown}`")
 }
@@ -106,17 +93,11 @@ fn has_control(text: &str) -> bool {
 
 /// The text of a task is bounded; the largest field is told to be too large.
 fn check_size(task: &Task, problems: &mut Problems) {
-    let pairs = |pairs: &[(String, String)]| -> usize {
-        pairs
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum()
-    };
+    let pairs =
+        |pairs: &[(String, String)]| -> usize { pairs.iter().map(|(name, value)| name.len() + value.len()).sum() };
     let texts = |texts: &[String]| -> usize { texts.iter().map(String::len).sum() };
     let files = task.files.iter();
-    let files = files
-        .map(|file| file.field.len() + file.filename.len() + file.mime_type.len())
-        .sum();
+    let files = files.map(|file| file.field.len() + file.filename.len() + file.mime_type.len()).sum();
     let auth = task.auth.as_ref().map_or(0, |auth| {
         let plain = [&auth.access_token, &auth.refresh_token, &auth.refresh_url];
         let plain: usize = plain.into_iter().flatten().map(String::len).sum();
@@ -146,7 +127,10 @@ fn check_size(task: &Task, problems: &mut Problems) {
     if total > TASK_BYTES_MAX
         && let Some((field, size)) = sizes.into_iter().max_by_key(|(_, size)| *size)
     {
-        problems.add(field, format!("has {size} bytes, but the text of a task must be at most {TASK_BYTES_MAX} bytes in all"));
+        problems.add(
+            field,
+            format!("has {size} bytes, but the text of a task must be at most {TASK_BYTES_MAX} bytes in all"),
+        );
     }
 }
 
@@ -154,26 +138,12 @@ fn check_size(task: &Task, problems: &mut Problems) {
 fn check_identity(task: &Task, problems: &mut Problems) {
     for (field, text) in [("taskId", &task.id), ("group", &task.group)] {
         problems.add_if(text.is_empty(), field, "must not be empty");
-        problems.add_if(
-            has_control(text),
-            field,
-            "must not contain control characters",
-        );
+        problems.add_if(has_control(text), field, "must not contain control characters");
         if text.len() > NAME_BYTES_MAX {
-            problems.add(
-                field,
-                format!(
-                    "must be at most {NAME_BYTES_MAX} bytes long, not {}",
-                    text.len()
-                ),
-            );
+            problems.add(field, format!("must be at most {NAME_BYTES_MAX} bytes long, not {}", text.len()));
         }
     }
-    problems.add_if(
-        task.group == "chunk",
-        "group",
-        "must not be `chunk`, which is reserved",
-    );
+    problems.add_if(task.group == "chunk", "group", "must not be `chunk`, which is reserved");
     if let TaskKind::Other(name) = &task.kind {
         problems.add(
             "taskType",
@@ -190,21 +160,11 @@ fn check_attempts(task: &Task, problems: &mut Problems) {
     check_number(problems, "priority", task.priority, 0..=10);
     if check_number(problems, "retries", task.retries, 0..=10) {
         // Absent in most tasks, and then the same number: told once is enough.
-        check_number(
-            problems,
-            "retriesRemaining",
-            task.retries_remaining,
-            0..=task.retries,
-        );
+        check_number(problems, "retriesRemaining", task.retries_remaining, 0..=task.retries);
     }
 }
 
-fn check_number(
-    problems: &mut Problems,
-    field: &str,
-    number: i32,
-    allowed: RangeInclusive<i32>,
-) -> bool {
+fn check_number(problems: &mut Problems, field: &str, number: i32, allowed: RangeInclusive<i32>) -> bool {
     let valid = allowed.contains(&number);
     if !valid {
         let (least, most) = (allowed.start(), allowed.end());
@@ -216,23 +176,13 @@ fn check_number(
 /// Numbers that limit a transfer.
 fn check_limits(task: &Task, problems: &mut Problems) {
     if !(1..=CHUNKS_MAX).contains(&task.chunks) {
-        problems.add(
-            "chunks",
-            format!("must be 1 to {CHUNKS_MAX}, not {}", task.chunks),
-        );
+        problems.add("chunks", format!("must be 1 to {CHUNKS_MAX}, not {}", task.chunks));
     }
     if task.max_redirects > REDIRECTS_MAX {
-        problems.add(
-            "maxRedirects",
-            format!("must be 0 to {REDIRECTS_MAX}, not {}", task.max_redirects),
-        );
+        problems.add("maxRedirects", format!("must be 0 to {REDIRECTS_MAX}, not {}", task.max_redirects));
     }
     let no_speed = task.limit_bytes_per_second == Some(0);
-    problems.add_if(
-        no_speed,
-        "limitRate",
-        "must be at least 1 byte per second, or absent for no limit",
-    );
+    problems.add_if(no_speed, "limitRate", "must be at least 1 byte per second, or absent for no limit");
     for range in &task.accept_status {
         let (first, last) = (range.first, range.last);
         if first < 100 || last > 599 || first > last {
@@ -253,11 +203,7 @@ fn check_times(task: &Task, problems: &mut Problems) {
 fn check_lists(task: &Task, problems: &mut Problems) {
     let nameless = task.callbacks.iter().any(String::is_empty);
     problems.add_if(nameless, "callbacks", "must not hold an empty name");
-    problems.add_if(
-        task.scope.as_deref() == Some(""),
-        "scope",
-        "must not be empty; leave it out for no scope",
-    );
+    problems.add_if(task.scope.as_deref() == Some(""), "scope", "must not be empty; leave it out for no scope");
 }
 
 /// `algorithm=hex`, in lower case afterwards.

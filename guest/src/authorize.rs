@@ -36,9 +36,7 @@ pub(crate) fn decide(auth: Auth, situation: &Situation, now_at_ms: u64) -> Verdi
             Ok(auth) => Verdict::Refreshed(auth),
             Err(reason) => Verdict::Impossible(reason),
         },
-        Situation::Other(name) => {
-            Verdict::Impossible(format!("this policy does not know the situation `{name}`"))
-        }
+        Situation::Other(name) => Verdict::Impossible(format!("this policy does not know the situation `{name}`")),
     }
 }
 
@@ -51,10 +49,7 @@ fn expires_soon(auth: &Auth, now_at_ms: u64) -> bool {
 fn refresh_request(auth: &Auth) -> Result<Request, &'static str> {
     let url = auth.refresh_url.as_deref().filter(|url| !url.is_empty());
     let url = url.ok_or("the task names no URL that renews its token")?;
-    let token = auth
-        .refresh_token
-        .as_deref()
-        .filter(|token| !token.is_empty());
+    let token = auth.refresh_token.as_deref().filter(|token| !token.is_empty());
     let token = token.ok_or("the task has no refresh token")?;
 
     let mut headers = expand_all(&auth.refresh_headers, auth);
@@ -79,13 +74,7 @@ fn refreshed(mut auth: Auth, response: &Response, now_at_ms: u64) -> Result<Auth
     }
     let text = core::str::from_utf8(&response.body).unwrap_or_default();
     let members = json::members(text).ok_or("the token server's answer is not a JSON object")?;
-    let find = |name: &str| {
-        members
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
-    };
+    let find = |name: &str| members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value);
 
     match find("access_token") {
         Some(Value::Text(token)) if is_usable(token) => auth.access_token = Some(token.clone()),
@@ -100,8 +89,9 @@ fn refreshed(mut auth: Auth, response: &Response, now_at_ms: u64) -> Result<Auth
         auth.refresh_token = Some(token.clone());
     }
     auth.access_token_expires_at_ms = match find("expires_in") {
-        Some(Value::Number(text) | Value::Text(text)) => whole_seconds(text)
-            .map(|seconds| now_at_ms.saturating_add(seconds.saturating_mul(1_000))),
+        Some(Value::Number(text) | Value::Text(text)) => {
+            whole_seconds(text).map(|seconds| now_at_ms.saturating_add(seconds.saturating_mul(1_000)))
+        }
         _ => None,
     };
     Ok(auth)
@@ -118,25 +108,17 @@ fn whole_seconds(text: &str) -> Option<u64> {
 }
 
 fn expand_all(pairs: &[(String, String)], auth: &Auth) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|(name, value)| (name.clone(), expand(value, auth)))
-        .collect()
+    pairs.iter().map(|(name, value)| (name.clone(), expand(value, auth))).collect()
 }
 
 /// Puts the tokens into a template, in one pass: a token that looks like a template is not expanded again. The template
 /// of a token that is not there stays as it is.
 fn expand(template: &str, auth: &Auth) -> String {
-    let tokens = [
-        ("{accessToken}", auth.access_token.as_deref()),
-        ("{refreshToken}", auth.refresh_token.as_deref()),
-    ];
+    let tokens = [("{accessToken}", auth.access_token.as_deref()), ("{refreshToken}", auth.refresh_token.as_deref())];
     let mut out = String::new();
     let mut rest = template;
     while let Some(first) = rest.chars().next() {
-        let found = tokens
-            .iter()
-            .find_map(|(name, token)| Some((rest.strip_prefix(name)?, (*token)?)));
+        let found = tokens.iter().find_map(|(name, token)| Some((rest.strip_prefix(name)?, (*token)?)));
         if let Some((after, token)) = found {
             out.push_str(token);
             rest = after;
@@ -154,20 +136,13 @@ fn with_query(url: &str, pairs: &[(String, String)]) -> String {
     if pairs.is_empty() {
         return url.into();
     }
-    let encoded: Vec<(String, String)> = pairs
-        .iter()
-        .map(|(name, value)| (encode(name), encode(value)))
-        .collect();
+    let encoded: Vec<(String, String)> = pairs.iter().map(|(name, value)| (encode(name), encode(value))).collect();
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
     let kept = query.split('&').filter(|parameter| {
-        let name = parameter
-            .split_once('=')
-            .map_or(*parameter, |(name, _)| name);
+        let name = parameter.split_once('=').map_or(*parameter, |(name, _)| name);
         !parameter.is_empty() && !encoded.iter().any(|(other, _)| other == name)
     });
-    let added = encoded
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"));
+    let added = encoded.iter().map(|(name, value)| format!("{name}={value}"));
     let parameters: Vec<String> = kept.map(String::from).chain(added).collect();
     format!("{address}?{}", parameters.join("&"))
 }

@@ -8,9 +8,7 @@
 //! host fills it in from the response's headers. Whether to try again is the business of `retry`.
 
 use crate::bindings::exports::haul::transfer::classify::{Asked, RestartReason, Verdict};
-use crate::bindings::haul::transfer::types::{
-    Failure, FailureDetail, FailureKind, Response, Task, TaskKind,
-};
+use crate::bindings::haul::transfer::types::{Failure, FailureDetail, FailureKind, Response, Task, TaskKind};
 use crate::http::{self, ContentRange};
 use alloc::{format, string::String, vec::Vec};
 
@@ -45,11 +43,7 @@ fn judge_whole(task: &Task, asked: &Asked, response: &Response) -> Verdict {
     if unasked_range && http::is_download(task) && http::is_plain_get(task) {
         return Verdict::AskFromZero(RestartReason::BadRange); // RFC 9110 15.3.7
     }
-    if accepts(task, response.status) {
-        Verdict::Success
-    } else {
-        refused(response)
-    }
+    if accepts(task, response.status) { Verdict::Success } else { refused(response) }
 }
 
 /// Judges the answer to a request for the bytes from `first` on.
@@ -78,12 +72,7 @@ fn judge_part(asked: &Asked, response: &Response, asked_first: u64) -> Result<()
         return Err(RestartReason::BadRange);
     }
     let range = http::single(headers, "content-range").and_then(http::content_range);
-    let Some(ContentRange::Part {
-        first,
-        last,
-        complete,
-    }) = range
-    else {
+    let Some(ContentRange::Part { first, last, complete }) = range else {
         return Err(RestartReason::BadRange);
     };
     if first != asked_first {
@@ -128,14 +117,8 @@ fn judge_unsatisfied(asked: &Asked, response: &Response, first: u64) -> Verdict 
 /// Why a server answers a range with the whole: the resource is another one, or it takes no notice of ranges.
 fn whole_reason(asked: &Asked, response: &Response) -> RestartReason {
     let length = http::single(&response.headers, "content-length").and_then(http::content_length);
-    let other_size = length
-        .zip(asked.total_bytes)
-        .is_some_and(|(length, total)| length != total);
-    if other_size || compare(asked, response) == Same::No {
-        RestartReason::Changed
-    } else {
-        RestartReason::WholeBody
-    }
+    let other_size = length.zip(asked.total_bytes).is_some_and(|(length, total)| length != total);
+    if other_size || compare(asked, response) == Same::No { RestartReason::Changed } else { RestartReason::WholeBody }
 }
 
 /// What validators say about a response and the stored bytes.
@@ -148,11 +131,7 @@ enum Same {
 /// Compares a response with the condition that was sent, byte by byte (RFC 9110 8.8.3.2, 13.1.5). A validator that is
 /// missing says nothing: a 206 need not repeat Last-Modified (15.3.7).
 fn compare(asked: &Asked, response: &Response) -> Same {
-    let Some(condition) = asked
-        .if_range
-        .as_deref()
-        .map(|text| text.trim_matches([' ', '\t']))
-    else {
+    let Some(condition) = asked.if_range.as_deref().map(|text| text.trim_matches([' ', '\t'])) else {
         return Same::NotContradicted;
     };
     let is_tag = http::is_etag(condition);
@@ -160,11 +139,7 @@ fn compare(asked: &Asked, response: &Response) -> Same {
     let differs = http::values(&response.headers, name).any(|value| value != condition);
     // A date says nothing about encodings, and only bytes without any were stored under one.
     let encoded = !is_tag && is_encoded(response);
-    if differs || encoded {
-        Same::No
-    } else {
-        Same::NotContradicted
-    }
+    if differs || encoded { Same::No } else { Same::NotContradicted }
 }
 
 fn is_encoded(response: &Response) -> bool {
@@ -179,9 +154,7 @@ fn accepts(task: &Task, status: u16) -> bool {
         let upload = matches!(task.kind, TaskKind::Upload | TaskKind::MultiUpload);
         return matches!(status, 200..=206) || (upload && status == 303);
     }
-    task.accept_status
-        .iter()
-        .any(|range| (range.first..=range.last).contains(&status))
+    task.accept_status.iter().any(|range| (range.first..=range.last).contains(&status))
 }
 
 fn refused(response: &Response) -> Verdict {

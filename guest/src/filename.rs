@@ -22,10 +22,7 @@ const NAME_BYTES_MAX: usize = 255;
 
 /// Answers a name that is none of `taken`, compared as they are written, capitals and all.
 pub(crate) fn decide(task: &Task, response: &Response, taken: &[String]) -> String {
-    let given = task
-        .filename
-        .as_deref()
-        .filter(|name| !name.is_empty() && *name != "?");
+    let given = task.filename.as_deref().filter(|name| !name.is_empty() && *name != "?");
     let name = match given {
         Some(name) => name.into(),
         None => suggested(task, response),
@@ -37,11 +34,7 @@ pub(crate) fn decide(task: &Task, response: &Response, taken: &[String]) -> Stri
 /// often a number in somebody's storage.
 fn suggested(task: &Task, response: &Response) -> String {
     http::values(&response.headers, "content-disposition")
-        .find_map(|header| {
-            disposition::names(header)
-                .into_iter()
-                .find_map(|name| sanitize::sanitize(&name))
-        })
+        .find_map(|header| disposition::names(header).into_iter().find_map(|name| sanitize::sanitize(&name)))
         .or_else(|| sanitize::sanitize(&last_segment(&task.url)?))
         .unwrap_or_else(|| FALLBACK.into())
 }
@@ -66,9 +59,7 @@ fn unique(name: &str, taken: &[String]) -> String {
     let (stem, extension) = split_extension(name);
     let (stem, last) = numbered(stem).unwrap_or((stem, 0));
     // One of so many names is free, since they all differ.
-    let numbers = (1..)
-        .take(taken.len() + 1)
-        .map(|step: u64| u64::from(last).saturating_add(step));
+    let numbers = (1..).take(taken.len() + 1).map(|step: u64| u64::from(last).saturating_add(step));
     numbers
         .map(|number| shortened(stem, &format!(" ({number}){extension}")))
         .find(|name| is_free(name))
@@ -78,9 +69,7 @@ fn unique(name: &str, taken: &[String]) -> String {
 /// Splits `a.b.c` into `a.b` and `.c`. A dot at the start or the end begins no extension.
 fn split_extension(name: &str) -> (&str, &str) {
     match name.rfind('.') {
-        Some(dot) if dot > 0 && dot + 1 < name.len() => {
-            name.split_at_checked(dot).unwrap_or((name, ""))
-        }
+        Some(dot) if dot > 0 && dot + 1 < name.len() => name.split_at_checked(dot).unwrap_or((name, "")),
         _ => (name, ""),
     }
 }

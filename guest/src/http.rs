@@ -10,10 +10,7 @@ use alloc::{string::String, vec::Vec};
 mod tests;
 
 /// All values of a header, in order. Names are compared without regard to case (RFC 9110 5.1).
-pub(crate) fn values<'a>(
-    headers: &'a [(String, String)],
-    name: &'a str,
-) -> impl Iterator<Item = &'a str> {
+pub(crate) fn values<'a>(headers: &'a [(String, String)], name: &'a str) -> impl Iterator<Item = &'a str> {
     headers
         .iter()
         .filter(move |(key, _)| key.eq_ignore_ascii_case(name))
@@ -34,16 +31,12 @@ pub(crate) fn single<'a>(headers: &'a [(String, String)], name: &'a str) -> Opti
 
 /// A token (RFC 9110 5.6.2), which is what names of headers are.
 pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// What may be sent as a header's value (RFC 9110 5.5): visible characters, spaces, tabs, and anything beyond ASCII.
 pub(crate) fn is_field_value(text: &str) -> bool {
-    text.chars()
-        .all(|character| character == '\t' || !character.is_control())
+    text.chars().all(|character| character == '\t' || !character.is_control())
 }
 
 /// A number as HTTP writes it: digits and nothing else (`1*DIGIT`). `None` too when it does not fit.
@@ -56,9 +49,7 @@ pub(crate) fn number(text: &str) -> Option<u64> {
 
 /// A Content-Length. The same number several times over counts as one (RFC 9110 8.6).
 pub(crate) fn content_length(text: &str) -> Option<u64> {
-    let mut all = text
-        .split(',')
-        .map(|one| number(one.trim_matches([' ', '\t'])));
+    let mut all = text.split(',').map(|one| number(one.trim_matches([' ', '\t'])));
     let first = all.next()??;
     all.all(|other| other == Some(first)).then_some(first)
 }
@@ -74,13 +65,9 @@ pub(crate) fn is_etag(text: &str) -> bool {
 }
 
 fn is_opaque_tag(text: &str) -> bool {
-    let inner = text
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
+    let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inner.is_some_and(|inner| {
-        inner
-            .chars()
-            .all(|character| character != '"' && character != ' ' && !character.is_control())
+        inner.chars().all(|character| character != '"' && character != ' ' && !character.is_control())
     })
 }
 
@@ -88,11 +75,7 @@ fn is_opaque_tag(text: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContentRange {
     /// `bytes first-last/complete`, with `first <= last < complete`; no `complete` for `*`.
-    Part {
-        first: u64,
-        last: u64,
-        complete: Option<u64>,
-    },
+    Part { first: u64, last: u64, complete: Option<u64> },
     /// `bytes */complete`, which only a 416 has.
     Unsatisfied { complete: u64 },
 }
@@ -105,23 +88,13 @@ pub(crate) fn content_range(text: &str) -> Option<ContentRange> {
     }
     let (range, complete) = rest.trim_start_matches(' ').split_once('/')?;
     if range == "*" {
-        return Some(ContentRange::Unsatisfied {
-            complete: number(complete)?,
-        });
+        return Some(ContentRange::Unsatisfied { complete: number(complete)? });
     }
-    let complete = if complete == "*" {
-        None
-    } else {
-        Some(number(complete)?)
-    };
+    let complete = if complete == "*" { None } else { Some(number(complete)?) };
     let (first, last) = range.split_once('-')?;
     let (first, last) = (number(first)?, number(last)?);
     let fits = first <= last && complete.is_none_or(|complete| last < complete);
-    fits.then_some(ContentRange::Part {
-        first,
-        last,
-        complete,
-    })
+    fits.then_some(ContentRange::Part { first, last, complete })
 }
 
 /// What a `Range` header of a task asks for. Only one range of bytes is understood (RFC 9110 14.1.2).
@@ -145,38 +118,25 @@ pub(crate) fn asked_range(text: &str) -> Option<AskedRange> {
         return (length > 0).then_some(AskedRange::Last { length });
     }
     let first = number(first)?;
-    let last = if last.is_empty() {
-        None
-    } else {
-        Some(number(last)?)
-    };
-    last.is_none_or(|last| first <= last)
-        .then_some(AskedRange::From { first, last })
+    let last = if last.is_empty() { None } else { Some(number(last)?) };
+    last.is_none_or(|last| first <= last).then_some(AskedRange::From { first, last })
 }
 
 /// Whether a task is a plain GET without a body, the only thing ranges can be asked of (RFC 9110 14.2).
 pub(crate) fn is_plain_get(task: &Task) -> bool {
-    (task.method.is_empty() || task.method.eq_ignore_ascii_case("GET"))
-        && matches!(task.body, Body::None)
+    (task.method.is_empty() || task.method.eq_ignore_ascii_case("GET")) && matches!(task.body, Body::None)
 }
 
 /// Whether the response's body becomes a file.
 pub(crate) fn is_download(task: &Task) -> bool {
-    matches!(
-        task.kind,
-        TaskKind::Download | TaskKind::ParallelDownload | TaskKind::Other(_)
-    )
+    matches!(task.kind, TaskKind::Download | TaskKind::ParallelDownload | TaskKind::Other(_))
 }
 
 /// Appends a byte as `%XX`.
 pub(crate) fn push_escaped(out: &mut String, byte: u8) {
     out.push('%');
     for digit in [byte >> 4, byte & 15] {
-        out.push(
-            char::from_digit(u32::from(digit), 16)
-                .unwrap_or('0')
-                .to_ascii_uppercase(),
-        );
+        out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0').to_ascii_uppercase());
     }
 }
 
@@ -206,14 +166,12 @@ fn escaped_byte(text: &[u8]) -> Option<u8> {
 
 /// Text of bytes: UTF-8 where they are that, else ISO-8859-1, which anything is.
 pub(crate) fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes)
-        .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
 }
 
 /// Compares the start without regard to the case of ASCII letters.
 pub(crate) fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
-    text.get(..start.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(start))
+    text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
 /// Compares the end without regard to the case of ASCII letters.

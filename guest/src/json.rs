@@ -160,8 +160,7 @@ impl Reader<'_> {
     }
 
     fn number(&mut self) -> Option<String> {
-        let digits =
-            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let rest = self.rest.trim_start_matches(|character: char| {
             character.is_ascii_digit() || ['+', '-', '.', 'e', 'E'].contains(&character)
         });

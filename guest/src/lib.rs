@@ -52,20 +52,13 @@ use bindings::haul::transfer::types::{Auth, Failure, Response, Task};
 pub struct Policy;
 
 impl hooks::admit::Guest for Policy {
-    fn decide(
-        tasks: Vec<Task>,
-        context: hooks::admit::Context,
-    ) -> Vec<Result<Task, Vec<hooks::admit::Problem>>> {
+    fn decide(tasks: Vec<Task>, context: hooks::admit::Context) -> Vec<Result<Task, Vec<hooks::admit::Problem>>> {
         admit::decide(tasks, &context)
     }
 }
 
 impl hooks::classify::Guest for Policy {
-    fn decide(
-        task: Task,
-        asked: hooks::classify::Asked,
-        response: Response,
-    ) -> hooks::classify::Verdict {
+    fn decide(task: Task, asked: hooks::classify::Asked, response: Response) -> hooks::classify::Verdict {
         classify::decide(&task, &asked, &response)
     }
 }
@@ -94,11 +87,7 @@ impl hooks::authorize::Guest for Policy {
 }
 
 impl hooks::retry::Guest for Policy {
-    fn decide(
-        task: Task,
-        attempt: hooks::retry::Attempt,
-        failure: Failure,
-    ) -> hooks::retry::Verdict {
+    fn decide(task: Task, attempt: hooks::retry::Attempt, failure: Failure) -> hooks::retry::Verdict {
         retry::decide(&task, &attempt, &failure)
     }
 }

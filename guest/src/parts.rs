@@ -50,11 +50,7 @@ fn divide(total_bytes: u64, count: u64, places: u64) -> Vec<Part> {
     while first_byte < total_bytes {
         let end = first_byte.saturating_add(size).min(total_bytes);
         let place = (parts.len() as u64 % places.max(1)) as u32;
-        parts.push(Part {
-            place,
-            first_byte,
-            last_byte: end - 1,
-        });
+        parts.push(Part { place, first_byte, last_byte: end - 1 });
         first_byte = end;
     }
     parts

@@ -23,9 +23,7 @@ const DATE_AGE_MS_MIN: u64 = 60_000;
 /// are told for information only.
 pub(crate) fn decide(task: &Task, stored: &Stored) -> Answer {
     let validator = validator(stored);
-    let within_size = stored
-        .total_bytes
-        .is_none_or(|total| stored.bytes_done <= total);
+    let within_size = stored.total_bytes.is_none_or(|total| stored.bytes_done <= total);
     let plain_get = http::is_plain_get(task);
     let conditions = [
         ("strong-validator", validator.is_some()),
@@ -42,21 +40,12 @@ pub(crate) fn decide(task: &Task, stored: &Stored) -> Answer {
     } else if !plain_get {
         Verdict::StartAfresh("restarted-method".into())
     } else if let Some(if_range) = validator {
-        Verdict::GoOn(Terms {
-            from_bytes: stored.bytes_done,
-            if_range,
-        })
+        Verdict::GoOn(Terms { from_bytes: stored.bytes_done, if_range })
     } else {
         Verdict::StartAfresh("restarted-no-validator".into())
     };
-    let conditions = conditions.map(|(name, holds)| Condition {
-        name: name.into(),
-        holds,
-    });
-    Answer {
-        verdict,
-        conditions: vec::Vec::from(conditions),
-    }
+    let conditions = conditions.map(|(name, holds)| Condition { name: name.into(), holds });
+    Answer { verdict, conditions: vec::Vec::from(conditions) }
 }
 
 /// What goes into If-Range: the strong entity tag, or a date where there is no tag at all and the date is strong.
@@ -70,13 +59,8 @@ fn validator(stored: &Stored) -> Option<String> {
     if stored.encoded {
         return None;
     }
-    let last_modified = stored
-        .last_modified
-        .as_deref()
-        .map(|text| text.trim_matches([' ', '\t']))?;
-    let age_ms = stored
-        .date_at_ms?
-        .checked_sub(stored.last_modified_at_ms?)?;
+    let last_modified = stored.last_modified.as_deref().map(|text| text.trim_matches([' ', '\t']))?;
+    let age_ms = stored.date_at_ms?.checked_sub(stored.last_modified_at_ms?)?;
     let strong = age_ms >= DATE_AGE_MS_MIN && !last_modified.is_empty();
     strong.then(|| last_modified.into())
 }

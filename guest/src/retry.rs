@@ -28,11 +28,7 @@ const WAIT_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 /// second wrong result means that the expectation is wrong.
 pub(crate) fn decide(task: &Task, attempt: &Attempt, failure: &Failure) -> Verdict {
     if matches!(failure.kind, FailureKind::Checksum) {
-        return if attempt.fresh_start_left {
-            Verdict::AfreshAfterMs(0)
-        } else {
-            Verdict::GiveUp
-        };
+        return if attempt.fresh_start_left { Verdict::AfreshAfterMs(0) } else { Verdict::GiveUp };
     }
     if attempt.retries_remaining == 0 || !may_help(task, failure) {
         return Verdict::GiveUp;
@@ -60,9 +56,7 @@ fn may_help(task: &Task, failure: &Failure) -> bool {
         FailureKind::Callback | FailureKind::General | FailureKind::Other(_) => true,
         // Permissions and full disks do not mend themselves; for room on the disk, the host waits without asking.
         FailureKind::FileSystem => false,
-        FailureKind::Url | FailureKind::Policy | FailureKind::Canceled | FailureKind::Checksum => {
-            false
-        }
+        FailureKind::Url | FailureKind::Policy | FailureKind::Canceled | FailureKind::Checksum => false,
     }
 }
 
@@ -88,11 +82,7 @@ fn status_may_change(failure: &Failure) -> bool {
 fn wait_ms(attempt: &Attempt, failure: &Failure) -> u64 {
     let wait_ms = failure.retry_after_ms.unwrap_or_else(|| {
         let scheduled_ms = scheduled_ms(attempt.number);
-        if attempt.jitter {
-            spread_ms(scheduled_ms, attempt.jitter_seed)
-        } else {
-            scheduled_ms
-        }
+        if attempt.jitter { spread_ms(scheduled_ms, attempt.jitter_seed) } else { scheduled_ms }
     });
     wait_ms.min(WAIT_MS_MAX)
 }

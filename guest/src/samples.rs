@@ -34,12 +34,7 @@ pub(crate) fn task() -> Task {
         not_before_at_ms: None,
         not_after_at_ms: None,
         limit_bytes_per_second: None,
-        timeouts: Timeouts {
-            connect_ms: None,
-            head_ms: None,
-            idle_ms: None,
-            total_ms: None,
-        },
+        timeouts: Timeouts { connect_ms: None, head_ms: None, idle_ms: None, total_ms: None },
         max_redirects: 10,
         accept_status: vec![],
         callbacks: vec![],
@@ -56,10 +51,7 @@ pub(crate) fn task() -> Task {
 
 /// Pairs of text, as in headers.
 pub(crate) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).into(), (*value).into()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }
 
 /// A response without a body.

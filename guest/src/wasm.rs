@@ -27,27 +27,15 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 ///
 /// Only the canonical ABI calls it: `old` is null with `old_len` 0, or came from here with the same alignment.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn cabi_realloc(
-    old: *mut u8,
-    old_len: usize,
-    align: usize,
-    new_len: usize,
-) -> *mut u8 {
+unsafe extern "C" fn cabi_realloc(old: *mut u8, old_len: usize, align: usize, new_len: usize) -> *mut u8 {
     if new_len == 0 {
         return core::ptr::without_provenance_mut(align);
     }
-    let Ok(layout) = Layout::from_size_align(if old_len == 0 { new_len } else { old_len }, align)
-    else {
+    let Ok(layout) = Layout::from_size_align(if old_len == 0 { new_len } else { old_len }, align) else {
         core::arch::wasm32::unreachable()
     };
     // SAFETY: the size of `layout` is not 0, and `old` was allocated with it if there is one.
-    let new = unsafe {
-        if old_len == 0 {
-            alloc(layout)
-        } else {
-            realloc(old, layout, new_len)
-        }
-    };
+    let new = unsafe { if old_len == 0 { alloc(layout) } else { realloc(old, layout, new_len) } };
     if new.is_null() {
         core::arch::wasm32::unreachable()
     }

@@ -69,18 +69,11 @@ pub enum Selection {
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Adds tasks as `enqueued` (with `ready_at` = their `not_before`), each with its event. Answer: [`Applied::Added`].
-    Add {
-        tasks: Vec<Addition>,
-        if_exists: IfExists,
-        at: u64,
-    },
+    Add { tasks: Vec<Addition>, if_exists: IfExists, at: u64 },
     /// enqueued → running; the attempt counts up. Event `running`.
     Start { key: TaskKey, at: u64 },
     /// Stores or replaces the resume record of a running task. No event.
-    Resumable {
-        key: TaskKey,
-        record: Box<ResumeRecord>,
-    },
+    Resumable { key: TaskKey, record: Box<ResumeRecord> },
     /// More bytes are certainly on the disk. No event.
     Durable { key: TaskKey, durable_bytes: u64 },
     /// Forgets the resume record: from here on the part file means nothing. No event.
@@ -89,37 +82,14 @@ pub enum Change {
     Publishing { key: TaskKey, publish: Publish },
     /// any not-final → failed or canceled; any not-final but paused → complete or notFound: details stored, resume and publish
     /// rows deleted (with `keep_resume` a failed task keeps the resume record: a download that can go on). Event.
-    Finish {
-        key: TaskKey,
-        status: Status,
-        details: Box<Details>,
-        bytes_done: u64,
-        keep_resume: bool,
-        at: u64,
-    },
+    Finish { key: TaskKey, status: Status, details: Box<Details>, bytes_done: u64, keep_resume: bool, at: u64 },
     /// running or publishing → waitingToRetry until `ready_at`. The resume record stays. Event.
-    Wait {
-        key: TaskKey,
-        ready_at: u64,
-        retries_remaining: i32,
-        details: Box<Details>,
-        bytes_done: u64,
-        at: u64,
-    },
+    Wait { key: TaskKey, ready_at: u64, retries_remaining: i32, details: Box<Details>, bytes_done: u64, at: u64 },
     /// running or waitingToRetry or paused or final → enqueued (event), not before `ready_at`. `retries_remaining` is set
     /// when given. The resume record stays. From final: a new run with no attempts, no outcome and a final event of its own.
-    Requeue {
-        key: TaskKey,
-        ready_at: Option<u64>,
-        retries_remaining: Option<i32>,
-        at: u64,
-    },
+    Requeue { key: TaskKey, ready_at: Option<u64>, retries_remaining: Option<i32>, at: u64 },
     /// enqueued, running (but not publishing: that file is complete) or waitingToRetry → paused. Event.
-    Pause {
-        key: TaskKey,
-        bytes_done: u64,
-        at: u64,
-    },
+    Pause { key: TaskKey, bytes_done: u64, at: u64 },
     /// Replaces the task itself (a refreshed token, a new URL), in any status; its id and attempts left stay. No event.
     Replace { key: TaskKey, task: Box<Task> },
     /// Cancels every task of the selection that is enqueued, waitingToRetry or paused (not running ones). Events without
@@ -194,9 +164,7 @@ impl Pending {
 impl Future for Pending {
     type Output = Result<Applied>;
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.answer)
-            .poll(context)
-            .map(|answer| answer.unwrap_or_else(|_| Err(ended())))
+        Pin::new(&mut self.answer).poll(context).map(|answer| answer.unwrap_or_else(|_| Err(ended())))
     }
 }
 
@@ -293,9 +261,7 @@ impl Store {
             readers: Mutex::new(Vec::new()),
             commits,
         };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Hands a change to the writer; it is committed with others, at once when the writer is idle.

@@ -25,16 +25,9 @@ const PATH_REFUSED: &[u8] = b"\"<>`{}";
 pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
     let query = joined(&task.query);
     if !escapes_are_valid(&query) {
-        problems.add(
-            "urlQueryParameters",
-            "must not contain a % without two hexadecimal digits after it",
-        );
+        problems.add("urlQueryParameters", "must not contain a % without two hexadecimal digits after it");
     }
-    problems.add_if(
-        super::has_control(&query),
-        "urlQueryParameters",
-        "must not contain control characters",
-    );
+    problems.add_if(super::has_control(&query), "urlQueryParameters", "must not contain control characters");
     match normal(&task.url, &query) {
         Ok(url) => task.url = url,
         Err(reason) => problems.add("url", reason),
@@ -44,10 +37,7 @@ pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
     for (index, mirror) in task.mirrors.iter_mut().enumerate() {
         match normal(mirror, if parallel { &query } else { "" }) {
             Ok(url) => *mirror = url,
-            Err(reason) => problems.add(
-                "mirrors",
-                format!("must hold valid URLs; number {} {reason}", index + 1),
-            ),
+            Err(reason) => problems.add("mirrors", format!("must hold valid URLs; number {} {reason}", index + 1)),
         }
     }
     task.query = Vec::new();
@@ -55,28 +45,19 @@ pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
         && let Some(url) = &auth.refresh_url
         && let Err(reason) = normal(url, "")
     {
-        problems.add(
-            "options",
-            format!("must have a valid refreshUrl: it {reason}"),
-        );
+        problems.add("options", format!("must have a valid refreshUrl: it {reason}"));
     }
 }
 
 /// The parameters as A.2 joins them: as they are, with `&` between them.
 fn joined(query: &[(String, String)]) -> String {
-    let pairs: Vec<String> = query
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let pairs: Vec<String> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.join("&")
 }
 
 /// The normal form of a URL, or what is wrong with it, to be read after the field's name.
 fn normal(url: &str, query: &str) -> Result<String, String> {
-    if url
-        .chars()
-        .any(|character| character.is_whitespace() || character.is_control())
-    {
+    if url.chars().any(|character| character.is_whitespace() || character.is_control()) {
         return Err("must not contain spaces or control characters; percent-encode them".into());
     }
     if url.contains('\\') {
@@ -89,29 +70,20 @@ fn normal(url: &str, query: &str) -> Result<String, String> {
         _ => return Err("must be an absolute http or https URL".into()),
     };
     let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
-    let (authority, path) = rest
-        .split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len()))
-        .unwrap_or((rest, ""));
+    let (authority, path) = rest.split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len())).unwrap_or((rest, ""));
     check_authority(authority)?;
     if !escapes_are_valid(url) {
         return Err("must not contain a % without two hexadecimal digits after it".into());
     }
 
     let mut normal = format!("{scheme}://{authority}");
-    push_encoded(&mut normal, path, |byte| {
-        byte.is_ascii() && !PATH_REFUSED.contains(&byte)
-    });
+    push_encoded(&mut normal, path, |byte| byte.is_ascii() && !PATH_REFUSED.contains(&byte));
     if !query.is_empty() {
         normal.push(if path.contains('?') { '&' } else { '?' });
-        push_encoded(&mut normal, query, |byte| {
-            byte.is_ascii_alphanumeric() || QUERY_MARKS.contains(&byte)
-        });
+        push_encoded(&mut normal, query, |byte| byte.is_ascii_alphanumeric() || QUERY_MARKS.contains(&byte));
     }
     if normal.len() > URL_BYTES_MAX {
-        return Err(format!(
-            "must be at most {URL_BYTES_MAX} bytes long with its parameters, not {}",
-            normal.len()
-        ));
+        return Err(format!("must be at most {URL_BYTES_MAX} bytes long with its parameters, not {}", normal.len()));
     }
     Ok(normal)
 }
@@ -145,27 +117,20 @@ fn check_authority(authority: &str) -> Result<(), String> {
             (host, port)
         }
         None => {
-            let (host, port) = address
-                .split_at_checked(address.find(':').unwrap_or(address.len()))
-                .unwrap_or((address, ""));
+            let (host, port) =
+                address.split_at_checked(address.find(':').unwrap_or(address.len())).unwrap_or((address, ""));
             check_host(host)?;
             (host, port)
         }
     };
     if host.len() > HOST_BYTES_MAX {
-        return Err(format!(
-            "must have a host of at most {HOST_BYTES_MAX} characters"
-        ));
+        return Err(format!("must have a host of at most {HOST_BYTES_MAX} characters"));
     }
     let port_is_valid = match port.strip_prefix(':') {
         Some(digits) => http::number(digits).is_some_and(|port| (1..=65_535).contains(&port)),
         None => port.is_empty(),
     };
-    if port_is_valid {
-        Ok(())
-    } else {
-        Err("must have a port from 1 to 65535".into())
-    }
+    if port_is_valid { Ok(()) } else { Err("must have a port from 1 to 65535".into()) }
 }
 
 fn check_host(host: &str) -> Result<(), String> {

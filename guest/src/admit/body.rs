@@ -26,13 +26,7 @@ fn check_body(task: &mut Task, problems: &mut Problems) {
     if let Body::Bytes(bytes) = &task.body
         && bytes.len() > BODY_BYTES_MAX
     {
-        problems.add(
-            "post",
-            format!(
-                "must be at most {BODY_BYTES_MAX} bytes long, not {}",
-                bytes.len()
-            ),
-        );
+        problems.add("post", format!("must be at most {BODY_BYTES_MAX} bytes long, not {}", bytes.len()));
     }
     let reason = match (&task.kind, &task.body) {
         (_, Body::Other(_)) => return,
@@ -40,11 +34,8 @@ fn check_body(task: &mut Task, problems: &mut Problems) {
             task.body = Body::Multipart;
             return;
         }
-        (TaskKind::Upload, Body::Multipart | Body::File)
-        | (TaskKind::MultiUpload, Body::Multipart) => return,
-        (TaskKind::Upload, Body::Bytes(_)) => {
-            "must be `binary`, or absent for a form, in an upload"
-        }
+        (TaskKind::Upload, Body::Multipart | Body::File) | (TaskKind::MultiUpload, Body::Multipart) => return,
+        (TaskKind::Upload, Body::Bytes(_)) => "must be `binary`, or absent for a form, in an upload",
         (TaskKind::MultiUpload, _) => "must be absent in an upload of several files",
         (TaskKind::ParallelDownload, Body::None) => return,
         (TaskKind::ParallelDownload, _) => "must be absent in a parallel download",
@@ -59,11 +50,7 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
     if task.file_field.is_empty() {
         task.file_field = "file".into();
     }
-    problems.add_if(
-        has_control(&task.file_field),
-        "fileField",
-        "must not contain control characters",
-    );
+    problems.add_if(has_control(&task.file_field), "fileField", "must not contain control characters");
     let nameless = task.fields.iter().any(|(name, _)| name.is_empty());
     problems.add_if(nameless, "fields", "must not hold an empty name");
     let wrong = matches!(task.body, Body::File) && !task.fields.is_empty();
@@ -72,30 +59,17 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
     if !matches!(task.kind, TaskKind::MultiUpload) {
         return;
     }
-    problems.add_if(
-        task.files.is_empty(),
-        "files",
-        "must name at least one file",
-    );
+    problems.add_if(task.files.is_empty(), "files", "must name at least one file");
     for (index, file) in task.files.iter().enumerate() {
         let number = index + 1;
         if let Err(reason) = place::check_file_path(&file.filename) {
-            problems.add(
-                "files",
-                format!("must hold paths below the task's directory; number {number} {reason}"),
-            );
+            problems.add("files", format!("must hold paths below the task's directory; number {number} {reason}"));
         }
         if file.field.is_empty() || has_control(&file.field) {
-            problems.add(
-                "files",
-                format!("must name a form field for each file; number {number} has none"),
-            );
+            problems.add("files", format!("must name a form field for each file; number {number} has none"));
         }
         if !http::is_field_value(&file.mime_type) {
-            problems.add(
-                "files",
-                format!("must hold valid media types; that of number {number} is none"),
-            );
+            problems.add("files", format!("must hold valid media types; that of number {number} is none"));
         }
     }
 }
@@ -111,17 +85,9 @@ fn check_pause(task: &mut Task, problems: &mut Problems) {
 
 /// A.9: a header wins over `contentType`, and a text without either is plain.
 fn check_types(task: &mut Task, problems: &mut Problems) {
-    problems.add_if(
-        !http::is_field_value(&task.mime_type),
-        "mimeType",
-        "must be a media type",
-    );
+    problems.add_if(!http::is_field_value(&task.mime_type), "mimeType", "must be a media type");
     let text = task.content_type.as_deref().unwrap_or_default();
-    problems.add_if(
-        !http::is_field_value(text),
-        "contentType",
-        "must be a media type",
-    );
+    problems.add_if(!http::is_field_value(text), "contentType", "must be a media type");
     if text.is_empty() {
         task.content_type = None;
     }

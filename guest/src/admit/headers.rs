@@ -34,18 +34,8 @@ pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
         *value = value.trim_matches([' ', '\t']).into();
     }
     if let Some(auth) = &task.auth {
-        check_all(
-            &auth.access_headers,
-            "options",
-            "in accessHeaders ",
-            problems,
-        );
-        check_all(
-            &auth.refresh_headers,
-            "options",
-            "in refreshHeaders ",
-            problems,
-        );
+        check_all(&auth.access_headers, "options", "in accessHeaders ", problems);
+        check_all(&auth.refresh_headers, "options", "in refreshHeaders ", problems);
     }
     check_range(task, problems);
     check_method(task, problems);
@@ -55,26 +45,11 @@ fn check_all(headers: &[(String, String)], field: &str, place: &str, problems: &
     for (name, value) in headers {
         let token = name.trim();
         if !http::is_token(token) {
-            problems.add(
-                field,
-                format!(
-                    "must have {place}names of letters, digits and hyphens, not {}",
-                    quoted(name)
-                ),
-            );
-        } else if OWN_HEADERS
-            .iter()
-            .any(|own| token.eq_ignore_ascii_case(own))
-        {
-            problems.add(
-                field,
-                format!("must not hold {place}`{token}`, which is set by haul itself"),
-            );
+            problems.add(field, format!("must have {place}names of letters, digits and hyphens, not {}", quoted(name)));
+        } else if OWN_HEADERS.iter().any(|own| token.eq_ignore_ascii_case(own)) {
+            problems.add(field, format!("must not hold {place}`{token}`, which is set by haul itself"));
         } else if !http::is_field_value(value) {
-            problems.add(
-                field,
-                format!("must not have {place}control characters in the value of `{token}`"),
-            );
+            problems.add(field, format!("must not have {place}control characters in the value of `{token}`"));
         }
     }
 }
@@ -87,15 +62,9 @@ fn check_range(task: &Task, problems: &mut Problems) {
         return problems.add("headers", "must hold `Range` only once");
     }
     match http::asked_range(range) {
-        None => problems.add(
-            "headers",
-            "must have a `Range` of the form bytes=a-b, bytes=a- or bytes=-n",
-        ),
+        None => problems.add("headers", "must have a `Range` of the form bytes=a-b, bytes=a- or bytes=-n"),
         Some(AskedRange::Last { .. }) if is_upload(task) => {
-            problems.add(
-                "headers",
-                "must have a `Range` of the form bytes=a-b or bytes=a- in an upload",
-            );
+            problems.add("headers", "must have a `Range` of the form bytes=a-b or bytes=a- in an upload");
         }
         Some(_) => {}
     }
@@ -112,16 +81,10 @@ fn check_method(task: &mut Task, problems: &mut Problems) {
     if !METHODS.contains(&method.as_str()) {
         problems.add(
             "httpRequestMethod",
-            format!(
-                "must be GET, POST, HEAD, PUT, DELETE or PATCH, not {}",
-                quoted(&task.method)
-            ),
+            format!("must be GET, POST, HEAD, PUT, DELETE or PATCH, not {}", quoted(&task.method)),
         );
     } else if method != "GET" && matches!(task.kind, TaskKind::ParallelDownload) {
-        problems.add(
-            "httpRequestMethod",
-            format!("must be GET in a parallel download, not {method}"),
-        );
+        problems.add("httpRequestMethod", format!("must be GET in a parallel download, not {method}"));
     }
     task.method = method;
 }

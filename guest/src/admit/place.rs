@@ -28,11 +28,7 @@ pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
     }
     if task.on_conflict.is_none() {
         let given = task.filename.is_some();
-        task.on_conflict = Some(if given {
-            OnConflict::Replace
-        } else {
-            OnConflict::Unique
-        });
+        task.on_conflict = Some(if given { OnConflict::Replace } else { OnConflict::Unique });
     }
 }
 
@@ -43,9 +39,7 @@ fn admit_filename(task: &mut Task, problems: &mut Problems) {
         task.filename = None;
     }
     match task.filename.as_deref() {
-        None if matches!(task.kind, TaskKind::Upload) => {
-            problems.add("filename", "must name the file to send")
-        }
+        None if matches!(task.kind, TaskKind::Upload) => problems.add("filename", "must name the file to send"),
         None => {}
         Some(name) => {
             if let Err(reason) = check_segment(name) {
@@ -77,10 +71,7 @@ fn normal_directory(directory: &str) -> Result<String, String> {
     }
     let normal = segments.join("/");
     if normal.len() > PATH_BYTES_MAX {
-        return Err(format!(
-            "must be at most {PATH_BYTES_MAX} bytes long, not {}",
-            normal.len()
-        ));
+        return Err(format!("must be at most {PATH_BYTES_MAX} bytes long, not {}", normal.len()));
     }
     Ok(normal)
 }
@@ -114,10 +105,7 @@ fn check_segment(segment: &str) -> Result<(), String> {
         return Err("must not contain control characters".into());
     }
     if segment.len() > SEGMENT_BYTES_MAX {
-        return Err(format!(
-            "must be at most {SEGMENT_BYTES_MAX} bytes long, not {}",
-            segment.len()
-        ));
+        return Err(format!("must be at most {SEGMENT_BYTES_MAX} bytes long, not {}", segment.len()));
     }
     Ok(())
 }

@@ -10,17 +10,11 @@ const NOW_MS: u64 = 1_700_000_000_000;
 fn auth() -> Auth {
     Auth {
         access_token: Some("A1".into()),
-        access_headers: pairs(&[
-            ("Authorization", "Bearer {accessToken}"),
-            ("X-Plain", "as it is"),
-        ]),
+        access_headers: pairs(&[("Authorization", "Bearer {accessToken}"), ("X-Plain", "as it is")]),
         access_query: pairs(&[("auth", "{accessToken}")]),
         access_token_expires_at_ms: None,
         refresh_token: Some("R1".into()),
-        refresh_headers: pairs(&[
-            ("X-Refresh", "{refreshToken}"),
-            ("content-type", "text/plain"),
-        ]),
+        refresh_headers: pairs(&[("X-Refresh", "{refreshToken}"), ("content-type", "text/plain")]),
         refresh_query: pairs(&[("old", "{accessToken}"), ("a b", "ä&=")]),
         refresh_url: Some("https://id.example.org/token?x=1&old=0#top".into()),
         extra: Vec::new(),
@@ -28,10 +22,7 @@ fn auth() -> Auth {
 }
 
 fn answer(status: u16, body: &str) -> Situation {
-    let response = Response {
-        body: body.as_bytes().into(),
-        ..samples::response(status, &[])
-    };
+    let response = Response { body: body.as_bytes().into(), ..samples::response(status, &[]) };
     Situation::RefreshAnswered(response)
 }
 
@@ -67,67 +58,37 @@ fn templates_are_expanded_once_and_only_where_there_is_a_token() {
     let cases = [
         ("", ""),
         ("{accessToken}{refreshToken}", "{refreshToken}R1"),
-        (
-            "a{accessToken}b{accessToken}",
-            "a{refreshToken}b{refreshToken}",
-        ),
+        ("a{accessToken}b{accessToken}", "a{refreshToken}b{refreshToken}"),
         ("{AccessToken} {accessToken", "{AccessToken} {accessToken"),
         ("ä{{accessToken}}", "ä{{refreshToken}}"),
     ];
-    let tricky = Auth {
-        access_token: Some("{refreshToken}".into()),
-        ..auth()
-    };
+    let tricky = Auth { access_token: Some("{refreshToken}".into()), ..auth() };
     for (template, expected) in cases {
         assert_eq!(expand(template, &tricky), expected);
     }
-    let none = Auth {
-        access_token: None,
-        ..auth()
-    };
-    assert_eq!(
-        expand("{accessToken} {refreshToken}", &none),
-        "{accessToken} R1"
-    );
+    let none = Auth { access_token: None, ..auth() };
+    assert_eq!(expand("{accessToken} {refreshToken}", &none), "{accessToken} R1");
 }
 
 #[test]
 fn a_refresh_comes_ten_seconds_before_the_token_expires() {
-    for (expires_at_ms, due) in [
-        (NOW_MS - 1, true),
-        (NOW_MS, true),
-        (NOW_MS + 9_999, true),
-        (NOW_MS + 10_000, false),
-        (u64::MAX, false),
-    ] {
-        let auth = Auth {
-            access_token_expires_at_ms: Some(expires_at_ms),
-            ..auth()
-        };
+    for (expires_at_ms, due) in
+        [(NOW_MS - 1, true), (NOW_MS, true), (NOW_MS + 9_999, true), (NOW_MS + 10_000, false), (u64::MAX, false)]
+    {
+        let auth = Auth { access_token_expires_at_ms: Some(expires_at_ms), ..auth() };
         let verdict = decide(auth.clone(), &Situation::BeforeRequest, NOW_MS);
         assert_eq!(verdict == Verdict::RefreshFirst, due, "{expires_at_ms}");
-        assert!(matches!(
-            decide(auth, &Situation::AsItIs, NOW_MS),
-            Verdict::Ready(_)
-        ));
+        assert!(matches!(decide(auth, &Situation::AsItIs, NOW_MS), Verdict::Ready(_)));
     }
 }
 
 #[test]
 fn the_default_refresh_is_a_post_of_the_refresh_token() {
     let situation = Situation::RefreshWanted(Reason::Expiring);
-    let Verdict::Send(request) = decide(auth(), &situation, NOW_MS) else {
-        panic!("no request")
-    };
+    let Verdict::Send(request) = decide(auth(), &situation, NOW_MS) else { panic!("no request") };
     assert_eq!(request.method, "POST");
-    assert_eq!(
-        request.url,
-        "https://id.example.org/token?x=1&old=A1&a%20b=%C3%A4%26%3D"
-    );
-    assert_eq!(
-        request.headers,
-        pairs(&[("X-Refresh", "R1"), ("Content-type", "application/json")])
-    );
+    assert_eq!(request.url, "https://id.example.org/token?x=1&old=A1&a%20b=%C3%A4%26%3D");
+    assert_eq!(request.headers, pairs(&[("X-Refresh", "R1"), ("Content-type", "application/json")]));
     let body = r#"{"grant_type":"refresh_token","refresh_token":"R1"}"#;
     assert_eq!(request.body, body.as_bytes());
 }
@@ -135,22 +96,8 @@ fn the_default_refresh_is_a_post_of_the_refresh_token() {
 #[test]
 fn a_refresh_needs_a_url_and_a_token() {
     let wanted = || Situation::RefreshWanted(Reason::Unauthorized);
-    check_impossible(
-        Auth {
-            refresh_url: None,
-            ..auth()
-        },
-        wanted(),
-        "URL",
-    );
-    check_impossible(
-        Auth {
-            refresh_token: None,
-            ..auth()
-        },
-        wanted(),
-        "refresh token",
-    );
+    check_impossible(Auth { refresh_url: None, ..auth() }, wanted(), "URL");
+    check_impossible(Auth { refresh_token: None, ..auth() }, wanted(), "refresh token");
     check_impossible(auth(), Situation::Other("later".into()), "later");
 }
 
@@ -166,27 +113,11 @@ fn the_answer_brings_new_tokens_and_a_new_time() {
     assert_eq!(new.refresh_token.as_deref(), Some("R1"));
     assert_eq!(new.access_token_expires_at_ms, None);
 
-    for (seconds, expected) in [
-        ("\"60\"", Some(60_000)),
-        ("60.5", Some(60_000)),
-        ("-1", None),
-        ("null", None),
-    ] {
+    for (seconds, expected) in [("\"60\"", Some(60_000)), ("60.5", Some(60_000)), ("-1", None), ("null", None)] {
         let new = refreshed(&["{\"access_token\":\"A2\",\"expires_in\":", seconds, "}"].concat());
-        assert_eq!(
-            new.access_token_expires_at_ms,
-            expected.map(|ms: u64| NOW_MS + ms),
-            "{seconds}"
-        );
+        assert_eq!(new.access_token_expires_at_ms, expected.map(|ms: u64| NOW_MS + ms), "{seconds}");
     }
-    let huge = refreshed(
-        &[
-            "{\"access_token\":\"A\",\"expires_in\":",
-            &u64::MAX.to_string(),
-            "}",
-        ]
-        .concat(),
-    );
+    let huge = refreshed(&["{\"access_token\":\"A\",\"expires_in\":", &u64::MAX.to_string(), "}"].concat());
     assert_eq!(huge.access_token_expires_at_ms, Some(u64::MAX));
 }
 
@@ -197,15 +128,7 @@ fn an_answer_without_a_token_is_no_refresh() {
     check_impossible(auth(), answer(200, ""), "not a JSON object");
     check_impossible(auth(), answer(200, "[]"), "not a JSON object");
     check_impossible(auth(), answer(200, "{}"), "no access token");
-    check_impossible(
-        auth(),
-        answer(200, r#"{"access_token":7}"#),
-        "no access token",
-    );
+    check_impossible(auth(), answer(200, r#"{"access_token":7}"#), "no access token");
     check_impossible(auth(), answer(200, r#"{"access_token":""}"#), "unusable");
-    check_impossible(
-        auth(),
-        answer(200, r#"{"access_token":"a\r\nX: y"}"#),
-        "unusable",
-    );
+    check_impossible(auth(), answer(200, r#"{"access_token":"a\r\nX: y"}"#), "unusable");
 }

@@ -19,12 +19,7 @@ fn whole() -> Asked {
 
 /// A request for bytes 400 and on of 1,000, of the version `"v1"`.
 fn rest() -> Asked {
-    Asked {
-        range_from_bytes: Some(400),
-        total_bytes: Some(1_000),
-        if_range: Some("\"v1\"".into()),
-        ..whole()
-    }
+    Asked { range_from_bytes: Some(400), total_bytes: Some(1_000), if_range: Some("\"v1\"".into()), ..whole() }
 }
 
 fn changed() -> Verdict {
@@ -37,10 +32,7 @@ fn bad_range() -> Verdict {
 
 #[track_caller]
 fn check(asked: &Asked, status: u16, headers: &[(&str, &str)], expected: Verdict) {
-    assert_eq!(
-        decide(&samples::task(), asked, &response(status, headers)),
-        expected
-    );
+    assert_eq!(decide(&samples::task(), asked, &response(status, headers)), expected);
 }
 
 /// A 206 to `rest()` with these headers.
@@ -66,12 +58,7 @@ fn check_failed(task: &Task, asked: &Asked, status: u16, description: &str) {
 fn success_is_200_to_206() {
     for status in [200, 201, 202, 203, 204, 205] {
         check(&whole(), status, &[], Verdict::Success);
-        check(
-            &whole(),
-            status,
-            &[("content-encoding", "gzip")],
-            Verdict::Success,
-        );
+        check(&whole(), status, &[("content-encoding", "gzip")], Verdict::Success);
     }
     for (status, description) in [
         (199, "server answered 199"),
@@ -97,96 +84,38 @@ fn not_found_is_final_with_or_without_a_range() {
 #[test]
 fn a_task_may_name_what_it_accepts() {
     let accept_status = [(200, 200), (304, 304), (400, 404)];
-    let accept_status = accept_status
-        .map(|(first, last)| StatusRange { first, last })
-        .into();
-    let task = Task {
-        accept_status,
-        ..samples::task()
-    };
+    let accept_status = accept_status.map(|(first, last)| StatusRange { first, last }).into();
+    let task = Task { accept_status, ..samples::task() };
     for status in [200, 304, 400, 404] {
-        assert_eq!(
-            decide(&task, &whole(), &response(status, &[])),
-            Verdict::Success,
-            "{status}"
-        );
+        assert_eq!(decide(&task, &whole(), &response(status, &[])), Verdict::Success, "{status}");
     }
     check_failed(&task, &whole(), 201, "server answered 201");
-    check_failed(
-        &task,
-        &whole(),
-        405,
-        "server answered 405 Method Not Allowed",
-    );
+    check_failed(&task, &whole(), 405, "server answered 405 Method Not Allowed");
 }
 
 #[test]
 fn see_other_ends_an_upload_well() {
-    let upload = Task {
-        kind: TaskKind::Upload,
-        method: "POST".into(),
-        ..samples::task()
-    };
-    assert_eq!(
-        decide(&upload, &whole(), &response(303, &[])),
-        Verdict::Success
-    );
-    assert_eq!(
-        decide(&upload, &whole(), &response(206, &[])),
-        Verdict::Success
-    );
-    check_failed(
-        &samples::task(),
-        &whole(),
-        303,
-        "server answered 303 See Other",
-    );
+    let upload = Task { kind: TaskKind::Upload, method: "POST".into(), ..samples::task() };
+    assert_eq!(decide(&upload, &whole(), &response(303, &[])), Verdict::Success);
+    assert_eq!(decide(&upload, &whole(), &response(206, &[])), Verdict::Success);
+    check_failed(&samples::task(), &whole(), 303, "server answered 303 See Other");
 }
 
 #[test]
 fn a_part_that_was_not_asked_for_is_not_the_resource() {
-    check(
-        &whole(),
-        206,
-        &[("content-range", "bytes 0-4/10")],
-        bad_range(),
-    );
-    let own = Asked {
-        own_range: true,
-        ..whole()
-    };
-    check(
-        &own,
-        206,
-        &[("content-range", "bytes 0-4/10")],
-        Verdict::Success,
-    );
+    check(&whole(), 206, &[("content-range", "bytes 0-4/10")], bad_range());
+    let own = Asked { own_range: true, ..whole() };
+    check(&own, 206, &[("content-range", "bytes 0-4/10")], Verdict::Success);
     check(&own, 200, &[], Verdict::Success);
-    let post = Task {
-        method: "POST".into(),
-        body: Body::Bytes(Vec::new()),
-        ..samples::task()
-    };
-    assert_eq!(
-        decide(&post, &whole(), &response(206, &[])),
-        Verdict::Success
-    );
+    let post = Task { method: "POST".into(), body: Body::Bytes(Vec::new()), ..samples::task() };
+    assert_eq!(decide(&post, &whole(), &response(206, &[])), Verdict::Success);
 }
 
 #[test]
 fn a_part_continues_when_everything_fits() {
-    check_part(
-        &[("content-range", "bytes 400-999/1000")],
-        Verdict::Continues(400),
-    );
-    check_part(
-        &[("content-range", "bytes 400-499/1000")],
-        Verdict::Continues(400),
-    );
-    check_part(
-        &[("content-range", "bytes 400-999/*")],
-        Verdict::Continues(400),
-    );
+    check_part(&[("content-range", "bytes 400-999/1000")], Verdict::Continues(400));
+    check_part(&[("content-range", "bytes 400-499/1000")], Verdict::Continues(400));
+    check_part(&[("content-range", "bytes 400-999/*")], Verdict::Continues(400));
     check_part(
         &[
             ("content-range", "bytes 400-999/1000"),
@@ -197,16 +126,8 @@ fn a_part_continues_when_everything_fits() {
         ],
         Verdict::Continues(400),
     );
-    let unknown = Asked {
-        total_bytes: None,
-        ..rest()
-    };
-    check(
-        &unknown,
-        206,
-        &[("content-range", "bytes 400-999/1000")],
-        Verdict::Continues(400),
-    );
+    let unknown = Asked { total_bytes: None, ..rest() };
+    check(&unknown, 206, &[("content-range", "bytes 400-999/1000")], Verdict::Continues(400));
 }
 
 #[test]
@@ -225,27 +146,12 @@ fn a_part_of_another_shape_is_asked_for_again_from_zero() {
     check_part(&[twice, ("content-length", "599")], bad_range());
     check_part(&[twice, ("content-length", "0")], bad_range());
     check_part(&[twice, ("content-length", "6e2")], bad_range());
-    check_part(
-        &[twice, ("content-length", "600"), ("content-length", "601")],
-        bad_range(),
-    );
-    check_part(
-        &[twice, ("content-type", "multipart/byteranges; boundary=x")],
-        bad_range(),
-    );
+    check_part(&[twice, ("content-length", "600"), ("content-length", "601")], bad_range());
+    check_part(&[twice, ("content-type", "multipart/byteranges; boundary=x")], bad_range());
     let end = u64::MAX.to_string();
-    let last = Asked {
-        range_from_bytes: Some(0),
-        total_bytes: None,
-        ..rest()
-    };
+    let last = Asked { range_from_bytes: Some(0), total_bytes: None, ..rest() };
     let range = format!("bytes 0-{end}/*");
-    check(
-        &last,
-        206,
-        &[("content-range", &range), ("content-length", "0")],
-        bad_range(),
-    );
+    check(&last, 206, &[("content-range", &range), ("content-length", "0")], bad_range());
 }
 
 #[test]
@@ -256,111 +162,39 @@ fn a_part_of_another_version_is_never_joined() {
     check_part(&[range, ("etag", "\"v2\"")], changed());
     check_part(&[range, ("etag", "W/\"v1\"")], changed());
     check_part(&[range, ("etag", "\"v1\""), ("etag", "\"v2\"")], changed());
-    let dated = Asked {
-        if_range: Some("Tue, 01 Sep 2026 10:00:00 GMT".into()),
-        ..rest()
-    };
+    let dated = Asked { if_range: Some("Tue, 01 Sep 2026 10:00:00 GMT".into()), ..rest() };
     check(&dated, 206, &[range], Verdict::Continues(400));
-    check(
-        &dated,
-        206,
-        &[range, ("etag", "\"v9\"")],
-        Verdict::Continues(400),
-    );
-    check(
-        &dated,
-        206,
-        &[range, ("last-modified", "Tue, 01 Sep 2026 10:00:01 GMT")],
-        changed(),
-    );
-    check(
-        &dated,
-        206,
-        &[range, ("content-encoding", "gzip")],
-        changed(),
-    );
-    check(
-        &dated,
-        206,
-        &[range, ("content-encoding", "identity")],
-        Verdict::Continues(400),
-    );
+    check(&dated, 206, &[range, ("etag", "\"v9\"")], Verdict::Continues(400));
+    check(&dated, 206, &[range, ("last-modified", "Tue, 01 Sep 2026 10:00:01 GMT")], changed());
+    check(&dated, 206, &[range, ("content-encoding", "gzip")], changed());
+    check(&dated, 206, &[range, ("content-encoding", "identity")], Verdict::Continues(400));
 }
 
 #[test]
 fn the_whole_in_place_of_a_part_is_used_from_its_start() {
     let used = |reason| Verdict::UseFromZero(reason);
     check(&rest(), 200, &[], used(RestartReason::WholeBody));
-    check(
-        &rest(),
-        200,
-        &[("etag", "\"v1\""), ("content-length", "1000")],
-        used(RestartReason::WholeBody),
-    );
-    check(
-        &rest(),
-        200,
-        &[("etag", "\"v2\"")],
-        used(RestartReason::Changed),
-    );
-    check(
-        &rest(),
-        200,
-        &[("content-length", "999")],
-        used(RestartReason::Changed),
-    );
+    check(&rest(), 200, &[("etag", "\"v1\""), ("content-length", "1000")], used(RestartReason::WholeBody));
+    check(&rest(), 200, &[("etag", "\"v2\"")], used(RestartReason::Changed));
+    check(&rest(), 200, &[("content-length", "999")], used(RestartReason::Changed));
     check(&rest(), 203, &[], used(RestartReason::WholeBody));
     for status in [201, 202, 204, 205] {
         check(&rest(), status, &[], bad_range());
     }
-    let own = Asked {
-        own_range: true,
-        ..rest()
-    };
+    let own = Asked { own_range: true, ..rest() };
     check(&own, 200, &[("etag", "\"v2\"")], changed());
 }
 
 #[test]
 fn an_unsatisfied_range_says_that_all_is_there_or_that_nothing_fits() {
-    let at_end = Asked {
-        range_from_bytes: Some(1_000),
-        ..rest()
-    };
-    let unknown = Asked {
-        total_bytes: None,
-        ..at_end.clone()
-    };
-    check(
-        &at_end,
-        416,
-        &[("content-range", "bytes */1000")],
-        Verdict::AlreadyComplete,
-    );
-    check(
-        &unknown,
-        416,
-        &[("content-range", "bytes */1000")],
-        Verdict::AlreadyComplete,
-    );
-    check(
-        &unknown,
-        416,
-        &[("content-range", "bytes */900")],
-        changed(),
-    );
+    let at_end = Asked { range_from_bytes: Some(1_000), ..rest() };
+    let unknown = Asked { total_bytes: None, ..at_end.clone() };
+    check(&at_end, 416, &[("content-range", "bytes */1000")], Verdict::AlreadyComplete);
+    check(&unknown, 416, &[("content-range", "bytes */1000")], Verdict::AlreadyComplete);
+    check(&unknown, 416, &[("content-range", "bytes */900")], changed());
     check(&at_end, 416, &[("content-range", "bytes */900")], changed());
-    check(
-        &at_end,
-        416,
-        &[("content-range", "bytes */1000"), ("etag", "\"v2\"")],
-        changed(),
-    );
-    check(
-        &rest(),
-        416,
-        &[("content-range", "bytes */1000")],
-        bad_range(),
-    );
+    check(&at_end, 416, &[("content-range", "bytes */1000"), ("etag", "\"v2\"")], changed());
+    check(&rest(), 416, &[("content-range", "bytes */1000")], bad_range());
     check(&rest(), 416, &[("content-range", "bytes */300")], changed());
     for wrong in ["bytes 0-9/1000", "bytes */*", "1000"] {
         check(&at_end, 416, &[("content-range", wrong)], bad_range());
@@ -378,15 +212,9 @@ fn other_answers_to_a_range_are_failures() {
 
 #[test]
 fn nobody_asks_from_zero_for_ever() {
-    let again = Asked {
-        restarts: 1,
-        ..rest()
-    };
+    let again = Asked { restarts: 1, ..rest() };
     check(&again, 206, &[], bad_range());
-    let asked = Asked {
-        restarts: 2,
-        ..rest()
-    };
+    let asked = Asked { restarts: 2, ..rest() };
     match decide(&samples::task(), &asked, &response(206, &[])) {
         Verdict::Failed(failure) => assert_eq!(failure.kind, FailureKind::Resume),
         other => panic!("{other:?}"),

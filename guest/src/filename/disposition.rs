@@ -43,13 +43,7 @@ fn value(text: &str) -> (Value, &str) {
     let text = text.trim_start();
     let Some(inner) = text.strip_prefix('"') else {
         let (token, rest) = text.split_once(';').unwrap_or((text, ""));
-        return (
-            Value {
-                text: token.trim_end().into(),
-                quoted: false,
-            },
-            rest,
-        );
+        return (Value { text: token.trim_end().into(), quoted: false }, rest);
     };
     let (text, rest) = quoted(inner);
     let rest = rest.split_once(';').map_or("", |(_, rest)| rest); // What stands behind a closing quote is dropped.
@@ -76,10 +70,7 @@ fn quoted(text: &str) -> (String, &str) {
 fn decode_extended(text: &str) -> Option<String> {
     let mut fields = text.splitn(3, '\'');
     let (charset, _language, value) = (fields.next()?, fields.next()?, fields.next()?);
-    if !value
-        .bytes()
-        .all(|byte| byte == b' ' || (byte.is_ascii_graphic() && byte != b'"'))
-    {
+    if !value.bytes().all(|byte| byte == b' ' || (byte.is_ascii_graphic() && byte != b'"')) {
         return None;
     }
     let bytes = http::unescape(value, false)?;

@@ -22,11 +22,7 @@ const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 /// The harmless name, or `None` when nothing is left of it.
 pub(super) fn sanitize(text: &str) -> Option<String> {
     let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String = last
-        .chars()
-        .filter(|character| !is_invisible(*character))
-        .map(portable)
-        .collect();
+    let name: String = last.chars().filter(|character| !is_invisible(*character)).map(portable).collect();
 
     let name = trim_end(name.trim_start());
     if name.is_empty() {
@@ -57,11 +53,7 @@ fn is_invisible(character: char) -> bool {
 
 /// Characters that Windows and its shares refuse become `_`.
 fn portable(character: char) -> char {
-    if matches!(character, '<' | '>' | ':' | '"' | '|' | '?' | '*') {
-        '_'
-    } else {
-        character
-    }
+    if matches!(character, '<' | '>' | ':' | '"' | '|' | '?' | '*') { '_' } else { character }
 }
 
 fn trim_end(name: &str) -> &str {
@@ -70,10 +62,7 @@ fn trim_end(name: &str) -> &str {
 
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end();
-    if DEVICES
-        .iter()
-        .any(|device| stem.eq_ignore_ascii_case(device))
-    {
+    if DEVICES.iter().any(|device| stem.eq_ignore_ascii_case(device)) {
         return true;
     }
     let Some((port, number)) = stem.split_at_checked(3) else {
@@ -81,9 +70,7 @@ fn is_device(name: &str) -> bool {
     };
     let mut characters = number.chars();
     let is_number = matches!(characters.next(), Some('0'..='9' | '¹' | '²' | '³'));
-    is_number
-        && characters.next().is_none()
-        && (port.eq_ignore_ascii_case("COM") || port.eq_ignore_ascii_case("LPT"))
+    is_number && characters.next().is_none() && (port.eq_ignore_ascii_case("COM") || port.eq_ignore_ascii_case("LPT"))
 }
 
 /// Cuts a name that is too long, and keeps its extension if that is a short one.
@@ -101,9 +88,7 @@ fn fitted(name: &str) -> String {
 }
 
 fn without_own_suffix(mut name: String) -> String {
-    let is_own = OWN_SUFFIXES
-        .iter()
-        .any(|suffix| http::ends_with_ignoring_case(&name, suffix));
+    let is_own = OWN_SUFFIXES.iter().any(|suffix| http::ends_with_ignoring_case(&name, suffix));
     if is_own {
         if name.len() >= NAME_BYTES_MAX {
             name.pop();

@@ -10,19 +10,12 @@ use std::path::{Component, Path};
 #[track_caller]
 fn check(header: &str, expected: &str) {
     let response = response(200, &[("content-disposition", header)]);
-    assert_eq!(
-        decide(&samples::task(), &response, &[]),
-        expected,
-        "{header}"
-    );
+    assert_eq!(decide(&samples::task(), &response, &[]), expected, "{header}");
 }
 
 #[track_caller]
 fn check_url(url: &str, expected: &str) {
-    let task = Task {
-        url: url.into(),
-        ..samples::task()
-    };
+    let task = Task { url: url.into(), ..samples::task() };
     assert_eq!(decide(&task, &response(200, &[]), &[]), expected, "{url}");
 }
 
@@ -52,10 +45,7 @@ fn the_plain_name_is_a_token_or_quoted() {
     check("attachment; filename=\"naïve €.txt\"", "naïve €.txt");
     check("attachment; filename='a.txt'", "'a.txt'");
     check("attachment; filename=a%20b.txt", "a%20b.txt");
-    check(
-        "attachment; filename==?UTF-8?Q?a.txt?=",
-        "=_UTF-8_Q_a.txt_=",
-    );
+    check("attachment; filename==?UTF-8?Q?a.txt?=", "=_UTF-8_Q_a.txt_=");
 }
 
 #[test]
@@ -89,13 +79,7 @@ fn a_header_without_a_name_is_passed_over() {
     ] {
         check(header, "file.bin");
     }
-    let two = response(
-        200,
-        &[
-            ("content-disposition", "inline"),
-            ("Content-Disposition", "inline; filename=a.txt"),
-        ],
-    );
+    let two = response(200, &[("content-disposition", "inline"), ("Content-Disposition", "inline; filename=a.txt")]);
     assert_eq!(decide(&samples::task(), &two, &[]), "a.txt");
 }
 
@@ -104,24 +88,12 @@ fn the_extended_name_wins_in_any_order() {
     check("attachment; filename*=UTF-8''%e2%82%ac%20rates", "€ rates");
     check("attachment; filename*= UTF-8''%e2%82%ac%20rates", "€ rates");
     check("attachment; FILENAME* =utf-8'en'%e2%82%ac", "€");
-    check(
-        "attachment; filename=plain.txt; filename*=UTF-8''star.txt",
-        "star.txt",
-    );
-    check(
-        "attachment; filename*=UTF-8''star.txt; filename=plain.txt",
-        "star.txt",
-    );
-    check(
-        "attachment; filename*=iso-8859-1''n%e4h.txt; filename=plain.txt",
-        "näh.txt",
-    );
+    check("attachment; filename=plain.txt; filename*=UTF-8''star.txt", "star.txt");
+    check("attachment; filename*=UTF-8''star.txt; filename=plain.txt", "star.txt");
+    check("attachment; filename*=iso-8859-1''n%e4h.txt; filename=plain.txt", "näh.txt");
     check("attachment; filename*=UTF-8''A-%2541.html", "A-%41.html");
     check("attachment; filename*=UTF-8''it's.txt", "it's.txt");
-    check(
-        "attachment; filename*=UTF-8''%2e%2e%2fetc%2fpasswd",
-        "passwd",
-    );
+    check("attachment; filename*=UTF-8''%2e%2e%2fetc%2fpasswd", "passwd");
 }
 
 #[test]
@@ -143,19 +115,13 @@ fn a_broken_extended_name_leaves_the_plain_one() {
         let header = ["attachment; filename*=", value, "; filename=plain.txt"].concat();
         check(&header, "plain.txt");
     }
-    check(
-        "attachment; filename *=UTF-8''a.txt; filename=plain.txt",
-        "plain.txt",
-    );
+    check("attachment; filename *=UTF-8''a.txt; filename=plain.txt", "plain.txt");
 }
 
 #[test]
 fn without_a_header_the_url_of_the_task_names_the_file() {
     check_url("https://example.org/dir/file.bin", "file.bin");
-    check_url(
-        "https://example.org/dir/file.bin?name=/x.txt#/y",
-        "file.bin",
-    );
+    check_url("https://example.org/dir/file.bin?name=/x.txt#/y", "file.bin");
     check_url("https://example.org/dir/", "dir");
     check_url("https://example.org/a%20b%c3%a4.txt", "a bä.txt");
     check_url("https://example.org/a%e4.txt", "aä.txt");
@@ -172,28 +138,16 @@ fn without_a_header_the_url_of_the_task_names_the_file() {
     ] {
         check_url(nameless, "download");
     }
-    let redirected = Response {
-        url: "https://cdn.example/0815".into(),
-        ..response(200, &[])
-    };
+    let redirected = Response { url: "https://cdn.example/0815".into(), ..response(200, &[]) };
     assert_eq!(decide(&samples::task(), &redirected, &[]), "file.bin");
 }
 
 #[test]
 fn a_given_name_is_kept_as_it_is() {
-    let answer = response(
-        200,
-        &[("content-disposition", "attachment; filename=b.txt")],
-    );
-    let given = |name: &str| Task {
-        filename: Some(name.into()),
-        ..samples::task()
-    };
+    let answer = response(200, &[("content-disposition", "attachment; filename=b.txt")]);
+    let given = |name: &str| Task { filename: Some(name.into()), ..samples::task() };
     assert_eq!(decide(&given("a?.txt"), &answer, &[]), "a?.txt");
-    assert_eq!(
-        decide(&given("a.txt"), &answer, &["a.txt".into()]),
-        "a (1).txt"
-    );
+    assert_eq!(decide(&given("a.txt"), &answer, &["a.txt".into()]), "a (1).txt");
     assert_eq!(decide(&given("?"), &answer, &[]), "b.txt");
     assert_eq!(decide(&given(""), &answer, &[]), "b.txt");
 }
@@ -203,9 +157,7 @@ fn only_the_last_path_segment_is_left() {
     check_safe("../../etc/passwd", Some("passwd"));
     check_safe("C:\\dir\\a.txt", Some("a.txt"));
     check_safe("a/b\\c", Some("c"));
-    for nothing in [
-        "", ".", "..", "...", " ", " . .", "/", "a/", "a\\", "\u{202e}", "\0",
-    ] {
+    for nothing in ["", ".", "..", "...", " ", " . .", "/", "a/", "a\\", "\u{202e}", "\0"] {
         check_safe(nothing, None);
     }
 }
@@ -278,16 +230,8 @@ fn a_taken_name_gets_a_number() {
     check_taken(".bashrc", &[".bashrc"], ".bashrc (1)");
     check_taken("a.tar.gz", &["a.tar.gz"], "a.tar (1).gz");
     check_taken("F.txt", &["f.txt"], "F.txt");
-    check_taken(
-        "f (4294967295).txt",
-        &["f (4294967295).txt"],
-        "f (4294967296).txt",
-    );
-    check_taken(
-        "f (99999999999).txt",
-        &["f (99999999999).txt"],
-        "f (99999999999) (1).txt",
-    );
+    check_taken("f (4294967295).txt", &["f (4294967295).txt"], "f (4294967296).txt");
+    check_taken("f (99999999999).txt", &["f (99999999999).txt"], "f (99999999999) (1).txt");
 }
 
 #[test]
@@ -338,31 +282,18 @@ fn tricky() -> impl Strategy<Value = String> {
     ];
     let piece = proptest::sample::select(Vec::from(pieces)).prop_map(String::from);
     let long = "[a-z.]{1,150}";
-    proptest::collection::vec(prop_oneof![9 => piece, 1 => long, 1 => "\\PC"], 0..30)
-        .prop_map(|all| all.concat())
+    proptest::collection::vec(prop_oneof![9 => piece, 1 => long, 1 => "\\PC"], 0..30).prop_map(|all| all.concat())
 }
 
 fn check_one_segment(name: &str, bytes_max: usize) {
     assert!(!name.is_empty() && name.len() <= bytes_max, "{name:?}");
     let parts: Vec<_> = Path::new(name).components().collect();
-    assert!(
-        matches!(parts.as_slice(), [Component::Normal(one)] if *one == name),
-        "{name:?}"
-    );
-    assert!(
-        !name.contains(['/', '\\', '<', '>', ':', '"', '|', '?', '*']),
-        "{name:?}"
-    );
+    assert!(matches!(parts.as_slice(), [Component::Normal(one)] if *one == name), "{name:?}");
+    assert!(!name.contains(['/', '\\', '<', '>', ':', '"', '|', '?', '*']), "{name:?}");
     assert!(!name.chars().any(char::is_control), "{name:?}");
-    assert!(
-        !name.starts_with(['.', ' ']) && !name.ends_with(['.', ' ']),
-        "{name:?}"
-    );
+    assert!(!name.starts_with(['.', ' ']) && !name.ends_with(['.', ' ']), "{name:?}");
     let small = name.to_ascii_lowercase();
-    assert!(
-        !small.ends_with(".part") && !small.ends_with(".journal"),
-        "{name:?}"
-    );
+    assert!(!small.ends_with(".part") && !small.ends_with(".journal"), "{name:?}");
 }
 
 proptest! {

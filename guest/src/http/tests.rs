@@ -5,21 +5,12 @@ use crate::samples::pairs;
 
 #[test]
 fn content_ranges_are_read_strictly() {
-    let part = |first, last, complete| {
-        Some(ContentRange::Part {
-            first,
-            last,
-            complete,
-        })
-    };
+    let part = |first, last, complete| Some(ContentRange::Part { first, last, complete });
     let cases = [
         ("bytes 0-4/10", part(0, 4, Some(10))),
         ("BYTES 5-9/10", part(5, 9, Some(10))),
         ("bytes 5-9/*", part(5, 9, None)),
-        (
-            "bytes */10",
-            Some(ContentRange::Unsatisfied { complete: 10 }),
-        ),
+        ("bytes */10", Some(ContentRange::Unsatisfied { complete: 10 })),
         ("bytes 9-3/20", None),
         ("bytes 5-10/10", None),
         ("bytes 5-9", None),
@@ -73,24 +64,13 @@ fn entity_tags_are_strong_weak_or_none() {
         ("\"ä\"", true, true),
     ];
     for (text, strong, any) in cases {
-        assert_eq!(
-            (is_strong_etag(text), is_etag(text)),
-            (strong, any),
-            "{text}"
-        );
+        assert_eq!((is_strong_etag(text), is_etag(text)), (strong, any), "{text}");
     }
 }
 
 #[test]
 fn numbers_are_digits_only() {
-    let cases = [
-        ("0", Some(0)),
-        ("12", Some(12)),
-        ("+1", None),
-        ("-1", None),
-        ("1.5", None),
-        ("", None),
-    ];
+    let cases = [("0", Some(0)), ("12", Some(12)), ("+1", None), ("-1", None), ("1.5", None), ("", None)];
     for (text, expected) in cases {
         assert_eq!(number(text), expected, "{text}");
     }
@@ -102,12 +82,7 @@ fn numbers_are_digits_only() {
 
 #[test]
 fn a_header_is_found_whatever_its_case() {
-    let headers = pairs(&[
-        ("ETag", " \"a\" "),
-        ("etag", "\"a\""),
-        ("x", "1"),
-        ("X", "2"),
-    ]);
+    let headers = pairs(&[("ETag", " \"a\" "), ("etag", "\"a\""), ("x", "1"), ("X", "2")]);
     assert_eq!(single(&headers, "etag"), Some("\"a\""));
     assert_eq!(single(&headers, "x"), None);
     assert_eq!(single(&headers, "y"), None);
@@ -116,17 +91,10 @@ fn a_header_is_found_whatever_its_case() {
 
 #[test]
 fn escapes_are_resolved_or_left() {
-    assert_eq!(
-        unescape("a%20b%e2%82%ac", false).as_deref(),
-        Some("a b€".as_bytes())
-    );
+    assert_eq!(unescape("a%20b%e2%82%ac", false).as_deref(), Some("a b€".as_bytes()));
     for broken in ["%", "a%2", "%zz", "%+1"] {
         assert_eq!(unescape(broken, false), None, "{broken}");
-        assert_eq!(
-            unescape(broken, true).as_deref(),
-            Some(broken.as_bytes()),
-            "{broken}"
-        );
+        assert_eq!(unescape(broken, true).as_deref(), Some(broken.as_bytes()), "{broken}");
     }
     assert_eq!(text(std::vec![0xe4]), "ä");
 }

@@ -8,83 +8,43 @@ use proptest::prelude::*;
 const MIB: u64 = 1024 * 1024;
 
 fn known(total_bytes: u64) -> Known {
-    Known {
-        total_bytes,
-        strong_validator: true,
-        ranges_known: true,
-        extra: Vec::new(),
-    }
+    Known { total_bytes, strong_validator: true, ranges_known: true, extra: Vec::new() }
 }
 
 fn task(chunks: u32, mirrors: usize) -> Task {
-    let mirrors = (0..mirrors)
-        .map(|_| String::from("https://mirror.example/file.bin"))
-        .collect();
-    Task {
-        chunks,
-        mirrors,
-        ..samples::task()
-    }
+    let mirrors = (0..mirrors).map(|_| String::from("https://mirror.example/file.bin")).collect();
+    Task { chunks, mirrors, ..samples::task() }
 }
 
 #[track_caller]
 fn check(task: &Task, total_bytes: u64, expected: &[(u32, u64, u64)]) {
-    let Verdict::Divide(parts) = decide(task, &known(total_bytes)) else {
-        panic!("one stream")
-    };
-    let parts: Vec<_> = parts
-        .iter()
-        .map(|part| (part.place, part.first_byte, part.last_byte))
-        .collect();
+    let Verdict::Divide(parts) = decide(task, &known(total_bytes)) else { panic!("one stream") };
+    let parts: Vec<_> = parts.iter().map(|part| (part.place, part.first_byte, part.last_byte)).collect();
     assert_eq!(parts, expected);
 }
 
 #[track_caller]
 fn check_one_stream(task: &Task, known: Known, word: &str) {
     let verdict = decide(task, &known);
-    assert!(
-        matches!(&verdict, Verdict::OneStream(reason) if reason.contains(word)),
-        "{verdict:?}"
-    );
+    assert!(matches!(&verdict, Verdict::OneStream(reason) if reason.contains(word)), "{verdict:?}");
 }
 
 #[test]
 fn parts_have_the_size_rounded_up_and_the_last_has_the_rest() {
     let size = 3 * MIB + 2;
-    check(
-        &task(3, 0),
-        size,
-        &[
-            (0, 0, MIB),
-            (0, MIB + 1, 2 * MIB + 1),
-            (0, 2 * MIB + 2, size - 1),
-        ],
-    );
-    check(
-        &task(2, 0),
-        4 * MIB,
-        &[(0, 0, 2 * MIB - 1), (0, 2 * MIB, 4 * MIB - 1)],
-    );
+    check(&task(3, 0), size, &[(0, 0, MIB), (0, MIB + 1, 2 * MIB + 1), (0, 2 * MIB + 2, size - 1)]);
+    check(&task(2, 0), 4 * MIB, &[(0, 0, 2 * MIB - 1), (0, 2 * MIB, 4 * MIB - 1)]);
 }
 
 #[test]
 fn places_take_turns() {
-    let parts = [
-        (0, 0, MIB - 1),
-        (1, MIB, 2 * MIB - 1),
-        (0, 2 * MIB, 3 * MIB - 1),
-        (1, 3 * MIB, 4 * MIB - 1),
-    ];
+    let parts = [(0, 0, MIB - 1), (1, MIB, 2 * MIB - 1), (0, 2 * MIB, 3 * MIB - 1), (1, 3 * MIB, 4 * MIB - 1)];
     check(&task(2, 1), 4 * MIB, &parts);
 }
 
 #[test]
 fn small_files_get_fewer_parts() {
-    check(
-        &task(8, 0),
-        2 * MIB,
-        &[(0, 0, MIB - 1), (0, MIB, 2 * MIB - 1)],
-    );
+    check(&task(8, 0), 2 * MIB, &[(0, 0, MIB - 1), (0, MIB, 2 * MIB - 1)]);
     for total in [0, 1, 100, 2 * MIB - 1] {
         check_one_stream(&task(8, 0), known(total), "too small");
     }
@@ -95,31 +55,11 @@ fn what_cannot_be_joined_safely_is_one_stream() {
     let large = 100 * MIB;
     check_one_stream(&task(1, 0), known(large), "one connection");
     check_one_stream(&task(0, 3), known(large), "one connection");
-    check_one_stream(
-        &task(4, 0),
-        Known {
-            strong_validator: false,
-            ..known(large)
-        },
-        "validator",
-    );
-    check_one_stream(
-        &task(4, 0),
-        Known {
-            ranges_known: false,
-            ..known(large)
-        },
-        "ranges",
-    );
-    let ranged = Task {
-        headers: samples::pairs(&[("Range", "bytes=0-9")]),
-        ..task(4, 0)
-    };
+    check_one_stream(&task(4, 0), Known { strong_validator: false, ..known(large) }, "validator");
+    check_one_stream(&task(4, 0), Known { ranges_known: false, ..known(large) }, "ranges");
+    let ranged = Task { headers: samples::pairs(&[("Range", "bytes=0-9")]), ..task(4, 0) };
     check_one_stream(&ranged, known(large), "range of its own");
-    let head = Task {
-        method: "HEAD".into(),
-        ..task(4, 0)
-    };
+    let head = Task { method: "HEAD".into(), ..task(4, 0) };
     check_one_stream(&head, known(large), "GET");
 }
 

@@ -20,17 +20,11 @@ fn attempt(number: u32) -> Attempt {
 }
 
 fn status(status: u16) -> Failure {
-    Failure {
-        http_status: Some(status),
-        ..samples::failure(FailureKind::HttpResponse)
-    }
+    Failure { http_status: Some(status), ..samples::failure(FailureKind::HttpResponse) }
 }
 
 fn detail(detail: FailureDetail) -> Failure {
-    Failure {
-        detail,
-        ..samples::failure(FailureKind::Connection)
-    }
+    Failure { detail, ..samples::failure(FailureKind::Connection) }
 }
 
 #[track_caller]
@@ -56,10 +50,7 @@ fn only_some_statuses_are_tried_again() {
     for code in [408, 425, 429, 500, 502, 503, 504, 507, 522, 524, 599] {
         check(status(code), Verdict::AfterMs(2_000));
     }
-    for code in [
-        300, 304, 400, 401, 402, 403, 404, 405, 407, 409, 410, 412, 413, 416, 421, 451, 499, 501,
-        505,
-    ] {
+    for code in [300, 304, 400, 401, 402, 403, 404, 405, 407, 409, 410, 412, 413, 416, 421, 451, 499, 501, 505] {
         check(status(code), Verdict::GiveUp);
     }
 }
@@ -67,46 +58,24 @@ fn only_some_statuses_are_tried_again() {
 #[test]
 fn what_cannot_mend_itself_is_given_up() {
     use FailureDetail as D;
-    for kind in [
-        FailureKind::FileSystem,
-        FailureKind::Url,
-        FailureKind::Policy,
-        FailureKind::Canceled,
-    ] {
+    for kind in [FailureKind::FileSystem, FailureKind::Url, FailureKind::Policy, FailureKind::Canceled] {
         check(samples::failure(kind), Verdict::GiveUp);
     }
     for wrong in [D::Tls, D::Protocol, D::Redirect, D::DiskFull] {
         check(detail(wrong), Verdict::GiveUp);
     }
-    for wrong in [
-        D::None,
-        D::NotConnected,
-        D::NoResponse,
-        D::Cut,
-        D::Timeout,
-        D::Other("x".into()),
-    ] {
+    for wrong in [D::None, D::NotConnected, D::NoResponse, D::Cut, D::Timeout, D::Other("x".into())] {
         check(detail(wrong), Verdict::AfterMs(2_000));
     }
-    for kind in [
-        FailureKind::Callback,
-        FailureKind::General,
-        FailureKind::Other("x".into()),
-    ] {
+    for kind in [FailureKind::Callback, FailureKind::General, FailureKind::Other("x".into())] {
         check(samples::failure(kind), Verdict::AfterMs(2_000));
     }
-    check(
-        samples::failure(FailureKind::Resume),
-        Verdict::AfreshAfterMs(2_000),
-    );
+    check(samples::failure(FailureKind::Resume), Verdict::AfreshAfterMs(2_000));
 }
 
 #[test]
 fn nothing_is_tried_again_without_retries_left() {
-    let attempt = Attempt {
-        retries_remaining: 0,
-        ..attempt(1)
-    };
+    let attempt = Attempt { retries_remaining: 0, ..attempt(1) };
     let verdict = decide(&samples::task(), &attempt, &status(503));
     assert_eq!(verdict, Verdict::GiveUp);
 }
@@ -114,93 +83,40 @@ fn nothing_is_tried_again_without_retries_left() {
 #[test]
 fn a_wrong_checksum_earns_one_fresh_start_without_using_up_a_retry() {
     let failure = samples::failure(FailureKind::Checksum);
-    let none_left = Attempt {
-        retries_remaining: 0,
-        ..attempt(1)
-    };
-    assert_eq!(
-        decide(&samples::task(), &none_left, &failure),
-        Verdict::AfreshAfterMs(0)
-    );
-    let second = Attempt {
-        fresh_start_left: false,
-        ..attempt(2)
-    };
+    let none_left = Attempt { retries_remaining: 0, ..attempt(1) };
+    assert_eq!(decide(&samples::task(), &none_left, &failure), Verdict::AfreshAfterMs(0));
+    let second = Attempt { fresh_start_left: false, ..attempt(2) };
     assert_eq!(decide(&samples::task(), &second, &failure), Verdict::GiveUp);
 }
 
 #[test]
 fn retry_after_wins_over_the_schedule() {
     for (asked, expected) in [(0, 0), (1, 1), (700_000, 700_000), (DAY_MS * 9, DAY_MS)] {
-        check(
-            Failure {
-                retry_after_ms: Some(asked),
-                ..status(503)
-            },
-            Verdict::AfterMs(expected),
-        );
+        check(Failure { retry_after_ms: Some(asked), ..status(503) }, Verdict::AfterMs(expected));
     }
-    check(
-        Failure {
-            retry_after_ms: Some(5),
-            ..status(403)
-        },
-        Verdict::GiveUp,
-    );
-    check(
-        Failure {
-            retry_after_ms: Some(5),
-            ..status(300)
-        },
-        Verdict::AfterMs(5),
-    );
+    check(Failure { retry_after_ms: Some(5), ..status(403) }, Verdict::GiveUp);
+    check(Failure { retry_after_ms: Some(5), ..status(300) }, Verdict::AfterMs(5));
 }
 
 #[test]
 fn an_unknown_outcome_is_repeated_only_where_that_does_no_harm() {
-    let failure = Failure {
-        outcome_unknown: true,
-        ..detail(FailureDetail::Timeout)
-    };
+    let failure = Failure { outcome_unknown: true, ..detail(FailureDetail::Timeout) };
     check(failure.clone(), Verdict::GiveUp);
-    let repeatable = Task {
-        repeatable: true,
-        ..samples::task()
-    };
-    let keyed = Task {
-        headers: samples::pairs(&[("Idempotency-Key", "7")]),
-        ..samples::task()
-    };
+    let repeatable = Task { repeatable: true, ..samples::task() };
+    let keyed = Task { headers: samples::pairs(&[("Idempotency-Key", "7")]), ..samples::task() };
     for task in [repeatable, keyed] {
-        assert_eq!(
-            decide(&task, &attempt(1), &failure),
-            Verdict::AfterMs(2_000)
-        );
+        assert_eq!(decide(&task, &attempt(1), &failure), Verdict::AfterMs(2_000));
     }
 }
 
 #[test]
 fn jitter_stays_between_half_the_wait_and_all_of_it() {
     for (seed, expected) in [(0, 4_000), (1, 4_001), (4_000, 8_000), (4_001, 4_000)] {
-        let attempt = Attempt {
-            jitter: true,
-            jitter_seed: seed,
-            ..attempt(3)
-        };
+        let attempt = Attempt { jitter: true, jitter_seed: seed, ..attempt(3) };
         let verdict = decide(&samples::task(), &attempt, &status(503));
         assert_eq!(verdict, Verdict::AfterMs(expected), "{seed}");
     }
-    let attempt = Attempt {
-        jitter: true,
-        jitter_seed: 1,
-        ..attempt(3)
-    };
-    let asked = Failure {
-        retry_after_ms: Some(1_000),
-        ..status(503)
-    };
-    assert_eq!(
-        decide(&samples::task(), &attempt, &asked),
-        Verdict::AfterMs(1_000)
-    );
+    let attempt = Attempt { jitter: true, jitter_seed: 1, ..attempt(3) };
+    let asked = Failure { retry_after_ms: Some(1_000), ..status(503) };
+    assert_eq!(decide(&samples::task(), &attempt, &asked), Verdict::AfterMs(1_000));
 }

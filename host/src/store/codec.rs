@@ -44,11 +44,7 @@ pub(super) struct Outcome {
     pub(super) file_path: Option<String>,
     #[serde(rename = "c", skip_serializing_if = "Option::is_none")]
     pub(super) response_status_code: Option<u16>,
-    #[serde(
-        rename = "e",
-        with = "failure",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "e", with = "failure", skip_serializing_if = "Option::is_none")]
     pub(super) exception: Option<Failure>,
     #[serde(rename = "n", skip_serializing_if = "Vec::is_empty")]
     pub(super) notes: Vec<String>,
@@ -125,11 +121,7 @@ struct TaskDef {
     checksum: Option<String>,
     #[serde(rename = "ch", skip_serializing_if = "is_one")]
     chunks: u32,
-    #[serde(
-        rename = "oc",
-        with = "on_conflict",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "oc", with = "on_conflict", skip_serializing_if = "Option::is_none")]
     on_conflict: Option<OnConflict>,
     #[serde(rename = "nb", skip_serializing_if = "Option::is_none")]
     not_before: Option<u64>,
@@ -137,11 +129,7 @@ struct TaskDef {
     not_after: Option<u64>,
     #[serde(rename = "lr", skip_serializing_if = "Option::is_none")]
     limit_rate: Option<u64>,
-    #[serde(
-        rename = "to",
-        with = "TimeoutsDef",
-        skip_serializing_if = "is_default_timeouts"
-    )]
+    #[serde(rename = "to", with = "TimeoutsDef", skip_serializing_if = "is_default_timeouts")]
     timeouts: Timeouts,
     #[serde(rename = "mr", skip_serializing_if = "is_ten")]
     max_redirects: u32,
@@ -206,12 +194,7 @@ struct AuthDef {
 struct FailureDef {
     #[serde(rename = "k", with = "failure_kind")]
     kind: FailureKind,
-    #[serde(
-        rename = "d",
-        with = "failure_detail",
-        default,
-        skip_serializing_if = "is_plain"
-    )]
+    #[serde(rename = "d", with = "failure_detail", default, skip_serializing_if = "is_plain")]
     detail: FailureDetail,
     #[serde(rename = "t")]
     description: String,
@@ -238,11 +221,7 @@ struct DetailsDef {
     mime_type: Option<String>,
     #[serde(rename = "cs", skip_serializing_if = "Option::is_none")]
     char_set: Option<String>,
-    #[serde(
-        rename = "e",
-        with = "failure",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "e", with = "failure", skip_serializing_if = "Option::is_none")]
     exception: Option<Failure>,
     #[serde(rename = "f", skip_serializing_if = "is_nothing")]
     resumed_from: u64,
@@ -312,15 +291,10 @@ mod failure_kind {
 
 mod failure_detail {
     use super::*;
-    pub(super) fn serialize<S: Serializer>(
-        detail: &FailureDetail,
-        out: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(detail: &FailureDetail, out: S) -> Result<S::Ok, S::Error> {
         out.serialize_str(detail.name())
     }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<FailureDetail, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<FailureDetail, D::Error> {
         String::deserialize(from).map(|name| FailureDetail::from_name(&name))
     }
 }
@@ -332,15 +306,10 @@ mod failure {
     #[derive(Deserialize)]
     struct Taken(#[serde(with = "FailureDef")] Failure);
 
-    pub(super) fn serialize<S: Serializer>(
-        failure: &Option<Failure>,
-        out: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(failure: &Option<Failure>, out: S) -> Result<S::Ok, S::Error> {
         failure.as_ref().map(Given).serialize(out)
     }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Failure>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Failure>, D::Error> {
         Ok(Option::<Taken>::deserialize(from)?.map(|taken| taken.0))
     }
 }
@@ -355,9 +324,7 @@ mod auth {
     pub(super) fn serialize<S: Serializer>(auth: &Option<Auth>, out: S) -> Result<S::Ok, S::Error> {
         auth.as_ref().map(Given).serialize(out)
     }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Auth>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Auth>, D::Error> {
         Ok(Option::<Taken>::deserialize(from)?.map(|taken| taken.0))
     }
 }
@@ -365,24 +332,11 @@ mod auth {
 mod files {
     use super::*;
     pub(super) fn serialize<S: Serializer>(files: &[FilePart], out: S) -> Result<S::Ok, S::Error> {
-        out.collect_seq(
-            files
-                .iter()
-                .map(|file| (&file.field, &file.filename, &file.mime_type)),
-        )
+        out.collect_seq(files.iter().map(|file| (&file.field, &file.filename, &file.mime_type)))
     }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Vec<FilePart>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<FilePart>, D::Error> {
         let files = Vec::<(String, String, String)>::deserialize(from)?;
-        Ok(files
-            .into_iter()
-            .map(|(field, filename, mime_type)| FilePart {
-                field,
-                filename,
-                mime_type,
-            })
-            .collect())
+        Ok(files.into_iter().map(|(field, filename, mime_type)| FilePart { field, filename, mime_type }).collect())
     }
 }
 

@@ -31,12 +31,10 @@ impl Fault {
                 "the database `{name}` holds a value that cannot be read ({error}); it is left as it is"
             )),
             _ => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(
-                    format!("the database `{name}` is damaged ({error}); it is left as it is"),
-                ),
-                Some(ErrorCode::DiskFull) => {
-                    Self::FileSystem(format!("no room on the disk of `{name}`: {error}"))
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                    Self::Damaged(format!("the database `{name}` is damaged ({error}); it is left as it is"))
                 }
+                Some(ErrorCode::DiskFull) => Self::FileSystem(format!("no room on the disk of `{name}`: {error}")),
                 Some(
                     ErrorCode::SystemIoFailure
                     | ErrorCode::CannotOpen

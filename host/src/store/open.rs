@@ -22,32 +22,18 @@ const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("schema.sql"))];
 
 /// Makes the home, or closes an existing one of ours to others. Rule: reliability F (0700).
 pub(super) fn prepare_home(home: &Path) -> Result<()> {
-    let failed = |error: std::io::Error| {
-        Error::FileSystem(format!("cannot prepare `{}`: {error}", home.display()))
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(home)
-        .map_err(failed)?;
+    let failed = |error: std::io::Error| Error::FileSystem(format!("cannot prepare `{}`: {error}", home.display()));
+    DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(failed)?;
     close_to_others(home, 0o700).map_err(failed)
 }
 
 /// Creates the file if it is missing, so that SQLite never does so with a looser mode; `-wal` and `-shm` inherit it.
 pub(super) fn prepare_file(path: &Path) -> Result<()> {
-    let failed = |error: std::io::Error| {
-        Error::FileSystem(format!("cannot prepare `{}`: {error}", path.display()))
-    };
-    let created = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
+    let failed = |error: std::io::Error| Error::FileSystem(format!("cannot prepare `{}`: {error}", path.display()));
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match created {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            close_to_others(path, 0o600).map_err(failed)
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => close_to_others(path, 0o600).map_err(failed),
         Err(error) => Err(failed(error)),
     }
 }
@@ -90,17 +76,10 @@ pub(super) fn reader(path: &Path) -> Sql<Connection> {
 /// Refuses a file of another program before anything is written to it.
 fn identify(conn: &Connection, path: &Path) -> Result<()> {
     let failed = |error: rusqlite::Error| fault::error(path, &error);
-    let tables: i64 = conn
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(failed)?;
-    let application: i64 = conn
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(failed)?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
     if tables > 0 && application != APPLICATION_ID {
-        return Err(Error::Damaged(format!(
-            "`{}` is not a database of haul; it is left as it is",
-            path.display()
-        )));
+        return Err(Error::Damaged(format!("`{}` is not a database of haul; it is left as it is", path.display())));
     }
     Ok(())
 }
@@ -124,11 +103,9 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
     use rusqlite_migration::Error as Migration;
     let name = path.display();
     Migrations::from_slice(MIGRATIONS).to_latest(conn).map_err(|error| match error {
-        Migration::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
-            Error::Other(format!(
-                "the database `{name}` was written by a newer version of haul: use that one, or another home"
-            ))
-        }
+        Migration::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => Error::Other(format!(
+            "the database `{name}` was written by a newer version of haul: use that one, or another home"
+        )),
         Migration::RusqliteError { err, .. } => fault::error(path, &err),
         other => Error::Other(format!("cannot bring `{name}` up to date: {other}")),
     })

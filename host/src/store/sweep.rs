@@ -59,9 +59,7 @@ impl Batch<'_> {
                     left(limit),
                 )?;
                 let acknowledged = self.acknowledged()?;
-                let moved = self.each(&keys, |batch, row| {
-                    batch.forget(&row, acknowledged).map(|()| true)
-                })?;
+                let moved = self.each(&keys, |batch, row| batch.forget(&row, acknowledged).map(|()| true))?;
                 Ok(Step::Part(moved, again(&keys, left(limit), cursor)))
             }
             Change::Remove { keys } => self.remove(keys, cursor),
@@ -70,11 +68,7 @@ impl Batch<'_> {
     }
 
     /// Calls `act` for each known task; the keys for which it changed something.
-    fn each(
-        &mut self,
-        keys: &[TaskKey],
-        mut act: impl FnMut(&mut Self, Row) -> Sql<bool>,
-    ) -> Sql<Vec<TaskKey>> {
+    fn each(&mut self, keys: &[TaskKey], mut act: impl FnMut(&mut Self, Row) -> Sql<bool>) -> Sql<Vec<TaskKey>> {
         let mut moved = Vec::with_capacity(keys.len());
         for key in keys {
             if let Some(row) = self.row(*key)?
@@ -91,9 +85,7 @@ impl Batch<'_> {
             return Ok(false);
         }
         self.conn
-            .prepare_cached(
-                "UPDATE task SET status = 5, ready_at = NULL, ended_at = ?2, closed = 1 WHERE key = ?1",
-            )?
+            .prepare_cached("UPDATE task SET status = 5, ready_at = NULL, ended_at = ?2, closed = 1 WHERE key = ?1")?
             .execute((row.key, number(at)))?;
         self.drop_resume(row.key)?;
         self.moved(row, Status::Canceled, at, None)?;
@@ -104,17 +96,13 @@ impl Batch<'_> {
         if !PAUSED.contains(&row.status) || !row.allow_pause {
             return Ok(false);
         }
-        self.conn
-            .prepare_cached("UPDATE task SET status = 7, ready_at = NULL WHERE key = ?1")?
-            .execute([row.key])?;
+        self.conn.prepare_cached("UPDATE task SET status = 7, ready_at = NULL WHERE key = ?1")?.execute([row.key])?;
         self.moved(row, Status::Paused, at, None)?;
         Ok(true)
     }
 
     fn wake_one(&mut self, row: Row, at: u64) -> Sql<bool> {
-        self.conn
-            .prepare_cached("UPDATE task SET status = 0, ready_at = NULL WHERE key = ?1")?
-            .execute([row.key])?;
+        self.conn.prepare_cached("UPDATE task SET status = 0, ready_at = NULL WHERE key = ?1")?.execute([row.key])?;
         if row.status == Status::WaitingToRetry {
             self.moved(row, Status::Enqueued, at, None)?;
         }
@@ -141,11 +129,7 @@ impl Batch<'_> {
             }
             Ok(true)
         })?;
-        Ok(if slice.len() < SLICE {
-            Step::Done(Applied::Done)
-        } else {
-            Step::Part(Vec::new(), Some(cursor))
-        })
+        Ok(if slice.len() < SLICE { Step::Done(Applied::Done) } else { Step::Part(Vec::new(), Some(cursor)) })
     }
 
     /// The next keys of a selection in these statuses, and where to go on after them.
@@ -200,33 +184,23 @@ impl Batch<'_> {
         let limit = number(limit as u64);
         self.conn
             .prepare_cached(sql)?
-            .query_map(params![status as u8, after, last, limit, group], |row| {
-                row.get(0)
-            })?
+            .query_map(params![status as u8, after, last, limit, group], |row| row.get(0))?
             .collect()
     }
 
     /// Keys of the ids that are known.
     fn keys_of(&self, ids: &[String]) -> Sql<Vec<TaskKey>> {
-        let mut find = self
-            .conn
-            .prepare_cached("SELECT key FROM task WHERE task_id = ?1")?;
+        let mut find = self.conn.prepare_cached("SELECT key FROM task WHERE task_id = ?1")?;
         let mut keys = Vec::with_capacity(ids.len());
         for id in ids {
-            keys.extend(
-                find.query_row([id], |row| row.get::<_, TaskKey>(0))
-                    .optional()?,
-            );
+            keys.extend(find.query_row([id], |row| row.get::<_, TaskKey>(0)).optional()?);
         }
         Ok(keys)
     }
 
     fn keys(&self, sql: &str, time: u64, limit: usize) -> Sql<Vec<TaskKey>> {
         let limit = number(limit.min(SLICE) as u64);
-        self.conn
-            .prepare_cached(sql)?
-            .query_map((number(time), limit), |row| row.get(0))?
-            .collect()
+        self.conn.prepare_cached(sql)?.query_map((number(time), limit), |row| row.get(0))?.collect()
     }
 }
 
@@ -237,9 +211,7 @@ fn again(keys: &[TaskKey], left: usize, cursor: Cursor) -> Option<Cursor> {
 
 /// The next slice of a list; moves the cursor behind it.
 fn window<'a, T>(list: &'a [T], cursor: &mut Cursor) -> &'a [T] {
-    let from = usize::try_from(cursor.after)
-        .unwrap_or(list.len())
-        .min(list.len());
+    let from = usize::try_from(cursor.after).unwrap_or(list.len()).min(list.len());
     let to = list.len().min(from + SLICE);
     cursor.after = i64::try_from(to).unwrap_or(i64::MAX);
     &list[from..to]

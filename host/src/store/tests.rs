@@ -30,11 +30,7 @@ fn open_in(directory: tempfile::TempDir) -> Home {
     let sink = told.clone();
     let tell = Box::new(move |updates| sink.lock().unwrap().extend(updates));
     let store = Store::open(directory.path(), tell).unwrap();
-    Home {
-        store,
-        told,
-        directory,
-    }
+    Home { store, told, directory }
 }
 
 impl Home {
@@ -46,11 +42,7 @@ impl Home {
     fn add(&self, task: Task) -> TaskKey {
         let tasks = vec![Addition { task, place: None }];
         let if_exists = IfExists::Reject;
-        let change = Change::Add {
-            tasks,
-            if_exists,
-            at: 1,
-        };
+        let change = Change::Add { tasks, if_exists, at: 1 };
         match self.write(change) {
             Applied::Added(added) => added[0].0,
             other => panic!("{other:?}"),
@@ -58,16 +50,9 @@ impl Home {
     }
 
     fn add_many(&self, tasks: Vec<Task>) -> Vec<TaskKey> {
-        let tasks = tasks
-            .into_iter()
-            .map(|task| Addition { task, place: None })
-            .collect();
+        let tasks = tasks.into_iter().map(|task| Addition { task, place: None }).collect();
         let if_exists = IfExists::Reject;
-        let change = Change::Add {
-            tasks,
-            if_exists,
-            at: 1,
-        };
+        let change = Change::Add { tasks, if_exists, at: 1 };
         match self.write(change) {
             Applied::Added(added) => added.into_iter().map(|(key, _)| key).collect(),
             other => panic!("{other:?}"),
@@ -79,31 +64,15 @@ impl Home {
     }
 
     fn finish(&self, key: TaskKey, status: Status) -> Applied {
-        self.write(Change::Finish {
-            key,
-            status,
-            details: Box::default(),
-            bytes_done: 9,
-            keep_resume: false,
-            at: 5,
-        })
+        self.write(Change::Finish { key, status, details: Box::default(), bytes_done: 9, keep_resume: false, at: 5 })
     }
 
     fn pause(&self, key: TaskKey) -> Applied {
-        self.write(Change::Pause {
-            key,
-            bytes_done: 3,
-            at: 4,
-        })
+        self.write(Change::Pause { key, bytes_done: 3, at: 4 })
     }
 
     fn requeue(&self, key: TaskKey) -> Applied {
-        self.write(Change::Requeue {
-            key,
-            ready_at: None,
-            retries_remaining: None,
-            at: 6,
-        })
+        self.write(Change::Requeue { key, ready_at: None, retries_remaining: None, at: 6 })
     }
 
     fn wait(&self, key: TaskKey, ready_at: u64) -> Applied {
@@ -128,10 +97,7 @@ impl Home {
     /// The statuses told of a task so far.
     fn told_of(&self, task_id: &str) -> Vec<Status> {
         let told = self.told.lock().unwrap();
-        told.iter()
-            .filter(|update| update.task_id == task_id)
-            .map(|update| update.status)
-            .collect()
+        told.iter().filter(|update| update.task_id == task_id).map(|update| update.status).collect()
     }
 
     fn events(&self) -> Vec<StatusUpdate> {
@@ -146,11 +112,7 @@ impl Home {
 }
 
 fn task(id: &str) -> Task {
-    Task {
-        task_id: id.into(),
-        creation_time: 1,
-        ..Task::download(format!("http://example.org/{id}"))
-    }
+    Task { task_id: id.into(), creation_time: 1, ..Task::download(format!("http://example.org/{id}")) }
 }
 
 /// Details of an attempt whose connection broke.
@@ -181,10 +143,7 @@ fn resume_record() -> ResumeRecord {
 }
 
 fn resumable(key: TaskKey) -> Change {
-    Change::Resumable {
-        key,
-        record: Box::new(resume_record()),
-    }
+    Change::Resumable { key, record: Box::new(resume_record()) }
 }
 
 fn publish_row() -> Publish {
@@ -194,10 +153,6 @@ fn publish_row() -> Publish {
         dev: u64::MAX,
         ino: 8,
         size: 1000,
-        details: Box::new(Details {
-            response_status_code: Some(200),
-            file_size: Some(1000),
-            ..Details::default()
-        }),
+        details: Box::new(Details { response_status_code: Some(200), file_size: Some(1000), ..Details::default() }),
     }
 }

@@ -54,11 +54,7 @@ struct Progress {
 
 impl Job {
     pub(super) fn new(change: Change, answer: Option<oneshot::Sender<Result<Applied>>>) -> Self {
-        Self {
-            change,
-            answer,
-            progress: Progress::default(),
-        }
+        Self { change, answer, progress: Progress::default() }
     }
 
     fn answer(self, result: Result<Applied>) {
@@ -163,12 +159,10 @@ fn rows(change: &Change) -> usize {
     match change {
         Change::Add { tasks, .. } => tasks.len(),
         Change::Remove { keys } => of_sweep(keys.len()),
-        Change::CancelWaiting { select, .. } | Change::PauseWaiting { select, .. } => {
-            match select {
-                Selection::Ids(ids) => of_sweep(ids.len()),
-                Selection::Group(_) | Selection::All => of_sweep(usize::MAX),
-            }
-        }
+        Change::CancelWaiting { select, .. } | Change::PauseWaiting { select, .. } => match select {
+            Selection::Ids(ids) => of_sweep(ids.len()),
+            Selection::Group(_) | Selection::All => of_sweep(usize::MAX),
+        },
         Change::WakeDue { limit, .. } | Change::Clean { limit, .. } => of_sweep(*limit),
         _ => 1,
     }
@@ -343,11 +337,7 @@ impl Writer {
         let whole = |error| (None, error);
         let before = self.numbers;
         self.conn.execute_batch("BEGIN IMMEDIATE").map_err(whole)?;
-        let mut batch = Batch {
-            conn: &self.conn,
-            numbers: &mut self.numbers,
-            told: &mut self.told,
-        };
+        let mut batch = Batch { conn: &self.conn, numbers: &mut self.numbers, told: &mut self.told };
         let mut steps = Vec::with_capacity(jobs.len());
         for (index, (job, fault)) in jobs.iter().zip(faults).enumerate() {
             steps.push(match fault {
@@ -396,13 +386,10 @@ impl Writer {
 
     /// Whether there is more to do.
     fn try_tidy(&mut self) -> Sql<bool> {
-        let free: i64 = self
-            .conn
-            .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        let free: i64 = self.conn.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         let vacuum = free > VACUUM_PAGES;
         if vacuum {
-            self.conn
-                .execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+            self.conn.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
         }
         let empty = self.truncate()?;
         Ok(vacuum || !empty)

@@ -82,10 +82,7 @@ impl Batch {
     fn take(&mut self, item: Item) {
         match item {
             Item::Task(task, place) => {
-                self.additions.push(Addition {
-                    task: *task,
-                    place: None,
-                });
+                self.additions.push(Addition { task: *task, place: None });
                 self.places.push(place);
             }
             Item::Bad(place, problems) => self.note_bad(&place, &problems),
@@ -142,11 +139,7 @@ async fn next_batch(items: &mut Receiver<Item>) -> Option<Batch> {
 type Asked<'a> = Pin<Box<dyn Future<Output = Result<Reply>> + 'a>>;
 
 /// Adds everything; answers the ids when they will be wanted for records.
-async fn enqueue(
-    link: &mut Link,
-    mut items: Receiver<Item>,
-    printer: &Printer,
-) -> Result<Vec<String>> {
+async fn enqueue(link: &mut Link, mut items: Receiver<Item>, printer: &Printer) -> Result<Vec<String>> {
     let mut added = Vec::new();
     let mut keep = |reply: Reply| -> Result<()> {
         let ids = ids(reply)?;
@@ -221,12 +214,7 @@ async fn add_joined(link: &mut Link, mut batch: Batch) -> Result<Reply> {
 }
 
 fn request(tasks: Vec<Addition>, if_exists: IfExists) -> Request {
-    Request::Add {
-        tasks,
-        if_exists,
-        continue_same: false,
-        work: false,
-    }
+    Request::Add { tasks, if_exists, continue_same: false, work: false }
 }
 
 /// Names file and line instead of a task's place in a batch that the user never saw.

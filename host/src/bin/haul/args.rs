@@ -38,22 +38,10 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Where tasks are kept [default: $XDG_STATE_HOME/haul]
-    #[arg(
-        long,
-        global = true,
-        env = "HAUL_HOME",
-        hide_env_values = true,
-        value_name = "DIR"
-    )]
+    #[arg(long, global = true, env = "HAUL_HOME", hide_env_values = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
     /// Configuration file [default: $XDG_CONFIG_HOME/haul/config.toml]
-    #[arg(
-        long,
-        global = true,
-        env = "HAUL_CONFIG",
-        hide_env_values = true,
-        value_name = "FILE"
-    )]
+    #[arg(long, global = true, env = "HAUL_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print only errors
     #[arg(short, long, global = true, env = "HAUL_QUIET", hide_env_values = true, value_parser = FalseyValueParser::new(), conflicts_with = "verbose")]
@@ -245,11 +233,7 @@ pub(crate) struct EngineFlags {
     #[arg(long)]
     pub(crate) insecure: bool,
     /// Accept only these public keys; may be repeated
-    #[arg(
-        long = "pinnedpubkey",
-        value_name = "sha256//BASE64",
-        value_delimiter = ';'
-    )]
+    #[arg(long = "pinnedpubkey", value_name = "sha256//BASE64", value_delimiter = ';')]
     pub(crate) pinned_keys: Vec<String>,
     #[command(flatten)]
     pub(crate) components: ComponentFlags,
@@ -259,7 +243,7 @@ pub(crate) struct EngineFlags {
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Component options")]
 pub(crate) struct ComponentFlags {
-    /// Component to attach; may be repeated
+    /// Component to attach for this invocation, or the name of a configured one; may be repeated
     #[arg(long = "callbacks", value_name = "FILE.wasm")]
     pub(crate) callbacks: Vec<PathBuf>,
     /// Host that the components' HTTP may reach; may be repeated
@@ -450,9 +434,7 @@ impl From<HowDurable> for Durability {
 pub(crate) struct StatusList(pub(crate) Vec<(u16, u16)>);
 
 fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text
-        .split_once(':')
-        .ok_or("a header is written `Name: value`")?;
+    let (name, value) = text.split_once(':').ok_or("a header is written `Name: value`")?;
     let name = name.trim();
     if name.is_empty() {
         return Err("a header is written `Name: value`".into());
@@ -476,19 +458,14 @@ fn bytes(text: &str) -> Result<u64, String> {
 }
 
 fn status_list(text: &str) -> Result<StatusList, String> {
-    config::status_list(text)
-        .map(StatusList)
-        .map_err(|error| error.to_string())
+    config::status_list(text).map(StatusList).map_err(|error| error.to_string())
 }
 
 fn status(text: &str) -> Result<Status, String> {
-    Status::ALL
-        .into_iter()
-        .find(|status| status.name().eq_ignore_ascii_case(text))
-        .ok_or_else(|| {
-            let names: Vec<&str> = Status::ALL.iter().map(|status| status.name()).collect();
-            format!("a status is one of {}", names.join(", "))
-        })
+    Status::ALL.into_iter().find(|status| status.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
+        let names: Vec<&str> = Status::ALL.iter().map(|status| status.name()).collect();
+        format!("a status is one of {}", names.join(", "))
+    })
 }
 
 #[cfg(test)]

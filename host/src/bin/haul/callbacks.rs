@@ -35,10 +35,7 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
             log.note(format_args!("{name}: {line}"));
         })),
     })?;
-    let grants = Grants {
-        allow_hosts: check.allow_hosts.clone(),
-        ..Grants::default()
-    };
+    let grants = Grants { allow_hosts: check.allow_hosts.clone(), ..Grants::default() };
     let inspection = hooks.inspect(&path, &grants)?;
     if printer.json() {
         printer.data(as_json(check, &inspection));
@@ -55,11 +52,8 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
 }
 
 fn as_json(check: &Check, inspection: &Inspection) -> serde_json::Value {
-    let imports: Vec<_> = inspection
-        .imports
-        .iter()
-        .map(|(name, state)| json!({"name": name, "state": state}))
-        .collect();
+    let imports: Vec<_> =
+        inspection.imports.iter().map(|(name, state)| json!({"name": name, "state": state})).collect();
     json!({
         "path": check.file.to_string_lossy(),
         "size": inspection.size,
@@ -89,11 +83,8 @@ fn print(check: &Check, inspection: &Inspection, printer: &Printer) {
     list("hooks", &inspection.hooks);
     let width = inspection.imports.iter().map(|(name, _)| name.len()).max();
     let width = width.unwrap_or(0);
-    let imports: Vec<String> = inspection
-        .imports
-        .iter()
-        .map(|(name, state)| format!("{name:<width$}  {state}"))
-        .collect();
+    let imports: Vec<String> =
+        inspection.imports.iter().map(|(name, state)| format!("{name:<width$}  {state}")).collect();
     list("imports", &imports);
     list("ignored", &inspection.other_exports);
 }
@@ -124,10 +115,7 @@ fn list(environment: &Environment, printer: &Printer) -> u8 {
         ));
     }
     if environment.config.callbacks.is_empty() && !printer.json() {
-        printer.note(format_args!(
-            "no components are attached by {}",
-            environment.config_path.display()
-        ));
+        printer.note(format_args!("no components are attached by {}", environment.config_path.display()));
     }
     exit::DONE
 }

@@ -23,10 +23,7 @@ pub(crate) async fn control(
         None => Selection::Ids(select.ids.clone()),
     };
     let by_id = matches!(selection, Selection::Ids(_));
-    let request = Request::Control {
-        action,
-        select: selection,
-    };
+    let request = Request::Control { action, select: selection };
     let (changed, refused) = match ask(environment.settings(), request).await? {
         Reply::Changed { changed, refused } => (changed, refused),
         other => return Err(unexpected(&other)),
@@ -48,11 +45,7 @@ pub(crate) async fn control(
         }
         printer.error(format_args!("{}: {reason}", text::printable(id)));
     }
-    Ok(if refused.is_empty() {
-        exit::DONE
-    } else {
-        exit::USAGE
-    })
+    Ok(if refused.is_empty() { exit::DONE } else { exit::USAGE })
 }
 
 fn words(action: Action) -> (&'static str, &'static str) {
@@ -66,21 +59,13 @@ fn words(action: Action) -> (&'static str, &'static str) {
 
 /// Runs `rm`; answers the exit code.
 pub(crate) async fn rm(rm: &Rm, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let request = Request::Remove {
-        ids: rm.ids.clone(),
-    };
+    let request = Request::Remove { ids: rm.ids.clone() };
     forget(request, environment, printer).await
 }
 
 /// Runs `clean`; answers the exit code.
-pub(crate) async fn clean(
-    clean: &Clean,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<u8> {
-    let request = Request::Clean {
-        older_than_ms: clean.older_than,
-    };
+pub(crate) async fn clean(clean: &Clean, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let request = Request::Clean { older_than_ms: clean.older_than };
     forget(request, environment, printer).await
 }
 

@@ -9,8 +9,7 @@ use haul::hooks::{ComponentSource, Grants};
 use haul::task::{Updates, json};
 use haul::transport::TransportSettings;
 use haul::{
-    Addition, Durability, Error, IfExists, QueueLimits, Request, Result, Session, Settings, Status,
-    Task, Update, Work,
+    Addition, Durability, Error, IfExists, QueueLimits, Request, Result, Session, Settings, Status, Task, Update, Work,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::Receiver;
@@ -40,18 +39,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) async fn run(demo: &Demo, printer: &Printer) -> Result<u8> {
     let dir = std::env::temp_dir().join(format!("haul-demo-{}", uuid::Uuid::now_v7().simple()));
     let files = dir.join("files");
-    std::fs::create_dir_all(&files).map_err(|error| {
-        Error::FileSystem(format!("cannot create `{}`: {error}", files.display()))
-    })?;
+    std::fs::create_dir_all(&files)
+        .map_err(|error| Error::FileSystem(format!("cannot create `{}`: {error}", files.display())))?;
     let origin = Origin::start(BYTES, CUT_AFTER, SUGGESTED)
         .await
         .map_err(|error| Error::Other(format!("cannot listen on the loopback: {error}")))?;
     let settings = settings(&dir, demo, &origin)?;
-    let story = Story {
-        printer,
-        origin: &origin,
-        home: settings.home.clone(),
-    };
+    let story = Story { printer, origin: &origin, home: settings.home.clone() };
     story.open();
     let session = Session::open(settings, Work::Asked).await?;
     let told = tokio::time::timeout(PATIENCE, story.tell(&session, &files)).await;
@@ -70,10 +64,7 @@ fn settings(dir: &Path, demo: &Demo, origin: &Origin) -> Result<Settings> {
         components.push(ComponentSource {
             name: stem.to_string_lossy().into_owned(),
             path: absolute(file)?,
-            grants: Grants {
-                allow_hosts: vec![origin.address().to_string()],
-                ..Grants::default()
-            },
+            grants: Grants { allow_hosts: vec![origin.address().to_string()], ..Grants::default() },
         });
     }
     Ok(Settings {
@@ -112,10 +103,7 @@ impl Story<'_> {
         self.line(
             "origin",
             Style::Dim,
-            format_args!(
-                "http://{} serves {bytes} bytes, suggests the name \"{SUGGESTED}\",",
-                self.origin.address()
-            ),
+            format_args!("http://{} serves {bytes} bytes, suggests the name \"{SUGGESTED}\",", self.origin.address()),
         );
         let what = format_args!("and hangs up after {cut} bytes, once");
         self.line("", Style::Dim, what);
@@ -131,10 +119,7 @@ impl Story<'_> {
             ..Task::default()
         };
         let request = Request::Add {
-            tasks: vec![Addition {
-                task,
-                place: Some(files.into()),
-            }],
+            tasks: vec![Addition { task, place: Some(files.into()) }],
             if_exists: IfExists::Reject,
             continue_same: false,
             work: true,
@@ -145,12 +130,7 @@ impl Story<'_> {
     }
 
     /// Tells each step; answers the outcome.
-    async fn follow(
-        &self,
-        session: &Session,
-        updates: &mut Receiver<Update>,
-        id: &str,
-    ) -> Result<Outcome> {
+    async fn follow(&self, session: &Session, updates: &mut Receiver<Update>, id: &str) -> Result<Outcome> {
         loop {
             let Some(update) = updates.recv().await else {
                 return Err(Error::Other("the engine ended".into()));
@@ -172,37 +152,23 @@ impl Story<'_> {
         }
     }
 
-    async fn step(
-        &self,
-        session: &Session,
-        update: &StatusUpdate,
-        outcome: &Outcome,
-    ) -> Result<()> {
+    async fn step(&self, session: &Session, update: &StatusUpdate, outcome: &Outcome) -> Result<()> {
         match update.status {
             Status::Enqueued => self.line(
                 "enqueued",
                 Style::Bold,
-                format_args!(
-                    "task {}, in a database in {}",
-                    update.task_id,
-                    self.home.display()
-                ),
+                format_args!("task {}, in a database in {}", update.task_id, self.home.display()),
             ),
             Status::Running => self.line("running", Style::Bold, "asking the origin"),
             Status::WaitingToRetry => {
-                let request = Request::Show {
-                    id: update.task_id.clone(),
-                };
+                let request = Request::Show { id: update.task_id.clone() };
                 let (records, _) = records(session.call(request).await?)?;
                 let bytes = records.first().and_then(|r| r["bytesDone"].as_u64());
                 let bytes = text::number(bytes.unwrap_or(0));
                 self.line(
                     "lost",
                     Style::Yellow,
-                    format_args!(
-                        "the connection, with {bytes} bytes on disk: {}",
-                        outcome.reason
-                    ),
+                    format_args!("the connection, with {bytes} bytes on disk: {}", outcome.reason),
                 );
                 let wait = text::wait(outcome.retry_in_ms.unwrap_or(0));
                 self.line(
@@ -220,13 +186,8 @@ impl Story<'_> {
     fn close(&self, outcome: &Outcome) -> Result<u8> {
         let code = exit::of_outcome(outcome);
         let Some(path) = outcome.path.as_deref().filter(|_| code == exit::DONE) else {
-            self.printer
-                .error(format_args!("the download failed: {}", outcome.reason));
-            return Ok(if code == exit::DONE {
-                exit::OTHER
-            } else {
-                code
-            });
+            self.printer.error(format_args!("the download failed: {}", outcome.reason));
+            return Ok(if code == exit::DONE { exit::OTHER } else { code });
         };
         if let Some(request) = self.origin.last_request() {
             let header = |value: Option<String>| value.unwrap_or_else(|| "nothing".into());
@@ -237,29 +198,21 @@ impl Story<'_> {
                 format_args!("the origin was asked for `{range}` if still `{if_range}`,"),
             );
             let sent = text::number(request.sent as u64);
-            self.line(
-                "",
-                Style::Dim,
-                format_args!("and sent the missing {sent} bytes"),
-            );
+            self.line("", Style::Dim, format_args!("and sent the missing {sent} bytes"));
         }
         let name = Path::new(path).file_name().unwrap_or_default();
         self.line(
             "policy",
             Style::Cyan,
-            format_args!(
-                "its hook `filename` made of the suggestion: \"{}\"",
-                name.display()
-            ),
+            format_args!("its hook `filename` made of the suggestion: \"{}\"", name.display()),
         );
         self.line("complete", Style::Green, text::printable(path));
         self.compare(Path::new(path))
     }
 
     fn compare(&self, path: &Path) -> Result<u8> {
-        let bytes = std::fs::read(path).map_err(|error| {
-            Error::FileSystem(format!("cannot read `{}`: {error}", path.display()))
-        })?;
+        let bytes = std::fs::read(path)
+            .map_err(|error| Error::FileSystem(format!("cannot read `{}`: {error}", path.display())))?;
         let (sent, received) = (hex(self.origin.content()), hex(&bytes));
         self.line("sha-256", Style::Dim, format_args!("{sent}  sent"));
         self.line("", Style::Dim, format_args!("{received}  received"));

@@ -41,18 +41,10 @@ pub(crate) async fn run(global: &Global, printer: &Printer) -> Result<u8> {
             findings.components(&environment);
             findings.engine(&environment).await;
         }
-        Err(error) => findings.wrong(
-            "configuration",
-            String::new(),
-            format!("{error}; correct or remove the file"),
-        ),
+        Err(error) => findings.wrong("configuration", String::new(), format!("{error}; correct or remove the file")),
     }
     findings.print(printer);
-    Ok(if findings.problems() == 0 {
-        exit::DONE
-    } else {
-        exit::OTHER
-    })
+    Ok(if findings.problems() == 0 { exit::DONE } else { exit::OTHER })
 }
 
 #[derive(Default)]
@@ -75,11 +67,7 @@ impl Findings {
     }
 
     fn note(&mut self, name: &str, value: String, problem: Option<String>) {
-        self.0.push(Finding {
-            name: name.into(),
-            value,
-            problem,
-        });
+        self.0.push(Finding { name: name.into(), value, problem });
     }
 
     fn problems(&self) -> usize {
@@ -119,7 +107,9 @@ impl Findings {
                 home.display()
             )),
             _ => network_file_system(home).map(|kind| {
-                format!("it is on a network file system ({kind}), where locks cannot be relied on; choose a local --home")
+                format!(
+                    "it is on a network file system ({kind}), where locks cannot be relied on; choose a local --home"
+                )
             }),
         };
         self.note("home", home.display().to_string(), problem);
@@ -130,10 +120,7 @@ impl Findings {
         let nearest = nearest(path);
         let writable = rustix::fs::access(&nearest, rustix::fs::Access::WRITE_OK).is_ok();
         let problem = (!writable).then(|| {
-            format!(
-                "`{}` is not writable; change its permissions, or configure another directory",
-                nearest.display()
-            )
+            format!("`{}` is not writable; change its permissions, or configure another directory", nearest.display())
         });
         self.note(name, path.display().to_string(), problem);
         if name == "directory downloads" {
@@ -154,8 +141,7 @@ impl Findings {
     fn components(&mut self, environment: &Environment) {
         for source in &environment.config.callbacks {
             let path = source.path.display().to_string();
-            let problem = (!source.path.is_file())
-                .then(|| "there is no such file; correct the configuration".into());
+            let problem = (!source.path.is_file()).then(|| "there is no such file; correct the configuration".into());
             self.note(&format!("component {}", source.name), path, problem);
         }
     }
@@ -173,10 +159,7 @@ impl Findings {
                 self.fine("held by", holder);
                 if let Reply::Info(Value::Object(info)) = reply {
                     for (name, value) in &info {
-                        let value = value
-                            .as_str()
-                            .map_or_else(|| value.to_string(), str::to_owned);
-                        self.fine(&format!("engine {name}"), value);
+                        self.fine(&format!("engine {name}"), words(value));
                     }
                 }
             }
@@ -210,6 +193,19 @@ impl Findings {
     }
 }
 
+/// A value without JSON's punctuation.
+fn words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(words).collect::<Vec<_>>().join(", "),
+        Value::Object(map) => {
+            let pair = |(name, value): (&String, &Value)| format!("{name} {}", words(value));
+            map.iter().map(pair).collect::<Vec<_>>().join(", ")
+        }
+        value => value.to_string(),
+    }
+}
+
 /// The path itself, or the nearest directory above it that exists.
 fn nearest(path: &Path) -> PathBuf {
     let existing = path.ancestors().find(|ancestor| ancestor.exists());
@@ -220,8 +216,5 @@ fn network_file_system(path: &Path) -> Option<&'static str> {
     let stat = rustix::fs::statfs(nearest(path)).ok()?;
     let kind = stat.f_type as u64;
     let known = NETWORK_FILE_SYSTEMS.iter();
-    known
-        .filter(|(magic, _)| kind & 0xffff_ffff == *magic)
-        .map(|(_, name)| *name)
-        .next()
+    known.filter(|(magic, _)| kind & 0xffff_ffff == *magic).map(|(_, name)| *name).next()
 }

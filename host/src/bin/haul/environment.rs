@@ -43,10 +43,7 @@ impl Environment {
         let xdg = etcetera::base_strategy::Xdg::new().map_err(|_| no_home())?;
         let home = match &global.home {
             Some(home) => absolute(home)?,
-            None => xdg
-                .state_dir()
-                .unwrap_or_else(|| xdg.home_dir().join(".local/state"))
-                .join("haul"),
+            None => xdg.state_dir().unwrap_or_else(|| xdg.home_dir().join(".local/state")).join("haul"),
         };
         let (config_path, must_exist) = match &global.config {
             Some(path) => (absolute(path)?, true),
@@ -96,54 +93,66 @@ impl Environment {
         if let Some(file) = &flags.cacert {
             settings.transport.cacert = Some(absolute(file)?);
         }
-        let known = settings.components.len();
-        let attached = components(&flags.components, known)?;
-        settings.components.extend(attached);
+        settings.components = components(&flags.components, &self.config.callbacks)?;
         Ok(settings)
     }
 }
 
-/// The components of `--callbacks`, with the grants given beside them. `known` are attached before them.
-pub(crate) fn components(flags: &ComponentFlags, known: usize) -> Result<Vec<ComponentSource>> {
-    if flags.callbacks.is_empty() && known == 0 {
-        let alone = [
-            ("--allow-host", flags.allow_hosts.is_empty()),
-            ("--callback-config", flags.config.is_empty()),
-        ];
-        if let Some((flag, _)) = alone.iter().find(|(_, is_empty)| !is_empty) {
-            let text = format!("{flag} is for the components of --callbacks, and there are none");
-            return Err(Error::Usage(text));
-        }
+/// A component as `--callbacks` gives it.
+enum Given<'a> {
+    /// By its name in the configuration, where its grants are too.
+    Name(&'a ComponentSource),
+    /// By its file.
+    File(&'a Path),
+}
+
+/// A name of the configuration, unless there is a file of that name.
+fn given<'a>(typed: &'a Path, configured: &'a [ComponentSource]) -> Given<'a> {
+    let named = configured.iter().find(|source| Path::new(&source.name) == typed);
+    match named {
+        Some(source) if !typed.exists() => Given::Name(source),
+        _ => Given::File(typed),
     }
+}
+
+/// The names of configured components among `--callbacks`: tasks keep them.
+pub(crate) fn named(flags: &ComponentFlags, configured: &[ComponentSource]) -> Vec<String> {
+    let names = flags.callbacks.iter().filter_map(|typed| match given(typed, configured) {
+        Given::Name(source) => Some(source.name.clone()),
+        Given::File(_) => None,
+    });
+    names.collect()
+}
+
+/// The files among `--callbacks`, with the grants given beside them: they are attached for this invocation.
+pub(crate) fn components(flags: &ComponentFlags, configured: &[ComponentSource]) -> Result<Vec<ComponentSource>> {
     let mut sources: Vec<ComponentSource> = Vec::new();
-    for file in &flags.callbacks {
-        let stem = file.file_stem().unwrap_or(file.as_os_str());
-        let stem = stem.to_string_lossy();
-        let taken = |name: &str| sources.iter().any(|source| source.name == name);
-        let mut names = std::iter::once(stem.to_string())
-            .chain((2..).map(|number: u64| format!("{stem}-{number}")));
+    for typed in &flags.callbacks {
+        let Given::File(file) = given(typed, configured) else {
+            continue;
+        };
+        let stem = file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy();
+        let taken = |name: &String| sources.iter().chain(configured).any(|source| source.name == *name);
+        let numbered = (2..).map(|number: u64| format!("{stem}-{number}"));
+        let mut names = std::iter::once(stem.to_string()).chain(numbered);
         let name = names.find(|name| !taken(name)).unwrap_or_default();
-        sources.push(ComponentSource {
-            name,
-            path: absolute(file)?,
-            grants: Grants {
-                allow_hosts: flags.allow_hosts.clone(),
-                config: flags.config.clone(),
-                ..Grants::default()
-            },
-        });
+        let grants =
+            Grants { allow_hosts: flags.allow_hosts.clone(), config: flags.config.clone(), ..Grants::default() };
+        sources.push(ComponentSource { name, path: absolute(file)?, grants });
     }
-    Ok(sources)
+    let useless = [("--allow-host", flags.allow_hosts.is_empty()), ("--callback-config", flags.config.is_empty())];
+    match useless.iter().find(|(_, is_empty)| !is_empty) {
+        Some((flag, _)) if sources.is_empty() => {
+            Err(Error::Usage(format!("{flag} is for the files of --callbacks, and there are none")))
+        }
+        _ => Ok(sources),
+    }
 }
 
 /// The path from the root, without asking the file system about it.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|error| {
-        Error::FileSystem(format!(
-            "cannot tell where `{}` is: {error}",
-            path.display()
-        ))
-    })
+    std::path::absolute(path)
+        .map_err(|error| Error::FileSystem(format!("cannot tell where `{}` is: {error}", path.display())))
 }
 
 /// A directory's one true path, so that the same place given in two ways is the same place: links are resolved as far as it
@@ -166,8 +175,7 @@ pub(crate) fn place(path: &Path) -> Result<PathBuf> {
             }
             return Ok(place);
         }
-        let (Some(parent), Some(part)) = (existing.parent(), existing.components().next_back())
-        else {
+        let (Some(parent), Some(part)) = (existing.parent(), existing.components().next_back()) else {
             return Ok(path);
         };
         missing.push(part);
@@ -178,9 +186,7 @@ pub(crate) fn place(path: &Path) -> Result<PathBuf> {
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Raises the soft limit of open files to the hard one: each transfer holds a connection and a file.
@@ -205,9 +211,7 @@ fn directories(xdg: &etcetera::base_strategy::Xdg, config: &Config) -> BTreeMap<
         let given = directories.get(name).or_else(|| directories.get(other));
         let path = given.cloned().unwrap_or_else(|| data.join(name));
         for name in [name, other] {
-            directories
-                .entry(name.into())
-                .or_insert_with(|| path.clone());
+            directories.entry(name.into()).or_insert_with(|| path.clone());
         }
     }
     if !directories.contains_key("downloads") {

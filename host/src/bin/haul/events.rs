@@ -9,7 +9,6 @@ use tokio::sync::mpsc::Receiver;
 use crate::args::{Ack, Events};
 use crate::environment::Environment;
 use crate::exit;
-use crate::follow::own_end;
 use crate::link::{Link, ask, count, events};
 use crate::outcome::Outcome;
 use crate::printer::Printer;
@@ -20,17 +19,9 @@ use crate::text;
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Runs `events`; answers the exit code.
-pub(crate) async fn run(
-    typed: &Events,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<u8> {
+pub(crate) async fn run(typed: &Events, environment: &Environment, printer: &Printer) -> Result<u8> {
     let mut link = Link::new(environment.settings(), Work::Nothing);
-    let mut log = Log {
-        printer,
-        after: typed.after,
-        consumer: typed.consumer.clone(),
-    };
+    let mut log = Log { printer, after: typed.after, consumer: typed.consumer.clone() };
     if !typed.follow {
         let printed = log.print_past(&mut link).await;
         link.close().await;
@@ -56,10 +47,8 @@ impl Log<'_> {
     /// Prints what there is after the position, and moves it.
     async fn print_past(&mut self, link: &mut Link) -> Result<()> {
         while !self.printer.is_closed() {
-            let request = Request::Events {
-                after: self.after,
-                consumer: self.consumer.clone().filter(|_| self.after.is_none()),
-            };
+            let request =
+                Request::Events { after: self.after, consumer: self.consumer.clone().filter(|_| self.after.is_none()) };
             let page = events(link.call(request).await?)?;
             let before = self.after;
             for event in &page {
@@ -85,10 +74,7 @@ impl Log<'_> {
             }
             if self.wait(&mut updates).await.is_none() {
                 if link.generation() == watched {
-                    if !link.is_joined() {
-                        return Err(own_end(link).await);
-                    }
-                    link.forget();
+                    link.updates_ended().await?;
                 }
                 updates = link.watch().await?;
                 watched = link.generation();
@@ -106,9 +92,7 @@ impl Log<'_> {
                 }
             }
         };
-        tokio::time::timeout(LOOK_AGAIN, fresh)
-            .await
-            .unwrap_or(Some(()))
+        tokio::time::timeout(LOOK_AGAIN, fresh).await.unwrap_or(Some(()))
     }
 
     fn print(&self, event: &Value) {
@@ -140,10 +124,7 @@ fn remark(event: &Value) -> String {
 
 /// Runs `ack`; answers the exit code.
 pub(crate) async fn ack(ack: &Ack, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let request = Request::Ack {
-        consumer: ack.consumer.clone(),
-        seq: ack.seq,
-    };
+    let request = Request::Ack { consumer: ack.consumer.clone(), seq: ack.seq };
     let position = count(ask(environment.settings(), request).await?)?;
     if printer.json() {
         printer.data(json!({"consumer": ack.consumer, "position": position}));

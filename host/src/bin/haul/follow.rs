@@ -1,7 +1,8 @@
 //! Follows certain tasks to their end, across the ends of engines: what `get` does after it has added its tasks.
 //!
-//! Updates tell most of it. Two things are not told: what happens between the end of a joined engine and the next session
-//! (read from the event log then), and updates that a slow watcher missed (asked for when it has been quiet for a while).
+//! Updates tell most of it. What happens between the end of a joined engine, or of a watch that fell behind, and the next
+//! one is read from the event log; what is told to nobody (tasks that send no updates) is asked for when it has been quiet
+//! for a while.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,8 +22,6 @@ pub(crate) const QUIET_MIN: Duration = Duration::from_secs(1);
 pub(crate) const QUIET_MAX: Duration = Duration::from_secs(16);
 /// Records asked for at once when it is quiet.
 const CHECKED: usize = 200;
-/// Updates dealt with before printed lines are handed over.
-const BURST: usize = 4096;
 
 /// Tasks that are waited for.
 pub(crate) struct Following {
@@ -40,13 +39,7 @@ pub(crate) struct Following {
 impl Following {
     /// Follows nothing yet.
     pub(crate) fn new(reporter: Reporter) -> Self {
-        Self {
-            reporter,
-            pending: HashSet::new(),
-            order: Vec::new(),
-            next_check: 0,
-            told: None,
-        }
+        Self { reporter, pending: HashSet::new(), order: Vec::new(), next_check: 0, told: None }
     }
 
     /// Follows one more task, to be called by this URL.
@@ -64,21 +57,14 @@ impl Following {
 
     /// Deals with all updates that have come, without waiting.
     pub(crate) fn drain(&mut self, updates: &mut Receiver<Update>) {
-        for _ in 0..BURST {
-            match updates.try_recv() {
-                Ok(update) => self.take(&update),
-                Err(_) => break,
-            }
+        while let Ok(update) = updates.try_recv() {
+            self.take(&update);
         }
         self.reporter.flush();
     }
 
     /// Waits until all have ended.
-    pub(crate) async fn to_the_end(
-        &mut self,
-        link: &mut Link,
-        mut updates: Receiver<Update>,
-    ) -> Result<()> {
+    pub(crate) async fn to_the_end(&mut self, link: &mut Link, mut updates: Receiver<Update>) -> Result<()> {
         let mut quiet = QUIET_MIN;
         while !self.pending.is_empty() {
             match tokio::time::timeout(quiet, updates.recv()).await {
@@ -103,14 +89,11 @@ impl Following {
         Ok(())
     }
 
-    /// After the end of the engine that was joined: opens the home again, tells what happened meanwhile, and has the rest
-    /// worked.
+    /// After the end of the updates: watches again, in a new session if the engine has ended, tells what happened
+    /// meanwhile, and has the rest worked.
     pub(crate) async fn rejoin(&mut self, link: &mut Link) -> Result<Receiver<Update>> {
         loop {
-            if !link.is_joined() {
-                return Err(own_end(link).await);
-            }
-            link.forget();
+            link.updates_ended().await?;
             let updates = link.watch().await?;
             match self.take_over(link).await {
                 Ok(()) => return Ok(updates),
@@ -136,10 +119,7 @@ impl Following {
     /// Reads the event log from the last update told.
     async fn catch_up(&mut self, link: &mut Link) -> Result<()> {
         while let Some(told) = self.told {
-            let request = Request::Events {
-                after: Some(told),
-                consumer: None,
-            };
+            let request = Request::Events { after: Some(told), consumer: None };
             let page = events(link.call_once(request).await?)?;
             if page.is_empty() {
                 break;
@@ -230,13 +210,5 @@ impl Following {
         if self.pending.remove(id) {
             self.reporter.end(id, outcome);
         }
-    }
-}
-
-/// Why the engine of this very process ended.
-pub(crate) async fn own_end(link: &mut Link) -> Error {
-    match link.call(Request::Counts).await {
-        Err(error) => error,
-        Ok(_) => Error::Other("the engine ended".into()),
     }
 }

@@ -1,11 +1,9 @@
 //! `haul get`: downloads in the foreground. Killed at any moment, the same command line goes on where it stopped.
 
-use std::path::PathBuf;
-
 use haul::{Error, IfExists, Request, Result, Session, Work};
 
 use crate::args::{EngineFlags, Get};
-use crate::environment::{Environment, now_ms};
+use crate::environment::{Environment, named, now_ms};
 use crate::exit;
 use crate::follow::Following;
 use crate::input;
@@ -23,8 +21,9 @@ pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer)
     let urls = input::urls(&get.urls)?;
     let mut settings = environment.working_settings(&get.engine)?;
     settings.wait_for_disk = false;
-    let callbacks: &[PathBuf] = &get.engine.components.callbacks;
+    let callbacks = named(&get.engine.components, &environment.config.callbacks);
     let template = Template::new(&get.task, callbacks, urls.len() > 1, now_ms())?;
+    let has_components = !settings.components.is_empty();
     if urls.is_empty() {
         printer.note("nothing to download: the list is empty");
         return Ok(exit::DONE);
@@ -32,7 +31,10 @@ pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer)
     let mut interrupt = Interrupt::listen()?;
     let mut link = Link::new(settings, Work::Asked);
     let reporter = Reporter::new(printer, get.print.is_some());
-    let work = work(&mut link, &get.engine, &template, &urls, reporter, printer);
+    let joined = |link: &Link| {
+        if link.is_joined() { tell_ignored(&get.engine, has_components, printer) } else { Ok(()) }
+    };
+    let work = work(&mut link, joined, &template, &urls, reporter);
     let done = interrupt.unless(work).await;
     if done.is_none() {
         printer.note("interrupted; the same command goes on where this one stopped");
@@ -46,16 +48,13 @@ pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer)
 
 async fn work(
     link: &mut Link,
-    flags: &EngineFlags,
+    opened: impl Fn(&Link) -> Result<()>,
     template: &Template,
     urls: &[String],
     reporter: Reporter,
-    printer: &Printer,
 ) -> Result<u8> {
     let mut updates = link.watch().await?;
-    if link.is_joined() {
-        tell_ignored(flags, printer)?;
-    }
+    opened(link)?;
     let mut following = Following::new(reporter);
     following.reporter().tally().asked = urls.len() as u64;
     for batch in urls.chunks(BATCH) {
@@ -88,9 +87,7 @@ async fn add(session: &Session, template: &Template, urls: &[String]) -> Result<
     if ids.len() == urls.len() {
         Ok(ids)
     } else {
-        Err(Error::Other(
-            "the engine answered another number of tasks than it was given".into(),
-        ))
+        Err(Error::Other("the engine answered another number of tasks than it was given".into()))
     }
 }
 
@@ -103,9 +100,7 @@ fn with_urls(error: Error, urls: &[String]) -> Error {
                 .flat_map(|(index, problems)| {
                     let url = urls.get(*index).map_or("", String::as_str);
                     let url = haul::mask::url(url);
-                    problems
-                        .iter()
-                        .map(move |problem| format!("{url}: {problem}"))
+                    problems.iter().map(move |problem| format!("{url}: {problem}"))
                 })
                 .collect();
             Error::Usage(lines.join("\n"))
@@ -115,14 +110,14 @@ fn with_urls(error: Error, urls: &[String]) -> Error {
 }
 
 /// Another process's engine has settings of its own. What would only be slower or faster is told; a pin that would not be
-/// checked is refused.
-fn tell_ignored(flags: &EngineFlags, printer: &Printer) -> Result<()> {
-    if !flags.pinned_keys.is_empty() {
-        return Err(Error::HomeLocked(
-            "another haul process is the engine of this home, and --pinnedpubkey cannot be handed to it; \
+/// checked, or a component that would not be asked, is refused.
+fn tell_ignored(flags: &EngineFlags, has_components: bool, printer: &Printer) -> Result<()> {
+    let refused = [("--pinnedpubkey", !flags.pinned_keys.is_empty()), ("--callbacks FILE", has_components)];
+    if let Some((flag, _)) = refused.iter().find(|(_, given)| *given) {
+        return Err(Error::HomeLocked(format!(
+            "another haul process is the engine of this home, and {flag} cannot be handed to it; \
              use another --home, or wait for its end"
-                .into(),
-        ));
+        )));
     }
     let ignored: Vec<&str> = [
         ("-j", flags.jobs.is_some()),
@@ -133,8 +128,6 @@ fn tell_ignored(flags: &EngineFlags, printer: &Printer) -> Result<()> {
         ("--proxy", flags.proxy.is_some()),
         ("--cacert", flags.cacert.is_some()),
         ("--insecure", flags.insecure),
-        ("--allow-host", !flags.components.allow_hosts.is_empty()),
-        ("--callback-config", !flags.components.config.is_empty()),
     ]
     .into_iter()
     .filter_map(|(name, given)| given.then_some(name))

@@ -73,19 +73,13 @@ pub(crate) fn urls(typed: &[String]) -> Result<Vec<String>> {
 fn url_list(text: &str) -> impl Iterator<Item = String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().map(str::trim);
-    lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned)
 }
 
 /// Reads task JSON from a file, or from stdin for `-`, and hands over what it finds until `sink` says no.
 pub(crate) fn tasks(file: &Path, sink: &mut dyn FnMut(Item) -> bool) {
     if file == Path::new("-") {
-        return read(
-            "stdin",
-            BufReader::with_capacity(1 << 18, std::io::stdin()),
-            sink,
-        );
+        return read("stdin", BufReader::with_capacity(1 << 18, std::io::stdin()), sink);
     }
     match std::fs::File::open(file) {
         Ok(opened) => {
@@ -135,12 +129,7 @@ fn skip_space(reader: &mut impl BufRead) -> std::io::Result<(Option<u8>, usize)>
 }
 
 /// One object a line; an object may also go over several lines.
-fn read_lines(
-    source: &Arc<str>,
-    mut reader: impl BufRead,
-    first_line: usize,
-    sink: &mut dyn FnMut(Item) -> bool,
-) {
+fn read_lines(source: &Arc<str>, mut reader: impl BufRead, first_line: usize, sink: &mut dyn FnMut(Item) -> bool) {
     let mut text = Vec::new();
     let mut begun = first_line;
     let mut next = first_line;
@@ -162,14 +151,9 @@ fn read_lines(
             Line::GoesOn => continue,
             Line::Blank => {}
             Line::Value(read) => {
-                let place = Place {
-                    source: source.clone(),
-                    position: Position::Line(begun),
-                };
-                if !sink(read.map_or_else(
-                    |bad| Item::Bad(place.clone(), vec![bad]),
-                    |json| item(&json, place.clone()),
-                )) {
+                let place = Place { source: source.clone(), position: Position::Line(begun) };
+                if !sink(read.map_or_else(|bad| Item::Bad(place.clone(), vec![bad]), |json| item(&json, place.clone())))
+                {
                     return;
                 }
             }
@@ -214,14 +198,8 @@ fn value(text: &[u8], is_end: bool, several_lines: bool) -> Line {
 fn read_array(source: &Arc<str>, reader: impl Read, sink: &mut dyn FnMut(Item) -> bool) {
     let mut stopped = false;
     let mut deserializer = serde_json::Deserializer::from_reader(reader);
-    let elements = Elements {
-        source,
-        sink: &mut *sink,
-        stopped: &mut stopped,
-    };
-    let read = elements
-        .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end());
+    let elements = Elements { source, sink: &mut *sink, stopped: &mut stopped };
+    let read = elements.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     if let Err(error) = read
         && !stopped
     {
@@ -258,10 +236,7 @@ impl<'de> Visitor<'de> for Elements<'_> {
         let mut element = 0;
         while let Some(json) = elements.next_element::<Value>()? {
             element += 1;
-            let place = Place {
-                source: self.source.clone(),
-                position: Position::Element(element),
-            };
+            let place = Place { source: self.source.clone(), position: Position::Element(element) };
             if !(self.sink)(item(&json, place)) {
                 *self.stopped = true;
                 return Err(serde::de::Error::custom("stopped"));

@@ -20,12 +20,7 @@ pub(crate) struct Link {
 impl Link {
     /// No connection yet.
     pub(crate) fn new(settings: Settings, work: Work) -> Self {
-        Self {
-            settings,
-            work,
-            session: None,
-            generation: 0,
-        }
+        Self { settings, work, session: None, generation: 0 }
     }
 
     /// The session, opened if need be.
@@ -50,6 +45,16 @@ impl Link {
         self.generation
     }
 
+    /// After the end of the updates: leaves a session whose engine has ended, so that the next call opens the home anew. An
+    /// engine of this very process that goes on has only let go of a slow watcher; one that does not is an error.
+    pub(crate) async fn updates_ended(&mut self) -> Result<()> {
+        if self.is_joined() {
+            self.forget();
+            return Ok(());
+        }
+        self.call_once(Request::Counts).await.map(|_| ())
+    }
+
     /// Leaves a session whose engine has ended, so that the next call opens the home anew.
     pub(crate) fn forget(&mut self) {
         self.session = None;
@@ -65,9 +70,7 @@ impl Link {
                 answer => return answer,
             }
         }
-        Err(Error::HomeLocked(
-            "the engine of this home keeps ending; try again".into(),
-        ))
+        Err(Error::HomeLocked("the engine of this home keeps ending; try again".into()))
     }
 
     /// Asks in the present session: [`Error::HomeLocked`] when its engine has ended.
@@ -84,9 +87,7 @@ impl Link {
                 answer => return answer,
             }
         }
-        Err(Error::HomeLocked(
-            "the engine of this home keeps ending; try again".into(),
-        ))
+        Err(Error::HomeLocked("the engine of this home keeps ending; try again".into()))
     }
 
     /// Ends the session in order.
@@ -141,7 +142,5 @@ pub(crate) fn count(reply: Reply) -> Result<u64> {
 pub(crate) fn unexpected(reply: &Reply) -> Error {
     let name = format!("{reply:?}");
     let name = name.split([' ', '(']).next().unwrap_or("");
-    Error::Other(format!(
-        "the engine gave an answer that does not fit: {name}"
-    ))
+    Error::Other(format!("the engine gave an answer that does not fit: {name}"))
 }

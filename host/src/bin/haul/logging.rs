@@ -28,16 +28,14 @@ pub(crate) fn start(global: &Global, printer: &Printer) {
     let to = printer.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(directives))
-        .event_format(Lines {
-            printer: printer.clone(),
-        })
+        .event_format(Lines { printer: printer.clone() })
         .with_writer(move || to.clone())
         .finish();
     // It can fail only when there is one already, and then that one serves.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-/// `name: line` for components, `level: message key=value` for everybody else.
+/// Lines of components as they are (their name is in them), `level: message key=value` for everybody else.
 struct Lines {
     printer: Printer,
 }
@@ -47,19 +45,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> std::fmt::Result {
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let message = text::printable(&fields.message);
         if event.metadata().target() == COMPONENT {
-            let name = text::printable(&fields.name);
-            let name = self.printer.err(&name, Style::Cyan);
-            return writeln!(writer, "{name}: {message}");
+            return writeln!(writer, "{message}");
         }
         let level = match *event.metadata().level() {
             Level::ERROR => self.printer.err("error:", Style::Red),
@@ -76,8 +67,6 @@ where
 #[derive(Default)]
 struct Fields {
     message: String,
-    /// The component's name.
-    name: String,
     rest: String,
 }
 
@@ -85,7 +74,6 @@ impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => self.message = value.into(),
-            "name" => self.name = value.into(),
             name => {
                 let _ = write!(self.rest, " {name}={value}");
             }

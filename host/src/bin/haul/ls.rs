@@ -54,11 +54,7 @@ async fn list(link: &mut Link, ls: &Ls, printer: &Printer) -> Result<()> {
     let mut after = 0;
     let mut is_first = true;
     loop {
-        let request = Request::List {
-            status: ls.status,
-            group: ls.group.clone(),
-            after,
-        };
+        let request = Request::List { status: ls.status, group: ls.group.clone(), after };
         let (records, more) = records(link.call(request).await?)?;
         if is_first && !printer.json() && !records.is_empty() {
             let heading = columns("ID", "STATUS", "DONE", "SIZE", "NAME");
@@ -82,12 +78,8 @@ async fn list(link: &mut Link, ls: &Ls, printer: &Printer) -> Result<()> {
 
 fn row(record: &Value, printer: &Printer) -> String {
     let status = record["status"].as_str().unwrap_or("");
-    let progress = record["progress"]
-        .as_f64()
-        .filter(|progress| (0.0..=1.0).contains(progress));
-    let progress = progress.map_or("-".into(), |progress| {
-        format!("{:.0}%", (progress * 100.0).floor())
-    });
+    let progress = record["progress"].as_f64().filter(|progress| (0.0..=1.0).contains(progress));
+    let progress = progress.map_or("-".into(), |progress| format!("{:.0}%", (progress * 100.0).floor()));
     let size = record["expectedFileSize"].as_u64().map(text::size);
     let line = columns(
         record["taskId"].as_str().unwrap_or(""),
@@ -103,10 +95,7 @@ fn row(record: &Value, printer: &Printer) -> String {
 }
 
 fn columns(id: &str, status: &str, progress: &str, size: &str, name: &str) -> String {
-    format!(
-        "{:<36}  {status:<14}  {progress:>4}  {size:>9}  {name}",
-        text::printable(id)
-    )
+    format!("{:<36}  {status:<14}  {progress:>4}  {size:>9}  {name}", text::printable(id))
 }
 
 fn style(status: &str) -> Option<Style> {
@@ -125,16 +114,12 @@ fn name(record: &Value) -> &str {
     let path = path.and_then(|path| path.rsplit('/').next());
     let given = record["filename"].as_str().filter(|name| *name != "?");
     let url = record["url"].as_str().unwrap_or("");
-    path.or(given)
-        .filter(|name| !name.is_empty())
-        .unwrap_or(url)
+    path.or(given).filter(|name| !name.is_empty()).unwrap_or(url)
 }
 
 /// Runs `show`; answers the exit code.
 pub(crate) async fn show(show: &Show, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let request = Request::Show {
-        id: show.id.clone(),
-    };
+    let request = Request::Show { id: show.id.clone() };
     let (records, _) = records(ask(environment.settings(), request).await?)?;
     for record in &records {
         if printer.json() {
@@ -172,9 +157,7 @@ fn field_text(field: &str, value: &Value) -> Option<String> {
             Some(parts.join(", ")).filter(|text| !text.is_empty())
         }
         (_, Value::Object(map)) => {
-            let pair = |(key, value): (&String, &Value)| {
-                field_text("", value).map(|value| format!("{key}: {value}"))
-            };
+            let pair = |(key, value): (&String, &Value)| field_text("", value).map(|value| format!("{key}: {value}"));
             let parts: Vec<String> = map.iter().filter_map(pair).collect();
             Some(parts.join(", ")).filter(|text| !text.is_empty())
         }

@@ -102,8 +102,6 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::Ack(typed) => events::ack(typed, environment, printer).await,
         Command::Callbacks(typed) => callbacks::run(typed, environment, printer),
         Command::Check(typed) => callbacks::check(typed, environment, printer),
-        Command::Doctor | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => {
-            Ok(exit::DONE)
-        }
+        Command::Doctor | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(exit::DONE),
     }
 }

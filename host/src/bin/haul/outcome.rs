@@ -70,9 +70,7 @@ impl Outcome {
         let code = |value: &Value| value.as_u64().and_then(|code| u16::try_from(code).ok());
         outcome.http_status = code(&json["responseStatusCode"]);
         outcome.path = json["filePath"].as_str().map(str::to_owned);
-        outcome.size = ["fileSize", "expectedFileSize", "bytesDone"]
-            .iter()
-            .find_map(|name| json[*name].as_u64());
+        outcome.size = ["fileSize", "expectedFileSize", "bytesDone"].iter().find_map(|name| json[*name].as_u64());
         if let Some(notes) = json["notes"].as_array() {
             let texts = notes.iter().filter_map(Value::as_str);
             outcome.notes = texts.map(str::to_owned).collect();

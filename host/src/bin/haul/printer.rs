@@ -77,10 +77,7 @@ impl Printer {
             terminal,
             color_out: color(io::stdout().is_terminal()),
             color_err: color(terminal),
-            out: Mutex::new(Out {
-                writer: BufWriter::with_capacity(64 << 10, io::stdout()),
-                error: None,
-            }),
+            out: Mutex::new(Out { writer: BufWriter::with_capacity(64 << 10, io::stdout()), error: None }),
             bars: OnceLock::new(),
         }))
     }
@@ -200,11 +197,7 @@ impl Write for Printer {
 }
 
 fn styled(text: &str, style: Style, color: bool) -> String {
-    if color {
-        format!("\x1b[{}m{text}\x1b[0m", style.code())
-    } else {
-        text.into()
-    }
+    if color { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.into() }
 }
 
 /// Prints what clap has to say before there is a printer: help and version on stdout, an error as one sentence on stderr.

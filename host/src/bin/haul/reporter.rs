@@ -41,8 +41,7 @@ impl Reporter {
 
     /// Gives a task's URL, masked, to call it by.
     pub(crate) fn label(&mut self, id: &str, url: &str) {
-        self.labels
-            .insert(id.into(), text::printable(url).into_owned());
+        self.labels.insert(id.into(), text::printable(url).into_owned());
     }
 
     /// Whether a label is wanted to tell of this status, and missing.
@@ -118,10 +117,9 @@ impl Reporter {
         if outcome.status == Status::WaitingToRetry {
             let label = self.labels.get(id).map_or(id, String::as_str);
             let reason = reason(outcome);
-            let wait = outcome.retry_in_ms.map_or_else(
-                || "retrying later".into(),
-                |ms| format!("retrying in {}", text::wait(ms)),
-            );
+            let wait = outcome
+                .retry_in_ms
+                .map_or_else(|| "retrying later".into(), |ms| format!("retrying in {}", text::wait(ms)));
             self.printer.note(format_args!("{wait}: {reason}: {label}"));
         }
     }
@@ -145,11 +143,9 @@ impl Reporter {
         let verb = self.printer.err("saved", Style::Green);
         let size = outcome.size.map(text::size);
         let size = size.map_or(String::new(), |size| format!(" ({size})"));
-        self.printer
-            .note(format_args!("{verb} {}{size}", text::printable(path)));
+        self.printer.note(format_args!("{verb} {}{size}", text::printable(path)));
         if outcome.notes.iter().any(|note| note == "insecure-tls") {
-            self.printer
-                .note("note: the server's certificate was not checked");
+            self.printer.note("note: the server's certificate was not checked");
         }
         if self.print_path && !self.printer.json() {
             self.printer.data(path);
@@ -159,9 +155,7 @@ impl Reporter {
     fn tell_failure(&self, id: &str, label: &str, outcome: &Outcome) {
         let reason = reason(outcome);
         match outcome.status {
-            Status::Paused => self.printer.error(format_args!(
-                "{label}: paused; `haul resume {id}` goes on with it"
-            )),
+            Status::Paused => self.printer.error(format_args!("{label}: paused; `haul resume {id}` goes on with it")),
             Status::Canceled => self.printer.error(format_args!("{label}: canceled")),
             _ => self.printer.error(format_args!("{label}: {reason}")),
         }
@@ -204,9 +198,7 @@ fn bar_text(update: &ProgressUpdate) -> String {
 }
 
 fn bar_style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ")
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Receiver;
 use crate::args::Run;
 use crate::environment::Environment;
 use crate::exit;
-use crate::follow::{QUIET_MAX, QUIET_MIN, own_end};
+use crate::follow::{QUIET_MAX, QUIET_MIN};
 use crate::link::{Link, events, records, unexpected};
 use crate::outcome::Outcome;
 use crate::printer::Printer;
@@ -106,13 +106,11 @@ impl Queue {
         Ok(())
     }
 
-    /// After the end of the engine that was joined: opens the home again and tells what happened meanwhile.
+    /// After the end of the updates: watches again, in a new session if the engine has ended, and tells what happened
+    /// meanwhile.
     async fn reopen(&mut self) -> Result<Receiver<Update>> {
         loop {
-            if !self.link.is_joined() {
-                return Err(own_end(&mut self.link).await);
-            }
-            self.link.forget();
+            self.link.updates_ended().await?;
             let updates = self.open().await?;
             match self.catch_up().await {
                 Ok(()) => return Ok(updates),
@@ -124,10 +122,7 @@ impl Queue {
 
     async fn catch_up(&mut self) -> Result<()> {
         while let Some(told) = self.told {
-            let request = Request::Events {
-                after: Some(told),
-                consumer: None,
-            };
+            let request = Request::Events { after: Some(told), consumer: None };
             for event in events(self.link.call_once(request).await?)? {
                 self.told = event["seq"].as_u64().max(self.told);
                 self.reporter.print_value(&event);
@@ -166,11 +161,7 @@ impl Queue {
         tally.code()
     }
 
-    async fn take_burst(
-        &mut self,
-        first: Update,
-        updates: &mut Receiver<Update>,
-    ) -> Result<()> {
+    async fn take_burst(&mut self, first: Update, updates: &mut Receiver<Update>) -> Result<()> {
         self.take(&first).await?;
         for _ in 0..BURST {
             match updates.try_recv() {

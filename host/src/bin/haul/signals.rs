@@ -12,14 +12,8 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// Begins to listen.
     pub(crate) fn listen() -> Result<Self> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Error::Other(format!("cannot listen for signals: {error}")))
-        };
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
+        let listen = |kind| signal(kind).map_err(|error| Error::Other(format!("cannot listen for signals: {error}")));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
     /// Waits for the next interruption.

@@ -6,7 +6,7 @@ use haul::task::{TaskType, Timeouts, Updates};
 use haul::{Addition, Error, Result, Task};
 
 use crate::args::TaskFlags;
-use crate::environment::{absolute, place};
+use crate::environment::place;
 
 /// A download of an URL that is filled in later: what all tasks of one `get` have in common.
 #[derive(Clone, Debug)]
@@ -15,14 +15,9 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// From the flags. `several`: there is more than one URL, so one name or id cannot do. `callbacks`: the files of
-    /// `--callbacks`.
-    pub(crate) fn new(
-        flags: &TaskFlags,
-        callbacks: &[PathBuf],
-        several: bool,
-        now_ms: u64,
-    ) -> Result<Self> {
+    /// From the flags. `several`: there is more than one URL, so one name or id cannot do. `callbacks`: names of configured
+    /// components.
+    pub(crate) fn new(flags: &TaskFlags, callbacks: Vec<String>, several: bool, now_ms: u64) -> Result<Self> {
         if several {
             for (flag, given) in [("-o", flags.output.is_some()), ("--id", flags.id.is_some())] {
                 if given {
@@ -32,21 +27,10 @@ impl Template {
             }
         }
         let (dir, filename) = destination(flags.dir.as_deref(), flags.output.as_deref())?;
-        let mut task = Task {
-            filename,
-            ..Task::default()
-        };
+        let mut task = Task { filename, ..Task::default() };
         describe(&mut task, flags, now_ms)?;
-        for file in callbacks {
-            let path = absolute(file)?;
-            task.callbacks.push(path.to_string_lossy().into_owned());
-        }
-        Ok(Self {
-            addition: Addition {
-                task,
-                place: Some(place(&dir)?),
-            },
-        })
+        task.callbacks = callbacks;
+        Ok(Self { addition: Addition { task, place: Some(place(&dir)?) } })
     }
 
     /// The task that gets this URL.
@@ -105,16 +89,11 @@ fn destination(dir: Option<&Path>, name: Option<&str>) -> Result<(PathBuf, Optio
     let Some(name) = name.filter(|name| *name != "?") else {
         return Ok((dir.into(), None));
     };
-    let (below, name) = name.rsplit_once('/').map_or(("", name), |(below, name)| {
-        (if below.is_empty() { "/" } else { below }, name)
-    });
+    let (below, name) =
+        name.rsplit_once('/').map_or(("", name), |(below, name)| (if below.is_empty() { "/" } else { below }, name));
     match name {
-        "-" => Err(Error::Usage(
-            "-o - is not possible: haul writes files; `--print path` tells where".into(),
-        )),
-        "" | "." | ".." => Err(Error::Usage(
-            "-o wants a file name; a directory is given by -d".into(),
-        )),
+        "-" => Err(Error::Usage("-o - is not possible: haul writes files; `--print path` tells where".into())),
+        "" | "." | ".." => Err(Error::Usage("-o wants a file name; a directory is given by -d".into())),
         name => Ok((dir.join(below), Some(name.into()))),
     }
 }

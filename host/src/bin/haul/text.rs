@@ -47,11 +47,7 @@ pub(crate) fn tasks(count: u64) -> String {
 
 /// The noun, with an s unless there is one of it.
 pub(crate) fn plural(count: u64, noun: &str) -> String {
-    if count == 1 {
-        noun.into()
-    } else {
-        format!("{noun}s")
-    }
+    if count == 1 { noun.into() } else { format!("{noun}s") }
 }
 
 /// A foreign text without anything that steers a terminal or turns the direction of writing.

@@ -39,12 +39,7 @@ fn full() -> Task {
         not_before: Some(5_000),
         not_after: Some(6_000),
         limit_rate: Some(1),
-        timeouts: Timeouts {
-            connect_ms: Some(1),
-            head_ms: Some(0),
-            idle_ms: Some(3),
-            total_ms: Some(4),
-        },
+        timeouts: Timeouts { connect_ms: Some(1), head_ms: Some(0), idle_ms: Some(3), total_ms: Some(4) },
         max_redirects: 0,
         accept_status: vec![(200, 299), (304, 304)],
         callbacks: vec!["c.wasm".into()],
@@ -52,11 +47,7 @@ fn full() -> Task {
         file_field: "upload".into(),
         mime_type: "image/png".into(),
         fields: pairs(),
-        files: vec![FilePart {
-            field: "f".into(),
-            filename: "x/y".into(),
-            mime_type: String::new(),
-        }],
+        files: vec![FilePart { field: "f".into(), filename: "x/y".into(), mime_type: String::new() }],
         auth: Some(Auth {
             access_token: Some("t".into()),
             access_headers: pairs(),
@@ -73,18 +64,8 @@ fn full() -> Task {
 }
 
 fn add(home: &Home, ids: &[&str], if_exists: IfExists) -> Applied {
-    let tasks = ids
-        .iter()
-        .map(|id| Addition {
-            task: task(id),
-            place: None,
-        })
-        .collect();
-    home.write(Change::Add {
-        tasks,
-        if_exists,
-        at: 10,
-    })
+    let tasks = ids.iter().map(|id| Addition { task: task(id), place: None }).collect();
+    home.write(Change::Add { tasks, if_exists, at: 10 })
 }
 
 #[test]
@@ -97,11 +78,7 @@ fn every_field_of_a_task_comes_back() {
         ("empty", Body::Bytes(Vec::new())),
         ("bytes", full().body),
     ] {
-        let task = Task {
-            task_id: id.into(),
-            body,
-            ..full()
-        };
+        let task = Task { task_id: id.into(), body, ..full() };
         let key = home.add(task.clone());
         assert_eq!(home.record(key).unwrap().task, task);
     }
@@ -120,19 +97,9 @@ fn every_kind_of_task_and_choice_comes_back() {
         TaskType::ParallelDownload,
         TaskType::Request,
     ];
-    let updates = [
-        Updates::None,
-        Updates::Status,
-        Updates::Progress,
-        Updates::StatusAndProgress,
-    ];
-    let conflicts = [
-        None,
-        Some(OnConflict::Unique),
-        Some(OnConflict::Replace),
-        Some(OnConflict::Fail),
-        Some(OnConflict::Skip),
-    ];
+    let updates = [Updates::None, Updates::Status, Updates::Progress, Updates::StatusAndProgress];
+    let conflicts =
+        [None, Some(OnConflict::Unique), Some(OnConflict::Replace), Some(OnConflict::Fail), Some(OnConflict::Skip)];
     for index in 0..types.len() {
         let task = Task {
             task_type: types[index],
@@ -185,16 +152,9 @@ fn a_new_task_is_enqueued_and_its_place_is_kept() {
     use std::os::unix::ffi::OsStringExt;
     let home = home();
     let place = PathBuf::from(std::ffi::OsString::from_vec(vec![b'/', 0xff]));
-    let tasks = vec![Addition {
-        task: task("a"),
-        place: Some(place.clone()),
-    }];
+    let tasks = vec![Addition { task: task("a"), place: Some(place.clone()) }];
     let if_exists = IfExists::Reject;
-    home.write(Change::Add {
-        tasks,
-        if_exists,
-        at: 10,
-    });
+    home.write(Change::Add { tasks, if_exists, at: 10 });
     let (_, record) = home.store.record("a").unwrap().unwrap();
     assert_eq!(record.place, Some(place));
     assert_eq!(record.status, Status::Enqueued);
@@ -207,10 +167,7 @@ fn a_new_task_is_enqueued_and_its_place_is_kept() {
 #[test]
 fn a_task_without_a_creation_time_gets_that_of_its_addition() {
     let home = home();
-    let key = home.add(Task {
-        creation_time: 0,
-        ..task("a")
-    });
+    let key = home.add(Task { creation_time: 0, ..task("a") });
     assert_eq!(home.record(key).unwrap().task.creation_time, 1);
 }
 

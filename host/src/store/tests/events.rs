@@ -9,10 +9,7 @@ fn consumer(home: &Home, name: &str) -> Applied {
 }
 
 fn ack(home: &Home, name: &str, seq: u64) -> Applied {
-    home.write(Change::Ack {
-        consumer: name.into(),
-        seq,
-    })
+    home.write(Change::Ack { consumer: name.into(), seq })
 }
 
 #[test]
@@ -46,15 +43,8 @@ fn an_update_is_told_after_its_commit_and_before_the_answer() {
     });
     let store = Store::open(directory.path(), tell).unwrap();
     *slot.lock().unwrap() = Some(store.clone());
-    let tasks = vec![Addition {
-        task: task("a"),
-        place: None,
-    }];
-    let change = Change::Add {
-        tasks,
-        if_exists: IfExists::Reject,
-        at: 1,
-    };
+    let tasks = vec![Addition { task: task("a"), place: None }];
+    let change = Change::Add { tasks, if_exists: IfExists::Reject, at: 1 };
     store.write(change).wait().unwrap();
     assert_eq!(receiver.try_recv(), Ok(true));
     *slot.lock().unwrap() = None;
@@ -87,10 +77,7 @@ fn final_events_of_removed_tasks_wait_for_every_consumer() {
     home.start(key);
     home.finish(key, Status::Complete);
     let seq = home.store.last_seq().unwrap();
-    assert_eq!(
-        home.write(Change::Remove { keys: vec![key] }),
-        Applied::Done
-    );
+    assert_eq!(home.write(Change::Remove { keys: vec![key] }), Applied::Done);
     let left = home.events();
     assert_eq!(left.len(), 1);
     assert_eq!((left[0].seq, &*left[0].task_id), (seq, "a"));

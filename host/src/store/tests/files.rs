@@ -128,17 +128,11 @@ fn closing_finishes_what_was_handed_over() {
     home.start(key);
     home.store.write_later(resumable(key));
     let durable_bytes = 500;
-    home.store
-        .write_later(Change::Durable { key, durable_bytes });
+    home.store.write_later(Change::Durable { key, durable_bytes });
     home.store.close();
     let wal = home.directory.path().join("haul.db-wal");
     assert!(wal.metadata().map_or(true, |wal| wal.len() == 0));
-    assert!(
-        home.store
-            .write(Change::Start { key, at: 1 })
-            .wait()
-            .is_err()
-    );
+    assert!(home.store.write(Change::Start { key, at: 1 }).wait().is_err());
     let resume = home.record(key).unwrap().resume.unwrap();
     assert_eq!(resume.durable_bytes, 500);
 }
@@ -150,13 +144,7 @@ fn what_nobody_waits_for_rides_along() {
     home.start(key);
     let commits = home.store.commits();
     home.store.write_later(resumable(key));
-    assert_eq!(
-        home.write(Change::Durable {
-            key,
-            durable_bytes: 11
-        }),
-        Applied::Done
-    );
+    assert_eq!(home.write(Change::Durable { key, durable_bytes: 11 }), Applied::Done);
     assert_eq!(home.store.commits(), commits + 1);
 }
 
@@ -199,8 +187,7 @@ fn a_change_that_fails_by_itself_leaves_its_group_alone() {
     let key = home.add(task("a"));
     home.finish(key, Status::Failed);
     let conn = Connection::open(home.directory.path().join("haul.db")).unwrap();
-    conn.execute("UPDATE task SET status = 1 WHERE key = 1", [])
-        .unwrap();
+    conn.execute("UPDATE task SET status = 1 WHERE key = 1", []).unwrap();
     drop(conn);
     let other = home.add(task("b"));
     let finish = Change::Finish {
@@ -233,21 +220,11 @@ fn a_full_disk_fails_the_change_and_not_the_store() {
     let sink = told.clone();
     let tell = Box::new(move |updates| sink.lock().unwrap().extend(updates));
     let store = Store::start(conn, path, tell).unwrap();
-    let home = Home {
-        store,
-        told,
-        directory,
-    };
+    let home = Home { store, told, directory };
     home.add(task("a"));
-    let addition = |n: usize| Addition {
-        task: task(&format!("t{n}")),
-        place: None,
-    };
-    let answer = home.store.write(Change::Add {
-        tasks: (0..5_000).map(addition).collect(),
-        if_exists: IfExists::Reject,
-        at: 1,
-    });
+    let addition = |n: usize| Addition { task: task(&format!("t{n}")), place: None };
+    let answer =
+        home.store.write(Change::Add { tasks: (0..5_000).map(addition).collect(), if_exists: IfExists::Reject, at: 1 });
     let answer = answer.wait();
     assert!(matches!(answer, Err(Error::FileSystem(_))), "{answer:?}");
     assert_eq!(home.told.lock().unwrap().len(), 1);

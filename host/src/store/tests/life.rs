@@ -46,14 +46,7 @@ fn fits(change: impl Fn(TaskKey) -> Change, where_it_fits: &[Status]) {
 }
 
 fn finish(key: TaskKey, status: Status) -> Change {
-    Change::Finish {
-        key,
-        status,
-        details: Box::default(),
-        bytes_done: 0,
-        keep_resume: false,
-        at: 9,
-    }
+    Change::Finish { key, status, details: Box::default(), bytes_done: 0, keep_resume: false, at: 9 }
 }
 
 #[test]
@@ -65,30 +58,16 @@ fn only_an_enqueued_task_starts() {
 fn only_a_running_task_waits_resumes_and_publishes() {
     let running = [Status::Running];
     fits(resumable, &running);
-    let wait = |key| Change::Wait {
-        key,
-        ready_at: 9,
-        retries_remaining: 0,
-        details: Box::default(),
-        bytes_done: 0,
-        at: 9,
-    };
+    let wait =
+        |key| Change::Wait { key, ready_at: 9, retries_remaining: 0, details: Box::default(), bytes_done: 0, at: 9 };
     fits(wait, &running);
-    let publish = |key| Change::Publishing {
-        key,
-        publish: publish_row(),
-    };
+    let publish = |key| Change::Publishing { key, publish: publish_row() };
     fits(publish, &running);
 }
 
 #[test]
 fn a_task_ends_once() {
-    let open = [
-        Status::Enqueued,
-        Status::Running,
-        Status::WaitingToRetry,
-        Status::Paused,
-    ];
+    let open = [Status::Enqueued, Status::Running, Status::WaitingToRetry, Status::Paused];
     fits(|key| finish(key, Status::Canceled), &open);
     fits(|key| finish(key, Status::Failed), &open);
     fits(|key| finish(key, Status::Complete), &open[..3]);
@@ -98,11 +77,7 @@ fn a_task_ends_once() {
 
 #[test]
 fn what_is_paused_or_final_is_not_paused() {
-    let change = |key| Change::Pause {
-        key,
-        bytes_done: 0,
-        at: 9,
-    };
+    let change = |key| Change::Pause { key, bytes_done: 0, at: 9 };
     let open = [Status::Enqueued, Status::Running, Status::WaitingToRetry];
     fits(change, &open);
 }
@@ -110,12 +85,7 @@ fn what_is_paused_or_final_is_not_paused() {
 #[test]
 fn what_is_not_enqueued_is_queued_again() {
     let others: Vec<Status> = Status::ALL[1..].to_vec();
-    let change = |key| Change::Requeue {
-        key,
-        ready_at: None,
-        retries_remaining: None,
-        at: 9,
-    };
+    let change = |key| Change::Requeue { key, ready_at: None, retries_remaining: None, at: 9 };
     fits(change, &others);
 }
 
@@ -131,16 +101,10 @@ fn a_download_leaves_its_trail() {
     let record = home.record(key).unwrap();
     assert_eq!((record.attempt, record.bytes_done), (1, 600));
     assert_eq!(record.expected_file_size, Some(1000));
-    let expected = ResumeRecord {
-        durable_bytes: 600,
-        ..resume_record()
-    };
+    let expected = ResumeRecord { durable_bytes: 600, ..resume_record() };
     assert_eq!(record.resume, Some(expected));
 
-    home.write(Change::Publishing {
-        key,
-        publish: publish_row(),
-    });
+    home.write(Change::Publishing { key, publish: publish_row() });
     assert_eq!(home.status(key), Some(Status::Running));
     let unfinished = home.store.unfinished().unwrap();
     assert_eq!(unfinished[0].publish, Some(publish_row()));
@@ -218,12 +182,7 @@ fn a_final_task_queued_again_begins_a_new_run() {
         home.start(key);
         assert_eq!(home.finish(key, Status::Failed), Applied::Done);
         assert_eq!(home.finish(key, Status::Complete), refused(Status::Failed));
-        home.write(Change::Requeue {
-            key,
-            ready_at: Some(50),
-            retries_remaining: Some(4),
-            at: 6,
-        });
+        home.write(Change::Requeue { key, ready_at: Some(50), retries_remaining: Some(4), at: 6 });
         let record = home.record(key).unwrap();
         assert_eq!((record.attempt, record.bytes_done), (0, 0));
         assert_eq!((record.retries_remaining, record.ready_at), (4, Some(50)));
@@ -237,18 +196,10 @@ fn a_final_task_queued_again_begins_a_new_run() {
 #[test]
 fn a_time_that_has_come_is_no_reason_to_wait() {
     let home = home();
-    let key = home.add(Task {
-        not_before: Some(1),
-        ..task("a")
-    });
+    let key = home.add(Task { not_before: Some(1), ..task("a") });
     assert_eq!(home.record(key).unwrap().ready_at, None);
     home.start(key);
-    home.write(Change::Requeue {
-        key,
-        ready_at: Some(6),
-        retries_remaining: None,
-        at: 6,
-    });
+    home.write(Change::Requeue { key, ready_at: Some(6), retries_remaining: None, at: 6 });
     assert_eq!(home.record(key).unwrap().ready_at, None);
 }
 
@@ -269,10 +220,7 @@ fn requeueing_what_was_publishing_forgets_the_rename() {
     let home = home();
     let key = home.add(task("a"));
     home.start(key);
-    home.write(Change::Publishing {
-        key,
-        publish: publish_row(),
-    });
+    home.write(Change::Publishing { key, publish: publish_row() });
     home.requeue(key);
     home.start(key);
     assert_eq!(home.store.unfinished().unwrap()[0].publish, None);
@@ -315,24 +263,14 @@ fn a_replaced_task_keeps_its_id_state_and_attempts_left() {
     let key = home.add(task("a"));
     home.start(key);
     home.wait(key, 100);
-    let changed = Task {
-        task_id: "other".into(),
-        url: "http://elsewhere.org/b".into(),
-        retries_remaining: 9,
-        ..task("a")
-    };
-    home.write(Change::Replace {
-        key,
-        task: Box::new(changed),
-    });
+    let changed =
+        Task { task_id: "other".into(), url: "http://elsewhere.org/b".into(), retries_remaining: 9, ..task("a") };
+    home.write(Change::Replace { key, task: Box::new(changed) });
     let record = home.record(key).unwrap();
     assert_eq!(record.task.task_id, "a");
     assert_eq!(record.task.url, "http://elsewhere.org/b");
     assert_eq!(record.status, Status::WaitingToRetry);
     assert_eq!(record.retries_remaining, 2);
-    let unknown = Change::Replace {
-        key: 99,
-        task: Box::new(task("b")),
-    };
+    let unknown = Change::Replace { key: 99, task: Box::new(task("b")) };
     assert_eq!(home.write(unknown), Applied::Refused(None));
 }

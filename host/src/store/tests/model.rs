@@ -39,50 +39,25 @@ fn change((what, which): Step) -> Change {
             bytes_done: 1,
             at,
         },
-        7 | 8 => Change::Requeue {
-            key,
-            ready_at: (which % 2 == 0).then_some(20),
-            retries_remaining: None,
-            at,
-        },
-        9 => Change::Pause {
-            key,
-            bytes_done: 2,
-            at,
-        },
+        7 | 8 => Change::Requeue { key, ready_at: (which % 2 == 0).then_some(20), retries_remaining: None, at },
+        9 => Change::Pause { key, bytes_done: 2, at },
         10 => resumable(key),
-        11 => Change::Publishing {
-            key,
-            publish: publish_row(),
-        },
+        11 => Change::Publishing { key, publish: publish_row() },
         12 => Change::CancelWaiting { select, at },
         13 => Change::PauseWaiting { select, at },
         14 => Change::WakeDue { limit: 2, at: 15 },
         15 => Change::Remove { keys: vec![key] },
-        16 => Change::Clean {
-            before: 11,
-            limit: 1,
-        },
+        16 => Change::Clean { before: 11, limit: 1 },
         17 => Change::Consumer { name: "c".into() },
-        18 => Change::Ack {
-            consumer: "c".into(),
-            seq: which.unsigned_abs() * 3,
-        },
+        18 => Change::Ack { consumer: "c".into(), seq: which.unsigned_abs() * 3 },
         _ => {
-            let task = Task {
-                group: format!("g{}", which % 2),
-                ..task(&which.to_string())
-            };
+            let task = Task { group: format!("g{}", which % 2), ..task(&which.to_string()) };
             let if_exists = match which % 3 {
                 0 => IfExists::Reject,
                 1 => IfExists::ReturnExisting,
                 _ => IfExists::Replace,
             };
-            Change::Add {
-                tasks: vec![Addition { task, place: None }],
-                if_exists,
-                at,
-            }
+            Change::Add { tasks: vec![Addition { task, place: None }], if_exists, at }
         }
     }
 }
@@ -90,9 +65,7 @@ fn change((what, which): Step) -> Change {
 fn holds(home: &Home) {
     let conn = Connection::open(home.directory.path().join("haul.db")).unwrap();
     let mut scanned = [0; 8];
-    let mut statement = conn
-        .prepare("SELECT status, count(*) FROM task GROUP BY status")
-        .unwrap();
+    let mut statement = conn.prepare("SELECT status, count(*) FROM task GROUP BY status").unwrap();
     let mut rows = statement.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
         let status: u8 = row.get(0).unwrap();
@@ -109,22 +82,15 @@ fn holds(home: &Home) {
     none("SELECT count(*) FROM task WHERE ready_at IS NOT NULL AND status NOT IN (0, 6)");
     none("SELECT count(*) FROM task WHERE (ended_at IS NOT NULL) <> (status BETWEEN 2 AND 5)");
     none("SELECT count(*) FROM task WHERE closed <> (status IN (2, 3, 5))");
-    none(
-        "SELECT count(*) FROM publish WHERE task NOT IN (SELECT key FROM task WHERE publishing = 1)",
-    );
-    none(
-        "SELECT count(*) FROM resume WHERE task NOT IN (SELECT key FROM task WHERE status NOT IN (2, 3, 5))",
-    );
+    none("SELECT count(*) FROM publish WHERE task NOT IN (SELECT key FROM task WHERE publishing = 1)");
+    none("SELECT count(*) FROM resume WHERE task NOT IN (SELECT key FROM task WHERE status NOT IN (2, 3, 5))");
     none("SELECT count(*) FROM event WHERE kept = 0 AND task NOT IN (SELECT key FROM task)");
-    none(
-        "SELECT count(*) FROM (SELECT 1 FROM event WHERE final = 1 GROUP BY task, run HAVING count(*) > 1)",
-    );
+    none("SELECT count(*) FROM (SELECT 1 FROM event WHERE final = 1 GROUP BY task, run HAVING count(*) > 1)");
     assert_eq!(home.store.check().unwrap()[1..], ["ok"]);
 
     let told = home.told.lock().unwrap();
     assert!(told.is_sorted_by_key(|update| update.seq));
-    let told: HashMap<u64, &StatusUpdate> =
-        told.iter().map(|update| (update.seq, update)).collect();
+    let told: HashMap<u64, &StatusUpdate> = told.iter().map(|update| (update.seq, update)).collect();
     for event in home.events() {
         assert_eq!(Some(&&event), told.get(&event.seq));
     }

@@ -14,17 +14,11 @@ fn of(id: &str, host: &str, group: &str, priority: i32, created: u64) -> Task {
 }
 
 fn ids(queue: Vec<Queued>) -> Vec<String> {
-    queue
-        .into_iter()
-        .map(|queued| queued.record.task.task_id)
-        .collect()
+    queue.into_iter().map(|queued| queued.record.task.task_id).collect()
 }
 
 fn key_of(host: Option<&str>, group: Option<&str>) -> QueueKey {
-    QueueKey {
-        host: host.map(Into::into),
-        group: group.map(Into::into),
-    }
+    QueueKey { host: host.map(Into::into), group: group.map(Into::into) }
 }
 
 /// Six ready tasks in a deliberate disorder, and one for each reason not to be in the queue.
@@ -39,10 +33,7 @@ fn mixed() -> Home {
         of("b", "three", "", 5, 9),
         of("runs", "one", "x", 0, 0),
         of("paused", "one", "x", 0, 0),
-        Task {
-            not_before: Some(1000),
-            ..of("later", "one", "z", 0, 0)
-        },
+        Task { not_before: Some(1000), ..of("later", "one", "z", 0, 0) },
     ]);
     home.start(7);
     home.pause(8);
@@ -59,12 +50,9 @@ fn the_queue_goes_by_priority_then_age_then_addition() {
 #[test]
 fn the_queue_can_be_read_in_pieces_of_any_size() {
     let home = mixed();
-    for part in [
-        QueueKey::default(),
-        key_of(Some("one"), None),
-        key_of(None, Some("x")),
-        key_of(Some("one"), Some("x")),
-    ] {
+    for part in
+        [QueueKey::default(), key_of(Some("one"), None), key_of(None, Some("x")), key_of(Some("one"), Some("x"))]
+    {
         let whole = ids(home.store.queue(&part, None, 100).unwrap());
         for limit in 1..4 {
             let mut pieces = Vec::new();
@@ -97,13 +85,7 @@ fn the_pairs_of_host_and_group_are_those_with_ready_tasks() {
     let home = mixed();
     let pairs = home.store.queue_keys(100).unwrap();
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(h, g)| (&**h, &**g)).collect();
-    let expected = [
-        ("one", "x"),
-        ("one", "y"),
-        ("three", ""),
-        ("two", "x"),
-        ("two", "y"),
-    ];
+    let expected = [("one", "x"), ("one", "y"), ("three", ""), ("two", "x"), ("two", "y")];
     assert_eq!(pairs, expected);
     assert_eq!(home.store.queue_keys(2).unwrap().len(), 2);
     assert_eq!(super::home().store.queue_keys(2).unwrap(), []);
@@ -112,11 +94,7 @@ fn the_pairs_of_host_and_group_are_those_with_ready_tasks() {
 #[test]
 fn a_task_without_host_and_group_is_a_pair_of_its_own() {
     let home = home();
-    home.add(Task {
-        url: String::new(),
-        group: String::new(),
-        ..task("a")
-    });
+    home.add(Task { url: String::new(), group: String::new(), ..task("a") });
     home.add(task("b"));
     let pairs = home.store.queue_keys(9).unwrap();
     assert_eq!(pairs[0], (String::new(), String::new()));
@@ -185,10 +163,7 @@ fn ids_are_found_by_their_beginning() {
 fn get_finds_the_unfinished_and_failed_tasks_of_a_url() {
     let home = home();
     let long = format!("http://example.org/{}", "x".repeat(300));
-    let with = |id: &str, url: &str| Task {
-        url: url.into(),
-        ..task(id)
-    };
+    let with = |id: &str, url: &str| Task { url: url.into(), ..task(id) };
     home.add(with("old", &long));
     home.add(with("similar", &format!("{long}y")));
     home.add(with("failed", &long));

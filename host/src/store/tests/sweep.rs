@@ -12,19 +12,10 @@ fn moved(applied: Applied) -> Vec<TaskKey> {
 /// One task in each status that is not final, one complete; in two groups. Keys 1 to 6.
 fn assorted() -> Home {
     let home = home();
-    for (id, group) in [
-        ("enqueued", "g"),
-        ("running", "g"),
-        ("waiting", "g"),
-        ("paused", "h"),
-        ("complete", "h"),
-        ("fixed", "h"),
-    ] {
-        home.add(Task {
-            group: group.into(),
-            allow_pause: id != "fixed",
-            ..task(id)
-        });
+    for (id, group) in
+        [("enqueued", "g"), ("running", "g"), ("waiting", "g"), ("paused", "h"), ("complete", "h"), ("fixed", "h")]
+    {
+        home.add(Task { group: group.into(), allow_pause: id != "fixed", ..task(id) });
     }
     for key in [2, 3, 4, 5] {
         home.start(key);
@@ -83,10 +74,7 @@ fn pausing_spares_what_may_not_be_paused() {
 fn what_is_due_becomes_ready() {
     let home = assorted();
     let not_before = Some(50);
-    let later = home.add(Task {
-        not_before,
-        ..task("later")
-    });
+    let later = home.add(Task { not_before, ..task("later") });
     let wake = |at, limit| moved(home.write(Change::WakeDue { limit, at }));
     assert_eq!(home.store.next_ready_at().unwrap(), Some(50));
     assert!(wake(49, 9).is_empty());
@@ -176,10 +164,7 @@ fn a_sweep_over_several_slices_reaches_every_task() {
 fn many_due_tasks_wake_in_slices_up_to_the_limit() {
     let home = home();
     let not_before = Some(50);
-    let later = |n: usize| Task {
-        not_before,
-        ..task(&n.to_string())
-    };
+    let later = |n: usize| Task { not_before, ..task(&n.to_string()) };
     home.add_many((0..MANY).map(later).collect());
     let wake = |limit| moved(home.write(Change::WakeDue { limit, at: 50 }));
     assert_eq!(wake(MANY - 1).len(), MANY - 1);

@@ -11,10 +11,7 @@ async fn a_batch_holds_a_thousand_tasks_and_the_last_one_the_rest() {
     let places = place_samples(2);
     for number in 0..2500 {
         let task = Box::new(Task::download(format!("http://h/{number}")));
-        sender
-            .send(Item::Task(task, places[number % 2].clone()))
-            .await
-            .unwrap();
+        sender.send(Item::Task(task, places[number % 2].clone())).await.unwrap();
     }
     drop(sender);
     let mut sizes = Vec::new();
@@ -29,10 +26,7 @@ fn a_batch_with_a_bad_task_is_refused_with_all_that_is_wrong() {
     let places = place_samples(2);
     let mut batch = Batch::default();
     batch.take(Item::Task(Box::default(), places[0].clone()));
-    batch.take(Item::Bad(
-        places[1].clone(),
-        vec!["one".into(), "two".into()],
-    ));
+    batch.take(Item::Bad(places[1].clone(), vec!["one".into(), "two".into()]));
     let refusal = batch.refusal().unwrap().to_string();
     assert_eq!(refusal, format!("{0}: one\n{0}: two", places[1]));
 }
@@ -40,10 +34,7 @@ fn a_batch_with_a_bad_task_is_refused_with_all_that_is_wrong() {
 #[test]
 fn refusals_of_the_engine_name_the_line() {
     let places = place_samples(2);
-    let problem = Problem {
-        field: "url".into(),
-        reason: "is empty".into(),
-    };
+    let problem = Problem { field: "url".into(), reason: "is empty".into() };
     let error = at_places(Error::Invalid(vec![(1, vec![problem])]), &places);
     assert_eq!(error.to_string(), format!("{}: `url` is empty", places[1]));
 }

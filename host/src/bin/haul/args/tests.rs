@@ -21,11 +21,7 @@ fn the_description_of_the_command_line_is_sound() {
 
 #[test]
 fn global_flags_go_before_and_after_the_command() {
-    for line in [
-        "haul --json --home /h ls",
-        "haul ls --json --home /h",
-        "haul --json ls --home /h",
-    ] {
+    for line in ["haul --json --home /h ls", "haul ls --json --home /h", "haul --json ls --home /h"] {
         let global = parse(line).unwrap().global;
         assert!(global.json);
         assert_eq!(global.home, Some(PathBuf::from("/h")));

@@ -41,11 +41,7 @@ pub(super) struct Seen {
 
 impl Origin {
     /// Listens on a free port of 127.0.0.1 and serves a file of that many bytes.
-    pub(super) async fn start(
-        bytes: usize,
-        cut_after: usize,
-        suggested_name: &str,
-    ) -> io::Result<Self> {
+    pub(super) async fn start(bytes: usize, cut_after: usize, suggested_name: &str) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let file = Arc::new(File {
@@ -62,11 +58,7 @@ impl Origin {
                 tokio::spawn(async move { served.answer(stream).await.ok() });
             }
         });
-        Ok(Self {
-            address,
-            file,
-            server,
-        })
+        Ok(Self { address, file, server })
     }
 
     /// Where it listens.
@@ -106,21 +98,14 @@ impl File {
         let from = from.filter(|from| valid && *from < size);
         let body = &self.content[from.unwrap_or(0)..];
         let status = match from {
-            Some(from) => format!(
-                "206 Partial Content\r\nContent-Range: bytes {from}-{}/{size}",
-                size - 1
-            ),
+            Some(from) => format!("206 Partial Content\r\nContent-Range: bytes {from}-{}/{size}", size - 1),
             None => "200 OK".into(),
         };
         let sent = {
             let mut requests = self.requests();
             let is_first = requests.is_empty();
             let sent = if is_first { self.cut_after } else { body.len() };
-            requests.push(Seen {
-                range,
-                if_range,
-                sent,
-            });
+            requests.push(Seen { range, if_range, sent });
             sent
         };
         let head = format!(

@@ -18,14 +18,8 @@ fn the_same_directory_given_in_two_ways_is_the_same_place() {
 fn the_download_directory_comes_from_user_dirs() {
     let home = Path::new("/home/u");
     let entry = |text: &str| download_entry(text, home);
-    assert_eq!(
-        entry("# c\nXDG_DOWNLOAD_DIR=\"$HOME/Empf\"\n"),
-        Some("/home/u/Empf".into())
-    );
-    assert_eq!(
-        entry("XDG_DOWNLOAD_DIR=\"/srv/in\""),
-        Some("/srv/in".into())
-    );
+    assert_eq!(entry("# c\nXDG_DOWNLOAD_DIR=\"$HOME/Empf\"\n"), Some("/home/u/Empf".into()));
+    assert_eq!(entry("XDG_DOWNLOAD_DIR=\"/srv/in\""), Some("/srv/in".into()));
     assert_eq!(entry("XDG_DOWNLOAD_DIR=\"relative\""), None);
     assert_eq!(entry("XDG_MUSIC_DIR=\"$HOME/Music\""), None);
 }
@@ -37,7 +31,7 @@ fn components_of_the_same_file_name_get_names_of_their_own() {
         allow_hosts: vec!["h".into()],
         config: vec![("k".into(), "v".into())],
     };
-    let sources = components(&flags, 0).unwrap();
+    let sources = components(&flags, &[]).unwrap();
     let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
     assert_eq!(names, ["hook", "hook-2"]);
     assert_eq!(sources[1].grants.allow_hosts, ["h"]);
@@ -45,9 +39,17 @@ fn components_of_the_same_file_name_get_names_of_their_own() {
 
 #[test]
 fn grants_without_a_component_are_refused() {
-    let flags = ComponentFlags {
-        allow_hosts: vec!["h".into()],
-        ..ComponentFlags::default()
-    };
-    assert!(matches!(components(&flags, 0), Err(Error::Usage(_))));
+    let flags = ComponentFlags { allow_hosts: vec!["h".into()], ..ComponentFlags::default() };
+    assert!(matches!(components(&flags, &[]), Err(Error::Usage(_))));
+}
+
+#[test]
+fn a_configured_component_is_called_by_its_name() {
+    let configured =
+        [ComponentSource { name: "stamp".into(), path: "/c/stamp.wasm".into(), grants: Grants::default() }];
+    let flags = ComponentFlags { callbacks: vec!["stamp".into(), "/a/stamp.wasm".into()], ..ComponentFlags::default() };
+    assert_eq!(named(&flags, &configured), ["stamp"]);
+    let files = components(&flags, &configured).unwrap();
+    assert_eq!(files.len(), 1);
+    assert_eq!(files[0].name, "stamp-2");
 }

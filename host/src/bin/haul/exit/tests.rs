@@ -49,10 +49,7 @@ fn ends_without_failure_have_their_codes() {
 #[test]
 fn several_tasks_of_which_one_failed_are_8() {
     let tally = |asked, codes: &[u8]| {
-        let mut tally = Tally {
-            asked,
-            ..Tally::default()
-        };
+        let mut tally = Tally { asked, ..Tally::default() };
         codes.iter().for_each(|code| tally.fail(*code));
         tally.code()
     };

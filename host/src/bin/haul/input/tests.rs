@@ -41,10 +41,7 @@ fn objects_are_read_one_a_line_and_over_several() {
 
 #[test]
 fn a_broken_line_is_named_and_the_next_one_is_read() {
-    assert_eq!(
-        values("{\"a\":1}\nnonsense\n{\"c\":3}\n"),
-        ["1 {\"a\":1}", "2 bad", "3 {\"c\":3}"]
-    );
+    assert_eq!(values("{\"a\":1}\nnonsense\n{\"c\":3}\n"), ["1 {\"a\":1}", "2 bad", "3 {\"c\":3}"]);
     assert_eq!(values("{\"a\":1"), ["1 bad"]);
 }
 

@@ -16,16 +16,9 @@ fn a_task_is_called_by_its_file_then_its_name_then_its_url() {
 
 #[test]
 fn show_says_why_a_task_waits() {
-    let waiting =
-        json!({"reason": "host-limit", "until": null, "detail": "1 of 1 to h are running"});
-    assert_eq!(
-        field_text("waiting", &waiting).unwrap(),
-        "host-limit: 1 of 1 to h are running"
-    );
+    let waiting = json!({"reason": "host-limit", "until": null, "detail": "1 of 1 to h are running"});
+    assert_eq!(field_text("waiting", &waiting).unwrap(), "host-limit: 1 of 1 to h are running");
     assert_eq!(field_text("waiting", &Value::Null), None);
     assert_eq!(field_text("headers", &json!({})), None);
-    assert_eq!(
-        field_text("bytesDone", &json!(2048)).unwrap(),
-        "2,048 (2.0 KiB)"
-    );
+    assert_eq!(field_text("bytesDone", &json!(2048)).unwrap(), "2,048 (2.0 KiB)");
 }

@@ -16,11 +16,7 @@ fn an_update_tells_path_reason_and_wait() {
         group: "default".into(),
         status: Status::WaitingToRetry,
         at: 1000,
-        details: Some(Box::new(Details {
-            exception: Some(failure),
-            retry_at: Some(3000),
-            ..Details::default()
-        })),
+        details: Some(Box::new(Details { exception: Some(failure), retry_at: Some(3000), ..Details::default() })),
     };
     let outcome = Outcome::of_update(&update);
     assert_eq!(outcome.retry_in_ms, Some(2000));
@@ -46,7 +42,5 @@ fn a_record_tells_what_an_update_tells() {
 
 #[test]
 fn a_progress_update_is_no_outcome() {
-    assert!(
-        Outcome::of_json(&json!({"type": "progress", "taskId": "t", "progress": 0.5})).is_none()
-    );
+    assert!(Outcome::of_json(&json!({"type": "progress", "taskId": "t", "progress": 0.5})).is_none());
 }

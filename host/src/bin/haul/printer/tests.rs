@@ -5,17 +5,11 @@ use super::*;
 #[test]
 fn a_usage_error_is_one_sentence() {
     let rendered = "error: the following required arguments were not provided:\n  <URL>...\n\nUsage: haul get <URL>...\n\nFor more";
-    assert_eq!(
-        sentence(rendered),
-        "the following required arguments were not provided: <URL>..."
-    );
+    assert_eq!(sentence(rendered), "the following required arguments were not provided: <URL>...");
 }
 
 #[test]
 fn a_tip_stays() {
     let rendered = "error: unrecognized subcommand 'gett'\n\n  tip: a similar subcommand exists: 'get'\n\nUsage";
-    assert_eq!(
-        sentence(rendered),
-        "unrecognized subcommand 'gett' (a similar subcommand exists: 'get')"
-    );
+    assert_eq!(sentence(rendered), "unrecognized subcommand 'gett' (a similar subcommand exists: 'get')");
 }

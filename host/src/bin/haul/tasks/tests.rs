@@ -3,19 +3,11 @@
 use super::*;
 
 fn flags() -> TaskFlags {
-    TaskFlags {
-        priority: 5,
-        retries: 3,
-        parts: 1,
-        max_redirects: 10,
-        ..TaskFlags::default()
-    }
+    TaskFlags { priority: 5, retries: 3, parts: 1, max_redirects: 10, ..TaskFlags::default() }
 }
 
 fn task(flags: &TaskFlags) -> Addition {
-    Template::new(flags, &[], false, 0)
-        .unwrap()
-        .addition("http://h/f")
+    Template::new(flags, Vec::new(), false, 0).unwrap().addition("http://h/f")
 }
 
 #[test]
@@ -34,10 +26,7 @@ fn a_plain_get_goes_to_the_current_directory_and_takes_the_servers_name() {
 
 #[test]
 fn a_question_mark_is_the_servers_name() {
-    let flags = TaskFlags {
-        output: Some("?".into()),
-        ..flags()
-    };
+    let flags = TaskFlags { output: Some("?".into()), ..flags() };
     assert_eq!(task(&flags).task.filename, None);
 }
 
@@ -46,31 +35,21 @@ fn directories_of_a_name_go_below_the_place() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let place = |output: &str| {
-        let flags = TaskFlags {
-            output: Some(output.into()),
-            dir: Some(root.clone()),
-            ..flags()
-        };
+        let flags = TaskFlags { output: Some(output.into()), dir: Some(root.clone()), ..flags() };
         let addition = task(&flags);
         (addition.place.unwrap(), addition.task.filename.unwrap())
     };
     assert_eq!(place("f.bin"), (root.clone(), "f.bin".into()));
     assert_eq!(place("a/b/f.bin"), (root.join("a/b"), "f.bin".into()));
     let absolute = root.join("x/f.bin");
-    assert_eq!(
-        place(absolute.to_str().unwrap()),
-        (root.join("x"), "f.bin".into())
-    );
+    assert_eq!(place(absolute.to_str().unwrap()), (root.join("x"), "f.bin".into()));
 }
 
 #[test]
 fn a_name_that_is_no_file_name_is_refused() {
     for output in ["-", "", "sub/", "..", "a/."] {
-        let flags = TaskFlags {
-            output: Some(output.into()),
-            ..flags()
-        };
-        let refused = Template::new(&flags, &[], false, 0);
+        let flags = TaskFlags { output: Some(output.into()), ..flags() };
+        let refused = Template::new(&flags, Vec::new(), false, 0);
         assert!(matches!(refused, Err(Error::Usage(_))), "{output}");
     }
 }
@@ -78,25 +57,15 @@ fn a_name_that_is_no_file_name_is_refused() {
 #[test]
 fn one_name_or_id_cannot_do_for_several_urls() {
     for (output, id) in [(Some("f"), None), (None, Some("i"))] {
-        let flags = TaskFlags {
-            output: output.map(Into::into),
-            id: id.map(Into::into),
-            ..flags()
-        };
-        assert!(matches!(
-            Template::new(&flags, &[], true, 0),
-            Err(Error::Usage(_))
-        ));
-        assert!(Template::new(&flags, &[], false, 0).is_ok());
+        let flags = TaskFlags { output: output.map(Into::into), id: id.map(Into::into), ..flags() };
+        assert!(matches!(Template::new(&flags, Vec::new(), true, 0), Err(Error::Usage(_))));
+        assert!(Template::new(&flags, Vec::new(), false, 0).is_ok());
     }
 }
 
 #[test]
 fn several_parts_make_a_parallel_download() {
-    let flags = TaskFlags {
-        parts: 4,
-        ..flags()
-    };
+    let flags = TaskFlags { parts: 4, ..flags() };
     let task = task(&flags).task;
     assert_eq!(task.task_type, TaskType::ParallelDownload);
     assert_eq!(task.chunks, 4);
