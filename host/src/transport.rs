@@ -4,13 +4,49 @@
 //! It sends what it is given and judges no status; it retries nothing, but for a request on a pooled connection that the
 //! server had closed before reading it. Bodies are handed out as they come, never collected, never decoded.
 
+mod body;
+mod connect;
+mod exchange;
+mod guard;
+mod proxy;
+mod redirect;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod words;
+
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use url::Url;
 
-use crate::error::Failure;
+pub use self::body::AnswerBody;
+use self::connect::Connector;
+use self::exchange::Outgoing;
+use self::proxy::Proxy;
+use self::redirect::Hop;
+use self::tls::Tls;
+use crate::error::{Failure, FailureKind};
 use crate::task::Pairs;
+
+/// How long a connection waits in the pool for the next request.
+const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+/// Most waiting connections of one origin.
+const IDLE_PER_HOST: usize = 256;
+/// Largest piece of a body, and so the largest buffer of a connection. It grows from 8 KiB while reads fill it.
+const MAX_PIECE: usize = 1024 * 1024;
+/// How much of one HTTP/2 response may wait unread.
+const H2_STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+/// How much of all responses on an HTTP/2 connection may wait unread.
+const H2_CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// Longest body of a redirect that is read for the sake of its connection, and for how long.
+const MAX_DRAIN: u64 = 64 * 1024;
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Settings of all connections of an engine.
 #[derive(Clone, Debug)]
@@ -124,8 +160,10 @@ pub struct Answer {
     pub status: u16,
     /// Headers in order, names in lower case, values as UTF-8 where valid, else Latin-1.
     pub headers: Pairs,
-    /// URL that answered.
+    /// URL that answered, without userinfo and fragment.
     pub url: String,
+    /// URLs that redirected on the way, in order; empty when the first one answered.
+    pub hops: Vec<String>,
     /// How the end of the body is known.
     pub framing: Framing,
     /// A certificate was not checked on the way.
@@ -144,33 +182,189 @@ impl Answer {
     }
 }
 
-/// A response body.
-#[derive(Debug)]
-pub struct AnswerBody {}
+/// Pooled connections. Cheap to clone. Connections live on the runtime whose task made them.
+#[derive(Clone)]
+pub struct Transport {
+    shared: Arc<Shared>,
+}
 
-impl AnswerBody {
-    /// The next piece, as large as the connection gives (up to 1 MiB); `None` at the proper end. A body cut short, one that
-    /// stalls, and one with broken framing are failures.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        todo!()
-    }
-    /// Reads at most `limit` bytes and gives up the rest; failures count as the end.
-    pub async fn collect(&mut self, _limit: usize) -> Vec<u8> {
-        todo!()
+/// A pool of connections, with all that makes new ones.
+type Pool = Client<Connector, Outgoing>;
+
+struct Shared {
+    settings: TransportSettings,
+    tls: Arc<Tls>,
+    proxy: Option<Result<Arc<Proxy>, Failure>>,
+    /// Connections to any address. Also used under a guard, for hosts it grants.
+    any: OnceLock<Pool>,
+    /// Connections to public addresses. Kept apart, so that a connection made without a guard never gets around one.
+    public: OnceLock<Pool>,
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport").finish_non_exhaustive()
     }
 }
 
-/// Pooled connections. Cheap to clone. Connections live on the runtime whose task made them.
-#[derive(Clone, Debug)]
-pub struct Transport {}
+impl Shared {
+    fn proxy_authorization(&self) -> Option<&str> {
+        match &self.proxy {
+            Some(Ok(proxy)) => proxy.authorization.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn pool(&self, public_only: bool) -> Result<&Pool, Failure> {
+        let proxy = self.proxy.clone().transpose()?;
+        let pool = if public_only { &self.public } else { &self.any };
+        Ok(pool.get_or_init(|| {
+            build_pool(Connector {
+                tls: self.tls.clone(),
+                proxy,
+                public_only,
+            })
+        }))
+    }
+}
+
+fn build_pool(connector: Connector) -> Pool {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_CONNECTION)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        // `exchange` sends again itself: it knows whether something was sent.
+        .retry_canceled_requests(false)
+        .http1_max_buf_size(MAX_PIECE)
+        .http1_max_headers(exchange::MAX_HEADERS)
+        .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+        .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .http2_max_header_list_size(exchange::MAX_HEAD as u32)
+        .timer(TokioTimer::new())
+        .build(connector)
+}
 
 impl Transport {
-    /// Builds no TLS client and connects nowhere: that comes with the first request that needs it.
-    pub fn new(_settings: TransportSettings) -> Self {
-        todo!()
+    /// Builds no TLS client and connects nowhere: that comes with the first request that needs it. Settings that can't be
+    /// used make the requests that need them fail.
+    pub fn new(settings: TransportSettings) -> Self {
+        let proxy = settings.proxy.as_deref();
+        Self {
+            shared: Arc::new(Shared {
+                proxy: proxy.map(|url| Proxy::parse(url).map(Arc::new)),
+                tls: Arc::new(Tls::new(settings.clone())),
+                any: OnceLock::new(),
+                public: OnceLock::new(),
+                settings,
+            }),
+        }
     }
-    /// Sends a request, follows redirects by the rules, and answers the final response's head.
-    pub async fn send(&self, _call: Call) -> Result<Answer, Failure> {
-        todo!()
+
+    /// Sends a request, follows redirects by the rules, and answers the final response's head. Dropping the future, or the
+    /// body, gives the connection up.
+    ///
+    /// # Errors
+    /// See [`Failure`]: the connection, its time limits, the protocol, a redirect that may not be followed
+    /// (`httpResponse` with the redirect's status), a refused address (`policy`), a URL that is none of http or https.
+    pub async fn send(&self, call: Call) -> Result<Answer, Failure> {
+        let mut hop = first_hop(&call)?;
+        let mut before: Vec<(String, Url)> = Vec::new();
+        loop {
+            let public_only = !call.guard.grants(hop.url.host_str().unwrap_or_default());
+            let pool = self.shared.pool(public_only)?;
+            let (response, framing) = exchange::exchange(pool, &hop, &call, &self.shared).await?;
+            let (head, incoming) = response.into_parts();
+            let mut body = AnswerBody::new(incoming, framing, peer_of(&hop.url), &call);
+            let status = head.status.as_u16();
+            let follows = call.follow && call.max_redirects > 0;
+            if !follows || !redirect::is_redirect(status) {
+                let settings = &self.shared.settings;
+                let unchecked = settings.insecure && settings.pinned_keys.is_empty();
+                let was_https = |url: &Url| url.scheme() == "https";
+                return Ok(Answer {
+                    status,
+                    headers: pairs(&head.headers),
+                    insecure: unchecked
+                        && (was_https(&hop.url) || before.iter().any(|(_, url)| was_https(url))),
+                    hops: before.into_iter().map(|(_, url)| url.into()).collect(),
+                    url: hop.url.into(),
+                    framing,
+                    body,
+                });
+            }
+            let locations: Vec<String> = head
+                .headers
+                .get_all(http::header::LOCATION)
+                .iter()
+                .map(text)
+                .collect();
+            let next = redirect::next(&hop, status, &locations, &before, call.max_redirects)?;
+            drain(&mut body, framing).await;
+            let left = std::mem::replace(&mut hop, next);
+            before.push((left.method, left.url));
+        }
+    }
+}
+
+/// Reads a redirect's short body, so that its connection can be used again.
+async fn drain(body: &mut AnswerBody, framing: Framing) {
+    if let Framing::Length(length) = framing
+        && length <= MAX_DRAIN
+    {
+        let reading = async { while let Ok(Some(_)) = body.next().await {} };
+        let _ = tokio::time::timeout(DRAIN_LIMIT, reading).await; // given up: the connection closes
+    }
+}
+
+/// The request as asked for: userinfo moved into a header, the fragment dropped.
+fn first_hop(call: &Call) -> Result<Hop, Failure> {
+    let unusable = |why: &str| Failure::new(FailureKind::Url, format!("the URL {why}"));
+    let mut url = Url::parse(&call.url).map_err(|error| unusable(&format!("is none: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(unusable(&format!(
+            "begins with `{}:`; only http and https are supported",
+            url.scheme()
+        )));
+    }
+    let mut headers = call.headers.clone();
+    let is_given = |(name, _): &(String, String)| name.eq_ignore_ascii_case("authorization");
+    if let Some(credentials) = proxy::basic(&url)
+        && !headers.iter().any(is_given)
+    {
+        headers.push(("Authorization".into(), credentials));
+    }
+    // Both can't fail: an http URL has a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    Ok(Hop {
+        method: call.method.clone(),
+        url,
+        headers,
+        body: call.body.clone(),
+    })
+}
+
+/// Host and port of a URL, as sentences name a server.
+fn peer_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port_or_known_default() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+fn pairs(headers: &HeaderMap) -> Pairs {
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+        .collect()
+}
+
+/// A value as UTF-8 where it is, else as Latin-1.
+fn text(value: &HeaderValue) -> String {
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(utf8) => utf8.to_owned(),
+        Err(_) => value.as_bytes().iter().copied().map(char::from).collect(),
     }
 }

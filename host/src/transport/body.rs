@@ -1,0 +1,217 @@
+//! Response bodies as they come: pieces, their end, and the limits on waiting for them.
+//!
+//! It decodes nothing and keeps nothing. Time passes only while a caller waits in [`AnswerBody::next`]: a slow disk is no
+//! slow network (reliability.md B.6).
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{Call, Framing, words};
+use crate::error::{Failure, FailureDetail, FailureKind};
+
+/// A response body.
+#[derive(Debug)]
+pub struct AnswerBody {
+    incoming: Option<Incoming>,
+    failed: Option<Failure>,
+    framing: Framing,
+    peer: String,
+    received: u64,
+    idle_timeout: Option<Duration>,
+    pace: Pace,
+}
+
+/// The low-speed rule: each full window of waiting must have brought its bytes.
+#[derive(Debug)]
+struct Pace {
+    bytes_per_second: u64,
+    window: Duration,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    fn is_on(&self) -> bool {
+        self.bytes_per_second > 0 && !self.window.is_zero()
+    }
+
+    /// How long the window still lasts; `None` without the rule.
+    fn left(&self) -> Option<Duration> {
+        self.is_on()
+            .then(|| self.window.saturating_sub(self.waited))
+    }
+
+    /// Counts what a wait brought. False when a window has passed with too little.
+    fn count(&mut self, waited: Duration, bytes: u64) -> bool {
+        if !self.is_on() {
+            return true;
+        }
+        self.waited += waited;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.waited < self.window {
+            return true;
+        }
+        let wanted = self.bytes_per_second as f64 * self.window.as_secs_f64();
+        let enough = self.bytes as f64 >= wanted;
+        (self.waited, self.bytes) = (Duration::ZERO, 0);
+        enough
+    }
+}
+
+impl AnswerBody {
+    pub(super) fn new(incoming: Incoming, framing: Framing, peer: String, call: &Call) -> Self {
+        Self {
+            incoming: (framing != Framing::Empty).then_some(incoming),
+            failed: None,
+            framing,
+            peer,
+            received: 0,
+            idle_timeout: call.idle_timeout,
+            pace: Pace {
+                bytes_per_second: call.low_speed_bytes,
+                window: call.low_speed_window,
+                waited: Duration::ZERO,
+                bytes: 0,
+            },
+        }
+    }
+
+    /// The next piece, as large as the connection gives (up to 1 MiB), never empty; `None` at the proper end. A body cut
+    /// short, one that stalls, and one with broken framing are failures; so are all later calls then. Dropping the future
+    /// loses no bytes.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        if let Some(failure) = &self.failed {
+            return Err(failure.clone());
+        }
+        let piece = self.wait().await;
+        match &piece {
+            Ok(Some(_)) => {}
+            Ok(None) => self.incoming = None,
+            Err(failure) => {
+                self.incoming = None; // closes the connection
+                self.failed = Some(failure.clone());
+            }
+        }
+        piece
+    }
+
+    /// Reads at most `limit` bytes and gives up the rest; failures count as the end.
+    pub async fn collect(&mut self, limit: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while all.len() < limit {
+            let Ok(Some(piece)) = self.next().await else {
+                break;
+            };
+            let room = piece.len().min(limit - all.len());
+            all.extend_from_slice(&piece[..room]);
+        }
+        all
+    }
+
+    async fn wait(&mut self) -> Result<Option<Bytes>, Failure> {
+        let idle_since = Instant::now();
+        loop {
+            let Some(incoming) = &mut self.incoming else {
+                return Ok(None);
+            };
+            let before = Instant::now();
+            let idle_left = self
+                .idle_timeout
+                .map(|limit| limit.saturating_sub(before - idle_since));
+            let limit = [idle_left, self.pace.left()].into_iter().flatten().min();
+            let frame = match limit {
+                Some(limit) => tokio::time::timeout(limit, incoming.frame()).await.ok(),
+                None => Some(incoming.frame().await),
+            };
+            let data = match frame {
+                None => Bytes::new(),
+                Some(None) => return self.end(),
+                Some(Some(Ok(frame))) => frame.into_data().unwrap_or_default(), // trailers are skipped
+                Some(Some(Err(error))) => return Err(self.broken(&error)),
+            };
+            let now = Instant::now();
+            self.received += data.len() as u64;
+            if !self.pace.count(now - before, data.len() as u64) {
+                return Err(self.slow());
+            }
+            if !data.is_empty() {
+                return Ok(Some(data));
+            }
+            if self
+                .idle_timeout
+                .is_some_and(|limit| now - idle_since >= limit)
+            {
+                return Err(self.idle());
+            }
+        }
+    }
+
+    /// The end the connection told: true only when the length fits.
+    fn end(&self) -> Result<Option<Bytes>, Failure> {
+        match self.framing {
+            Framing::Length(length) if length != self.received => Err(self.cut("")),
+            _ => Ok(None),
+        }
+    }
+
+    fn cut(&self, reason: &str) -> Failure {
+        let of = match self.framing {
+            Framing::Length(length) => format!(" of {length}"),
+            _ => String::new(),
+        };
+        let description = format!(
+            "connection to {} lost after {}{of} bytes{reason}",
+            self.peer, self.received
+        );
+        Failure::new(FailureKind::Connection, description).with(FailureDetail::Cut)
+    }
+
+    fn broken(&self, error: &hyper::Error) -> Failure {
+        let io = words::find::<std::io::Error>(error);
+        let tls = words::find::<rustls::Error>(error);
+        // hyper's chunk decoder reports malformed chunks as invalid input or data.
+        let malformed = io.is_some_and(|io| {
+            matches!(
+                io.kind(),
+                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData
+            )
+        });
+        if malformed && tls.is_none() {
+            let description = format!(
+                "{} broke the protocol after {} bytes of the body: {}",
+                self.peer,
+                self.received,
+                words::innermost(error as &dyn StdError)
+            );
+            return Failure::new(FailureKind::Connection, description)
+                .with(FailureDetail::Protocol);
+        }
+        match io {
+            Some(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => self.cut(""),
+            _ => self.cut(&format!(": {}", words::innermost(error as &dyn StdError))),
+        }
+    }
+
+    fn slow(&self) -> Failure {
+        words::timeout(format!(
+            "less than {} bytes a second from {} over {} (low-speed limit)",
+            self.pace.bytes_per_second,
+            self.peer,
+            words::span(self.pace.window)
+        ))
+    }
+
+    fn idle(&self) -> Failure {
+        words::timeout(format!(
+            "no data from {} for {} (idle limit), after {} bytes",
+            self.peer,
+            words::span(self.idle_timeout.unwrap_or_default()),
+            self.received
+        ))
+    }
+}

@@ -1,0 +1,300 @@
+//! Connections: name lookup, address guard, TCP, proxy, TLS; what the pool calls when it needs a new one.
+//!
+//! It sets no time limit but the head start of one address over the next: the request that waits for the connection
+//! carries the limit, and dropping it drops the attempt.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tower_service::Service;
+
+use super::tls::Tls;
+use super::{guard, proxy, words};
+use crate::error::{Failure, FailureKind};
+
+/// How long an address may try alone before the next one tries too (RFC 8305 section 5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// A byte stream of any make.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// What happened on a connection so far, seen by the requests on it.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    /// A request on it was answered: from now on it is a pooled one.
+    pub(super) answered: AtomicBool,
+    /// Bytes read.
+    pub(super) read: AtomicU64,
+}
+
+/// Makes connections for one pool.
+#[derive(Clone)]
+pub(super) struct Connector {
+    pub(super) tls: Arc<Tls>,
+    pub(super) proxy: Option<Arc<proxy::Proxy>>,
+    /// Only public addresses are connected to.
+    pub(super) public_only: bool,
+}
+
+/// A failure on its way through the pool.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct ConnectFailure(pub(super) Failure);
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Wire>;
+    type Error = ConnectFailure;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Wire>, ConnectFailure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move { connector.open(&uri).await.map_err(ConnectFailure) })
+    }
+}
+
+impl Connector {
+    async fn open(&self, uri: &Uri) -> Result<TokioIo<Wire>, Failure> {
+        let is_https = uri.scheme_str() == Some("https");
+        let host = guard::bare(uri.host().unwrap_or_default());
+        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let (stream, proxied) = match &self.proxy {
+            None => (dial(host, port, self.public_only).await?, false),
+            Some(proxy) => {
+                if self.public_only {
+                    // The proxy connects, not we: the best that can be done is to look at the same names.
+                    addresses(host, port, true).await?;
+                }
+                let stream = proxy.open(&self.tls, host, port, is_https).await?;
+                (stream, !is_https)
+            }
+        };
+        if is_https {
+            let (stream, h2) = self.tls.origin(stream, host, port).await?;
+            Ok(Wire::new(stream, h2, proxied, true))
+        } else {
+            Ok(Wire::new(stream, false, proxied, false))
+        }
+    }
+}
+
+/// A TCP connection to the first address of the host that answers.
+pub(super) async fn dial(
+    host: &str,
+    port: u16,
+    public_only: bool,
+) -> Result<Box<dyn Stream>, Failure> {
+    let addresses = addresses(host, port, public_only).await?;
+    match race(addresses).await {
+        Ok(stream) => {
+            let _ = stream.set_nodelay(true); // a connection without it still works
+            Ok(Box::new(stream))
+        }
+        Err(error) => Err(words::not_connected(format!(
+            "cannot connect to {host}:{port}: {}",
+            words::system(&error)
+        ))),
+    }
+}
+
+/// The addresses of a host that may be connected to, in the order to try them; never none.
+async fn addresses(host: &str, port: u16, public_only: bool) -> Result<Vec<SocketAddr>, Failure> {
+    let mut found = match literal(host) {
+        Some(known) => known.into_iter().map(|ip| (ip, port).into()).collect(),
+        None => look_up(host, port).await?,
+    };
+    if public_only {
+        found.retain(|address| guard::is_public(address.ip()));
+        if found.is_empty() {
+            return Err(Failure::new(
+                FailureKind::Policy,
+                format!(
+                    "{host}:{port} is not on the public internet, and its address is not granted"
+                ),
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// Addresses that need no lookup: literals, and `localhost` (RFC 6761 section 6.3).
+fn literal(host: &str) -> Option<Vec<IpAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Some(vec![ip]);
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name.eq_ignore_ascii_case("localhost")
+        .then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+}
+
+async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    let unknown = |why: &str| {
+        let why = why.strip_prefix("failed to lookup address information: ");
+        words::not_connected(format!(
+            "cannot find the address of {host}: {}",
+            why.unwrap_or("the lookup failed")
+        ))
+    };
+    let found = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|error| unknown(&words::system(&error)))?;
+    let (first, second): (Vec<_>, Vec<_>) = {
+        let all: Vec<SocketAddr> = found.collect();
+        let v6_first = all.first().is_some_and(SocketAddr::is_ipv6);
+        all.into_iter()
+            .partition(|address| address.is_ipv6() == v6_first)
+    };
+    // Families take turns, the one the system prefers first (RFC 8305 section 4).
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut ordered = Vec::new();
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            break;
+        }
+        ordered.extend(pair.into_iter().flatten());
+    }
+    if ordered.is_empty() {
+        return Err(unknown("failed to lookup address information: it has none"));
+    }
+    Ok(ordered)
+}
+
+/// Tries addresses in turn, each with a head start over the next; the first connection wins, the others are dropped.
+async fn race(addresses: Vec<SocketAddr>) -> std::io::Result<TcpStream> {
+    if let [only] = addresses[..] {
+        return TcpStream::connect(only).await;
+    }
+    let mut waiting = addresses.into_iter();
+    let mut running = JoinSet::new();
+    let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+    loop {
+        if let Some(address) = waiting.next() {
+            running.spawn(TcpStream::connect(address));
+        }
+        tokio::select! {
+            ended = running.join_next() => match ended {
+                None => return Err(last),
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => last = error,
+                Some(Err(error)) => last = std::io::Error::other(error),
+            },
+            () = tokio::time::sleep(HEAD_START), if waiting.len() > 0 => {}
+        }
+    }
+}
+
+/// A connection in the form the pool wants.
+pub(super) struct Wire {
+    stream: Box<dyn Stream>,
+    trace: Arc<Trace>,
+    h2: bool,
+    proxied: bool,
+    /// TLS gives one record of 16 KiB at a time: go on until the reader's buffer is full.
+    fill: bool,
+    /// An error that came after bytes in the same read: told by the next one.
+    late: Option<std::io::Error>,
+}
+
+impl Wire {
+    fn new(stream: Box<dyn Stream>, h2: bool, proxied: bool, fill: bool) -> TokioIo<Self> {
+        TokioIo::new(Self {
+            stream,
+            trace: Arc::default(),
+            h2,
+            proxied,
+            fill,
+            late: None,
+        })
+    }
+}
+
+impl Connection for Wire {
+    fn connected(&self) -> Connected {
+        let connected = Connected::new()
+            .proxy(self.proxied)
+            .extra(self.trace.clone());
+        if self.h2 {
+            connected.negotiated_h2()
+        } else {
+            connected
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if let Some(error) = self.late.take() {
+            return Poll::Ready(Err(error));
+        }
+        let start = buf.filled().len();
+        loop {
+            let before = buf.filled().len();
+            let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+            let now = buf.filled().len();
+            let ended = !matches!(outcome, Poll::Ready(Ok(()))) || now == before;
+            if self.fill && !ended && buf.remaining() > 0 {
+                continue;
+            }
+            self.trace
+                .read
+                .fetch_add((now - start) as u64, Ordering::Relaxed);
+            if now == start {
+                return outcome;
+            }
+            if let Poll::Ready(Err(error)) = outcome {
+                self.late = Some(error);
+            }
+            return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+}

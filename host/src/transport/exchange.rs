@@ -1,0 +1,423 @@
+//! One request and the head of its answer: headers, time limits, framing checks, and what a failure means.
+//!
+//! It follows no redirects and judges no status. It sends again only what a pooled connection lost because the server had
+//! closed it meanwhile (reliability.md B.4); all other retrying is the engine's.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING, USER_AGENT,
+};
+use http::{Extensions, Method, Request, Response, Uri, Version};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper_util::client::legacy::Error as ClientError;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::connect::{ConnectFailure, Trace};
+use super::redirect::Hop;
+use super::{Call, Framing, Pool, peer_of, words};
+use crate::error::{Failure, FailureDetail, FailureKind};
+
+/// Most interim answers before the final one.
+const MAX_INTERIM: u32 = 64;
+/// Most headers of an answer.
+pub(super) const MAX_HEADERS: usize = 200;
+/// Longest head of an answer, in bytes of names and values.
+pub(super) const MAX_HEAD: usize = 256 * 1024;
+/// How many pooled connections may turn out to be closed before that counts as a failure.
+const MAX_STALE: usize = 4;
+/// Size of the pieces of a request's body.
+const PIECE: usize = 64 * 1024;
+
+/// Headers the connection makes itself; a caller's would break the framing.
+const OWN: [&str; 9] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A request's body. It notes when the connection last took a piece: as long as it does, nobody waits for an answer.
+pub(super) struct Outgoing {
+    rest: Bytes,
+    taken: Arc<Taken>,
+}
+
+struct Taken {
+    start: Instant,
+    /// Microseconds from `start` to when the last piece was taken.
+    last: AtomicU64,
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let size = self.rest.len().min(PIECE);
+        let piece = self.rest.split_to(size);
+        let now = u64::try_from(self.taken.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.taken.last.store(now, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+/// Interim answers of one request.
+#[derive(Default)]
+struct Interim {
+    count: AtomicU32,
+    too_many: Notify,
+}
+
+/// What one try came to.
+enum Try {
+    Answered(Response<Incoming>),
+    Failed(Failure),
+    /// The pooled connection was closed before the request was read.
+    Stale(Failure),
+}
+
+/// Sends one request and waits for the head of its answer, which was checked.
+pub(super) async fn exchange(
+    pool: &Pool,
+    hop: &Hop,
+    call: &Call,
+    shared: &super::Shared,
+) -> Result<(Response<Incoming>, Framing), Failure> {
+    let exchange = Exchange {
+        peer: peer_of(&hop.url),
+        hop,
+        call,
+    };
+    let head = exchange.head(shared)?;
+    let mut stale = 0;
+    loop {
+        match exchange.once(pool, head.clone()).await {
+            Try::Answered(response) => {
+                let framing = exchange.framing(&response)?;
+                return Ok((response, framing));
+            }
+            Try::Failed(failure) => return Err(failure),
+            Try::Stale(failure) => {
+                stale += 1;
+                if stale > MAX_STALE {
+                    return Err(failure);
+                }
+            }
+        }
+    }
+}
+
+struct Exchange<'a> {
+    peer: String,
+    hop: &'a Hop,
+    call: &'a Call,
+}
+
+impl Exchange<'_> {
+    fn head(&self, shared: &super::Shared) -> Result<Request<()>, Failure> {
+        let unusable = |what: String| Failure::new(FailureKind::General, what);
+        let method = Method::from_bytes(self.hop.method.as_bytes())
+            .ok()
+            .filter(|method| method != Method::CONNECT)
+            .ok_or_else(|| unusable(format!("`{}` cannot be a method", self.hop.method)))?;
+        let uri: Uri = self.hop.url.as_str().parse().map_err(|_| {
+            Failure::new(
+                FailureKind::Url,
+                format!("the URL of {} cannot be sent", self.peer),
+            )
+        })?;
+        let mut headers = HeaderMap::with_capacity(self.hop.headers.len() + 4);
+        for (name, value) in &self.hop.headers {
+            let (Ok(known), Ok(content)) = (
+                HeaderName::from_bytes(name.as_bytes()),
+                HeaderValue::from_str(value).or_else(|_| HeaderValue::from_bytes(value.as_bytes())),
+            ) else {
+                return Err(unusable(format!("the header `{name}` cannot be sent")));
+            };
+            if !OWN.contains(&known.as_str()) {
+                headers.append(known, content);
+            }
+        }
+        let identity = HeaderValue::from_static("identity");
+        headers.entry(ACCEPT_ENCODING).or_insert(identity);
+        if let Ok(agent) = HeaderValue::from_str(&shared.settings.user_agent) {
+            headers.entry(USER_AGENT).or_insert(agent);
+        }
+        let sends_body = !matches!(
+            method.as_str(),
+            "GET" | "HEAD" | "OPTIONS" | "DELETE" | "TRACE"
+        );
+        if sends_body && self.hop.body.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        if self.hop.url.scheme() == "http" {
+            let authorization = shared.proxy_authorization();
+            if let Some(Ok(value)) = authorization.map(HeaderValue::from_str) {
+                headers.insert(PROXY_AUTHORIZATION, value);
+            }
+        }
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    async fn once(&self, pool: &Pool, head: Request<()>) -> Try {
+        let taken = Arc::new(Taken {
+            start: Instant::now(),
+            last: AtomicU64::new(0),
+        });
+        let mut request = head.map(|()| Outgoing {
+            rest: self.hop.body.clone(),
+            taken: taken.clone(),
+        });
+        let interim = Arc::new(Interim::default());
+        let counter = interim.clone();
+        hyper::ext::on_informational(&mut request, move |_| {
+            if counter.count.fetch_add(1, Ordering::Relaxed) >= MAX_INTERIM {
+                counter.too_many.notify_one();
+            }
+        });
+        let mut captured = capture_connection(&mut request);
+        let mut watch = Watch::default();
+        if !self.is_idempotent() {
+            // Lets pooled connections notice that their server has closed them: this request can't be sent twice.
+            tokio::task::yield_now().await;
+        }
+        let waiting = self.wait(
+            pool.request(request),
+            &mut captured,
+            &mut watch,
+            &taken,
+            &interim,
+        );
+        let outcome = waiting.await;
+        match outcome {
+            Ok(Ok(response)) => {
+                if let Some(trace) = response.extensions().get::<Arc<Trace>>() {
+                    trace.answered.store(true, Ordering::Relaxed);
+                }
+                let headers = response.headers();
+                if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+                    // Somebody on the way may have read it otherwise (RFC 9112 section 6.3).
+                    if let Some(connected) = captured.connection_metadata().as_ref() {
+                        connected.poison();
+                    }
+                }
+                Try::Answered(response)
+            }
+            Ok(Err(error)) => self.failed(&error, &watch),
+            Err(failure) => Try::Failed(self.with_doubt(failure, watch.trace.is_some())),
+        }
+    }
+
+    /// Waits within the limits: first for a connection, then for the head. The inner result is the pool's.
+    async fn wait(
+        &self,
+        response: hyper_util::client::legacy::ResponseFuture,
+        captured: &mut CaptureConnection,
+        watch: &mut Watch,
+        taken: &Taken,
+        interim: &Interim,
+    ) -> Result<Result<Response<Incoming>, ClientError>, Failure> {
+        tokio::pin!(response);
+        tokio::select! {
+            biased;
+            outcome = &mut response => {
+                watch.look(captured);
+                return Ok(outcome);
+            }
+            () = async { drop(captured.wait_for_connection_metadata().await); } => {}
+            () = after(taken.start, self.call.connect_timeout) => {
+                let span = words::span(self.call.connect_timeout.unwrap_or_default());
+                let text = format!("no connection to {} within {span} (connect limit)", self.peer);
+                return Err(words::timeout(text));
+            }
+        }
+        watch.look(captured);
+        let connected = Instant::now();
+        loop {
+            let last = taken.start + Duration::from_micros(taken.last.load(Ordering::Relaxed));
+            let from = last.max(connected);
+            tokio::select! {
+                biased;
+                outcome = &mut response => return Ok(outcome),
+                () = interim.too_many.notified() => {
+                    let text = format!("{} sent more than {MAX_INTERIM} interim answers", self.peer);
+                    return Err(words::protocol(text));
+                }
+                () = after(from, self.call.head_timeout) => {
+                    if Duration::from_micros(taken.last.load(Ordering::Relaxed)) > last - taken.start {
+                        continue; // more of the body went out meanwhile
+                    }
+                    let span = words::span(self.call.head_timeout.unwrap_or_default());
+                    let text = format!("no answer from {} within {span} (response limit)", self.peer);
+                    return Err(words::timeout(text));
+                }
+            }
+        }
+    }
+
+    /// What an error of the pool means.
+    fn failed(&self, error: &ClientError, watch: &Watch) -> Try {
+        if let Some(ConnectFailure(failure)) = words::find::<ConnectFailure>(error) {
+            return Try::Failed(failure.clone());
+        }
+        let hyper = words::find::<hyper::Error>(error);
+        if hyper.is_some_and(hyper::Error::is_parse_too_large) {
+            let text = format!("{} sent too many or too long headers", self.peer);
+            return Try::Failed(words::protocol(text));
+        }
+        if hyper.is_some_and(hyper::Error::is_parse) {
+            let text = format!(
+                "{} answered something that is not proper HTTP ({})",
+                self.peer,
+                words::innermost(error as &dyn StdError)
+            );
+            return Try::Failed(words::protocol(text));
+        }
+        let reason = match hyper {
+            Some(ended) if ended.is_incomplete_message() => String::new(),
+            _ => format!(": {}", words::innermost(error as &dyn StdError)),
+        };
+        let text = format!(
+            "{} closed the connection before answering{reason}",
+            self.peer
+        );
+        let failure = Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse);
+        // The one error of hyper that gives the request back unsent.
+        let may_be_sent = !hyper.is_some_and(hyper::Error::is_canceled);
+        let may_send_again = self.is_idempotent() || !may_be_sent;
+        let failure = self.with_doubt(failure, may_be_sent);
+        if watch.was_pooled() && !watch.has_read() && may_send_again {
+            Try::Stale(failure)
+        } else {
+            Try::Failed(failure)
+        }
+    }
+
+    fn is_idempotent(&self) -> bool {
+        matches!(
+            self.hop.method.as_str(),
+            "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE"
+        )
+    }
+
+    /// The failure, marked when the request may have taken effect nevertheless.
+    fn with_doubt(&self, mut failure: Failure, may_be_sent: bool) -> Failure {
+        failure.outcome_unknown = !self.is_idempotent() && may_be_sent;
+        failure
+    }
+
+    /// Checks what hyper lets pass (reliability.md finding 4), and tells how the body ends.
+    fn framing(&self, response: &Response<Incoming>) -> Result<Framing, Failure> {
+        let bad = |what: &str| Err(words::protocol(format!("{} {what}", self.peer)));
+        let (status, headers) = (response.status().as_u16(), response.headers());
+        if !(200..600).contains(&status) {
+            return bad(&format!(
+                "answered the status {status}, which nobody asked for"
+            ));
+        }
+        let size: usize = headers
+            .iter()
+            .map(|(n, v)| n.as_str().len() + v.len())
+            .sum();
+        if headers.len() > MAX_HEADERS || size > MAX_HEAD {
+            return bad("sent too many or too long headers");
+        }
+        let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+        let is_chunked = match (encodings.next(), encodings.next()) {
+            (None, _) => false,
+            (Some(only), None)
+                if only
+                    .as_bytes()
+                    .trim_ascii()
+                    .eq_ignore_ascii_case(b"chunked") =>
+            {
+                true
+            }
+            _ => return bad("sent a Transfer-Encoding other than `chunked`"),
+        };
+        if self.hop.method == "HEAD" || matches!(status, 204 | 304) {
+            return Ok(Framing::Empty);
+        }
+        let body = response.body();
+        Ok(match body.size_hint().exact() {
+            _ if is_chunked => Framing::Marked,
+            Some(length) if headers.contains_key(CONTENT_LENGTH) => Framing::Length(length),
+            _ if response.version() == Version::HTTP_2 => Framing::Marked,
+            _ => Framing::UntilClose,
+        })
+    }
+}
+
+/// The connection a request is on, and what had been read from it before.
+#[derive(Default)]
+struct Watch {
+    trace: Option<Arc<Trace>>,
+    read_before: u64,
+}
+
+impl Watch {
+    /// Looks which connection the pool chose, if it did.
+    fn look(&mut self, captured: &CaptureConnection) {
+        let mut extras = Extensions::new();
+        if let Some(connected) = captured.connection_metadata().as_ref() {
+            connected.get_extras(&mut extras);
+        }
+        self.trace = extras.remove::<Arc<Trace>>();
+        if let Some(trace) = &self.trace {
+            self.read_before = trace.read.load(Ordering::Relaxed);
+        }
+    }
+
+    /// Whether another request had been answered on it.
+    fn was_pooled(&self) -> bool {
+        self.trace
+            .as_ref()
+            .is_some_and(|trace| trace.answered.load(Ordering::Relaxed))
+    }
+
+    fn has_read(&self) -> bool {
+        self.trace
+            .as_ref()
+            .is_some_and(|trace| trace.read.load(Ordering::Relaxed) > self.read_before)
+    }
+}
+
+async fn after(start: Instant, limit: Option<Duration>) {
+    match limit.and_then(|limit| start.checked_add(limit)) {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}

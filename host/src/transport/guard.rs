@@ -1,0 +1,75 @@
+//! The address guard: which addresses of a host may be connected to, decided on the address itself.
+//!
+//! It looks up no names; [`super::connect`] asks it about each address just before connecting. That is the only place
+//! that cannot be got around: a name may point anywhere, and a literal needs no lookup (reliability.md E.4).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::Guard;
+
+impl Guard {
+    /// Whether every address of `host` is allowed: no guard at all, or the host is granted by name. `host` is as in a URL,
+    /// in lower case, with or without the brackets of an IPv6 literal.
+    pub(super) fn grants(&self, host: &str) -> bool {
+        match self {
+            Guard::Any => true,
+            Guard::Public { private_hosts } => private_hosts
+                .iter()
+                .any(|granted| bare(granted).eq_ignore_ascii_case(bare(host))),
+        }
+    }
+}
+
+/// A host without the brackets of an IPv6 literal.
+pub(super) fn bare(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
+/// Whether an address is one of the public internet. False for everything set aside by the IANA special-purpose
+/// registries, and for IPv6 addresses that carry such an IPv4 address.
+pub(super) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    !matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224..=255, _, _)      // this network, private, loopback, multicast, reserved, broadcast
+            | (100, 64..=127, _)              // carrier-grade NAT
+            | (169, 254, _)                   // link-local, cloud metadata
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)                 // protocol assignments, documentation
+            | (192, 88, 99)                   // 6to4 relays
+            | (192, 168, _)
+            | (198, 18 | 19, _)               // benchmarks
+            | (198, 51, 100)
+            | (203, 0, 113)
+    )
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let part = address.segments();
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    match part {
+        // IPv4-compatible (holds :: and ::1 too), IPv4-mapped, NAT64: the address at the end counts.
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            is_public_v4(v4(high, low))
+        }
+        // 6to4: the address follows the prefix.
+        [0x2002, high, low, ..] => is_public_v4(v4(high, low)),
+        [0x2001, 0..=0x01ff, ..] => false, // protocol assignments, Teredo
+        [0x2001, 0xdb8, ..] => false,      // documentation
+        [0x3fff, 0..=0x0fff, ..] => false, // documentation
+        // Everything that is given out lies in 2000::/3; not so unique local, link-local, multicast.
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}

@@ -1,0 +1,142 @@
+//! Redirects as a pure function: a request and a redirect answer in, the next request or a refusal out
+//! (RFC 9110 section 15.4, reliability.md B.3).
+//!
+//! It sends nothing, and whether redirects are followed at all is the caller's choice.
+
+use bytes::Bytes;
+use url::Url;
+
+use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::task::Pairs;
+
+/// Headers that go along to another origin. All others the caller gave may be secrets.
+const KEPT: [&str; 6] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "if-range",
+    "range",
+    "user-agent",
+];
+
+/// Headers that say what the body is: gone with it, and kept with it even to another origin, for they hold no secret.
+const OF_BODY: [&str; 4] = [
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "digest",
+];
+
+/// One request of a chain. The URL holds neither userinfo nor fragment.
+#[derive(Clone, Debug)]
+pub(super) struct Hop {
+    pub(super) method: String,
+    pub(super) url: Url,
+    pub(super) headers: Pairs,
+    pub(super) body: Bytes,
+}
+
+/// Whether a status asks to go elsewhere. 300 and 304 don't: they are answers.
+pub(super) fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
+/// The request that follows `hop`, which was answered with the redirect `status` and these Location headers.
+/// `before` are the earlier requests of the chain, oldest first.
+///
+/// # Errors
+/// [`FailureDetail::Redirect`] with the status, when the redirect may not be followed.
+pub(super) fn next(
+    hop: &Hop,
+    status: u16,
+    locations: &[String],
+    before: &[(String, Url)],
+    max_redirects: u32,
+) -> Result<Hop, Failure> {
+    let refuse = |why: String| Err(refused(&hop.url, status, &why));
+    if before.len() >= max_redirects as usize {
+        return refuse(format!("which is more than {max_redirects} redirects"));
+    }
+    let url = match target(&hop.url, locations) {
+        Ok(url) => url,
+        Err(why) => return refuse(why),
+    };
+    let Some((method, keeps_body)) = method_after(&hop.method, status, !hop.body.is_empty()) else {
+        return refuse(format!(
+            "which would change {} to another method and lose the body",
+            hop.method
+        ));
+    };
+    let visited = |(known, place): &(String, Url)| *known == method && *place == url;
+    if (hop.method == method && hop.url == url) || before.iter().any(visited) {
+        return refuse("to a place it came from (a loop)".into());
+    }
+    let mut headers = hop.headers.clone();
+    if url.origin() != hop.url.origin() {
+        headers.retain(|(name, _)| is_one_of(name, &KEPT) || is_one_of(name, &OF_BODY));
+    }
+    let body = if keeps_body {
+        hop.body.clone()
+    } else {
+        headers.retain(|(name, _)| !is_one_of(name, &OF_BODY));
+        Bytes::new()
+    };
+    Ok(Hop {
+        method,
+        url,
+        headers,
+        body,
+    })
+}
+
+fn is_one_of(name: &str, names: &[&str]) -> bool {
+    names.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// The method to go on with, and whether the body goes along; `None` where following would silently lose an upload.
+fn method_after(method: &str, status: u16, has_body: bool) -> Option<(String, bool)> {
+    let same = Some((method.to_owned(), true));
+    let get = Some(("GET".to_owned(), false));
+    match (status, method) {
+        (_, "GET" | "HEAD") => same,
+        (303, _) => get,
+        (301 | 302, "POST") => get,
+        (301 | 302, _) if has_body => None,
+        _ => same,
+    }
+}
+
+/// Where the redirect leads, or the end of a sentence that says why it can't be followed.
+fn target(from: &Url, locations: &[String]) -> Result<Url, String> {
+    let Some((first, more)) = locations.split_first() else {
+        return Err("without saying where".into());
+    };
+    if more.iter().any(|other| other != first) {
+        return Err("to several places at once".into());
+    }
+    if first.trim().is_empty() {
+        return Err("without saying where".into());
+    }
+    let Ok(mut url) = from.join(first.trim()) else {
+        return Err("to something that is no URL".into());
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("to a `{}` URL", url.scheme()));
+    }
+    if url.scheme() == "http" && from.scheme() == "https" {
+        return Err("from https to unprotected http".into());
+    }
+    // Both can't fail: an http URL has a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    Ok(url)
+}
+
+fn refused(from: &Url, status: u16, why: &str) -> Failure {
+    let description = format!("{} redirects ({status}) {why}", super::peer_of(from));
+    let mut failure =
+        Failure::new(FailureKind::HttpResponse, description).with(FailureDetail::Redirect);
+    failure.http_status = Some(status);
+    failure
+}

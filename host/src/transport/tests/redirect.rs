@@ -1,0 +1,239 @@
+//! Tests of redirects: the rules as tables on the pure function, and whole chains between servers.
+
+use super::super::redirect::{Hop, next};
+use super::*;
+use crate::error::FailureKind;
+
+fn hop(method: &str, url: &str, body: &'static str) -> Hop {
+    Hop {
+        method: method.into(),
+        url: Url::parse(url).unwrap(),
+        headers: vec![],
+        body: Bytes::from_static(body.as_bytes()),
+    }
+}
+
+fn to(hop: &Hop, status: u16, location: &str) -> Result<Hop, Failure> {
+    next(hop, status, &[location.to_owned()], &[], 10)
+}
+
+#[test]
+fn methods_and_bodies_after_each_status_are_those_of_the_standard() {
+    #[rustfmt::skip]
+    let table = [
+        // method, body, status, method after (empty: refused), body after
+        ("GET", "", 301, "GET", ""), ("GET", "", 302, "GET", ""), ("GET", "", 303, "GET", ""),
+        ("GET", "", 307, "GET", ""), ("GET", "", 308, "GET", ""),
+        ("HEAD", "", 301, "HEAD", ""), ("HEAD", "", 303, "HEAD", ""), ("HEAD", "", 308, "HEAD", ""),
+        ("POST", "b", 301, "GET", ""), ("POST", "b", 302, "GET", ""), ("POST", "b", 303, "GET", ""),
+        ("POST", "b", 307, "POST", "b"), ("POST", "b", 308, "POST", "b"),
+        ("PUT", "b", 301, "", ""), ("PUT", "b", 302, "", ""), ("PUT", "b", 303, "GET", ""),
+        ("PUT", "b", 307, "PUT", "b"), ("PATCH", "b", 301, "", ""), ("PATCH", "b", 308, "PATCH", "b"),
+        ("PUT", "", 301, "PUT", ""), ("DELETE", "", 302, "DELETE", ""), ("DELETE", "", 303, "GET", ""),
+    ];
+    for (method, body, status, after, body_after) in table {
+        let outcome = to(&hop(method, "http://a/x", body), status, "/y");
+        match outcome {
+            Ok(next) => assert_eq!(
+                (next.method.as_str(), &next.body[..]),
+                (after, body_after.as_bytes()),
+                "{method} {status}"
+            ),
+            Err(failure) => {
+                assert_eq!(after, "", "{method} {status}: {failure}");
+                assert_eq!(failure.kind, FailureKind::HttpResponse);
+                assert_eq!(failure.detail, FailureDetail::Redirect);
+                assert_eq!(failure.http_status, Some(status));
+            }
+        }
+    }
+}
+
+#[test]
+fn locations_are_resolved_and_stripped() {
+    for (location, expected) in [
+        ("/y", "http://a/y"),
+        ("y?z=1#part", "http://a/d/y?z=1"),
+        ("//b/y", "http://b/y"),
+        ("  https://b:8443/y  ", "https://b:8443/y"),
+        ("http://user:pass@b/", "http://b/"),
+        ("?only", "http://a/d/x?only"),
+        ("http://b/\u{e9}", "http://b/%C3%A9"),
+    ] {
+        let next = to(&hop("GET", "http://a/d/x", ""), 302, location).unwrap();
+        assert_eq!(next.url.as_str(), expected);
+    }
+}
+
+#[test]
+fn redirects_that_cannot_be_followed_are_refused() {
+    for (from, location) in [
+        ("https://a/", "http://a/y"),
+        ("https://a/", "ftp://a/y"),
+        ("http://a/", "file:///etc/passwd"),
+        ("http://a/", "javascript:1"),
+        ("http://a/", ""),
+        ("http://a/", "  "),
+        ("http://a/", "http://"),
+        ("http://a/", "/"),
+    ] {
+        let failure = to(&hop("GET", from, ""), 302, location).unwrap_err();
+        assert_eq!(failure.detail, FailureDetail::Redirect, "{location}");
+    }
+    let from = hop("GET", "http://a/", "");
+    assert!(next(&from, 302, &[], &[], 10).is_err());
+    let two = |a: &str, b: &str| next(&from, 302, &[a.into(), b.into()], &[], 10);
+    assert!(two("/x", "/y").is_err());
+    assert!(two("/x", "/x").is_ok());
+}
+
+#[test]
+fn too_many_redirects_and_loops_are_refused() {
+    let from = hop("GET", "http://a/3", "");
+    let before: Vec<_> = (1..3)
+        .map(|n| {
+            (
+                "GET".to_owned(),
+                Url::parse(&format!("http://a/{n}")).unwrap(),
+            )
+        })
+        .collect();
+    let go = |place: &str, max| next(&from, 302, &[place.into()], &before, max);
+    assert!(go("/4", 3).is_ok());
+    assert!(go("/4", 2).unwrap_err().description.contains("more than 2"));
+    assert!(go("/1", 9).unwrap_err().description.contains("loop"));
+    assert!(go("/3#other", 9).is_err());
+}
+
+#[test]
+fn only_harmless_headers_go_to_another_origin() {
+    let mut from = hop("POST", "https://a/x", "b");
+    let names = [
+        "Authorization",
+        "Cookie",
+        "X-Api-Key",
+        "Proxy-Authorization",
+        "Accept",
+        "Range",
+        "If-Range",
+        "User-Agent",
+        "Accept-Language",
+        "Accept-Encoding",
+        "Content-Type",
+        "Referer",
+    ];
+    from.headers = names
+        .iter()
+        .map(|name| ((*name).into(), "v".into()))
+        .collect();
+    let left = |location: &str, status| -> Vec<String> {
+        let next = to(&from, status, location).unwrap();
+        next.headers.into_iter().map(|(name, _)| name).collect()
+    };
+    let safe = [
+        "Accept",
+        "Range",
+        "If-Range",
+        "User-Agent",
+        "Accept-Language",
+        "Accept-Encoding",
+    ];
+    assert_eq!(left("/y", 307), names);
+    assert_eq!(left("/y", 302).len(), names.len() - 1); // no body, no Content-Type
+    assert_eq!(left("https://b/", 302), safe);
+    assert_eq!(left("https://a:444/", 302), safe);
+    let with_body: Vec<_> = safe.iter().chain(&["Content-Type"]).copied().collect();
+    assert_eq!(left("https://b/", 308), with_body);
+}
+
+fn moved(location: &str) -> Step {
+    say(format!(
+        "HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 4\r\n\r\nmore"
+    ))
+}
+
+#[tokio::test]
+async fn credentials_never_reach_another_origin_nor_come_back() {
+    // The first origin is asked again after the detour, on its kept connection.
+    let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = first.local_addr().unwrap().port();
+    drop(first);
+    let other = Server::one(vec![
+        Request,
+        moved(&format!("http://127.0.0.1:{port}/back")),
+    ])
+    .await;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let log: Log = Arc::default();
+    let seen = log.clone();
+    let script = vec![Request, moved(&other.url("/away")), Request, ok("end")];
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        play(0, stream, script, log).await;
+    });
+    let mut call = get(format!("http://me:pass%21@127.0.0.1:{port}/start#f"));
+    call.headers = vec![
+        ("X-Api-Key".into(), "k".into()),
+        ("Range".into(), "bytes=1-".into()),
+    ];
+    let (answer, body) = fetch(&transport(), call).await.unwrap();
+    assert_eq!(body, "end");
+    assert_eq!(answer.url, format!("http://127.0.0.1:{port}/back"));
+    assert_eq!(
+        answer.hops,
+        [format!("http://127.0.0.1:{port}/start"), other.url("/away")]
+    );
+    let seen = seen.lock().unwrap();
+    assert!(seen[0].1.starts_with("GET /start HTTP/1.1\r\n"));
+    assert!(seen[0].1.contains("authorization: Basic bWU6cGFzcyE=\r\n"));
+    assert!(seen[0].1.contains("x-api-key: k\r\n"));
+    for later in [&other.seen()[0], &seen[1].1] {
+        assert!(!later.contains("authorization"), "{later}");
+        assert!(!later.contains("x-api-key"), "{later}");
+        assert!(later.contains("range: bytes=1-\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn without_following_a_redirect_is_the_answer() {
+    for (follow, max_redirects) in [(false, 10), (true, 0)] {
+        let server = Server::one(vec![Request, moved("/y")]).await;
+        let call = Call {
+            follow,
+            max_redirects,
+            ..get(server.url("/"))
+        };
+        let (answer, body) = fetch(&transport(), call).await.unwrap();
+        assert_eq!((answer.status, body.as_str()), (302, "more"));
+        assert_eq!(answer.header("location"), Some("/y"));
+    }
+}
+
+#[tokio::test]
+async fn three_hundred_and_not_modified_are_answers() {
+    for status in [300, 304] {
+        let head = format!("HTTP/1.1 {status} X\r\nlocation: /y\r\ncontent-length: 0\r\n\r\n");
+        let server = Server::one(vec![Request, say(head)]).await;
+        let answer = transport().send(get(server.url("/"))).await.unwrap();
+        assert_eq!(answer.status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_short_redirect_keeps_its_connection() {
+    let server = Server::one(vec![Request, moved("/y"), Request, ok("there")]).await;
+    let (_, body) = fetch(&transport(), get(server.url("/x"))).await.unwrap();
+    assert_eq!(body, "there");
+    assert_eq!(server.connections(), [0, 0]);
+}
+
+#[tokio::test]
+async fn a_posted_body_goes_along_with_307() {
+    let go = "HTTP/1.1 307 X\r\nlocation: /y\r\ncontent-length: 0\r\n\r\n";
+    let server = Server::one(vec![Request, say(go), Request, ok("")]).await;
+    fetch(&transport(), post(server.url("/x"), "data"))
+        .await
+        .unwrap();
+    assert!(server.seen()[1].starts_with("POST /y "));
+    assert!(server.seen()[1].ends_with("\r\n\r\ndata"));
+}

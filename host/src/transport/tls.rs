@@ -1,0 +1,341 @@
+//! TLS: which certificates are trusted, pinned keys, and what a failed handshake means.
+//!
+//! Built at the first https connection and not before: reading the system's certificates takes time that plain http need
+//! not pay. It keeps no certificates of its own.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use base64::Engine;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+
+use super::connect::Stream;
+use super::{TransportSettings, words};
+use crate::error::Failure;
+
+/// The TLS client of an engine, made when first needed.
+pub(super) struct Tls {
+    settings: TransportSettings,
+    configs: OnceCell<Configs>,
+}
+
+#[derive(Clone)]
+struct Configs {
+    origin: Arc<ClientConfig>,
+    proxy: Arc<ClientConfig>,
+}
+
+impl Tls {
+    pub(super) fn new(settings: TransportSettings) -> Self {
+        Self {
+            settings,
+            configs: OnceCell::new(),
+        }
+    }
+
+    /// TLS to an origin over a fresh connection, and whether HTTP/2 was agreed on.
+    pub(super) async fn origin(
+        &self,
+        stream: Box<dyn Stream>,
+        host: &str,
+        port: u16,
+    ) -> Result<(Box<dyn Stream>, bool), Failure> {
+        let config = self.configs().await?.origin.clone();
+        let stream = shake_hands(config, stream, host, port).await?;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((Box::new(stream), h2))
+    }
+
+    /// TLS to a proxy. Pins are about origins and not asked here.
+    pub(super) async fn proxy(
+        &self,
+        stream: Box<dyn Stream>,
+        host: &str,
+        port: u16,
+    ) -> Result<Box<dyn Stream>, Failure> {
+        let config = self.configs().await?.proxy.clone();
+        Ok(Box::new(shake_hands(config, stream, host, port).await?))
+    }
+
+    async fn configs(&self) -> Result<&Configs, Failure> {
+        self.configs
+            .get_or_try_init(|| async {
+                let settings = self.settings.clone();
+                // Files are read: not on the thread that moves bytes.
+                match tokio::task::spawn_blocking(move || Configs::build(&settings)).await {
+                    Ok(built) => built,
+                    Err(_) => Err(words::tls("cannot set up TLS".into())),
+                }
+            })
+            .await
+    }
+}
+
+impl Configs {
+    fn build(settings: &TransportSettings) -> Result<Self, Failure> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let pins = settings
+            .pinned_keys
+            .iter()
+            .map(|pin| read_pin(pin))
+            .collect::<Result<Vec<_>, _>>()?;
+        let trust = trust(settings, &provider)?;
+        let proxy = client(&provider, trust.clone(), &[b"http/1.1"])?;
+        let checked: Arc<dyn ServerCertVerifier> = if pins.is_empty() {
+            trust
+        } else {
+            Arc::new(Pinned { trust, pins })
+        };
+        let protocols: &[&[u8]] = if settings.http2 {
+            &[b"h2", b"http/1.1"]
+        } else {
+            &[b"http/1.1"]
+        };
+        Ok(Self {
+            origin: client(&provider, checked, protocols)?,
+            proxy,
+        })
+    }
+}
+
+fn client(
+    provider: &Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    protocols: &[&[u8]],
+) -> Result<Arc<ClientConfig>, Failure> {
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| words::tls(format!("cannot set up TLS: {error}")))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// Who is trusted: the system's certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), and the extra ones.
+fn trust(
+    settings: &TransportSettings,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Failure> {
+    if settings.insecure {
+        return Ok(Arc::new(Unchecked(provider.clone())));
+    }
+    let extra = match &settings.cacert {
+        Some(path) => read_certificates(path)?,
+        None => Vec::new(),
+    };
+    rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider.clone())
+        .map(|verifier| Arc::new(verifier) as Arc<dyn ServerCertVerifier>)
+        .map_err(|error| {
+            words::tls(format!(
+                "cannot check certificates with those of this system ({error}); \
+                 install its CA certificates, set SSL_CERT_FILE, or name a file with `cacert`"
+            ))
+        })
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let unusable = |why: String| {
+        words::tls(format!(
+            "cannot use the certificates in {}: {why}",
+            path.display()
+        ))
+    };
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unusable(error.to_string()))?;
+    if found.is_empty() {
+        return Err(unusable("it holds none in PEM form".into()));
+    }
+    Ok(found)
+}
+
+fn read_pin(pin: &str) -> Result<[u8; 32], Failure> {
+    pin.strip_prefix("sha256//")
+        .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| {
+            words::tls(format!(
+                "the pinned key `{pin}` is not `sha256//` and 32 bytes in base64"
+            ))
+        })
+}
+
+async fn shake_hands(
+    config: Arc<ClientConfig>,
+    stream: Box<dyn Stream>,
+    host: &str,
+    port: u16,
+) -> Result<tokio_rustls::client::TlsStream<Box<dyn Stream>>, Failure> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| words::tls(format!("`{host}` cannot stand in a certificate")))?;
+    TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .map_err(|error| failure(&error, host, port))
+}
+
+/// What a failed handshake means. Lost connections are no judgement on the certificate and may be tried again.
+fn failure(error: &io::Error, host: &str, port: u16) -> Failure {
+    let place = format!("{host}:{port}");
+    match words::find::<rustls::Error>(error) {
+        Some(rustls::Error::InvalidCertificate(reason)) => {
+            words::tls(certificate_sentence(reason, &place))
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            words::protocol(format!("{place} does not speak TLS"))
+        }
+        Some(rustls::Error::AlertReceived(alert)) => {
+            words::tls(format!("{place} refused the TLS handshake ({alert:?})"))
+        }
+        Some(other) => words::tls(format!("no TLS connection to {place}: {other}")),
+        None => words::not_connected(format!(
+            "connection to {place} lost in the TLS handshake: {}",
+            words::system(error)
+        )),
+    }
+}
+
+fn certificate_sentence(reason: &CertificateError, place: &str) -> String {
+    let whose = format!("the certificate of {place}");
+    match reason {
+        CertificateError::ExpiredContext { time, not_after } => format!(
+            "{whose} expired on {}; the clock of this machine says {}",
+            date(*not_after),
+            date(*time)
+        ),
+        CertificateError::NotValidYetContext { time, not_before } => format!(
+            "{whose} is not valid before {}; the clock of this machine says {}",
+            date(*not_before),
+            date(*time)
+        ),
+        CertificateError::UnknownIssuer => {
+            format!("{whose} is not issued by anybody this system trusts")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("{whose} is for another host")
+        }
+        CertificateError::Revoked => format!("{whose} was revoked"),
+        CertificateError::Other(OtherError(inner)) => match inner.downcast_ref::<WrongKey>() {
+            Some(WrongKey) => format!("the public key of {place} is none of the pinned ones"),
+            None => format!("{whose} is refused: {inner}"),
+        },
+        other => format!("{whose} is refused: {other}"),
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(time.as_secs()))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the public key is none of the pinned ones")]
+struct WrongKey;
+
+/// Asks for the usual trust, and for one of some public keys in the server's own certificate.
+#[derive(Debug)]
+struct Pinned {
+    trust: Arc<dyn ServerCertVerifier>,
+    pins: Vec<[u8; 32]>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let trusted = self.trust.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        )?;
+        let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
+        let digest: [u8; 32] = Sha256::digest(&key).into();
+        if self.pins.contains(&digest) {
+            Ok(trusted)
+        } else {
+            let reason = CertificateError::Other(OtherError(Arc::new(WrongKey)));
+            Err(reason.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.trust.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.trust.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.trust.supported_verify_schemes()
+    }
+}
+
+/// Takes any certificate; only that the server holds its key is checked.
+#[derive(Debug)]
+struct Unchecked(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,80 @@
+//! Sentences for people about what went wrong on the wire, and the search in chains of errors they need.
+//!
+//! Nothing here decides what a failure means; texts never hold a URL's query or userinfo, for they are made of hosts,
+//! ports, limits and the system's own words.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use crate::error::{Failure, FailureDetail, FailureKind};
+
+/// The first error of type `T` in a chain, looking into `io::Error`s as well.
+pub(super) fn find<'a, T: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(current) = next {
+        if let Some(found) = current.downcast_ref::<T>() {
+            return Some(found);
+        }
+        next = cause(current);
+    }
+    None
+}
+
+/// The words of the error at the bottom of a chain.
+pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut current = error;
+    while let Some(deeper) = cause(current) {
+        current = deeper;
+    }
+    match current.downcast_ref::<std::io::Error>() {
+        Some(io) => system(io),
+        None => current.to_string(),
+    }
+}
+
+/// What an error wraps. An `io::Error` made from another error hides it from `source`, so it is asked first.
+fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    if let Some(inner) = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref)
+    {
+        return Some(inner);
+    }
+    error.source()
+}
+
+/// The system's words for an error, without its number.
+pub(super) fn system(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}
+
+/// A duration as people say it.
+pub(super) fn span(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 && !duration.is_zero() {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{} ms", duration.as_millis())
+    }
+}
+
+pub(super) fn timeout(description: String) -> Failure {
+    Failure::new(FailureKind::Connection, description).with(FailureDetail::Timeout)
+}
+
+pub(super) fn protocol(description: String) -> Failure {
+    Failure::new(FailureKind::Connection, description).with(FailureDetail::Protocol)
+}
+
+pub(super) fn not_connected(description: String) -> Failure {
+    Failure::new(FailureKind::Connection, description).with(FailureDetail::NotConnected)
+}
+
+pub(super) fn tls(description: String) -> Failure {
+    Failure::new(FailureKind::Connection, description).with(FailureDetail::Tls)
+}
