@@ -1,1 +1,72 @@
+//! The boundary with real components: the embedded policy, and those of tests/components, which misbehave.
 
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::error::{FailureDetail, FailureKind};
+use crate::task::Task;
+use crate::transport::TransportSettings;
+
+mod policy;
+
+/// Hooks in a directory of their own, and what components log.
+struct Home {
+    hooks: Hooks,
+    lines: Arc<Mutex<Vec<String>>>,
+    directory: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let hooks = hooks_in(directory.path(), &lines);
+        Self {
+            hooks,
+            lines,
+            directory,
+        }
+    }
+
+    fn chain(&self, components: &[Arc<Component>]) -> Chain {
+        self.hooks
+            .chain(components, &Transport::new(TransportSettings::default()))
+    }
+}
+
+fn hooks_in(directory: &Path, lines: &Arc<Mutex<Vec<String>>>) -> Hooks {
+    let lines = lines.clone();
+    let log = move |name: &str, line: &str| lines.lock().unwrap().push(format!("{name}: {line}"));
+    Hooks::new(HooksSettings {
+        cache_dir: directory.join("cache"),
+        key_dir: directory.join("home"),
+        log: LogSink(Arc::new(log)),
+    })
+    .unwrap()
+}
+
+fn task() -> Task {
+    Task {
+        task_id: "t1".into(),
+        retries: 3,
+        retries_remaining: 3,
+        ..Task::download("http://127.0.0.1/dir/file.txt")
+    }
+}
+
+fn cut() -> Failure {
+    Failure::new(
+        FailureKind::Connection,
+        "the connection ended within the body",
+    )
+    .with(FailureDetail::Cut)
+}
+
+fn first_attempt() -> Attempt {
+    Attempt {
+        number: 1,
+        retries_remaining: 3,
+        ..Attempt::default()
+    }
+}

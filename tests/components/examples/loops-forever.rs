@@ -1,0 +1,19 @@
+//! Computes without end.
+
+wit_bindgen::generate!({ world: "retry-hook", path: "../../wit", generate_all });
+
+use exports::haul::transfer::retry::{Attempt, Guest, Verdict};
+use haul::transfer::types::{Failure, Task};
+
+struct Component;
+
+impl Guest for Component {
+    fn decide(_task: Task, _attempt: Attempt, _failure: Failure) -> Verdict {
+        let mut number = 0u64;
+        loop {
+            number = std::hint::black_box(number.wrapping_add(1));
+        }
+    }
+}
+
+export!(Component);

@@ -1,0 +1,42 @@
+//! Builds the components that tests attach: those of tests/components, and the example that users copy. Once per process,
+//! by cargo, into the workspace's own target directory: nothing built is committed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// A component of tests/components, by its name there, e.g. `traps`.
+#[allow(dead_code)]
+pub fn component(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let target = BUILT.get_or_init(|| build("tests/components", &["--examples"]));
+    target.join("examples").join(format!("{}.wasm", name.replace('-', "_")))
+}
+
+/// The component of callbacks-example/rust.
+#[allow(dead_code)]
+pub fn example() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let target = BUILT.get_or_init(|| build("callbacks-example/rust", &["--lib"]));
+    target.join("haul_callbacks_example.wasm")
+}
+
+/// Builds a crate for wasm32-wasip2 and answers the directory of the result.
+fn build(crate_dir: &str, what: &[&str]) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = root.join("target").join("test-components");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["build", "--release", "--target=wasm32-wasip2", "--quiet"])
+        .args(what)
+        .arg("--manifest-path")
+        .arg(root.join(crate_dir).join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target);
+    for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
+        cargo.env_remove(name);
+    }
+    let status = cargo.status().expect("cannot run cargo");
+    assert!(status.success(), "cannot build {crate_dir}: is wasm32-wasip2 installed?");
+    target.join("wasm32-wasip2").join("release")
+}
