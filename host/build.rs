@@ -37,12 +37,7 @@ fn compiled(guest: &Path, target_dir: &Path) -> PathBuf {
     }
     let mut cargo = Command::new(variable("CARGO"));
     cargo
-        .args([
-            "build",
-            "--profile=guest",
-            "--target=wasm32-wasip2",
-            "--lib",
-        ])
+        .args(["build", "--profile=guest", "--target=wasm32-wasip2", "--lib"])
         .arg("--manifest-path")
         .arg(guest.join("Cargo.toml"))
         .arg("--target-dir")
@@ -67,9 +62,8 @@ fn compiled(guest: &Path, target_dir: &Path) -> PathBuf {
 }
 
 fn has_wasm_target() -> bool {
-    let output = Command::new(variable("RUSTC"))
-        .args(["--print", "target-libdir", "--target", "wasm32-wasip2"])
-        .output();
+    let output =
+        Command::new(variable("RUSTC")).args(["--print", "target-libdir", "--target", "wasm32-wasip2"]).output();
     output.is_ok_and(|output| {
         let folder = String::from_utf8_lossy(&output.stdout);
         output.status.success() && Path::new(folder.trim()).is_dir()

@@ -50,10 +50,7 @@ impl Config {
                 return Ok(Self::default());
             }
             Err(error) => {
-                return Err(Error::Usage(format!(
-                    "cannot read the configuration {}: {error}",
-                    path.display()
-                )));
+                return Err(Error::Usage(format!("cannot read the configuration {}: {error}", path.display())));
             }
         };
         Self::parse(&text, path)
@@ -69,27 +66,14 @@ impl Config {
             let message = error.message().trim_end_matches('.');
             let message = ["expected usize", "expected u32"]
                 .iter()
-                .fold(message.to_string(), |message, rust| {
-                    message.replace(rust, "expected a whole number")
-                });
-            Error::Usage(format!(
-                "{}{line}: {message}; correct or remove this line",
-                path.display()
-            ))
+                .fold(message.to_string(), |message, rust| message.replace(rust, "expected a whole number"));
+            Error::Usage(format!("{}{line}: {message}; correct or remove this line", path.display()))
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Ok(Self {
-            directories: file
-                .directories
-                .into_iter()
-                .map(|(name, path)| (name, path.0))
-                .collect(),
+            directories: file.directories.into_iter().map(|(name, path)| (name, path.0)).collect(),
             limits: file.limits.into(),
-            callbacks: file
-                .callbacks
-                .into_iter()
-                .map(|callback| callback.source(folder))
-                .collect(),
+            callbacks: file.callbacks.into_iter().map(|callback| callback.source(folder)).collect(),
             durability: file.durability.into(),
             retry_jitter: file.retry_jitter,
         })
@@ -197,11 +181,8 @@ struct CallbackLimits {
 impl From<CallbackLimits> for Limits {
     fn from(table: CallbackLimits) -> Self {
         let defaults = Limits::default();
-        let size = |given: Option<u64>, default| {
-            given.map_or(default, |bytes| {
-                usize::try_from(bytes).unwrap_or(usize::MAX)
-            })
-        };
+        let size =
+            |given: Option<u64>, default| given.map_or(default, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         Self {
             memory_bytes: size(table.memory, defaults.memory_bytes),
             cpu_ms: table.cpu.unwrap_or(defaults.cpu_ms),
@@ -222,10 +203,7 @@ impl<'de> Deserialize<'de> for AbsolutePath {
         if path.is_absolute() {
             Ok(Self(path))
         } else {
-            Err(de::Error::custom(format!(
-                "a directory must be an absolute path, not `{}`",
-                path.display()
-            )))
+            Err(de::Error::custom(format!("a directory must be an absolute path, not `{}`", path.display())))
         }
     }
 }
@@ -241,14 +219,7 @@ fn component_path<'de, D: Deserializer<'de>>(input: D) -> Result<PathBuf, D::Err
 }
 
 fn memory<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
-    within(
-        input,
-        "memory",
-        units::bytes,
-        1 << 20,
-        128 << 20,
-        "1M to 128M",
-    )
+    within(input, "memory", units::bytes, 1 << 20, 128 << 20, "1M to 128M")
 }
 
 fn cpu<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
@@ -260,14 +231,7 @@ fn wall<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
 }
 
 fn wall_http<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
-    within(
-        input,
-        "wall-http",
-        units::duration_ms,
-        1,
-        120_000,
-        "1ms to 120s",
-    )
+    within(input, "wall-http", units::duration_ms, 1, 120_000, "1ms to 120s")
 }
 
 fn log<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
@@ -291,9 +255,7 @@ fn within<'de, D: Deserializer<'de>>(
     }
     let value = match Given::deserialize(input)? {
         Given::Number(number) => number,
-        Given::Text(text) => {
-            parse(&text).map_err(|reason| de::Error::custom(format!("`{key}` {reason}")))?
-        }
+        Given::Text(text) => parse(&text).map_err(|reason| de::Error::custom(format!("`{key}` {reason}")))?,
     };
     if (least..=most).contains(&value) {
         Ok(Some(value))

@@ -89,11 +89,7 @@ impl Host {
     ) -> Result<Self> {
         let engine = Engine::open(settings).await?;
         let server = listener.map(|listener| Server::start(home, listener, engine.clone()));
-        let host = Self {
-            engine,
-            server,
-            _lock: lock,
-        };
+        let host = Self { engine, server, _lock: lock };
         if work == Work::All {
             host.engine.call(Request::Work { ids: None }).await?;
         }

@@ -165,9 +165,7 @@ struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hooks")
-            .field("loaded", &self.loaded)
-            .finish_non_exhaustive()
+        f.debug_struct("Hooks").field("loaded", &self.loaded).finish_non_exhaustive()
     }
 }
 
@@ -178,9 +176,7 @@ impl Hooks {
         let cache = cache::Cache::new(&settings.cache_dir, &settings.key_dir);
         let component = cache
             .component(&engine, policy::WASM, &cache::digest(policy::WASM))
-            .map_err(|error| {
-                Error::Other(format!("cannot compile the default policy: {error:#}"))
-            })?;
+            .map_err(|error| Error::Other(format!("cannot compile the default policy: {error:#}")))?;
         let shared = Shared {
             ticker: runtime::Ticker::start(&engine)?,
             policy: policy::Policy::new(&engine, &component)?,
@@ -190,9 +186,7 @@ impl Hooks {
             loaded: Mutex::default(),
             log: settings.log,
         };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Loads a component: compiles it or takes it from the cache, checks its version, imports and exports by
@@ -201,11 +195,7 @@ impl Hooks {
         let ComponentSource { name, path, grants } = source;
         let wasm = component::read(path)?;
         let digest = cache::digest(&wasm);
-        let mut loaded = self
-            .shared
-            .loaded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = loaded.iter().find(|known| known.is(name, &digest, grants)) {
             return Ok(known.clone());
         }
@@ -214,10 +204,7 @@ impl Hooks {
         let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
         interfaces.check(&format!("component `{name}`"))?;
         for hook in interfaces.hooks.iter().filter(|hook| !hook.is_called()) {
-            let line = format!(
-                "it exports `{}`, which this version of haul does not call yet",
-                hook.name()
-            );
+            let line = format!("it exports `{}`, which this version of haul does not call yet", hook.name());
             (shared.log.0)(name, &line);
         }
         let pre = self.linker()?.instantiate_pre(&compiled).map_err(|error| {
@@ -245,11 +232,7 @@ impl Hooks {
         Ok(Inspection {
             digest: cache::hex(&digest),
             size: wasm.len() as u64,
-            hooks: interfaces
-                .hooks
-                .iter()
-                .map(|hook| hook.name().to_owned())
-                .collect(),
+            hooks: interfaces.hooks.iter().map(|hook| hook.name().to_owned()).collect(),
             contract: interfaces.contract,
             imports: interfaces.imports.into_iter().map(describe).collect(),
             other_exports: interfaces.other_exports,
@@ -360,17 +343,9 @@ pub enum AuthReason {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // their meaning is in the WIT
 pub enum AuthorizeVerdict {
-    Ready {
-        headers: Pairs,
-        query: Pairs,
-    },
+    Ready { headers: Pairs, query: Pairs },
     RefreshFirst,
-    Send {
-        method: String,
-        url: String,
-        headers: Pairs,
-        body: Vec<u8>,
-    },
+    Send { method: String, url: String, headers: Pairs, body: Vec<u8> },
     Refreshed(Auth),
     Impossible(String),
 }

@@ -14,13 +14,7 @@ use crate::task::Pairs;
 pub const MASK: &str = "***";
 
 /// Headers whose values are secrets, in lower case (interface, "Masked everywhere").
-const SECRET_HEADERS: [&str; 5] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-];
+const SECRET_HEADERS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"];
 
 /// Headers whose values are URLs and may carry secrets.
 const URL_HEADERS: [&str; 3] = ["location", "content-location", "referer"];
@@ -41,8 +35,7 @@ pub fn is_secret_header(name: &str) -> bool {
 /// Whether the value of a query parameter or form field of that name (percent-encoded or not) is a secret.
 pub fn is_secret_parameter(name: &str) -> bool {
     let name = percent_decoded(name.trim()).to_ascii_lowercase();
-    SECRET_PARAMETERS.contains(&name.as_str())
-        || SECRET_PARTS.iter().any(|part| name.contains(part))
+    SECRET_PARAMETERS.contains(&name.as_str()) || SECRET_PARTS.iter().any(|part| name.contains(part))
 }
 
 /// The URL with secret query parameters and userinfo replaced; other texts that merely contain URLs are not touched.
@@ -67,20 +60,14 @@ pub fn url(url: &str) -> String {
 
 /// Headers with secrets replaced, and Location's secrets too.
 pub fn headers(headers: &Pairs) -> Pairs {
-    headers
-        .iter()
-        .map(|(name, value)| (name.clone(), header(name, value)))
-        .collect()
+    headers.iter().map(|(name, value)| (name.clone(), header(name, value))).collect()
 }
 
 /// One header's value as it may be shown.
 pub fn header(name: &str, value: &str) -> String {
     if is_secret_header(name) {
         MASK.into()
-    } else if URL_HEADERS
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known))
-    {
+    } else if URL_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
         url(value)
     } else {
         value.into()
@@ -130,11 +117,7 @@ fn ends_url(c: char) -> bool {
 fn without_query(word: &str) -> String {
     let place = word.split(['?', '#']).next().unwrap_or("");
     let mut kept = match userinfo(place) {
-        Some((start, end)) => format!(
-            "{}{}",
-            &place[..start],
-            place[end..].trim_start_matches('@')
-        ),
+        Some((start, end)) => format!("{}{}", &place[..start], place[end..].trim_start_matches('@')),
         None => place.to_string(),
     };
     if place.len() < word.len() {

@@ -215,13 +215,7 @@ impl Shared {
     fn pool(&self, public_only: bool) -> Result<&Pool, Failure> {
         let proxy = self.proxy.clone().transpose()?;
         let pool = if public_only { &self.public } else { &self.any };
-        Ok(pool.get_or_init(|| {
-            build_pool(Connector {
-                tls: self.tls.clone(),
-                proxy,
-                public_only,
-            })
-        }))
+        Ok(pool.get_or_init(|| build_pool(Connector { tls: self.tls.clone(), proxy, public_only })))
     }
 }
 
@@ -281,20 +275,14 @@ impl Transport {
                 return Ok(Answer {
                     status,
                     headers: pairs(&head.headers),
-                    insecure: unchecked
-                        && (was_https(&hop.url) || before.iter().any(|(_, url)| was_https(url))),
+                    insecure: unchecked && (was_https(&hop.url) || before.iter().any(|(_, url)| was_https(url))),
                     hops: before.into_iter().map(|(_, url)| url.into()).collect(),
                     url: hop.url.into(),
                     framing,
                     body,
                 });
             }
-            let locations: Vec<String> = head
-                .headers
-                .get_all(http::header::LOCATION)
-                .iter()
-                .map(text)
-                .collect();
+            let locations: Vec<String> = head.headers.get_all(http::header::LOCATION).iter().map(text).collect();
             let next = redirect::next(&hop, status, &locations, &before, call.max_redirects)?;
             drain(&mut body, framing).await;
             let left = std::mem::replace(&mut hop, next);
@@ -318,10 +306,7 @@ fn first_hop(call: &Call) -> Result<Hop, Failure> {
     let unusable = |why: &str| Failure::new(FailureKind::Url, format!("the URL {why}"));
     let mut url = Url::parse(&call.url).map_err(|error| unusable(&format!("is none: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(unusable(&format!(
-            "begins with `{}:`; only http and https are supported",
-            url.scheme()
-        )));
+        return Err(unusable(&format!("begins with `{}:`; only http and https are supported", url.scheme())));
     }
     let mut headers = call.headers.clone();
     let is_given = |(name, _): &(String, String)| name.eq_ignore_ascii_case("authorization");
@@ -334,12 +319,7 @@ fn first_hop(call: &Call) -> Result<Hop, Failure> {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
-    Ok(Hop {
-        method: call.method.clone(),
-        url,
-        headers,
-        body: call.body.clone(),
-    })
+    Ok(Hop { method: call.method.clone(), url, headers, body: call.body.clone() })
 }
 
 /// Host and port of a URL, as sentences name a server.
@@ -352,10 +332,7 @@ fn peer_of(url: &Url) -> String {
 }
 
 fn pairs(headers: &HeaderMap) -> Pairs {
-    headers
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), text(value)))
-        .collect()
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }
 
 /// A value as UTF-8 where it is, else as Latin-1.

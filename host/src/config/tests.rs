@@ -15,19 +15,7 @@ fn durations_are_read() {
     ] {
         assert_eq!(duration_ms(text).unwrap(), ms, "{text}");
     }
-    for text in [
-        "",
-        "5",
-        "s",
-        "-1s",
-        "1.5s",
-        "1 s",
-        "1w",
-        "30s1m",
-        "1s1s",
-        "99999999999999999d",
-        "١s",
-    ] {
+    for text in ["", "5", "s", "-1s", "1.5s", "1 s", "1w", "30s1m", "1s1s", "99999999999999999d", "١s"] {
         let message = duration_ms(text).unwrap_err().to_string();
         assert!(message.contains(&format!("not `{text}`")), "{message}");
     }
@@ -46,16 +34,7 @@ fn sizes_are_read() {
     ] {
         assert_eq!(bytes(text).unwrap(), count, "{text}");
     }
-    for text in [
-        "",
-        "M",
-        "1.5M",
-        "-1",
-        "1MB",
-        "99999999999999999999",
-        "99999999999T",
-        "1 M",
-    ] {
+    for text in ["", "M", "1.5M", "-1", "1MB", "99999999999999999999", "99999999999T", "1 M"] {
         assert!(bytes(text).is_err(), "{text}");
     }
 }
@@ -112,13 +91,8 @@ fn times_are_written_as_they_are_read() {
 
 #[test]
 fn status_lists_are_read() {
-    assert_eq!(
-        status_list("2xx,304, 400-403").unwrap(),
-        [(200, 299), (304, 304), (400, 403)]
-    );
-    for text in [
-        "", "2xx,", "20x", "99", "600", "403-400", "xx", "6xx", "2xx-3xx", "+200",
-    ] {
+    assert_eq!(status_list("2xx,304, 400-403").unwrap(), [(200, 299), (304, 304), (400, 403)]);
+    for text in ["", "2xx,", "20x", "99", "600", "403-400", "xx", "6xx", "2xx-3xx", "+200"] {
         assert!(status_list(text).is_err(), "{text}");
     }
 }
@@ -159,32 +133,16 @@ fn a_full_configuration_is_read() {
     assert!(config.retry_jitter);
     assert_eq!(config.directories["downloads"], Path::new("/srv/in"));
     assert_eq!(config.directories["root"], Path::new("/"));
-    assert_eq!(
-        (
-            config.limits.total,
-            config.limits.per_host,
-            config.limits.per_group
-        ),
-        (10, 2, 0)
-    );
+    assert_eq!((config.limits.total, config.limits.per_host, config.limits.per_group), (10, 2, 0));
     assert_eq!(config.limits.groups["big"], 1);
     let first = &config.callbacks[0];
     assert_eq!(first.name, "token");
     assert_eq!(first.path, Path::new("/etc/haul/parts/token.wasm"));
     assert_eq!(first.grants.allow_hosts.len(), 2);
-    assert_eq!(
-        first.grants.config,
-        [("user".to_string(), "me".to_string())]
-    );
+    assert_eq!(first.grants.config, [("user".to_string(), "me".to_string())]);
     assert_eq!(
         first.grants.limits,
-        Limits {
-            memory_bytes: 64 << 20,
-            cpu_ms: 100,
-            wall_http_ms: 60_000,
-            http_requests: 2,
-            ..Limits::default()
-        }
+        Limits { memory_bytes: 64 << 20, cpu_ms: 100, wall_http_ms: 60_000, http_requests: 2, ..Limits::default() }
     );
     assert_eq!(config.callbacks[1].name, "second");
     assert_eq!(config.callbacks[1].grants, Grants::default());
@@ -207,32 +165,14 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
         ("durability = \"maybe\"", 1, "maybe"),
         ("[directories]\ndownloads = \"srv\"\n", 2, "absolute"),
         ("[[callbacks]]\nname = \"x\"\n", 1, "path"),
-        (
-            "[[callbacks]]\npath = \"~/x.wasm\"\n",
-            2,
-            "relative to this file",
-        ),
-        (
-            "[[callbacks]]\npath = \"x.wasm\"\n[callbacks.limits]\ncpu = \"3s\"\n",
-            4,
-            "1ms to 2s",
-        ),
-        (
-            "[[callbacks]]\npath = \"x.wasm\"\nlimits = { wall = \"soon\" }\n",
-            3,
-            "not `soon`",
-        ),
+        ("[[callbacks]]\npath = \"~/x.wasm\"\n", 2, "relative to this file"),
+        ("[[callbacks]]\npath = \"x.wasm\"\n[callbacks.limits]\ncpu = \"3s\"\n", 4, "1ms to 2s"),
+        ("[[callbacks]]\npath = \"x.wasm\"\nlimits = { wall = \"soon\" }\n", 3, "not `soon`"),
         ("x = [", 1, ""),
     ] {
         let message = parse(text).unwrap_err().to_string();
-        assert!(
-            message.starts_with("/etc/haul/config.toml, line "),
-            "{message}"
-        );
-        assert!(
-            message.contains(&format!(", line {line}:")),
-            "{text}\n{message}"
-        );
+        assert!(message.starts_with("/etc/haul/config.toml, line "), "{message}");
+        assert!(message.contains(&format!(", line {line}:")), "{text}\n{message}");
         assert!(message.contains(words), "{message}");
         assert!(!message.contains('\n'), "{message}");
     }

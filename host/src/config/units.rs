@@ -11,9 +11,7 @@ pub(crate) const LAST_TIME_MS: u64 = 253_402_300_799_999;
 
 /// Reads `500ms`, `30s`, `1m30s`, `2h`, `10d`, plain `0`. Milliseconds.
 pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
-    let wrong = || {
-        format!("must be a duration such as `500ms`, `30s`, `1m30s`, `2h` or `10d`, not `{text}`")
-    };
+    let wrong = || format!("must be a duration such as `500ms`, `30s`, `1m30s`, `2h` or `10d`, not `{text}`");
     if text == "0" {
         return Ok(0);
     }
@@ -36,10 +34,7 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
             return Err(wrong());
         }
         smallest = unit_ms;
-        total = number
-            .checked_mul(unit_ms)
-            .and_then(|ms| total.checked_add(ms))
-            .ok_or_else(wrong)?;
+        total = number.checked_mul(unit_ms).and_then(|ms| total.checked_add(ms)).ok_or_else(wrong)?;
         rest = after;
     }
     if text.is_empty() {
@@ -50,8 +45,7 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
 
 /// Reads `10M`, `512K`, `1G`, `1234`; 1024-based. Bytes.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
-    let wrong =
-        || format!("must be a number of bytes such as `1234`, `512K`, `10M` or `1G`, not `{text}`");
+    let wrong = || format!("must be a number of bytes such as `1234`, `512K`, `10M` or `1G`, not `{text}`");
     let (number, unit) = split_at_end_of(text, |c| c.is_ascii_digit());
     let shift = match unit {
         "" => 0,
@@ -67,32 +61,21 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
 
 /// Reads `2xx,304,400-403`: ranges of status codes, both ends included, each 100 to 599.
 pub(crate) fn status_list(text: &str) -> Result<Vec<(u16, u16)>, String> {
-    text.split(',')
-        .map(|item| status_range(item.trim()))
-        .collect()
+    text.split(',').map(|item| status_range(item.trim())).collect()
 }
 
 /// Reads one of `2xx`, `304`, `400-403`.
 pub(crate) fn status_range(text: &str) -> Result<(u16, u16), String> {
     let range = if let Some(class) = text.strip_suffix("xx").or(text.strip_suffix("XX")) {
-        code(class).and_then(|class| {
-            Some((
-                class.checked_mul(100)?,
-                class.checked_mul(100)?.checked_add(99)?,
-            ))
-        })
+        code(class).and_then(|class| Some((class.checked_mul(100)?, class.checked_mul(100)?.checked_add(99)?)))
     } else if let Some((first, last)) = text.split_once('-') {
         code(first.trim()).zip(code(last.trim()))
     } else {
         code(text).map(|only| (only, only))
     };
     range
-        .filter(|(first, last)| {
-            first <= last && (100..=599).contains(first) && (100..=599).contains(last)
-        })
-        .ok_or_else(|| {
-            format!("must be status codes such as `2xx`, `304` or `400-403`, not `{text}`")
-        })
+        .filter(|(first, last)| first <= last && (100..=599).contains(first) && (100..=599).contains(last))
+        .ok_or_else(|| format!("must be status codes such as `2xx`, `304` or `400-403`, not `{text}`"))
 }
 
 fn code(text: &str) -> Option<u16> {
@@ -102,12 +85,9 @@ fn code(text: &str) -> Option<u16> {
 
 /// Reads RFC 3339, or `+DUR` counted from `now_ms`. Milliseconds since 1970; smaller fractions are cut off.
 pub(crate) fn time_ms(text: &str, now_ms: u64) -> Result<u64, String> {
-    let wrong =
-        || format!("must be a time such as `2026-12-01T00:00:00Z` or `+1h30m`, not `{text}`");
+    let wrong = || format!("must be a time such as `2026-12-01T00:00:00Z` or `+1h30m`, not `{text}`");
     match text.strip_prefix('+') {
-        Some(duration) => duration_ms(duration)
-            .ok()
-            .and_then(|ms| now_ms.checked_add(ms)),
+        Some(duration) => duration_ms(duration).ok().and_then(|ms| now_ms.checked_add(ms)),
         None => rfc3339_ms(text),
     }
     .ok_or_else(wrong)
@@ -115,8 +95,7 @@ pub(crate) fn time_ms(text: &str, now_ms: u64) -> Result<u64, String> {
 
 /// RFC 3339 §5.6, with a space allowed for `T`. A leap second counts as the first of the next minute. `None` before 1970.
 fn rfc3339_ms(text: &str) -> Option<u64> {
-    let field =
-        |from: usize, to: usize| -> Option<i64> { code(text.get(from..to)?).map(i64::from) };
+    let field = |from: usize, to: usize| -> Option<i64> { code(text.get(from..to)?).map(i64::from) };
     let mark = |at: usize, marks: &[u8]| marks.contains(text.as_bytes().get(at)?).then_some(());
     let (year, month, day) = (field(0, 4)?, field(5, 7)?, field(8, 10)?);
     let (hour, minute, second) = (field(11, 13)?, field(14, 16)?, field(17, 19)?);
@@ -201,11 +180,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let march_based = (5 * of_year + 2) / 153;
     let day = of_year - (153 * march_based + 2) / 5 + 1;
-    let month = if march_based < 10 {
-        march_based + 3
-    } else {
-        march_based - 9
-    };
+    let month = if march_based < 10 { march_based + 3 } else { march_based - 9 };
     (era * 400 + year + i64::from(month <= 2), month, day)
 }
 

@@ -61,10 +61,7 @@ impl Home {
         };
         match create() {
             Ok(path) => Ok(Self { path }),
-            Err(error) => Err(Error::FileSystem(format!(
-                "cannot create the home {}: {error}",
-                path.display()
-            ))),
+            Err(error) => Err(Error::FileSystem(format!("cannot create the home {}: {error}", path.display()))),
         }
     }
 
@@ -108,10 +105,7 @@ impl Home {
             let _ = file.take(200).read_to_string(&mut text); // for a message only
         }
         let mut words = text.split_whitespace().map(String::from);
-        Holder {
-            pid: words.next().unwrap_or_default(),
-            version: words.next().unwrap_or_default(),
-        }
+        Holder { pid: words.next().unwrap_or_default(), version: words.next().unwrap_or_default() }
     }
 
     /// The error of somebody who can neither become the engine nor reach it.
@@ -144,9 +138,7 @@ impl Home {
 
     /// Connects to the control socket; `None` when nobody listens there.
     pub(super) async fn connect(&self) -> Result<Option<UnixStream>> {
-        let address = self
-            .address()
-            .map_err(|error| self.failed("join", &error))?;
+        let address = self.address().map_err(|error| self.failed("join", &error))?;
         match UnixStream::connect(&address.path).await {
             Ok(stream) => Ok(Some(stream)),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -162,20 +154,14 @@ impl Home {
     }
 
     fn failed(&self, what: &str, error: &std::io::Error) -> Error {
-        Error::FileSystem(format!(
-            "cannot {what} the home {}: {error}",
-            self.path.display()
-        ))
+        Error::FileSystem(format!("cannot {what} the home {}: {error}", self.path.display()))
     }
 
     /// A path of the socket that fits an address: in a deep home by way of the open directory.
     fn address(&self) -> std::io::Result<Address> {
         let path = self.path.join(SOCKET);
         if path.as_os_str().as_bytes().len() <= MAX_ADDRESS {
-            return Ok(Address {
-                path,
-                _directory: None,
-            });
+            return Ok(Address { path, _directory: None });
         }
         let directory = File::open(&self.path)?;
         Ok(Address {

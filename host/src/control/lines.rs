@@ -13,15 +13,8 @@ pub(super) const MAX_LINE: usize = 64 << 20;
 /// The two directions of a socket, to be driven by one task.
 pub(super) fn split(stream: UnixStream) -> (Incoming, Outgoing) {
     let (read, write) = stream.into_split();
-    let incoming = Incoming {
-        read,
-        buffer: BytesMut::new(),
-        searched: 0,
-    };
-    let outgoing = Outgoing {
-        write,
-        buffer: BytesMut::new(),
-    };
+    let incoming = Incoming { read, buffer: BytesMut::new(), searched: 0 };
+    let outgoing = Outgoing { write, buffer: BytesMut::new() };
     (incoming, outgoing)
 }
 

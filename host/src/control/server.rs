@@ -72,12 +72,7 @@ impl Server {
     pub(super) fn start(home: Home, listener: UnixListener, answers: impl Answers) -> Self {
         let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
         let accepting = tokio::spawn(accept(listener, answers, stop.clone(), finish.clone()));
-        Self {
-            home,
-            stop,
-            finish,
-            accepting,
-        }
+        Self { home, stop, finish, accepting }
     }
 
     /// Takes no further connections.
@@ -101,12 +96,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept(
-    listener: UnixListener,
-    answers: impl Answers,
-    stop: CancellationToken,
-    finish: CancellationToken,
-) {
+async fn accept(listener: UnixListener, answers: impl Answers, stop: CancellationToken, finish: CancellationToken) {
     let mut connections = JoinSet::new();
     let mut asker = 0;
     loop {
@@ -153,13 +143,8 @@ async fn serve(stream: UnixStream, answers: impl Answers, number: u64, finish: C
     if let Ok(hello) = wire::line(&Hello::own()) {
         outgoing.push(&hello);
     }
-    let mut connection = Connection {
-        incoming,
-        outgoing,
-        asker: Asker { answers, number },
-        open: JoinSet::new(),
-        updates: None,
-    };
+    let mut connection =
+        Connection { incoming, outgoing, asker: Asker { answers, number }, open: JoinSet::new(), updates: None };
     let ended = match timeout(PATIENCE, connection.greeted()).await {
         Ok(Ok(true)) => connection.answer(finish).await,
         Ok(Ok(false)) | Err(_) => return,
@@ -229,8 +214,7 @@ impl<A: Answers> Connection<A> {
             Ok(question) => question,
             Err(error) => {
                 let n = number_of(line).ok_or(error)?;
-                let reason =
-                    "this engine does not understand the request; use one version of haul for both";
+                let reason = "this engine does not understand the request; use one version of haul for both";
                 self.reply(n, Err(Error::HomeLocked(reason.into())));
                 return Ok(());
             }
@@ -242,26 +226,20 @@ impl<A: Answers> Connection<A> {
             None => self.reply(question.n, Ok(Reply::Done)),
             Some(request) => {
                 let (answers, asker) = (self.asker.answers.clone(), self.asker.number);
-                self.open
-                    .spawn(async move { (question.n, answers.call_as(asker, request.0).await) });
+                self.open.spawn(async move { (question.n, answers.call_as(asker, request.0).await) });
             }
         }
         Ok(())
     }
 
     fn reply(&mut self, n: u64, result: Result<Reply>) {
-        let mut answer = Answer {
-            n: Some(n),
-            ..Answer::default()
-        };
+        let mut answer = Answer { n: Some(n), ..Answer::default() };
         match result {
             Ok(reply) => answer.reply = Some(Replied(reply)),
             Err(error) => answer.error = Some(error.into()),
         }
         let line = wire::line(&answer).and_then(|line| match line.len() > MAX_LINE {
-            true => Err(Error::Other(
-                "the answer is longer than 64 MiB; ask for less at a time".into(),
-            )),
+            true => Err(Error::Other("the answer is longer than 64 MiB; ask for less at a time".into())),
             false => Ok(line),
         });
         match line {
@@ -271,10 +249,7 @@ impl<A: Answers> Connection<A> {
     }
 
     fn update(&mut self, update: &Update) -> std::io::Result<()> {
-        let answer = Answer {
-            update: Some(json::write_update(update)),
-            ..Answer::default()
-        };
+        let answer = Answer { update: Some(json::write_update(update)), ..Answer::default() };
         let line = wire::line(&answer).map_err(std::io::Error::other)?;
         self.outgoing.push(&line);
         match self.outgoing.len() > MAX_QUEUED {

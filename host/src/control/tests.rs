@@ -35,11 +35,7 @@ impl Echo {
     }
 
     fn tell(&self, seq: u64, body: Option<String>) {
-        let details = Details {
-            response_body: body,
-            resumed_from: 1,
-            ..Details::default()
-        };
+        let details = Details { response_body: body, resumed_from: 1, ..Details::default() };
         let update = Update::Status(StatusUpdate {
             seq,
             task_id: "t".into(),
@@ -93,14 +89,7 @@ async fn work(below: &str) -> Worked {
     };
     let (echo, left) = Echo::new();
     let server = Server::start(home.clone(), listener, echo.clone());
-    Worked {
-        home,
-        echo,
-        left,
-        server,
-        _lock: lock,
-        _folder: folder,
-    }
+    Worked { home, echo, left, server, _lock: lock, _folder: folder }
 }
 
 async fn join(home: &Home) -> Client {
@@ -126,9 +115,7 @@ fn seq(update: Option<Update>) -> Option<u64> {
 
 /// Fails instead of hanging.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(20), what)
-        .await
-        .expect("in time")
+    timeout(Duration::from_secs(20), what).await.expect("in time")
 }
 
 #[tokio::test]
@@ -185,10 +172,7 @@ async fn several_questions_of_two_processes_are_open_at_once() {
 async fn a_process_that_leaves_is_reported_gone() {
     let mut worked = work("home").await;
     let (one, two) = (join(&worked.home).await, join(&worked.home).await);
-    let (first, second) = (
-        asker(one.call(Request::Info).await),
-        asker(two.call(Request::Info).await),
-    );
+    let (first, second) = (asker(one.call(Request::Info).await), asker(two.call(Request::Info).await));
     drop(two);
     assert_eq!(soon(worked.left.recv()).await, Some(second));
     drop(one);
@@ -213,9 +197,7 @@ async fn watchers_get_every_update_until_the_engine_ends() {
         assert_eq!(seq(soon(updates.recv()).await), None);
     }
     let after = soon(one.call(Request::Info)).await;
-    let Err(Error::HomeLocked(text)) = after else {
-        panic!("{after:?}")
-    };
+    let Err(Error::HomeLocked(text)) = after else { panic!("{after:?}") };
     assert!(text.contains("has ended"), "{text}");
 }
 
@@ -236,10 +218,7 @@ async fn open_questions_end_with_the_engine() {
 async fn a_watcher_that_does_not_read_is_dropped() {
     let mut worked = work("home").await;
     let mut stream = raw(&worked.home).await;
-    stream
-        .write_all(b"{\"n\":1,\"watch\":true}\n")
-        .await
-        .unwrap();
+    stream.write_all(b"{\"n\":1,\"watch\":true}\n").await.unwrap();
     read_line(&mut stream).await; // the answer: it watches now
     for seq in 0..2_000 {
         worked.echo.tell(seq, Some("x".repeat(64 << 10)));
@@ -251,10 +230,7 @@ async fn a_watcher_that_does_not_read_is_dropped() {
 async fn raw(home: &Home) -> UnixStream {
     let mut stream = home.connect().await.unwrap().unwrap();
     assert!(read_line(&mut stream).await.contains(r#""protocol":1"#));
-    stream
-        .write_all(b"{\"haul\":\"0.1.0\",\"protocol\":1,\"pid\":1}\n")
-        .await
-        .unwrap();
+    stream.write_all(b"{\"haul\":\"0.1.0\",\"protocol\":1,\"pid\":1}\n").await.unwrap();
     stream
 }
 
@@ -273,15 +249,9 @@ async fn read_line(stream: &mut UnixStream) -> String {
 async fn what_is_not_understood_is_answered_or_ends_the_connection() {
     let mut worked = work("home").await;
     let mut stream = raw(&worked.home).await;
-    stream
-        .write_all(b"{\"n\":7,\"request\":{\"dance\":{}}}\n")
-        .await
-        .unwrap();
+    stream.write_all(b"{\"n\":7,\"request\":{\"dance\":{}}}\n").await.unwrap();
     let answer: serde_json::Value = serde_json::from_str(&read_line(&mut stream).await).unwrap();
-    assert_eq!(
-        (&answer["n"], &answer["error"]["kind"]),
-        (&json!(7), &json!("homeLocked"))
-    );
+    assert_eq!((&answer["n"], &answer["error"]["kind"]), (&json!(7), &json!("homeLocked")));
     stream.write_all(b"nonsense\n").await.unwrap();
     assert_eq!(soon(worked.left.recv()).await, Some(1));
 }
@@ -303,22 +273,11 @@ async fn an_engine_of_another_protocol_is_named_with_both_versions() {
     let listener = home.listen(&lock).unwrap();
     let other = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream
-            .write_all(b"{\"haul\":\"9.9.9\",\"protocol\":2,\"pid\":1}\n")
-            .await
-            .unwrap();
+        stream.write_all(b"{\"haul\":\"9.9.9\",\"protocol\":2,\"pid\":1}\n").await.unwrap();
     });
     let refused = soon(enter(&home)).await.unwrap_err();
-    let Error::HomeLocked(text) = refused else {
-        panic!("{refused}")
-    };
-    for words in [
-        "protocol 2",
-        "speaks 1",
-        env!("CARGO_PKG_VERSION"),
-        &std::process::id().to_string(),
-        "--home",
-    ] {
+    let Error::HomeLocked(text) = refused else { panic!("{refused}") };
+    for words in ["protocol 2", "speaks 1", env!("CARGO_PKG_VERSION"), &std::process::id().to_string(), "--home"] {
         assert!(text.contains(words), "{words}: {text}");
     }
     other.await.unwrap();
@@ -328,10 +287,7 @@ async fn an_engine_of_another_protocol_is_named_with_both_versions() {
 async fn a_process_of_another_protocol_is_not_answered() {
     let mut worked = work("home").await;
     let mut stream = worked.home.connect().await.unwrap().unwrap();
-    stream
-        .write_all(b"{\"haul\":\"9.9.9\",\"protocol\":2,\"pid\":1}\n{\"n\":1,\"watch\":true}\n")
-        .await
-        .unwrap();
+    stream.write_all(b"{\"haul\":\"9.9.9\",\"protocol\":2,\"pid\":1}\n{\"n\":1,\"watch\":true}\n").await.unwrap();
     let mut all = String::new();
     soon(stream.read_to_string(&mut all)).await.unwrap();
     assert_eq!(all.lines().count(), 1, "{all}");
@@ -344,9 +300,7 @@ async fn a_dead_socket_is_replaced() {
     let home = Home::create(folder.path()).unwrap();
     drop(std::os::unix::net::UnixListener::bind(folder.path().join("haul.sock")).unwrap());
     assert!(home.connect().await.unwrap().is_none());
-    let Entered::Ours(_lock, Some(listener)) = enter(&home).await.unwrap() else {
-        panic!("free")
-    };
+    let Entered::Ours(_lock, Some(listener)) = enter(&home).await.unwrap() else { panic!("free") };
     let _server = Server::start(home.clone(), listener, Echo::new().0);
     assert_eq!(asker(join(&home).await.call(Request::Info).await), 1);
 }
@@ -377,25 +331,14 @@ async fn of_many_who_enter_at_once_one_gets_the_home_and_the_others_join() {
 
 #[tokio::test]
 async fn the_next_process_takes_over_when_the_engine_ends() {
-    let Worked {
-        home,
-        server,
-        _lock,
-        _folder,
-        ..
-    } = work("home").await;
+    let Worked { home, server, _lock, _folder, .. } = work("home").await;
     let client = join(&home).await;
     let ending = async {
         server.finish().await;
         drop(_lock);
     };
     let next = async {
-        assert!(
-            client
-                .call(Request::Show { id: "wait".into() })
-                .await
-                .is_err()
-        );
+        assert!(client.call(Request::Show { id: "wait".into() }).await.is_err());
         enter(&home).await
     };
     let (entered, ()) = soon(async { tokio::join!(next, ending) }).await;
@@ -407,30 +350,17 @@ async fn a_silent_holder_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::create(folder.path()).unwrap();
     let _lock = home.try_lock().unwrap().unwrap();
-    let refused = enter_within(&home, Duration::from_millis(100))
-        .await
-        .unwrap_err();
-    let Error::HomeLocked(text) = refused else {
-        panic!("{refused}")
-    };
-    let holder = format!(
-        "process {} (haul {})",
-        std::process::id(),
-        env!("CARGO_PKG_VERSION")
-    );
-    assert!(
-        text.contains(&holder) && text.contains("does not answer"),
-        "{text}"
-    );
+    let refused = enter_within(&home, Duration::from_millis(100)).await.unwrap_err();
+    let Error::HomeLocked(text) = refused else { panic!("{refused}") };
+    let holder = format!("process {} (haul {})", std::process::id(), env!("CARGO_PKG_VERSION"));
+    assert!(text.contains(&holder) && text.contains("does not answer"), "{text}");
 }
 
 #[tokio::test]
 async fn a_request_that_is_too_long_is_refused_before_it_is_sent() {
     let worked = work("home").await;
     let client = join(&worked.home).await;
-    let long = Request::Show {
-        id: "x".repeat(65 << 20),
-    };
+    let long = Request::Show { id: "x".repeat(65 << 20) };
     assert!(matches!(client.call(long).await, Err(Error::Refused(_))));
     assert_eq!(asker(client.call(Request::Info).await), 1);
 }

@@ -27,11 +27,7 @@ pub(super) struct Hello {
 impl Hello {
     /// This process's.
     pub(super) fn own() -> Self {
-        Self {
-            haul: env!("CARGO_PKG_VERSION").into(),
-            protocol: PROTOCOL,
-            pid: std::process::id(),
-        }
+        Self { haul: env!("CARGO_PKG_VERSION").into(), protocol: PROTOCOL, pid: std::process::id() }
     }
 }
 
@@ -72,18 +68,13 @@ pub(super) struct Replied(#[serde(with = "ReplyForm")] pub(super) Reply);
 
 /// One line, with its line feed. Fails where a path is not UTF-8.
 pub(super) fn line(message: &impl Serialize) -> Result<Vec<u8>, Error> {
-    let mut line =
-        serde_json::to_vec(message).map_err(|error| Error::Refused(error.to_string()))?;
+    let mut line = serde_json::to_vec(message).map_err(|error| Error::Refused(error.to_string()))?;
     line.push(b'\n');
     Ok(line)
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(
-    remote = "Request",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(remote = "Request", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum RequestForm {
     Add {
         #[serde(with = "additions")]
@@ -155,31 +146,15 @@ enum SelectionForm {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(
-    remote = "Reply",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(remote = "Reply", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum ReplyForm {
     Done,
     Ids(Vec<String>),
-    Changed {
-        changed: Vec<String>,
-        refused: Vec<(String, String)>,
-    },
-    Records {
-        records: Vec<Value>,
-        more: Option<i64>,
-    },
-    Events {
-        events: Vec<Value>,
-        last: u64,
-    },
+    Changed { changed: Vec<String>, refused: Vec<(String, String)> },
+    Records { records: Vec<Value>, more: Option<i64> },
+    Events { events: Vec<Value>, last: u64 },
     Count(u64),
-    Counts {
-        by_status: [u64; 8],
-        working: u64,
-    },
+    Counts { by_status: [u64; 8], working: u64 },
     Info(Value),
 }
 
@@ -208,15 +183,10 @@ mod additions {
                 ))
             })
         });
-        Ok(Form {
-            task: json::write_short(&addition.task),
-            place: place.transpose()?,
-        })
+        Ok(Form { task: json::write_short(&addition.task), place: place.transpose()? })
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        input: D,
-    ) -> Result<Vec<Addition>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Addition>, D::Error> {
         let defaults = json::Defaults::default();
         let forms = Vec::<Form>::deserialize(input)?.into_iter();
         forms
@@ -225,10 +195,7 @@ mod additions {
                     let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
                     de::Error::custom(problems.join(", "))
                 })?;
-                Ok(Addition {
-                    task,
-                    place: form.place.map(Into::into),
-                })
+                Ok(Addition { task, place: form.place.map(Into::into) })
             })
             .collect()
     }
@@ -238,19 +205,13 @@ mod additions {
 mod status {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(
-        status: &Option<Status>,
-        out: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(status: &Option<Status>, out: S) -> Result<S::Ok, S::Error> {
         status.map(Status::name).serialize(out)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        input: D,
-    ) -> Result<Option<Status>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Status>, D::Error> {
         let name = Option::<String>::deserialize(input)?;
-        name.map(|name| Status::from_name(&name).ok_or_else(|| de::Error::custom("no such status")))
-            .transpose()
+        name.map(|name| Status::from_name(&name).ok_or_else(|| de::Error::custom("no such status"))).transpose()
     }
 }
 
@@ -278,16 +239,9 @@ impl From<Error> for ErrorForm {
             Error::Invalid(tasks) => {
                 let tasks = tasks.into_iter().map(|(index, problems)| InvalidTask {
                     index,
-                    problems: problems
-                        .into_iter()
-                        .map(|problem| (problem.field, problem.reason))
-                        .collect(),
+                    problems: problems.into_iter().map(|problem| (problem.field, problem.reason)).collect(),
                 });
-                return Self {
-                    kind: "invalid".into(),
-                    text: String::new(),
-                    tasks: tasks.collect(),
-                };
+                return Self { kind: "invalid".into(), text: String::new(), tasks: tasks.collect() };
             }
             Error::UnknownTask(text) => ("unknownTask", text),
             Error::Refused(text) => ("refused", text),
@@ -298,11 +252,7 @@ impl From<Error> for ErrorForm {
             Error::Usage(text) => ("usage", text),
             Error::Other(text) => ("other", text),
         };
-        Self {
-            kind: kind.into(),
-            text,
-            tasks: Vec::new(),
-        }
+        Self { kind: kind.into(), text, tasks: Vec::new() }
     }
 }
 

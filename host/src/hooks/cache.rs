@@ -35,10 +35,7 @@ impl Cache {
     pub(super) fn new(directory: &Path, key_dir: &Path) -> Self {
         let place = private_directory(directory).and_then(|()| {
             let key = key(key_dir)?;
-            Ok(Place {
-                directory: directory.to_path_buf(),
-                key,
-            })
+            Ok(Place { directory: directory.to_path_buf(), key })
         });
         if let Err(error) = &place {
             tracing::debug!("compiled components are not kept: {error}");
@@ -47,26 +44,14 @@ impl Cache {
     }
 
     /// The component of these bytes. `digest`: their SHA-256.
-    pub(super) fn component(
-        &self,
-        engine: &Engine,
-        wasm: &[u8],
-        digest: &[u8; 32],
-    ) -> wasmtime::Result<Component> {
+    pub(super) fn component(&self, engine: &Engine, wasm: &[u8], digest: &[u8; 32]) -> wasmtime::Result<Component> {
         let name = name(engine, digest);
-        if let Some(component) = self
-            .place
-            .as_ref()
-            .and_then(|place| place.read(engine, &name))
-        {
+        if let Some(component) = self.place.as_ref().and_then(|place| place.read(engine, &name)) {
             return Ok(component);
         }
         let component = Component::from_binary(engine, wasm)?;
         if let Some(place) = &self.place {
-            let written = component
-                .serialize()
-                .map_err(io::Error::other)
-                .and_then(|code| place.write(&name, &code));
+            let written = component.serialize().map_err(io::Error::other).and_then(|code| place.write(&name, &code));
             if let Err(error) = written {
                 tracing::debug!("cannot keep a compiled component: {error}");
             }
@@ -100,14 +85,8 @@ impl Place {
     }
 
     fn write(&self, name: &str, code: &[u8]) -> io::Result<()> {
-        let mac = self
-            .mac(name, code)
-            .ok_or_else(|| io::Error::other("no key"))?
-            .finalize()
-            .into_bytes();
-        let temporary = self
-            .directory
-            .join(format!("{name}.{}", std::process::id()));
+        let mac = self.mac(name, code).ok_or_else(|| io::Error::other("no key"))?.finalize().into_bytes();
+        let temporary = self.directory.join(format!("{name}.{}", std::process::id()));
         let written = create_private(&temporary, true).and_then(|mut file| {
             file.write_all(&mac)?;
             file.write_all(code)?;
@@ -138,10 +117,7 @@ fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
 
 fn key(directory: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let path = directory.join(KEY_NAME);
-    if let Some(key) = read_private(&path)
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok())
-    {
+    if let Some(key) = read_private(&path).ok().and_then(|bytes| bytes.try_into().ok()) {
         return Ok(key);
     }
     private_directory(directory)?;
@@ -164,10 +140,7 @@ fn private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() || !is_ours(&metadata) {
-        return Err(io::Error::other(format!(
-            "{} is not our directory",
-            path.display()
-        )));
+        return Err(io::Error::other(format!("{} is not our directory", path.display())));
     }
     if metadata.mode() & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
@@ -177,16 +150,10 @@ fn private_directory(path: &Path) -> io::Result<()> {
 
 /// Reads a file that belongs to us and that nobody else can write or read.
 fn read_private(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || !is_ours(&metadata) || metadata.mode() & 0o077 != 0 {
-        return Err(io::Error::other(format!(
-            "{} is not ours alone",
-            path.display()
-        )));
+        return Err(io::Error::other(format!("{} is not ours alone", path.display())));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
     file.read_to_end(&mut bytes)?;
@@ -197,12 +164,7 @@ fn create_private(path: &Path, anew: bool) -> io::Result<File> {
     if anew {
         let _ = fs::remove_file(path);
     }
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
 fn is_ours(metadata: &fs::Metadata) -> bool {

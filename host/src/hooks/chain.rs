@@ -6,8 +6,8 @@ use super::bindings::haul::transfer as wit;
 use super::functions::{self as hooks, Ask};
 use super::runtime::Ticker;
 use super::{
-    Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Component, Head, Hook, HookTask,
-    Hooks, OnAuthVerdict, ResumeVerdict, RetryVerdict, Situation, StartChanges, check, convert,
+    Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Component, Head, Hook, HookTask, Hooks, OnAuthVerdict,
+    ResumeVerdict, RetryVerdict, Situation, StartChanges, check, convert,
 };
 use crate::error::{Failure, FailureKind};
 use crate::event::StatusUpdate;
@@ -29,14 +29,8 @@ struct Links {
 
 impl Chain {
     pub(super) fn new(hooks: &Hooks, components: &[Arc<Component>], transport: &Transport) -> Self {
-        let links = Links {
-            hooks: hooks.clone(),
-            components: components.to_vec(),
-            transport: transport.clone(),
-        };
-        Self {
-            links: Arc::new(links),
-        }
+        let links = Links { hooks: hooks.clone(), components: components.to_vec(), transport: transport.clone() };
+        Self { links: Arc::new(links) }
     }
 
     pub(super) fn transport(&self) -> &Transport {
@@ -49,42 +43,26 @@ impl Chain {
 
     /// Whether a user's component answers the hook (the default policy does not count).
     pub fn has(&self, hook: Hook) -> bool {
-        self.links
-            .components
-            .iter()
-            .any(|component| component.answers(hook))
+        self.links.components.iter().any(|component| component.answers(hook))
     }
 
     /// Converts a task once for many calls.
     pub fn prepare(&self, task: &Task) -> HookTask {
         let wit = convert::task(task);
-        HookTask {
-            weight: convert::weight(&wit),
-            wit: Arc::new(wit),
-        }
+        HookTask { weight: convert::weight(&wit), wit: Arc::new(wit) }
     }
 
     /// Hook `admit`, for up to 1,000 tasks. What a component lets through goes past the default policy as well, so that
     /// it can refuse and change tasks but not make one valid that is not.
-    pub async fn admit(
-        &self,
-        tasks: &[Task],
-        now_ms: u64,
-    ) -> Result<Vec<Result<Task, Vec<Problem>>>, Failure> {
+    pub async fn admit(&self, tasks: &[Task], now_ms: u64) -> Result<Vec<Result<Task, Vec<Problem>>>, Failure> {
         let given: Vec<_> = tasks.iter().map(convert::task).collect();
-        let context = wit::admit::Context {
-            now_at_ms: now_ms,
-            extra: Vec::new(),
-        };
+        let context = wit::admit::Context { now_at_ms: now_ms, extra: Vec::new() };
         let weight = given.iter().map(convert::weight).sum();
         let params = (given, context.clone());
         let (who, (mut answer,)) = self.ask::<hooks::Admit>(weight, params).await?;
         self.usable(who, Hook::Admit, same_tasks(tasks, &answer))?;
         if who.is_some() {
-            let passed: Vec<_> = answer
-                .iter()
-                .filter_map(|task| task.as_ref().ok().cloned())
-                .collect();
+            let passed: Vec<_> = answer.iter().filter_map(|task| task.as_ref().ok().cloned()).collect();
             let (judged,) = self.links.hooks.policy::<hooks::Admit>((passed, context))?;
             let mut judged = judged.into_iter();
             for task in answer.iter_mut().filter(|task| task.is_ok()) {
@@ -101,22 +79,13 @@ impl Chain {
     }
 
     /// Hook `classify`.
-    pub async fn classify(
-        &self,
-        task: &HookTask,
-        asked: &Asked,
-        head: &Head,
-    ) -> Result<Classified, Failure> {
-        let params = (
-            task.wit.clone(),
-            convert::asked(asked),
-            convert::response(head),
-        );
+    pub async fn classify(&self, task: &HookTask, asked: &Asked, head: &Head) -> Result<Classified, Failure> {
+        let params = (task.wit.clone(), convert::asked(asked), convert::response(head));
         let (who, (verdict,)) = self.ask::<hooks::Classify>(task.weight, params).await?;
         let verdict = match convert::to_classified(verdict) {
-            Some(Classified::Continues(from)) if asked.range_from != Some(from) => Err(format!(
-                "it continues at byte {from}, which was not asked for"
-            )),
+            Some(Classified::Continues(from)) if asked.range_from != Some(from) => {
+                Err(format!("it continues at byte {from}, which was not asked for"))
+            }
             Some(Classified::Failed(failure)) => check::failure(failure).map(Classified::Failed),
             Some(Classified::UseFromZero(note)) => Ok(Classified::UseFromZero(check::text(note))),
             Some(Classified::AskFromZero(note)) => Ok(Classified::AskFromZero(check::text(note))),
@@ -127,12 +96,7 @@ impl Chain {
     }
 
     /// Hook `filename`. The answer is one safe path component, at most 255 bytes, and none of `taken`.
-    pub async fn filename(
-        &self,
-        task: &HookTask,
-        head: &Head,
-        taken: &[String],
-    ) -> Result<String, Failure> {
+    pub async fn filename(&self, task: &HookTask, head: &Head, taken: &[String]) -> Result<String, Failure> {
         let params = (task.wit.clone(), convert::response(head), taken.to_vec());
         let (who, (name,)) = self.ask::<hooks::Filename>(task.weight, params).await?;
         self.usable(who, Hook::Filename, check::file_name(&name, taken))?;
@@ -150,9 +114,9 @@ impl Chain {
         let (who, (answer,)) = self.ask::<hooks::Resume>(task.weight, params).await?;
         let (verdict, conditions) = convert::to_resume(answer);
         let verdict = match verdict {
-            ResumeVerdict::GoOn { from_bytes, .. } if from_bytes > bytes_done => Err(format!(
-                "it goes on at byte {from_bytes}, but only {bytes_done} are stored"
-            )),
+            ResumeVerdict::GoOn { from_bytes, .. } if from_bytes > bytes_done => {
+                Err(format!("it goes on at byte {from_bytes}, but only {bytes_done} are stored"))
+            }
             ResumeVerdict::GoOn { ref if_range, .. }
                 if if_range.is_empty() || http::HeaderValue::from_str(if_range).is_err() =>
             {
@@ -173,12 +137,7 @@ impl Chain {
         situation: Situation,
         now_ms: u64,
     ) -> Result<AuthorizeVerdict, Failure> {
-        let params = (
-            task.wit.clone(),
-            convert::auth(auth),
-            convert::situation(&situation),
-            now_ms,
-        );
+        let params = (task.wit.clone(), convert::auth(auth), convert::situation(&situation), now_ms);
         let (who, (verdict,)) = self.ask::<hooks::Authorize>(task.weight, params).await?;
         let verdict = convert::to_authorize(verdict)
             .ok_or_else(|| "a verdict that this version does not know".to_owned())
@@ -187,23 +146,12 @@ impl Chain {
     }
 
     /// Hook `retry`. A verdict that this version does not know counts as `GiveUp`; waits are cut to 24 hours.
-    pub async fn retry(
-        &self,
-        task: &HookTask,
-        attempt: &Attempt,
-        failure: &Failure,
-    ) -> Result<RetryVerdict, Failure> {
-        let params = (
-            task.wit.clone(),
-            convert::attempt(attempt),
-            convert::failure(failure),
-        );
+    pub async fn retry(&self, task: &HookTask, attempt: &Attempt, failure: &Failure) -> Result<RetryVerdict, Failure> {
+        let params = (task.wit.clone(), convert::attempt(attempt), convert::failure(failure));
         let (who, (verdict,)) = self.ask::<hooks::Retry>(task.weight, params).await?;
         let verdict = match convert::to_retry(verdict) {
             RetryVerdict::AfterMs(wait) => RetryVerdict::AfterMs(wait.min(check::WAIT_MS_MAX)),
-            RetryVerdict::AfreshAfterMs(wait) => {
-                RetryVerdict::AfreshAfterMs(wait.min(check::WAIT_MS_MAX))
-            }
+            RetryVerdict::AfreshAfterMs(wait) => RetryVerdict::AfreshAfterMs(wait.min(check::WAIT_MS_MAX)),
             RetryVerdict::GiveUp => RetryVerdict::GiveUp,
         };
         self.usable(who, Hook::Retry, Ok(verdict))
@@ -211,16 +159,11 @@ impl Chain {
 
     /// Hook `before-task-start`: the final update the task ends with, if any component gives one. The update has no number,
     /// and the task's own id and group.
-    pub async fn before_task_start(
-        &self,
-        task: &HookTask,
-    ) -> Result<Option<StatusUpdate>, Failure> {
+    pub async fn before_task_start(&self, task: &HookTask) -> Result<Option<StatusUpdate>, Failure> {
         let mut from = 0;
         while let Some(position) = self.next(from, Hook::BeforeTaskStart) {
             let params = (task.wit.clone(),);
-            let (answer,) = self
-                .call::<hooks::BeforeTaskStart>(position, task.weight, params)
-                .await?;
+            let (answer,) = self.call::<hooks::BeforeTaskStart>(position, task.weight, params).await?;
             let update = answer.map(|update| {
                 convert::to_update(update, &task.wit)
                     .ok_or_else(|| "a status that this version does not know".to_owned())
@@ -245,18 +188,10 @@ impl Chain {
         let Some(position) = self.next(0, Hook::OnAuth) else {
             return Ok(None);
         };
-        let params = (
-            task.wit.clone(),
-            convert::auth(auth),
-            convert::reason(reason),
-        );
-        let (verdict,) = self
-            .call::<hooks::OnAuth>(position, task.weight, params)
-            .await?;
+        let params = (task.wit.clone(), convert::auth(auth), convert::reason(reason));
+        let (verdict,) = self.call::<hooks::OnAuth>(position, task.weight, params).await?;
         let verdict = match convert::to_on_auth(verdict) {
-            OnAuthVerdict::Refreshed(auth) => {
-                check::auth(&auth).map(|()| OnAuthVerdict::Refreshed(auth))
-            }
+            OnAuthVerdict::Refreshed(auth) => check::auth(&auth).map(|()| OnAuthVerdict::Refreshed(auth)),
             OnAuthVerdict::Failed(why) => Ok(OnAuthVerdict::Failed(check::text(why))),
             OnAuthVerdict::Unchanged => Ok(OnAuthVerdict::Unchanged),
         };
@@ -268,12 +203,8 @@ impl Chain {
         let mut merged = StartChanges::default();
         let mut from = 0;
         while let Some(position) = self.next(from, Hook::OnTaskStart) {
-            let (answer,) = self
-                .call::<hooks::OnTaskStart>(position, task.weight, (task.wit.clone(),))
-                .await?;
-            let changes = answer
-                .map(|changes| started(convert::to_changes(changes)))
-                .transpose();
+            let (answer,) = self.call::<hooks::OnTaskStart>(position, task.weight, (task.wit.clone(),)).await?;
+            let changes = answer.map(|changes| started(convert::to_changes(changes))).transpose();
             if let Some(changes) = self.usable(Some(position), Hook::OnTaskStart, changes)? {
                 merge(&mut merged, changes);
             }
@@ -287,9 +218,7 @@ impl Chain {
         let mut from = 0;
         while let Some(position) = self.next(from, Hook::OnTaskFinished) {
             let params = (task.wit.clone(), convert::update(update, &task.wit));
-            let told = self
-                .call::<hooks::OnTaskFinished>(position, task.weight, params)
-                .await;
+            let told = self.call::<hooks::OnTaskFinished>(position, task.weight, params).await;
             if told.is_ok() {
                 self.links.components[position].well();
             }
@@ -299,16 +228,9 @@ impl Chain {
 
     /// Asks the first component that answers the hook, else the default policy. `None` as the first part: the policy
     /// answered. `weight`: bytes that the answer may repeat of the question.
-    async fn ask<A: Ask>(
-        &self,
-        weight: usize,
-        params: A::Params,
-    ) -> Result<(Option<usize>, A::Answer), Failure> {
+    async fn ask<A: Ask>(&self, weight: usize, params: A::Params) -> Result<(Option<usize>, A::Answer), Failure> {
         match self.next(0, A::HOOK) {
-            Some(position) => Ok((
-                Some(position),
-                self.call::<A>(position, weight, params).await?,
-            )),
+            Some(position) => Ok((Some(position), self.call::<A>(position, weight, params).await?)),
             None => Ok((None, self.links.hooks.policy::<A>(params)?)),
         }
     }
@@ -324,39 +246,23 @@ impl Chain {
             return self.links.hooks.policy::<A>(params);
         };
         let component = &self.links.components[next];
-        let answer = component
-            .call::<A>(self, next, true, weight, params)
-            .await?;
+        let answer = component.call::<A>(self, next, true, weight, params).await?;
         component.well();
         Ok(answer)
     }
 
-    async fn call<A: Ask>(
-        &self,
-        position: usize,
-        weight: usize,
-        params: A::Params,
-    ) -> Result<A::Answer, Failure> {
-        self.links.components[position]
-            .call::<A>(self, position, false, weight, params)
-            .await
+    async fn call<A: Ask>(&self, position: usize, weight: usize, params: A::Params) -> Result<A::Answer, Failure> {
+        self.links.components[position].call::<A>(self, position, false, weight, params).await
     }
 
     fn next(&self, from: usize, hook: Hook) -> Option<usize> {
         let components = self.links.components.get(from..)?;
-        let after = components
-            .iter()
-            .position(|component| component.answers(hook))?;
+        let after = components.iter().position(|component| component.answers(hook))?;
         Some(from + after)
     }
 
     /// Turns the refusal of an answer into the failure that names who gave it, and keeps count.
-    fn usable<T>(
-        &self,
-        who: Option<usize>,
-        hook: Hook,
-        answer: Result<T, String>,
-    ) -> Result<T, Failure> {
+    fn usable<T>(&self, who: Option<usize>, hook: Hook, answer: Result<T, String>) -> Result<T, Failure> {
         let component = who.map(|position| &self.links.components[position]);
         match (answer, component) {
             (Ok(answer), component) => {
@@ -366,25 +272,15 @@ impl Chain {
             (Err(why), Some(component)) => Err(component.unusable(hook, &why)),
             (Err(why), None) => Err(Failure::new(
                 FailureKind::Callback,
-                format!(
-                    "the default policy gave an unusable answer in `{}`: {why}",
-                    hook.name()
-                ),
+                format!("the default policy gave an unusable answer in `{}`: {why}", hook.name()),
             )),
         }
     }
 }
 
-fn same_tasks(
-    tasks: &[Task],
-    answer: &[Result<wit::types::Task, Vec<wit::admit::Problem>>],
-) -> Result<(), String> {
+fn same_tasks(tasks: &[Task], answer: &[Result<wit::types::Task, Vec<wit::admit::Problem>>]) -> Result<(), String> {
     if answer.len() != tasks.len() {
-        return Err(format!(
-            "{} answers for {} tasks",
-            answer.len(),
-            tasks.len()
-        ));
+        return Err(format!("{} answers for {} tasks", answer.len(), tasks.len()));
     }
     for (given, answered) in tasks.iter().zip(answer) {
         if let Ok(task) = answered
@@ -402,12 +298,7 @@ fn authorized(verdict: AuthorizeVerdict) -> Result<AuthorizeVerdict, String> {
             check::headers(headers)?;
             check::query(query)?;
         }
-        AuthorizeVerdict::Send {
-            method,
-            url,
-            headers,
-            body,
-        } => {
+        AuthorizeVerdict::Send { method, url, headers, body } => {
             check::request(method, url, headers, body)?;
         }
         AuthorizeVerdict::Refreshed(auth) => check::auth(auth)?,
@@ -434,9 +325,7 @@ fn merge(merged: &mut StartChanges, later: StartChanges) {
         !later.headers.iter().any(|(other, _)| same(name, other))
             && !later.remove_headers.iter().any(|other| same(name, other))
     });
-    merged
-        .remove_headers
-        .retain(|name| !later.headers.iter().any(|(other, _)| same(name, other)));
+    merged.remove_headers.retain(|name| !later.headers.iter().any(|(other, _)| same(name, other)));
     merged.headers.extend(later.headers);
     merged.remove_headers.extend(later.remove_headers);
 }

@@ -3,15 +3,12 @@
 
 use super::bindings::haul::transfer as wit;
 use super::{
-    Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Head, OnAuthVerdict, ResumeVerdict,
-    RetryVerdict, Situation, StartChanges,
+    Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Head, OnAuthVerdict, ResumeVerdict, RetryVerdict,
+    Situation, StartChanges,
 };
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, StatusUpdate};
-use crate::task::{
-    Auth, Body, FilePart, OnConflict, Problem, ResumeRecord, Status, Task, TaskType, Timeouts,
-    Updates,
-};
+use crate::task::{Auth, Body, FilePart, OnConflict, Problem, ResumeRecord, Status, Task, TaskType, Timeouts, Updates};
 
 pub(super) fn task(task: &Task) -> wit::types::Task {
     wit::types::Task {
@@ -125,11 +122,7 @@ pub(super) fn to_task(task: wit::types::Task) -> Task {
             total_ms: task.timeouts.total_ms,
         },
         max_redirects: task.max_redirects,
-        accept_status: task
-            .accept_status
-            .iter()
-            .map(|range| (range.first, range.last))
-            .collect(),
+        accept_status: task.accept_status.iter().map(|range| (range.first, range.last)).collect(),
         callbacks: task.callbacks,
         scope: task.scope,
         file_field: task.file_field,
@@ -147,10 +140,7 @@ pub(super) fn to_task(task: wit::types::Task) -> Task {
 pub(super) fn weight(task: &wit::types::Task) -> usize {
     const PER_ITEM: usize = 256;
     let pairs = |pairs: &[(String, String)]| -> usize {
-        pairs
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + PER_ITEM)
-            .sum()
+        pairs.iter().map(|(name, value)| name.len() + value.len() + PER_ITEM).sum()
     };
     let body = match &task.body {
         wit::types::Body::Bytes(bytes) => bytes.len(),
@@ -164,22 +154,11 @@ pub(super) fn weight(task: &wit::types::Task) -> usize {
             + auth.access_token.as_ref().map_or(0, String::len)
             + auth.refresh_token.as_ref().map_or(0, String::len)
     });
-    let lists = task
-        .mirrors
-        .iter()
-        .chain(&task.callbacks)
-        .map(|text| text.len() + PER_ITEM)
-        .sum::<usize>()
+    let lists = task.mirrors.iter().chain(&task.callbacks).map(|text| text.len() + PER_ITEM).sum::<usize>()
         + (task.files.len() + task.accept_status.len()) * PER_ITEM
-        + task
-            .files
-            .iter()
-            .map(|file| file.field.len() + file.filename.len())
-            .sum::<usize>();
-    let texts =
-        task.url.len() + task.meta_data.len() + task.display_name.len() + task.directory.len();
-    let named =
-        pairs(&task.query) + pairs(&task.headers) + pairs(&task.fields) + pairs(&task.extra);
+        + task.files.iter().map(|file| file.field.len() + file.filename.len()).sum::<usize>();
+    let texts = task.url.len() + task.meta_data.len() + task.display_name.len() + task.directory.len();
+    let named = pairs(&task.query) + pairs(&task.headers) + pairs(&task.fields) + pairs(&task.extra);
     2 * (body + auth + lists + texts + named) + 16 * PER_ITEM
 }
 
@@ -234,11 +213,7 @@ fn file_part(part: &FilePart) -> wit::types::FilePart {
 }
 
 fn to_file_part(part: wit::types::FilePart) -> FilePart {
-    FilePart {
-        field: part.field,
-        filename: part.filename,
-        mime_type: part.mime_type,
-    }
+    FilePart { field: part.field, filename: part.filename, mime_type: part.mime_type }
 }
 
 pub(super) fn auth(auth: &Auth) -> wit::types::Auth {
@@ -269,10 +244,7 @@ pub(super) fn to_auth(auth: wit::types::Auth) -> Auth {
 }
 
 pub(super) fn to_problem(problem: wit::admit::Problem) -> Problem {
-    Problem {
-        field: problem.field,
-        reason: problem.reason,
-    }
+    Problem { field: problem.field, reason: problem.reason }
 }
 
 pub(super) fn response(head: &Head) -> wit::types::Response {
@@ -346,19 +318,13 @@ fn http_date_ms(text: &str) -> Option<u64> {
 pub(super) fn to_resume(answer: wit::resume::Answer) -> (ResumeVerdict, Vec<(String, bool)>) {
     use wit::resume::Verdict;
     let verdict = match answer.verdict {
-        Verdict::GoOn(terms) => ResumeVerdict::GoOn {
-            from_bytes: terms.from_bytes,
-            if_range: terms.if_range,
-        },
+        Verdict::GoOn(terms) => ResumeVerdict::GoOn { from_bytes: terms.from_bytes, if_range: terms.if_range },
         Verdict::NothingMissing => ResumeVerdict::NothingMissing,
         Verdict::StartAfresh(note) => ResumeVerdict::StartAfresh(note),
         Verdict::Refuse(reason) => ResumeVerdict::Refuse(reason),
         Verdict::Other(_) => ResumeVerdict::StartAfresh("restarted".into()),
     };
-    let conditions = answer
-        .conditions
-        .into_iter()
-        .map(|condition| (condition.name, condition.holds));
+    let conditions = answer.conditions.into_iter().map(|condition| (condition.name, condition.holds));
     (verdict, conditions.collect())
 }
 
@@ -384,10 +350,9 @@ pub(super) fn situation(situation: &Situation) -> wit::authorize::Situation {
 pub(super) fn to_authorize(verdict: wit::authorize::Verdict) -> Option<AuthorizeVerdict> {
     use wit::authorize::Verdict;
     Some(match verdict {
-        Verdict::Ready(credentials) => AuthorizeVerdict::Ready {
-            headers: credentials.headers,
-            query: credentials.query,
-        },
+        Verdict::Ready(credentials) => {
+            AuthorizeVerdict::Ready { headers: credentials.headers, query: credentials.query }
+        }
         Verdict::RefreshFirst => AuthorizeVerdict::RefreshFirst,
         Verdict::Send(request) => AuthorizeVerdict::Send {
             method: request.method,
@@ -408,9 +373,9 @@ pub(super) fn to_on_auth(verdict: wit::on_auth::Verdict) -> OnAuthVerdict {
         Verdict::Refreshed(auth) => OnAuthVerdict::Refreshed(to_auth(auth)),
         Verdict::Unchanged => OnAuthVerdict::Unchanged,
         Verdict::Failed(why) => OnAuthVerdict::Failed(why),
-        Verdict::Other(what) => OnAuthVerdict::Failed(format!(
-            "the component answered `{what}`, which is not known here"
-        )),
+        Verdict::Other(what) => {
+            OnAuthVerdict::Failed(format!("the component answered `{what}`, which is not known here"))
+        }
     }
 }
 
@@ -569,27 +534,18 @@ pub(super) fn update(update: &StatusUpdate, task: &wit::types::Task) -> wit::typ
             below => format!("{below}/{name}"),
         }),
         response_status: details.and_then(|details| details.response_status_code),
-        response_headers: details
-            .map(|details| details.response_headers.clone())
-            .unwrap_or_default(),
+        response_headers: details.map(|details| details.response_headers.clone()).unwrap_or_default(),
         response_body: details.and_then(|details| details.response_body.clone()),
-        failure: details
-            .and_then(|details| details.exception.as_ref())
-            .map(failure),
+        failure: details.and_then(|details| details.exception.as_ref()).map(failure),
         resumed_from_bytes: details.map_or(0, |details| details.resumed_from),
-        notes: details
-            .map(|details| details.notes.clone())
-            .unwrap_or_default(),
+        notes: details.map(|details| details.notes.clone()).unwrap_or_default(),
         extra: Vec::new(),
     }
 }
 
 /// The final update that a component gives a task. What the engine knows better (number, id, group, file) is not taken
 /// from it. `None`: a status of a later version.
-pub(super) fn to_update(
-    update: wit::types::Update,
-    task: &wit::types::Task,
-) -> Option<StatusUpdate> {
+pub(super) fn to_update(update: wit::types::Update, task: &wit::types::Task) -> Option<StatusUpdate> {
     Some(StatusUpdate {
         seq: 0,
         task_id: task.id.clone(),
@@ -608,9 +564,5 @@ pub(super) fn to_update(
 }
 
 pub(super) fn to_changes(changes: wit::on_task_start::Changes) -> StartChanges {
-    StartChanges {
-        url: changes.url,
-        headers: changes.headers,
-        remove_headers: changes.remove_headers,
-    }
+    StartChanges { url: changes.url, headers: changes.headers, remove_headers: changes.remove_headers }
 }

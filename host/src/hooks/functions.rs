@@ -106,28 +106,19 @@ impl Hook {
     /// Whether its answer is a pure decision, which the default policy gives where no component does.
     pub fn is_decision(self) -> bool {
         use Hook::*;
-        matches!(
-            self,
-            Admit | Classify | Filename | Resume | Authorize | Retry | Parts
-        )
+        matches!(self, Admit | Classify | Filename | Resume | Authorize | Retry | Parts)
     }
 
     /// Whether this version asks it at all.
     pub fn is_called(self) -> bool {
         use Hook::*;
-        !matches!(
-            self,
-            Parts | OnRequest | OnRedirect | OnResponse | OnError | OnProgress | Verify
-        )
+        !matches!(self, Parts | OnRequest | OnRedirect | OnResponse | OnError | OnProgress | Verify)
     }
 
     /// Whether a component may use HTTP while it answers.
     pub fn may_use_http(self) -> bool {
         use Hook::*;
-        matches!(
-            self,
-            BeforeTaskStart | OnAuth | OnTaskStart | OnError | OnTaskFinished
-        )
+        matches!(self, BeforeTaskStart | OnAuth | OnTaskStart | OnError | OnTaskFinished)
     }
 }
 

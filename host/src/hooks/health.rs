@@ -31,9 +31,7 @@ impl Health {
 
     /// Counts a failure. True when it was one too many.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
-        let recent = self
-            .since
-            .is_some_and(|since| now.saturating_duration_since(since) < WITHIN);
+        let recent = self.since.is_some_and(|since| now.saturating_duration_since(since) < WITHIN);
         if self.failures == 0 || !recent {
             self.failures = 0;
             self.since = Some(now);

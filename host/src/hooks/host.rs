@@ -73,9 +73,7 @@ impl State {
             http,
             reach: Reach::new(&grants.allow_hosts, log.clone()),
             log,
-            memory: Memory {
-                left: grants.limits.memory_bytes,
-            },
+            memory: Memory { left: grants.limits.memory_bytes },
             config: grants.config.clone(),
             running: None,
             ticks_left: 0,
@@ -85,20 +83,13 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            ctx: &mut self.http,
-            table: &mut self.table,
-            hooks: &mut self.reach,
-        }
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.reach }
     }
 }
 
@@ -108,12 +99,7 @@ pub(super) struct Memory {
 }
 
 impl ResourceLimiter for Memory {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let Some(left) = self.left.checked_sub(desired.saturating_sub(current)) else {
             wasmtime::bail!("it wanted more memory than its limit");
         };
@@ -121,12 +107,7 @@ impl ResourceLimiter for Memory {
         Ok(true)
     }
 
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         Ok(desired <= TABLE_ELEMENTS_MAX)
     }
 
@@ -187,32 +168,22 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<State>, Error> {
 }
 
 fn link_fetch(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker
-        .instance("haul:transfer/fetch@0.1.0")?
-        .func_wrap_async(
-            "fetch",
-            |store: StoreContextMut<'_, State>, (request,): (wit::types::Request,)| {
-                let reach = store.data().reach.clone();
-                Box::new(async move {
-                    let sent = reach
-                        .fetch(request.method, request.url, request.headers, request.body)
-                        .await;
-                    Ok((match sent {
-                        Ok((status, headers, url, body)) => {
-                            let (body, extra) = (body.into(), Vec::new());
-                            Ok(Response {
-                                status,
-                                headers,
-                                url,
-                                body,
-                                extra,
-                            })
-                        }
-                        Err(failure) => Err(convert::failure(&failure)),
-                    },))
-                })
-            },
-        )
+    linker.instance("haul:transfer/fetch@0.1.0")?.func_wrap_async(
+        "fetch",
+        |store: StoreContextMut<'_, State>, (request,): (wit::types::Request,)| {
+            let reach = store.data().reach.clone();
+            Box::new(async move {
+                let sent = reach.fetch(request.method, request.url, request.headers, request.body).await;
+                Ok((match sent {
+                    Ok((status, headers, url, body)) => {
+                        let (body, extra) = (body.into(), Vec::new());
+                        Ok(Response { status, headers, url, body, extra })
+                    }
+                    Err(failure) => Err(convert::failure(&failure)),
+                },))
+            })
+        },
+    )
 }
 
 /// `wasi:config/store`, of which two drafts are in use.
@@ -228,16 +199,11 @@ fn link_settings(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     }
     for version in ["0.2.0-rc.1", "0.2.0-draft"] {
         let mut settings = linker.instance(&format!("wasi:config/store@{version}"))?;
-        settings.func_wrap(
-            "get",
-            |store: StoreContextMut<'_, State>, (key,): (String,)| {
-                let mut config = store.data().config.iter();
-                let value = config
-                    .find(|(name, _)| *name == key)
-                    .map(|(_, value)| value.clone());
-                Ok((Ok::<_, Unavailable>(value),))
-            },
-        )?;
+        settings.func_wrap("get", |store: StoreContextMut<'_, State>, (key,): (String,)| {
+            let mut config = store.data().config.iter();
+            let value = config.find(|(name, _)| *name == key).map(|(_, value)| value.clone());
+            Ok((Ok::<_, Unavailable>(value),))
+        })?;
         settings.func_wrap("get-all", |store: StoreContextMut<'_, State>, ()| {
             Ok((Ok::<_, Unavailable>(store.data().config.clone()),))
         })?;
@@ -248,19 +214,13 @@ fn link_settings(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 /// The decisions, each answered by the next one in the chain of the call in progress.
 fn link_decisions(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     link::<hooks::Admit, _>(linker, |asked| asked)?;
-    link::<hooks::Classify, (Task, _, _)>(linker, |(task, asked, head)| {
-        (Arc::new(task), asked, head)
-    })?;
-    link::<hooks::Filename, (Task, Response, _)>(linker, |(task, head, taken)| {
-        (Arc::new(task), head, taken)
-    })?;
+    link::<hooks::Classify, (Task, _, _)>(linker, |(task, asked, head)| (Arc::new(task), asked, head))?;
+    link::<hooks::Filename, (Task, Response, _)>(linker, |(task, head, taken)| (Arc::new(task), head, taken))?;
     link::<hooks::Resume, (Task, _)>(linker, |(task, stored)| (Arc::new(task), stored))?;
     link::<hooks::Authorize, (Task, Auth, _, _)>(linker, |(task, auth, situation, now)| {
         (Arc::new(task), auth, situation, now)
     })?;
-    link::<hooks::Retry, (Task, _, WitFailure)>(linker, |(task, attempt, failure)| {
-        (Arc::new(task), attempt, failure)
-    })?;
+    link::<hooks::Retry, (Task, _, WitFailure)>(linker, |(task, attempt, failure)| (Arc::new(task), attempt, failure))?;
     link::<hooks::Parts, (Task, _)>(linker, |(task, known)| (Arc::new(task), known))
 }
 
@@ -274,22 +234,14 @@ where
     Given: wasmtime::component::ComponentNamedList + wasmtime::component::Lift + Send + 'static,
 {
     let name = format!("haul:transfer/{}@{}", A::HOOK.name(), hooks::VERSION);
-    linker.instance(&name)?.func_wrap_async(
-        "decide",
-        move |store: StoreContextMut<'_, State>, given: Given| {
-            let running = store.data().running.clone();
-            Box::new(async move {
-                let Some(Running {
-                    chain,
-                    position,
-                    weight,
-                }) = running
-                else {
-                    wasmtime::bail!("it asked for a decision before it was asked for one");
-                };
-                let answer = chain.ask_next::<A>(position, weight, params(given)).await;
-                answer.map_err(|failure| wasmtime::Error::from(NextFailed(failure)))
-            })
-        },
-    )
+    linker.instance(&name)?.func_wrap_async("decide", move |store: StoreContextMut<'_, State>, given: Given| {
+        let running = store.data().running.clone();
+        Box::new(async move {
+            let Some(Running { chain, position, weight }) = running else {
+                wasmtime::bail!("it asked for a decision before it was asked for one");
+            };
+            let answer = chain.ask_next::<A>(position, weight, params(given)).await;
+            answer.map_err(|failure| wasmtime::Error::from(NextFailed(failure)))
+        })
+    })
 }

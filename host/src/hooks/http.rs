@@ -9,9 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
-use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks,
-};
+use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::check;
 use super::log::Log;
@@ -95,18 +93,11 @@ impl Reach {
         body: Vec<u8>,
     ) -> Result<(u16, Pairs, String, Bytes), Failure> {
         let forbidden = |name: &str| {
-            let standard = DEFAULT_FORBIDDEN_HEADERS
-                .iter()
-                .any(|known| name.eq_ignore_ascii_case(known.as_str()));
-            standard
-                || ["content-length", "te", "trailer"]
-                    .iter()
-                    .any(|known| name.eq_ignore_ascii_case(known))
+            let standard = DEFAULT_FORBIDDEN_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known.as_str()));
+            standard || ["content-length", "te", "trailer"].iter().any(|known| name.eq_ignore_ascii_case(known))
         };
         let sent = if let Some((name, _)) = headers.iter().find(|(name, _)| forbidden(name)) {
-            Err(Refused::Denied(format!(
-                "header `{name}` is the host's own"
-            )))
+            Err(Refused::Denied(format!("header `{name}` is the host's own")))
         } else if body.len() > REQUEST_BODY_BYTES_MAX {
             Err(Refused::RequestTooLarge)
         } else {
@@ -130,9 +121,7 @@ impl Reach {
             return Err(Refused::Denied("too many or too large headers".into()));
         }
         let slot = self.slots.acquire().await;
-        let shorter = |given: Option<Duration>, most: Duration| {
-            Some(given.map_or(most, |given| given.min(most)))
-        };
+        let shorter = |given: Option<Duration>, most: Duration| Some(given.map_or(most, |given| given.min(most)));
         let mut call = Call::new(method, url);
         call.headers = headers;
         call.body = body;
@@ -141,18 +130,10 @@ impl Reach {
         call.idle_timeout = shorter(limits.between_bytes_timeout, IDLE);
         call.low_speed_bytes = 0;
         call.follow = false;
-        call.guard = Guard::Public {
-            private_hosts: self
-                .allowed
-                .iter()
-                .map(|place| place.host.clone())
-                .collect(),
-        };
+        call.guard = Guard::Public { private_hosts: self.allowed.iter().map(|place| place.host.clone()).collect() };
         let mut answer = transport.send(call).await.map_err(Refused::Failed)?;
         if bytes_of(&answer.headers) > HEADERS_BYTES_MAX {
-            return Err(Refused::ResponseTooLarge(
-                "its headers are larger than 32 KiB",
-            ));
+            return Err(Refused::ResponseTooLarge("its headers are larger than 32 KiB"));
         }
         let mut whole = BytesMut::new();
         while let Some(piece) = answer.body.next().await.map_err(Refused::Failed)? {
@@ -172,10 +153,7 @@ impl Reach {
             return Err(Refused::Denied("this hook may not use HTTP".into()));
         };
         let Some(place) = Place::of(url) else {
-            let failure = Failure::new(
-                FailureKind::Url,
-                "the URL is not an absolute http or https URL",
-            );
+            let failure = Failure::new(FailureKind::Url, "the URL is not an absolute http or https URL");
             return Err(Refused::Failed(failure));
         };
         if !self.allowed.iter().any(|allowed| allowed.covers(&place)) {
@@ -211,9 +189,7 @@ impl WasiHttpHooks for Reach {
     ) -> WasiSending {
         let reach = self.clone();
         Box::new(async move {
-            let response = reach
-                .send_wasi(request, options.unwrap_or_default())
-                .await?;
+            let response = reach.send_wasi(request, options.unwrap_or_default()).await?;
             let nothing_left: WasiLeft = Box::new(async { Ok(()) });
             Ok((response, nothing_left))
         })
@@ -221,8 +197,7 @@ impl WasiHttpHooks for Reach {
 }
 
 type WasiLeft = Box<dyn Future<Output = Result<(), WasiError>> + Send>;
-type WasiSending =
-    Box<dyn Future<Output = Result<(http::Response<WasiBody>, WasiLeft), WasiError>> + Send>;
+type WasiSending = Box<dyn Future<Output = Result<(http::Response<WasiBody>, WasiLeft), WasiError>> + Send>;
 
 impl Reach {
     async fn send_wasi(
@@ -237,33 +212,20 @@ impl Reach {
             .filter(|(name, _)| *name != http::header::CONTENT_LENGTH)
             .map(|(name, value)| {
                 let value = std::str::from_utf8(value.as_bytes());
-                Ok((
-                    name.as_str().to_owned(),
-                    value.map_err(|_| WasiError::HttpProtocolError)?.to_owned(),
-                ))
+                Ok((name.as_str().to_owned(), value.map_err(|_| WasiError::HttpProtocolError)?.to_owned()))
             })
             .collect::<Result<Pairs, WasiError>>()?;
         let body = collect(body).await?;
         let (answer, body) = self
-            .send(
-                parts.method.to_string(),
-                parts.uri.to_string(),
-                headers,
-                body,
-                &limits,
-            )
+            .send(parts.method.to_string(), parts.uri.to_string(), headers, body, &limits)
             .await
             .map_err(Refused::into_wasi)?;
         let mut response = http::Response::builder().status(answer.status);
         for (name, value) in &answer.headers {
             response = response.header(name.as_str(), value.as_str());
         }
-        let body = Full::new(body)
-            .map_err(|never| match never {})
-            .boxed_unsync();
-        response
-            .body(body)
-            .map_err(|_| WasiError::HttpProtocolError)
+        let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
+        response.body(body).map_err(|_| WasiError::HttpProtocolError)
     }
 }
 
@@ -272,9 +234,7 @@ async fn collect(mut body: WasiBody) -> Result<Bytes, WasiError> {
     while let Some(frame) = body.frame().await {
         if let Ok(piece) = frame?.into_data() {
             if whole.len() + piece.len() > REQUEST_BODY_BYTES_MAX {
-                return Err(WasiError::HttpRequestBodySize(Some(
-                    REQUEST_BODY_BYTES_MAX as u64,
-                )));
+                return Err(WasiError::HttpRequestBodySize(Some(REQUEST_BODY_BYTES_MAX as u64)));
             }
             whole.extend_from_slice(&piece);
         }
@@ -283,24 +243,17 @@ async fn collect(mut body: WasiBody) -> Result<Bytes, WasiError> {
 }
 
 fn bytes_of(headers: &Pairs) -> usize {
-    headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum()
+    headers.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 impl Refused {
     fn into_failure(self) -> Failure {
         match self {
             Refused::Denied(why) => Failure::new(FailureKind::Policy, why),
-            Refused::RequestTooLarge => Failure::new(
-                FailureKind::Policy,
-                "the request's body is larger than 64 KiB",
-            ),
-            Refused::ResponseTooLarge(why) => Failure::new(
-                FailureKind::Policy,
-                format!("the response is refused: {why}"),
-            ),
+            Refused::RequestTooLarge => Failure::new(FailureKind::Policy, "the request's body is larger than 64 KiB"),
+            Refused::ResponseTooLarge(why) => {
+                Failure::new(FailureKind::Policy, format!("the response is refused: {why}"))
+            }
             Refused::Failed(failure) => failure,
         }
     }
@@ -339,11 +292,7 @@ impl Place {
             Some((host, port)) if !bare_ipv6 && !port.contains(']') => (host, port.parse().ok()),
             _ => (rest, None),
         };
-        Self {
-            scheme,
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-        }
+        Self { scheme, host: host.trim_matches(['[', ']']).to_owned(), port }
     }
 
     /// Where a URL leads. `None`: not an http or https URL.

@@ -57,15 +57,9 @@ impl Interfaces {
             }
         }
         if self.hooks.is_empty() {
-            return refuse(
-                "exports no hook of haul:transfer, so there is nothing to ask it".into(),
-            );
+            return refuse("exports no hook of haul:transfer, so there is nothing to ask it".into());
         }
-        match self
-            .imports
-            .iter()
-            .find(|name| matches!(judge(name, &Grants::default()), Import::Unknown))
-        {
+        match self.imports.iter().find(|name| matches!(judge(name, &Grants::default()), Import::Unknown)) {
             Some(name) => refuse(format!("imports `{name}`, which haul does not offer")),
             None => Ok(()),
         }
@@ -96,11 +90,7 @@ fn version(name: &str) -> Option<&str> {
 fn speaks(version: &str) -> bool {
     let mut numbers = version.split('.');
     let known = numbers.next() == Some("0") && numbers.next() == Some("1");
-    known
-        && numbers
-            .next()
-            .is_some_and(|patch| patch.parse::<u32>().is_ok())
-        && numbers.next().is_none()
+    known && numbers.next().is_some_and(|patch| patch.parse::<u32>().is_ok()) && numbers.next().is_none()
 }
 
 /// What an import gets.
@@ -152,12 +142,7 @@ pub(super) fn judge(name: &str, grants: &Grants) -> Import {
         _ if bare.starts_with("wasi:filesystem/") => denied("components see no files"),
         _ if bare.starts_with("wasi:clocks/") => linked("rounded to milliseconds"),
         _ if bare.starts_with("wasi:random/") => linked("at most 4 KiB at once"),
-        _ if ["wasi:cli/", "wasi:io/"]
-            .iter()
-            .any(|known| bare.starts_with(known)) =>
-        {
-            linked("harmless")
-        }
+        _ if ["wasi:cli/", "wasi:io/"].iter().any(|known| bare.starts_with(known)) => linked("harmless"),
         _ => Import::Unknown,
     }
 }

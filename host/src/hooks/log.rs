@@ -35,19 +35,12 @@ struct Page {
 
 impl Log {
     pub(super) fn new(name: &str, sink: LogSink) -> Self {
-        Self {
-            name: name.into(),
-            sink,
-            page: Arc::default(),
-        }
+        Self { name: name.into(), sink, page: Arc::default() }
     }
 
     /// A call begins, with an allowance of so many bytes.
     pub(super) fn begin(&self, bytes: usize) {
-        *self.page() = Page {
-            left: bytes,
-            ..Page::default()
-        };
+        *self.page() = Page { left: bytes, ..Page::default() };
     }
 
     /// A call ends: tells an unfinished line, and how much was dropped.
@@ -139,11 +132,7 @@ impl OutputStream for Log {
 }
 
 impl AsyncWrite for Log {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Log::write(&self, bytes);
         Poll::Ready(Ok(bytes.len()))
     }

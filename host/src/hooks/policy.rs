@@ -47,25 +47,15 @@ impl Policy {
             .define_unknown_imports_as_traps(component)
             .and_then(|()| linker.instantiate_pre(component))
             .map_err(|error| Error::Other(format!("{NAME} cannot be linked: {error:#}")))?;
-        Ok(Self {
-            pre,
-            idle: Mutex::default(),
-        })
+        Ok(Self { pre, idle: Mutex::default() })
     }
 
     /// Asks a hook.
-    pub(super) fn ask<A: Ask>(
-        &self,
-        ticker: &Ticker,
-        params: A::Params,
-    ) -> Result<A::Answer, Failure> {
+    pub(super) fn ask<A: Ask>(&self, ticker: &Ticker, params: A::Params) -> Result<A::Answer, Failure> {
         let _in_progress = ticker.begin();
         self.call::<A>(params).map_err(|error| {
             let hook = A::HOOK.name();
-            Failure::new(
-                FailureKind::Callback,
-                format!("{NAME} failed in `{hook}`: {}", error.root_cause()),
-            )
+            Failure::new(FailureKind::Callback, format!("{NAME} failed in `{hook}`: {}", error.root_cause()))
         })
     }
 
@@ -75,10 +65,8 @@ impl Policy {
             Some(warm) => warm,
             None => self.warm_up()?,
         };
-        let function = A::of(&warm.functions)
-            .ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
-        warm.store
-            .set_epoch_deadline(CPU_MS / TICK.as_millis() as u64);
+        let function = A::of(&warm.functions).ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
+        warm.store.set_epoch_deadline(CPU_MS / TICK.as_millis() as u64);
         let answer = function.call(&mut warm.store, params)?;
         warm.calls += 1;
         let mut idle = self.idle();
@@ -93,20 +81,13 @@ impl Policy {
     }
 
     fn warm_up(&self) -> wasmtime::Result<Warm> {
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(MEMORY_BYTES)
-            .trap_on_grow_failure(true)
-            .build();
+        let limits = StoreLimitsBuilder::new().memory_size(MEMORY_BYTES).trap_on_grow_failure(true).build();
         let mut store = Store::new(self.pre.engine(), limits);
         store.limiter(|limits| limits);
         store.epoch_deadline_trap();
         store.set_epoch_deadline(CPU_MS / TICK.as_millis() as u64);
         let instance = self.pre.instantiate(&mut store)?;
         let functions = Functions::find(&mut store, &instance)?;
-        Ok(Warm {
-            store,
-            functions,
-            calls: 0,
-        })
+        Ok(Warm { store, functions, calls: 0 })
     }
 }

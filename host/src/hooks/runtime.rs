@@ -70,11 +70,7 @@ impl Ticker {
                     };
                     engine.increment_epoch();
                     drop(engine);
-                    idle = if theirs.calls.load(Ordering::SeqCst) == 0 {
-                        idle + 1
-                    } else {
-                        0
-                    };
+                    idle = if theirs.calls.load(Ordering::SeqCst) == 0 { idle + 1 } else { 0 };
                     if idle > IDLE_TICKS {
                         theirs.sleep();
                         idle = 0;
@@ -82,17 +78,12 @@ impl Ticker {
                 }
             })
             .map_err(|error| Error::Other(format!("cannot start a thread: {error}")))?;
-        Ok(Self {
-            shared,
-            thread: thread.thread().clone(),
-        })
+        Ok(Self { shared, thread: thread.thread().clone() })
     }
 
     /// Tells that a call begins: from now on the epoch advances.
     pub(super) fn begin(&self) -> InProgress {
-        if self.shared.calls.fetch_add(1, Ordering::SeqCst) == 0
-            && self.shared.asleep.load(Ordering::SeqCst)
-        {
+        if self.shared.calls.fetch_add(1, Ordering::SeqCst) == 0 && self.shared.asleep.load(Ordering::SeqCst) {
             self.thread.unpark();
         }
         InProgress(self.shared.clone())

@@ -44,8 +44,7 @@ impl Pace {
 
     /// How long the window still lasts; `None` without the rule.
     fn left(&self) -> Option<Duration> {
-        self.is_on()
-            .then(|| self.window.saturating_sub(self.waited))
+        self.is_on().then(|| self.window.saturating_sub(self.waited))
     }
 
     /// Counts what a wait brought. False when a window has passed with too little.
@@ -129,9 +128,7 @@ impl AnswerBody {
                 return Ok(None);
             };
             let before = Instant::now();
-            let idle_left = self
-                .idle_timeout
-                .map(|limit| limit.saturating_sub(before - idle_since));
+            let idle_left = self.idle_timeout.map(|limit| limit.saturating_sub(before - idle_since));
             let limit = [idle_left, self.pace.left()].into_iter().flatten().min();
             let frame = match limit {
                 Some(limit) => tokio::time::timeout(limit, incoming.frame()).await.ok(),
@@ -151,10 +148,7 @@ impl AnswerBody {
             if !data.is_empty() {
                 return Ok(Some(data));
             }
-            if self
-                .idle_timeout
-                .is_some_and(|limit| now - idle_since >= limit)
-            {
+            if self.idle_timeout.is_some_and(|limit| now - idle_since >= limit) {
                 return Err(self.idle());
             }
         }
@@ -173,10 +167,7 @@ impl AnswerBody {
             Framing::Length(length) => format!(" of {length}"),
             _ => String::new(),
         };
-        let description = format!(
-            "connection to {} lost after {}{of} bytes{reason}",
-            self.peer, self.received
-        );
+        let description = format!("connection to {} lost after {}{of} bytes{reason}", self.peer, self.received);
         Failure::new(FailureKind::Connection, description).with(FailureDetail::Cut)
     }
 
@@ -184,12 +175,8 @@ impl AnswerBody {
         let io = words::find::<std::io::Error>(error);
         let tls = words::find::<rustls::Error>(error);
         // hyper's chunk decoder reports malformed chunks as invalid input or data.
-        let malformed = io.is_some_and(|io| {
-            matches!(
-                io.kind(),
-                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData
-            )
-        });
+        let malformed = io
+            .is_some_and(|io| matches!(io.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData));
         if malformed && tls.is_none() {
             let description = format!(
                 "{} broke the protocol after {} bytes of the body: {}",
@@ -197,8 +184,7 @@ impl AnswerBody {
                 self.received,
                 words::innermost(error as &dyn StdError)
             );
-            return Failure::new(FailureKind::Connection, description)
-                .with(FailureDetail::Protocol);
+            return Failure::new(FailureKind::Connection, description).with(FailureDetail::Protocol);
         }
         match io {
             Some(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => self.cut(""),

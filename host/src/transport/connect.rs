@@ -96,21 +96,14 @@ impl Connector {
 }
 
 /// A TCP connection to the first address of the host that answers.
-pub(super) async fn dial(
-    host: &str,
-    port: u16,
-    public_only: bool,
-) -> Result<Box<dyn Stream>, Failure> {
+pub(super) async fn dial(host: &str, port: u16, public_only: bool) -> Result<Box<dyn Stream>, Failure> {
     let addresses = addresses(host, port, public_only).await?;
     match race(addresses).await {
         Ok(stream) => {
             let _ = stream.set_nodelay(true); // a connection without it still works
             Ok(Box::new(stream))
         }
-        Err(error) => Err(words::not_connected(format!(
-            "cannot connect to {host}:{port}: {}",
-            words::system(&error)
-        ))),
+        Err(error) => Err(words::not_connected(format!("cannot connect to {host}:{port}: {}", words::system(&error)))),
     }
 }
 
@@ -125,9 +118,7 @@ async fn addresses(host: &str, port: u16, public_only: bool) -> Result<Vec<Socke
         if found.is_empty() {
             return Err(Failure::new(
                 FailureKind::Policy,
-                format!(
-                    "{host}:{port} is not on the public internet, and its address is not granted"
-                ),
+                format!("{host}:{port} is not on the public internet, and its address is not granted"),
             ));
         }
     }
@@ -140,26 +131,19 @@ fn literal(host: &str) -> Option<Vec<IpAddr>> {
         return Some(vec![ip]);
     }
     let name = host.strip_suffix('.').unwrap_or(host);
-    name.eq_ignore_ascii_case("localhost")
-        .then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+    name.eq_ignore_ascii_case("localhost").then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
 }
 
 async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     let unknown = |why: &str| {
         let why = why.strip_prefix("failed to lookup address information: ");
-        words::not_connected(format!(
-            "cannot find the address of {host}: {}",
-            why.unwrap_or("the lookup failed")
-        ))
+        words::not_connected(format!("cannot find the address of {host}: {}", why.unwrap_or("the lookup failed")))
     };
-    let found = tokio::net::lookup_host((host, port))
-        .await
-        .map_err(|error| unknown(&words::system(&error)))?;
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|error| unknown(&words::system(&error)))?;
     let (first, second): (Vec<_>, Vec<_>) = {
         let all: Vec<SocketAddr> = found.collect();
         let v6_first = all.first().is_some_and(SocketAddr::is_ipv6);
-        all.into_iter()
-            .partition(|address| address.is_ipv6() == v6_first)
+        all.into_iter().partition(|address| address.is_ipv6() == v6_first)
     };
     // Families take turns, the one the system prefers first (RFC 8305 section 4).
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
@@ -215,23 +199,12 @@ pub(super) struct Wire {
 
 impl Wire {
     fn new(stream: Box<dyn Stream>, h2: bool, proxied: bool, fill: bool) -> TokioIo<Self> {
-        TokioIo::new(Self {
-            stream,
-            trace: Arc::default(),
-            h2,
-            proxied,
-            fill,
-            late: None,
-        })
+        TokioIo::new(Self { stream, trace: Arc::default(), h2, proxied, fill, late: None })
     }
 
     /// A server may answer and close before it has read the whole request (RFC 9112 section 9.5), a 413 for example. What
     /// is still to be written then goes nowhere, so that the answer, which has arrived, is read (reliability.md finding 5).
-    fn forgive(
-        &self,
-        written: Poll<std::io::Result<usize>>,
-        size: usize,
-    ) -> Poll<std::io::Result<usize>> {
+    fn forgive(&self, written: Poll<std::io::Result<usize>>, size: usize) -> Poll<std::io::Result<usize>> {
         match written {
             Poll::Ready(Err(error)) if is_closed(&error) => {
                 self.trace.deaf.store(true, Ordering::Relaxed);
@@ -248,31 +221,18 @@ impl Wire {
 
 fn is_closed(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    matches!(
-        error.kind(),
-        BrokenPipe | ConnectionAborted | ConnectionReset
-    )
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
 }
 
 impl Connection for Wire {
     fn connected(&self) -> Connected {
-        let connected = Connected::new()
-            .proxy(self.proxied)
-            .extra(self.trace.clone());
-        if self.h2 {
-            connected.negotiated_h2()
-        } else {
-            connected
-        }
+        let connected = Connected::new().proxy(self.proxied).extra(self.trace.clone());
+        if self.h2 { connected.negotiated_h2() } else { connected }
     }
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         if let Some(error) = self.late.take() {
             return Poll::Ready(Err(error));
         }
@@ -285,9 +245,7 @@ impl AsyncRead for Wire {
             if self.fill && !ended && buf.remaining() > 0 {
                 continue;
             }
-            self.trace
-                .read
-                .fetch_add((now - start) as u64, Ordering::Relaxed);
+            self.trace.read.fetch_add((now - start) as u64, Ordering::Relaxed);
             if now == start {
                 return outcome;
             }
@@ -300,11 +258,7 @@ impl AsyncRead for Wire {
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
         if self.is_deaf() {
             return Poll::Ready(Ok(buf.len()));
         }

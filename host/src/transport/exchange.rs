@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
-    TRANSFER_ENCODING, USER_AGENT,
+    ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
+    USER_AGENT,
 };
 use http::{Extensions, Method, Request, Response, Uri, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -67,10 +67,7 @@ impl Body for Outgoing {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if self.rest.is_empty() {
             return Poll::Ready(None);
         }
@@ -112,11 +109,7 @@ pub(super) async fn exchange(
     call: &Call,
     shared: &super::Shared,
 ) -> Result<(Response<Incoming>, Framing), Failure> {
-    let exchange = Exchange {
-        peer: peer_of(&hop.url),
-        hop,
-        call,
-    };
+    let exchange = Exchange { peer: peer_of(&hop.url), hop, call };
     let head = exchange.head(shared)?;
     let mut stale = 0;
     loop {
@@ -149,12 +142,12 @@ impl Exchange<'_> {
             .ok()
             .filter(|method| method != Method::CONNECT)
             .ok_or_else(|| unusable(format!("`{}` cannot be a method", self.hop.method)))?;
-        let uri: Uri = self.hop.url.as_str().parse().map_err(|_| {
-            Failure::new(
-                FailureKind::Url,
-                format!("the URL of {} cannot be sent", self.peer),
-            )
-        })?;
+        let uri: Uri = self
+            .hop
+            .url
+            .as_str()
+            .parse()
+            .map_err(|_| Failure::new(FailureKind::Url, format!("the URL of {} cannot be sent", self.peer)))?;
         let mut headers = HeaderMap::with_capacity(self.hop.headers.len() + 4);
         for (name, value) in &self.hop.headers {
             let (Ok(known), Ok(content)) = (
@@ -172,10 +165,7 @@ impl Exchange<'_> {
         if let Ok(agent) = HeaderValue::from_str(&shared.settings.user_agent) {
             headers.entry(USER_AGENT).or_insert(agent);
         }
-        let sends_body = !matches!(
-            method.as_str(),
-            "GET" | "HEAD" | "OPTIONS" | "DELETE" | "TRACE"
-        );
+        let sends_body = !matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "DELETE" | "TRACE");
         if sends_body && self.hop.body.is_empty() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
@@ -193,14 +183,8 @@ impl Exchange<'_> {
     }
 
     async fn once(&self, pool: &Pool, head: Request<()>) -> Try {
-        let taken = Arc::new(Taken {
-            start: Instant::now(),
-            last: AtomicU64::new(0),
-        });
-        let mut request = head.map(|()| Outgoing {
-            rest: self.hop.body.clone(),
-            taken: taken.clone(),
-        });
+        let taken = Arc::new(Taken { start: Instant::now(), last: AtomicU64::new(0) });
+        let mut request = head.map(|()| Outgoing { rest: self.hop.body.clone(), taken: taken.clone() });
         let interim = Arc::new(Interim::default());
         let counter = interim.clone();
         hyper::ext::on_informational(&mut request, move |_| {
@@ -214,13 +198,7 @@ impl Exchange<'_> {
             // Lets pooled connections notice that their server has closed them: this request can't be sent twice.
             tokio::task::yield_now().await;
         }
-        let waiting = self.wait(
-            pool.request(request),
-            &mut captured,
-            &mut watch,
-            &taken,
-            &interim,
-        );
+        let waiting = self.wait(pool.request(request), &mut captured, &mut watch, &taken, &interim);
         let outcome = waiting.await;
         match outcome {
             Ok(Ok(response)) => {
@@ -231,8 +209,7 @@ impl Exchange<'_> {
                 let is_deaf = trace.is_some_and(|trace| trace.deaf.load(Ordering::Relaxed));
                 let headers = response.headers();
                 // Somebody on the way may have read it otherwise (RFC 9112 section 6.3).
-                let is_ambiguous =
-                    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+                let is_ambiguous = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
                 if (is_deaf || is_ambiguous)
                     && let Some(connected) = captured.connection_metadata().as_ref()
                 {
@@ -314,10 +291,7 @@ impl Exchange<'_> {
             Some(ended) if ended.is_incomplete_message() => String::new(),
             _ => format!(": {}", words::innermost(error as &dyn StdError)),
         };
-        let text = format!(
-            "{} closed the connection before answering{reason}",
-            self.peer
-        );
+        let text = format!("{} closed the connection before answering{reason}", self.peer);
         let failure = Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse);
         // The one error of hyper that gives the request back unsent.
         let may_be_sent = !hyper.is_some_and(hyper::Error::is_canceled);
@@ -331,10 +305,7 @@ impl Exchange<'_> {
     }
 
     fn is_idempotent(&self) -> bool {
-        matches!(
-            self.hop.method.as_str(),
-            "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE"
-        )
+        matches!(self.hop.method.as_str(), "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE")
     }
 
     /// The failure, marked when the request may have taken effect nevertheless.
@@ -348,28 +319,16 @@ impl Exchange<'_> {
         let bad = |what: &str| Err(words::protocol(format!("{} {what}", self.peer)));
         let (status, headers) = (response.status().as_u16(), response.headers());
         if !(200..600).contains(&status) {
-            return bad(&format!(
-                "answered the status {status}, which nobody asked for"
-            ));
+            return bad(&format!("answered the status {status}, which nobody asked for"));
         }
-        let size: usize = headers
-            .iter()
-            .map(|(n, v)| n.as_str().len() + v.len())
-            .sum();
+        let size: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len()).sum();
         if headers.len() > MAX_HEADERS || size > MAX_HEAD {
             return bad("sent too many or too long headers");
         }
         let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
         let is_chunked = match (encodings.next(), encodings.next()) {
             (None, _) => false,
-            (Some(only), None)
-                if only
-                    .as_bytes()
-                    .trim_ascii()
-                    .eq_ignore_ascii_case(b"chunked") =>
-            {
-                true
-            }
+            (Some(only), None) if only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => true,
             _ => return bad("sent a Transfer-Encoding other than `chunked`"),
         };
         if self.hop.method == "HEAD" || matches!(status, 204 | 304) {
@@ -407,15 +366,11 @@ impl Watch {
 
     /// Whether another request had been answered on it.
     fn was_pooled(&self) -> bool {
-        self.trace
-            .as_ref()
-            .is_some_and(|trace| trace.answered.load(Ordering::Relaxed))
+        self.trace.as_ref().is_some_and(|trace| trace.answered.load(Ordering::Relaxed))
     }
 
     fn has_read(&self) -> bool {
-        self.trace
-            .as_ref()
-            .is_some_and(|trace| trace.read.load(Ordering::Relaxed) > self.read_before)
+        self.trace.as_ref().is_some_and(|trace| trace.read.load(Ordering::Relaxed) > self.read_before)
     }
 }
 

@@ -13,18 +13,16 @@ impl Guard {
     pub(super) fn grants(&self, host: &str) -> bool {
         match self {
             Guard::Any => true,
-            Guard::Public { private_hosts } => private_hosts
-                .iter()
-                .any(|granted| bare(granted).eq_ignore_ascii_case(bare(host))),
+            Guard::Public { private_hosts } => {
+                private_hosts.iter().any(|granted| bare(granted).eq_ignore_ascii_case(bare(host)))
+            }
         }
     }
 }
 
 /// A host without the brackets of an IPv6 literal.
 pub(super) fn bare(host: &str) -> &str {
-    host.strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(host)
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
 /// Whether an address is one of the public internet. False for everything set aside by the IANA special-purpose
@@ -61,9 +59,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     };
     match part {
         // IPv4-compatible (holds :: and ::1 too), IPv4-mapped, NAT64: the address at the end counts.
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            is_public_v4(v4(high, low))
-        }
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_public_v4(v4(high, low)),
         // 6to4: the address follows the prefix.
         [0x2002, high, low, ..] => is_public_v4(v4(high, low)),
         [0x2001, 0..=0x01ff, ..] => false, // protocol assignments, Teredo

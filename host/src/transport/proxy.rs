@@ -44,19 +44,13 @@ impl Proxy {
     /// [`FailureKind::Url`] when it is no http or https URL; it is not quoted, for it may hold a password.
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         let wrong = |why: &str| Failure::new(FailureKind::Url, format!("the proxy URL {why}"));
-        let with_scheme = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
+        let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let url = Url::parse(&with_scheme).map_err(|_| wrong("is no URL"))?;
         let is_https = match url.scheme() {
             "http" => false,
             "https" => true,
             other => {
-                return Err(wrong(&format!(
-                    "begins with `{other}:`; only http and https proxies are supported"
-                )));
+                return Err(wrong(&format!("begins with `{other}:`; only http and https proxies are supported")));
             }
         };
         let host = url.host_str().ok_or_else(|| wrong("names no host"))?;
@@ -90,28 +84,15 @@ impl Proxy {
         Ok(stream)
     }
 
-    async fn connect(
-        &self,
-        stream: &mut Box<dyn Stream>,
-        host: &str,
-        port: u16,
-    ) -> Result<(), Failure> {
-        let place = if host.contains(':') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        };
+    async fn connect(&self, stream: &mut Box<dyn Stream>, host: &str, port: u16) -> Result<(), Failure> {
+        let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n");
         if let Some(value) = &self.authorization {
             request.push_str(&format!("Proxy-Authorization: {value}\r\n"));
         }
         request.push_str("\r\n");
         let lost = |error: std::io::Error| {
-            words::not_connected(format!(
-                "the proxy {} broke off: {}",
-                self.name(),
-                words::system(&error)
-            ))
+            words::not_connected(format!("the proxy {} broke off: {}", self.name(), words::system(&error)))
         };
         stream.write_all(request.as_bytes()).await.map_err(lost)?;
         stream.flush().await.map_err(lost)?;
@@ -121,10 +102,7 @@ impl Proxy {
             Some(status) => {
                 let mut failure = Failure::new(
                     FailureKind::HttpResponse,
-                    format!(
-                        "the proxy {} refused a connection to {place}: status {status}",
-                        self.name()
-                    ),
+                    format!("the proxy {} refused a connection to {place}: status {status}", self.name()),
                 );
                 failure.http_status = Some(status);
                 Err(failure)
@@ -139,11 +117,7 @@ impl Proxy {
         let mut piece = [0; 4096];
         while !head.ends_with(b"\r\n\r\n") {
             let count = stream.read(&mut piece).await.map_err(|error| {
-                words::not_connected(format!(
-                    "the proxy {} broke off: {}",
-                    self.name(),
-                    words::system(&error)
-                ))
+                words::not_connected(format!("the proxy {} broke off: {}", self.name(), words::system(&error)))
             })?;
             if count == 0 {
                 let text = format!("the proxy {} closed the connection", self.name());
@@ -162,10 +136,7 @@ impl Proxy {
     }
 
     fn garbage(&self) -> Failure {
-        words::protocol(format!(
-            "the proxy {} answered something that is not HTTP",
-            self.name()
-        ))
+        words::protocol(format!("the proxy {} answered something that is not HTTP", self.name()))
     }
 }
 

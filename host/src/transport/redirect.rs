@@ -10,22 +10,10 @@ use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::task::Pairs;
 
 /// Headers that go along to another origin. All others the caller gave may be secrets.
-const KEPT: [&str; 6] = [
-    "accept",
-    "accept-encoding",
-    "accept-language",
-    "if-range",
-    "range",
-    "user-agent",
-];
+const KEPT: [&str; 6] = ["accept", "accept-encoding", "accept-language", "if-range", "range", "user-agent"];
 
 /// Headers that say what the body is: gone with it, and kept with it even to another origin, for they hold no secret.
-const OF_BODY: [&str; 4] = [
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "digest",
-];
+const OF_BODY: [&str; 4] = ["content-encoding", "content-language", "content-type", "digest"];
 
 /// One request of a chain. The URL holds neither userinfo nor fragment.
 #[derive(Clone, Debug)]
@@ -62,10 +50,7 @@ pub(super) fn next(
         Err(why) => return refuse(why),
     };
     let Some((method, keeps_body)) = method_after(&hop.method, status, !hop.body.is_empty()) else {
-        return refuse(format!(
-            "which would change {} to another method and lose the body",
-            hop.method
-        ));
+        return refuse(format!("which would change {} to another method and lose the body", hop.method));
     };
     let visited = |(known, place): &(String, Url)| *known == method && *place == url;
     if (hop.method == method && hop.url == url) || before.iter().any(visited) {
@@ -81,12 +66,7 @@ pub(super) fn next(
         headers.retain(|(name, _)| !is_one_of(name, &OF_BODY));
         Bytes::new()
     };
-    Ok(Hop {
-        method,
-        url,
-        headers,
-        body,
-    })
+    Ok(Hop { method, url, headers, body })
 }
 
 fn is_one_of(name: &str, names: &[&str]) -> bool {
@@ -135,8 +115,7 @@ fn target(from: &Url, locations: &[String]) -> Result<Url, String> {
 
 fn refused(from: &Url, status: u16, why: &str) -> Failure {
     let description = format!("{} redirects ({status}) {why}", super::peer_of(from));
-    let mut failure =
-        Failure::new(FailureKind::HttpResponse, description).with(FailureDetail::Redirect);
+    let mut failure = Failure::new(FailureKind::HttpResponse, description).with(FailureDetail::Redirect);
     failure.http_status = Some(status);
     failure
 }

@@ -36,9 +36,7 @@ fn say(text: impl AsRef<[u8]>) -> Step {
 /// `HTTP/1.1 200 OK` with these bytes.
 fn ok(body: &str) -> Step {
     let length = body.len();
-    say(format!(
-        "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}"
-    ))
+    say(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}"))
 }
 
 /// A scripted server: its port, and what it saw.
@@ -118,10 +116,8 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
         bytes.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8(bytes).unwrap();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .map_or(0, |length| length.parse().unwrap());
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
     Some(head + &String::from_utf8_lossy(&body))
@@ -134,20 +130,11 @@ fn transport() -> Transport {
 /// A GET that gives up soon, should a test go wrong.
 fn get(url: impl Into<String>) -> Call {
     let soon = Some(Duration::from_secs(20));
-    Call {
-        connect_timeout: soon,
-        head_timeout: soon,
-        idle_timeout: soon,
-        ..Call::new("GET", url)
-    }
+    Call { connect_timeout: soon, head_timeout: soon, idle_timeout: soon, ..Call::new("GET", url) }
 }
 
 fn post(url: impl Into<String>, body: &'static str) -> Call {
-    Call {
-        method: "POST".into(),
-        body: Bytes::from_static(body.as_bytes()),
-        ..get(url)
-    }
+    Call { method: "POST".into(), body: Bytes::from_static(body.as_bytes()), ..get(url) }
 }
 
 async fn whole(answer: &mut Answer) -> Result<String, Failure> {

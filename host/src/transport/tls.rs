@@ -37,10 +37,7 @@ struct Configs {
 
 impl Tls {
     pub(super) fn new(settings: TransportSettings) -> Self {
-        Self {
-            settings,
-            configs: OnceCell::new(),
-        }
+        Self { settings, configs: OnceCell::new() }
     }
 
     /// TLS to an origin over a fresh connection, and whether HTTP/2 was agreed on.
@@ -84,27 +81,13 @@ impl Tls {
 impl Configs {
     fn build(settings: &TransportSettings) -> Result<Self, Failure> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let pins = settings
-            .pinned_keys
-            .iter()
-            .map(|pin| read_pin(pin))
-            .collect::<Result<Vec<_>, _>>()?;
+        let pins = settings.pinned_keys.iter().map(|pin| read_pin(pin)).collect::<Result<Vec<_>, _>>()?;
         let trust = trust(settings, &provider)?;
         let proxy = client(&provider, trust.clone(), &[b"http/1.1"])?;
-        let checked: Arc<dyn ServerCertVerifier> = if pins.is_empty() {
-            trust
-        } else {
-            Arc::new(Pinned { trust, pins })
-        };
-        let protocols: &[&[u8]] = if settings.http2 {
-            &[b"h2", b"http/1.1"]
-        } else {
-            &[b"http/1.1"]
-        };
-        Ok(Self {
-            origin: client(&provider, checked, protocols)?,
-            proxy,
-        })
+        let checked: Arc<dyn ServerCertVerifier> =
+            if pins.is_empty() { trust } else { Arc::new(Pinned { trust, pins }) };
+        let protocols: &[&[u8]] = if settings.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        Ok(Self { origin: client(&provider, checked, protocols)?, proxy })
     }
 }
 
@@ -124,10 +107,7 @@ fn client(
 }
 
 /// Who is trusted: the system's certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), and the extra ones.
-fn trust(
-    settings: &TransportSettings,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, Failure> {
+fn trust(settings: &TransportSettings, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Failure> {
     if settings.insecure {
         return Ok(Arc::new(Unchecked(provider.clone())));
     }
@@ -146,12 +126,7 @@ fn trust(
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let unusable = |why: String| {
-        words::tls(format!(
-            "cannot use the certificates in {}: {why}",
-            path.display()
-        ))
-    };
+    let unusable = |why: String| words::tls(format!("cannot use the certificates in {}: {why}", path.display()));
     let found = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unusable(error.to_string()))?;
@@ -165,11 +140,7 @@ fn read_pin(pin: &str) -> Result<[u8; 32], Failure> {
     pin.strip_prefix("sha256//")
         .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| {
-            words::tls(format!(
-                "the pinned key `{pin}` is not `sha256//` and 32 bytes in base64"
-            ))
-        })
+        .ok_or_else(|| words::tls(format!("the pinned key `{pin}` is not `sha256//` and 32 bytes in base64")))
 }
 
 async fn shake_hands(
@@ -180,46 +151,34 @@ async fn shake_hands(
 ) -> Result<tokio_rustls::client::TlsStream<Box<dyn Stream>>, Failure> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| words::tls(format!("`{host}` cannot stand in a certificate")))?;
-    TlsConnector::from(config)
-        .connect(name, stream)
-        .await
-        .map_err(|error| failure(&error, host, port))
+    TlsConnector::from(config).connect(name, stream).await.map_err(|error| failure(&error, host, port))
 }
 
 /// What a failed handshake means. Lost connections are no judgement on the certificate and may be tried again.
 fn failure(error: &io::Error, host: &str, port: u16) -> Failure {
     let place = format!("{host}:{port}");
     match words::find::<rustls::Error>(error) {
-        Some(rustls::Error::InvalidCertificate(reason)) => {
-            words::tls(certificate_sentence(reason, &place))
-        }
-        Some(rustls::Error::InvalidMessage(_)) => {
-            words::protocol(format!("{place} does not speak TLS"))
-        }
+        Some(rustls::Error::InvalidCertificate(reason)) => words::tls(certificate_sentence(reason, &place)),
+        Some(rustls::Error::InvalidMessage(_)) => words::protocol(format!("{place} does not speak TLS")),
         Some(rustls::Error::AlertReceived(alert)) => {
             words::tls(format!("{place} refused the TLS handshake ({alert:?})"))
         }
         Some(other) => words::tls(format!("no TLS connection to {place}: {other}")),
-        None => words::not_connected(format!(
-            "connection to {place} lost in the TLS handshake: {}",
-            words::system(error)
-        )),
+        None => {
+            words::not_connected(format!("connection to {place} lost in the TLS handshake: {}", words::system(error)))
+        }
     }
 }
 
 fn certificate_sentence(reason: &CertificateError, place: &str) -> String {
     let whose = format!("the certificate of {place}");
     match reason {
-        CertificateError::ExpiredContext { time, not_after } => format!(
-            "{whose} expired on {}; the clock of this machine says {}",
-            date(*not_after),
-            date(*time)
-        ),
-        CertificateError::NotValidYetContext { time, not_before } => format!(
-            "{whose} is not valid before {}; the clock of this machine says {}",
-            date(*not_before),
-            date(*time)
-        ),
+        CertificateError::ExpiredContext { time, not_after } => {
+            format!("{whose} expired on {}; the clock of this machine says {}", date(*not_after), date(*time))
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            format!("{whose} is not valid before {}; the clock of this machine says {}", date(*not_before), date(*time))
+        }
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             format!("{whose} is not issued by anybody this system trusts")
         }
@@ -259,13 +218,7 @@ impl ServerCertVerifier for Pinned {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let trusted = self.trust.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        )?;
+        let trusted = self.trust.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
         let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
         let digest: [u8; 32] = Sha256::digest(&key).into();
         if self.pins.contains(&digest) {

@@ -9,9 +9,7 @@ use std::time::Duration;
 use crate::error::{Failure, FailureDetail, FailureKind};
 
 /// The first error of type `T` in a chain, looking into `io::Error`s as well.
-pub(super) fn find<'a, T: StdError + 'static>(
-    error: &'a (dyn StdError + 'static),
-) -> Option<&'a T> {
+pub(super) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(current) = next {
         if let Some(found) = current.downcast_ref::<T>() {
@@ -36,10 +34,7 @@ pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
 
 /// What an error wraps. An `io::Error` made from another error hides it from `source`, so it is asked first.
 fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    if let Some(inner) = error
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref)
-    {
+    if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
         return Some(inner);
     }
     error.source()

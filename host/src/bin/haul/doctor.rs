@@ -158,7 +158,7 @@ impl Findings {
                 };
                 self.fine("held by", holder);
                 if let Reply::Info(Value::Object(info)) = reply {
-                    for (name, value) in &info {
+                    for (name, value) in info.iter().filter(|(name, _)| *name != "pid") {
                         self.fine(&format!("engine {name}"), words(value));
                     }
                 }

@@ -14,77 +14,35 @@ use crate::task::{Problem, Task};
 fn all_requests() -> Vec<Request> {
     let task = Task {
         task_id: "t".into(),
-        headers: vec![
-            ("b".into(), "1".into()),
-            ("a".into(), "é\n".into()),
-            ("b".into(), "2".into()),
-        ],
+        headers: vec![("b".into(), "1".into()), ("a".into(), "é\n".into()), ("b".into(), "2".into())],
         retries: 3,
         ..Task::download("https://user:secret@h/?token=abc")
     };
-    let tasks = vec![
-        Addition {
-            task,
-            place: Some("/srv/ä b".into()),
-        },
-        Addition {
-            task: Task::default(),
-            place: None,
-        },
-    ];
-    let add = |if_exists, flag| Request::Add {
-        tasks: tasks.clone(),
-        if_exists,
-        continue_same: flag,
-        work: !flag,
-    };
+    let tasks =
+        vec![Addition { task, place: Some("/srv/ä b".into()) }, Addition { task: Task::default(), place: None }];
+    let add = |if_exists, flag| Request::Add { tasks: tasks.clone(), if_exists, continue_same: flag, work: !flag };
     let ids = vec!["a".to_string(), "b".to_string()];
     let mut requests = vec![
         add(IfExists::Reject, true),
         add(IfExists::ReturnExisting, false),
         add(IfExists::Replace, true),
         Request::Work { ids: None },
-        Request::Work {
-            ids: Some(ids.clone()),
-        },
-        Request::List {
-            status: None,
-            group: None,
-            after: 0,
-        },
+        Request::Work { ids: Some(ids.clone()) },
+        Request::List { status: None, group: None, after: 0 },
         Request::Show { id: "a".into() },
         Request::Remove { ids: ids.clone() },
-        Request::Clean {
-            older_than_ms: u64::MAX,
-        },
-        Request::Events {
-            after: None,
-            consumer: None,
-        },
-        Request::Events {
-            after: Some(5),
-            consumer: Some("c".into()),
-        },
-        Request::Ack {
-            consumer: "c".into(),
-            seq: 7,
-        },
+        Request::Clean { older_than_ms: u64::MAX },
+        Request::Events { after: None, consumer: None },
+        Request::Events { after: Some(5), consumer: Some("c".into()) },
+        Request::Ack { consumer: "c".into(), seq: 7 },
         Request::Counts,
         Request::Info,
     ];
     for status in Status::ALL {
-        requests.push(Request::List {
-            status: Some(status),
-            group: Some("g".into()),
-            after: i64::MAX,
-        });
+        requests.push(Request::List { status: Some(status), group: Some("g".into()), after: i64::MAX });
     }
     for action in [Action::Pause, Action::Resume, Action::Cancel, Action::Retry] {
-        for select in [
-            Selection::Ids(ids.clone()),
-            Selection::Group("g".into()),
-            Selection::All,
-        ] {
+        for select in [Selection::Ids(ids.clone()), Selection::Group("g".into()), Selection::All] {
             requests.push(Request::Control { action, select });
         }
     }
@@ -95,11 +53,7 @@ fn all_requests() -> Vec<Request> {
 fn every_request_survives() {
     for request in all_requests() {
         let before = format!("{request:?}");
-        let question = Question {
-            n: 3,
-            request: Some(Requested(request)),
-            watch: false,
-        };
+        let question = Question { n: 3, request: Some(Requested(request)), watch: false };
         let line = line(&question).unwrap();
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         let after: Question = serde_json::from_slice(&line).unwrap();
@@ -113,36 +67,17 @@ fn every_reply_survives() {
     for reply in [
         Reply::Done,
         Reply::Ids(vec!["a".into()]),
-        Reply::Changed {
-            changed: vec!["a".into()],
-            refused: vec![("b".into(), "why".into())],
-        },
-        Reply::Records {
-            records: vec![json!({"z":1,"a":[2.5]})],
-            more: Some(-1),
-        },
-        Reply::Records {
-            records: Vec::new(),
-            more: None,
-        },
-        Reply::Events {
-            events: vec![json!({"seq":1})],
-            last: u64::MAX,
-        },
+        Reply::Changed { changed: vec!["a".into()], refused: vec![("b".into(), "why".into())] },
+        Reply::Records { records: vec![json!({"z":1,"a":[2.5]})], more: Some(-1) },
+        Reply::Records { records: Vec::new(), more: None },
+        Reply::Events { events: vec![json!({"seq":1})], last: u64::MAX },
         Reply::Count(5),
-        Reply::Counts {
-            by_status: [0, 1, 2, 3, 4, 5, 6, 7],
-            working: 9,
-        },
+        Reply::Counts { by_status: [0, 1, 2, 3, 4, 5, 6, 7], working: 9 },
         Reply::Info(json!(null)),
         Reply::Info(json!({"x":"y"})),
     ] {
         let before = format!("{reply:?}");
-        let answer = Answer {
-            n: Some(1),
-            reply: Some(Replied(reply)),
-            ..Answer::default()
-        };
+        let answer = Answer { n: Some(1), reply: Some(Replied(reply)), ..Answer::default() };
         let after: Answer = serde_json::from_slice(&line(&answer).unwrap()).unwrap();
         assert_eq!(format!("{:?}", after.reply.unwrap().0), before);
     }
@@ -150,16 +85,10 @@ fn every_reply_survives() {
 
 #[test]
 fn every_error_survives_with_its_kind() {
-    let problem = |field: &str| Problem {
-        field: field.into(),
-        reason: "is wrong".into(),
-    };
+    let problem = |field: &str| Problem { field: field.into(), reason: "is wrong".into() };
     let text = || "a sentence".to_string();
     for error in [
-        Error::Invalid(vec![
-            (0, vec![problem("a"), problem("b")]),
-            (7, vec![problem("c")]),
-        ]),
+        Error::Invalid(vec![(0, vec![problem("a"), problem("b")]), (7, vec![problem("c")])]),
         Error::UnknownTask(text()),
         Error::Refused(text()),
         Error::HomeLocked(text()),
@@ -170,10 +99,7 @@ fn every_error_survives_with_its_kind() {
         Error::Other(text()),
     ] {
         let before = format!("{error:?}");
-        let answer = Answer {
-            error: Some(error.into()),
-            ..Answer::default()
-        };
+        let answer = Answer { error: Some(error.into()), ..Answer::default() };
         let after: Answer = serde_json::from_slice(&line(&answer).unwrap()).unwrap();
         let form: ErrorForm = after.error.unwrap();
         assert_eq!(format!("{:?}", Error::from(form)), before);
@@ -184,55 +110,25 @@ fn every_error_survives_with_its_kind() {
 fn a_place_that_is_not_utf_8_is_refused_with_a_sentence() {
     let place = OsString::from_vec(b"/srv/\xff".to_vec());
     let request = Request::Add {
-        tasks: vec![Addition {
-            task: Task::default(),
-            place: Some(place.into()),
-        }],
+        tasks: vec![Addition { task: Task::default(), place: Some(place.into()) }],
         if_exists: IfExists::Reject,
         continue_same: false,
         work: false,
     };
-    let question = Question {
-        request: Some(Requested(request)),
-        ..Question::default()
-    };
+    let question = Question { request: Some(Requested(request)), ..Question::default() };
     let refused = line(&question).unwrap_err();
-    assert!(
-        matches!(&refused, Error::Refused(text) if text.contains("is not UTF-8")),
-        "{refused}"
-    );
+    assert!(matches!(&refused, Error::Refused(text) if text.contains("is not UTF-8")), "{refused}");
 }
 
 #[tokio::test]
 async fn a_hundred_thousand_tasks_cross_in_one_request() {
     // A debug build does a tenth of it.
-    let count = if cfg!(debug_assertions) {
-        10_000
-    } else {
-        100_000
-    };
+    let count = if cfg!(debug_assertions) { 10_000 } else { 100_000 };
     let worked = work("home").await;
     let client = join(&worked.home).await;
-    let task = Task {
-        filename: Some("f.bin".into()),
-        ..Task::download("https://example.org/a/b/c/f.bin?x=1")
-    };
-    let tasks = vec![
-        Addition {
-            task,
-            place: Some("/srv/in".into())
-        };
-        count
-    ];
-    let request = Request::Add {
-        tasks,
-        if_exists: IfExists::Reject,
-        continue_same: false,
-        work: false,
-    };
+    let task = Task { filename: Some("f.bin".into()), ..Task::download("https://example.org/a/b/c/f.bin?x=1") };
+    let tasks = vec![Addition { task, place: Some("/srv/in".into()) }; count];
+    let request = Request::Add { tasks, if_exists: IfExists::Reject, continue_same: false, work: false };
     let reply = client.call(request).await;
-    assert!(
-        matches!(reply, Ok(Reply::Count(crossed)) if crossed == count as u64),
-        "{reply:?}"
-    );
+    assert!(matches!(reply, Ok(Reply::Count(crossed)) if crossed == count as u64), "{reply:?}");
 }

@@ -6,14 +6,9 @@ use super::*;
 #[tokio::test]
 async fn the_policy_imports_nothing_but_types() {
     let engine = runtime::engine().unwrap();
-    let component =
-        wasmtime::component::Component::from_binary(&engine, super::super::policy::WASM).unwrap();
+    let component = wasmtime::component::Component::from_binary(&engine, super::super::policy::WASM).unwrap();
     let found = interfaces::Interfaces::of(&engine, &component);
-    let imports: Vec<_> = found
-        .imports
-        .iter()
-        .filter(|name| !name.starts_with("haul:transfer/types@"))
-        .collect();
+    let imports: Vec<_> = found.imports.iter().filter(|name| !name.starts_with("haul:transfer/types@")).collect();
     assert!(imports.is_empty(), "{imports:?}");
     let mut decisions = found.hooks;
     decisions.retain(|hook| hook.is_decision());
@@ -23,25 +18,12 @@ async fn the_policy_imports_nothing_but_types() {
 #[tokio::test]
 async fn a_task_is_admitted_in_its_normal_form_or_refused_with_all_its_problems() {
     let chain = Home::new().chain(&[]);
-    let broken = Task {
-        retries: 11,
-        priority: 12,
-        ..task()
-    };
-    let answers = chain
-        .admit(&[task(), broken], 1_700_000_000_000)
-        .await
-        .unwrap();
+    let broken = Task { retries: 11, priority: 12, ..task() };
+    let answers = chain.admit(&[task(), broken], 1_700_000_000_000).await.unwrap();
     let admitted = answers[0].as_ref().unwrap();
-    assert_eq!(
-        (admitted.task_id.as_str(), admitted.url.as_str()),
-        ("t1", "http://127.0.0.1/dir/file.txt")
-    );
+    assert_eq!((admitted.task_id.as_str(), admitted.url.as_str()), ("t1", "http://127.0.0.1/dir/file.txt"));
     let problems = answers[1].as_ref().unwrap_err();
-    let mut fields: Vec<_> = problems
-        .iter()
-        .map(|problem| problem.field.as_str())
-        .collect();
+    let mut fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
     fields.sort_unstable();
     assert_eq!(fields, ["priority", "retries"]);
 }
@@ -51,10 +33,7 @@ async fn waits_double_from_two_seconds_and_retry_after_wins() {
     let chain = Home::new().chain(&[]);
     let prepared = chain.prepare(&task());
     for (number, wait) in [(1, 2_000), (2, 4_000), (3, 8_000)] {
-        let attempt = Attempt {
-            number,
-            ..first_attempt()
-        };
+        let attempt = Attempt { number, ..first_attempt() };
         let verdict = chain.retry(&prepared, &attempt, &cut()).await.unwrap();
         assert_eq!(verdict, RetryVerdict::AfterMs(wait), "attempt {number}");
     }
@@ -63,15 +42,9 @@ async fn waits_double_from_two_seconds_and_retry_after_wins() {
         retry_after_ms: Some(30_000),
         ..Failure::new(FailureKind::HttpResponse, "503")
     };
-    let verdict = chain
-        .retry(&prepared, &first_attempt(), &busy)
-        .await
-        .unwrap();
+    let verdict = chain.retry(&prepared, &first_attempt(), &busy).await.unwrap();
     assert_eq!(verdict, RetryVerdict::AfterMs(30_000));
-    let none_left = Attempt {
-        retries_remaining: 0,
-        ..first_attempt()
-    };
+    let none_left = Attempt { retries_remaining: 0, ..first_attempt() };
     let verdict = chain.retry(&prepared, &none_left, &cut()).await.unwrap();
     assert_eq!(verdict, RetryVerdict::GiveUp);
 }
@@ -82,57 +55,28 @@ async fn names_come_from_the_headers_then_the_url_and_are_unique() {
     let prepared = chain.prepare(&task());
     let named = Head {
         status: 200,
-        headers: vec![(
-            "content-disposition".into(),
-            "attachment; filename=\"a b.txt\"".into(),
-        )],
+        headers: vec![("content-disposition".into(), "attachment; filename=\"a b.txt\"".into())],
         ..Head::default()
     };
-    let plain = Head {
-        status: 200,
-        ..Head::default()
-    };
-    assert_eq!(
-        chain.filename(&prepared, &named, &[]).await.unwrap(),
-        "a b.txt"
-    );
-    assert_eq!(
-        chain.filename(&prepared, &plain, &[]).await.unwrap(),
-        "file.txt"
-    );
+    let plain = Head { status: 200, ..Head::default() };
+    assert_eq!(chain.filename(&prepared, &named, &[]).await.unwrap(), "a b.txt");
+    assert_eq!(chain.filename(&prepared, &plain, &[]).await.unwrap(), "file.txt");
     let taken = ["file.txt".to_owned()];
-    assert_eq!(
-        chain.filename(&prepared, &plain, &taken).await.unwrap(),
-        "file (1).txt"
-    );
+    assert_eq!(chain.filename(&prepared, &plain, &taken).await.unwrap(), "file (1).txt");
 }
 
 #[tokio::test]
 async fn responses_are_judged_by_status_and_range() {
     let chain = Home::new().chain(&[]);
     let prepared = chain.prepare(&task());
-    let head = |status: u16| Head {
-        status,
-        url: task().url,
-        ..Head::default()
-    };
+    let head = |status: u16| Head { status, url: task().url, ..Head::default() };
     let asked = Asked::default();
-    assert_eq!(
-        chain.classify(&prepared, &asked, &head(200)).await.unwrap(),
-        Classified::Success
-    );
-    assert_eq!(
-        chain.classify(&prepared, &asked, &head(404)).await.unwrap(),
-        Classified::NotFound
-    );
-    let Classified::Failed(failure) = chain.classify(&prepared, &asked, &head(500)).await.unwrap()
-    else {
+    assert_eq!(chain.classify(&prepared, &asked, &head(200)).await.unwrap(), Classified::Success);
+    assert_eq!(chain.classify(&prepared, &asked, &head(404)).await.unwrap(), Classified::NotFound);
+    let Classified::Failed(failure) = chain.classify(&prepared, &asked, &head(500)).await.unwrap() else {
         panic!("a 500 is not a failure");
     };
-    assert_eq!(
-        (failure.kind, failure.http_status),
-        (FailureKind::HttpResponse, Some(500))
-    );
+    assert_eq!((failure.kind, failure.http_status), (FailureKind::HttpResponse, Some(500)));
 }
 
 /// Not a test of anything but the machine: says what a decision costs. Run with `--ignored --nocapture`.
@@ -146,18 +90,13 @@ async fn what_a_decision_costs() {
     drop(hooks_in(home.directory.path(), &home.lines));
     eprintln!("start with a warm cache: {:?}", started.elapsed());
     let prepared = chain.prepare(&Task {
-        headers: (0..6)
-            .map(|i| (format!("x-header-{i}"), "a value of some length".into()))
-            .collect(),
+        headers: (0..6).map(|i| (format!("x-header-{i}"), "a value of some length".into())).collect(),
         ..task()
     });
     for _ in 0..5 {
         let (calls, started) = (10_000, std::time::Instant::now());
         for _ in 0..calls {
-            chain
-                .retry(&prepared, &first_attempt(), &cut())
-                .await
-                .unwrap();
+            chain.retry(&prepared, &first_attempt(), &cut()).await.unwrap();
         }
         eprintln!("a decision: {:?}", started.elapsed() / calls);
     }

@@ -6,9 +6,7 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 pub(super) fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let number = (0..3).fold(0, |number, at| {
-            (number << 8) | u32::from(group.get(at).copied().unwrap_or(0))
-        });
+        let number = (0..3).fold(0, |number, at| (number << 8) | u32::from(group.get(at).copied().unwrap_or(0)));
         for at in 0..4 {
             let digit = (number >> (18 - 6 * at)) & 63;
             text.push(match at <= group.len() {

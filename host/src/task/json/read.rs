@@ -87,27 +87,15 @@ const KNOWN: [&str; 49] = [
 ];
 
 /// background_downloader's base directories in the order of their numbers (A.16).
-const BASE_DIRECTORIES: [&str; 5] = [
-    "applicationDocuments",
-    "temporary",
-    "applicationSupport",
-    "applicationLibrary",
-    "root",
-];
+const BASE_DIRECTORIES: [&str; 5] =
+    ["applicationDocuments", "temporary", "applicationSupport", "applicationLibrary", "root"];
 
 /// Reads a task; see [`super::read`].
 pub(super) fn task(json: &Value, defaults: &Defaults) -> Result<Task, Vec<Problem>> {
     let Value::Object(map) = json else {
-        return Err(vec![Problem {
-            field: "task".into(),
-            reason: format!("must be an object, not {}", kind(json)),
-        }]);
+        return Err(vec![Problem { field: "task".into(), reason: format!("must be an object, not {}", kind(json)) }]);
     };
-    let mut reader = Reader {
-        task: defaults.task.clone(),
-        now_ms: defaults.now_ms,
-        ..Reader::default()
-    };
+    let mut reader = Reader { task: defaults.task.clone(), now_ms: defaults.now_ms, ..Reader::default() };
     reader.task_type(map.get("taskType"));
     for (key, value) in map {
         if !(reader.request_field(key, value)
@@ -169,28 +157,17 @@ impl<'a> Reader<'a> {
     fn request_field(&mut self, key: &str, value: &'a Value) -> bool {
         match key {
             "url" => set(&mut self.task.url, self.problems.text(key, value)),
-            "urlQueryParameters" => set(
-                &mut self.task.url_query_parameters,
-                self.problems.pairs(key, value),
-            ),
+            "urlQueryParameters" => set(&mut self.task.url_query_parameters, self.problems.pairs(key, value)),
             "headers" => set(&mut self.task.headers, self.problems.pairs(key, value)),
-            "httpRequestMethod" => set(
-                &mut self.task.http_request_method,
-                self.problems.text(key, value),
-            ),
+            "httpRequestMethod" => set(&mut self.task.http_request_method, self.problems.text(key, value)),
             "post" => self.post = Some(value),
             "postBase64" => self.post_base64 = Some(value),
             "json" => self.json = Some(value),
             "body" => self.body_name = Some(value),
             "contentType" => keep(&mut self.task.content_type, self.problems.text(key, value)),
             "retries" => set(&mut self.task.retries, self.problems.whole(key, value)),
-            "retriesRemaining" => {
-                keep(&mut self.retries_remaining, self.problems.whole(key, value))
-            }
-            "creationTime" => set(
-                &mut self.task.creation_time,
-                self.problems.whole(key, value),
-            ),
+            "retriesRemaining" => keep(&mut self.retries_remaining, self.problems.whole(key, value)),
+            "creationTime" => set(&mut self.task.creation_time, self.problems.whole(key, value)),
             _ => return false,
         }
         true
@@ -207,9 +184,7 @@ impl<'a> Reader<'a> {
                     Value::String(name) => Some(name.clone()),
                     _ => {
                         let names = BASE_DIRECTORIES.map(|name| (name, name));
-                        self.problems
-                            .named(key, value, &names, true)
-                            .map(String::from)
+                        self.problems.named(key, value, &names, true).map(String::from)
                     }
                 };
                 set(&mut self.task.base_directory, found);
@@ -222,10 +197,7 @@ impl<'a> Reader<'a> {
                     ("progress", Updates::Progress),
                     ("statusAndProgress", Updates::StatusAndProgress),
                 ];
-                set(
-                    &mut self.task.updates,
-                    self.problems.named(key, value, &names, true),
-                );
+                set(&mut self.task.updates, self.problems.named(key, value, &names, true));
             }
             "requiresWiFi" => set(&mut self.task.requires_wifi, self.problems.flag(key, value)),
             "allowPause" => set(&mut self.task.allow_pause, self.problems.flag(key, value)),
@@ -252,32 +224,14 @@ impl<'a> Reader<'a> {
                     ("fail", OnConflict::Fail),
                     ("skip", OnConflict::Skip),
                 ];
-                keep(
-                    &mut self.task.on_conflict,
-                    self.problems.named(key, value, &names, false),
-                );
+                keep(&mut self.task.on_conflict, self.problems.named(key, value, &names, false));
             }
-            "notBefore" => keep(
-                &mut self.task.not_before,
-                self.problems.time(key, value, self.now_ms),
-            ),
-            "notAfter" => keep(
-                &mut self.task.not_after,
-                self.problems.time(key, value, self.now_ms),
-            ),
-            "limitRate" => keep(
-                &mut self.task.limit_rate,
-                self.problems.unit(key, value, reason::bytes),
-            ),
+            "notBefore" => keep(&mut self.task.not_before, self.problems.time(key, value, self.now_ms)),
+            "notAfter" => keep(&mut self.task.not_after, self.problems.time(key, value, self.now_ms)),
+            "limitRate" => keep(&mut self.task.limit_rate, self.problems.unit(key, value, reason::bytes)),
             "timeouts" => self.timeouts(value),
-            "maxRedirects" => set(
-                &mut self.task.max_redirects,
-                self.problems.whole(key, value),
-            ),
-            "acceptStatus" => set(
-                &mut self.task.accept_status,
-                self.problems.statuses(key, value),
-            ),
+            "maxRedirects" => set(&mut self.task.max_redirects, self.problems.whole(key, value)),
+            "acceptStatus" => set(&mut self.task.accept_status, self.problems.statuses(key, value)),
             "callbacks" => set(&mut self.task.callbacks, self.problems.texts(key, value)),
             "scope" => keep(&mut self.task.scope, self.problems.text(key, value)),
             "repeatable" => set(&mut self.task.repeatable, self.problems.flag(key, value)),
@@ -309,11 +263,7 @@ impl<'a> Reader<'a> {
                 .as_str()
                 .filter(|text| text.trim_start().starts_with('['))
                 .and_then(|text| serde_json::from_str::<Value>(text).ok());
-            if let Some(list) = inner
-                .as_ref()
-                .or(Some(value))
-                .filter(|list| list.is_array())
-            {
+            if let Some(list) = inner.as_ref().or(Some(value)).filter(|list| list.is_array()) {
                 self.lists[at] = self.problems.texts(key, list);
                 return true;
             }
@@ -350,24 +300,13 @@ impl<'a> Reader<'a> {
             match key.as_str() {
                 "accessToken" => keep(&mut auth.access_token, self.problems.text(field, value)),
                 "accessHeaders" => set(&mut auth.access_headers, self.problems.pairs(field, value)),
-                "accessQueryParams" => set(
-                    &mut auth.access_query_params,
-                    self.problems.pairs(field, value),
-                ),
+                "accessQueryParams" => set(&mut auth.access_query_params, self.problems.pairs(field, value)),
                 "accessTokenExpiryTime" => {
-                    keep(
-                        &mut auth.access_token_expiry_time,
-                        self.problems.whole(field, value),
-                    );
+                    keep(&mut auth.access_token_expiry_time, self.problems.whole(field, value));
                 }
                 "refreshToken" => keep(&mut auth.refresh_token, self.problems.text(field, value)),
-                "refreshHeaders" => {
-                    set(&mut auth.refresh_headers, self.problems.pairs(field, value))
-                }
-                "refreshQueryParams" => set(
-                    &mut auth.refresh_query_params,
-                    self.problems.pairs(field, value),
-                ),
+                "refreshHeaders" => set(&mut auth.refresh_headers, self.problems.pairs(field, value)),
+                "refreshQueryParams" => set(&mut auth.refresh_query_params, self.problems.pairs(field, value)),
                 "refreshUrl" => keep(&mut auth.refresh_url, self.problems.text(field, value)),
                 _ if key.ends_with("RawHandle") => {}
                 _ => self.problems.unknown("options.auth.", key, "credentials"),
@@ -392,11 +331,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
             };
-            keep(
-                place,
-                self.problems
-                    .unit(&format!("timeouts.{key}"), value, reason::duration_ms),
-            );
+            keep(place, self.problems.unit(&format!("timeouts.{key}"), value, reason::duration_ms));
         }
         self.task.timeouts = timeouts;
     }
@@ -416,19 +351,11 @@ impl<'a> Reader<'a> {
 
     /// `post`, `json`, `postBase64` and `body` to a body; none of them: what uploads send by themselves.
     fn body(&mut self) {
-        let given = [
-            ("post", self.post),
-            ("json", self.json),
-            ("postBase64", self.post_base64),
-            ("body", self.body_name),
-        ];
-        let mut given = given
-            .into_iter()
-            .filter_map(|(field, value)| Some((field, value.filter(|value| !value.is_null())?)));
-        let upload = matches!(
-            self.task.task_type,
-            TaskType::Upload | TaskType::MultiUpload
-        );
+        let given =
+            [("post", self.post), ("json", self.json), ("postBase64", self.post_base64), ("body", self.body_name)];
+        let mut given =
+            given.into_iter().filter_map(|(field, value)| Some((field, value.filter(|value| !value.is_null())?)));
+        let upload = matches!(self.task.task_type, TaskType::Upload | TaskType::MultiUpload);
         let Some((field, value)) = given.next() else {
             if upload && self.task.body == Body::None {
                 self.task.body = Body::Multipart;
@@ -436,8 +363,7 @@ impl<'a> Reader<'a> {
             return;
         };
         if let Some((other, _)) = given.next() {
-            self.problems
-                .problem::<()>(other, format!("cannot be given together with `{field}`"));
+            self.problems.problem::<()>(other, format!("cannot be given together with `{field}`"));
         }
         let body = match field {
             "post" => self.post_body(value, upload),
@@ -447,19 +373,12 @@ impl<'a> Reader<'a> {
                 }
                 Some(Body::Bytes(value.to_string().into_bytes()))
             }
-            "postBase64" => self
-                .problems
-                .text(field, value)
-                .and_then(|text| match base64::decode(&text) {
-                    Some(bytes) => Some(Body::Bytes(bytes)),
-                    None => self.problems.problem(field, "must be base64 with padding"),
-                }),
+            "postBase64" => self.problems.text(field, value).and_then(|text| match base64::decode(&text) {
+                Some(bytes) => Some(Body::Bytes(bytes)),
+                None => self.problems.problem(field, "must be base64 with padding"),
+            }),
             _ => {
-                let names = [
-                    ("none", Body::None),
-                    ("file", Body::File),
-                    ("multipart", Body::Multipart),
-                ];
+                let names = [("none", Body::None), ("file", Body::File), ("multipart", Body::Multipart)];
                 self.problems.named(field, value, &names, false)
             }
         };
@@ -469,15 +388,10 @@ impl<'a> Reader<'a> {
     /// Text is the body itself, lists and objects are its JSON; `binary` sends an upload's file as the body (A.2, A.6).
     fn post_body(&mut self, value: &Value, upload: bool) -> Option<Body> {
         match value {
-            Value::String(text) if upload && text.eq_ignore_ascii_case("binary") => {
-                Some(Body::File)
-            }
+            Value::String(text) if upload && text.eq_ignore_ascii_case("binary") => Some(Body::File),
             Value::String(text) => Some(Body::Bytes(text.clone().into_bytes())),
             Value::Array(_) | Value::Object(_) => Some(Body::Bytes(value.to_string().into_bytes())),
-            _ => self.problems.problem(
-                "post",
-                format!("must be text, a list or an object, not {}", kind(value)),
-            ),
+            _ => self.problems.problem("post", format!("must be text, a list or an object, not {}", kind(value))),
         }
     }
 

@@ -21,10 +21,7 @@ fn problems(json: Value) -> Vec<String> {
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> Pairs {
-    pairs
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .collect()
+    pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
 #[test]
@@ -55,10 +52,7 @@ fn the_example_of_the_interface_is_read() {
     assert_eq!(task.timeouts.total_ms, None);
     assert_eq!(task.accept_status, [(200, 299)]);
     assert_eq!(task.on_conflict, Some(OnConflict::Unique));
-    assert_eq!(
-        task.extra,
-        pairs(&[("mine", "1"), ("list", "[1,2]"), ("flag", "true")])
-    );
+    assert_eq!(task.extra, pairs(&[("mine", "1"), ("list", "[1,2]"), ("flag", "true")]));
     let auth = task.auth.unwrap();
     assert_eq!(auth.access_token_expiry_time, Some(1_700_000_000_000));
     assert_eq!(auth.refresh_url.as_deref(), Some("https://h/r"));
@@ -76,37 +70,17 @@ fn background_downloaders_own_json_is_read() {
     }));
     assert_eq!(task.base_directory, "applicationSupport");
     assert_eq!(task.updates, Updates::StatusAndProgress);
-    assert_eq!(
-        (task.retries, task.retries_remaining, task.priority),
-        (3, 1, 0)
-    );
+    assert_eq!((task.retries, task.retries_remaining, task.priority), (3, 1, 0));
     assert_eq!(task.creation_time, 1_700_000_000_000);
     assert_eq!(task.auth.unwrap().access_token.as_deref(), Some("x"));
 }
 
 #[test]
 fn the_smallest_task_has_the_defaults() {
-    assert_eq!(
-        read_ok(json!({"url":"https://h/"})),
-        Task::download("https://h/")
-    );
-    let defaults = Defaults {
-        task: Task {
-            retries: 3,
-            group: "cli".into(),
-            ..Task::default()
-        },
-        now_ms: 1_000,
-    };
-    let task = read(
-        &json!({"url":"u","group":null,"notBefore":"+2s"}),
-        &defaults,
-    )
-    .unwrap();
-    assert_eq!(
-        (task.retries, task.retries_remaining, task.group.as_str()),
-        (3, 3, "cli")
-    );
+    assert_eq!(read_ok(json!({"url":"https://h/"})), Task::download("https://h/"));
+    let defaults = Defaults { task: Task { retries: 3, group: "cli".into(), ..Task::default() }, now_ms: 1_000 };
+    let task = read(&json!({"url":"u","group":null,"notBefore":"+2s"}), &defaults).unwrap();
+    assert_eq!((task.retries, task.retries_remaining, task.group.as_str()), (3, 3, "cli"));
     assert_eq!(task.not_before, Some(3_000));
 }
 
@@ -143,20 +117,11 @@ fn all_problems_are_told_at_once_with_their_fields() {
         "`callbacks` must be a list of texts only",
         "`baseDirectory` must be one of `applicationDocuments`, ",
     ] {
-        assert!(
-            told.iter().any(|line| line.starts_with(words)),
-            "{words}\n{told:#?}"
-        );
+        assert!(told.iter().any(|line| line.starts_with(words)), "{words}\n{told:#?}");
     }
     assert_eq!(told.len(), 22, "{told:#?}");
-    assert_eq!(
-        problems(json!([])),
-        ["`task` must be an object, not a list"]
-    );
-    assert_eq!(
-        problems(json!({"colour": null})),
-        ["`colour` is no field of a task"]
-    );
+    assert_eq!(problems(json!([])), ["`task` must be an object, not a list"]);
+    assert_eq!(problems(json!({"colour": null})), ["`colour` is no field of a task"]);
 }
 
 #[test]
@@ -164,90 +129,40 @@ fn bodies_are_read() {
     for (given, body, content_type) in [
         (json!({"post":"text"}), Body::Bytes(b"text".into()), None),
         (json!({"post":""}), Body::Bytes(Vec::new()), None),
-        (
-            json!({"post":{"b":1,"a":[2]}}),
-            Body::Bytes(br#"{"b":1,"a":[2]}"#.into()),
-            None,
-        ),
-        (
-            json!({"post":[1,"x"]}),
-            Body::Bytes(br#"[1,"x"]"#.into()),
-            None,
-        ),
-        (
-            json!({"post":"binary"}),
-            Body::Bytes(b"binary".into()),
-            None,
-        ),
-        (
-            json!({"taskType":"UploadTask","post":"Binary"}),
-            Body::File,
-            None,
-        ),
+        (json!({"post":{"b":1,"a":[2]}}), Body::Bytes(br#"{"b":1,"a":[2]}"#.into()), None),
+        (json!({"post":[1,"x"]}), Body::Bytes(br#"[1,"x"]"#.into()), None),
+        (json!({"post":"binary"}), Body::Bytes(b"binary".into()), None),
+        (json!({"taskType":"UploadTask","post":"Binary"}), Body::File, None),
         (json!({"taskType":"UploadTask"}), Body::Multipart, None),
-        (
-            json!({"taskType":"MultiUploadTask","post":null}),
-            Body::Multipart,
-            None,
-        ),
+        (json!({"taskType":"MultiUploadTask","post":null}), Body::Multipart, None),
         (
             json!({"taskType":"DataTask","json":{"z":1,"a":2}}),
             Body::Bytes(br#"{"z":1,"a":2}"#.into()),
             Some("application/json"),
         ),
-        (
-            json!({"json":{},"contentType":"application/x"}),
-            Body::Bytes(b"{}".into()),
-            Some("application/x"),
-        ),
-        (
-            json!({"json":{},"headers":{"content-type":"application/x"}}),
-            Body::Bytes(b"{}".into()),
-            None,
-        ),
-        (
-            json!({"postBase64":"AP+A"}),
-            Body::Bytes(vec![0, 255, 128]),
-            None,
-        ),
+        (json!({"json":{},"contentType":"application/x"}), Body::Bytes(b"{}".into()), Some("application/x")),
+        (json!({"json":{},"headers":{"content-type":"application/x"}}), Body::Bytes(b"{}".into()), None),
+        (json!({"postBase64":"AP+A"}), Body::Bytes(vec![0, 255, 128]), None),
         (json!({"body":"file"}), Body::File, None),
     ] {
         let task = read_ok(given.clone());
         assert_eq!(task.body, body, "{given}");
         assert_eq!(task.content_type.as_deref(), content_type, "{given}");
     }
-    assert_eq!(
-        problems(json!({"post":"a","json":{}})),
-        ["`json` cannot be given together with `post`"]
-    );
-    assert_eq!(
-        problems(json!({"postBase64":"A"})),
-        ["`postBase64` must be base64 with padding"]
-    );
+    assert_eq!(problems(json!({"post":"a","json":{}})), ["`json` cannot be given together with `post`"]);
+    assert_eq!(problems(json!({"postBase64":"A"})), ["`postBase64` must be base64 with padding"]);
 }
 
 #[test]
 fn header_order_and_repeated_names_are_kept() {
     let text = r#"{"headers":{"z":"1","a":["2","3"],"m":4,"b":true}}"#;
     let task = read_ok(serde_json::from_str(text).unwrap());
-    let all = pairs(&[
-        ("z", "1"),
-        ("a", "2"),
-        ("a", "3"),
-        ("m", "4"),
-        ("b", "true"),
-    ]);
+    let all = pairs(&[("z", "1"), ("a", "2"), ("a", "3"), ("m", "4"), ("b", "true")]);
     assert_eq!(task.headers, all);
     let task = read_ok(json!({"headers":[["a","1"],["b","2"],["a","3"]]}));
     assert_eq!(task.headers, pairs(&[("a", "1"), ("b", "2"), ("a", "3")]));
-    assert_eq!(
-        write(&task, false)["headers"],
-        json!([["a", "1"], ["b", "2"], ["a", "3"]])
-    );
-    assert_eq!(
-        problems(json!({"headers":[["a"]]})),
-        ["`headers` must be a list of [name, value] only"]
-    );
+    assert_eq!(write(&task, false)["headers"], json!([["a", "1"], ["b", "2"], ["a", "3"]]));
+    assert_eq!(problems(json!({"headers":[["a"]]})), ["`headers` must be a list of [name, value] only"]);
 }
 
 #[test]
@@ -257,27 +172,16 @@ fn several_files_are_read_in_all_forms() {
         filename: filename.into(),
         mime_type: mime_type.into(),
     };
-    let three = vec![
-        part("a", "sub/a.txt", ""),
-        part("x", "b.bin", ""),
-        part("y", "c", "image/png"),
-    ];
+    let three = vec![part("a", "sub/a.txt", ""), part("x", "b.bin", ""), part("y", "c", "image/png")];
     let task = read_ok(json!({"taskType":"MultiUploadTask",
         "files":["sub/a.txt",["x","b.bin"],["y","c","image/png"]]}));
     assert_eq!(task.files, three);
-    let task = read_ok(
-        json!({"taskType":"MultiUploadTask","fileField":"[\"a\",\"x\",\"y\"]",
-        "filename":"[\"sub/a.txt\",\"b.bin\",\"c\"]","mimeType":["","","image/png"]}),
-    );
+    let task = read_ok(json!({"taskType":"MultiUploadTask","fileField":"[\"a\",\"x\",\"y\"]",
+        "filename":"[\"sub/a.txt\",\"b.bin\",\"c\"]","mimeType":["","","image/png"]}));
     assert_eq!(task.files, three);
     assert_eq!((task.filename, task.file_field.as_str()), (None, "file"));
-    let task = read_ok(
-        json!({"taskType":"MultiUploadTask","files":["file:///srv/a%20b.txt",["f","file:///c"]]}),
-    );
-    assert_eq!(
-        task.files,
-        [part("file1", "srv/a b.txt", ""), part("f", "c", "")]
-    );
+    let task = read_ok(json!({"taskType":"MultiUploadTask","files":["file:///srv/a%20b.txt",["f","file:///c"]]}));
+    assert_eq!(task.files, [part("file1", "srv/a b.txt", ""), part("f", "c", "")]);
     assert_eq!(task.base_directory, "root");
     assert_eq!(
         problems(json!({"taskType":"MultiUploadTask","files":["file:///a","b",5]})),
@@ -295,43 +199,17 @@ fn several_files_are_read_in_all_forms() {
 #[test]
 fn uri_tasks_for_files_become_plain_tasks_below_root() {
     let of = |task: Task| (task.base_directory, task.directory, task.filename);
-    let at = |directory: &str, name: Option<&str>| {
-        (
-            "root".to_string(),
-            directory.to_string(),
-            name.map(String::from),
-        )
-    };
+    let at = |directory: &str, name: Option<&str>| ("root".to_string(), directory.to_string(), name.map(String::from));
     let download = |directory: &str, name: Option<&str>| {
-        read_ok(
-            json!({"taskType":"UriDownloadTask","directory":directory,"filename":name,"baseDirectory":4}),
-        )
+        read_ok(json!({"taskType":"UriDownloadTask","directory":directory,"filename":name,"baseDirectory":4}))
     };
-    assert_eq!(
-        of(download("file:///srv/in/", Some("?"))),
-        at("srv/in", Some("?"))
-    );
+    assert_eq!(of(download("file:///srv/in/", Some("?"))), at("srv/in", Some("?")));
     assert_eq!(of(download("file:///srv/in", None)), at("srv/in", None));
-    assert_eq!(
-        of(download(
-            "file:///srv",
-            Some(":::f.txt::::::file:///srv/f.txt:::")
-        )),
-        at("srv", Some("f.txt"))
-    );
-    assert_eq!(
-        of(download("file:///srv", Some("file:///srv/g.txt"))),
-        at("srv", Some("g.txt"))
-    );
+    assert_eq!(of(download("file:///srv", Some(":::f.txt::::::file:///srv/f.txt:::"))), at("srv", Some("f.txt")));
+    assert_eq!(of(download("file:///srv", Some("file:///srv/g.txt"))), at("srv", Some("g.txt")));
     let upload = |name: &str| read_ok(json!({"taskType":"UriUploadTask","filename":name}));
-    assert_eq!(
-        of(upload("file:///srv/a%20b.txt")),
-        at("srv", Some("a b.txt"))
-    );
-    assert_eq!(
-        of(upload(":::x::::::file:///b.txt:::")),
-        at("", Some("b.txt"))
-    );
+    assert_eq!(of(upload("file:///srv/a%20b.txt")), at("srv", Some("a b.txt")));
+    assert_eq!(of(upload(":::x::::::file:///b.txt:::")), at("", Some("b.txt")));
     assert_eq!(upload("file:///b").task_type, TaskType::Upload);
     assert_eq!(
         problems(json!({"taskType":"UriDownloadTask","directory":"content://media/1"})),
@@ -345,44 +223,30 @@ fn uri_tasks_for_files_become_plain_tasks_below_root() {
 
 #[test]
 fn urls_of_a_parallel_download_are_its_places() {
-    let task = read_ok(
-        json!({"taskType":"ParallelDownloadTask","url":"a","urls":["a","b","c"],"chunks":2}),
-    );
+    let task = read_ok(json!({"taskType":"ParallelDownloadTask","url":"a","urls":["a","b","c"],"chunks":2}));
     assert_eq!((task.url.as_str(), task.chunks), ("a", 2));
     assert_eq!(task.mirrors, ["b", "c"]);
-    let task =
-        read_ok(json!({"taskType":"ParallelDownloadTask","urls":["a","b"],"mirrors":["b","d"]}));
-    assert_eq!(
-        (task.url.as_str(), task.mirrors.join(" ")),
-        ("a", "b d".to_string())
-    );
+    let task = read_ok(json!({"taskType":"ParallelDownloadTask","urls":["a","b"],"mirrors":["b","d"]}));
+    assert_eq!((task.url.as_str(), task.mirrors.join(" ")), ("a", "b d".to_string()));
     assert_eq!(write(&task, false)["urls"], json!(["a", "b", "d"]));
 }
 
 #[test]
 fn masked_tasks_show_no_secrets() {
-    let task = read_ok(
-        json!({"url":"https://u:p@h/?token=SECRET&n=1","mirrors":["https://m/?sig=SECRET"],
+    let task = read_ok(json!({"url":"https://u:p@h/?token=SECRET&n=1","mirrors":["https://m/?sig=SECRET"],
         "headers":{"Authorization":"SECRET","Accept":"*/*"},"urlQueryParameters":{"api_key":"SECRET"},
         "taskType":"UploadTask","fields":{"password":"SECRET","name":"me"},
         "options":{"auth":{"accessToken":"SECRET","accessHeaders":{"Authorization":"Bearer {accessToken}","X-K":"SECRET"},
             "refreshToken":"SECRET","refreshHeaders":{"a":"SECRET"},"refreshQueryParams":{"b":"SECRET"},
-            "accessQueryParams":{"k":"SECRET"},"refreshUrl":"https://h/r?client_secret=SECRET"}}}),
-    );
+            "accessQueryParams":{"k":"SECRET"},"refreshUrl":"https://h/r?client_secret=SECRET"}}}));
     let shown = write(&task, true);
     let text = shown.to_string();
     assert!(!text.contains("SECRET") && !text.contains("u:p"), "{text}");
     assert_eq!(shown["url"], "https://***@h/?token=***&n=1");
     assert_eq!(shown["headers"]["Accept"], "*/*");
     assert_eq!(shown["fields"]["name"], "me");
-    assert_eq!(
-        shown["options"]["auth"]["accessHeaders"]["Authorization"],
-        "Bearer {accessToken}"
-    );
-    assert_eq!(
-        write(&task, false).to_string().matches("SECRET").count(),
-        12
-    );
+    assert_eq!(shown["options"]["auth"]["accessHeaders"]["Authorization"], "Bearer {accessToken}");
+    assert_eq!(write(&task, false).to_string().matches("SECRET").count(), 12);
 }
 
 #[test]
@@ -419,10 +283,7 @@ fn the_full_form_has_background_downloaders_fields_and_the_short_form_only_diffe
 #[test]
 fn records_have_the_fields_of_the_interface() {
     let mut record = Record {
-        task: Task {
-            retries: 3,
-            ..Task::download("https://h/?key=1")
-        },
+        task: Task { retries: 3, ..Task::download("https://h/?key=1") },
         place: Some("/srv".into()),
         status: Status::Running,
         bytes_done: 50,
@@ -438,42 +299,17 @@ fn records_have_the_fields_of_the_interface() {
     };
     let json = write_record(&record, None);
     assert_eq!(json["url"], "https://h/?key=***");
-    assert_eq!(
-        (&json["status"], &json["progress"]),
-        (&json!("running"), &json!(0.25))
-    );
-    assert_eq!(
-        (
-            &json["retries"],
-            &json["retriesRemaining"],
-            &json["attempt"]
-        ),
-        (&json!(3), &json!(2), &json!(1))
-    );
-    assert_eq!(
-        (&json["bytesDone"], &json["expectedFileSize"]),
-        (&json!(50), &json!(200))
-    );
-    assert_eq!(
-        (&json["waiting"], &json["exception"], &json["filePath"]),
-        (&Value::Null, &Value::Null, &Value::Null)
-    );
-    assert_eq!(
-        (&json["notes"], &json["place"]),
-        (&json!(["resumed"]), &json!("/srv"))
-    );
-    assert!(
-        read(&json, &Defaults::default()).is_ok(),
-        "a record can be added again"
-    );
+    assert_eq!((&json["status"], &json["progress"]), (&json!("running"), &json!(0.25)));
+    assert_eq!((&json["retries"], &json["retriesRemaining"], &json["attempt"]), (&json!(3), &json!(2), &json!(1)));
+    assert_eq!((&json["bytesDone"], &json["expectedFileSize"]), (&json!(50), &json!(200)));
+    assert_eq!((&json["waiting"], &json["exception"], &json["filePath"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!((&json["notes"], &json["place"]), (&json!(["resumed"]), &json!("/srv")));
+    assert!(read(&json, &Defaults::default()).is_ok(), "a record can be added again");
 
     record.status = Status::WaitingToRetry;
     record.expected_file_size = None;
-    let waiting = Waiting {
-        reason: "retry",
-        until: Some(1_796_083_200_000),
-        detail: "503 from https://h/?key=1".into(),
-    };
+    let waiting =
+        Waiting { reason: "retry", until: Some(1_796_083_200_000), detail: "503 from https://h/?key=1".into() };
     let json = write_record(&record, Some(&waiting));
     assert_eq!(json["progress"], Value::Null);
     assert_eq!(
@@ -487,12 +323,9 @@ fn records_have_the_fields_of_the_interface() {
 #[test]
 fn a_million_small_tasks_take_seconds() {
     // The bound is for a release build; a debug build does a hundredth of the work.
-    let count = if cfg!(debug_assertions) {
-        10_000
-    } else {
-        1_000_000
-    };
-    let text = r#"{"url":"https://example.org/files/1.bin","filename":"1.bin","directory":"a/b","headers":{"accept":"*/*"}}"#;
+    let count = if cfg!(debug_assertions) { 10_000 } else { 1_000_000 };
+    let text =
+        r#"{"url":"https://example.org/files/1.bin","filename":"1.bin","directory":"a/b","headers":{"accept":"*/*"}}"#;
     let start = std::time::Instant::now();
     let defaults = Defaults::default();
     for _ in 0..count {

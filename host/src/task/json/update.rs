@@ -119,8 +119,7 @@ fn read_status(json: &Value) -> Option<StatusUpdate> {
 
 fn read_headers(json: &Value) -> Pairs {
     let map = json.as_object().into_iter().flatten();
-    map.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string())))
-        .collect()
+    map.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string()))).collect()
 }
 
 fn read_failure(json: &Value) -> Option<Failure> {

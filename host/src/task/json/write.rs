@@ -8,19 +8,13 @@ use super::{base64, time};
 use crate::config::LAST_TIME_MS;
 use crate::error::Failure;
 use crate::mask::{self, MASK};
-use crate::task::{
-    Auth, Body, OnConflict, Pairs, Record, Status, Task, TaskType, Timeouts, Updates, Waiting,
-};
+use crate::task::{Auth, Body, OnConflict, Pairs, Record, Status, Task, TaskType, Timeouts, Updates, Waiting};
 
 static DEFAULT: LazyLock<Task> = LazyLock::new(Task::default);
 
 /// Writes a task; with `all`, background_downloader's fields are there even where they have their default.
 pub(super) fn task(task: &Task, masked: bool, all: bool) -> Map<String, Value> {
-    let mut out = Writer {
-        map: Map::new(),
-        masked,
-        all,
-    };
+    let mut out = Writer { map: Map::new(), masked, all };
     out.request(task);
     out.place(task);
     out.uploads(task);
@@ -112,21 +106,13 @@ impl Writer {
     }
 
     fn url(&self, url: &str) -> Value {
-        if self.masked {
-            mask::url(url).into()
-        } else {
-            url.into()
-        }
+        if self.masked { mask::url(url).into() } else { url.into() }
     }
 
     fn request(&mut self, task: &Task) {
         let masked = self.masked;
-        self.field("taskType", task.task_type != TaskType::Download, || {
-            type_name(task.task_type).into()
-        });
-        self.field("taskId", !task.task_id.is_empty(), || {
-            task.task_id.as_str().into()
-        });
+        self.field("taskType", task.task_type != TaskType::Download, || type_name(task.task_type).into());
+        self.field("taskId", !task.task_id.is_empty(), || task.task_id.as_str().into());
         let url = self.url(&task.url);
         self.field("url", !task.url.is_empty(), || url);
         let query = &task.url_query_parameters;
@@ -139,21 +125,13 @@ impl Writer {
             false => pairs(&task.headers),
         });
         let method = &task.http_request_method;
-        self.field("httpRequestMethod", !method.is_empty(), || {
-            method.as_str().into()
-        });
+        self.field("httpRequestMethod", !method.is_empty(), || method.as_str().into());
         self.body(task);
-        self.own_field("contentType", task.content_type.is_some(), || {
-            json!(task.content_type)
-        });
+        self.own_field("contentType", task.content_type.is_some(), || json!(task.content_type));
         self.field("retries", task.retries != 0, || task.retries.into());
         let remaining = task.retries_remaining;
-        self.field("retriesRemaining", remaining != task.retries, || {
-            remaining.into()
-        });
-        self.field("creationTime", task.creation_time != 0, || {
-            task.creation_time.into()
-        });
+        self.field("retriesRemaining", remaining != task.retries, || remaining.into());
+        self.field("creationTime", task.creation_time != 0, || task.creation_time.into());
     }
 
     /// The inverse of `body` in reading: what a task of that type sends by itself needs no key.
@@ -164,9 +142,7 @@ impl Writer {
             Body::Multipart if upload => ("post", Value::Null),
             Body::File if upload => ("post", "binary".into()),
             Body::Bytes(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) if !(upload && text.eq_ignore_ascii_case("binary")) => {
-                    ("post", text.into())
-                }
+                Ok(text) if !(upload && text.eq_ignore_ascii_case("binary")) => ("post", text.into()),
                 _ => ("postBase64", base64::encode(bytes).into()),
             },
             Body::None => ("body", "none".into()),
@@ -179,33 +155,17 @@ impl Writer {
     fn place(&mut self, task: &Task) {
         let default = &*DEFAULT;
         self.field("filename", task.filename.is_some(), || json!(task.filename));
-        self.field("directory", !task.directory.is_empty(), || {
-            task.directory.as_str().into()
+        self.field("directory", !task.directory.is_empty(), || task.directory.as_str().into());
+        self.field("baseDirectory", task.base_directory != default.base_directory, || {
+            task.base_directory.as_str().into()
         });
-        self.field(
-            "baseDirectory",
-            task.base_directory != default.base_directory,
-            || task.base_directory.as_str().into(),
-        );
-        self.field("group", task.group != default.group, || {
-            task.group.as_str().into()
-        });
-        self.field("updates", task.updates != default.updates, || {
-            updates_name(task.updates).into()
-        });
-        self.field("requiresWiFi", task.requires_wifi, || {
-            task.requires_wifi.into()
-        });
+        self.field("group", task.group != default.group, || task.group.as_str().into());
+        self.field("updates", task.updates != default.updates, || updates_name(task.updates).into());
+        self.field("requiresWiFi", task.requires_wifi, || task.requires_wifi.into());
         self.field("allowPause", !task.allow_pause, || task.allow_pause.into());
-        self.field("priority", task.priority != default.priority, || {
-            task.priority.into()
-        });
-        self.field("metaData", !task.meta_data.is_empty(), || {
-            task.meta_data.as_str().into()
-        });
-        self.field("displayName", !task.display_name.is_empty(), || {
-            task.display_name.as_str().into()
-        });
+        self.field("priority", task.priority != default.priority, || task.priority.into());
+        self.field("metaData", !task.meta_data.is_empty(), || task.meta_data.as_str().into());
+        self.field("displayName", !task.display_name.is_empty(), || task.display_name.as_str().into());
         let masked = self.masked;
         self.field("options", task.auth.is_some(), || match &task.auth {
             Some(auth) => json!({ "auth": auth_json(auth, masked) }),
@@ -216,28 +176,18 @@ impl Writer {
     fn uploads(&mut self, task: &Task) {
         let masked = self.masked;
         let upload = task.task_type == TaskType::Upload && self.all;
-        self.own_field(
-            "fileField",
-            upload || task.file_field != DEFAULT.file_field,
-            || task.file_field.as_str().into(),
-        );
-        self.own_field("mimeType", upload || !task.mime_type.is_empty(), || {
-            task.mime_type.as_str().into()
+        self.own_field("fileField", upload || task.file_field != DEFAULT.file_field, || {
+            task.file_field.as_str().into()
         });
-        self.own_field(
-            "fields",
-            upload || !task.fields.is_empty(),
-            || match masked {
-                true => pairs(&mask::parameters(&task.fields)),
-                false => pairs(&task.fields),
-            },
-        );
+        self.own_field("mimeType", upload || !task.mime_type.is_empty(), || task.mime_type.as_str().into());
+        self.own_field("fields", upload || !task.fields.is_empty(), || match masked {
+            true => pairs(&mask::parameters(&task.fields)),
+            false => pairs(&task.fields),
+        });
         let multi = task.task_type == TaskType::MultiUpload;
         self.own_field("files", multi || !task.files.is_empty(), || {
             let files = task.files.iter();
-            files
-                .map(|part| json!([part.field, part.filename, part.mime_type]))
-                .collect()
+            files.map(|part| json!([part.field, part.filename, part.mime_type])).collect()
         });
     }
 
@@ -245,49 +195,25 @@ impl Writer {
         let default = &*DEFAULT;
         let parallel = task.task_type == TaskType::ParallelDownload;
         let mirrors: Vec<Value> = task.mirrors.iter().map(|url| self.url(url)).collect();
-        let urls: Vec<Value> = std::iter::once(self.url(&task.url))
-            .chain(mirrors.iter().cloned())
-            .collect();
+        let urls: Vec<Value> = std::iter::once(self.url(&task.url)).chain(mirrors.iter().cloned()).collect();
         self.own_field("mirrors", !mirrors.is_empty(), || mirrors.into());
         self.own_field("urls", parallel && self.all, || urls.into());
-        self.own_field("chunks", parallel || task.chunks != default.chunks, || {
-            task.chunks.into()
-        });
+        self.own_field("chunks", parallel || task.chunks != default.chunks, || task.chunks.into());
         self.own_field("checksum", task.checksum.is_some(), || json!(task.checksum));
-        self.own_field("onConflict", task.on_conflict.is_some(), || {
-            json!(task.on_conflict.map(conflict_name))
-        });
-        self.own_field("notBefore", task.not_before.is_some(), || {
-            time_json(task.not_before)
-        });
-        self.own_field("notAfter", task.not_after.is_some(), || {
-            time_json(task.not_after)
-        });
-        self.own_field("limitRate", task.limit_rate.is_some(), || {
-            json!(task.limit_rate)
-        });
-        self.own_field("timeouts", task.timeouts != default.timeouts, || {
-            timeouts(&task.timeouts)
-        });
-        self.own_field(
-            "maxRedirects",
-            task.max_redirects != default.max_redirects,
-            || task.max_redirects.into(),
-        );
+        self.own_field("onConflict", task.on_conflict.is_some(), || json!(task.on_conflict.map(conflict_name)));
+        self.own_field("notBefore", task.not_before.is_some(), || time_json(task.not_before));
+        self.own_field("notAfter", task.not_after.is_some(), || time_json(task.not_after));
+        self.own_field("limitRate", task.limit_rate.is_some(), || json!(task.limit_rate));
+        self.own_field("timeouts", task.timeouts != default.timeouts, || timeouts(&task.timeouts));
+        self.own_field("maxRedirects", task.max_redirects != default.max_redirects, || task.max_redirects.into());
         self.own_field("acceptStatus", !task.accept_status.is_empty(), || {
             let ranges = task.accept_status.iter();
-            ranges
-                .map(|(first, last)| status_range(*first, *last))
-                .collect()
+            ranges.map(|(first, last)| status_range(*first, *last)).collect()
         });
-        self.own_field("callbacks", !task.callbacks.is_empty(), || {
-            json!(task.callbacks)
-        });
+        self.own_field("callbacks", !task.callbacks.is_empty(), || json!(task.callbacks));
         self.own_field("scope", task.scope.is_some(), || json!(task.scope));
         self.own_field("repeatable", task.repeatable, || true.into());
-        self.own_field("extra", !task.extra.is_empty(), || {
-            pairs_unrepeated(&task.extra)
-        });
+        self.own_field("extra", !task.extra.is_empty(), || pairs_unrepeated(&task.extra));
     }
 }
 
@@ -312,22 +238,12 @@ fn pairs(pairs: &Pairs) -> Value {
 
 /// Names and values where a list would be a value of its own.
 fn pairs_unrepeated(pairs: &Pairs) -> Value {
-    let map: Map<String, Value> = pairs
-        .iter()
-        .map(|(name, value)| (name.clone(), value.as_str().into()))
-        .collect();
-    if map.len() == pairs.len() {
-        Value::Object(map)
-    } else {
-        list_of_pairs(pairs)
-    }
+    let map: Map<String, Value> = pairs.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    if map.len() == pairs.len() { Value::Object(map) } else { list_of_pairs(pairs) }
 }
 
 fn list_of_pairs(pairs: &Pairs) -> Value {
-    pairs
-        .iter()
-        .map(|(name, value)| json!([name, value]))
-        .collect()
+    pairs.iter().map(|(name, value)| json!([name, value])).collect()
 }
 
 /// Credentials. Masked, every value is: whatever stands here is there because it opens something. Only templates stay.
@@ -337,9 +253,7 @@ fn auth_json(auth: &Auth, masked: bool) -> Value {
         false => text.clone(),
     };
     let secrets = |given: &Pairs| {
-        let shown = given
-            .iter()
-            .map(|(name, value)| (name.clone(), secret(value)));
+        let shown = given.iter().map(|(name, value)| (name.clone(), secret(value)));
         pairs(&shown.collect())
     };
     let mut map = Map::new();
@@ -348,38 +262,14 @@ fn auth_json(auth: &Auth, masked: bool) -> Value {
             map.insert(key.into(), value);
         }
     };
-    put(
-        "accessToken",
-        auth.access_token.is_some(),
-        json!(auth.access_token.as_ref().map(secret)),
-    );
-    put(
-        "accessHeaders",
-        !auth.access_headers.is_empty(),
-        secrets(&auth.access_headers),
-    );
-    put(
-        "accessQueryParams",
-        !auth.access_query_params.is_empty(),
-        secrets(&auth.access_query_params),
-    );
+    put("accessToken", auth.access_token.is_some(), json!(auth.access_token.as_ref().map(secret)));
+    put("accessHeaders", !auth.access_headers.is_empty(), secrets(&auth.access_headers));
+    put("accessQueryParams", !auth.access_query_params.is_empty(), secrets(&auth.access_query_params));
     let expiry = auth.access_token_expiry_time;
     put("accessTokenExpiryTime", expiry.is_some(), json!(expiry));
-    put(
-        "refreshToken",
-        auth.refresh_token.is_some(),
-        json!(auth.refresh_token.as_ref().map(secret)),
-    );
-    put(
-        "refreshHeaders",
-        !auth.refresh_headers.is_empty(),
-        secrets(&auth.refresh_headers),
-    );
-    put(
-        "refreshQueryParams",
-        !auth.refresh_query_params.is_empty(),
-        secrets(&auth.refresh_query_params),
-    );
+    put("refreshToken", auth.refresh_token.is_some(), json!(auth.refresh_token.as_ref().map(secret)));
+    put("refreshHeaders", !auth.refresh_headers.is_empty(), secrets(&auth.refresh_headers));
+    put("refreshQueryParams", !auth.refresh_query_params.is_empty(), secrets(&auth.refresh_query_params));
     let url = auth.refresh_url.as_ref().map(|url| match masked {
         true => mask::url(url),
         false => url.clone(),
@@ -409,9 +299,7 @@ fn timeouts(timeouts: &Timeouts) -> Value {
         ("idle", timeouts.idle_ms),
         ("total", timeouts.total_ms),
     ];
-    let given = given
-        .into_iter()
-        .filter_map(|(key, ms)| Some((key.to_string(), Value::from(ms?))));
+    let given = given.into_iter().filter_map(|(key, ms)| Some((key.to_string(), Value::from(ms?))));
     Value::Object(given.collect())
 }
 

@@ -79,14 +79,8 @@ fn ordinary_addresses_are_public() {
 }
 
 fn guarded(url: String, private_hosts: &[&str]) -> Call {
-    let private_hosts = private_hosts
-        .iter()
-        .map(|host| (*host).to_owned())
-        .collect();
-    Call {
-        guard: Guard::Public { private_hosts },
-        ..get(url)
-    }
+    let private_hosts = private_hosts.iter().map(|host| (*host).to_owned()).collect();
+    Call { guard: Guard::Public { private_hosts }, ..get(url) }
 }
 
 #[tokio::test]
@@ -126,10 +120,7 @@ async fn a_pooled_connection_made_without_a_guard_does_not_get_around_one() {
     let server = Server::one(vec![Request, ok("free"), Request, ok("got around")]).await;
     let transport = transport();
     fetch(&transport, get(server.url("/"))).await.unwrap();
-    let failure = transport
-        .send(guarded(server.url("/"), &[]))
-        .await
-        .unwrap_err();
+    let failure = transport.send(guarded(server.url("/"), &[])).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Policy);
     assert_eq!(server.seen().len(), 1);
 }
@@ -138,13 +129,9 @@ async fn a_pooled_connection_made_without_a_guard_does_not_get_around_one() {
 async fn a_redirect_from_a_granted_host_to_a_private_one_is_refused() {
     let inner = Server::one(vec![Request, ok("secret")]).await;
     let to = format!("http://localhost:{}/", inner.port);
-    let outer = Server::one(vec![
-        Request,
-        say(format!(
-            "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
-        )),
-    ])
-    .await;
+    let outer =
+        Server::one(vec![Request, say(format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"))])
+            .await;
     let call = guarded(outer.url("/"), &["127.0.0.1"]);
     let failure = transport().send(call).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Policy);

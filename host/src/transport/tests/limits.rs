@@ -15,28 +15,19 @@ fn is_timeout(failure: &Failure, words: &str) {
 #[tokio::test]
 async fn a_server_that_never_answers_ends_the_wait_for_the_head() {
     let server = Server::start(vec![vec![Request, Hold], vec![Request, Hold]]).await;
-    let call = Call {
-        head_timeout: Some(SHORT),
-        ..get(server.url("/?q=hidden"))
-    };
+    let call = Call { head_timeout: Some(SHORT), ..get(server.url("/?q=hidden")) };
     let failure = transport().send(call).await.unwrap_err();
     is_timeout(&failure, "response limit");
     assert!(!failure.outcome_unknown);
     assert!(!failure.description.contains("hidden"));
-    let call = Call {
-        head_timeout: Some(SHORT),
-        ..post(server.url("/"), "x")
-    };
+    let call = Call { head_timeout: Some(SHORT), ..post(server.url("/"), "x") };
     assert!(transport().send(call).await.unwrap_err().outcome_unknown);
 }
 
 #[tokio::test]
 async fn a_handshake_that_never_ends_is_a_connect_timeout_and_leaves_nothing_in_doubt() {
     let server = Server::one(vec![Hold]).await;
-    let call = Call {
-        connect_timeout: Some(SHORT),
-        ..post(format!("https://127.0.0.1:{}/", server.port), "x")
-    };
+    let call = Call { connect_timeout: Some(SHORT), ..post(format!("https://127.0.0.1:{}/", server.port), "x") };
     let failure = transport().send(call).await.unwrap_err();
     is_timeout(&failure, "connect limit");
     assert!(!failure.outcome_unknown);
@@ -46,10 +37,7 @@ async fn a_handshake_that_never_ends_is_a_connect_timeout_and_leaves_nothing_in_
 async fn a_body_that_stops_is_idle_after_its_limit() {
     let said = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
     let server = Server::one(vec![Request, say(said), Hold]).await;
-    let call = Call {
-        idle_timeout: Some(SHORT),
-        ..get(server.url("/"))
-    };
+    let call = Call { idle_timeout: Some(SHORT), ..get(server.url("/")) };
     let mut answer = transport().send(call).await.unwrap();
     assert_eq!(answer.body.next().await.unwrap().unwrap(), "half");
     let failure = answer.body.next().await.unwrap_err();
@@ -74,11 +62,7 @@ async fn a_trickle_below_the_low_speed_limit_is_a_stall_and_one_above_is_not() {
                 let _ = stream.write_all(b"x").await;
             }
         });
-        let call = Call {
-            low_speed_bytes,
-            low_speed_window: SHORT,
-            ..get(format!("http://127.0.0.1:{port}/"))
-        };
+        let call = Call { low_speed_bytes, low_speed_window: SHORT, ..get(format!("http://127.0.0.1:{port}/")) };
         let outcome = fetch(&transport(), call).await;
         assert_eq!(outcome.is_ok(), fits);
         if let Err(failure) = outcome {
@@ -116,10 +100,7 @@ async fn time_the_caller_takes_between_pieces_counts_for_no_limit() {
 #[tokio::test]
 async fn dropping_a_call_closes_its_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!(
-        "http://127.0.0.1:{}/",
-        listener.local_addr().unwrap().port()
-    );
+    let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
     let transport = transport();
     let call = tokio::spawn(async move { transport.send(get(url)).await });
     let (mut stream, _) = listener.accept().await.unwrap();
@@ -131,10 +112,7 @@ async fn dropping_a_call_closes_its_connection() {
 #[tokio::test]
 async fn dropping_a_body_closes_its_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!(
-        "http://127.0.0.1:{}/",
-        listener.local_addr().unwrap().port()
-    );
+    let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
     let transport = transport();
     let call = tokio::spawn(async move { transport.send(get(url)).await.unwrap() });
     let (mut stream, _) = listener.accept().await.unwrap();

@@ -34,11 +34,9 @@ fn methods_and_bodies_after_each_status_are_those_of_the_standard() {
     for (method, body, status, after, body_after) in table {
         let outcome = to(&hop(method, "http://a/x", body), status, "/y");
         match outcome {
-            Ok(next) => assert_eq!(
-                (next.method.as_str(), &next.body[..]),
-                (after, body_after.as_bytes()),
-                "{method} {status}"
-            ),
+            Ok(next) => {
+                assert_eq!((next.method.as_str(), &next.body[..]), (after, body_after.as_bytes()), "{method} {status}")
+            }
             Err(failure) => {
                 assert_eq!(after, "", "{method} {status}: {failure}");
                 assert_eq!(failure.kind, FailureKind::HttpResponse);
@@ -90,14 +88,7 @@ fn redirects_that_cannot_be_followed_are_refused() {
 #[test]
 fn too_many_redirects_and_loops_are_refused() {
     let from = hop("GET", "http://a/3", "");
-    let before: Vec<_> = (1..3)
-        .map(|n| {
-            (
-                "GET".to_owned(),
-                Url::parse(&format!("http://a/{n}")).unwrap(),
-            )
-        })
-        .collect();
+    let before: Vec<_> = (1..3).map(|n| ("GET".to_owned(), Url::parse(&format!("http://a/{n}")).unwrap())).collect();
     let go = |place: &str, max| next(&from, 302, &[place.into()], &before, max);
     assert!(go("/4", 3).is_ok());
     assert!(go("/4", 2).unwrap_err().description.contains("more than 2"));
@@ -122,22 +113,12 @@ fn only_harmless_headers_go_to_another_origin() {
         "Content-Type",
         "Referer",
     ];
-    from.headers = names
-        .iter()
-        .map(|name| ((*name).into(), "v".into()))
-        .collect();
+    from.headers = names.iter().map(|name| ((*name).into(), "v".into())).collect();
     let left = |location: &str, status| -> Vec<String> {
         let next = to(&from, status, location).unwrap();
         next.headers.into_iter().map(|(name, _)| name).collect()
     };
-    let safe = [
-        "Accept",
-        "Range",
-        "If-Range",
-        "User-Agent",
-        "Accept-Language",
-        "Accept-Encoding",
-    ];
+    let safe = ["Accept", "Range", "If-Range", "User-Agent", "Accept-Language", "Accept-Encoding"];
     assert_eq!(left("/y", 307), names);
     assert_eq!(left("/y", 302).len(), names.len() - 1); // no body, no Content-Type
     assert_eq!(left("https://b/", 302), safe);
@@ -147,9 +128,7 @@ fn only_harmless_headers_go_to_another_origin() {
 }
 
 fn moved(location: &str) -> Step {
-    say(format!(
-        "HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 4\r\n\r\nmore"
-    ))
+    say(format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 4\r\n\r\nmore"))
 }
 
 #[tokio::test]
@@ -158,11 +137,7 @@ async fn credentials_never_reach_another_origin_nor_come_back() {
     let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = first.local_addr().unwrap().port();
     drop(first);
-    let other = Server::one(vec![
-        Request,
-        moved(&format!("http://127.0.0.1:{port}/back")),
-    ])
-    .await;
+    let other = Server::one(vec![Request, moved(&format!("http://127.0.0.1:{port}/back"))]).await;
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let log: Log = Arc::default();
     let seen = log.clone();
@@ -172,17 +147,11 @@ async fn credentials_never_reach_another_origin_nor_come_back() {
         play(0, stream, script, log).await;
     });
     let mut call = get(format!("http://me:pass%21@127.0.0.1:{port}/start#f"));
-    call.headers = vec![
-        ("X-Api-Key".into(), "k".into()),
-        ("Range".into(), "bytes=1-".into()),
-    ];
+    call.headers = vec![("X-Api-Key".into(), "k".into()), ("Range".into(), "bytes=1-".into())];
     let (answer, body) = fetch(&transport(), call).await.unwrap();
     assert_eq!(body, "end");
     assert_eq!(answer.url, format!("http://127.0.0.1:{port}/back"));
-    assert_eq!(
-        answer.hops,
-        [format!("http://127.0.0.1:{port}/start"), other.url("/away")]
-    );
+    assert_eq!(answer.hops, [format!("http://127.0.0.1:{port}/start"), other.url("/away")]);
     let seen = seen.lock().unwrap();
     assert!(seen[0].1.starts_with("GET /start HTTP/1.1\r\n"));
     assert!(seen[0].1.contains("authorization: Basic bWU6cGFzcyE=\r\n"));
@@ -198,11 +167,7 @@ async fn credentials_never_reach_another_origin_nor_come_back() {
 async fn without_following_a_redirect_is_the_answer() {
     for (follow, max_redirects) in [(false, 10), (true, 0)] {
         let server = Server::one(vec![Request, moved("/y")]).await;
-        let call = Call {
-            follow,
-            max_redirects,
-            ..get(server.url("/"))
-        };
+        let call = Call { follow, max_redirects, ..get(server.url("/")) };
         let (answer, body) = fetch(&transport(), call).await.unwrap();
         assert_eq!((answer.status, body.as_str()), (302, "more"));
         assert_eq!(answer.header("location"), Some("/y"));
@@ -231,9 +196,7 @@ async fn a_short_redirect_keeps_its_connection() {
 async fn a_posted_body_goes_along_with_307() {
     let go = "HTTP/1.1 307 X\r\nlocation: /y\r\ncontent-length: 0\r\n\r\n";
     let server = Server::one(vec![Request, say(go), Request, ok("")]).await;
-    fetch(&transport(), post(server.url("/x"), "data"))
-        .await
-        .unwrap();
+    fetch(&transport(), post(server.url("/x"), "data")).await.unwrap();
     assert!(server.seen()[1].starts_with("POST /y "));
     assert!(server.seen()[1].ends_with("\r\n\r\ndata"));
 }

@@ -27,30 +27,20 @@ async fn secure(protocols: &[&str], change: impl FnOnce(&mut CertificateParams))
     let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
     // Names of their own, else one stranger is taken for another's issuer.
     let name = base64::engine::general_purpose::STANDARD.encode(key.public_key_raw());
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, name);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
     change(&mut params);
     let cert = params.self_signed(&key).unwrap();
     let mut pem = NamedTempFile::new().unwrap();
     pem.write_all(cert.pem().as_bytes()).unwrap();
     let digest = Sha256::digest(key.subject_public_key_info());
     let pin = base64::engine::general_purpose::STANDARD.encode(digest);
-    let mut config = ServerConfig::builder_with_provider(Arc::new(
-        rustls::crypto::aws_lc_rs::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()
-    .unwrap()
-    .with_no_client_auth()
-    .with_single_cert(
-        vec![cert.der().clone()],
-        PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-    )
-    .unwrap();
-    config.alpn_protocols = protocols
-        .iter()
-        .map(|name| name.as_bytes().to_vec())
-        .collect();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -64,22 +54,15 @@ async fn secure(protocols: &[&str], change: impl FnOnce(&mut CertificateParams))
             });
         }
     });
-    Secure {
-        port,
-        pem,
-        pin: format!("sha256//{pin}"),
-    }
+    Secure { port, pem, pin: format!("sha256//{pin}") }
 }
 
 async fn answer_versions(stream: tokio_rustls::server::TlsStream<TcpStream>) {
     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let service =
-        hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
-            let text = format!("{:?} {}", request.version(), request.uri().path());
-            Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(
-                Bytes::from(text),
-            )))
-        });
+    let service = hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+        let text = format!("{:?} {}", request.version(), request.uri().path());
+        Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(Bytes::from(text))))
+    });
     let io = TokioIo::new(stream);
     if is_h2 {
         let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -92,10 +75,7 @@ async fn answer_versions(stream: tokio_rustls::server::TlsStream<TcpStream>) {
 
 impl Secure {
     fn settings(&self) -> TransportSettings {
-        TransportSettings {
-            cacert: Some(self.pem.path().to_owned()),
-            ..TransportSettings::default()
-        }
+        TransportSettings { cacert: Some(self.pem.path().to_owned()), ..TransportSettings::default() }
     }
 
     async fn ask(&self, settings: TransportSettings) -> Result<(Answer, String), Failure> {
@@ -117,10 +97,7 @@ async fn an_unknown_certificate_is_refused_and_a_named_one_accepted() {
     let server = secure(&["h2", "http/1.1"], |_| {}).await;
     let stranger = secure(&[], |_| {}).await;
     let text = server.refusal(stranger.settings()).await;
-    assert!(
-        text.contains(&format!("localhost:{} is not issued by", server.port)),
-        "{text}"
-    );
+    assert!(text.contains(&format!("localhost:{} is not issued by", server.port)), "{text}");
     let (answer, body) = server.ask(server.settings()).await.unwrap();
     assert_eq!(body, "HTTP/2.0 /path");
     assert!(!answer.insecure);
@@ -130,18 +107,12 @@ async fn an_unknown_certificate_is_refused_and_a_named_one_accepted() {
 #[tokio::test]
 async fn http2_is_used_only_when_both_sides_want_it() {
     let server = secure(&["h2", "http/1.1"], |_| {}).await;
-    let settings = TransportSettings {
-        http2: false,
-        ..server.settings()
-    };
+    let settings = TransportSettings { http2: false, ..server.settings() };
     assert_eq!(server.ask(settings).await.unwrap().1, "HTTP/1.1 /path");
     let old = secure(&["http/1.1"], |_| {}).await;
     assert_eq!(old.ask(old.settings()).await.unwrap().1, "HTTP/1.1 /path");
     let silent = secure(&[], |_| {}).await;
-    assert_eq!(
-        silent.ask(silent.settings()).await.unwrap().1,
-        "HTTP/1.1 /path"
-    );
+    assert_eq!(silent.ask(silent.settings()).await.unwrap().1, "HTTP/1.1 /path");
 }
 
 #[tokio::test]
@@ -163,17 +134,11 @@ async fn many_requests_at_once_share_http2_connections() {
 #[tokio::test]
 async fn insecure_accepts_any_certificate_and_says_so() {
     let server = secure(&["h2"], |_| {}).await;
-    let insecure = TransportSettings {
-        insecure: true,
-        ..TransportSettings::default()
-    };
+    let insecure = TransportSettings { insecure: true, ..TransportSettings::default() };
     let (answer, _) = server.ask(insecure.clone()).await.unwrap();
     assert!(answer.insecure);
     let plain = Server::one(vec![Request, ok("")]).await;
-    let answer = Transport::new(insecure)
-        .send(get(plain.url("/")))
-        .await
-        .unwrap();
+    let answer = Transport::new(insecure).send(get(plain.url("/"))).await.unwrap();
     assert!(!answer.insecure);
 }
 
@@ -195,10 +160,7 @@ async fn a_pinned_key_must_be_the_servers_with_or_without_other_checks() {
         assert!(text.contains("is not `sha256//`"), "{text}");
     }
     // A pin does not replace the trust that was not given up.
-    let untrusted = TransportSettings {
-        pinned_keys: vec![server.pin.clone()],
-        ..other.settings()
-    };
+    let untrusted = TransportSettings { pinned_keys: vec![server.pin.clone()], ..other.settings() };
     assert!(server.refusal(untrusted).await.contains("not issued"));
 }
 
@@ -217,49 +179,31 @@ async fn an_expired_certificate_is_told_with_both_times() {
 #[tokio::test]
 async fn a_certificate_for_another_host_is_refused() {
     let server = secure(&["h2"], |params| {
-        params.subject_alt_names =
-            vec![rcgen::SanType::DnsName("other.example".try_into().unwrap())];
+        params.subject_alt_names = vec![rcgen::SanType::DnsName("other.example".try_into().unwrap())];
     })
     .await;
-    assert!(
-        server
-            .refusal(server.settings())
-            .await
-            .contains("is for another host")
-    );
+    assert!(server.refusal(server.settings()).await.contains("is for another host"));
 }
 
 #[tokio::test]
 async fn a_file_that_holds_no_certificates_is_told_by_name() {
     let server = secure(&["h2"], |_| {}).await;
     let file = NamedTempFile::new().unwrap();
-    let settings = TransportSettings {
-        cacert: Some(file.path().to_owned()),
-        ..server.settings()
-    };
+    let settings = TransportSettings { cacert: Some(file.path().to_owned()), ..server.settings() };
     assert!(server.refusal(settings).await.contains("it holds none"));
-    let settings = TransportSettings {
-        cacert: Some("/nowhere.pem".into()),
-        ..server.settings()
-    };
+    let settings = TransportSettings { cacert: Some("/nowhere.pem".into()), ..server.settings() };
     assert!(server.refusal(settings).await.contains("/nowhere.pem"));
 }
 
 #[tokio::test]
 async fn a_server_without_tls_is_a_breach_and_one_that_hangs_up_is_not_connected() {
     for (script, detail) in [
-        (
-            vec![say("HTTP/1.1 400 Bad Request\r\n\r\n"), Hold],
-            FailureDetail::Protocol,
-        ),
+        (vec![say("HTTP/1.1 400 Bad Request\r\n\r\n"), Hold], FailureDetail::Protocol),
         (vec![], FailureDetail::NotConnected),
     ] {
         let server = Server::one(script).await;
         let url = format!("https://127.0.0.1:{}/", server.port);
-        let insecure = TransportSettings {
-            insecure: true,
-            ..TransportSettings::default()
-        };
+        let insecure = TransportSettings { insecure: true, ..TransportSettings::default() };
         let failure = Transport::new(insecure).send(get(url)).await.unwrap_err();
         assert_eq!(failure.detail, detail, "{failure}");
         assert!(!failure.outcome_unknown);
@@ -282,63 +226,37 @@ async fn https_goes_through_a_tunnel_of_the_proxy() {
         stream.write_all(said).await.unwrap();
         let _ = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
     });
-    let settings = TransportSettings {
-        proxy: Some(format!("http://u:p@127.0.0.1:{proxy}")),
-        ..server.settings()
-    };
+    let settings = TransportSettings { proxy: Some(format!("http://u:p@127.0.0.1:{proxy}")), ..server.settings() };
     let (_, body) = server.ask(settings).await.unwrap();
     assert_eq!(body, "HTTP/2.0 /path");
     let seen = seen.lock().unwrap();
-    assert!(
-        seen[0]
-            .1
-            .starts_with(&format!("CONNECT localhost:{port} HTTP/1.1\r\n"))
-    );
+    assert!(seen[0].1.starts_with(&format!("CONNECT localhost:{port} HTTP/1.1\r\n")));
     assert!(seen[0].1.contains("Proxy-Authorization: Basic dTpw\r\n"));
 }
 
 #[tokio::test]
 async fn a_body_until_close_without_the_end_of_tls_is_cut() {
     let key = KeyPair::generate().unwrap();
-    let cert = CertificateParams::new(vec!["localhost".into()])
+    let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
         .unwrap()
-        .self_signed(&key)
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(
-        rustls::crypto::aws_lc_rs::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()
-    .unwrap()
-    .with_no_client_auth()
-    .with_single_cert(
-        vec![cert.der().clone()],
-        PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-    )
-    .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        let mut stream = TlsAcceptor::from(Arc::new(config))
-            .accept(stream)
-            .await
-            .unwrap();
+        let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
         read_request(&mut stream).await.unwrap();
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf")
-            .await
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf").await.unwrap();
         stream.flush().await.unwrap();
         stream.into_inner().0.shutdown().await.unwrap(); // TCP's end without TLS's
     });
-    let insecure = TransportSettings {
-        insecure: true,
-        ..TransportSettings::default()
-    };
+    let insecure = TransportSettings { insecure: true, ..TransportSettings::default() };
     let url = format!("https://localhost:{port}/");
-    let failure = fetch(&Transport::new(insecure), get(url))
-        .await
-        .unwrap_err();
+    let failure = fetch(&Transport::new(insecure), get(url)).await.unwrap_err();
     assert_eq!(failure.detail, FailureDetail::Cut, "{failure}");
     assert!(failure.description.contains("after 4 bytes"), "{failure}");
 }

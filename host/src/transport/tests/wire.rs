@@ -36,16 +36,10 @@ async fn a_request_is_written_with_the_headers_of_the_caller_and_those_it_lacks(
     ] {
         assert!(seen.contains(line), "{line} in {seen}");
     }
-    assert!(
-        !seen.contains("gzip") && !seen.contains("content-length"),
-        "{seen}"
-    );
+    assert!(!seen.contains("gzip") && !seen.contains("content-length"), "{seen}");
 
     let mut call = get(server.url("/"));
-    call.headers = vec![
-        ("accept-encoding".into(), "br".into()),
-        ("User-Agent".into(), "me".into()),
-    ];
+    call.headers = vec![("accept-encoding".into(), "br".into()), ("User-Agent".into(), "me".into())];
     fetch(&transport, call).await.unwrap();
     let seen = server.seen().remove(1);
     assert!(seen.contains("accept-encoding: br\r\n") && seen.contains("user-agent: me\r\n"));
@@ -88,45 +82,28 @@ async fn an_answer_that_comes_before_the_whole_request_was_read_is_seen() {
 
 #[tokio::test]
 async fn what_cannot_be_sent_is_told_without_connecting() {
-    for (url, kind) in [
-        ("ftp://127.0.0.1/", FailureKind::Url),
-        ("nonsense", FailureKind::Url),
-        ("http://", FailureKind::Url),
-    ] {
-        assert_eq!(
-            transport().send(get(url)).await.unwrap_err().kind,
-            kind,
-            "{url}"
-        );
+    for (url, kind) in
+        [("ftp://127.0.0.1/", FailureKind::Url), ("nonsense", FailureKind::Url), ("http://", FailureKind::Url)]
+    {
+        assert_eq!(transport().send(get(url)).await.unwrap_err().kind, kind, "{url}");
     }
     let mut call = get("http://127.0.0.1:1/");
     call.headers = vec![("X".into(), "a\r\nInjected: b".into())];
-    assert_eq!(
-        transport().send(call).await.unwrap_err().kind,
-        FailureKind::General
-    );
+    assert_eq!(transport().send(call).await.unwrap_err().kind, FailureKind::General);
     let mut call = get("http://127.0.0.1:1/");
     call.method = "GET /".into();
-    assert_eq!(
-        transport().send(call).await.unwrap_err().kind,
-        FailureKind::General
-    );
+    assert_eq!(transport().send(call).await.unwrap_err().kind, FailureKind::General);
 }
 
 #[tokio::test]
 async fn headers_are_handed_out_in_lower_case_as_utf8_or_latin1() {
-    let mut said =
-        b"HTTP/1.1 200 OK\r\nX-Utf: \xc3\xa9\r\nX-Latin: \xe9\r\nSet-Cookie: a\r\n".to_vec();
+    let mut said = b"HTTP/1.1 200 OK\r\nX-Utf: \xc3\xa9\r\nX-Latin: \xe9\r\nSet-Cookie: a\r\n".to_vec();
     said.extend_from_slice(b"Set-Cookie: b\r\nContent-Length: 0\r\n\r\n");
     let server = Server::one(vec![Request, say(said)]).await;
     let answer = transport().send(get(server.url("/"))).await.unwrap();
     assert_eq!(answer.header("x-utf"), Some("\u{e9}"));
     assert_eq!(answer.header("x-latin"), Some("\u{e9}"));
-    let cookies: Vec<_> = answer
-        .headers
-        .iter()
-        .filter(|(name, _)| name == "set-cookie")
-        .collect();
+    let cookies: Vec<_> = answer.headers.iter().filter(|(name, _)| name == "set-cookie").collect();
     assert_eq!(cookies.len(), 2);
 }
 
@@ -148,10 +125,7 @@ async fn the_end_of_a_body_is_known_by_its_framing() {
     ];
     for (method, said, framing, body) in table {
         let server = Server::one(vec![Request, say(format!("HTTP/1.1 {said}"))]).await;
-        let call = Call {
-            method: method.into(),
-            ..get(server.url("/"))
-        };
+        let call = Call { method: method.into(), ..get(server.url("/")) };
         let (answer, text) = fetch(&transport(), call).await.unwrap();
         assert_eq!((answer.framing, text.as_str()), (framing, body), "{said}");
     }
@@ -171,13 +145,7 @@ async fn a_body_that_ends_early_is_cut() {
 
 #[tokio::test]
 async fn a_body_until_close_that_ends_in_a_reset_is_cut() {
-    let server = Server::one(vec![
-        Request,
-        say("HTTP/1.1 200 OK\r\n\r\nhalf"),
-        Hold,
-        Reset,
-    ])
-    .await;
+    let server = Server::one(vec![Request, say("HTTP/1.1 200 OK\r\n\r\nhalf"), Hold, Reset]).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     drop(server);
     let port = listener.local_addr().unwrap().port();
@@ -185,25 +153,15 @@ async fn a_body_until_close_that_ends_in_a_reset_is_cut() {
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         read_request(&mut stream).await.unwrap();
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf")
-            .await
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf").await.unwrap();
         wait.await.unwrap();
         stream.set_zero_linger().unwrap();
     });
-    let mut answer = transport()
-        .send(get(format!("http://127.0.0.1:{port}/")))
-        .await
-        .unwrap();
+    let mut answer = transport().send(get(format!("http://127.0.0.1:{port}/"))).await.unwrap();
     assert_eq!(answer.body.next().await.unwrap().unwrap(), "half");
     go.send(()).unwrap();
     let failure = answer.body.next().await.unwrap_err();
-    is(
-        &failure,
-        FailureDetail::Cut,
-        "lost after 4 bytes: connection reset",
-    );
+    is(&failure, FailureDetail::Cut, "lost after 4 bytes: connection reset");
 }
 
 #[tokio::test]
@@ -224,11 +182,7 @@ async fn lies_about_the_framing_are_breaches_of_the_protocol() {
         let failure = failure_after(&format!("HTTP/1.1 200 OK\r\n{said}")).await;
         is(&failure, FailureDetail::Protocol, "");
     }
-    for said in [
-        "hello, I am no server\r\n\r\n",
-        "HTTP/1.1 101 X\r\nupgrade: x\r\n\r\n",
-        "HTTP/1.1 999 X\r\n\r\n",
-    ] {
+    for said in ["hello, I am no server\r\n\r\n", "HTTP/1.1 101 X\r\nupgrade: x\r\n\r\n", "HTTP/1.1 999 X\r\n\r\n"] {
         is(&failure_after(said).await, FailureDetail::Protocol, "");
     }
 }
@@ -240,11 +194,7 @@ async fn heads_beyond_the_limits_are_breaches_of_the_protocol() {
     let endless = format!("x: {}", "y".repeat(2 * 1024 * 1024));
     for headers in [many, long, endless] {
         let said = format!("HTTP/1.1 200 OK\r\n{headers}content-length: 0\r\n\r\n");
-        is(
-            &failure_after(&said).await,
-            FailureDetail::Protocol,
-            "headers",
-        );
+        is(&failure_after(&said).await, FailureDetail::Protocol, "headers");
     }
     let fits: String = (0..199).map(|n| format!("x-{n}: 1\r\n")).collect();
     let said = format!("HTTP/1.1 200 OK\r\n{fits}content-length: 0\r\n\r\n");
@@ -275,11 +225,7 @@ async fn a_connection_that_is_refused_or_has_no_name_is_not_connected() {
     let call = get("http://no-such-host.invalid/?hidden");
     let failure = transport().send(call).await.unwrap_err();
     assert_eq!(failure.detail, FailureDetail::NotConnected);
-    assert!(
-        failure
-            .description
-            .starts_with("cannot find the address of no-such-host.invalid: ")
-    );
+    assert!(failure.description.starts_with("cannot find the address of no-such-host.invalid: "));
 }
 
 #[tokio::test]
@@ -288,10 +234,7 @@ async fn localhost_is_reached_whichever_family_listens() {
         let Ok(listener) = TcpListener::bind(address).await else {
             continue; // no IPv6 here
         };
-        let url = format!(
-            "http://localhost:{}/",
-            listener.local_addr().unwrap().port()
-        );
+        let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
         tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
             play(0, stream, vec![Request, ok("here")], Arc::default()).await;
@@ -317,20 +260,11 @@ async fn connections_are_used_again_whether_or_not_the_end_was_read() {
     let script = vec![Request, ok("one"), Request, ok("two"), Request, ok("three")];
     let server = Server::one(script).await;
     let transport = transport();
-    assert_eq!(
-        fetch(&transport, get(server.url("/"))).await.unwrap().1,
-        "one"
-    );
+    assert_eq!(fetch(&transport, get(server.url("/"))).await.unwrap().1, "one");
     let mut answer = transport.send(get(server.url("/"))).await.unwrap();
     assert_eq!(answer.body.collect(3).await, b"two");
     drop(answer);
-    assert_eq!(
-        fetch(&transport.clone(), get(server.url("/")))
-            .await
-            .unwrap()
-            .1,
-        "three"
-    );
+    assert_eq!(fetch(&transport.clone(), get(server.url("/"))).await.unwrap().1, "three");
     assert_eq!(server.connections(), [0, 0, 0]);
 }
 
@@ -351,10 +285,7 @@ async fn a_pooled_connection_closed_at_the_moment_of_reuse_costs_nothing() {
     let server = Server::start(vec![closing, vec![Request, ok("again")]]).await;
     let transport = transport();
     fetch(&transport, get(server.url("/"))).await.unwrap();
-    let failure = transport
-        .send(post(server.url("/"), "x"))
-        .await
-        .unwrap_err();
+    let failure = transport.send(post(server.url("/"), "x")).await.unwrap_err();
     assert!(failure.outcome_unknown);
     assert_eq!(server.connections(), [0, 0]);
 }
@@ -370,10 +301,7 @@ async fn many_connections_closed_while_idle_are_passed_over() {
         let calls: Vec<_> = (0..count)
             .map(|_| {
                 let (transport, url) = (transport.clone(), server.url("/"));
-                let call = Call {
-                    method: method.into(),
-                    ..get(url)
-                };
+                let call = Call { method: method.into(), ..get(url) };
                 tokio::spawn(async move { fetch(&transport, call).await.unwrap().1 })
             })
             .collect();
@@ -386,39 +314,19 @@ async fn many_connections_closed_while_idle_are_passed_over() {
 #[tokio::test]
 async fn bytes_beyond_the_length_are_never_the_next_answer() {
     let lie = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
-    let server = Server::start(vec![
-        vec![Request, say(lie), Request],
-        vec![Request, ok("true")],
-    ])
-    .await;
+    let server = Server::start(vec![vec![Request, say(lie), Request], vec![Request, ok("true")]]).await;
     let transport = transport();
-    assert_eq!(
-        fetch(&transport, get(server.url("/"))).await.unwrap().1,
-        "hi"
-    );
-    assert_eq!(
-        fetch(&transport, get(server.url("/"))).await.unwrap().1,
-        "true"
-    );
+    assert_eq!(fetch(&transport, get(server.url("/"))).await.unwrap().1, "hi");
+    assert_eq!(fetch(&transport, get(server.url("/"))).await.unwrap().1, "true");
 }
 
 #[tokio::test]
 async fn a_connection_with_two_framings_in_one_answer_is_not_used_again() {
     let both = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
-    let server = Server::start(vec![
-        vec![Request, say(both), Hold],
-        vec![Request, ok("new")],
-    ])
-    .await;
+    let server = Server::start(vec![vec![Request, say(both), Hold], vec![Request, ok("new")]]).await;
     let transport = transport();
-    assert_eq!(
-        fetch(&transport, get(server.url("/"))).await.unwrap().1,
-        "hi"
-    );
-    assert_eq!(
-        fetch(&transport, get(server.url("/"))).await.unwrap().1,
-        "new"
-    );
+    assert_eq!(fetch(&transport, get(server.url("/"))).await.unwrap().1, "hi");
+    assert_eq!(fetch(&transport, get(server.url("/"))).await.unwrap().1, "new");
     assert_eq!(server.connections(), [0, 1]);
 }
 
@@ -426,10 +334,7 @@ async fn a_connection_with_two_framings_in_one_answer_is_not_used_again() {
 async fn a_large_body_comes_in_large_pieces() {
     let size = 64 * 1024 * 1024;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!(
-        "http://127.0.0.1:{}/",
-        listener.local_addr().unwrap().port()
-    );
+    let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
     std::thread::spawn({
         let listener = listener.into_std().unwrap();
         listener.set_nonblocking(false).unwrap();
@@ -471,10 +376,7 @@ async fn plain_http_goes_through_a_proxy_in_absolute_form_with_its_credentials()
     assert_eq!(body, "by proxy");
     assert_eq!(answer.url, "http://origin.invalid/x?y=z");
     let seen = proxy.seen().remove(0);
-    assert!(
-        seen.starts_with("GET http://origin.invalid/x?y=z HTTP/1.1\r\n"),
-        "{seen}"
-    );
+    assert!(seen.starts_with("GET http://origin.invalid/x?y=z HTTP/1.1\r\n"), "{seen}");
     assert!(seen.contains("proxy-authorization: Basic dTpw\r\n"));
     assert!(seen.contains("host: origin.invalid\r\n"));
 }
@@ -488,18 +390,13 @@ async fn a_proxy_that_refuses_a_tunnel_is_an_http_failure_with_its_status() {
     assert_eq!(failure.kind, FailureKind::HttpResponse);
     assert_eq!(failure.http_status, Some(407));
     let seen = proxy.seen().remove(0);
-    assert!(
-        seen.starts_with("CONNECT origin.invalid:443 HTTP/1.1\r\nHost: origin.invalid:443\r\n")
-    );
+    assert!(seen.starts_with("CONNECT origin.invalid:443 HTTP/1.1\r\nHost: origin.invalid:443\r\n"));
 }
 
 #[tokio::test]
 async fn a_proxy_that_speaks_no_http_or_closes_is_told() {
     for (script, detail) in [
-        (
-            vec![Request, say("220 ftp ready\r\n\r\n")],
-            FailureDetail::Protocol,
-        ),
+        (vec![Request, say("220 ftp ready\r\n\r\n")], FailureDetail::Protocol),
         (vec![Request], FailureDetail::NotConnected),
     ] {
         let proxy = Server::one(script).await;
@@ -519,13 +416,8 @@ async fn a_proxy_that_speaks_no_http_or_closes_is_told() {
 #[tokio::test]
 async fn under_the_guard_a_proxy_is_not_asked_for_private_addresses() {
     let proxy = Server::one(vec![Request, ok("got around")]).await;
-    let guard = Guard::Public {
-        private_hosts: vec![],
-    };
-    let call = Call {
-        guard,
-        ..get("http://127.0.0.1:1/")
-    };
+    let guard = Guard::Public { private_hosts: vec![] };
+    let call = Call { guard, ..get("http://127.0.0.1:1/") };
     let failure = through(&proxy, "").send(call).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Policy);
     assert!(proxy.seen().is_empty());

@@ -28,8 +28,7 @@ impl Reader<'_> {
     /// `files`: name | [field, name] | [field, name, media type].
     fn file_list(&mut self, files: &Value) -> Vec<FilePart> {
         let Value::Array(items) = files else {
-            self.problems
-                .problem::<()>("files", format!("must be a list, not {}", kind(files)));
+            self.problems.problem::<()>("files", format!("must be a list, not {}", kind(files)));
             return Vec::new();
         };
         let mut parts = Vec::with_capacity(items.len());
@@ -49,11 +48,7 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            parts.push(FilePart {
-                field,
-                filename: filename.into(),
-                mime_type: mime_type.into(),
-            });
+            parts.push(FilePart { field, filename: filename.into(), mime_type: mime_type.into() });
         }
         parts
     }
@@ -68,27 +63,18 @@ impl Reader<'_> {
         });
         let mime_types = mime_types.unwrap_or_else(|| vec![String::new(); names.len()]);
         if fields.len() != names.len() || mime_types.len() != names.len() {
-            self.problems.problem::<()>(
-                "filename",
-                "must have as many entries as `fileField` and `mimeType`",
-            );
+            self.problems.problem::<()>("filename", "must have as many entries as `fileField` and `mimeType`");
             return Vec::new();
         }
         let rows = names.into_iter().zip(fields).zip(mime_types);
-        rows.map(|((filename, field), mime_type)| FilePart {
-            field,
-            filename,
-            mime_type,
-        })
-        .collect()
+        rows.map(|((filename, field), mime_type)| FilePart { field, filename, mime_type }).collect()
     }
 
     /// Sets the files. `file:` URIs are absolute: they need `root` as base directory, so all of them have to be URIs.
     fn multi_upload(&mut self, mut parts: Vec<FilePart>) {
         let uris = parts.iter().filter(|part| is_uri(&part.filename)).count();
         if uris > 0 && uris < parts.len() {
-            self.problems
-                .problem::<()>("files", "must be all URIs or all names");
+            self.problems.problem::<()>("files", "must be all URIs or all names");
         } else if uris > 0 {
             for part in &mut parts {
                 match below_root(&part.filename) {
@@ -107,10 +93,7 @@ impl Reader<'_> {
         let (_, uri) = unpack(&self.task.directory);
         match uri.map(|uri| below_root(&uri)) {
             Some(Ok(path)) => self.task.directory = path,
-            Some(Err(reason)) => self
-                .problems
-                .problem("directory", reason)
-                .unwrap_or_default(),
+            Some(Err(reason)) => self.problems.problem("directory", reason).unwrap_or_default(),
             None => {
                 let reason = "must be a `file:` URI in a UriDownloadTask";
                 self.problems.problem::<()>("directory", reason);
@@ -135,10 +118,7 @@ impl Reader<'_> {
                 self.task.directory = directory.into();
                 self.task.base_directory = "root".into();
             }
-            Some(Err(reason)) => self
-                .problems
-                .problem("filename", reason)
-                .unwrap_or_default(),
+            Some(Err(reason)) => self.problems.problem("filename", reason).unwrap_or_default(),
             None => {
                 let reason = "must be a `file:` URI in a UriUploadTask";
                 self.problems.problem::<()>("filename", reason);
@@ -149,15 +129,10 @@ impl Reader<'_> {
 
 /// background_downloader's packing of a name and a URI in one text, `:::name::::::uri:::`.
 fn unpack(text: &str) -> (Option<String>, Option<String>) {
-    let packed = text
-        .strip_prefix(":::")
-        .and_then(|text| text.strip_suffix(":::"))
-        .and_then(|text| text.split_once("::::::"));
+    let packed =
+        text.strip_prefix(":::").and_then(|text| text.strip_suffix(":::")).and_then(|text| text.split_once("::::::"));
     match packed {
-        Some((name, uri)) => (
-            Some(name.into()),
-            Some(uri.into()).filter(|uri: &String| is_uri(uri)),
-        ),
+        Some((name, uri)) => (Some(name.into()), Some(uri.into()).filter(|uri: &String| is_uri(uri))),
         None if is_uri(text) => (None, Some(text.into())),
         None => (Some(text.into()), None),
     }
@@ -165,15 +140,7 @@ fn unpack(text: &str) -> (Option<String>, Option<String>) {
 
 /// Whether the text is a URI of one of background_downloader's schemes (A.3).
 fn is_uri(text: &str) -> bool {
-    [
-        "file://",
-        "file:/",
-        "content://",
-        "urlbookmark://",
-        "media://",
-    ]
-    .iter()
-    .any(|scheme| text.starts_with(scheme))
+    ["file://", "file:/", "content://", "urlbookmark://", "media://"].iter().any(|scheme| text.starts_with(scheme))
 }
 
 /// The path of a `file:` URI, relative to the root directory.
@@ -184,9 +151,7 @@ fn below_root(uri: &str) -> Result<String, String> {
         return Err(wrong());
     }
     let path = parsed.to_file_path().map_err(|()| wrong())?;
-    let path = path
-        .to_str()
-        .ok_or_else(|| format!("must be UTF-8, and `{uri}` is not"))?;
+    let path = path.to_str().ok_or_else(|| format!("must be UTF-8, and `{uri}` is not"))?;
     Ok(path.trim_matches('/').into())
 }
 

@@ -14,33 +14,21 @@ pub(super) struct Problems(Vec<Problem>);
 impl Problems {
     /// The value, or the problems if there are any.
     pub(super) fn none_or<T>(self, value: T) -> Result<T, Vec<Problem>> {
-        if self.0.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.0)
-        }
+        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }
 
     /// Notes a problem; always `None`, for use in place of a value.
     pub(super) fn problem<T>(&mut self, field: &str, reason: impl Into<String>) -> Option<T> {
-        self.0.push(Problem {
-            field: field.into(),
-            reason: reason.into(),
-        });
+        self.0.push(Problem { field: field.into(), reason: reason.into() });
         None
     }
 
     /// Notes that a key means nothing, and which one may have been meant.
     pub(super) fn unknown(&mut self, prefix: &str, key: &str, of: &str) {
         let plain = |name: &str| name.replace(['-', '_', ' '], "").to_ascii_lowercase();
-        let meant = KNOWN
-            .iter()
-            .find(|known| plain(known) == plain(key) && **known != key);
+        let meant = KNOWN.iter().find(|known| plain(known) == plain(key) && **known != key);
         let hint = meant.map_or(String::new(), |known| format!("; `{known}` is"));
-        self.problem::<()>(
-            &format!("{prefix}{key}"),
-            format!("is no field of {of}{hint}"),
-        );
+        self.problem::<()>(&format!("{prefix}{key}"), format!("is no field of {of}{hint}"));
     }
 
     pub(super) fn text(&mut self, field: &str, value: &Value) -> Option<String> {
@@ -64,10 +52,7 @@ impl Problems {
         let Value::Number(number) = value else {
             return match value {
                 Value::Null => None,
-                _ => self.problem(
-                    field,
-                    format!("must be a whole number, not {}", kind(value)),
-                ),
+                _ => self.problem(field, format!("must be a whole number, not {}", kind(value))),
             };
         };
         match whole(value) {
@@ -90,9 +75,9 @@ impl Problems {
         let found = match value {
             Value::Null => return None,
             Value::String(text) => names.iter().find(|(name, _)| name == text),
-            Value::Number(_) if numbered => whole(value)
-                .and_then(|at| usize::try_from(at).ok())
-                .and_then(|at| names.get(at)),
+            Value::Number(_) if numbered => {
+                whole(value).and_then(|at| usize::try_from(at).ok()).and_then(|at| names.get(at))
+            }
             _ => None,
         };
         if let Some((_, value)) = found {
@@ -105,10 +90,7 @@ impl Problems {
             }
             _ => kind(value).into(),
         };
-        self.problem(
-            field,
-            format!("must be one of {}, not {given}", all.join(", ")),
-        )
+        self.problem(field, format!("must be one of {}, not {given}", all.join(", ")))
     }
 
     /// A list of texts.
@@ -116,24 +98,14 @@ impl Problems {
         let Value::Array(items) = value else {
             return match value {
                 Value::Null => None,
-                _ => self.problem(
-                    field,
-                    format!("must be a list of texts, not {}", kind(value)),
-                ),
+                _ => self.problem(field, format!("must be a list of texts, not {}", kind(value))),
             };
         };
-        let texts: Option<Vec<String>> = items
-            .iter()
-            .map(|item| item.as_str().map(String::from))
-            .collect();
+        let texts: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(String::from)).collect();
         texts.or_else(|| self.problem(field, "must be a list of texts only"))
     }
 
-    pub(super) fn object<'v>(
-        &mut self,
-        field: &str,
-        value: &'v Value,
-    ) -> Option<&'v Map<String, Value>> {
+    pub(super) fn object<'v>(&mut self, field: &str, value: &'v Value) -> Option<&'v Map<String, Value>> {
         match value {
             Value::Null => None,
             Value::Object(map) => Some(map),
@@ -170,10 +142,7 @@ impl Problems {
                 }
             }
             _ => {
-                return self.problem(
-                    field,
-                    format!("must be an object of texts, not {}", kind(value)),
-                );
+                return self.problem(field, format!("must be an object of texts, not {}", kind(value)));
             }
         }
         Some(pairs)
@@ -183,16 +152,8 @@ impl Problems {
     pub(super) fn extra(&mut self, field: &str, value: &Value) -> Option<Pairs> {
         match value {
             Value::Object(map) => {
-                let text = |value: &Value| {
-                    value
-                        .as_str()
-                        .map_or_else(|| value.to_string(), String::from)
-                };
-                Some(
-                    map.iter()
-                        .map(|(key, value)| (key.clone(), text(value)))
-                        .collect(),
-                )
+                let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+                Some(map.iter().map(|(key, value)| (key.clone(), text(value))).collect())
             }
             _ => self.pairs(field, value),
         }
@@ -207,16 +168,10 @@ impl Problems {
                 .map(|item| match (item.as_str(), number_text(item)) {
                     (Some(text), _) => reason::status_range(text),
                     (None, Some(number)) => reason::status_range(&number),
-                    _ => Err(format!(
-                        "must be a list of texts or numbers, not of {}",
-                        kind(item)
-                    )),
+                    _ => Err(format!("must be a list of texts or numbers, not of {}", kind(item))),
                 })
                 .collect(),
-            _ => Err(format!(
-                "must be a list such as [\"2xx\", 304], not {}",
-                kind(value)
-            )),
+            _ => Err(format!("must be a list such as [\"2xx\", 304], not {}", kind(value))),
         };
         read.map_or_else(|reason| self.problem(field, reason), Some)
     }
@@ -224,23 +179,17 @@ impl Problems {
     /// RFC 3339, `+DUR`, or milliseconds since 1970.
     pub(super) fn time(&mut self, field: &str, value: &Value, now_ms: u64) -> Option<u64> {
         match value {
-            Value::String(text) => reason::time_ms(text, now_ms)
-                .map_or_else(|reason| self.problem(field, reason), Some),
+            Value::String(text) => {
+                reason::time_ms(text, now_ms).map_or_else(|reason| self.problem(field, reason), Some)
+            }
             _ => self.whole(field, value),
         }
     }
 
     /// Text with a unit, or a number in the smallest unit.
-    pub(super) fn unit(
-        &mut self,
-        field: &str,
-        value: &Value,
-        parse: fn(&str) -> Result<u64, String>,
-    ) -> Option<u64> {
+    pub(super) fn unit(&mut self, field: &str, value: &Value, parse: fn(&str) -> Result<u64, String>) -> Option<u64> {
         match value {
-            Value::String(text) => {
-                parse(text).map_or_else(|reason| self.problem(field, reason), Some)
-            }
+            Value::String(text) => parse(text).map_or_else(|reason| self.problem(field, reason), Some),
             _ => self.whole(field, value),
         }
     }
@@ -250,10 +199,7 @@ impl Problems {
             Value::String(text) => Some(text.clone()),
             Value::Bool(flag) => Some(flag.to_string()),
             Value::Number(_) => number_text(value),
-            _ => self.problem(
-                &format!("{field}.{name}"),
-                format!("must be text, not {}", kind(value)),
-            ),
+            _ => self.problem(&format!("{field}.{name}"), format!("must be text, not {}", kind(value))),
         }
     }
 }

@@ -58,13 +58,11 @@ fn auth() -> impl Strategy<Value = Auth> {
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {
     let limit = || of(any::<u64>());
-    (limit(), limit(), limit(), limit()).prop_map(|(connect_ms, head_ms, idle_ms, total_ms)| {
-        Timeouts {
-            connect_ms,
-            head_ms,
-            idle_ms,
-            total_ms,
-        }
+    (limit(), limit(), limit(), limit()).prop_map(|(connect_ms, head_ms, idle_ms, total_ms)| Timeouts {
+        connect_ms,
+        head_ms,
+        idle_ms,
+        total_ms,
     })
 }
 
@@ -74,51 +72,26 @@ fn status_ranges() -> impl Strategy<Value = Vec<(u16, u16)>> {
 }
 
 fn conflict() -> impl Strategy<Value = Option<OnConflict>> {
-    of(prop::sample::select(vec![
-        OnConflict::Unique,
-        OnConflict::Replace,
-        OnConflict::Fail,
-        OnConflict::Skip,
-    ]))
+    of(prop::sample::select(vec![OnConflict::Unique, OnConflict::Replace, OnConflict::Fail, OnConflict::Skip]))
 }
 
 fn updates() -> impl Strategy<Value = Updates> {
-    prop::sample::select(vec![
-        Updates::None,
-        Updates::Status,
-        Updates::Progress,
-        Updates::StatusAndProgress,
-    ])
+    prop::sample::select(vec![Updates::None, Updates::Status, Updates::Progress, Updates::StatusAndProgress])
 }
 
 fn file_part() -> impl Strategy<Value = FilePart> {
-    ("[a-z]{0,3}", "[a-z/.]{0,5}", "[a-z/]{0,5}").prop_map(|(field, filename, mime_type)| {
-        FilePart {
-            field,
-            filename,
-            mime_type,
-        }
+    ("[a-z]{0,3}", "[a-z/.]{0,5}", "[a-z/]{0,5}").prop_map(|(field, filename, mime_type)| FilePart {
+        field,
+        filename,
+        mime_type,
     })
 }
 
 /// The request half of a task.
 fn request() -> impl Strategy<Value = Task> {
     let texts = (text(), text(), "[A-Z]{0,4}", of(text()));
-    let lists = (
-        vec(text(), 0..3),
-        pairs(),
-        pairs(),
-        pairs(),
-        vec(file_part(), 0..3),
-    );
-    let more = (
-        task_type(),
-        body(),
-        of(auth()),
-        any::<i32>(),
-        any::<i32>(),
-        any::<u64>(),
-    );
+    let lists = (vec(text(), 0..3), pairs(), pairs(), pairs(), vec(file_part(), 0..3));
+    let more = (task_type(), body(), of(auth()), any::<i32>(), any::<i32>(), any::<u64>());
     (texts, lists, more).prop_map(|(texts, lists, more)| Task {
         task_id: texts.0,
         url: texts.1,
@@ -140,61 +113,37 @@ fn request() -> impl Strategy<Value = Task> {
 }
 
 fn task() -> impl Strategy<Value = Task> {
-    let names = (
-        of(text()),
-        text(),
-        text(),
-        text(),
-        text(),
-        text(),
-        text(),
-        text(),
-    );
-    let choices = (
-        updates(),
-        conflict(),
-        any::<[bool; 3]>(),
-        any::<i32>(),
-        any::<u32>(),
-        any::<u32>(),
-    );
-    let limits = (
-        of(any::<u64>()),
-        of(any::<u64>()),
-        of(any::<u64>()),
-        timeouts(),
-        status_ranges(),
-    );
+    let names = (of(text()), text(), text(), text(), text(), text(), text(), text());
+    let choices = (updates(), conflict(), any::<[bool; 3]>(), any::<i32>(), any::<u32>(), any::<u32>());
+    let limits = (of(any::<u64>()), of(any::<u64>()), of(any::<u64>()), timeouts(), status_ranges());
     let rest = (of(text()), vec(text(), 0..3), of(text()), pairs());
-    (request(), names, choices, limits, rest).prop_map(|(request, names, choices, limits, rest)| {
-        Task {
-            filename: names.0,
-            directory: names.1,
-            base_directory: names.2,
-            group: names.3,
-            meta_data: names.4,
-            display_name: names.5,
-            file_field: names.6,
-            mime_type: names.7,
-            updates: choices.0,
-            on_conflict: choices.1,
-            requires_wifi: choices.2[0],
-            allow_pause: choices.2[1],
-            repeatable: choices.2[2],
-            priority: choices.3,
-            chunks: choices.4,
-            max_redirects: choices.5,
-            not_before: limits.0,
-            not_after: limits.1,
-            limit_rate: limits.2,
-            timeouts: limits.3,
-            accept_status: limits.4,
-            checksum: rest.0,
-            callbacks: rest.1,
-            scope: rest.2,
-            extra: rest.3,
-            ..request
-        }
+    (request(), names, choices, limits, rest).prop_map(|(request, names, choices, limits, rest)| Task {
+        filename: names.0,
+        directory: names.1,
+        base_directory: names.2,
+        group: names.3,
+        meta_data: names.4,
+        display_name: names.5,
+        file_field: names.6,
+        mime_type: names.7,
+        updates: choices.0,
+        on_conflict: choices.1,
+        requires_wifi: choices.2[0],
+        allow_pause: choices.2[1],
+        repeatable: choices.2[2],
+        priority: choices.3,
+        chunks: choices.4,
+        max_redirects: choices.5,
+        not_before: limits.0,
+        not_after: limits.1,
+        limit_rate: limits.2,
+        timeouts: limits.3,
+        accept_status: limits.4,
+        checksum: rest.0,
+        callbacks: rest.1,
+        scope: rest.2,
+        extra: rest.3,
+        ..request
     })
 }
 
@@ -204,42 +153,21 @@ fn word() -> impl Strategy<Value = String> {
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
-    let kind = prop::sample::select(vec![
-        FailureKind::Connection,
-        FailureKind::Policy,
-        FailureKind::General,
-    ]);
-    let detail = prop::sample::select(vec![
-        FailureDetail::None,
-        FailureDetail::DiskFull,
-        FailureDetail::Timeout,
-    ]);
-    (
-        kind,
-        detail,
-        word(),
-        of(100_u16..600),
-        of(any::<u64>()),
-        any::<bool>(),
-    )
-        .prop_map(|failure| Failure {
-            kind: failure.0,
-            detail: failure.1,
-            description: failure.2,
-            http_status: failure.3,
-            retry_after_ms: failure.4,
-            outcome_unknown: failure.5,
-        })
+    let kind = prop::sample::select(vec![FailureKind::Connection, FailureKind::Policy, FailureKind::General]);
+    let detail = prop::sample::select(vec![FailureDetail::None, FailureDetail::DiskFull, FailureDetail::Timeout]);
+    (kind, detail, word(), of(100_u16..600), of(any::<u64>()), any::<bool>()).prop_map(|failure| Failure {
+        kind: failure.0,
+        detail: failure.1,
+        description: failure.2,
+        http_status: failure.3,
+        retry_after_ms: failure.4,
+        outcome_unknown: failure.5,
+    })
 }
 
 fn details() -> impl Strategy<Value = Details> {
     let texts = (of(word()), of(word()), of(word()), of(word()));
-    let numbers = (
-        of(any::<u16>()),
-        any::<u64>(),
-        of(any::<u64>()),
-        of(0..4_000_000_000_000_u64),
-    );
+    let numbers = (of(any::<u16>()), any::<u64>(), of(any::<u64>()), of(0..4_000_000_000_000_u64));
     let headers = prop::collection::btree_map("[a-j-]{1,6}", word(), 0..3);
     (texts, numbers, headers, of(failure()), vec(word(), 0..3)).prop_map(
         |(texts, numbers, headers, exception, notes)| Details {
@@ -264,14 +192,7 @@ fn fraction() -> impl Strategy<Value = f64> {
 }
 
 fn update() -> impl Strategy<Value = Update> {
-    let status = (
-        any::<u64>(),
-        word(),
-        word(),
-        0_u8..8,
-        0..4_000_000_000_000_u64,
-        of(details()),
-    );
+    let status = (any::<u64>(), word(), word(), 0_u8..8, 0..4_000_000_000_000_u64, of(details()));
     let status = status.prop_map(|(seq, task_id, group, status, at, details)| {
         Update::Status(StatusUpdate {
             seq,
@@ -279,20 +200,10 @@ fn update() -> impl Strategy<Value = Update> {
             group,
             status: Status::from_number(status).unwrap(),
             at,
-            details: details
-                .filter(|details| *details != Details::default())
-                .map(Box::new),
+            details: details.filter(|details| *details != Details::default()).map(Box::new),
         })
     });
-    let progress = (
-        word(),
-        word(),
-        fraction(),
-        any::<u64>(),
-        of(any::<u64>()),
-        of(fraction()),
-        of(fraction()),
-    );
+    let progress = (word(), word(), fraction(), any::<u64>(), of(any::<u64>()), of(fraction()), of(fraction()));
     let progress = progress.prop_map(|progress| {
         Update::Progress(ProgressUpdate {
             task_id: progress.0,
