@@ -18,7 +18,7 @@ use super::health::Health;
 use super::host::{NextFailed, Running, State};
 use super::interfaces::Interfaces;
 use super::log::Log;
-use super::runtime::TICK;
+use super::runtime::{TICK, Ticker};
 use super::{Chain, Grants, Hook, Limits, LogSink, check};
 use crate::error::{Error, Failure, FailureKind};
 
@@ -72,6 +72,7 @@ impl Component {
         interfaces: &Interfaces,
         pre: InstancePre<State>,
         log: LogSink,
+        ticker: &Ticker,
     ) -> Result<Self, Error> {
         let component = Self {
             name,
@@ -87,7 +88,7 @@ impl Component {
             turns: Semaphore::new(CALLS_AT_ONCE),
             health: Mutex::default(),
         };
-        let warm = component.start_blocking()?;
+        let warm = component.start_blocking(ticker)?;
         component.idle().push(warm);
         Ok(component)
     }
@@ -224,7 +225,8 @@ impl Component {
     }
 
     /// [`Component::start`] for callers that may be on a runtime's thread, which must not wait for a future.
-    fn start_blocking(&self) -> Result<Warm, Error> {
+    fn start_blocking(&self, ticker: &Ticker) -> Result<Warm, Error> {
+        let _in_progress = ticker.begin();
         let refuse = |why: String| {
             Error::Component(format!(
                 "component `{}` cannot be started: {why}",
@@ -236,7 +238,8 @@ impl Component {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()?;
-                let started = runtime.block_on(tokio::time::timeout(START_WALL, self.start()));
+                let started = runtime
+                    .block_on(async { tokio::time::timeout(START_WALL, self.start()).await });
                 started.map_err(|_| {
                     wasmtime::format_err!("it took longer than {} s", START_WALL.as_secs())
                 })?

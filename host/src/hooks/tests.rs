@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::error::{FailureDetail, FailureKind};
+use crate::event::StatusUpdate;
 use crate::task::Task;
 use crate::transport::TransportSettings;
 
+mod cache;
+mod components;
 mod policy;
 
 /// Hooks in a directory of their own, and what components log.
@@ -18,10 +21,25 @@ struct Home {
 }
 
 impl Home {
+    /// Shares compiled components with all tests of this checkout.
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-hooks");
+        Self::over(&shared)
+    }
+
+    /// Shares nothing.
+    fn apart() -> Self {
+        let home = Self::new();
+        Self {
+            hooks: hooks_in(home.directory.path(), &home.lines),
+            ..home
+        }
+    }
+
+    fn over(cache: &Path) -> Self {
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-        let hooks = hooks_in(directory.path(), &lines);
+        let hooks = hooks_in(cache, &lines);
+        let directory = tempfile::tempdir().unwrap();
         Self {
             hooks,
             lines,
