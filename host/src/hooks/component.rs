@@ -202,6 +202,7 @@ impl Component {
     async fn start(&self) -> wasmtime::Result<Warm> {
         let log = Log::new(&self.name, self.log.clone());
         log.begin(self.grants.limits.log_bytes);
+        let _ended = Ended(log.clone());
         let mut store = Store::new(self.pre.engine(), State::new(&self.grants, log));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);

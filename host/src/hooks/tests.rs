@@ -11,6 +11,7 @@ use crate::transport::TransportSettings;
 
 mod cache;
 mod components;
+mod example;
 mod policy;
 
 /// Hooks in a directory of their own, and what components log.

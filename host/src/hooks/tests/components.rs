@@ -3,7 +3,7 @@
 use super::*;
 
 #[path = "../../../../tests/it/support/components.rs"]
-mod built;
+pub(super) mod built;
 
 use built::component;
 
