@@ -18,7 +18,7 @@ use super::health::Health;
 use super::host::{NextFailed, Running, State};
 use super::interfaces::Interfaces;
 use super::log::Log;
-use super::runtime::TICK;
+use super::runtime::{TICK, Ticker};
 use super::{Chain, Grants, Hook, Limits, LogSink, check};
 use crate::error::{Error, Failure, FailureKind};
 
@@ -50,7 +50,10 @@ pub struct Component {
 
 impl std::fmt::Debug for Component {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Component").field("name", &self.name).field("hooks", &self.hooks).finish_non_exhaustive()
+        f.debug_struct("Component")
+            .field("name", &self.name)
+            .field("hooks", &self.hooks)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,11 +72,15 @@ impl Component {
         interfaces: &Interfaces,
         pre: InstancePre<State>,
         log: LogSink,
+        ticker: &Ticker,
     ) -> Result<Self, Error> {
         let component = Self {
             name,
             digest,
-            grants: Grants { limits: capped(&grants.limits), ..grants },
+            grants: Grants {
+                limits: capped(&grants.limits),
+                ..grants
+            },
             hooks: interfaces.hooks.clone(),
             pre,
             log,
@@ -81,7 +88,7 @@ impl Component {
             turns: Semaphore::new(CALLS_AT_ONCE),
             health: Mutex::default(),
         };
-        let warm = component.start_blocking()?;
+        let warm = component.start_blocking(ticker)?;
         component.idle().push(warm);
         Ok(component)
     }
@@ -97,7 +104,11 @@ impl Component {
     }
 
     pub(super) fn is(&self, name: &str, digest: &[u8; 32], grants: &Grants) -> bool {
-        let Grants { allow_hosts, config, limits } = grants;
+        let Grants {
+            allow_hosts,
+            config,
+            limits,
+        } = grants;
         self.name == name
             && self.digest == *digest
             && self.grants.allow_hosts == *allow_hosts
@@ -120,10 +131,18 @@ impl Component {
         params: A::Params,
     ) -> Result<A::Answer, Failure> {
         self.refuse_if_left_alone(A::HOOK)?;
-        let _turn = if nested { None } else { self.turns.acquire().await.ok() };
+        let _turn = if nested {
+            None
+        } else {
+            self.turns.acquire().await.ok()
+        };
         let _in_progress = chain.ticker().begin();
         let limits = &self.grants.limits;
-        let wall = if A::HOOK.may_use_http() { limits.wall_http_ms } else { limits.wall_ms };
+        let wall = if A::HOOK.may_use_http() {
+            limits.wall_http_ms
+        } else {
+            limits.wall_ms
+        };
         let call = self.call_unlimited::<A>(chain, position, weight, params);
         match tokio::time::timeout(Duration::from_millis(wall), call).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -148,7 +167,8 @@ impl Component {
             Some(warm) => warm,
             None => self.start().await?,
         };
-        let function = A::of(&warm.functions).ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
+        let function = A::of(&warm.functions)
+            .ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
         let limits = &self.grants.limits;
         let cpu_ms = match A::HOOK {
             Hook::OnProgress => limits.cpu_ms.min(PROGRESS_CPU_MS),
@@ -157,7 +177,11 @@ impl Component {
         warm.allow(cpu_ms);
         warm.store.set_hostcall_fuel(ANSWER_BYTES_MAX + weight);
         let state = warm.store.data_mut();
-        state.running = Some(Running { chain: chain.clone(), position, weight });
+        state.running = Some(Running {
+            chain: chain.clone(),
+            position,
+            weight,
+        });
         state.log.begin(limits.log_bytes);
         let transport = A::HOOK.may_use_http().then(|| chain.transport().clone());
         state.reach.begin(limits.http_requests, transport);
@@ -178,6 +202,7 @@ impl Component {
     async fn start(&self) -> wasmtime::Result<Warm> {
         let log = Log::new(&self.name, self.log.clone());
         log.begin(self.grants.limits.log_bytes);
+        let _ended = Ended(log.clone());
         let mut store = Store::new(self.pre.engine(), State::new(&self.grants, log));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);
@@ -189,7 +214,11 @@ impl Component {
                 .ok_or_else(|| wasmtime::format_err!("it used up its time on the CPU"))?;
             Ok(UpdateDeadline::Yield(1))
         });
-        let mut warm = Warm { store, functions: Functions::default(), calls: 0 };
+        let mut warm = Warm {
+            store,
+            functions: Functions::default(),
+            calls: 0,
+        };
         warm.allow(START_CPU_MS);
         let instance = self.pre.instantiate_async(&mut warm.store).await?;
         warm.functions = Functions::find(&mut warm.store, &instance)?;
@@ -197,13 +226,24 @@ impl Component {
     }
 
     /// [`Component::start`] for callers that may be on a runtime's thread, which must not wait for a future.
-    fn start_blocking(&self) -> Result<Warm, Error> {
-        let refuse = |why: String| Error::Component(format!("component `{}` cannot be started: {why}", self.name));
+    fn start_blocking(&self, ticker: &Ticker) -> Result<Warm, Error> {
+        let _in_progress = ticker.begin();
+        let refuse = |why: String| {
+            Error::Component(format!(
+                "component `{}` cannot be started: {why}",
+                self.name
+            ))
+        };
         let started = std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                let started = runtime.block_on(tokio::time::timeout(START_WALL, self.start()));
-                started.map_err(|_| wasmtime::format_err!("it took longer than {} s", START_WALL.as_secs()))?
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                let started = runtime
+                    .block_on(async { tokio::time::timeout(START_WALL, self.start()).await });
+                started.map_err(|_| {
+                    wasmtime::format_err!("it took longer than {} s", START_WALL.as_secs())
+                })?
             });
             thread.join()
         });
@@ -218,7 +258,13 @@ impl Component {
         let Some(left) = self.health().left_alone(Instant::now()) else {
             return Ok(());
         };
-        Err(self.failure(hook, &format!("it failed too often and is left alone for another {} s", left.as_secs() + 1)))
+        Err(self.failure(
+            hook,
+            &format!(
+                "it failed too often and is left alone for another {} s",
+                left.as_secs() + 1
+            ),
+        ))
     }
 
     fn failed(&self, hook: Hook, error: &wasmtime::Error) -> Failure {
@@ -232,7 +278,11 @@ impl Component {
     pub(super) fn unusable(&self, hook: Hook, why: &str) -> Failure {
         self.count(Failure::new(
             FailureKind::Callback,
-            format!("component `{}` gave an unusable answer in `{}`: {why}", self.name, hook.name()),
+            format!(
+                "component `{}` gave an unusable answer in `{}`: {why}",
+                self.name,
+                hook.name()
+            ),
         ))
     }
 
@@ -242,14 +292,21 @@ impl Component {
     }
 
     fn failure(&self, hook: Hook, why: &str) -> Failure {
-        let sentence = format!("component `{}` failed in `{}`: {why}", self.name, hook.name());
+        let sentence = format!(
+            "component `{}` failed in `{}`: {why}",
+            self.name,
+            hook.name()
+        );
         Failure::new(FailureKind::Callback, sentence)
     }
 
     fn count(&self, failure: Failure) -> Failure {
         (self.log.0)(&self.name, &failure.description);
         if self.health().failed(Instant::now()) {
-            (self.log.0)(&self.name, "it failed too often and is left alone for 5 minutes");
+            (self.log.0)(
+                &self.name,
+                "it failed too often and is left alone for 5 minutes",
+            );
         }
         failure
     }
@@ -308,7 +365,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let wasm = std::fs::File::open(path)
         .and_then(|file| {
             let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::Read::take(file, FILE_BYTES_MAX + 1), &mut bytes)?;
+            std::io::Read::read_to_end(
+                &mut std::io::Read::take(file, FILE_BYTES_MAX + 1),
+                &mut bytes,
+            )?;
             Ok(bytes)
         })
         .map_err(|error| Error::Component(format!("cannot read component {shown}: {error}")))?;
@@ -339,6 +399,9 @@ pub(super) fn compile(
 ) -> Result<Wasm, Error> {
     cache.component(engine, wasm, digest).map_err(|error| {
         let why = check::text(error.root_cause().to_string());
-        Error::Component(format!("{} is not a valid component: {why}", path.display()))
+        Error::Component(format!(
+            "{} is not a valid component: {why}",
+            path.display()
+        ))
     })
 }

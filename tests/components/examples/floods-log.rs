@@ -1,4 +1,4 @@
-//! Writes a line that tries to steer the terminal, and then a megabyte more.
+//! Writes a line that tries to steer the terminal, and then 200 KB more.
 
 wit_bindgen::generate!({ world: "on-task-finished-hook", path: "../../wit", generate_all });
 
@@ -10,7 +10,7 @@ struct Component;
 impl Guest for Component {
     fn handle(_task: Task, _update: Update) {
         println!("\u{1b}[2Jcleared");
-        for number in 0..10_000 {
+        for number in 0..2_000 {
             println!("{number}: {}", "a".repeat(90));
         }
     }

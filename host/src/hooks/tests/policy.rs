@@ -84,7 +84,7 @@ async fn responses_are_judged_by_status_and_range() {
 #[ignore = "a measurement"]
 #[allow(clippy::print_stderr)]
 async fn what_a_decision_costs() {
-    let home = Home::new();
+    let home = Home::apart();
     let chain = home.chain(&[]);
     let started = std::time::Instant::now();
     drop(hooks_in(home.directory.path(), &home.lines));
