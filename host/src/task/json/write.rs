@@ -304,7 +304,7 @@ fn timeouts(timeouts: &Timeouts) -> Value {
 }
 
 fn status_range(first: u16, last: u16) -> Value {
-    if first % 100 == 0 && first.checked_add(99) == Some(last) {
+    if first.is_multiple_of(100) && first.checked_add(99) == Some(last) {
         format!("{}xx", first / 100).into()
     } else if first == last {
         first.to_string().into()
