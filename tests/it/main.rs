@@ -10,7 +10,7 @@
 
 mod support;
 
-// mod callbacks; // with support/components.rs
+mod callbacks;
 mod cli;
 mod control;
 mod crash;

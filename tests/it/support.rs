@@ -1,7 +1,7 @@
 //! What the tests stand on: a private world for the binary, origins to talk to, and ways to compare.
 
 pub mod answer;
-// pub mod components; // builds the components of tests/components
+pub mod components;
 pub mod nginx;
 pub mod origin;
 pub mod process;
