@@ -4,24 +4,30 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01 UTC; 0 when the machine's clock is before that.
 #[allow(clippy::disallowed_methods)] // this is the place
-pub fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// A point in time for measuring durations.
 #[allow(clippy::disallowed_methods)] // this is the place
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// The same on the runtime's clock, which tests can stop.
+#[allow(clippy::disallowed_methods)] // this is the place
+pub(crate) fn timer_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }
 
 /// Sleeps on the present runtime.
 #[allow(clippy::disallowed_methods)] // this is the place
-pub async fn sleep(duration: Duration) {
+pub(crate) async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
 /// Names the boot of this machine: within one boot, what a killed process has written is in the page cache.
 /// Empty when the system does not say.
-pub fn boot_id() -> String {
+pub(crate) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }

@@ -12,9 +12,10 @@ mod requests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::api::{Reply, Request};
 use crate::clock;
@@ -115,6 +116,9 @@ struct Inner {
     transport: Transport,
     limits: QueueLimits,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    /// Requests that are being answered.
+    calls: AtomicUsize,
+    answered: Notify,
 }
 
 impl Engine {
@@ -140,7 +144,7 @@ impl Engine {
             store,
             hub,
             hooks,
-            sandbox: Sandbox::new(settings.directories.clone()),
+            sandbox: Sandbox::new(settings.directories.clone()).durable(settings.durability == Durability::Full),
             components,
             named,
             durability: settings.durability,
@@ -149,7 +153,7 @@ impl Engine {
             retry_jitter: settings.retry_jitter,
             flights: Flights::default(),
         });
-        recovery::recover(&shared)?;
+        recovery::recover(&shared).await?;
         Self::start(shared, settings)
     }
 
@@ -176,7 +180,7 @@ impl Engine {
         threads.push(machine::start(machine, inputs)?);
         let transport = Transport::new(settings.transport);
         tell_of_ends(&shared, &transport, &input)?;
-        let inner = Inner { shared, input, transport, limits: settings.limits, threads: Mutex::new(threads) };
+        let inner = Inner { shared, input, transport, limits: settings.limits, threads: Mutex::new(threads), calls: AtomicUsize::new(0), answered: Notify::new() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -188,6 +192,8 @@ impl Engine {
     /// Answers one request of `asker`. What an asker has asked to be worked is worked until it is [`Engine::gone`].
     /// 0 is this process, which is never gone.
     pub async fn call_as(&self, asker: u64, request: Request) -> Result<Reply> {
+        self.inner.calls.fetch_add(1, Ordering::SeqCst);
+        let _open = Open(&self.inner);
         requests::answer(&self.inner, asker, request).await
     }
 
@@ -205,6 +211,13 @@ impl Engine {
     /// Stops all transfers, keeps their bytes, and ends. Interrupted tasks are `enqueued` again. Returns when everything is
     /// written.
     pub async fn close(&self) {
+        // Whoever has paused the last task hears that it worked before the engine ends for want of work.
+        let all_answered = async {
+            while self.inner.calls.load(Ordering::SeqCst) > 0 {
+                self.inner.answered.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(ANSWER_WITHIN, all_answered).await;
         let (reply, done) = oneshot::channel();
         if self.inner.input.send(Input::Close { reply }).is_ok() {
             let _ = done.await;
@@ -261,6 +274,19 @@ fn tell_of_ends(shared: &Arc<Shared>, transport: &Transport, input: &mpsc::Unbou
         }
     }
     Ok(())
+}
+
+/// How long closing waits for requests that are being answered.
+const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A request that is being answered, until dropped.
+struct Open<'a>(&'a Inner);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::SeqCst);
+        self.0.answered.notify_one();
+    }
 }
 
 /// One lane for each core but one, which the store, the publisher and the server next door use.

@@ -39,8 +39,8 @@ pub(crate) enum Input {
     WorkAll { asker: u64 },
     /// An asker has left.
     Gone { asker: u64 },
-    /// Running tasks among these are paused or cancelled; answers when each has settled: the status it has then.
-    Stop { action: Action, keys: Stopping, reply: oneshot::Sender<Vec<(TaskKey, String, Status)>> },
+    /// Running tasks among these are paused or cancelled; answers what to wait for.
+    Stop { action: Action, keys: Stopping, reply: oneshot::Sender<Vec<Settling>> },
     /// These tasks are no longer ready.
     Left { keys: Vec<TaskKey> },
     /// An attempt has ended.
@@ -60,6 +60,9 @@ pub(crate) enum Input {
     /// Stop everything and end.
     Close { reply: oneshot::Sender<()> },
 }
+
+/// Comes when a task that was asked to stop has settled: its key, id and status then.
+pub(crate) type Settling = oneshot::Receiver<(TaskKey, String, Status)>;
 
 /// Which tasks are stopped.
 #[derive(Clone, Debug)]
@@ -575,7 +578,7 @@ impl Machine {
 
     // Control.
 
-    fn stop(&mut self, action: Action, keys: &Stopping, reply: oneshot::Sender<Vec<(TaskKey, String, Status)>>) {
+    fn stop(&mut self, action: Action, keys: &Stopping, reply: oneshot::Sender<Vec<Settling>>) {
         let reason = if action == Action::Cancel { Reason::Cancel } else { Reason::Pause };
         let mut waiting = Vec::new();
         for (key, running) in &mut self.running {
@@ -591,7 +594,7 @@ impl Machine {
                 waiting.push(receiver);
             }
         }
-        collect(waiting, reply);
+        let _ = reply.send(waiting);
     }
 
     fn close(&mut self, reply: oneshot::Sender<()>) {
@@ -631,20 +634,6 @@ impl Machine {
         let seq = self.telling.first().map_or(self.told, |first| first - 1);
         self.shared.store.write_later(Change::Ack { consumer: super::requests::COMPONENTS.into(), seq });
     }
-}
-
-#[allow(clippy::disallowed_methods)] // as in `after`
-fn collect(
-    waiting: Vec<oneshot::Receiver<(TaskKey, String, Status)>>,
-    reply: oneshot::Sender<Vec<(TaskKey, String, Status)>>,
-) {
-    tokio::task::spawn_local(async move {
-        let mut settled = Vec::new();
-        for receiver in waiting {
-            settled.extend(receiver.await.ok());
-        }
-        let _ = reply.send(settled);
-    });
 }
 
 /// A task's place in the queue.

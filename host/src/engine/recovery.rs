@@ -10,7 +10,7 @@ use crate::task::{OnConflict, Status};
 use crate::transfer::Shared;
 
 /// Puts every task right that was running or publishing.
-pub(crate) fn recover(shared: &Shared) -> Result<()> {
+pub(crate) async fn recover(shared: &Shared) -> Result<()> {
     let mut last = None;
     for unfinished in shared.store.unfinished()? {
         let change = match &unfinished.publish {
@@ -30,7 +30,10 @@ pub(crate) fn recover(shared: &Shared) -> Result<()> {
         last = Some(shared.store.write(change));
     }
     // The writer keeps the order: when the last change is committed, all are.
-    last.map_or(Ok(()), |pending| pending.wait().map(|_| ()))
+    match last {
+        Some(pending) => pending.await.map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// A task that was publishing is complete when its file has its name, or can be given it now.

@@ -422,7 +422,11 @@ async fn stop(
         }
         tell(engine, Input::Left { keys })?;
     }
-    answer.await.map_err(|_| ended())
+    let mut settled = Vec::new();
+    for settling in answer.await.map_err(|_| ended())? {
+        settled.extend(settling.await.ok());
+    }
+    Ok(settled)
 }
 
 async fn stop_many(engine: &Inner, action: Action, select: Selection) -> Result<Reply> {

@@ -255,7 +255,7 @@ impl Component {
     }
 
     fn refuse_if_left_alone(&self, hook: Hook) -> Result<(), Failure> {
-        let Some(left) = self.health().left_alone(Instant::now()) else {
+        let Some(left) = self.health().left_alone(crate::clock::timer_now()) else {
             return Ok(());
         };
         Err(self.failure(
@@ -302,7 +302,7 @@ impl Component {
 
     fn count(&self, failure: Failure) -> Failure {
         (self.log.0)(&self.name, &failure.description);
-        if self.health().failed(Instant::now()) {
+        if self.health().failed(crate::clock::timer_now()) {
             (self.log.0)(
                 &self.name,
                 "it failed too often and is left alone for 5 minutes",

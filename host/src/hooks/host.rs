@@ -58,7 +58,7 @@ impl State {
             .stderr(log.clone())
             .max_random_size(RANDOM_BYTES_MAX)
             .wall_clock(Wall(wasmtime_wasi::clocks::wall_clock()))
-            .monotonic_clock(Monotonic(tokio::time::Instant::now()))
+            .monotonic_clock(Monotonic(crate::clock::timer_now()))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)

@@ -504,7 +504,8 @@ async fn finish_with(
         held.notes.retain(|note| note != "integrity-unverified");
     }
     let gone = || Failure::new(FailureKind::General, "the part file is gone");
-    let part = held.part.take().ok_or_else(gone)?;
+    let mut part = held.part.take().ok_or_else(gone)?;
+    part.finish()?;
     if held.resumed_from > 0 {
         held.note("resumed");
     }

@@ -122,12 +122,12 @@ impl AnswerBody {
     }
 
     async fn wait(&mut self) -> Result<Option<Bytes>, Failure> {
-        let idle_since = Instant::now();
+        let idle_since = crate::clock::timer_now();
         loop {
             let Some(incoming) = &mut self.incoming else {
                 return Ok(None);
             };
-            let before = Instant::now();
+            let before = crate::clock::timer_now();
             let idle_left = self.idle_timeout.map(|limit| limit.saturating_sub(before - idle_since));
             let limit = [idle_left, self.pace.left()].into_iter().flatten().min();
             let frame = match limit {
@@ -140,7 +140,7 @@ impl AnswerBody {
                 Some(Some(Ok(frame))) => frame.into_data().unwrap_or_default(), // trailers are skipped
                 Some(Some(Err(error))) => return Err(self.broken(&error)),
             };
-            let now = Instant::now();
+            let now = crate::clock::timer_now();
             self.received += data.len() as u64;
             if !self.pace.count(now - before, data.len() as u64) {
                 return Err(self.slow());

@@ -183,7 +183,7 @@ impl Exchange<'_> {
     }
 
     async fn once(&self, pool: &Pool, head: Request<()>) -> Try {
-        let taken = Arc::new(Taken { start: Instant::now(), last: AtomicU64::new(0) });
+        let taken = Arc::new(Taken { start: crate::clock::timer_now(), last: AtomicU64::new(0) });
         let mut request = head.map(|()| Outgoing { rest: self.hop.body.clone(), taken: taken.clone() });
         let interim = Arc::new(Interim::default());
         let counter = interim.clone();
@@ -246,7 +246,7 @@ impl Exchange<'_> {
             }
         }
         watch.look(captured);
-        let connected = Instant::now();
+        let connected = crate::clock::timer_now();
         loop {
             let last = taken.start + Duration::from_micros(taken.last.load(Ordering::Relaxed));
             let from = last.max(connected);
