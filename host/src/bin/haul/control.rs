@@ -10,6 +10,9 @@ use crate::link::{ask, count, unexpected};
 use crate::printer::Printer;
 use crate::text;
 
+/// Ids that an engine lists in its answer about a group or about all; it may have changed more.
+const LISTED_MAX: usize = 10_000;
+
 /// Runs `pause`, `resume`, `cancel` or `retry`; answers the exit code.
 pub(crate) async fn control(
     action: Action,
@@ -37,7 +40,8 @@ pub(crate) async fn control(
         }
     }
     if !by_id && !printer.json() {
-        printer.note(format_args!("{done} {}", text::tasks(changed.len() as u64)));
+        let more = if changed.len() >= LISTED_MAX { "at least " } else { "" };
+        printer.note(format_args!("{done} {more}{}", text::tasks(changed.len() as u64)));
     }
     for (id, reason) in &refused {
         if printer.json() {

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::Receiver;
 use crate::args::Demo;
 use crate::environment::absolute;
 use crate::exit;
-use crate::link::{ids, records};
+use crate::link::ids;
 use crate::outcome::Outcome;
 use crate::printer::{Printer, Style};
 use crate::text;
@@ -125,12 +125,12 @@ impl Story<'_> {
             work: true,
         };
         let id = ids(session.call(request).await?)?.pop().unwrap_or_default();
-        let last = self.follow(session, &mut updates, &id).await?;
+        let last = self.follow(&mut updates, &id).await?;
         self.close(&last)
     }
 
     /// Tells each step; answers the outcome.
-    async fn follow(&self, session: &Session, updates: &mut Receiver<Update>, id: &str) -> Result<Outcome> {
+    async fn follow(&self, updates: &mut Receiver<Update>, id: &str) -> Result<Outcome> {
         loop {
             let Some(update) = updates.recv().await else {
                 return Err(Error::Other("the engine ended".into()));
@@ -144,7 +144,7 @@ impl Story<'_> {
             };
             if status.task_id == id {
                 let outcome = Outcome::of_update(&status);
-                self.step(session, &status, &outcome).await?;
+                self.step(&status, &outcome);
                 if outcome.is_end() {
                     return Ok(outcome);
                 }
@@ -152,34 +152,21 @@ impl Story<'_> {
         }
     }
 
-    async fn step(&self, session: &Session, update: &StatusUpdate, outcome: &Outcome) -> Result<()> {
+    fn step(&self, update: &StatusUpdate, outcome: &Outcome) {
         match update.status {
-            Status::Enqueued => self.line(
-                "enqueued",
-                Style::Bold,
-                format_args!("task {}, in a database in {}", update.task_id, self.home.display()),
-            ),
+            Status::Enqueued if update.seq <= 1 => {
+                let what = format_args!("task {}, in a database in {}", update.task_id, self.home.display());
+                self.line("enqueued", Style::Bold, what);
+            }
             Status::Running => self.line("running", Style::Bold, "asking the origin"),
             Status::WaitingToRetry => {
-                let request = Request::Show { id: update.task_id.clone() };
-                let (records, _) = records(session.call(request).await?)?;
-                let bytes = records.first().and_then(|r| r["bytesDone"].as_u64());
-                let bytes = text::number(bytes.unwrap_or(0));
-                self.line(
-                    "lost",
-                    Style::Yellow,
-                    format_args!("the connection, with {bytes} bytes on disk: {}", outcome.reason),
-                );
+                self.line("lost", Style::Yellow, text::printable(&outcome.reason));
                 let wait = text::wait(outcome.retry_in_ms.unwrap_or(0));
-                self.line(
-                    "policy",
-                    Style::Cyan,
-                    format_args!("the WebAssembly component's hook `retry` says: again in {wait}"),
-                );
+                let what = format_args!("the WebAssembly component's hook `retry` says: again in {wait}");
+                self.line("policy", Style::Cyan, what);
             }
             _ => {}
         }
-        Ok(())
     }
 
     /// Tells how it came out, and compares digests.

@@ -41,7 +41,7 @@ pub(crate) async fn run(global: &Global, printer: &Printer) -> Result<u8> {
             findings.components(&environment);
             findings.engine(&environment).await;
         }
-        Err(error) => findings.wrong("configuration", String::new(), format!("{error}; correct or remove the file")),
+        Err(error) => findings.wrong("configuration", String::new(), error.to_string()),
     }
     findings.print(printer);
     Ok(if findings.problems() == 0 { exit::DONE } else { exit::OTHER })
@@ -158,7 +158,7 @@ impl Findings {
                 };
                 self.fine("held by", holder);
                 if let Reply::Info(Value::Object(info)) = reply {
-                    for (name, value) in &info {
+                    for (name, value) in info.iter().filter(|(name, _)| *name != "pid") {
                         self.fine(&format!("engine {name}"), words(value));
                     }
                 }

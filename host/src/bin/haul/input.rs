@@ -253,8 +253,11 @@ fn item(json: &Value, place: Place) -> Item {
     }
 }
 
+/// What is wrong with the JSON, without serde's line number: places are told in front.
 fn syntax(error: &serde_json::Error) -> String {
-    format!("this is not JSON: {error}")
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    format!("this is not a task in JSON: {what} (column {})", error.column())
 }
 
 fn unreadable(source: &str, error: &std::io::Error) -> Error {
