@@ -175,7 +175,7 @@ impl Session {
     }
 
     /// Updates from now on; the channel ends when the engine does.
-    pub async fn watch(&self) -> Result<tokio::sync::mpsc::UnboundedReceiver<Update>> {
+    pub async fn watch(&self) -> Result<tokio::sync::mpsc::Receiver<Update>> {
         match self {
             Session::Engine(host) => Ok(host.engine().watch()),
             Session::Joined(client) => client.watch().await,

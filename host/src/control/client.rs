@@ -5,6 +5,9 @@
 
 use std::collections::HashMap;
 
+/// Updates a watcher may be behind before it is let go.
+const WATCHED: usize = 65_536;
+
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -34,7 +37,7 @@ pub struct Client {
 struct Command {
     question: Question,
     /// For `watch`.
-    updates: Option<mpsc::UnboundedSender<Update>>,
+    updates: Option<mpsc::Sender<Update>>,
     answer: oneshot::Sender<Result<Reply>>,
 }
 
@@ -99,10 +102,10 @@ impl Client {
     }
 
     /// Updates from now on.
-    pub(crate) async fn watch(&self) -> Result<mpsc::UnboundedReceiver<Update>> {
+    pub(crate) async fn watch(&self) -> Result<mpsc::Receiver<Update>> {
         // The signature is the engine's. What lies here is the caller's own memory, and its own to read.
         #[allow(clippy::disallowed_methods)]
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::channel(WATCHED);
         let question = Question {
             watch: true,
             ..Question::default()
@@ -114,7 +117,7 @@ impl Client {
     async fn ask(
         &self,
         question: Question,
-        updates: Option<mpsc::UnboundedSender<Update>>,
+        updates: Option<mpsc::Sender<Update>>,
     ) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
         let command = Command {
@@ -139,7 +142,7 @@ struct Link {
     incoming: Incoming,
     outgoing: Outgoing,
     open: HashMap<u64, oneshot::Sender<Result<Reply>>>,
-    watchers: Vec<mpsc::UnboundedSender<Update>>,
+    watchers: Vec<mpsc::Sender<Update>>,
     last: u64,
 }
 
@@ -197,7 +200,7 @@ impl Link {
         if let Some(update) = &answer.update {
             let update = json::read_update(update)?;
             self.watchers
-                .retain(|watcher| watcher.send(update.clone()).is_ok());
+                .retain(|watcher| watcher.try_send(update.clone()).is_ok());
             return Some(());
         }
         let result = match (answer.reply, answer.error) {

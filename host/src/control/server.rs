@@ -7,7 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,7 @@ pub(crate) trait Answers: Clone + Send + Sync + 'static {
     /// Answers a request of an asker.
     fn call_as(&self, asker: u64, request: Request) -> impl Future<Output = Result<Reply>> + Send;
     /// Updates from now on.
-    fn watch(&self) -> UnboundedReceiver<Update>;
+    fn watch(&self) -> Receiver<Update>;
     /// The asker has left: what was worked for it alone is not wanted any more.
     fn gone(&self, asker: u64);
 }
@@ -50,7 +50,7 @@ impl Answers for Engine {
     async fn call_as(&self, asker: u64, request: Request) -> Result<Reply> {
         Engine::call_as(self, asker, request).await
     }
-    fn watch(&self) -> UnboundedReceiver<Update> {
+    fn watch(&self) -> Receiver<Update> {
         Engine::watch(self)
     }
     fn gone(&self, asker: u64) {
@@ -177,7 +177,7 @@ struct Connection<A: Answers> {
     asker: Asker<A>,
     /// Questions that are being answered.
     open: JoinSet<(u64, Result<Reply>)>,
-    updates: Option<UnboundedReceiver<Update>>,
+    updates: Option<Receiver<Update>>,
 }
 
 impl<A: Answers> Connection<A> {
@@ -218,7 +218,7 @@ impl<A: Answers> Connection<A> {
             let (n, result) = answered.map_err(std::io::Error::other)?;
             self.reply(n, result);
         }
-        while let Some(Ok(update)) = self.updates.as_mut().map(UnboundedReceiver::try_recv) {
+        while let Some(Ok(update)) = self.updates.as_mut().map(Receiver::try_recv) {
             self.update(&update)?;
         }
         self.outgoing.flush().await
@@ -285,7 +285,7 @@ impl<A: Answers> Connection<A> {
 }
 
 /// The next update; never, when none were asked for.
-async fn next(updates: &mut Option<UnboundedReceiver<Update>>) -> Option<Update> {
+async fn next(updates: &mut Option<Receiver<Update>>) -> Option<Update> {
     match updates {
         Some(updates) => updates.recv().await,
         None => std::future::pending().await,

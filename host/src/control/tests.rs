@@ -23,7 +23,7 @@ use crate::task::Status;
 /// Answers `Info` with the asker's number, never answers `show wait`, refuses `show fail`, and notes who has gone.
 #[derive(Clone)]
 struct Echo {
-    watchers: Arc<Mutex<Vec<UnboundedSender<Update>>>>,
+    watchers: Arc<Mutex<Vec<mpsc::Sender<Update>>>>,
     gone: UnboundedSender<u64>,
 }
 
@@ -49,7 +49,7 @@ impl Echo {
             details: Some(Box::new(details)),
         });
         for watcher in self.watchers.lock().unwrap().iter() {
-            let _ = watcher.send(update.clone());
+            let _ = watcher.try_send(update.clone());
         }
     }
 }
@@ -64,8 +64,8 @@ impl Answers for Echo {
             _ => Ok(Reply::Done),
         }
     }
-    fn watch(&self) -> UnboundedReceiver<Update> {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    fn watch(&self) -> mpsc::Receiver<Update> {
+        let (sender, receiver) = mpsc::channel(100_000);
         self.watchers.lock().unwrap().push(sender);
         receiver
     }
