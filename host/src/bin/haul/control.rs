@@ -1,14 +1,18 @@
 //! `haul pause`, `resume`, `cancel`, `retry`, and `rm` and `clean`: changes to tasks that exist.
 
-use haul::{Action, Reply, Request, Result, Selection};
+use haul::{Action, Reply, Request, Result, Selection, Status, Work};
 use serde_json::json;
 
 use crate::args::{Clean, Rm, Select};
 use crate::environment::Environment;
 use crate::exit;
-use crate::link::{ask, count, unexpected};
+use crate::link::{Link, ask, count, records, unexpected};
+use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::text;
+
+/// Ids that an engine lists in its answer about a group or about all; it may have changed more.
+const LISTED_MAX: usize = 10_000;
 
 /// Runs `pause`, `resume`, `cancel` or `retry`; answers the exit code.
 pub(crate) async fn control(
@@ -24,10 +28,10 @@ pub(crate) async fn control(
     };
     let by_id = matches!(selection, Selection::Ids(_));
     let request = Request::Control { action, select: selection };
-    let (changed, refused) = match ask(environment.settings(), request).await? {
-        Reply::Changed { changed, refused } => (changed, refused),
-        other => return Err(unexpected(&other)),
-    };
+    let mut link = Link::new(environment.settings(), Work::Nothing);
+    let answered = change(&mut link, action, request).await;
+    link.close().await;
+    let (changed, refused) = answered?;
     let (verb, done) = words(action);
     for id in &changed {
         if printer.json() {
@@ -37,7 +41,8 @@ pub(crate) async fn control(
         }
     }
     if !by_id && !printer.json() {
-        printer.note(format_args!("{done} {}", text::tasks(changed.len() as u64)));
+        let more = if changed.len() >= LISTED_MAX { "at least " } else { "" };
+        printer.note(format_args!("{done} {more}{}", text::tasks(changed.len() as u64)));
     }
     for (id, reason) in &refused {
         if printer.json() {
@@ -46,6 +51,40 @@ pub(crate) async fn control(
         printer.error(format_args!("{}: {reason}", text::printable(id)));
     }
     Ok(if refused.is_empty() { exit::DONE } else { exit::USAGE })
+}
+
+/// Ids that changed, and ids with why they did not.
+type Changes = (Vec<String>, Vec<(String, String)>);
+
+async fn change(link: &mut Link, action: Action, request: Request) -> Result<Changes> {
+    let (mut changed, refused) = match link.call(request).await? {
+        Reply::Changed { changed, refused } => (changed, refused),
+        other => return Err(unexpected(&other)),
+    };
+    if link.generation() < 2 {
+        return Ok((changed, refused));
+    }
+    // A `get` whose only task this was ends with it, perhaps before its answer came; then the request was made twice, and
+    // the second time there was nothing left to change.
+    let mut still_refused = Vec::new();
+    for (id, reason) in refused {
+        let (records, _) = records(link.call(Request::Show { id: id.clone() }).await?)?;
+        let outcome = records.first().and_then(Outcome::of_json);
+        match outcome {
+            Some(outcome) if is_wanted(action, outcome.status) => changed.push(id),
+            _ => still_refused.push((id, reason)),
+        }
+    }
+    Ok((changed, still_refused))
+}
+
+/// Whether this is where the action leads.
+fn is_wanted(action: Action, status: Status) -> bool {
+    match action {
+        Action::Pause => status == Status::Paused,
+        Action::Cancel => status == Status::Canceled,
+        Action::Resume | Action::Retry => matches!(status, Status::Enqueued | Status::Running),
+    }
 }
 
 fn words(action: Action) -> (&'static str, &'static str) {

@@ -41,7 +41,7 @@ pub(crate) async fn run(global: &Global, printer: &Printer) -> Result<u8> {
             findings.components(&environment);
             findings.engine(&environment).await;
         }
-        Err(error) => findings.wrong("configuration", String::new(), format!("{error}; correct or remove the file")),
+        Err(error) => findings.wrong("configuration", String::new(), error.to_string()),
     }
     findings.print(printer);
     Ok(if findings.problems() == 0 { exit::DONE } else { exit::OTHER })

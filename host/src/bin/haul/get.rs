@@ -94,7 +94,7 @@ async fn add(session: &Session, template: &Template, urls: &[String]) -> Result<
 /// Names the URL instead of a task's place in a list that the user never saw.
 fn with_urls(error: Error, urls: &[String]) -> Error {
     match error {
-        Error::Invalid(tasks) if urls.len() > 1 => {
+        Error::Invalid(tasks) => {
             let lines: Vec<String> = tasks
                 .iter()
                 .flat_map(|(index, problems)| {

@@ -88,23 +88,18 @@ impl Reporter {
         }
         let label = self.labels.get(&update.task_id);
         let bar = self.bars.entry(update.task_id.clone()).or_insert_with(|| {
-            let bar = multi.add(ProgressBar::new(0));
-            bar.set_prefix(bar_label(label.unwrap_or(&update.task_id)));
-            bar
+            let bar = ProgressBar::no_length().with_style(bar_style(None));
+            multi.add(bar.with_prefix(bar_label(label.unwrap_or(&update.task_id))))
         });
-        match update.expected_file_size {
-            Some(size) if bar.length() != Some(size) => {
-                bar.set_length(size);
-                bar.set_style(bar_style("{prefix:28!} [{bar:24}] {msg}"));
-            }
-            Some(_) => {}
-            None => {
-                bar.unset_length();
-                bar.set_style(bar_style("{prefix:28!} {spinner} {msg}"));
+        bar.set_message(bar_text(update));
+        if bar.length() != update.expected_file_size {
+            bar.set_style(bar_style(update.expected_file_size));
+            match update.expected_file_size {
+                Some(size) => bar.set_length(size),
+                None => bar.unset_length(),
             }
         }
         bar.set_position(update.bytes_done);
-        bar.set_message(bar_text(update));
     }
 
     /// Tells of a status that is not the end: only a wait before a retry is worth a line.
@@ -197,8 +192,13 @@ fn bar_text(update: &ProgressUpdate) -> String {
     text
 }
 
-fn bar_style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+fn bar_style(size: Option<u64>) -> ProgressStyle {
+    let template = match size {
+        Some(_) => "{prefix:28!} [{bar:24}] {msg}",
+        None => "{prefix:28!} {spinner} {msg}",
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("=> ")
 }
 
 #[cfg(test)]
