@@ -218,7 +218,7 @@ fn check_checksum(task: &mut Task, problems: &mut Problems) {
         "sha-1" | "sha1" => ("sha-1", 40),
         "md5" => ("md5", 32),
         _ => {
-            let reason = "must be `algorithm=hex` with algorithm sha-256, sha-512, sha-1 or md5";
+            let reason = format!("must be `algorithm=hex` with sha-256, sha-512, sha-1 or md5, not `{algorithm}`");
             return problems.add("checksum", reason);
         }
     };

@@ -93,6 +93,9 @@ fn judge_part(asked: &Asked, response: &Response, asked_first: u64) -> Result<()
     if other_size || compare(asked, response) == Same::No {
         return Err(RestartReason::Changed);
     }
+    if !repeats_validator(asked, response) {
+        return Err(RestartReason::BadRange);
+    }
     Ok(())
 }
 
@@ -140,6 +143,16 @@ fn compare(asked: &Asked, response: &Response) -> Same {
     // A date says nothing about encodings, and only bytes without any were stored under one.
     let encoded = !is_tag && is_encoded(response);
     if differs || encoded { Same::No } else { Same::NotContradicted }
+}
+
+/// Whether the response names the validator that was asked for. A server that takes no notice of If-Range may answer 206
+/// from another version, and only this shows it; one that honours it has to repeat the ETag (RFC 9110 15.3.7).
+fn repeats_validator(asked: &Asked, response: &Response) -> bool {
+    let Some(condition) = asked.if_range.as_deref() else {
+        return true;
+    };
+    let name = if http::is_etag(condition.trim_matches([' ', '\t'])) { "etag" } else { "last-modified" };
+    http::has(&response.headers, name)
 }
 
 fn is_encoded(response: &Response) -> bool {

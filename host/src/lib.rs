@@ -23,5 +23,6 @@ pub use api::{Action, Reply, Request, Session};
 pub use engine::{Durability, Engine, QueueLimits, Settings, Work};
 pub use error::{Error, Failure, FailureKind, Result};
 pub use event::{ProgressUpdate, StatusUpdate, Update};
+pub use sandbox::ignore_file_size_signal;
 pub use store::{Addition, IfExists, Selection};
 pub use task::{Record, Status, Task};

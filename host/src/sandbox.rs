@@ -24,8 +24,8 @@ mod sync;
 mod tests;
 
 pub(crate) use names::part_name;
-pub(crate) use part::{PartFile, Syncer, ignore_file_size_signal};
-pub(crate) use space::is_network;
+pub use part::ignore_file_size_signal;
+pub(crate) use part::PartFile;
 
 use names::{check_name, is_part_name};
 use open::Opened;

@@ -196,16 +196,6 @@ impl Scheduler {
         self.busy.remove(&key);
     }
 
-    /// Whether the task has started and its changes are not all committed.
-    pub(crate) fn is_busy(&self, key: TaskKey) -> bool {
-        self.busy.contains(&key)
-    }
-
-    /// Tasks that hold a slot.
-    pub(crate) fn running(&self) -> usize {
-        self.running.len()
-    }
-
     /// Why a ready task of this host and group does not run now.
     pub(crate) fn why(&self, host: &str, group: &str) -> Why {
         if self.host_is_full(host) {
@@ -219,11 +209,6 @@ impl Scheduler {
             return Why::Total(self.limits.total);
         }
         Why::Turn
-    }
-
-    /// The limits in force.
-    pub(crate) fn limits(&self) -> &QueueLimits {
-        &self.limits
     }
 }
 

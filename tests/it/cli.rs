@@ -38,7 +38,7 @@ fn what_cannot_be_understood_exits_2_and_says_why() {
         (&["get", "http://127.0.0.1:9/f", "--on-conflict", "ask"], "ask"),
         (&["get", "http://127.0.0.1:9/f", "-H", "no colon"], "no colon"),
         (&["get", "http://127.0.0.1:9/f", "-H", "Bad Name: x"], "Bad Name"),
-        (&["get", "http://127.0.0.1:9/f", "-o", "a/b"], ""),
+        (&["get", "http://127.0.0.1:9/f", "-o", "a/b"], "-o"),
         (&["get", "http://127.0.0.1:9/f", "http://127.0.0.1:9/g", "-o", "one"], "-o"),
         (&["get", "http://127.0.0.1:9/f", "http://127.0.0.1:9/g", "--id", "one"], "--id"),
         (&["fetch"], "fetch"),

@@ -222,9 +222,9 @@ fn a_linked_directory_does_not_lead_out_of_the_base() {
     std::os::unix::fs::symlink(&outside, world.path("in/link")).unwrap();
 
     world.add(&[json!({"url": film.url(), "directory": "link"})]);
-    let last = world.run().exits(6).only_final();
+    let last = world.run().exits(1).only_final();
 
-    assert_eq!(last["exception"]["type"], "fileSystem");
+    assert_eq!(last["exception"]["type"], "policy");
     assert_eq!(names_in(&outside), Vec::<String>::new());
 }
 

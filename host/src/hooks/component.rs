@@ -9,7 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use wasmtime::component::{Component as Wasm, InstancePre};
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 

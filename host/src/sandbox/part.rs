@@ -231,7 +231,7 @@ fn start_write_back(fd: BorrowedFd<'_>, from: u64, bytes: u64) {
 /// Lets a write beyond the process's limit for file sizes fail (EFBIG) where the default is to end the process (SIGXFSZ).
 /// For the binary, at its start; programs that it runs inherit it.
 #[allow(unsafe_code)] // rustix sets no signal dispositions
-pub(crate) fn ignore_file_size_signal() {
+pub fn ignore_file_size_signal() {
     // SAFETY: ignoring a signal installs no handler.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }

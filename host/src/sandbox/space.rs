@@ -70,24 +70,6 @@ fn bytes_text(bytes: u64) -> String {
     format!("{size:.1} {}", units[unit])
 }
 
-/// Whether the path is on a network or FUSE file system, where locks and syncs may mean little. False when unknown.
-pub(crate) fn is_network(path: &Path) -> bool {
-    /// Magic numbers of statfs(2): NFS, SMB, CIFS, SMB2, 9p, FUSE, AFS, Ceph, Coda.
-    const NETWORK: [u32; 9] = [
-        0x0000_6969,
-        0x0000_517B,
-        0xFF53_4D42,
-        0xFE53_4D42,
-        0x0102_1997,
-        0x6573_5546,
-        0x5346_414F,
-        0x00C3_6400,
-        0x7375_7245,
-    ];
-    // The type of the field differs between machines; the numbers have 32 bits.
-    rustix::fs::statfs(path).is_ok_and(|stat| NETWORK.contains(&(stat.f_type as u32)))
-}
-
 /// The process's umask, without changing it for a moment as umask(2) must; 022 when the system does not tell.
 pub(super) fn umask() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -60,7 +60,7 @@ fn everything_may_move_to_other_threads() {
     is_send::<Sandbox>();
     is_send::<Directory>();
     is_send::<PartFile>();
-    is_send::<Syncer>();
+    is_send::<super::part::Syncer>();
 }
 
 #[test]

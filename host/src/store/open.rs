@@ -1,5 +1,6 @@
 //! Opening the database: the home's and the file's permissions, pragmas, the schema. Decides nothing about tasks.
 
+use std::io::Read;
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -50,6 +51,7 @@ fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
 
 /// The writer's connection, with the schema up to date.
 pub(super) fn writer(path: &Path) -> Result<Connection> {
+    refuse_newer(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error: rusqlite::Error| fault::error(path, &error);
     let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -57,6 +59,24 @@ pub(super) fn writer(path: &Path) -> Result<Connection> {
     pragmas(&conn).map_err(failed)?;
     migrate(&mut conn, path)?;
     Ok(conn)
+}
+
+/// Refuses a database of a newer version by its header, before SQLite opens it: opening may change the file. Where the
+/// version is: SQLite file format 1.3, offset 60.
+fn refuse_newer(path: &Path) -> Result<()> {
+    let mut header = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| Error::FileSystem(format!("cannot read `{}`: {error}", path.display())))?;
+    let read = file.take(64).read_to_end(&mut header);
+    let version = header.get(60..64).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
+    if read.is_ok() && header.starts_with(b"SQLite format 3\0") && version as usize > MIGRATIONS.len() {
+        return Err(newer(path));
+    }
+    Ok(())
+}
+
+fn newer(path: &Path) -> Error {
+    let name = path.display();
+    Error::Other(format!("the database `{name}` was written by a newer version of haul: use that one, or another home"))
 }
 
 /// A reader's connection.
@@ -103,9 +123,7 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
     use rusqlite_migration::Error as Migration;
     let name = path.display();
     Migrations::from_slice(MIGRATIONS).to_latest(conn).map_err(|error| match error {
-        Migration::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => Error::Other(format!(
-            "the database `{name}` was written by a newer version of haul: use that one, or another home"
-        )),
+        Migration::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => newer(path),
         Migration::RusqliteError { err, .. } => fault::error(path, &err),
         other => Error::Other(format!("cannot bring `{name}` up to date: {other}")),
     })

@@ -532,7 +532,7 @@ async fn verify(held: &Held, checksum: &Checksum, digest: Option<String>) -> Res
         None => {
             let gone = || Failure::new(FailureKind::General, "the part file is gone");
             let reader = held.part.as_ref().ok_or_else(gone)?.reader()?;
-            let mut hasher = checksum.hasher();
+            let hasher = checksum.hasher();
             let read = tokio::task::spawn_blocking(move || hasher.read_all(reader)).await;
             let read = read.map_err(|_| Failure::new(FailureKind::General, "the digest could not be computed"))?;
             read.map_err(|error| Failure::file_system("cannot read the part file", &error))?

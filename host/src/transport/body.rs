@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
 use super::{Call, Framing, MAX_PIECE, words};
 use crate::error::{Failure, FailureDetail, FailureKind};

@@ -2,4 +2,4 @@
 
 const LETTER: &str = "a";
 
-include!("../src/appends.rs");
+include!("../src/appends.in");

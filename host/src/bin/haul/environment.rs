@@ -14,7 +14,7 @@ use haul::{Error, Result, Settings};
 
 use crate::args::{ComponentFlags, EngineFlags, Global};
 
-/// Directories by convention, and background_downloader's name for each.
+/// Directories by convention, and background_downloader's name for each, which the configuration may use as well.
 const DATA_DIRECTORIES: [(&str, &str); 4] = [
     ("documents", "applicationDocuments"),
     ("temporary", "temporary"),
@@ -210,9 +210,7 @@ fn directories(xdg: &etcetera::base_strategy::Xdg, config: &Config) -> BTreeMap<
     for (name, other) in DATA_DIRECTORIES {
         let given = directories.get(name).or_else(|| directories.get(other));
         let path = given.cloned().unwrap_or_else(|| data.join(name));
-        for name in [name, other] {
-            directories.entry(name.into()).or_insert_with(|| path.clone());
-        }
+        directories.insert(name.into(), path);
     }
     if !directories.contains_key("downloads") {
         let path = download_dir(&xdg.config_dir(), xdg.home_dir());

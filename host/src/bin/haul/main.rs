@@ -37,6 +37,7 @@ mod tasks;
 mod text;
 
 fn main() -> ExitCode {
+    haul::ignore_file_size_signal(); // a file over the limit is an error like a full disk, not the end of the process
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return ExitCode::from(printer::refuse(&error)),

@@ -80,7 +80,7 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<()> {
     Ok(())
 }
 
-/// Directory and given name. A name with directories puts them below `-d`, as curl does.
+/// Directory and given name.
 fn destination(dir: Option<&Path>, name: Option<&str>) -> Result<(PathBuf, Option<String>)> {
     let dir = dir.unwrap_or(Path::new("."));
     if dir.as_os_str().is_empty() {
@@ -89,12 +89,11 @@ fn destination(dir: Option<&Path>, name: Option<&str>) -> Result<(PathBuf, Optio
     let Some(name) = name.filter(|name| *name != "?") else {
         return Ok((dir.into(), None));
     };
-    let (below, name) =
-        name.rsplit_once('/').map_or(("", name), |(below, name)| (if below.is_empty() { "/" } else { below }, name));
     match name {
+        name if name.contains('/') => Err(Error::Usage(format!("-o wants a name, not the path `{name}`: -d takes directories"))),
         "-" => Err(Error::Usage("-o - is not possible: haul writes files; `--print path` tells where".into())),
         "" | "." | ".." => Err(Error::Usage("-o wants a file name; a directory is given by -d".into())),
-        name => Ok((dir.join(below), Some(name.into()))),
+        name => Ok((dir.into(), Some(name.into()))),
     }
 }
 

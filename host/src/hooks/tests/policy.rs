@@ -78,26 +78,3 @@ async fn responses_are_judged_by_status_and_range() {
     };
     assert_eq!((failure.kind, failure.http_status), (FailureKind::HttpResponse, Some(500)));
 }
-
-/// Not a test of anything but the machine: says what a decision costs. Run with `--ignored --nocapture`.
-#[tokio::test]
-#[ignore = "a measurement"]
-#[allow(clippy::print_stderr)]
-async fn what_a_decision_costs() {
-    let home = Home::apart();
-    let chain = home.chain(&[]);
-    let started = std::time::Instant::now();
-    drop(hooks_in(home.directory.path(), &home.lines));
-    eprintln!("start with a warm cache: {:?}", started.elapsed());
-    let prepared = chain.prepare(&Task {
-        headers: (0..6).map(|i| (format!("x-header-{i}"), "a value of some length".into())).collect(),
-        ..task()
-    });
-    for _ in 0..5 {
-        let (calls, started) = (10_000, std::time::Instant::now());
-        for _ in 0..calls {
-            chain.retry(&prepared, &first_attempt(), &cut()).await.unwrap();
-        }
-        eprintln!("a decision: {:?}", started.elapsed() / calls);
-    }
-}

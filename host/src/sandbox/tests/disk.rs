@@ -194,10 +194,3 @@ fn a_limit_of_file_sizes_is_a_failure_and_no_signal() {
     assert_eq!((failure.kind, failure.detail), (FailureKind::FileSystem, FailureDetail::None));
     assert_eq!(part.len(), 10_000);
 }
-
-#[test]
-fn a_local_disk_is_no_network() {
-    assert!(!is_network(World::new().temp.path()));
-    assert!(!is_network(Path::new("/proc")));
-    assert!(!is_network(Path::new("/no such path")));
-}

@@ -88,7 +88,7 @@ const KNOWN: [&str; 49] = [
 
 /// background_downloader's base directories in the order of their numbers (A.16).
 const BASE_DIRECTORIES: [&str; 5] =
-    ["applicationDocuments", "temporary", "applicationSupport", "applicationLibrary", "root"];
+    ["documents", "temporary", "support", "library", "root"];
 
 /// Reads a task; see [`super::read`].
 pub(super) fn task(json: &Value, defaults: &Defaults) -> Result<Task, Vec<Problem>> {
@@ -130,6 +130,8 @@ struct Reader<'a> {
     /// `fileField`, `filename`, `mimeType` of a MultiUploadTask when they are lists.
     lists: [Option<Vec<String>>; 3],
     uri: bool,
+    /// The JSON says whether the task may be paused.
+    pause_given: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -181,7 +183,7 @@ impl<'a> Reader<'a> {
             "directory" => set(&mut self.task.directory, self.problems.text(key, value)),
             "baseDirectory" => {
                 let found = match value {
-                    Value::String(name) => Some(name.clone()),
+                    Value::String(name) => Some(short_name(name).to_owned()),
                     _ => {
                         let names = BASE_DIRECTORIES.map(|name| (name, name));
                         self.problems.named(key, value, &names, true).map(String::from)
@@ -200,7 +202,10 @@ impl<'a> Reader<'a> {
                 set(&mut self.task.updates, self.problems.named(key, value, &names, true));
             }
             "requiresWiFi" => set(&mut self.task.requires_wifi, self.problems.flag(key, value)),
-            "allowPause" => set(&mut self.task.allow_pause, self.problems.flag(key, value)),
+            "allowPause" => {
+                self.pause_given = true;
+                set(&mut self.task.allow_pause, self.problems.flag(key, value));
+            }
             "priority" => set(&mut self.task.priority, self.problems.whole(key, value)),
             "metaData" => set(&mut self.task.meta_data, self.problems.text(key, value)),
             "displayName" => set(&mut self.task.display_name, self.problems.text(key, value)),
@@ -383,6 +388,9 @@ impl<'a> Reader<'a> {
             }
         };
         set(&mut self.task.body, body);
+        if !self.pause_given {
+            self.task.allow_pause = false; // a task with a body cannot be paused (A.3)
+        }
     }
 
     /// Text is the body itself, lists and objects are its JSON; `binary` sends an upload's file as the body (A.2, A.6).
@@ -398,6 +406,16 @@ impl<'a> Reader<'a> {
     fn has_content_type(&self) -> bool {
         let mut names = self.task.headers.iter().map(|(name, _)| name);
         names.any(|name| name.eq_ignore_ascii_case("content-type"))
+    }
+}
+
+/// Our name of background_downloader's base directory.
+fn short_name(name: &str) -> &str {
+    match name {
+        "applicationDocuments" => "documents",
+        "applicationSupport" => "support",
+        "applicationLibrary" => "library",
+        name => name,
     }
 }
 

@@ -68,7 +68,7 @@ fn background_downloaders_own_json_is_read() {
         "onTaskFinishedRawHandle":null,"auth":{"onAuthRawHandle":7,"accessToken":"x"}},"taskType":"DownloadTask",
         "status":2,"progress":1.0,"expectedFileSize":-1,"exception":null
     }));
-    assert_eq!(task.base_directory, "applicationSupport");
+    assert_eq!(task.base_directory, "support");
     assert_eq!(task.updates, Updates::StatusAndProgress);
     assert_eq!((task.retries, task.retries_remaining, task.priority), (3, 1, 0));
     assert_eq!(task.creation_time, 1_700_000_000_000);
@@ -115,7 +115,7 @@ fn all_problems_are_told_at_once_with_their_fields() {
         "`onConflict` must be one of `unique`, `replace`, `fail`, `skip`, not `overwrite`",
         "`post` must be text, a list or an object, not a number",
         "`callbacks` must be a list of texts only",
-        "`baseDirectory` must be one of `applicationDocuments`, ",
+        "`baseDirectory` must be one of `documents`, ",
     ] {
         assert!(told.iter().any(|line| line.starts_with(words)), "{words}\n{told:#?}");
     }
