@@ -76,6 +76,11 @@ impl Connector {
         let host = guard::bare(uri.host().unwrap_or_default());
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
         let (stream, proxied) = match &self.proxy {
+            // The first time, certificates are read while TCP connects; a failure of that is told by the handshake.
+            None if is_https => {
+                let dialing = dial(host, port, self.public_only);
+                (tokio::join!(dialing, self.tls.prepare()).0?, false)
+            }
             None => (dial(host, port, self.public_only).await?, false),
             Some(proxy) => {
                 if self.public_only {

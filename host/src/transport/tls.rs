@@ -40,6 +40,11 @@ impl Tls {
         Self { settings, configs: OnceCell::new() }
     }
 
+    /// Reads certificates, if that was not done yet.
+    pub(super) async fn prepare(&self) {
+        let _ = self.configs().await; // asked again, and then told, by the handshake
+    }
+
     /// TLS to an origin over a fresh connection, and whether HTTP/2 was agreed on.
     pub(super) async fn origin(
         &self,
@@ -184,6 +189,13 @@ fn certificate_sentence(reason: &CertificateError, place: &str) -> String {
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("{whose} is for another host")
+        }
+        CertificateError::Other(OtherError(inner))
+            if inner.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            format!(
+                "{whose} is a CA's own; it must be issued for a server, or its key pinned and checks turned off"
+            )
         }
         CertificateError::Revoked => format!("{whose} was revoked"),
         CertificateError::Other(OtherError(inner)) => match inner.downcast_ref::<WrongKey>() {

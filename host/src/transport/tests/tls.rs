@@ -186,6 +186,16 @@ async fn a_certificate_for_another_host_is_refused() {
 }
 
 #[tokio::test]
+async fn a_cas_own_certificate_is_refused_with_a_way_out() {
+    let server = secure(&["h2"], |params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    })
+    .await;
+    let text = server.refusal(server.settings()).await;
+    assert!(text.contains("is a CA's own"), "{text}");
+}
+
+#[tokio::test]
 async fn a_file_that_holds_no_certificates_is_told_by_name() {
     let server = secure(&["h2"], |_| {}).await;
     let file = NamedTempFile::new().unwrap();
