@@ -21,11 +21,11 @@ fn main() {
 }
 
 fn given(path: &Path) -> PathBuf {
-    if !path.is_file() {
+    let Ok(path) = path.canonicalize() else {
         fail(&format!("there is no policy at {}", path.display()));
-    }
+    };
     println!("cargo::rerun-if-changed={}", path.display());
-    path.to_path_buf()
+    path
 }
 
 fn compiled(guest: &Path, target_dir: &Path) -> PathBuf {

@@ -191,6 +191,8 @@ impl Hooks {
 
     /// Loads a component: compiles it or takes it from the cache, checks its version, imports and exports by
     /// instantiating it once. Loading the same file with the same grants again answers the same component.
+    ///
+    /// Blocks: compiling takes 0.1 s for Rust and C, seconds for components that carry an interpreter. One at a time.
     pub fn load(&self, source: &ComponentSource) -> Result<Arc<Component>, Error> {
         let ComponentSource { name, path, grants } = source;
         let wasm = component::read(path)?;

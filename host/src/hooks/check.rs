@@ -115,7 +115,9 @@ pub(super) fn query(query: &Pairs) -> Checked {
             "{bytes} bytes of query, at most {QUERY_BYTES_MAX} are taken"
         ));
     }
-    let mut characters = query.iter().flat_map(|(name, value)| name.chars().chain(value.chars()));
+    let mut characters = query
+        .iter()
+        .flat_map(|(name, value)| name.chars().chain(value.chars()));
     if characters.any(char::is_control) {
         return Err("a query parameter with control characters".into());
     }
