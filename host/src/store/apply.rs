@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::codec;
 use super::fault::{Sql, unwritable};
@@ -19,7 +19,10 @@ pub(super) struct Batch<'a> {
     pub(super) conn: &'a Connection,
     pub(super) numbers: &'a mut Numbers,
     /// The updates to tell after the commit.
-    pub(super) told: &'a mut Vec<StatusUpdate>,
+    told: &'a mut Vec<StatusUpdate>,
+    // Statements of nearly every change, held so that not each has to look for them by their text.
+    find_row: CachedStatement<'a>,
+    insert_event: CachedStatement<'a>,
 }
 
 /// What a change has to know of a stored task.
@@ -41,7 +44,26 @@ struct End<'a> {
     at: u64,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    pub(super) fn new(
+        conn: &'a Connection,
+        numbers: &'a mut Numbers,
+        told: &'a mut Vec<StatusUpdate>,
+    ) -> Sql<Self> {
+        Ok(Self {
+            conn,
+            numbers,
+            told,
+            find_row: conn.prepare_cached(
+                "SELECT status, publishing, allow_pause, run, task_id, group_name FROM task WHERE key = ?1",
+            )?,
+            insert_event: conn.prepare_cached(
+                "INSERT INTO event (seq, task, run, task_id, group_name, status, at, final, details)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?,
+        })
+    }
+
     /// Applies a change; of a sweep, the slice at `cursor`, after `moved` tasks of earlier slices.
     pub(super) fn apply(&mut self, change: &Change, cursor: Cursor, moved: usize) -> Sql<Step> {
         let applied = match change {
@@ -113,11 +135,8 @@ impl Batch<'_> {
     }
 
     /// The state of a task; `None` when it is unknown.
-    pub(super) fn row(&self, key: TaskKey) -> Sql<Option<Row>> {
-        self.conn
-            .prepare_cached(
-                "SELECT status, publishing, allow_pause, run, task_id, group_name FROM task WHERE key = ?1",
-            )?
+    pub(super) fn row(&mut self, key: TaskKey) -> Sql<Option<Row>> {
+        self.find_row
             .query_row([key], |row| {
                 Ok(Row {
                     key,
@@ -133,7 +152,7 @@ impl Batch<'_> {
     }
 
     /// The state of a task if `fits`, else the refusal.
-    fn fitting(&self, key: TaskKey, fits: impl Fn(&Row) -> bool) -> Sql<Result<Row, Applied>> {
+    fn fitting(&mut self, key: TaskKey, fits: impl Fn(&Row) -> bool) -> Sql<Result<Row, Applied>> {
         Ok(match self.row(key)? {
             Some(row) if fits(&row) => Ok(row),
             other => Err(Applied::Refused(other.map(|row| row.status))),
@@ -158,22 +177,17 @@ impl Batch<'_> {
             .map(codec::encode_details)
             .transpose()
             .map_err(unwritable)?;
-        self.conn
-            .prepare_cached(
-                "INSERT INTO event (seq, task, run, task_id, group_name, status, at, final, details)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                seq,
-                row.key,
-                row.run,
-                row.task_id,
-                row.group,
-                status as u8,
-                number(at),
-                status.is_final(),
-                json,
-            ])?;
+        self.insert_event.execute(params![
+            seq,
+            row.key,
+            row.run,
+            row.task_id,
+            row.group,
+            status as u8,
+            number(at),
+            status.is_final(),
+            json,
+        ])?;
         self.told.push(StatusUpdate {
             seq: seq.unsigned_abs(),
             task_id: row.task_id,
@@ -508,6 +522,11 @@ impl Batch<'_> {
     }
 }
 
+const INSERT_TASK: &str =
+    "INSERT INTO task (key, task_id, status, priority, created, host, group_name, url, allow_pause, ready_at,
+       retries_remaining, place, spec, body)
+     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+
 /// What becomes of one task of an addition.
 enum Slot {
     New,
@@ -526,17 +545,18 @@ impl Batch<'_> {
             Err(taken) => return Ok(Applied::Taken(taken)),
         };
         let acknowledged = self.acknowledged()?;
+        let mut insert = self.conn.prepare_cached(INSERT_TASK)?;
         let mut added: Vec<(TaskKey, String)> = Vec::with_capacity(tasks.len());
         for (addition, slot) in tasks.iter().zip(slots) {
             let key = match slot {
-                Slot::New => self.insert(addition, at)?,
+                Slot::New => self.insert(&mut insert, addition, at)?,
                 Slot::Stored(key) => key,
                 Slot::Twin(index) => added.get(index).map_or(0, |(key, _)| *key),
                 Slot::Instead(key) => {
                     if let Some(row) = self.row(key)? {
                         self.forget(&row, acknowledged)?;
                     }
-                    self.insert(addition, at)?
+                    self.insert(&mut insert, addition, at)?
                 }
             };
             added.push((key, addition.task.task_id.clone()));
@@ -583,7 +603,12 @@ impl Batch<'_> {
         })
     }
 
-    fn insert(&mut self, addition: &Addition, at: u64) -> Sql<TaskKey> {
+    fn insert(
+        &mut self,
+        insert: &mut CachedStatement<'_>,
+        addition: &Addition,
+        at: u64,
+    ) -> Sql<TaskKey> {
         let task = &addition.task;
         let key = self.numbers.next_key();
         let created = if task.creation_time == 0 {
@@ -592,27 +617,24 @@ impl Batch<'_> {
             task.creation_time
         };
         let ready_at = task.not_before.filter(|not_before| *not_before > at);
-        self.conn
-            .prepare_cached(
-                "INSERT INTO task (key, task_id, status, priority, created, host, group_name, url, allow_pause, ready_at,
-                   retries_remaining, place, spec, body)
-                 VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-            )?
-            .execute(params![
-                key,
-                task.task_id,
-                task.priority,
-                number(created),
-                task.host(),
-                task.group,
-                task.url,
-                task.allow_pause,
-                ready_at.map(number),
-                task.retries_remaining,
-                addition.place.as_ref().map(|place| place.as_os_str().as_bytes()),
-                codec::encode_task(task).map_err(unwritable)?,
-                body(task),
-            ])?;
+        insert.execute(params![
+            key,
+            task.task_id,
+            task.priority,
+            number(created),
+            task.host(),
+            task.group,
+            task.url,
+            task.allow_pause,
+            ready_at.map(number),
+            task.retries_remaining,
+            addition
+                .place
+                .as_ref()
+                .map(|place| place.as_os_str().as_bytes()),
+            codec::encode_task(task).map_err(unwritable)?,
+            body(task),
+        ])?;
         let row = Row {
             key,
             status: Status::Enqueued,

@@ -50,7 +50,7 @@ impl Store {
 
     /// The record of a key.
     pub fn record_of(&self, key: TaskKey) -> Result<Option<Record>> {
-        self.read(|conn| Ok(by_key(conn, key)?.map(|(_, record)| record)))
+        self.read(|conn| Ok(by_keys(conn, [key])?.pop().map(|(_, record)| record)))
     }
 
     /// The ids that begin with `prefix`, at most `limit`.
@@ -323,19 +323,17 @@ fn keys(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Sql<Vec<
         .collect()
 }
 
-fn by_key(conn: &Connection, key: TaskKey) -> Sql<Option<(TaskKey, Record)>> {
-    conn.prepare_cached(records!("WHERE t.key = ?1"))?
-        .query_row([key], record)
-        .optional()
-}
-
+/// The statement is looked up once: its text is long, and a queue is read often.
 fn by_keys(
     conn: &Connection,
     keys: impl IntoIterator<Item = TaskKey>,
 ) -> Sql<Vec<(TaskKey, Record)>> {
-    keys.into_iter()
-        .filter_map(|key| by_key(conn, key).transpose())
-        .collect()
+    let mut find = conn.prepare_cached(records!("WHERE t.key = ?1"))?;
+    let mut records = Vec::new();
+    for key in keys {
+        records.extend(find.query_row([key], record).optional()?);
+    }
+    Ok(records)
 }
 
 /// Merges the sorted keys of each status: no index has all statuses in order of addition.

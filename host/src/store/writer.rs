@@ -156,10 +156,10 @@ impl Group {
     }
 }
 
-/// How much work a change is, in rows added. A row of a sweep weighs as much as twelve: no more than two whole slices come
+/// How much work a change is, in rows added. A row of a sweep weighs as much as twenty: no more than three whole slices come
 /// into a transaction.
 fn rows(change: &Change) -> usize {
-    let of_sweep = |rows: usize| rows.min(sweep::SLICE) * 12;
+    let of_sweep = |rows: usize| rows.min(sweep::SLICE) * 20;
     match change {
         Change::Add { tasks, .. } => tasks.len(),
         Change::Remove { keys } => of_sweep(keys.len()),
@@ -343,11 +343,7 @@ impl Writer {
         let whole = |error| (None, error);
         let before = self.numbers;
         self.conn.execute_batch("BEGIN IMMEDIATE").map_err(whole)?;
-        let mut batch = Batch {
-            conn: &self.conn,
-            numbers: &mut self.numbers,
-            told: &mut self.told,
-        };
+        let mut batch = Batch::new(&self.conn, &mut self.numbers, &mut self.told).map_err(whole)?;
         let mut steps = Vec::with_capacity(jobs.len());
         for (index, (job, fault)) in jobs.iter().zip(faults).enumerate() {
             steps.push(match fault {
@@ -357,6 +353,7 @@ impl Writer {
                     .map_err(|error| (Some(index), error))?),
             });
         }
+        drop(batch);
         self.numbers.save(&self.conn, &before).map_err(whole)?;
         self.conn.execute_batch("COMMIT").map_err(whole)?;
         self.commits.fetch_add(1, Ordering::Relaxed);
