@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::codec;
 use super::fault::{Sql, unwritable};
@@ -19,7 +19,10 @@ pub(super) struct Batch<'a> {
     pub(super) conn: &'a Connection,
     pub(super) numbers: &'a mut Numbers,
     /// The updates to tell after the commit.
-    pub(super) told: &'a mut Vec<StatusUpdate>,
+    told: &'a mut Vec<StatusUpdate>,
+    // Statements of nearly every change, held so that not each has to look for them by their text.
+    find_row: CachedStatement<'a>,
+    insert_event: CachedStatement<'a>,
 }
 
 /// What a change has to know of a stored task.
@@ -41,30 +44,84 @@ struct End<'a> {
     at: u64,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    pub(super) fn new(
+        conn: &'a Connection,
+        numbers: &'a mut Numbers,
+        told: &'a mut Vec<StatusUpdate>,
+    ) -> Sql<Self> {
+        Ok(Self {
+            conn,
+            numbers,
+            told,
+            find_row: conn.prepare_cached(
+                "SELECT status, publishing, allow_pause, run, task_id, group_name FROM task WHERE key = ?1",
+            )?,
+            insert_event: conn.prepare_cached(
+                "INSERT INTO event (seq, task, run, task_id, group_name, status, at, final, details)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?,
+        })
+    }
+
     /// Applies a change; of a sweep, the slice at `cursor`, after `moved` tasks of earlier slices.
     pub(super) fn apply(&mut self, change: &Change, cursor: Cursor, moved: usize) -> Sql<Step> {
         let applied = match change {
-            Change::Add { tasks, if_exists, at } => self.add(tasks, *if_exists, *at)?,
+            Change::Add {
+                tasks,
+                if_exists,
+                at,
+            } => self.add(tasks, *if_exists, *at)?,
             Change::Start { key, at } => self.start(*key, *at)?,
             Change::Resumable { key, record } => self.resumable(*key, record)?,
             Change::Durable { key, durable_bytes } => self.durable(*key, *durable_bytes)?,
             Change::ForgetResume { key } => self.forget_resume(*key)?,
             Change::Publishing { key, publish } => self.publishing(*key, publish)?,
-            Change::Finish { key, status, details, bytes_done, keep_resume, at } => {
+            Change::Finish {
+                key,
+                status,
+                details,
+                bytes_done,
+                keep_resume,
+                at,
+            } => {
                 let (status, bytes_done, at) = (*status, *bytes_done, *at);
-                let end = End { status, details, bytes_done, at };
+                let end = End {
+                    status,
+                    details,
+                    bytes_done,
+                    at,
+                };
                 self.finish(*key, &end, *keep_resume)?
             }
-            Change::Wait { key, ready_at, retries_remaining, details, bytes_done, at } => {
+            Change::Wait {
+                key,
+                ready_at,
+                retries_remaining,
+                details,
+                bytes_done,
+                at,
+            } => {
                 let (bytes_done, at) = (*bytes_done, *at);
-                let end = End { status: Status::WaitingToRetry, details, bytes_done, at };
+                let end = End {
+                    status: Status::WaitingToRetry,
+                    details,
+                    bytes_done,
+                    at,
+                };
                 self.wait(*key, &end, *ready_at, *retries_remaining)?
             }
-            Change::Requeue { key, ready_at, retries_remaining, at } => {
-                self.requeue(*key, *ready_at, *retries_remaining, *at)?
-            }
-            Change::Pause { key, bytes_done, at } => self.pause(*key, *bytes_done, *at)?,
+            Change::Requeue {
+                key,
+                ready_at,
+                retries_remaining,
+                at,
+            } => self.requeue(*key, *ready_at, *retries_remaining, *at)?,
+            Change::Pause {
+                key,
+                bytes_done,
+                at,
+            } => self.pause(*key, *bytes_done, *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
             Change::Consumer { name } => self.consumer(name)?,
             Change::Ack { consumer, seq } => self.ack(consumer, *seq)?,
@@ -78,11 +135,8 @@ impl Batch<'_> {
     }
 
     /// The state of a task; `None` when it is unknown.
-    pub(super) fn row(&self, key: TaskKey) -> Sql<Option<Row>> {
-        self.conn
-            .prepare_cached(
-                "SELECT status, publishing, allow_pause, run, task_id, group_name FROM task WHERE key = ?1",
-            )?
+    pub(super) fn row(&mut self, key: TaskKey) -> Sql<Option<Row>> {
+        self.find_row
             .query_row([key], |row| {
                 Ok(Row {
                     key,
@@ -98,7 +152,7 @@ impl Batch<'_> {
     }
 
     /// The state of a task if `fits`, else the refusal.
-    fn fitting(&self, key: TaskKey, fits: impl Fn(&Row) -> bool) -> Sql<Result<Row, Applied>> {
+    fn fitting(&mut self, key: TaskKey, fits: impl Fn(&Row) -> bool) -> Sql<Result<Row, Applied>> {
         Ok(match self.row(key)? {
             Some(row) if fits(&row) => Ok(row),
             other => Err(Applied::Refused(other.map(|row| row.status))),
@@ -106,30 +160,34 @@ impl Batch<'_> {
     }
 
     /// Counts a task into its new status and records the event of that.
-    pub(super) fn moved(&mut self, row: Row, to: Status, at: u64, details: Option<&Details>) -> Sql<()> {
+    pub(super) fn moved(
+        &mut self,
+        row: Row,
+        to: Status,
+        at: u64,
+        details: Option<&Details>,
+    ) -> Sql<()> {
         self.numbers.count(Some(row.status), Some(to));
         self.event(row, to, at, details)
     }
 
     fn event(&mut self, row: Row, status: Status, at: u64, details: Option<&Details>) -> Sql<()> {
         let seq = self.numbers.next_seq();
-        let json = details.map(codec::encode_details).transpose().map_err(unwritable)?;
-        self.conn
-            .prepare_cached(
-                "INSERT INTO event (seq, task, run, task_id, group_name, status, at, final, details)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                seq,
-                row.key,
-                row.run,
-                row.task_id,
-                row.group,
-                status as u8,
-                number(at),
-                status.is_final(),
-                json,
-            ])?;
+        let json = details
+            .map(codec::encode_details)
+            .transpose()
+            .map_err(unwritable)?;
+        self.insert_event.execute(params![
+            seq,
+            row.key,
+            row.run,
+            row.task_id,
+            row.group,
+            status as u8,
+            number(at),
+            status.is_final(),
+            json,
+        ])?;
         self.told.push(StatusUpdate {
             seq: seq.unsigned_abs(),
             task_id: row.task_id,
@@ -147,7 +205,9 @@ impl Batch<'_> {
             Err(refused) => return Ok(refused),
         };
         self.conn
-            .prepare_cached("UPDATE task SET status = 1, ready_at = NULL, attempt = attempt + 1 WHERE key = ?1")?
+            .prepare_cached(
+                "UPDATE task SET status = 1, ready_at = NULL, attempt = attempt + 1 WHERE key = ?1",
+            )?
             .execute([key])?;
         self.moved(row, Status::Running, at, None)?;
         Ok(Applied::Done)
@@ -186,7 +246,9 @@ impl Batch<'_> {
     fn expect_size(&self, key: TaskKey, size: Option<u64>) -> Sql<()> {
         if let Some(size) = size {
             self.conn
-                .prepare_cached("UPDATE task SET expected_size = ?2 WHERE key = ?1 AND expected_size IS NOT ?2")?
+                .prepare_cached(
+                    "UPDATE task SET expected_size = ?2 WHERE key = ?1 AND expected_size IS NOT ?2",
+                )?
                 .execute((key, number(size)))?;
         }
         Ok(())
@@ -212,19 +274,26 @@ impl Batch<'_> {
         };
         let forgotten = self.drop_resume(key)?;
         if forgotten && !row.status.is_final() {
-            self.conn.prepare_cached("UPDATE task SET bytes_done = 0 WHERE key = ?1")?.execute([key])?;
+            self.conn
+                .prepare_cached("UPDATE task SET bytes_done = 0 WHERE key = ?1")?
+                .execute([key])?;
         }
         Ok(Applied::Done)
     }
 
     pub(super) fn drop_resume(&self, key: TaskKey) -> Sql<bool> {
-        let deleted = self.conn.prepare_cached("DELETE FROM resume WHERE task = ?1")?.execute([key])?;
+        let deleted = self
+            .conn
+            .prepare_cached("DELETE FROM resume WHERE task = ?1")?
+            .execute([key])?;
         Ok(deleted > 0)
     }
 
     fn drop_publish(&self, row: &Row) -> Sql<()> {
         if row.publishing {
-            self.conn.prepare_cached("DELETE FROM publish WHERE task = ?1")?.execute([row.key])?;
+            self.conn
+                .prepare_cached("DELETE FROM publish WHERE task = ?1")?
+                .execute([row.key])?;
         }
         Ok(())
     }
@@ -257,8 +326,11 @@ impl Batch<'_> {
     /// Complete and not found need a task that could run; failed and canceled one that is not final.
     fn finish(&mut self, key: TaskKey, end: &End<'_>, keep_resume: bool) -> Sql<Applied> {
         let gives_up = matches!(end.status, Status::Failed | Status::Canceled);
-        let fits =
-            |row: &Row| !row.status.is_final() && (gives_up || row.status != Status::Paused) && end.status.is_final();
+        let fits = |row: &Row| {
+            !row.status.is_final()
+                && (gives_up || row.status != Status::Paused)
+                && end.status.is_final()
+        };
         let row = match self.fitting(key, fits)? {
             Ok(row) => row,
             Err(refused) => return Ok(refused),
@@ -285,7 +357,13 @@ impl Batch<'_> {
         Ok(Applied::Done)
     }
 
-    fn wait(&mut self, key: TaskKey, end: &End<'_>, ready_at: u64, retries_remaining: i32) -> Sql<Applied> {
+    fn wait(
+        &mut self,
+        key: TaskKey,
+        end: &End<'_>,
+        ready_at: u64,
+        retries_remaining: i32,
+    ) -> Sql<Applied> {
         let row = match self.fitting(key, |row| row.status == Status::Running)? {
             Ok(row) => row,
             Err(refused) => return Ok(refused),
@@ -344,13 +422,16 @@ impl Batch<'_> {
 
     /// A task that is being published is not paused: the file is complete. Rule: reliability H.5.
     fn pause(&mut self, key: TaskKey, bytes_done: u64, at: u64) -> Sql<Applied> {
-        let fits = |row: &Row| !row.status.is_final() && row.status != Status::Paused && !row.publishing;
+        let fits =
+            |row: &Row| !row.status.is_final() && row.status != Status::Paused && !row.publishing;
         let row = match self.fitting(key, fits)? {
             Ok(row) => row,
             Err(refused) => return Ok(refused),
         };
         self.conn
-            .prepare_cached("UPDATE task SET status = 7, ready_at = NULL, bytes_done = ?2 WHERE key = ?1")?
+            .prepare_cached(
+                "UPDATE task SET status = 7, ready_at = NULL, bytes_done = ?2 WHERE key = ?1",
+            )?
             .execute((key, number(bytes_done)))?;
         self.moved(row, Status::Paused, at, None)?;
         Ok(Applied::Done)
@@ -375,11 +456,17 @@ impl Batch<'_> {
                 codec::encode_task(task).map_err(unwritable)?,
                 body(task),
             ])?;
-        Ok(if changed > 0 { Applied::Done } else { Applied::Refused(None) })
+        Ok(if changed > 0 {
+            Applied::Done
+        } else {
+            Applied::Refused(None)
+        })
     }
 
     fn consumer(&mut self, name: &str) -> Sql<Applied> {
-        self.conn.prepare_cached("INSERT OR IGNORE INTO consumer (name, position) VALUES (?1, 0)")?.execute([name])?;
+        self.conn
+            .prepare_cached("INSERT OR IGNORE INTO consumer (name, position) VALUES (?1, 0)")?
+            .execute([name])?;
         let position = self.position(name)?.unwrap_or(0);
         Ok(Applied::Position(position.unsigned_abs()))
     }
@@ -403,7 +490,9 @@ impl Batch<'_> {
         if seq <= position {
             return Ok(Applied::Position(position.unsigned_abs()));
         }
-        self.conn.prepare_cached("UPDATE consumer SET position = ?2 WHERE name = ?1")?.execute((consumer, seq))?;
+        self.conn
+            .prepare_cached("UPDATE consumer SET position = ?2 WHERE name = ?1")?
+            .execute((consumer, seq))?;
         self.conn
             .prepare_cached("DELETE FROM event INDEXED BY event_kept WHERE kept = 1 AND seq <= ?1")?
             .execute([self.acknowledged()?])?;
@@ -419,15 +508,24 @@ impl Batch<'_> {
 
     /// Forgets a final task. Its final events stay until `acknowledged` has passed them.
     pub(super) fn forget(&mut self, row: &Row, acknowledged: i64) -> Sql<()> {
-        self.conn.prepare_cached("DELETE FROM task WHERE key = ?1")?.execute([row.key])?;
+        self.conn
+            .prepare_cached("DELETE FROM task WHERE key = ?1")?
+            .execute([row.key])?;
         self.conn
             .prepare_cached("DELETE FROM event WHERE task = ?1 AND (final = 0 OR seq <= ?2)")?
             .execute((row.key, acknowledged))?;
-        self.conn.prepare_cached("UPDATE event SET kept = 1 WHERE task = ?1")?.execute([row.key])?;
+        self.conn
+            .prepare_cached("UPDATE event SET kept = 1 WHERE task = ?1")?
+            .execute([row.key])?;
         self.numbers.count(Some(row.status), None);
         Ok(())
     }
 }
+
+const INSERT_TASK: &str =
+    "INSERT INTO task (key, task_id, status, priority, created, host, group_name, url, allow_pause, ready_at,
+       retries_remaining, place, spec, body)
+     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
 /// What becomes of one task of an addition.
 enum Slot {
@@ -447,17 +545,18 @@ impl Batch<'_> {
             Err(taken) => return Ok(Applied::Taken(taken)),
         };
         let acknowledged = self.acknowledged()?;
+        let mut insert = self.conn.prepare_cached(INSERT_TASK)?;
         let mut added: Vec<(TaskKey, String)> = Vec::with_capacity(tasks.len());
         for (addition, slot) in tasks.iter().zip(slots) {
             let key = match slot {
-                Slot::New => self.insert(addition, at)?,
+                Slot::New => self.insert(&mut insert, addition, at)?,
                 Slot::Stored(key) => key,
                 Slot::Twin(index) => added.get(index).map_or(0, |(key, _)| *key),
                 Slot::Instead(key) => {
                     if let Some(row) = self.row(key)? {
                         self.forget(&row, acknowledged)?;
                     }
-                    self.insert(addition, at)?
+                    self.insert(&mut insert, addition, at)?
                 }
             };
             added.push((key, addition.task.task_id.clone()));
@@ -466,8 +565,14 @@ impl Batch<'_> {
     }
 
     /// Decides about all of the list before anything is written; the error is the ids in the way.
-    fn slots(&self, tasks: &[Addition], if_exists: IfExists) -> Sql<Result<Vec<Slot>, Vec<String>>> {
-        let mut find = self.conn.prepare_cached("SELECT key, status FROM task WHERE task_id = ?1")?;
+    fn slots(
+        &self,
+        tasks: &[Addition],
+        if_exists: IfExists,
+    ) -> Sql<Result<Vec<Slot>, Vec<String>>> {
+        let mut find = self
+            .conn
+            .prepare_cached("SELECT key, status FROM task WHERE task_id = ?1")?;
         let mut listed: HashMap<&str, usize> = HashMap::with_capacity(tasks.len());
         let mut slots = Vec::with_capacity(tasks.len());
         let mut taken = Vec::new();
@@ -475,47 +580,61 @@ impl Batch<'_> {
             let id = addition.task.task_id.as_str();
             let twin = listed.get(id).copied();
             listed.entry(id).or_insert(index);
-            let stored = find.query_row([id], |row| Ok((row.get(0)?, super::read::status(row, 1)?))).optional()?;
+            let stored = find
+                .query_row([id], |row| Ok((row.get(0)?, super::read::status(row, 1)?)))
+                .optional()?;
             slots.push(match (if_exists, twin, stored) {
                 (_, None, None) => Slot::New,
                 (IfExists::ReturnExisting, _, Some((key, _))) => Slot::Stored(key),
                 (IfExists::ReturnExisting, Some(twin), None) => Slot::Twin(twin),
-                (IfExists::Replace, None, Some((key, status))) if status.is_final() => Slot::Instead(key),
+                (IfExists::Replace, None, Some((key, status))) if status.is_final() => {
+                    Slot::Instead(key)
+                }
                 _ => {
                     taken.push(id.to_owned());
                     continue;
                 }
             });
         }
-        Ok(if taken.is_empty() { Ok(slots) } else { Err(taken) })
+        Ok(if taken.is_empty() {
+            Ok(slots)
+        } else {
+            Err(taken)
+        })
     }
 
-    fn insert(&mut self, addition: &Addition, at: u64) -> Sql<TaskKey> {
+    fn insert(
+        &mut self,
+        insert: &mut CachedStatement<'_>,
+        addition: &Addition,
+        at: u64,
+    ) -> Sql<TaskKey> {
         let task = &addition.task;
         let key = self.numbers.next_key();
-        let created = if task.creation_time == 0 { at } else { task.creation_time };
+        let created = if task.creation_time == 0 {
+            at
+        } else {
+            task.creation_time
+        };
         let ready_at = task.not_before.filter(|not_before| *not_before > at);
-        self.conn
-            .prepare_cached(
-                "INSERT INTO task (key, task_id, status, priority, created, host, group_name, url, allow_pause, ready_at,
-                   retries_remaining, place, spec, body)
-                 VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-            )?
-            .execute(params![
-                key,
-                task.task_id,
-                task.priority,
-                number(created),
-                task.host(),
-                task.group,
-                task.url,
-                task.allow_pause,
-                ready_at.map(number),
-                task.retries_remaining,
-                addition.place.as_ref().map(|place| place.as_os_str().as_bytes()),
-                codec::encode_task(task).map_err(unwritable)?,
-                body(task),
-            ])?;
+        insert.execute(params![
+            key,
+            task.task_id,
+            task.priority,
+            number(created),
+            task.host(),
+            task.group,
+            task.url,
+            task.allow_pause,
+            ready_at.map(number),
+            task.retries_remaining,
+            addition
+                .place
+                .as_ref()
+                .map(|place| place.as_os_str().as_bytes()),
+            codec::encode_task(task).map_err(unwritable)?,
+            body(task),
+        ])?;
         let row = Row {
             key,
             status: Status::Enqueued,

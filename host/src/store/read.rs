@@ -9,7 +9,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::apply::number;
 use super::codec;
 use super::fault::{Sql, unreadable};
-use super::{Filter, Publish, QueueKey, QueuePosition, Queued, Selection, Store, TaskKey, Unfinished};
+use super::{
+    Filter, Publish, QueueKey, QueuePosition, Queued, Selection, Store, TaskKey, Unfinished,
+};
 use crate::error::Result;
 use crate::event::StatusUpdate;
 use crate::task::{Body, Record, ResumeRecord, Status};
@@ -38,20 +40,25 @@ macro_rules! records {
 
 impl Store {
     /// The record of an id.
-    pub fn record(&self, task_id: &str) -> Result<Option<(TaskKey, Record)>> {
-        self.read(|conn| conn.prepare_cached(records!("WHERE t.task_id = ?1"))?.query_row([task_id], record).optional())
+    pub(crate) fn record(&self, task_id: &str) -> Result<Option<(TaskKey, Record)>> {
+        self.read(|conn| {
+            conn.prepare_cached(records!("WHERE t.task_id = ?1"))?
+                .query_row([task_id], record)
+                .optional()
+        })
     }
 
     /// The record of a key.
-    pub fn record_of(&self, key: TaskKey) -> Result<Option<Record>> {
-        self.read(|conn| Ok(by_key(conn, key)?.map(|(_, record)| record)))
+    pub(crate) fn record_of(&self, key: TaskKey) -> Result<Option<Record>> {
+        self.read(|conn| Ok(by_keys(conn, [key])?.pop().map(|(_, record)| record)))
     }
 
     /// The ids that begin with `prefix`, at most `limit`.
-    pub fn ids_with_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<String>> {
+    pub(crate) fn ids_with_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<String>> {
         self.read(|conn| {
-            let mut statement =
-                conn.prepare_cached("SELECT task_id FROM task WHERE task_id >= ?1 ORDER BY task_id LIMIT ?2")?;
+            let mut statement = conn.prepare_cached(
+                "SELECT task_id FROM task WHERE task_id >= ?1 ORDER BY task_id LIMIT ?2",
+            )?;
             let mut rows = statement.query((prefix, rows(limit)))?;
             let mut ids = Vec::new();
             while let Some(row) = rows.next()? {
@@ -66,7 +73,12 @@ impl Store {
     }
 
     /// Records in order of addition after `after`, at most `limit`.
-    pub fn records(&self, filter: &Filter, after: TaskKey, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
+    pub(crate) fn records(
+        &self,
+        filter: &Filter,
+        after: TaskKey,
+        limit: usize,
+    ) -> Result<Vec<(TaskKey, Record)>> {
         let select = match &filter.group {
             Some(group) => Selection::Group(group.clone()),
             None => Selection::All,
@@ -85,7 +97,7 @@ impl Store {
     }
 
     /// Keys and ids of the selection's tasks in any of these statuses, in order of addition, at most `limit` after `after`.
-    pub fn select(
+    pub(crate) fn select(
         &self,
         select: &Selection,
         statuses: &[Status],
@@ -97,15 +109,16 @@ impl Store {
 
     /// Tasks of the selection that neither run nor are final and have a resume record, that is, a part file; at most
     /// 10,000. Who cancels them removes those files.
-    pub fn parts_of(&self, select: &Selection) -> Result<Vec<(TaskKey, Record)>> {
-        const WAITING: &str =
-            "SELECT t.key FROM resume r CROSS JOIN task t ON t.key = r.task WHERE t.status IN (0, 6, 7)";
+    pub(crate) fn parts_of(&self, select: &Selection) -> Result<Vec<(TaskKey, Record)>> {
+        const WAITING: &str = "SELECT t.key FROM resume r CROSS JOIN task t ON t.key = r.task WHERE t.status IN (0, 6, 7)";
         self.read(|conn| {
             let keys = match select {
                 Selection::All => keys(conn, &format!("{WAITING} LIMIT {PARTS}"), [])?,
-                Selection::Group(group) => {
-                    keys(conn, &format!("{WAITING} AND t.group_name = ?1 LIMIT {PARTS}"), [group])?
-                }
+                Selection::Group(group) => keys(
+                    conn,
+                    &format!("{WAITING} AND t.group_name = ?1 LIMIT {PARTS}"),
+                    [group],
+                )?,
                 Selection::Ids(ids) => {
                     let mut found = Vec::new();
                     for id in ids {
@@ -121,10 +134,11 @@ impl Store {
     }
 
     /// Number of tasks in each status, from counters: does not scan.
-    pub fn counts(&self) -> Result<[u64; 8]> {
+    pub(crate) fn counts(&self) -> Result<[u64; 8]> {
         self.read(|conn| {
             let mut counts = [0; 8];
-            let mut statement = conn.prepare_cached("SELECT what, n FROM counter WHERE what < 8")?;
+            let mut statement =
+                conn.prepare_cached("SELECT what, n FROM counter WHERE what < 8")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 if let Some(count) = counts.get_mut(usize::from(row.get::<_, u16>(0)?)) {
@@ -136,7 +150,12 @@ impl Store {
     }
 
     /// The head of the queue: enqueued and ready tasks after `after`, in order, at most `limit`.
-    pub fn queue(&self, part: &QueueKey, after: Option<QueuePosition>, limit: usize) -> Result<Vec<Queued>> {
+    pub(crate) fn queue(
+        &self,
+        part: &QueueKey,
+        after: Option<QueuePosition>,
+        limit: usize,
+    ) -> Result<Vec<Queued>> {
         let after = after.unwrap_or((i32::MIN, 0, 0));
         self.read(|conn| {
             let positions = match (&part.host, &part.group) {
@@ -144,8 +163,9 @@ impl Store {
                 (Some(host), Some(group)) => positions(conn, Some((host, group)), after, limit)?,
                 (host, group) => {
                     let mut all = Vec::new();
-                    let wanted =
-                        |mine: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == mine);
+                    let wanted = |mine: &str, wanted: &Option<String>| {
+                        wanted.as_ref().is_none_or(|wanted| wanted == mine)
+                    };
                     for (of, within) in queue_keys(conn, host.as_deref(), usize::MAX)? {
                         if wanted(&of, host) && wanted(&within, group) {
                             all.extend(positions(conn, Some((&of, &within)), after, limit)?);
@@ -157,24 +177,30 @@ impl Store {
                 }
             };
             let records = by_keys(conn, positions.into_iter().map(|(_, _, key)| key))?;
-            Ok(records.into_iter().map(|(key, record)| Queued { key, record }).collect())
+            Ok(records
+                .into_iter()
+                .map(|(key, record)| Queued { key, record })
+                .collect())
         })
     }
 
     /// The (host, group) pairs that have ready tasks, without scanning all tasks, at most `limit`.
-    pub fn queue_keys(&self, limit: usize) -> Result<Vec<(String, String)>> {
+    pub(crate) fn queue_keys(&self, limit: usize) -> Result<Vec<(String, String)>> {
         self.read(|conn| queue_keys(conn, None, limit))
     }
 
     /// How many ready tasks come before this position in the whole queue, counted up to `limit`.
-    pub fn ahead_of(&self, position: QueuePosition, limit: usize) -> Result<usize> {
+    pub(crate) fn ahead_of(&self, position: QueuePosition, limit: usize) -> Result<usize> {
         let (priority, created, key) = position;
         const READY: &str = "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY task_queue
                              WHERE status = 0 AND ready_at IS NULL";
         self.read(|conn| {
             let created = number(created);
-            let mut ahead =
-                count(conn, &format!("{READY} AND priority < ?1 LIMIT ?2)"), params![priority, rows(limit)])?;
+            let mut ahead = count(
+                conn,
+                &format!("{READY} AND priority < ?1 LIMIT ?2)"),
+                params![priority, rows(limit)],
+            )?;
             ahead += count(
                 conn,
                 &format!("{READY} AND priority = ?1 AND created < ?2 LIMIT ?3)"),
@@ -190,7 +216,7 @@ impl Store {
     }
 
     /// The earliest `ready_at` of a task that is enqueued or waitingToRetry.
-    pub fn next_ready_at(&self) -> Result<Option<u64>> {
+    pub(crate) fn next_ready_at(&self) -> Result<Option<u64>> {
         self.read(|conn| {
             conn.prepare_cached(
                 "SELECT ready_at FROM task INDEXED BY task_due WHERE ready_at IS NOT NULL ORDER BY ready_at LIMIT 1",
@@ -201,25 +227,30 @@ impl Store {
     }
 
     /// Tasks that were running or publishing when the last engine ended.
-    pub fn unfinished(&self) -> Result<Vec<Unfinished>> {
+    pub(crate) fn unfinished(&self) -> Result<Vec<Unfinished>> {
         self.read(|conn| {
             let running = conn
                 .prepare_cached(records!("INDEXED BY task_status", "WHERE t.status = 1"))?
                 .query_map([], record)?
                 .collect::<Sql<Vec<_>>>()?;
-            let mut find = conn
-                .prepare_cached("SELECT part_name, final_name, dev, ino, size, details FROM publish WHERE task = ?1")?;
+            let mut find = conn.prepare_cached(
+                "SELECT part_name, final_name, dev, ino, size, details FROM publish WHERE task = ?1",
+            )?;
             let mut unfinished = Vec::with_capacity(running.len());
             for (key, record) in running {
                 let publish = find.query_row([key], publish).optional()?;
-                unfinished.push(Unfinished { key, record, publish });
+                unfinished.push(Unfinished {
+                    key,
+                    record,
+                    publish,
+                });
             }
             Ok(unfinished)
         })
     }
 
     /// Not-final or failed tasks of this exact URL, newest first: what `get` may go on with.
-    pub fn with_url(&self, url: &str, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
+    pub(crate) fn with_url(&self, url: &str, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
         self.read(|conn| {
             let keys = keys(
                 conn,
@@ -232,7 +263,7 @@ impl Store {
     }
 
     /// Stored updates after `seq`, oldest first, at most `limit`.
-    pub fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<StatusUpdate>> {
+    pub(crate) fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<StatusUpdate>> {
         self.read(|conn| {
             conn.prepare_cached(
                 "SELECT seq, task_id, group_name, status, at, details FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",
@@ -243,14 +274,15 @@ impl Store {
     }
 
     /// The last sequence number given out.
-    pub fn last_seq(&self) -> Result<u64> {
+    pub(crate) fn last_seq(&self) -> Result<u64> {
         self.read(|conn| {
-            conn.prepare_cached("SELECT n FROM counter WHERE what = 9")?.query_row([], |row| unsigned(row, 0))
+            conn.prepare_cached("SELECT n FROM counter WHERE what = 9")?
+                .query_row([], |row| unsigned(row, 0))
         })
     }
 
     /// Known consumers and their positions.
-    pub fn consumers(&self) -> Result<Vec<(String, u64)>> {
+    pub(crate) fn consumers(&self) -> Result<Vec<(String, u64)>> {
         self.read(|conn| {
             conn.prepare_cached("SELECT name, position FROM consumer ORDER BY name")?
                 .query_map([], |row| Ok((row.get(0)?, unsigned(row, 1)?)))?
@@ -260,7 +292,7 @@ impl Store {
 
     /// `PRAGMA quick_check`, and the version of SQLite: for `doctor`. First `SQLite 3.x.y`, then `ok` or one line for each
     /// thing that is wrong. Reads the whole file.
-    pub fn check(&self) -> Result<Vec<String>> {
+    pub(crate) fn check(&self) -> Result<Vec<String>> {
         self.read(|conn| {
             let mut lines = vec![format!("SQLite {}", rusqlite::version())];
             let mut statement = conn.prepare("PRAGMA quick_check")?;
@@ -279,20 +311,29 @@ fn rows(limit: usize) -> i64 {
 }
 
 fn count(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Sql<usize> {
-    let count = conn.prepare_cached(sql)?.query_row(params, |row| unsigned(row, 0))?;
+    let count = conn
+        .prepare_cached(sql)?
+        .query_row(params, |row| unsigned(row, 0))?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 fn keys(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Sql<Vec<TaskKey>> {
-    conn.prepare_cached(sql)?.query_map(params, |row| row.get(0))?.collect()
+    conn.prepare_cached(sql)?
+        .query_map(params, |row| row.get(0))?
+        .collect()
 }
 
-fn by_key(conn: &Connection, key: TaskKey) -> Sql<Option<(TaskKey, Record)>> {
-    conn.prepare_cached(records!("WHERE t.key = ?1"))?.query_row([key], record).optional()
-}
-
-fn by_keys(conn: &Connection, keys: impl IntoIterator<Item = TaskKey>) -> Sql<Vec<(TaskKey, Record)>> {
-    keys.into_iter().filter_map(|key| by_key(conn, key).transpose()).collect()
+/// The statement is looked up once: its text is long, and a queue is read often.
+fn by_keys(
+    conn: &Connection,
+    keys: impl IntoIterator<Item = TaskKey>,
+) -> Sql<Vec<(TaskKey, Record)>> {
+    let mut find = conn.prepare_cached(records!("WHERE t.key = ?1"))?;
+    let mut records = Vec::new();
+    for key in keys {
+        records.extend(find.query_row([key], record).optional()?);
+    }
+    Ok(records)
 }
 
 /// Merges the sorted keys of each status: no index has all statuses in order of addition.
@@ -307,8 +348,9 @@ fn select_keys(
     let mut found: Vec<(TaskKey, String, Status)> = Vec::new();
     match select {
         Selection::Ids(ids) => {
-            let mut find =
-                conn.prepare_cached("SELECT key, task_id, status FROM task WHERE task_id = ?1 AND key > ?2")?;
+            let mut find = conn.prepare_cached(
+                "SELECT key, task_id, status FROM task WHERE task_id = ?1 AND key > ?2",
+            )?;
             for id in ids {
                 found.extend(find.query_row((id, after), selected).optional()?);
             }
@@ -399,7 +441,11 @@ fn positions(
         None => "?6 IS NULL",
     };
     let mut found: Vec<QueuePosition> = Vec::new();
-    for range in ["priority = ?1 AND created = ?2 AND key > ?3", "priority = ?1 AND created > ?2", "priority > ?1"] {
+    for range in [
+        "priority = ?1 AND created = ?2 AND key > ?3",
+        "priority = ?1 AND created > ?2",
+        "priority > ?1",
+    ] {
         if found.len() >= limit {
             break;
         }
@@ -411,7 +457,9 @@ fn positions(
         let left = rows(limit - found.len());
         let params = params![priority, number(created), key, left, host, group];
         let mut statement = conn.prepare_cached(&sql)?;
-        for row in statement.query_map(params, |row| Ok((row.get(0)?, unsigned(row, 1)?, row.get(2)?)))? {
+        for row in statement.query_map(params, |row| {
+            Ok((row.get(0)?, unsigned(row, 1)?, row.get(2)?))
+        })? {
             found.push(row?);
         }
     }
@@ -436,7 +484,10 @@ fn bits(row: &Row<'_>, column: usize) -> Sql<u64> {
 /// A status.
 pub(super) fn status(row: &Row<'_>, column: usize) -> Sql<Status> {
     let number: u8 = row.get(column)?;
-    Status::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number.into()))
+    Status::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(
+        column,
+        number.into(),
+    ))
 }
 
 /// Decodes a row of `records!`.

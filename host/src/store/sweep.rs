@@ -9,8 +9,8 @@ use super::writer::Step;
 use super::{Applied, Change, Selection, TaskKey};
 use crate::task::Status;
 
-/// Tasks looked at in one transaction: 20 to 40 ms of work.
-pub(super) const SLICE: usize = 2_000;
+/// Tasks looked at in one transaction: some 30 ms of work.
+pub(super) const SLICE: usize = 1_000;
 
 /// Where a sweep goes on.
 #[derive(Clone, Copy, Debug, Default)]

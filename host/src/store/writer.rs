@@ -54,7 +54,11 @@ struct Progress {
 
 impl Job {
     pub(super) fn new(change: Change, answer: Option<oneshot::Sender<Result<Applied>>>) -> Self {
-        Self { change, answer, progress: Progress::default() }
+        Self {
+            change,
+            answer,
+            progress: Progress::default(),
+        }
     }
 
     fn answer(self, result: Result<Applied>) {
@@ -152,17 +156,19 @@ impl Group {
     }
 }
 
-/// How much work a change is, in rows added. A row of a sweep weighs as much as twelve: no more than two whole slices come
+/// How much work a change is, in rows added. A row of a sweep weighs as much as twenty: no more than three whole slices come
 /// into a transaction.
 fn rows(change: &Change) -> usize {
-    let of_sweep = |rows: usize| rows.min(sweep::SLICE) * 12;
+    let of_sweep = |rows: usize| rows.min(sweep::SLICE) * 20;
     match change {
         Change::Add { tasks, .. } => tasks.len(),
         Change::Remove { keys } => of_sweep(keys.len()),
-        Change::CancelWaiting { select, .. } | Change::PauseWaiting { select, .. } => match select {
-            Selection::Ids(ids) => of_sweep(ids.len()),
-            Selection::Group(_) | Selection::All => of_sweep(usize::MAX),
-        },
+        Change::CancelWaiting { select, .. } | Change::PauseWaiting { select, .. } => {
+            match select {
+                Selection::Ids(ids) => of_sweep(ids.len()),
+                Selection::Group(_) | Selection::All => of_sweep(usize::MAX),
+            }
+        }
         Change::WakeDue { limit, .. } | Change::Clean { limit, .. } => of_sweep(*limit),
         _ => 1,
     }
@@ -337,7 +343,7 @@ impl Writer {
         let whole = |error| (None, error);
         let before = self.numbers;
         self.conn.execute_batch("BEGIN IMMEDIATE").map_err(whole)?;
-        let mut batch = Batch { conn: &self.conn, numbers: &mut self.numbers, told: &mut self.told };
+        let mut batch = Batch::new(&self.conn, &mut self.numbers, &mut self.told).map_err(whole)?;
         let mut steps = Vec::with_capacity(jobs.len());
         for (index, (job, fault)) in jobs.iter().zip(faults).enumerate() {
             steps.push(match fault {
@@ -347,6 +353,7 @@ impl Writer {
                     .map_err(|error| (Some(index), error))?),
             });
         }
+        drop(batch);
         self.numbers.save(&self.conn, &before).map_err(whole)?;
         self.conn.execute_batch("COMMIT").map_err(whole)?;
         self.commits.fetch_add(1, Ordering::Relaxed);
@@ -386,10 +393,13 @@ impl Writer {
 
     /// Whether there is more to do.
     fn try_tidy(&mut self) -> Sql<bool> {
-        let free: i64 = self.conn.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        let free: i64 = self
+            .conn
+            .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         let vacuum = free > VACUUM_PAGES;
         if vacuum {
-            self.conn.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+            self.conn
+                .execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
         }
         let empty = self.truncate()?;
         Ok(vacuum || !empty)
