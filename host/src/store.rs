@@ -31,7 +31,7 @@ use crate::event::{Details, StatusUpdate};
 use crate::task::{Record, ResumeRecord, Status, Task};
 
 /// Key of a task within one database: the row number. Rises in the order of addition.
-pub type TaskKey = i64;
+pub(crate) type TaskKey = i64;
 
 /// A task to be added: admitted, with its id set.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ pub enum Selection {
 
 /// One change, applied as a whole or not at all. `at` is milliseconds since 1970.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub(crate) enum Change {
     /// Adds tasks as `enqueued` (with `ready_at` = their `not_before`), each with its event. Answer: [`Applied::Added`].
     Add {
         tasks: Vec<Addition>,
@@ -145,24 +145,24 @@ pub enum Change {
 
 /// What is renamed to what at the end of a download.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Publish {
+pub(crate) struct Publish {
     /// Name of the part file in the task's directory.
-    pub part_name: String,
+    pub(crate) part_name: String,
     /// Name of the finished file.
-    pub final_name: String,
+    pub(crate) final_name: String,
     /// Device number of the part file.
-    pub dev: u64,
+    pub(crate) dev: u64,
     /// Inode number of the part file.
-    pub ino: u64,
+    pub(crate) ino: u64,
     /// Length of the file.
-    pub size: u64,
+    pub(crate) size: u64,
     /// The details of the final update, known but for the path.
-    pub details: Box<Details>,
+    pub(crate) details: Box<Details>,
 }
 
 /// What became of a change.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Applied {
+pub(crate) enum Applied {
     /// Done.
     Done,
     /// The task is not in a state that the change fits; it is in this one (`None`: unknown task). Nothing changed.
@@ -180,13 +180,13 @@ pub enum Applied {
 }
 
 /// A change on its way. Await it, or `wait` for it on a thread that may block: either returns after the commit.
-pub struct Pending {
+pub(crate) struct Pending {
     answer: oneshot::Receiver<Result<Applied>>,
 }
 
 impl Pending {
     /// Waits on the present thread. Must not be called on a runtime's thread.
-    pub fn wait(self) -> Result<Applied> {
+    pub(crate) fn wait(self) -> Result<Applied> {
         self.answer.blocking_recv().unwrap_or_else(|_| Err(ended()))
     }
 }
@@ -206,53 +206,53 @@ fn ended() -> Error {
 
 /// A task at the head of the queue.
 #[derive(Clone, Debug)]
-pub struct Queued {
+pub(crate) struct Queued {
     /// Its key.
-    pub key: TaskKey,
+    pub(crate) key: TaskKey,
     /// Everything about it.
-    pub record: Record,
+    pub(crate) record: Record,
 }
 
 /// Position in the queue: priority, creation time, key. Tasks start in this order.
-pub type QueuePosition = (i32, u64, TaskKey);
+pub(crate) type QueuePosition = (i32, u64, TaskKey);
 
 /// Which part of the queue: all of it, or the tasks of one host and/or one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct QueueKey {
+pub(crate) struct QueueKey {
     /// Only tasks of this host.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// Only tasks of this group.
-    pub group: Option<String>,
+    pub(crate) group: Option<String>,
 }
 
 /// Which records a listing shows.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Only this status.
-    pub status: Option<Status>,
+    pub(crate) status: Option<Status>,
     /// Only this group.
-    pub group: Option<String>,
+    pub(crate) group: Option<String>,
 }
 
 /// A task that was running or publishing when the last engine ended.
 #[derive(Clone, Debug)]
-pub struct Unfinished {
+pub(crate) struct Unfinished {
     /// Its key.
-    pub key: TaskKey,
+    pub(crate) key: TaskKey,
     /// Everything about it.
-    pub record: Record,
+    pub(crate) record: Record,
     /// Set when it was publishing.
-    pub publish: Option<Publish>,
+    pub(crate) publish: Option<Publish>,
 }
 
 /// The database of a home. Cheap to clone; the writer thread ends with the last clone.
 #[derive(Clone)]
-pub struct Store {
+pub(crate) struct Store {
     shared: Arc<Shared>,
 }
 
 /// Called on the writer thread after each commit, with the updates committed, in order of `seq`.
-pub type Tell = Box<dyn FnMut(Vec<StatusUpdate>) + Send>;
+pub(crate) type Tell = Box<dyn FnMut(Vec<StatusUpdate>) + Send>;
 
 struct Shared {
     path: PathBuf,
@@ -270,7 +270,7 @@ const READERS: usize = 4;
 impl Store {
     /// Opens or creates `haul.db` in `home` and brings its schema up to date. The caller holds the home's lock.
     /// A damaged database is [`crate::Error::Damaged`] and is left as it is.
-    pub fn open(home: &Path, tell: Tell) -> Result<Self> {
+    pub(crate) fn open(home: &Path, tell: Tell) -> Result<Self> {
         open::prepare_home(home)?;
         let path = home.join(open::FILE);
         open::prepare_file(&path)?;
@@ -299,14 +299,14 @@ impl Store {
     }
 
     /// Hands a change to the writer; it is committed with others, at once when the writer is idle.
-    pub fn write(&self, change: Change) -> Pending {
+    pub(crate) fn write(&self, change: Change) -> Pending {
         let (sender, answer) = oneshot::channel();
         self.send(Job::new(change, Some(sender)));
         Pending { answer }
     }
 
     /// Hands over a change that nobody waits for: committed with the next group, at the latest after 1 s.
-    pub fn write_later(&self, change: Change) {
+    pub(crate) fn write_later(&self, change: Change) {
         self.send(Job::new(change, None));
     }
 
@@ -319,7 +319,7 @@ impl Store {
 
     /// Takes no further changes, and returns when those handed over are committed and told, the WAL is emptied and the writer
     /// has ended. Reading still works. Blocks; must not be called by `tell`.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         lock(&self.shared.jobs).take();
         lock(&self.shared.readers).clear();
         if let Some(writer) = lock(&self.shared.writer).take() {
@@ -328,7 +328,7 @@ impl Store {
     }
 
     /// Number of transactions committed since opening.
-    pub fn commits(&self) -> u64 {
+    pub(crate) fn commits(&self) -> u64 {
         self.shared.commits.load(Ordering::Relaxed)
     }
 

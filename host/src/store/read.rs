@@ -40,7 +40,7 @@ macro_rules! records {
 
 impl Store {
     /// The record of an id.
-    pub fn record(&self, task_id: &str) -> Result<Option<(TaskKey, Record)>> {
+    pub(crate) fn record(&self, task_id: &str) -> Result<Option<(TaskKey, Record)>> {
         self.read(|conn| {
             conn.prepare_cached(records!("WHERE t.task_id = ?1"))?
                 .query_row([task_id], record)
@@ -49,12 +49,12 @@ impl Store {
     }
 
     /// The record of a key.
-    pub fn record_of(&self, key: TaskKey) -> Result<Option<Record>> {
+    pub(crate) fn record_of(&self, key: TaskKey) -> Result<Option<Record>> {
         self.read(|conn| Ok(by_keys(conn, [key])?.pop().map(|(_, record)| record)))
     }
 
     /// The ids that begin with `prefix`, at most `limit`.
-    pub fn ids_with_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<String>> {
+    pub(crate) fn ids_with_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<String>> {
         self.read(|conn| {
             let mut statement = conn.prepare_cached(
                 "SELECT task_id FROM task WHERE task_id >= ?1 ORDER BY task_id LIMIT ?2",
@@ -73,7 +73,7 @@ impl Store {
     }
 
     /// Records in order of addition after `after`, at most `limit`.
-    pub fn records(
+    pub(crate) fn records(
         &self,
         filter: &Filter,
         after: TaskKey,
@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// Keys and ids of the selection's tasks in any of these statuses, in order of addition, at most `limit` after `after`.
-    pub fn select(
+    pub(crate) fn select(
         &self,
         select: &Selection,
         statuses: &[Status],
@@ -109,7 +109,7 @@ impl Store {
 
     /// Tasks of the selection that neither run nor are final and have a resume record, that is, a part file; at most
     /// 10,000. Who cancels them removes those files.
-    pub fn parts_of(&self, select: &Selection) -> Result<Vec<(TaskKey, Record)>> {
+    pub(crate) fn parts_of(&self, select: &Selection) -> Result<Vec<(TaskKey, Record)>> {
         const WAITING: &str = "SELECT t.key FROM resume r CROSS JOIN task t ON t.key = r.task WHERE t.status IN (0, 6, 7)";
         self.read(|conn| {
             let keys = match select {
@@ -134,7 +134,7 @@ impl Store {
     }
 
     /// Number of tasks in each status, from counters: does not scan.
-    pub fn counts(&self) -> Result<[u64; 8]> {
+    pub(crate) fn counts(&self) -> Result<[u64; 8]> {
         self.read(|conn| {
             let mut counts = [0; 8];
             let mut statement =
@@ -150,7 +150,7 @@ impl Store {
     }
 
     /// The head of the queue: enqueued and ready tasks after `after`, in order, at most `limit`.
-    pub fn queue(
+    pub(crate) fn queue(
         &self,
         part: &QueueKey,
         after: Option<QueuePosition>,
@@ -185,12 +185,12 @@ impl Store {
     }
 
     /// The (host, group) pairs that have ready tasks, without scanning all tasks, at most `limit`.
-    pub fn queue_keys(&self, limit: usize) -> Result<Vec<(String, String)>> {
+    pub(crate) fn queue_keys(&self, limit: usize) -> Result<Vec<(String, String)>> {
         self.read(|conn| queue_keys(conn, None, limit))
     }
 
     /// How many ready tasks come before this position in the whole queue, counted up to `limit`.
-    pub fn ahead_of(&self, position: QueuePosition, limit: usize) -> Result<usize> {
+    pub(crate) fn ahead_of(&self, position: QueuePosition, limit: usize) -> Result<usize> {
         let (priority, created, key) = position;
         const READY: &str = "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY task_queue
                              WHERE status = 0 AND ready_at IS NULL";
@@ -216,7 +216,7 @@ impl Store {
     }
 
     /// The earliest `ready_at` of a task that is enqueued or waitingToRetry.
-    pub fn next_ready_at(&self) -> Result<Option<u64>> {
+    pub(crate) fn next_ready_at(&self) -> Result<Option<u64>> {
         self.read(|conn| {
             conn.prepare_cached(
                 "SELECT ready_at FROM task INDEXED BY task_due WHERE ready_at IS NOT NULL ORDER BY ready_at LIMIT 1",
@@ -227,7 +227,7 @@ impl Store {
     }
 
     /// Tasks that were running or publishing when the last engine ended.
-    pub fn unfinished(&self) -> Result<Vec<Unfinished>> {
+    pub(crate) fn unfinished(&self) -> Result<Vec<Unfinished>> {
         self.read(|conn| {
             let running = conn
                 .prepare_cached(records!("INDEXED BY task_status", "WHERE t.status = 1"))?
@@ -250,7 +250,7 @@ impl Store {
     }
 
     /// Not-final or failed tasks of this exact URL, newest first: what `get` may go on with.
-    pub fn with_url(&self, url: &str, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
+    pub(crate) fn with_url(&self, url: &str, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
         self.read(|conn| {
             let keys = keys(
                 conn,
@@ -263,7 +263,7 @@ impl Store {
     }
 
     /// Stored updates after `seq`, oldest first, at most `limit`.
-    pub fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<StatusUpdate>> {
+    pub(crate) fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<StatusUpdate>> {
         self.read(|conn| {
             conn.prepare_cached(
                 "SELECT seq, task_id, group_name, status, at, details FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",
@@ -274,7 +274,7 @@ impl Store {
     }
 
     /// The last sequence number given out.
-    pub fn last_seq(&self) -> Result<u64> {
+    pub(crate) fn last_seq(&self) -> Result<u64> {
         self.read(|conn| {
             conn.prepare_cached("SELECT n FROM counter WHERE what = 9")?
                 .query_row([], |row| unsigned(row, 0))
@@ -282,7 +282,7 @@ impl Store {
     }
 
     /// Known consumers and their positions.
-    pub fn consumers(&self) -> Result<Vec<(String, u64)>> {
+    pub(crate) fn consumers(&self) -> Result<Vec<(String, u64)>> {
         self.read(|conn| {
             conn.prepare_cached("SELECT name, position FROM consumer ORDER BY name")?
                 .query_map([], |row| Ok((row.get(0)?, unsigned(row, 1)?)))?
@@ -292,7 +292,7 @@ impl Store {
 
     /// `PRAGMA quick_check`, and the version of SQLite: for `doctor`. First `SQLite 3.x.y`, then `ok` or one line for each
     /// thing that is wrong. Reads the whole file.
-    pub fn check(&self) -> Result<Vec<String>> {
+    pub(crate) fn check(&self) -> Result<Vec<String>> {
         self.read(|conn| {
             let mut lines = vec![format!("SQLite {}", rusqlite::version())];
             let mut statement = conn.prepare("PRAGMA quick_check")?;
