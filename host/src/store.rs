@@ -117,17 +117,17 @@ pub(crate) enum Change {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Publish {
     /// Name of the part file in the task's directory.
-    pub part_name: String,
+    pub(crate) part_name: String,
     /// Name of the finished file.
-    pub final_name: String,
+    pub(crate) final_name: String,
     /// Device number of the part file.
-    pub dev: u64,
+    pub(crate) dev: u64,
     /// Inode number of the part file.
-    pub ino: u64,
+    pub(crate) ino: u64,
     /// Length of the file.
-    pub size: u64,
+    pub(crate) size: u64,
     /// The details of the final update, known but for the path.
-    pub details: Box<Details>,
+    pub(crate) details: Box<Details>,
 }
 
 /// What became of a change.
@@ -176,9 +176,9 @@ fn ended() -> Error {
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
     /// Its key.
-    pub key: TaskKey,
+    pub(crate) key: TaskKey,
     /// Everything about it.
-    pub record: Record,
+    pub(crate) record: Record,
 }
 
 /// Position in the queue: priority, creation time, key. Tasks start in this order.
@@ -188,29 +188,29 @@ pub(crate) type QueuePosition = (i32, u64, TaskKey);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct QueueKey {
     /// Only tasks of this host.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// Only tasks of this group.
-    pub group: Option<String>,
+    pub(crate) group: Option<String>,
 }
 
 /// Which records a listing shows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
     /// Only this status.
-    pub status: Option<Status>,
+    pub(crate) status: Option<Status>,
     /// Only this group.
-    pub group: Option<String>,
+    pub(crate) group: Option<String>,
 }
 
 /// A task that was running or publishing when the last engine ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Unfinished {
     /// Its key.
-    pub key: TaskKey,
+    pub(crate) key: TaskKey,
     /// Everything about it.
-    pub record: Record,
+    pub(crate) record: Record,
     /// Set when it was publishing.
-    pub publish: Option<Publish>,
+    pub(crate) publish: Option<Publish>,
 }
 
 /// The database of a home. Cheap to clone; the writer thread ends with the last clone.
