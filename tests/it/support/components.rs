@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 /// A component of tests/components, by its name there, e.g. `traps`.
 #[allow(dead_code)]
-pub fn component(name: &str) -> PathBuf {
+pub(crate) fn component(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let target = BUILT.get_or_init(|| build("tests/components", &["--examples"]));
     target
@@ -17,7 +17,7 @@ pub fn component(name: &str) -> PathBuf {
 
 /// The component of callbacks-example/rust.
 #[allow(dead_code)]
-pub fn example() -> PathBuf {
+pub(crate) fn example() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let target = BUILT.get_or_init(|| build("callbacks-example/rust", &["--lib"]));
     target.join("haul_callbacks_example.wasm")
