@@ -12,7 +12,7 @@ mod requests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -75,8 +75,6 @@ pub struct Settings {
     pub transport: TransportSettings,
     /// Components attached to every task, in order.
     pub components: Vec<ComponentSource>,
-    /// Components that tasks may name in `callbacks`.
-    pub named_components: Vec<ComponentSource>,
     /// Speed limit of all transfers together in bytes per second.
     pub limit_rate: Option<u64>,
     /// Spread the waits before retries.
@@ -138,15 +136,14 @@ impl Engine {
         let load = |sources: &[ComponentSource]| -> Result<Vec<(String, Arc<Component>)>> {
             sources.iter().map(|source| Ok((source.name.clone(), hooks.load(source)?))).collect()
         };
-        let components = load(&settings.components)?.into_iter().map(|(_, component)| component).collect();
-        let named = load(&settings.named_components)?;
+        let components = load(&settings.components)?;
         let shared = Arc::new(Shared {
             store,
             hub,
             hooks,
             sandbox: Sandbox::new(settings.directories.clone()).durable(settings.durability == Durability::Full),
             components,
-            named,
+            own_components: AtomicBool::new(false),
             durability: settings.durability,
             rate: settings.limit_rate.map(|rate| Mutex::new(rate::Bucket::new(rate, clock::now()))),
             boot_id: clock::boot_id(),
@@ -234,16 +231,21 @@ impl Engine {
 /// Has components with `on-task-finished` told about every final update: those of now after their commit, and first those
 /// that an engine before this one had not told (at least once; the update's `seq` tells repeats).
 fn tell_of_ends(shared: &Arc<Shared>, transport: &Transport, input: &mpsc::UnboundedSender<Input>) -> Result<()> {
-    let all: Vec<Arc<Component>> =
-        shared.components.iter().chain(shared.named.iter().map(|(_, component)| component)).cloned().collect();
+    let all: Vec<Arc<Component>> = shared.components.iter().map(|(_, component)| Arc::clone(component)).collect();
     let listens = shared.hooks.chain(&all, transport).has(Hook::OnTaskFinished);
     let position = shared.store.consumers()?.into_iter().find(|(name, _)| name == requests::COMPONENTS);
     let consumer = requests::COMPONENTS.to_owned();
+    let (sender, watched) = (input.clone(), Arc::clone(shared));
+    let last = shared.store.last_seq()?;
+    shared.hub.on_final(Box::new(move |update| {
+        if update.seq > last && (listens || watched.own_components.load(Ordering::Relaxed)) {
+            let _ = sender.send(Input::Final { update: Box::new(update.clone()) });
+        }
+    }));
     if !listens {
         // Nobody listens any more: what was not told must not be kept for ever.
         if position.is_some() {
-            let seq = shared.store.last_seq()?;
-            shared.store.write_later(Change::Ack { consumer, seq });
+            shared.store.write_later(Change::Ack { consumer, seq: last });
         }
         return Ok(());
     }
@@ -251,20 +253,11 @@ fn tell_of_ends(shared: &Arc<Shared>, transport: &Transport, input: &mpsc::Unbou
         Some((_, position)) => position,
         None => {
             // The first time: what ended before is nobody's business.
-            let last = shared.store.last_seq()?;
             shared.store.write_later(Change::Consumer { name: consumer.clone() });
             shared.store.write_later(Change::Ack { consumer, seq: last });
             last
         }
     };
-    let last = shared.store.last_seq()?;
-    let sender = input.clone();
-    let seen = last;
-    shared.hub.on_final(Box::new(move |update| {
-        if update.seq > seen {
-            let _ = sender.send(Input::Final { update: Box::new(update.clone()) });
-        }
-    }));
     while after < last {
         let updates = shared.store.events_after(after, 1_000)?;
         let Some(newest) = updates.last() else { break };

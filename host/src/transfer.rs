@@ -11,7 +11,7 @@ pub(crate) mod retry_after;
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use crate::engine::Durability;
 use crate::engine::hub::Hub;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::Details;
-use crate::hooks::{Attempt, Chain, Component, Hook, HookTask, Hooks, RetryVerdict};
+use crate::hooks::{Attempt, Chain, Component, ComponentSource, Grants, Hook, HookTask, Hooks, RetryVerdict};
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
 use crate::store::{Change, Store, TaskKey};
 use crate::task::{Record, ResumeRecord, Status, Task};
@@ -36,10 +36,10 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) hooks: Hooks,
     pub(crate) sandbox: Sandbox,
-    /// Attached to every task, in order.
-    pub(crate) components: Vec<Arc<Component>>,
-    /// Those of the configuration that tasks may name.
-    pub(crate) named: Vec<(String, Arc<Component>)>,
+    /// Attached to every task, in order, by name.
+    pub(crate) components: Vec<(String, Arc<Component>)>,
+    /// Some task has a component of its own.
+    pub(crate) own_components: AtomicBool,
     pub(crate) durability: Durability,
     /// Speed limit of all transfers together.
     pub(crate) rate: Option<Mutex<rate::Bucket>>,
@@ -293,19 +293,29 @@ async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &
 
 /// The components attached to the task: the engine's, then the task's own.
 pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> Result<Chain, Failure> {
-    if task.callbacks.is_empty() {
-        return Ok(shared.hooks.chain(&shared.components, transport));
-    }
-    let mut components = shared.components.clone();
+    let mut components: Vec<Arc<Component>> = shared.components.iter().map(|(_, component)| Arc::clone(component)).collect();
     for name in &task.callbacks {
-        let found = shared.named.iter().find(|(known, _)| known == name);
-        let (_, component) = found.ok_or_else(|| {
-            let text = format!("no component `{name}` in the configuration: add it under [[callbacks]]");
-            Failure::new(FailureKind::Callback, text)
-        })?;
-        components.push(Arc::clone(component));
+        let own = own_component(shared, name).map_err(|why| Failure::new(FailureKind::Callback, why))?;
+        components.extend(own);
     }
     Ok(shared.hooks.chain(&components, transport))
+}
+
+/// The component that a task names: none when it is attached to every task anyway, else the one at that absolute path,
+/// loaded without any grants (loading it again costs little). The error says what to do.
+pub(crate) fn own_component(shared: &Shared, name: &str) -> Result<Option<Arc<Component>>, String> {
+    if shared.components.iter().any(|(known, _)| known == name) {
+        return Ok(None);
+    }
+    let path = std::path::Path::new(name);
+    if !path.is_absolute() {
+        return Err(format!("`{name}` is neither under [[callbacks]] in the configuration nor an absolute path"));
+    }
+    let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let source = ComponentSource { name: stem, path: path.to_owned(), grants: Grants::default() };
+    let component = shared.hooks.load(&source).map_err(|error| error.to_string())?;
+    shared.own_components.store(true, Ordering::Relaxed);
+    Ok(Some(component))
 }
 
 /// The task is over by the verdict of `before-task-start`.
@@ -428,6 +438,9 @@ async fn judge(
         Ok(verdict) => (failure, verdict),
         Err(broken) => (broken, RetryVerdict::GiveUp),
     };
+    if failure.outcome_unknown {
+        held.note("outcome-unknown");
+    }
     if failure.kind == FailureKind::Checksum && matches!(verdict, RetryVerdict::AfreshAfterMs(_)) {
         held.note(FRESH_START);
     }

@@ -304,6 +304,7 @@ fn a_joined_get_takes_over_when_the_engine_is_killed() {
     hold.wait_for(1);
     let second = world.spawn_get(&[two.url()]);
     gate.wait_for(1);
+    world.wait_for_part(400_000);
 
     first.kill();
 

@@ -28,7 +28,7 @@ const DISK_PAUSE_MS: u64 = 10_000;
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// Tasks woken at once.
 const WAKE: usize = 5_000;
-/// How long closing waits for attempts to stop.
+/// How long closing waits for attempts to stop and for components to hear of ends.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Everything that can happen to an engine.
@@ -59,6 +59,8 @@ pub(crate) enum Input {
     Working { reply: oneshot::Sender<Working> },
     /// Stop everything and end.
     Close { reply: oneshot::Sender<()> },
+    /// Closing has taken long enough.
+    CloseNow,
 }
 
 /// Comes when a task that was asked to stop has settled: its key, id and status then.
@@ -185,7 +187,7 @@ impl Machine {
             }
             self.wake();
             self.start_what_can_start();
-            if self.closing.is_some() && self.running.is_empty() {
+            if self.closing.is_some() && self.running.is_empty() && self.telling.is_empty() {
                 return;
             }
         }
@@ -213,6 +215,10 @@ impl Machine {
                 let _ = reply.send(Working { all: self.works_all(), asked, busy });
             }
             Input::Close { reply } => self.close(reply),
+            Input::CloseNow => {
+                self.running.clear();
+                self.telling.clear();
+            }
         }
     }
 
@@ -609,12 +615,9 @@ impl Machine {
     #[allow(clippy::disallowed_methods)] // as in `after`
     fn give_up_closing(&self) {
         let sender = self.input.clone();
-        let keys: Vec<TaskKey> = self.running.keys().copied().collect();
         tokio::task::spawn_local(async move {
             clock::sleep(CLOSE_WITHIN).await;
-            for key in keys {
-                let _ = sender.send(Input::Settled { key, status: Status::Enqueued, again: None });
-            }
+            let _ = sender.send(Input::CloseNow);
         });
     }
 

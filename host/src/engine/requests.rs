@@ -120,7 +120,8 @@ async fn add(
 
 /// Asks the `admit` hook about all tasks; answers all problems of all tasks, or the normal forms in place.
 async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
-    let chain = engine.shared.hooks.chain(&engine.shared.components, &engine.transport);
+    let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &Task::default())
+        .map_err(|failure| Error::Component(failure.description))?;
     let broken = |failure: Failure| Error::Component(failure.description);
     let mut invalid = Vec::new();
     for (slice_number, slice) in additions.chunks_mut(SLICE).enumerate() {
@@ -147,16 +148,9 @@ async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<(
 }
 
 fn known_callbacks(engine: &Inner, task: Task) -> Result<Task, Vec<Problem>> {
-    let known = |name: &String| engine.shared.named.iter().any(|(known, _)| known == name);
-    let unknown: Vec<Problem> = task
-        .callbacks
-        .iter()
-        .filter(|name| !known(name))
-        .map(|name| Problem {
-            field: "callbacks".into(),
-            reason: format!("names `{name}`, which is not under [[callbacks]] in the configuration"),
-        })
-        .collect();
+    let load = |name: &String| crate::transfer::own_component(&engine.shared, name).err();
+    let problem = |reason| Problem { field: "callbacks".into(), reason };
+    let unknown: Vec<Problem> = task.callbacks.iter().filter_map(load).map(problem).collect();
     if unknown.is_empty() { Ok(task) } else { Err(unknown) }
 }
 

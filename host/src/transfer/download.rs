@@ -361,10 +361,10 @@ async fn body(
         syncing: None,
     };
     if held.resume.total_bytes.is_none_or(|total| total > SHORT) {
-        record_soon(cx, held);
+        record_now(cx, held).await?; // before the first byte that depends on it
     }
     cx.shared.hub.sizes(&cx.task.task_id, start, held.resume.total_bytes);
-    while let Some(bytes) = answer.body.next().await.map_err(|failure| cut_off(failure, held))? {
+    while let Some(bytes) = next_piece(cx, held, &mut flow, &mut answer).await? {
         if let Some(part) = &mut held.part {
             part.append(&bytes)?;
         }
@@ -394,15 +394,38 @@ async fn body(
     Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, digest, expected).await?)))
 }
 
-/// Makes the record of a longer download known, so that a killed process loses nothing of it.
-fn record_soon(cx: &Context<'_>, held: &mut Held) {
+/// The next piece of the body; while it does not come, what has come is told and made durable in time.
+async fn next_piece(
+    cx: &Context<'_>,
+    held: &mut Held,
+    flow: &mut Flow,
+    answer: &mut Answer,
+) -> Result<Option<bytes::Bytes>, Stopped> {
+    let mut next = std::pin::pin!(answer.body.next());
+    loop {
+        let Some(due) = flow.meter.due(held.bytes_done()) else {
+            return next.await.map_err(|failure| cut_off(failure, held));
+        };
+        let wait = due.saturating_duration_since(clock::now());
+        tokio::select! {
+            biased;
+            piece = &mut next => return piece.map_err(|failure| cut_off(failure, held)),
+            () = clock::sleep(wait) => after_piece(cx, held, flow, 0).await,
+        }
+    }
+}
+
+/// Makes the record of a longer download known before its bytes come, so that a killed process loses nothing of it.
+async fn record_now(cx: &Context<'_>, held: &mut Held) -> Result<(), Failure> {
     if held.recorded {
-        return;
+        return Ok(());
     }
     held.resume.boot_id.clone_from(&cx.shared.boot_id);
     let record = Box::new(held.resume.clone());
-    drop(cx.shared.store.write(crate::store::Change::Resumable { key: cx.key, record }));
+    let written = cx.shared.store.write(crate::store::Change::Resumable { key: cx.key, record }).await;
+    written.map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))?;
     held.recorded = true;
+    Ok(())
 }
 
 fn cut_off(mut failure: Failure, held: &Held) -> Stopped {
@@ -430,7 +453,7 @@ async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, len: us
     let done = held.bytes_done();
     if now.duration_since(flow.last_checkpoint) >= CHECKPOINT {
         flow.last_checkpoint = now;
-        record_soon(cx, held);
+        held.record(cx.shared, cx.key);
         let idle = flow.syncing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
         if idle && cx.shared.durability == Durability::Full {
             flow.syncing = sync_later(cx.shared, cx.key, held);

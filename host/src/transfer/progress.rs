@@ -68,6 +68,18 @@ impl Meter {
     }
 }
 
+impl Meter {
+    /// When [`Meter::at`] would tell of these bytes if no more came; `None` when there is nothing new.
+    pub(crate) fn due(&self, bytes: u64) -> Option<Instant> {
+        if bytes <= self.told_bytes {
+            return None;
+        }
+        let grown = self.share(bytes).map_or(0.0, |progress| progress - self.told_progress);
+        let wait = if grown > STEP { SOON } else { LATE };
+        Some(self.told_at + wait + Duration::from_millis(1))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

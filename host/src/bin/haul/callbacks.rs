@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use haul::hooks::{Grants, Hooks, HooksSettings, Inspection, LogSink};
+use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
 use haul::{Error, Result};
 use serde_json::json;
 
@@ -42,12 +42,9 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
     } else {
         print(check, &inspection, printer);
     }
-    if inspection.hooks.is_empty() {
-        return Err(Error::Component(format!(
-            "`{}` exports none of haul's hooks, so there is nothing it could answer",
-            check.file.display()
-        )));
-    }
+    // Loading says what is wrong with one that cannot be attached, e.g. the versions that do not fit.
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    hooks.load(&ComponentSource { name, path, grants })?;
     Ok(exit::DONE)
 }
 

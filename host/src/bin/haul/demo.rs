@@ -75,7 +75,6 @@ fn settings(dir: &Path, demo: &Demo, origin: &Origin) -> Result<Settings> {
         durability: Durability::Full,
         transport: TransportSettings::default(),
         components,
-        named_components: Vec::new(),
         limit_rate: None,
         retry_jitter: false,
         wait_for_disk: false,
