@@ -92,7 +92,7 @@ impl Environment {
         if let Some(file) = &flags.cacert {
             settings.transport.cacert = Some(absolute(file)?);
         }
-        settings.components = components(&flags.components, &self.config.callbacks)?;
+        settings.components.extend(components(&flags.components, &self.config.callbacks)?);
         Ok(settings)
     }
 }
