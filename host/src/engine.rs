@@ -177,7 +177,15 @@ impl Engine {
         threads.push(machine::start(machine, inputs)?);
         let transport = Transport::new(settings.transport);
         tell_of_ends(&shared, &transport, &input)?;
-        let inner = Inner { shared, input, transport, limits: settings.limits, threads: Mutex::new(threads), calls: AtomicUsize::new(0), answered: Notify::new() };
+        let inner = Inner {
+            shared,
+            input,
+            transport,
+            limits: settings.limits,
+            threads: Mutex::new(threads),
+            calls: AtomicUsize::new(0),
+            answered: Notify::new(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 

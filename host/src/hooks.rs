@@ -214,15 +214,7 @@ impl Hooks {
             Error::Component(format!("component `{name}` cannot be linked: {why}"))
         })?;
         let (grants, log) = (grants.clone(), shared.log.clone());
-        let component = Component::new(
-            name.clone(),
-            digest,
-            grants,
-            &interfaces,
-            pre,
-            log,
-            &shared.ticker,
-        )?;
+        let component = Component::new(name.clone(), digest, grants, &interfaces, pre, log, &shared.ticker)?;
         let component = Arc::new(component);
         loaded.push(component.clone());
         Ok(component)

@@ -24,8 +24,8 @@ mod sync;
 mod tests;
 
 pub(crate) use names::part_name;
-pub use part::ignore_file_size_signal;
 pub(crate) use part::PartFile;
+pub use part::ignore_file_size_signal;
 
 use names::{check_name, is_part_name};
 use open::Opened;

@@ -293,7 +293,8 @@ async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &
 
 /// The components attached to the task: the engine's, then the task's own.
 pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> Result<Chain, Failure> {
-    let mut components: Vec<Arc<Component>> = shared.components.iter().map(|(_, component)| Arc::clone(component)).collect();
+    let mut components: Vec<Arc<Component>> =
+        shared.components.iter().map(|(_, component)| Arc::clone(component)).collect();
     for name in &task.callbacks {
         let own = own_component(shared, name).map_err(|why| Failure::new(FailureKind::Callback, why))?;
         components.extend(own);

@@ -69,20 +69,11 @@ impl Client {
             )));
         }
         let (commands, receiver) = mpsc::channel(MAX_WAITING);
-        let link = Link {
-            incoming,
-            outgoing,
-            open: HashMap::new(),
-            watchers: Vec::new(),
-            last: 0,
-        };
+        let link = Link { incoming, outgoing, open: HashMap::new(), watchers: Vec::new(), last: 0 };
         Ok(Some(Self {
             commands,
             task: tokio::spawn(link.run(receiver)),
-            ended: format!(
-                "process {} (haul {}), which worked this home, has ended; try again",
-                hello.pid, hello.haul
-            ),
+            ended: format!("process {} (haul {}), which worked this home, has ended; try again", hello.pid, hello.haul),
             pid: hello.pid,
         }))
     }
@@ -94,10 +85,7 @@ impl Client {
 
     /// Asks.
     pub(crate) async fn call(&self, request: Request) -> Result<Reply> {
-        let question = Question {
-            request: Some(Requested(request)),
-            ..Question::default()
-        };
+        let question = Question { request: Some(Requested(request)), ..Question::default() };
         self.ask(question, None).await
     }
 
@@ -106,25 +94,14 @@ impl Client {
         // The signature is the engine's. What lies here is the caller's own memory, and its own to read.
         #[allow(clippy::disallowed_methods)]
         let (sender, receiver) = mpsc::channel(WATCHED);
-        let question = Question {
-            watch: true,
-            ..Question::default()
-        };
+        let question = Question { watch: true, ..Question::default() };
         self.ask(question, Some(sender)).await?;
         Ok(receiver)
     }
 
-    async fn ask(
-        &self,
-        question: Question,
-        updates: Option<mpsc::Sender<Update>>,
-    ) -> Result<Reply> {
+    async fn ask(&self, question: Question, updates: Option<mpsc::Sender<Update>>) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
-        let command = Command {
-            question,
-            updates,
-            answer,
-        };
+        let command = Command { question, updates, answer };
         let ended = || Error::HomeLocked(self.ended.clone());
         self.commands.send(command).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
@@ -177,9 +154,7 @@ impl Link {
         self.last += 1;
         command.question.n = self.last;
         let line = wire::line(&command.question).and_then(|line| match line.len() > MAX_LINE {
-            true => Err(Error::Refused(
-                "too many tasks in one request (more than 64 MiB); add fewer at a time".into(),
-            )),
+            true => Err(Error::Refused("too many tasks in one request (more than 64 MiB); add fewer at a time".into())),
             false => Ok(line),
         });
         match line {
@@ -199,8 +174,7 @@ impl Link {
         let answer: Answer = serde_json::from_slice(line).ok()?;
         if let Some(update) = &answer.update {
             let update = json::read_update(update)?;
-            self.watchers
-                .retain(|watcher| watcher.try_send(update.clone()).is_ok());
+            self.watchers.retain(|watcher| watcher.try_send(update.clone()).is_ok());
             return Some(());
         }
         let result = match (answer.reply, answer.error) {

@@ -37,26 +37,16 @@ type Checked<T = ()> = Result<T, String>;
 
 pub(super) fn headers(headers: &Pairs) -> Checked {
     if headers.len() > HEADERS_MAX {
-        return Err(format!(
-            "{} headers, at most {HEADERS_MAX} are taken",
-            headers.len()
-        ));
+        return Err(format!("{} headers, at most {HEADERS_MAX} are taken", headers.len()));
     }
-    let bytes: usize = headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
+    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > HEADERS_BYTES_MAX {
-        return Err(format!(
-            "{bytes} bytes of headers, at most {HEADERS_BYTES_MAX} are taken"
-        ));
+        return Err(format!("{bytes} bytes of headers, at most {HEADERS_BYTES_MAX} are taken"));
     }
     for (name, value) in headers {
         header_name(name)?;
         if http::HeaderValue::from_bytes(value.as_bytes()).is_err() {
-            return Err(format!(
-                "the value of header `{name}` has characters that are not allowed"
-            ));
+            return Err(format!("the value of header `{name}` has characters that are not allowed"));
         }
     }
     Ok(())
@@ -80,23 +70,16 @@ pub(super) fn is_ours(name: &str) -> bool {
 
 pub(super) fn header_names(names: &[String]) -> Checked {
     if names.len() > HEADERS_MAX {
-        return Err(format!(
-            "{} header names, at most {HEADERS_MAX} are taken",
-            names.len()
-        ));
+        return Err(format!("{} header names, at most {HEADERS_MAX} are taken", names.len()));
     }
     names.iter().try_for_each(|name| header_name(name))
 }
 
 pub(super) fn url(url: &str) -> Checked {
     if url.len() > URL_BYTES_MAX {
-        return Err(format!(
-            "a URL of {} bytes, at most {URL_BYTES_MAX} are taken",
-            url.len()
-        ));
+        return Err(format!("a URL of {} bytes, at most {URL_BYTES_MAX} are taken", url.len()));
     }
-    let usable = url::Url::parse(url)
-        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let usable = url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if usable && !url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         Ok(())
     } else {
@@ -106,18 +89,11 @@ pub(super) fn url(url: &str) -> Checked {
 
 /// Parameters as they are meant: whoever puts them into a URL encodes them.
 pub(super) fn query(query: &Pairs) -> Checked {
-    let bytes: usize = query
-        .iter()
-        .map(|(name, value)| name.len() + value.len() + 2)
-        .sum();
+    let bytes: usize = query.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     if bytes > QUERY_BYTES_MAX {
-        return Err(format!(
-            "{bytes} bytes of query, at most {QUERY_BYTES_MAX} are taken"
-        ));
+        return Err(format!("{bytes} bytes of query, at most {QUERY_BYTES_MAX} are taken"));
     }
-    let mut characters = query
-        .iter()
-        .flat_map(|(name, value)| name.chars().chain(value.chars()));
+    let mut characters = query.iter().flat_map(|(name, value)| name.chars().chain(value.chars()));
     if characters.any(char::is_control) {
         return Err("a query parameter with control characters".into());
     }
@@ -131,10 +107,7 @@ pub(super) fn request(method: &str, target: &str, fields: &Pairs, body: &[u8]) -
     url(target)?;
     headers(fields)?;
     if body.len() > REQUEST_BODY_BYTES_MAX {
-        return Err(format!(
-            "a body of {} bytes, at most {REQUEST_BODY_BYTES_MAX} are taken",
-            body.len()
-        ));
+        return Err(format!("a body of {} bytes, at most {REQUEST_BODY_BYTES_MAX} are taken", body.len()));
     }
     Ok(())
 }
@@ -147,10 +120,7 @@ pub(super) fn auth(auth: &Auth) -> Checked {
     if let Some(refresh_url) = &auth.refresh_url {
         url(refresh_url)?;
     }
-    for token in [&auth.access_token, &auth.refresh_token]
-        .into_iter()
-        .flatten()
-    {
+    for token in [&auth.access_token, &auth.refresh_token].into_iter().flatten() {
         if token.len() > HEADERS_BYTES_MAX || token.chars().any(char::is_control) {
             return Err("a token that no header can carry".into());
         }
@@ -184,23 +154,14 @@ pub(super) fn final_update(mut update: StatusUpdate) -> Checked<StatusUpdate> {
     let Some(details) = &mut update.details else {
         return Ok(update);
     };
-    if details
-        .response_status_code
-        .is_some_and(|code| !(100..=599).contains(&code))
-    {
+    if details.response_status_code.is_some_and(|code| !(100..=599).contains(&code)) {
         return Err("a response status outside 100 to 599".into());
     }
     if details.response_headers.len() > HEADERS_MAX {
         return Err(format!("more than {HEADERS_MAX} headers"));
     }
-    if details
-        .response_body
-        .as_ref()
-        .is_some_and(|body| body.len() > REQUEST_BODY_BYTES_MAX)
-    {
-        return Err(format!(
-            "a body of more than {REQUEST_BODY_BYTES_MAX} bytes"
-        ));
+    if details.response_body.as_ref().is_some_and(|body| body.len() > REQUEST_BODY_BYTES_MAX) {
+        return Err(format!("a body of more than {REQUEST_BODY_BYTES_MAX} bytes"));
     }
     details.notes.truncate(HEADERS_MAX);
     for note in &mut details.notes {
@@ -213,10 +174,7 @@ pub(super) fn final_update(mut update: StatusUpdate) -> Checked<StatusUpdate> {
 }
 
 pub(super) fn failure(mut failure: Failure) -> Checked<Failure> {
-    if failure
-        .http_status
-        .is_some_and(|code| !(100..=599).contains(&code))
-    {
+    if failure.http_status.is_some_and(|code| !(100..=599).contains(&code)) {
         return Err("a status outside 100 to 599".into());
     }
     failure.retry_after_ms = failure.retry_after_ms.map(|wait| wait.min(WAIT_MS_MAX));

@@ -49,10 +49,7 @@ pub struct Component {
 
 impl std::fmt::Debug for Component {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Component")
-            .field("name", &self.name)
-            .field("hooks", &self.hooks)
-            .finish_non_exhaustive()
+        f.debug_struct("Component").field("name", &self.name).field("hooks", &self.hooks).finish_non_exhaustive()
     }
 }
 
@@ -76,10 +73,7 @@ impl Component {
         let component = Self {
             name,
             digest,
-            grants: Grants {
-                limits: capped(&grants.limits),
-                ..grants
-            },
+            grants: Grants { limits: capped(&grants.limits), ..grants },
             hooks: interfaces.hooks.clone(),
             pre,
             log,
@@ -103,11 +97,7 @@ impl Component {
     }
 
     pub(super) fn is(&self, name: &str, digest: &[u8; 32], grants: &Grants) -> bool {
-        let Grants {
-            allow_hosts,
-            config,
-            limits,
-        } = grants;
+        let Grants { allow_hosts, config, limits } = grants;
         self.name == name
             && self.digest == *digest
             && self.grants.allow_hosts == *allow_hosts
@@ -130,18 +120,10 @@ impl Component {
         params: A::Params,
     ) -> Result<A::Answer, Failure> {
         self.refuse_if_left_alone(A::HOOK)?;
-        let _turn = if nested {
-            None
-        } else {
-            self.turns.acquire().await.ok()
-        };
+        let _turn = if nested { None } else { self.turns.acquire().await.ok() };
         let _in_progress = chain.ticker().begin();
         let limits = &self.grants.limits;
-        let wall = if A::HOOK.may_use_http() {
-            limits.wall_http_ms
-        } else {
-            limits.wall_ms
-        };
+        let wall = if A::HOOK.may_use_http() { limits.wall_http_ms } else { limits.wall_ms };
         let call = self.call_unlimited::<A>(chain, position, weight, params);
         match tokio::time::timeout(Duration::from_millis(wall), call).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -166,8 +148,7 @@ impl Component {
             Some(warm) => warm,
             None => self.start().await?,
         };
-        let function = A::of(&warm.functions)
-            .ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
+        let function = A::of(&warm.functions).ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
         let limits = &self.grants.limits;
         let cpu_ms = match A::HOOK {
             Hook::OnProgress => limits.cpu_ms.min(PROGRESS_CPU_MS),
@@ -176,11 +157,7 @@ impl Component {
         warm.allow(cpu_ms);
         warm.store.set_hostcall_fuel(ANSWER_BYTES_MAX + weight);
         let state = warm.store.data_mut();
-        state.running = Some(Running {
-            chain: chain.clone(),
-            position,
-            weight,
-        });
+        state.running = Some(Running { chain: chain.clone(), position, weight });
         state.log.begin(limits.log_bytes);
         let transport = A::HOOK.may_use_http().then(|| chain.transport().clone());
         state.reach.begin(limits.http_requests, transport);
@@ -213,11 +190,7 @@ impl Component {
                 .ok_or_else(|| wasmtime::format_err!("it used up its time on the CPU"))?;
             Ok(UpdateDeadline::Yield(1))
         });
-        let mut warm = Warm {
-            store,
-            functions: Functions::default(),
-            calls: 0,
-        };
+        let mut warm = Warm { store, functions: Functions::default(), calls: 0 };
         warm.allow(START_CPU_MS);
         let instance = self.pre.instantiate_async(&mut warm.store).await?;
         warm.functions = Functions::find(&mut warm.store, &instance)?;
@@ -227,22 +200,12 @@ impl Component {
     /// [`Component::start`] for callers that may be on a runtime's thread, which must not wait for a future.
     fn start_blocking(&self, ticker: &Ticker) -> Result<Warm, Error> {
         let _in_progress = ticker.begin();
-        let refuse = |why: String| {
-            Error::Component(format!(
-                "component `{}` cannot be started: {why}",
-                self.name
-            ))
-        };
+        let refuse = |why: String| Error::Component(format!("component `{}` cannot be started: {why}", self.name));
         let started = std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
-                let started = runtime
-                    .block_on(async { tokio::time::timeout(START_WALL, self.start()).await });
-                started.map_err(|_| {
-                    wasmtime::format_err!("it took longer than {} s", START_WALL.as_secs())
-                })?
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let started = runtime.block_on(async { tokio::time::timeout(START_WALL, self.start()).await });
+                started.map_err(|_| wasmtime::format_err!("it took longer than {} s", START_WALL.as_secs()))?
             });
             thread.join()
         });
@@ -257,13 +220,7 @@ impl Component {
         let Some(left) = self.health().left_alone(crate::clock::timer_now()) else {
             return Ok(());
         };
-        Err(self.failure(
-            hook,
-            &format!(
-                "it failed too often and is left alone for another {} s",
-                left.as_secs() + 1
-            ),
-        ))
+        Err(self.failure(hook, &format!("it failed too often and is left alone for another {} s", left.as_secs() + 1)))
     }
 
     fn failed(&self, hook: Hook, error: &wasmtime::Error) -> Failure {
@@ -277,11 +234,7 @@ impl Component {
     pub(super) fn unusable(&self, hook: Hook, why: &str) -> Failure {
         self.count(Failure::new(
             FailureKind::Callback,
-            format!(
-                "component `{}` gave an unusable answer in `{}`: {why}",
-                self.name,
-                hook.name()
-            ),
+            format!("component `{}` gave an unusable answer in `{}`: {why}", self.name, hook.name()),
         ))
     }
 
@@ -291,21 +244,14 @@ impl Component {
     }
 
     fn failure(&self, hook: Hook, why: &str) -> Failure {
-        let sentence = format!(
-            "component `{}` failed in `{}`: {why}",
-            self.name,
-            hook.name()
-        );
+        let sentence = format!("component `{}` failed in `{}`: {why}", self.name, hook.name());
         Failure::new(FailureKind::Callback, sentence)
     }
 
     fn count(&self, failure: Failure) -> Failure {
         (self.log.0)(&self.name, &failure.description);
         if self.health().failed(crate::clock::timer_now()) {
-            (self.log.0)(
-                &self.name,
-                "it failed too often and is left alone for 5 minutes",
-            );
+            (self.log.0)(&self.name, "it failed too often and is left alone for 5 minutes");
         }
         failure
     }
@@ -364,10 +310,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let wasm = std::fs::File::open(path)
         .and_then(|file| {
             let mut bytes = Vec::new();
-            std::io::Read::read_to_end(
-                &mut std::io::Read::take(file, FILE_BYTES_MAX + 1),
-                &mut bytes,
-            )?;
+            std::io::Read::read_to_end(&mut std::io::Read::take(file, FILE_BYTES_MAX + 1), &mut bytes)?;
             Ok(bytes)
         })
         .map_err(|error| Error::Component(format!("cannot read component {shown}: {error}")))?;
@@ -398,9 +341,6 @@ pub(super) fn compile(
 ) -> Result<Wasm, Error> {
     cache.component(engine, wasm, digest).map_err(|error| {
         let why = check::text(error.root_cause().to_string());
-        Error::Component(format!(
-            "{} is not a valid component: {why}",
-            path.display()
-        ))
+        Error::Component(format!("{} is not a valid component: {why}", path.display()))
     })
 }

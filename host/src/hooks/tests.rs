@@ -31,26 +31,18 @@ impl Home {
     /// Shares nothing.
     fn apart() -> Self {
         let home = Self::new();
-        Self {
-            hooks: hooks_in(home.directory.path(), &home.lines),
-            ..home
-        }
+        Self { hooks: hooks_in(home.directory.path(), &home.lines), ..home }
     }
 
     fn over(cache: &Path) -> Self {
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let hooks = hooks_in(cache, &lines);
         let directory = tempfile::tempdir().unwrap();
-        Self {
-            hooks,
-            lines,
-            directory,
-        }
+        Self { hooks, lines, directory }
     }
 
     fn chain(&self, components: &[Arc<Component>]) -> Chain {
-        self.hooks
-            .chain(components, &Transport::new(TransportSettings::default()))
+        self.hooks.chain(components, &Transport::new(TransportSettings::default()))
     }
 }
 
@@ -66,26 +58,13 @@ fn hooks_in(directory: &Path, lines: &Arc<Mutex<Vec<String>>>) -> Hooks {
 }
 
 fn task() -> Task {
-    Task {
-        task_id: "t1".into(),
-        retries: 3,
-        retries_remaining: 3,
-        ..Task::download("http://127.0.0.1/dir/file.txt")
-    }
+    Task { task_id: "t1".into(), retries: 3, retries_remaining: 3, ..Task::download("http://127.0.0.1/dir/file.txt") }
 }
 
 fn cut() -> Failure {
-    Failure::new(
-        FailureKind::Connection,
-        "the connection ended within the body",
-    )
-    .with(FailureDetail::Cut)
+    Failure::new(FailureKind::Connection, "the connection ended within the body").with(FailureDetail::Cut)
 }
 
 fn first_attempt() -> Attempt {
-    Attempt {
-        number: 1,
-        retries_remaining: 3,
-        ..Attempt::default()
-    }
+    Attempt { number: 1, retries_remaining: 3, ..Attempt::default() }
 }

@@ -45,11 +45,7 @@ struct End<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(
-        conn: &'a Connection,
-        numbers: &'a mut Numbers,
-        told: &'a mut Vec<StatusUpdate>,
-    ) -> Sql<Self> {
+    pub(super) fn new(conn: &'a Connection, numbers: &'a mut Numbers, told: &'a mut Vec<StatusUpdate>) -> Sql<Self> {
         Ok(Self {
             conn,
             numbers,
@@ -67,61 +63,26 @@ impl<'a> Batch<'a> {
     /// Applies a change; of a sweep, the slice at `cursor`, after `moved` tasks of earlier slices.
     pub(super) fn apply(&mut self, change: &Change, cursor: Cursor, moved: usize) -> Sql<Step> {
         let applied = match change {
-            Change::Add {
-                tasks,
-                if_exists,
-                at,
-            } => self.add(tasks, *if_exists, *at)?,
+            Change::Add { tasks, if_exists, at } => self.add(tasks, *if_exists, *at)?,
             Change::Start { key, at } => self.start(*key, *at)?,
             Change::Resumable { key, record } => self.resumable(*key, record)?,
             Change::Durable { key, durable_bytes } => self.durable(*key, *durable_bytes)?,
             Change::ForgetResume { key } => self.forget_resume(*key)?,
             Change::Publishing { key, publish } => self.publishing(*key, publish)?,
-            Change::Finish {
-                key,
-                status,
-                details,
-                bytes_done,
-                keep_resume,
-                at,
-            } => {
+            Change::Finish { key, status, details, bytes_done, keep_resume, at } => {
                 let (status, bytes_done, at) = (*status, *bytes_done, *at);
-                let end = End {
-                    status,
-                    details,
-                    bytes_done,
-                    at,
-                };
+                let end = End { status, details, bytes_done, at };
                 self.finish(*key, &end, *keep_resume)?
             }
-            Change::Wait {
-                key,
-                ready_at,
-                retries_remaining,
-                details,
-                bytes_done,
-                at,
-            } => {
+            Change::Wait { key, ready_at, retries_remaining, details, bytes_done, at } => {
                 let (bytes_done, at) = (*bytes_done, *at);
-                let end = End {
-                    status: Status::WaitingToRetry,
-                    details,
-                    bytes_done,
-                    at,
-                };
+                let end = End { status: Status::WaitingToRetry, details, bytes_done, at };
                 self.wait(*key, &end, *ready_at, *retries_remaining)?
             }
-            Change::Requeue {
-                key,
-                ready_at,
-                retries_remaining,
-                at,
-            } => self.requeue(*key, *ready_at, *retries_remaining, *at)?,
-            Change::Pause {
-                key,
-                bytes_done,
-                at,
-            } => self.pause(*key, *bytes_done, *at)?,
+            Change::Requeue { key, ready_at, retries_remaining, at } => {
+                self.requeue(*key, *ready_at, *retries_remaining, *at)?
+            }
+            Change::Pause { key, bytes_done, at } => self.pause(*key, *bytes_done, *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
             Change::Consumer { name } => self.consumer(name)?,
             Change::Ack { consumer, seq } => self.ack(consumer, *seq)?,
@@ -160,23 +121,14 @@ impl<'a> Batch<'a> {
     }
 
     /// Counts a task into its new status and records the event of that.
-    pub(super) fn moved(
-        &mut self,
-        row: Row,
-        to: Status,
-        at: u64,
-        details: Option<&Details>,
-    ) -> Sql<()> {
+    pub(super) fn moved(&mut self, row: Row, to: Status, at: u64, details: Option<&Details>) -> Sql<()> {
         self.numbers.count(Some(row.status), Some(to));
         self.event(row, to, at, details)
     }
 
     fn event(&mut self, row: Row, status: Status, at: u64, details: Option<&Details>) -> Sql<()> {
         let seq = self.numbers.next_seq();
-        let json = details
-            .map(codec::encode_details)
-            .transpose()
-            .map_err(unwritable)?;
+        let json = details.map(codec::encode_details).transpose().map_err(unwritable)?;
         self.insert_event.execute(params![
             seq,
             row.key,
@@ -205,9 +157,7 @@ impl<'a> Batch<'a> {
             Err(refused) => return Ok(refused),
         };
         self.conn
-            .prepare_cached(
-                "UPDATE task SET status = 1, ready_at = NULL, attempt = attempt + 1 WHERE key = ?1",
-            )?
+            .prepare_cached("UPDATE task SET status = 1, ready_at = NULL, attempt = attempt + 1 WHERE key = ?1")?
             .execute([key])?;
         self.moved(row, Status::Running, at, None)?;
         Ok(Applied::Done)
@@ -246,9 +196,7 @@ impl<'a> Batch<'a> {
     fn expect_size(&self, key: TaskKey, size: Option<u64>) -> Sql<()> {
         if let Some(size) = size {
             self.conn
-                .prepare_cached(
-                    "UPDATE task SET expected_size = ?2 WHERE key = ?1 AND expected_size IS NOT ?2",
-                )?
+                .prepare_cached("UPDATE task SET expected_size = ?2 WHERE key = ?1 AND expected_size IS NOT ?2")?
                 .execute((key, number(size)))?;
         }
         Ok(())
@@ -274,26 +222,19 @@ impl<'a> Batch<'a> {
         };
         let forgotten = self.drop_resume(key)?;
         if forgotten && !row.status.is_final() {
-            self.conn
-                .prepare_cached("UPDATE task SET bytes_done = 0 WHERE key = ?1")?
-                .execute([key])?;
+            self.conn.prepare_cached("UPDATE task SET bytes_done = 0 WHERE key = ?1")?.execute([key])?;
         }
         Ok(Applied::Done)
     }
 
     pub(super) fn drop_resume(&self, key: TaskKey) -> Sql<bool> {
-        let deleted = self
-            .conn
-            .prepare_cached("DELETE FROM resume WHERE task = ?1")?
-            .execute([key])?;
+        let deleted = self.conn.prepare_cached("DELETE FROM resume WHERE task = ?1")?.execute([key])?;
         Ok(deleted > 0)
     }
 
     fn drop_publish(&self, row: &Row) -> Sql<()> {
         if row.publishing {
-            self.conn
-                .prepare_cached("DELETE FROM publish WHERE task = ?1")?
-                .execute([row.key])?;
+            self.conn.prepare_cached("DELETE FROM publish WHERE task = ?1")?.execute([row.key])?;
         }
         Ok(())
     }
@@ -326,11 +267,8 @@ impl<'a> Batch<'a> {
     /// Complete and not found need a task that could run; failed and canceled one that is not final.
     fn finish(&mut self, key: TaskKey, end: &End<'_>, keep_resume: bool) -> Sql<Applied> {
         let gives_up = matches!(end.status, Status::Failed | Status::Canceled);
-        let fits = |row: &Row| {
-            !row.status.is_final()
-                && (gives_up || row.status != Status::Paused)
-                && end.status.is_final()
-        };
+        let fits =
+            |row: &Row| !row.status.is_final() && (gives_up || row.status != Status::Paused) && end.status.is_final();
         let row = match self.fitting(key, fits)? {
             Ok(row) => row,
             Err(refused) => return Ok(refused),
@@ -357,13 +295,7 @@ impl<'a> Batch<'a> {
         Ok(Applied::Done)
     }
 
-    fn wait(
-        &mut self,
-        key: TaskKey,
-        end: &End<'_>,
-        ready_at: u64,
-        retries_remaining: i32,
-    ) -> Sql<Applied> {
+    fn wait(&mut self, key: TaskKey, end: &End<'_>, ready_at: u64, retries_remaining: i32) -> Sql<Applied> {
         let row = match self.fitting(key, |row| row.status == Status::Running)? {
             Ok(row) => row,
             Err(refused) => return Ok(refused),
@@ -422,16 +354,13 @@ impl<'a> Batch<'a> {
 
     /// A task that is being published is not paused: the file is complete. Rule: reliability H.5.
     fn pause(&mut self, key: TaskKey, bytes_done: u64, at: u64) -> Sql<Applied> {
-        let fits =
-            |row: &Row| !row.status.is_final() && row.status != Status::Paused && !row.publishing;
+        let fits = |row: &Row| !row.status.is_final() && row.status != Status::Paused && !row.publishing;
         let row = match self.fitting(key, fits)? {
             Ok(row) => row,
             Err(refused) => return Ok(refused),
         };
         self.conn
-            .prepare_cached(
-                "UPDATE task SET status = 7, ready_at = NULL, bytes_done = ?2 WHERE key = ?1",
-            )?
+            .prepare_cached("UPDATE task SET status = 7, ready_at = NULL, bytes_done = ?2 WHERE key = ?1")?
             .execute((key, number(bytes_done)))?;
         self.moved(row, Status::Paused, at, None)?;
         Ok(Applied::Done)
@@ -456,17 +385,11 @@ impl<'a> Batch<'a> {
                 codec::encode_task(task).map_err(unwritable)?,
                 body(task),
             ])?;
-        Ok(if changed > 0 {
-            Applied::Done
-        } else {
-            Applied::Refused(None)
-        })
+        Ok(if changed > 0 { Applied::Done } else { Applied::Refused(None) })
     }
 
     fn consumer(&mut self, name: &str) -> Sql<Applied> {
-        self.conn
-            .prepare_cached("INSERT OR IGNORE INTO consumer (name, position) VALUES (?1, 0)")?
-            .execute([name])?;
+        self.conn.prepare_cached("INSERT OR IGNORE INTO consumer (name, position) VALUES (?1, 0)")?.execute([name])?;
         let position = self.position(name)?.unwrap_or(0);
         Ok(Applied::Position(position.unsigned_abs()))
     }
@@ -490,9 +413,7 @@ impl<'a> Batch<'a> {
         if seq <= position {
             return Ok(Applied::Position(position.unsigned_abs()));
         }
-        self.conn
-            .prepare_cached("UPDATE consumer SET position = ?2 WHERE name = ?1")?
-            .execute((consumer, seq))?;
+        self.conn.prepare_cached("UPDATE consumer SET position = ?2 WHERE name = ?1")?.execute((consumer, seq))?;
         self.conn
             .prepare_cached("DELETE FROM event INDEXED BY event_kept WHERE kept = 1 AND seq <= ?1")?
             .execute([self.acknowledged()?])?;
@@ -508,15 +429,11 @@ impl<'a> Batch<'a> {
 
     /// Forgets a final task. Its final events stay until `acknowledged` has passed them.
     pub(super) fn forget(&mut self, row: &Row, acknowledged: i64) -> Sql<()> {
-        self.conn
-            .prepare_cached("DELETE FROM task WHERE key = ?1")?
-            .execute([row.key])?;
+        self.conn.prepare_cached("DELETE FROM task WHERE key = ?1")?.execute([row.key])?;
         self.conn
             .prepare_cached("DELETE FROM event WHERE task = ?1 AND (final = 0 OR seq <= ?2)")?
             .execute((row.key, acknowledged))?;
-        self.conn
-            .prepare_cached("UPDATE event SET kept = 1 WHERE task = ?1")?
-            .execute([row.key])?;
+        self.conn.prepare_cached("UPDATE event SET kept = 1 WHERE task = ?1")?.execute([row.key])?;
         self.numbers.count(Some(row.status), None);
         Ok(())
     }
@@ -565,14 +482,8 @@ impl Batch<'_> {
     }
 
     /// Decides about all of the list before anything is written; the error is the ids in the way.
-    fn slots(
-        &self,
-        tasks: &[Addition],
-        if_exists: IfExists,
-    ) -> Sql<Result<Vec<Slot>, Vec<String>>> {
-        let mut find = self
-            .conn
-            .prepare_cached("SELECT key, status FROM task WHERE task_id = ?1")?;
+    fn slots(&self, tasks: &[Addition], if_exists: IfExists) -> Sql<Result<Vec<Slot>, Vec<String>>> {
+        let mut find = self.conn.prepare_cached("SELECT key, status FROM task WHERE task_id = ?1")?;
         let mut listed: HashMap<&str, usize> = HashMap::with_capacity(tasks.len());
         let mut slots = Vec::with_capacity(tasks.len());
         let mut taken = Vec::new();
@@ -580,42 +491,25 @@ impl Batch<'_> {
             let id = addition.task.task_id.as_str();
             let twin = listed.get(id).copied();
             listed.entry(id).or_insert(index);
-            let stored = find
-                .query_row([id], |row| Ok((row.get(0)?, super::read::status(row, 1)?)))
-                .optional()?;
+            let stored = find.query_row([id], |row| Ok((row.get(0)?, super::read::status(row, 1)?))).optional()?;
             slots.push(match (if_exists, twin, stored) {
                 (_, None, None) => Slot::New,
                 (IfExists::ReturnExisting, _, Some((key, _))) => Slot::Stored(key),
                 (IfExists::ReturnExisting, Some(twin), None) => Slot::Twin(twin),
-                (IfExists::Replace, None, Some((key, status))) if status.is_final() => {
-                    Slot::Instead(key)
-                }
+                (IfExists::Replace, None, Some((key, status))) if status.is_final() => Slot::Instead(key),
                 _ => {
                     taken.push(id.to_owned());
                     continue;
                 }
             });
         }
-        Ok(if taken.is_empty() {
-            Ok(slots)
-        } else {
-            Err(taken)
-        })
+        Ok(if taken.is_empty() { Ok(slots) } else { Err(taken) })
     }
 
-    fn insert(
-        &mut self,
-        insert: &mut CachedStatement<'_>,
-        addition: &Addition,
-        at: u64,
-    ) -> Sql<TaskKey> {
+    fn insert(&mut self, insert: &mut CachedStatement<'_>, addition: &Addition, at: u64) -> Sql<TaskKey> {
         let task = &addition.task;
         let key = self.numbers.next_key();
-        let created = if task.creation_time == 0 {
-            at
-        } else {
-            task.creation_time
-        };
+        let created = if task.creation_time == 0 { at } else { task.creation_time };
         let ready_at = task.not_before.filter(|not_before| *not_before > at);
         insert.execute(params![
             key,
@@ -628,10 +522,7 @@ impl Batch<'_> {
             task.allow_pause,
             ready_at.map(number),
             task.retries_remaining,
-            addition
-                .place
-                .as_ref()
-                .map(|place| place.as_os_str().as_bytes()),
+            addition.place.as_ref().map(|place| place.as_os_str().as_bytes()),
             codec::encode_task(task).map_err(unwritable)?,
             body(task),
         ])?;

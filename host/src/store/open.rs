@@ -1,7 +1,7 @@
 //! Opening the database: the home's and the file's permissions, pragmas, the schema. Decides nothing about tasks.
 
-use std::io::Read;
 use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -65,7 +65,8 @@ pub(super) fn writer(path: &Path) -> Result<Connection> {
 /// version is: SQLite file format 1.3, offset 60.
 fn refuse_newer(path: &Path) -> Result<()> {
     let mut header = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| Error::FileSystem(format!("cannot read `{}`: {error}", path.display())))?;
+    let file = std::fs::File::open(path)
+        .map_err(|error| Error::FileSystem(format!("cannot read `{}`: {error}", path.display())))?;
     let read = file.take(64).read_to_end(&mut header);
     let version = header.get(60..64).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
     if read.is_ok() && header.starts_with(b"SQLite format 3\0") && version as usize > MIGRATIONS.len() {

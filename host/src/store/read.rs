@@ -9,9 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::apply::number;
 use super::codec;
 use super::fault::{Sql, unreadable};
-use super::{
-    Filter, Publish, QueueKey, QueuePosition, Queued, Selection, Store, TaskKey, Unfinished,
-};
+use super::{Filter, Publish, QueueKey, QueuePosition, Queued, Selection, Store, TaskKey, Unfinished};
 use crate::error::Result;
 use crate::event::StatusUpdate;
 use crate::task::{Body, Record, ResumeRecord, Status};
@@ -41,11 +39,7 @@ macro_rules! records {
 impl Store {
     /// The record of an id.
     pub(crate) fn record(&self, task_id: &str) -> Result<Option<(TaskKey, Record)>> {
-        self.read(|conn| {
-            conn.prepare_cached(records!("WHERE t.task_id = ?1"))?
-                .query_row([task_id], record)
-                .optional()
-        })
+        self.read(|conn| conn.prepare_cached(records!("WHERE t.task_id = ?1"))?.query_row([task_id], record).optional())
     }
 
     /// The record of a key.
@@ -56,9 +50,8 @@ impl Store {
     /// The ids that begin with `prefix`, at most `limit`.
     pub(crate) fn ids_with_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<String>> {
         self.read(|conn| {
-            let mut statement = conn.prepare_cached(
-                "SELECT task_id FROM task WHERE task_id >= ?1 ORDER BY task_id LIMIT ?2",
-            )?;
+            let mut statement =
+                conn.prepare_cached("SELECT task_id FROM task WHERE task_id >= ?1 ORDER BY task_id LIMIT ?2")?;
             let mut rows = statement.query((prefix, rows(limit)))?;
             let mut ids = Vec::new();
             while let Some(row) = rows.next()? {
@@ -73,12 +66,7 @@ impl Store {
     }
 
     /// Records in order of addition after `after`, at most `limit`.
-    pub(crate) fn records(
-        &self,
-        filter: &Filter,
-        after: TaskKey,
-        limit: usize,
-    ) -> Result<Vec<(TaskKey, Record)>> {
+    pub(crate) fn records(&self, filter: &Filter, after: TaskKey, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
         let select = match &filter.group {
             Some(group) => Selection::Group(group.clone()),
             None => Selection::All,
@@ -110,15 +98,14 @@ impl Store {
     /// Tasks of the selection that neither run nor are final and have a resume record, that is, a part file; at most
     /// 10,000. Who cancels them removes those files.
     pub(crate) fn parts_of(&self, select: &Selection) -> Result<Vec<(TaskKey, Record)>> {
-        const WAITING: &str = "SELECT t.key FROM resume r CROSS JOIN task t ON t.key = r.task WHERE t.status IN (0, 6, 7)";
+        const WAITING: &str =
+            "SELECT t.key FROM resume r CROSS JOIN task t ON t.key = r.task WHERE t.status IN (0, 6, 7)";
         self.read(|conn| {
             let keys = match select {
                 Selection::All => keys(conn, &format!("{WAITING} LIMIT {PARTS}"), [])?,
-                Selection::Group(group) => keys(
-                    conn,
-                    &format!("{WAITING} AND t.group_name = ?1 LIMIT {PARTS}"),
-                    [group],
-                )?,
+                Selection::Group(group) => {
+                    keys(conn, &format!("{WAITING} AND t.group_name = ?1 LIMIT {PARTS}"), [group])?
+                }
                 Selection::Ids(ids) => {
                     let mut found = Vec::new();
                     for id in ids {
@@ -137,8 +124,7 @@ impl Store {
     pub(crate) fn counts(&self) -> Result<[u64; 8]> {
         self.read(|conn| {
             let mut counts = [0; 8];
-            let mut statement =
-                conn.prepare_cached("SELECT what, n FROM counter WHERE what < 8")?;
+            let mut statement = conn.prepare_cached("SELECT what, n FROM counter WHERE what < 8")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 if let Some(count) = counts.get_mut(usize::from(row.get::<_, u16>(0)?)) {
@@ -150,12 +136,7 @@ impl Store {
     }
 
     /// The head of the queue: enqueued and ready tasks after `after`, in order, at most `limit`.
-    pub(crate) fn queue(
-        &self,
-        part: &QueueKey,
-        after: Option<QueuePosition>,
-        limit: usize,
-    ) -> Result<Vec<Queued>> {
+    pub(crate) fn queue(&self, part: &QueueKey, after: Option<QueuePosition>, limit: usize) -> Result<Vec<Queued>> {
         let after = after.unwrap_or((i32::MIN, 0, 0));
         self.read(|conn| {
             let positions = match (&part.host, &part.group) {
@@ -163,9 +144,8 @@ impl Store {
                 (Some(host), Some(group)) => positions(conn, Some((host, group)), after, limit)?,
                 (host, group) => {
                     let mut all = Vec::new();
-                    let wanted = |mine: &str, wanted: &Option<String>| {
-                        wanted.as_ref().is_none_or(|wanted| wanted == mine)
-                    };
+                    let wanted =
+                        |mine: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == mine);
                     for (of, within) in queue_keys(conn, host.as_deref(), usize::MAX)? {
                         if wanted(&of, host) && wanted(&within, group) {
                             all.extend(positions(conn, Some((&of, &within)), after, limit)?);
@@ -177,10 +157,7 @@ impl Store {
                 }
             };
             let records = by_keys(conn, positions.into_iter().map(|(_, _, key)| key))?;
-            Ok(records
-                .into_iter()
-                .map(|(key, record)| Queued { key, record })
-                .collect())
+            Ok(records.into_iter().map(|(key, record)| Queued { key, record }).collect())
         })
     }
 
@@ -196,11 +173,8 @@ impl Store {
                              WHERE status = 0 AND ready_at IS NULL";
         self.read(|conn| {
             let created = number(created);
-            let mut ahead = count(
-                conn,
-                &format!("{READY} AND priority < ?1 LIMIT ?2)"),
-                params![priority, rows(limit)],
-            )?;
+            let mut ahead =
+                count(conn, &format!("{READY} AND priority < ?1 LIMIT ?2)"), params![priority, rows(limit)])?;
             ahead += count(
                 conn,
                 &format!("{READY} AND priority = ?1 AND created < ?2 LIMIT ?3)"),
@@ -233,17 +207,12 @@ impl Store {
                 .prepare_cached(records!("INDEXED BY task_status", "WHERE t.status = 1"))?
                 .query_map([], record)?
                 .collect::<Sql<Vec<_>>>()?;
-            let mut find = conn.prepare_cached(
-                "SELECT part_name, final_name, dev, ino, size, details FROM publish WHERE task = ?1",
-            )?;
+            let mut find = conn
+                .prepare_cached("SELECT part_name, final_name, dev, ino, size, details FROM publish WHERE task = ?1")?;
             let mut unfinished = Vec::with_capacity(running.len());
             for (key, record) in running {
                 let publish = find.query_row([key], publish).optional()?;
-                unfinished.push(Unfinished {
-                    key,
-                    record,
-                    publish,
-                });
+                unfinished.push(Unfinished { key, record, publish });
             }
             Ok(unfinished)
         })
@@ -276,8 +245,7 @@ impl Store {
     /// The last sequence number given out.
     pub(crate) fn last_seq(&self) -> Result<u64> {
         self.read(|conn| {
-            conn.prepare_cached("SELECT n FROM counter WHERE what = 9")?
-                .query_row([], |row| unsigned(row, 0))
+            conn.prepare_cached("SELECT n FROM counter WHERE what = 9")?.query_row([], |row| unsigned(row, 0))
         })
     }
 
@@ -311,23 +279,16 @@ fn rows(limit: usize) -> i64 {
 }
 
 fn count(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Sql<usize> {
-    let count = conn
-        .prepare_cached(sql)?
-        .query_row(params, |row| unsigned(row, 0))?;
+    let count = conn.prepare_cached(sql)?.query_row(params, |row| unsigned(row, 0))?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 fn keys(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Sql<Vec<TaskKey>> {
-    conn.prepare_cached(sql)?
-        .query_map(params, |row| row.get(0))?
-        .collect()
+    conn.prepare_cached(sql)?.query_map(params, |row| row.get(0))?.collect()
 }
 
 /// The statement is looked up once: its text is long, and a queue is read often.
-fn by_keys(
-    conn: &Connection,
-    keys: impl IntoIterator<Item = TaskKey>,
-) -> Sql<Vec<(TaskKey, Record)>> {
+fn by_keys(conn: &Connection, keys: impl IntoIterator<Item = TaskKey>) -> Sql<Vec<(TaskKey, Record)>> {
     let mut find = conn.prepare_cached(records!("WHERE t.key = ?1"))?;
     let mut records = Vec::new();
     for key in keys {
@@ -348,9 +309,8 @@ fn select_keys(
     let mut found: Vec<(TaskKey, String, Status)> = Vec::new();
     match select {
         Selection::Ids(ids) => {
-            let mut find = conn.prepare_cached(
-                "SELECT key, task_id, status FROM task WHERE task_id = ?1 AND key > ?2",
-            )?;
+            let mut find =
+                conn.prepare_cached("SELECT key, task_id, status FROM task WHERE task_id = ?1 AND key > ?2")?;
             for id in ids {
                 found.extend(find.query_row((id, after), selected).optional()?);
             }
@@ -441,11 +401,7 @@ fn positions(
         None => "?6 IS NULL",
     };
     let mut found: Vec<QueuePosition> = Vec::new();
-    for range in [
-        "priority = ?1 AND created = ?2 AND key > ?3",
-        "priority = ?1 AND created > ?2",
-        "priority > ?1",
-    ] {
+    for range in ["priority = ?1 AND created = ?2 AND key > ?3", "priority = ?1 AND created > ?2", "priority > ?1"] {
         if found.len() >= limit {
             break;
         }
@@ -457,9 +413,7 @@ fn positions(
         let left = rows(limit - found.len());
         let params = params![priority, number(created), key, left, host, group];
         let mut statement = conn.prepare_cached(&sql)?;
-        for row in statement.query_map(params, |row| {
-            Ok((row.get(0)?, unsigned(row, 1)?, row.get(2)?))
-        })? {
+        for row in statement.query_map(params, |row| Ok((row.get(0)?, unsigned(row, 1)?, row.get(2)?)))? {
             found.push(row?);
         }
     }
@@ -484,10 +438,7 @@ fn bits(row: &Row<'_>, column: usize) -> Sql<u64> {
 /// A status.
 pub(super) fn status(row: &Row<'_>, column: usize) -> Sql<Status> {
     let number: u8 = row.get(column)?;
-    Status::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(
-        column,
-        number.into(),
-    ))
+    Status::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number.into()))
 }
 
 /// Decodes a row of `records!`.

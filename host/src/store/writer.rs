@@ -54,11 +54,7 @@ struct Progress {
 
 impl Job {
     pub(super) fn new(change: Change, answer: Option<oneshot::Sender<Result<Applied>>>) -> Self {
-        Self {
-            change,
-            answer,
-            progress: Progress::default(),
-        }
+        Self { change, answer, progress: Progress::default() }
     }
 
     fn answer(self, result: Result<Applied>) {
@@ -163,12 +159,10 @@ fn rows(change: &Change) -> usize {
     match change {
         Change::Add { tasks, .. } => tasks.len(),
         Change::Remove { keys } => of_sweep(keys.len()),
-        Change::CancelWaiting { select, .. } | Change::PauseWaiting { select, .. } => {
-            match select {
-                Selection::Ids(ids) => of_sweep(ids.len()),
-                Selection::Group(_) | Selection::All => of_sweep(usize::MAX),
-            }
-        }
+        Change::CancelWaiting { select, .. } | Change::PauseWaiting { select, .. } => match select {
+            Selection::Ids(ids) => of_sweep(ids.len()),
+            Selection::Group(_) | Selection::All => of_sweep(usize::MAX),
+        },
         Change::WakeDue { limit, .. } | Change::Clean { limit, .. } => of_sweep(*limit),
         _ => 1,
     }
@@ -393,13 +387,10 @@ impl Writer {
 
     /// Whether there is more to do.
     fn try_tidy(&mut self) -> Sql<bool> {
-        let free: i64 = self
-            .conn
-            .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        let free: i64 = self.conn.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         let vacuum = free > VACUUM_PAGES;
         if vacuum {
-            self.conn
-                .execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+            self.conn.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
         }
         let empty = self.truncate()?;
         Ok(vacuum || !empty)

@@ -190,12 +190,8 @@ fn certificate_sentence(reason: &CertificateError, place: &str) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("{whose} is for another host")
         }
-        CertificateError::Other(OtherError(inner))
-            if inner.to_string().contains("CaUsedAsEndEntity") =>
-        {
-            format!(
-                "{whose} is a CA's own; it must be issued for a server, or its key pinned and checks turned off"
-            )
+        CertificateError::Other(OtherError(inner)) if inner.to_string().contains("CaUsedAsEndEntity") => {
+            format!("{whose} is a CA's own; it must be issued for a server, or its key pinned and checks turned off")
         }
         CertificateError::Revoked => format!("{whose} was revoked"),
         CertificateError::Other(OtherError(inner)) => match inner.downcast_ref::<WrongKey>() {

@@ -10,9 +10,7 @@ use std::sync::OnceLock;
 pub(crate) fn component(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let target = BUILT.get_or_init(|| build("tests/components", &["--examples"]));
-    target
-        .join("examples")
-        .join(format!("{}.wasm", name.replace('-', "_")))
+    target.join("examples").join(format!("{}.wasm", name.replace('-', "_")))
 }
 
 /// The component of callbacks-example/rust.
@@ -35,18 +33,10 @@ fn build(crate_dir: &str, what: &[&str]) -> PathBuf {
         .arg(root.join(crate_dir).join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&target);
-    for name in [
-        "CARGO_ENCODED_RUSTFLAGS",
-        "RUSTFLAGS",
-        "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER",
-    ] {
+    for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
         cargo.env_remove(name);
     }
     let status = cargo.status().expect("cannot run cargo");
-    assert!(
-        status.success(),
-        "cannot build {crate_dir}: is wasm32-wasip2 installed?"
-    );
+    assert!(status.success(), "cannot build {crate_dir}: is wasm32-wasip2 installed?");
     target.join("wasm32-wasip2").join("release")
 }

@@ -90,7 +90,9 @@ fn destination(dir: Option<&Path>, name: Option<&str>) -> Result<(PathBuf, Optio
         return Ok((dir.into(), None));
     };
     match name {
-        name if name.contains('/') => Err(Error::Usage(format!("-o wants a name, not the path `{name}`: -d takes directories"))),
+        name if name.contains('/') => {
+            Err(Error::Usage(format!("-o wants a name, not the path `{name}`: -d takes directories")))
+        }
         "-" => Err(Error::Usage("-o - is not possible: haul writes files; `--print path` tells where".into())),
         "" | "." | ".." => Err(Error::Usage("-o wants a file name; a directory is given by -d".into())),
         name => Ok((dir.into(), Some(name.into()))),

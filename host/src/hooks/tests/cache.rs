@@ -7,10 +7,8 @@ use std::path::PathBuf;
 use super::*;
 
 fn entry(home: &Home) -> PathBuf {
-    let mut entries: Vec<_> = fs::read_dir(home.directory.path().join("cache"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut entries: Vec<_> =
+        fs::read_dir(home.directory.path().join("cache")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(entries.len(), 1, "{entries:?}");
     entries.remove(0)
 }
@@ -21,9 +19,7 @@ fn mode(path: &Path) -> u32 {
 
 /// Starts again over the same directories; answers whether the entry was written anew.
 fn is_rewritten(home: &Home, entry: &Path) -> bool {
-    let before = fs::symlink_metadata(entry)
-        .map(|file| std::os::unix::fs::MetadataExt::ino(&file))
-        .ok();
+    let before = fs::symlink_metadata(entry).map(|file| std::os::unix::fs::MetadataExt::ino(&file)).ok();
     drop(hooks_in(home.directory.path(), &home.lines));
     let after = std::os::unix::fs::MetadataExt::ino(&fs::symlink_metadata(entry).unwrap());
     before != Some(after)
@@ -33,10 +29,7 @@ fn is_rewritten(home: &Home, entry: &Path) -> bool {
 fn compiled_code_is_private_and_used_again() {
     let home = Home::apart();
     let entry = entry(&home);
-    assert_eq!(
-        (mode(&entry), mode(entry.parent().unwrap())),
-        (0o600, 0o700)
-    );
+    assert_eq!((mode(&entry), mode(entry.parent().unwrap())), (0o600, 0o700));
     assert_eq!(mode(&home.directory.path().join("home/aot.key")), 0o600);
     assert!(!is_rewritten(&home, &entry));
 }

@@ -8,11 +8,7 @@ pub(super) mod built;
 use built::component;
 
 fn source(name: &str, grants: Grants) -> ComponentSource {
-    ComponentSource {
-        name: name.into(),
-        path: component(name),
-        grants,
-    }
+    ComponentSource { name: name.into(), path: component(name), grants }
 }
 
 impl Home {
@@ -21,19 +17,12 @@ impl Home {
     }
 
     fn load_with(&self, name: &str, limits: Limits) -> Arc<Component> {
-        let grants = Grants {
-            limits,
-            ..Grants::default()
-        };
+        let grants = Grants { limits, ..Grants::default() };
         self.hooks.load(&source(name, grants)).unwrap()
     }
 
     fn refusal(&self, path: &Path) -> String {
-        let source = ComponentSource {
-            name: "it".into(),
-            path: path.into(),
-            grants: Grants::default(),
-        };
+        let source = ComponentSource { name: "it".into(), path: path.into(), grants: Grants::default() };
         self.hooks.load(&source).unwrap_err().to_string()
     }
 
@@ -43,9 +32,7 @@ impl Home {
 }
 
 async fn retry(chain: &Chain) -> Result<RetryVerdict, Failure> {
-    chain
-        .retry(&chain.prepare(&task()), &first_attempt(), &cut())
-        .await
+    chain.retry(&chain.prepare(&task()), &first_attempt(), &cut()).await
 }
 
 fn sentence<T: std::fmt::Debug>(answer: Result<T, Failure>) -> String {
@@ -60,9 +47,7 @@ async fn a_component_answers_its_hook_and_the_policy_the_others() {
     let chain = home.chain(&[home.load("one-hook-only")]);
     assert!(chain.has(Hook::Retry) && !chain.has(Hook::Filename));
     assert_eq!(retry(&chain).await.unwrap(), RetryVerdict::AfterMs(1234));
-    let name = chain
-        .filename(&chain.prepare(&task()), &Head::default(), &[])
-        .await;
+    let name = chain.filename(&chain.prepare(&task()), &Head::default(), &[]).await;
     assert_eq!(name.unwrap(), "file.txt");
 }
 
@@ -70,14 +55,9 @@ async fn a_component_answers_its_hook_and_the_policy_the_others() {
 async fn decorators_are_asked_in_order_and_ask_the_next_one() {
     let home = Home::new();
     let (a, b) = (home.load("appends-a"), home.load("appends-b"));
-    for (components, name) in [
-        ([a.clone(), b.clone()], "file.txtba"),
-        ([b, a], "file.txtab"),
-    ] {
+    for (components, name) in [([a.clone(), b.clone()], "file.txtba"), ([b, a], "file.txtab")] {
         let chain = home.chain(&components);
-        let answer = chain
-            .filename(&chain.prepare(&task()), &Head::default(), &[])
-            .await;
+        let answer = chain.filename(&chain.prepare(&task()), &Head::default(), &[]).await;
         assert_eq!(answer.unwrap(), name);
     }
 }
@@ -86,13 +66,7 @@ async fn decorators_are_asked_in_order_and_ask_the_next_one() {
 async fn the_same_file_with_the_same_grants_is_loaded_once() {
     let home = Home::new();
     let (first, again) = (home.load("traps"), home.load("traps"));
-    let other = home.load_with(
-        "traps",
-        Limits {
-            cpu_ms: 1,
-            ..Limits::default()
-        },
-    );
+    let other = home.load_with("traps", Limits { cpu_ms: 1, ..Limits::default() });
     assert!(Arc::ptr_eq(&first, &again) && !Arc::ptr_eq(&first, &other));
 }
 
@@ -103,52 +77,32 @@ async fn a_trap_is_a_failure_that_names_component_and_hook() {
     let expected = "component `traps` failed in `retry`: it trapped (a panic, or an abort)";
     assert_eq!(sentence(retry(&chain).await), expected);
     // The panic's message is in the log, and the next call runs on a new instance.
-    assert!(
-        home.log().iter().any(|line| line.contains("on purpose")),
-        "{:?}",
-        home.log()
-    );
+    assert!(home.log().iter().any(|line| line.contains("on purpose")), "{:?}", home.log());
     assert_eq!(sentence(retry(&chain).await), expected);
 }
 
 #[tokio::test]
 async fn an_endless_loop_ends_at_the_cpu_limit() {
     let home = Home::new();
-    let limits = Limits {
-        cpu_ms: 50,
-        wall_ms: 60_000,
-        ..Limits::default()
-    };
+    let limits = Limits { cpu_ms: 50, wall_ms: 60_000, ..Limits::default() };
     let chain = home.chain(&[home.load_with("loops-forever", limits)]);
     let told = sentence(retry(&chain).await);
-    assert_eq!(
-        told,
-        "component `loops-forever` failed in `retry`: it used up its time on the CPU"
-    );
+    assert_eq!(told, "component `loops-forever` failed in `retry`: it used up its time on the CPU");
 }
 
 #[tokio::test]
 async fn a_call_that_never_returns_ends_at_the_wall_clock_limit() {
     let home = Home::new();
-    let limits = Limits {
-        wall_ms: 100,
-        ..Limits::default()
-    };
+    let limits = Limits { wall_ms: 100, ..Limits::default() };
     let chain = home.chain(&[home.load_with("never-returns", limits)]);
     let told = sentence(retry(&chain).await);
-    assert_eq!(
-        told,
-        "component `never-returns` failed in `retry`: it took longer than 100 ms"
-    );
+    assert_eq!(told, "component `never-returns` failed in `retry`: it took longer than 100 ms");
 }
 
 #[tokio::test]
 async fn a_component_that_hangs_delays_nobody_else() {
     let home = Home::new();
-    let limits = Limits {
-        wall_ms: 60_000,
-        ..Limits::default()
-    };
+    let limits = Limits { wall_ms: 60_000, ..Limits::default() };
     let stuck = home.chain(&[home.load_with("never-returns", limits)]);
     let other = home.chain(&[home.load("one-hook-only")]);
     tokio::select! {
@@ -161,27 +115,16 @@ async fn a_component_that_hangs_delays_nobody_else() {
 #[tokio::test]
 async fn memory_is_limited() {
     let home = Home::new();
-    let limits = Limits {
-        cpu_ms: 2_000,
-        wall_ms: 60_000,
-        ..Limits::default()
-    };
+    let limits = Limits { cpu_ms: 2_000, wall_ms: 60_000, ..Limits::default() };
     let chain = home.chain(&[home.load_with("eats-memory", limits)]);
     let told = sentence(retry(&chain).await);
-    assert_eq!(
-        told,
-        "component `eats-memory` failed in `retry`: it wanted more memory than its limit"
-    );
+    assert_eq!(told, "component `eats-memory` failed in `retry`: it wanted more memory than its limit");
 }
 
 #[tokio::test]
 async fn logs_are_limited_and_cannot_steer_a_terminal() {
     let home = Home::new();
-    let limits = Limits {
-        cpu_ms: 2_000,
-        wall_ms: 60_000,
-        ..Limits::default()
-    };
+    let limits = Limits { cpu_ms: 2_000, wall_ms: 60_000, ..Limits::default() };
     let chain = home.chain(&[home.load_with("floods-log", limits)]);
     let update = StatusUpdate {
         seq: 1,
@@ -191,17 +134,11 @@ async fn logs_are_limited_and_cannot_steer_a_terminal() {
         at: 0,
         details: None,
     };
-    chain
-        .on_task_finished(&chain.prepare(&task()), &update)
-        .await;
+    chain.on_task_finished(&chain.prepare(&task()), &update).await;
     let lines = home.log();
     assert_eq!(lines[0], "floods-log: \\u{1b}[2Jcleared");
     assert!(lines.iter().map(String::len).sum::<usize>() < 32 << 10);
-    assert!(
-        lines.last().unwrap().ends_with("bytes of log dropped)"),
-        "{:?}",
-        lines.last()
-    );
+    assert!(lines.last().unwrap().ends_with("bytes of log dropped)"), "{:?}", lines.last());
 }
 
 #[tokio::test]
@@ -210,44 +147,20 @@ async fn nonsense_is_never_handed_on() {
     let chain = home.chain(&[home.load("answers-nonsense")]);
     let prepared = chain.prepare(&task());
     for name in ["", "..", "../x", "a/b", "a\u{7}b", ".x.part"] {
-        let asks_for = chain.prepare(&Task {
-            meta_data: name.into(),
-            ..task()
-        });
+        let asks_for = chain.prepare(&Task { meta_data: name.into(), ..task() });
         let told = sentence(chain.filename(&asks_for, &Head::default(), &[]).await);
         assert!(told.starts_with("component `answers-nonsense` "), "{told}");
     }
     // The five failures above were too many in a row: what follows would be refused unasked.
     let home = Home::new();
     let chain = home.chain(&[home.load("answers-nonsense")]);
-    let told = sentence(
-        chain
-            .classify(&prepared, &Asked::default(), &Head::default())
-            .await,
-    );
-    assert!(
-        told.contains("`classify`: it continues at byte 999, which was not asked for"),
-        "{told}"
-    );
-    let told = sentence(
-        chain
-            .resume(&prepared, 10, &crate::task::ResumeRecord::default())
-            .await,
-    );
-    assert!(
-        told.contains("it goes on at byte 11, but only 10 are stored"),
-        "{told}"
-    );
+    let told = sentence(chain.classify(&prepared, &Asked::default(), &Head::default()).await);
+    assert!(told.contains("`classify`: it continues at byte 999, which was not asked for"), "{told}");
+    let told = sentence(chain.resume(&prepared, 10, &crate::task::ResumeRecord::default()).await);
+    assert!(told.contains("it goes on at byte 11, but only 10 are stored"), "{told}");
     let auth = Auth::default();
-    let told = sentence(
-        chain
-            .authorize(&prepared, &auth, Situation::AsItIs, 0)
-            .await,
-    );
-    assert!(
-        told.contains("`x-a` has characters that are not allowed"),
-        "{told}"
-    );
+    let told = sentence(chain.authorize(&prepared, &auth, Situation::AsItIs, 0).await);
+    assert!(told.contains("`x-a` has characters that are not allowed"), "{told}");
     let told = sentence(chain.before_task_start(&prepared).await);
     assert!(told.contains("a task cannot end as `running`"), "{told}");
 }
@@ -262,10 +175,7 @@ async fn some_answers_are_cut_to_what_is_allowed() {
     let answers = chain.admit(&[task()], 0).await.unwrap();
     assert_eq!(answers[0].as_ref().unwrap_err()[0].field, "priority");
     let told = sentence(chain.on_task_start(&chain.prepare(&task())).await);
-    assert!(
-        told.ends_with("header `Content-Length` is the host's own"),
-        "{told}"
-    );
+    assert!(told.ends_with("header `Content-Length` is the host's own"), "{told}");
 }
 
 #[tokio::test]
@@ -276,10 +186,7 @@ async fn a_component_that_fails_too_often_is_left_alone() {
         assert!(sentence(retry(&chain).await).contains("it trapped"));
     }
     let told = sentence(retry(&chain).await);
-    assert!(
-        told.contains("it failed too often and is left alone for another"),
-        "{told}"
-    );
+    assert!(told.contains("it failed too often and is left alone for another"), "{told}");
 }
 
 #[test]
@@ -309,44 +216,21 @@ async fn http_reaches_granted_hosts_only_and_as_often_as_granted() {
     let home = Home::new();
     let outcomes = async |allow_hosts: &[&str]| {
         let allow_hosts = allow_hosts.iter().map(|host| (*host).to_owned()).collect();
-        let grants = Grants {
-            allow_hosts,
-            ..Grants::default()
-        };
-        let component = home
-            .hooks
-            .load(&source("calls-forbidden-host", grants))
-            .unwrap();
+        let grants = Grants { allow_hosts, ..Grants::default() };
+        let component = home.hooks.load(&source("calls-forbidden-host", grants)).unwrap();
         let chain = home.chain(&[component]);
-        let task = Task {
-            url: format!("http://{address}/"),
-            ..task()
-        };
+        let task = Task { url: format!("http://{address}/"), ..task() };
         let changes = chain.on_task_start(&chain.prepare(&task)).await.unwrap();
-        changes
-            .headers
-            .into_iter()
-            .map(|(_, outcome)| outcome)
-            .collect::<Vec<_>>()
+        changes.headers.into_iter().map(|(_, outcome)| outcome).collect::<Vec<_>>()
     };
-    for elsewhere in [
-        vec![],
-        vec!["127.0.0.1"],
-        vec!["127.0.0.1:1"],
-        vec!["localhost"],
-    ] {
+    for elsewhere in [vec![], vec!["127.0.0.1"], vec!["127.0.0.1:1"], vec!["localhost"]] {
         assert_eq!(outcomes(&elsewhere).await, ["policy"; 5], "{elsewhere:?}");
     }
     let refusals = home.log();
-    let told = format!(
-        "calls-forbidden-host: {address} is not granted (grant it with --allow-host {address})"
-    );
+    let told = format!("calls-forbidden-host: {address} is not granted (grant it with --allow-host {address})");
     assert_eq!(refusals, vec![told; 4], "once per loaded component");
     assert!(!served.is_finished());
-    assert_eq!(
-        outcomes(&[&address]).await,
-        ["204", "204", "204", "204", "policy"]
-    );
+    assert_eq!(outcomes(&[&address]).await, ["204", "204", "204", "204", "policy"]);
     let with_scheme = format!("http://{address}");
     assert_eq!(outcomes(&[&with_scheme]).await[0], "204");
     served.abort();
@@ -360,11 +244,7 @@ async fn serve(server: tokio::net::TcpListener) {
         tokio::spawn(async move {
             let mut seen = [0; 4096];
             while stream.read(&mut seen).await.is_ok_and(|read| read > 0) {
-                if stream
-                    .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
-                    .await
-                    .is_err()
-                {
+                if stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.is_err() {
                     return;
                 }
             }
@@ -382,29 +262,19 @@ fn what_does_not_fit_is_refused_with_one_sentence() {
          wit/ folder of this version"
     );
     let told = home.refusal(&component("exports-nothing"));
-    assert_eq!(
-        told,
-        "component `it` exports no hook of haul:transfer, so there is nothing to ask it"
-    );
+    assert_eq!(told, "component `it` exports no hook of haul:transfer, so there is nothing to ask it");
     let file = |name: &str, bytes: &[u8]| {
         let path = home.directory.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         home.refusal(&path)
     };
     assert!(file("empty.wasm", b"").ends_with("empty.wasm is empty"));
-    assert!(
-        file("junk.wasm", b"hello world").ends_with("junk.wasm is not a WebAssembly component")
-    );
+    assert!(file("junk.wasm", b"hello world").ends_with("junk.wasm is not a WebAssembly component"));
     let core = b"\0asm\x01\0\0\0";
-    assert!(
-        file("core.wasm", core).contains("core.wasm is a core WebAssembly module, not a component")
-    );
+    assert!(file("core.wasm", core).contains("core.wasm is a core WebAssembly module, not a component"));
     let broken = b"\0asm\x0d\0\x01\0\xff\xff";
     assert!(file("broken.wasm", broken).contains("broken.wasm is not a valid component"));
-    assert!(
-        home.refusal(Path::new("/nowhere/x.wasm"))
-            .starts_with("cannot read component /nowhere/x.wasm")
-    );
+    assert!(home.refusal(Path::new("/nowhere/x.wasm")).starts_with("cannot read component /nowhere/x.wasm"));
 }
 
 #[test]
@@ -412,23 +282,10 @@ fn an_inspection_tells_hooks_version_and_what_imports_get() {
     let home = Home::new();
     let path = component("calls-forbidden-host");
     let found = home.hooks.inspect(&path, &Grants::default()).unwrap();
-    assert_eq!(
-        (found.hooks, found.contract),
-        (vec!["on-task-start".to_owned()], Some("0.1.0".into()))
-    );
+    assert_eq!((found.hooks, found.contract), (vec!["on-task-start".to_owned()], Some("0.1.0".into())));
     assert_eq!(found.size, std::fs::metadata(&path).unwrap().len());
-    let fetch = found
-        .imports
-        .iter()
-        .find(|(name, _)| name.contains("/fetch@"))
-        .unwrap();
+    let fetch = found.imports.iter().find(|(name, _)| name.contains("/fetch@")).unwrap();
     assert_eq!(fetch.1, "refused: no host is granted (--allow-host)");
-    let wrong = home
-        .hooks
-        .inspect(&component("wrong-version"), &Grants::default())
-        .unwrap();
-    assert_eq!(
-        (wrong.hooks, wrong.contract),
-        (vec![], Some("0.2.0".into()))
-    );
+    let wrong = home.hooks.inspect(&component("wrong-version"), &Grants::default()).unwrap();
+    assert_eq!((wrong.hooks, wrong.contract), (vec![], Some("0.2.0".into())));
 }

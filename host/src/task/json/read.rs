@@ -87,8 +87,7 @@ const KNOWN: [&str; 49] = [
 ];
 
 /// background_downloader's base directories in the order of their numbers (A.16).
-const BASE_DIRECTORIES: [&str; 5] =
-    ["documents", "temporary", "support", "library", "root"];
+const BASE_DIRECTORIES: [&str; 5] = ["documents", "temporary", "support", "library", "root"];
 
 /// Reads a task; see [`super::read`].
 pub(super) fn task(json: &Value, defaults: &Defaults) -> Result<Task, Vec<Problem>> {
