@@ -155,6 +155,8 @@ impl Engine {
     }
 
     fn start(shared: Arc<Shared>, settings: Settings) -> Result<Self> {
+        #[allow(clippy::disallowed_methods)]
+        // holds what running tasks, their ends and open requests can make: all limited
         let (input, inputs) = mpsc::unbounded_channel();
         let mut threads = Vec::new();
         let mut lanes = Vec::new();

@@ -121,7 +121,10 @@ pub struct HooksSettings {
 
 /// Receives log lines of components.
 #[derive(Clone)]
-pub struct LogSink(pub Arc<dyn Fn(&str, &str) + Send + Sync>);
+pub struct LogSink(pub Arc<WriteLine>);
+
+/// Takes a component's name and a line.
+pub type WriteLine = dyn Fn(&str, &str) + Send + Sync;
 
 impl std::fmt::Debug for LogSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

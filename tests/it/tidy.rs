@@ -29,14 +29,14 @@ impl Source {
 
 /// Every text file that belongs to the project.
 fn sources() -> Vec<Source> {
-    fn walk(root: &Path, directory: &Path, found: &mut Vec<PathBuf>) {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(directory).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().to_string_lossy().into_owned();
             let skipped = ["target", ".git", "node_modules", "__pycache__"].contains(&name.as_str());
             let kind = entry.file_type().unwrap();
             if kind.is_dir() && !skipped {
-                walk(root, &entry.path(), found);
+                walk(&entry.path(), found);
             } else if kind.is_file() && !skipped {
                 found.push(entry.path());
             }
@@ -44,7 +44,7 @@ fn sources() -> Vec<Source> {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut paths = Vec::new();
-    walk(root, root, &mut paths);
+    walk(root, &mut paths);
     paths.sort();
     let relative = |path: &Path| path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
     let read = |path: PathBuf| Some(Source { path: relative(&path), text: std::fs::read_to_string(path).ok()? });

@@ -19,13 +19,16 @@ const BEHIND: usize = 65_536;
 #[derive(Clone, Default)]
 pub(crate) struct Hub(Arc<Mutex<Inner>>);
 
+/// Hears of final updates, on the store's thread: it must not block.
+pub(crate) type TellFinal = Box<dyn Fn(&StatusUpdate) + Send>;
+
 #[derive(Default)]
 struct Inner {
     watchers: Vec<mpsc::Sender<Update>>,
     /// Running tasks that send progress: what the last values were.
     progressing: HashMap<String, Sizes>,
     /// Told about every final update after its commit.
-    finals: Option<Box<dyn Fn(&StatusUpdate) + Send>>,
+    finals: Option<TellFinal>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -53,7 +56,7 @@ impl Hub {
     }
 
     /// Calls `tell` with each final update, on the store's thread: it must not block.
-    pub(crate) fn on_final(&self, tell: Box<dyn Fn(&StatusUpdate) + Send>) {
+    pub(crate) fn on_final(&self, tell: TellFinal) {
         self.inner().finals = Some(tell);
     }
 
@@ -99,10 +102,8 @@ impl Inner {
         if let Some(progress) = special.clone().filter(|_| before) {
             self.send(Update::Progress(progress));
         }
-        if update.status.is_final() {
-            if let Some(finals) = &self.finals {
-                finals(&update);
-            }
+        if let Some(finals) = self.finals.as_ref().filter(|_| update.status.is_final()) {
+            finals(&update);
         }
         if update.status != Status::Running && update.status != Status::Enqueued {
             self.progressing.remove(&update.task_id);

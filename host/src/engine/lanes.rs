@@ -33,6 +33,7 @@ pub(crate) fn start(
     settings: TransportSettings,
     tell: mpsc::UnboundedSender<Input>,
 ) -> Result<(Lane, std::thread::JoinHandle<()>)> {
+    #[allow(clippy::disallowed_methods)] // holds at most the tasks that run
     let (sender, receiver) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

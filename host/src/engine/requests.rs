@@ -285,11 +285,10 @@ async fn show(engine: &Inner, id: &str) -> Result<Reply> {
 }
 
 async fn record_json(engine: &Inner, key: TaskKey, mut record: Record) -> Result<serde_json::Value> {
-    if record.status == Status::Running {
-        if let Some((bytes, total)) = engine.shared.hub.bytes_of(&record.task.task_id) {
-            record.bytes_done = record.bytes_done.max(bytes);
-            record.expected_file_size = record.expected_file_size.or(total);
-        }
+    let live = engine.shared.hub.bytes_of(&record.task.task_id).filter(|_| record.status == Status::Running);
+    if let Some((bytes, total)) = live {
+        record.bytes_done = record.bytes_done.max(bytes);
+        record.expected_file_size = record.expected_file_size.or(total);
     }
     let waiting = why_it_waits(engine, key, &record).await?;
     Ok(json::write_record(&record, waiting.as_ref()))
