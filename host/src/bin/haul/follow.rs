@@ -64,7 +64,7 @@ impl Following {
     }
 
     /// Waits until all have ended.
-    pub(crate) async fn to_the_end(&mut self, link: &mut Link, mut updates: Receiver<Update>) -> Result<()> {
+    pub(crate) async fn finish(&mut self, link: &mut Link, mut updates: Receiver<Update>) -> Result<()> {
         let mut quiet = QUIET_MIN;
         while !self.pending.is_empty() {
             match tokio::time::timeout(quiet, updates.recv()).await {

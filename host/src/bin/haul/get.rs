@@ -71,7 +71,7 @@ async fn work(
         }
         following.drain(&mut updates);
     }
-    following.to_the_end(link, updates).await?;
+    following.finish(link, updates).await?;
     Ok(following.reporter().tally().code())
 }
 
