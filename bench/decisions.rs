@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example decisions [COMPONENT.wasm]`. Prints; asserts nothing.
 
+#![allow(clippy::print_stdout)] // its table is its output
+
 use std::sync::Arc;
 use std::time::Instant;
 
