@@ -230,7 +230,10 @@ class Bench:
         print(f"| added from JSON lines | {wall:.2f} | {cpu:.2f} | {rss:.0f} |")
         size = os.path.getsize(os.path.join(self.env["HAUL_HOME"], "haul.db")) / MIB
         out = os.path.join(self.work, "out")
-        env = {**self.env, "XDG_DOWNLOAD_DIR": out, "HOME": self.work}
+        config = os.path.join(self.work, "config.toml")
+        with open(config, "w") as f:
+            f.write(f'[directories]\ndownloads = "{out}"\n')
+        env = {**self.env, "HAUL_CONFIG": config}
         start = time.monotonic()
         process = subprocess.Popen([HAUL, "--json", "run", "-j", "1"], env=env, stdout=subprocess.PIPE, text=True)
         for line in process.stdout:
