@@ -113,9 +113,10 @@ fn a_part_that_was_not_asked_for_is_not_the_resource() {
 
 #[test]
 fn a_part_continues_when_everything_fits() {
-    check_part(&[("content-range", "bytes 400-999/1000")], Verdict::Continues(400));
-    check_part(&[("content-range", "bytes 400-499/1000")], Verdict::Continues(400));
-    check_part(&[("content-range", "bytes 400-999/*")], Verdict::Continues(400));
+    let same = ("etag", "\"v1\"");
+    check_part(&[("content-range", "bytes 400-999/1000"), same], Verdict::Continues(400));
+    check_part(&[("content-range", "bytes 400-499/1000"), same], Verdict::Continues(400));
+    check_part(&[("content-range", "bytes 400-999/*"), same], Verdict::Continues(400));
     check_part(
         &[
             ("content-range", "bytes 400-999/1000"),
@@ -127,7 +128,7 @@ fn a_part_continues_when_everything_fits() {
         Verdict::Continues(400),
     );
     let unknown = Asked { total_bytes: None, ..rest() };
-    check(&unknown, 206, &[("content-range", "bytes 400-999/1000")], Verdict::Continues(400));
+    check(&unknown, 206, &[("content-range", "bytes 400-999/1000"), same], Verdict::Continues(400));
 }
 
 #[test]
@@ -163,11 +164,21 @@ fn a_part_of_another_version_is_never_joined() {
     check_part(&[range, ("etag", "W/\"v1\"")], changed());
     check_part(&[range, ("etag", "\"v1\""), ("etag", "\"v2\"")], changed());
     let dated = Asked { if_range: Some("Tue, 01 Sep 2026 10:00:00 GMT".into()), ..rest() };
-    check(&dated, 206, &[range], Verdict::Continues(400));
-    check(&dated, 206, &[range, ("etag", "\"v9\"")], Verdict::Continues(400));
+    let same = ("last-modified", "Tue, 01 Sep 2026 10:00:00 GMT");
+    check(&dated, 206, &[range, same], Verdict::Continues(400));
+    check(&dated, 206, &[range, same, ("etag", "\"v9\"")], Verdict::Continues(400));
     check(&dated, 206, &[range, ("last-modified", "Tue, 01 Sep 2026 10:00:01 GMT")], changed());
-    check(&dated, 206, &[range, ("content-encoding", "gzip")], changed());
-    check(&dated, 206, &[range, ("content-encoding", "identity")], Verdict::Continues(400));
+    check(&dated, 206, &[range, same, ("content-encoding", "gzip")], changed());
+    check(&dated, 206, &[range, same, ("content-encoding", "identity")], Verdict::Continues(400));
+}
+
+#[test]
+fn a_part_that_does_not_name_its_version_is_not_joined() {
+    let range = ("content-range", "bytes 400-999/1000");
+    check_part(&[range], bad_range());
+    check_part(&[range, ("last-modified", "Tue, 01 Sep 2026 10:00:00 GMT")], bad_range());
+    let dated = Asked { if_range: Some("Tue, 01 Sep 2026 10:00:00 GMT".into()), ..rest() };
+    check(&dated, 206, &[range], bad_range());
 }
 
 #[test]

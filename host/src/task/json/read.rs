@@ -387,7 +387,7 @@ impl<'a> Reader<'a> {
             }
         };
         set(&mut self.task.body, body);
-        if !self.pause_given {
+        if !self.pause_given && matches!(self.task.body, Body::Bytes(_)) {
             self.task.allow_pause = false; // a task with a body cannot be paused (A.3)
         }
     }

@@ -162,7 +162,7 @@ impl Writer {
         self.field("group", task.group != default.group, || task.group.as_str().into());
         self.field("updates", task.updates != default.updates, || updates_name(task.updates).into());
         self.field("requiresWiFi", task.requires_wifi, || task.requires_wifi.into());
-        self.field("allowPause", !task.allow_pause, || task.allow_pause.into());
+        self.field("allowPause", !task.allow_pause || matches!(task.body, Body::Bytes(_)), || task.allow_pause.into());
         self.field("priority", task.priority != default.priority, || task.priority.into());
         self.field("metaData", !task.meta_data.is_empty(), || task.meta_data.as_str().into());
         self.field("displayName", !task.display_name.is_empty(), || task.display_name.as_str().into());
