@@ -1,11 +1,12 @@
 //! Makes one harmless path segment of any text (reliability C.2). Applying it twice changes nothing more.
 //!
-//! The result is safe and portable; it is not normalised to NFC, which needs tables larger than all the rest of this
-//! component, and which file systems on Linux do not ask for. Whether a file of that name exists is not looked at.
+//! The result is safe, portable and in normalisation form C, so that names that look alike are alike. Whether a file of
+//! that name exists is not looked at.
 
 use super::split_extension;
 use crate::http;
 use alloc::{format, string::String};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// Bytes of a name from a server, at most. Leaves room for ` (1)` and for the engine's own suffixes.
 const NAME_BYTES_MAX: usize = 200;
@@ -22,7 +23,7 @@ const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 /// The harmless name, or `None` when nothing is left of it.
 pub(super) fn sanitize(text: &str) -> Option<String> {
     let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String = last.chars().filter(|character| !is_invisible(*character)).map(portable).collect();
+    let name: String = last.chars().filter(|character| !is_invisible(*character)).map(portable).nfc().collect();
 
     let name = trim_end(name.trim_start());
     if name.is_empty() {

@@ -279,10 +279,20 @@ fn tricky() -> impl Strategy<Value = String> {
         "UTF-8''",
         "(1)",
         " (2)",
+        "e",
+        "\u{301}",
+        "\u{338}",
+        "\u{212a}",
     ];
     let piece = proptest::sample::select(Vec::from(pieces)).prop_map(String::from);
     let long = "[a-z.]{1,150}";
     proptest::collection::vec(prop_oneof![9 => piece, 1 => long, 1 => "\\PC"], 0..30).prop_map(|all| all.concat())
+}
+
+#[test]
+fn names_that_look_alike_are_alike() {
+    check_url("https://h/re%CC%81sume%CC%81.pdf", "r\u{e9}sum\u{e9}.pdf");
+    check_url("https://h/r%C3%A9sum%C3%A9.pdf", "r\u{e9}sum\u{e9}.pdf");
 }
 
 fn check_one_segment(name: &str, bytes_max: usize) {
