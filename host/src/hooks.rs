@@ -18,6 +18,7 @@ mod http;
 mod interfaces;
 mod log;
 mod policy;
+mod quota;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -163,8 +164,13 @@ struct Shared {
     /// What components can import; made when the first one is loaded.
     linker: OnceLock<wasmtime::component::Linker<host::State>>,
     loaded: Mutex<Vec<Arc<Component>>>,
+    /// Calls of all components together.
+    turns: tokio::sync::Semaphore,
     log: LogSink,
 }
+
+/// Calls of all components at once (reliability.md E.6).
+const CALLS_AT_ONCE: usize = 8;
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -187,6 +193,7 @@ impl Hooks {
             cache,
             linker: OnceLock::new(),
             loaded: Mutex::default(),
+            turns: tokio::sync::Semaphore::new(CALLS_AT_ONCE),
             log: settings.log,
         };
         Ok(Self { shared: Arc::new(shared) })

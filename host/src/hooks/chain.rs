@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::bindings::haul::transfer as wit;
 use super::functions::{self as hooks, Ask};
 use super::runtime::Ticker;
@@ -39,6 +41,11 @@ impl Chain {
 
     pub(super) fn ticker(&self) -> &Ticker {
         self.links.hooks.ticker()
+    }
+
+    /// Calls of all components together.
+    pub(super) fn turns(&self) -> &Semaphore {
+        &self.links.hooks.shared.turns
     }
 
     /// Whether a user's component answers the hook (the default policy does not count).

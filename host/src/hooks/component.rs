@@ -2,10 +2,10 @@
 //!
 //! A call ends by its answer, by a trap, by its CPU limit or by its wall clock limit; after all but the first the instance
 //! is thrown away. At most two calls of one component run at once, each on an instance of its own, so that a component
-//! that hangs delays nobody else's.
+//! that hangs delays nobody else's; and no more than eight of all components.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -17,12 +17,16 @@ use super::health::Health;
 use super::host::{NextFailed, Running, State};
 use super::interfaces::Interfaces;
 use super::log::Log;
+use super::quota::Quota;
 use super::runtime::{TICK, Ticker};
 use super::{Chain, Grants, Hook, Limits, LogSink, check};
 use crate::error::{Error, Failure, FailureKind};
 
 /// Calls of one component at once.
 const CALLS_AT_ONCE: usize = 2;
+/// Over all calls of one component (reliability.md E.6).
+const HTTP_REQUESTS_A_MINUTE: usize = 30;
+const LOG_BYTES_A_MINUTE: usize = 1 << 20;
 /// After so many calls an instance is made anew.
 const CALLS_MAX: u32 = 10_000;
 /// Starting an interpreter takes more than a call.
@@ -45,6 +49,9 @@ pub struct Component {
     idle: Mutex<Vec<Warm>>,
     turns: Semaphore,
     health: Mutex<Health>,
+    /// What all its instances together may still log and send in this minute.
+    log_quota: Arc<Mutex<Quota>>,
+    http_quota: Arc<Mutex<Quota>>,
 }
 
 impl std::fmt::Debug for Component {
@@ -80,6 +87,8 @@ impl Component {
             idle: Mutex::default(),
             turns: Semaphore::new(CALLS_AT_ONCE),
             health: Mutex::default(),
+            log_quota: Arc::new(Mutex::new(Quota::new(LOG_BYTES_A_MINUTE))),
+            http_quota: Arc::new(Mutex::new(Quota::new(HTTP_REQUESTS_A_MINUTE))),
         };
         let warm = component.start_blocking(ticker)?;
         component.idle().push(warm);
@@ -120,7 +129,8 @@ impl Component {
         params: A::Params,
     ) -> Result<A::Answer, Failure> {
         self.refuse_if_left_alone(A::HOOK)?;
-        let _turn = if nested { None } else { self.turns.acquire().await.ok() };
+        // Its own turn first: calls that wait for a component that hangs must not keep others from theirs.
+        let _turns = if nested { None } else { Some((self.turns.acquire().await, chain.turns().acquire().await)) };
         let _in_progress = chain.ticker().begin();
         let limits = &self.grants.limits;
         let wall = if A::HOOK.may_use_http() { limits.wall_http_ms } else { limits.wall_ms };
@@ -176,10 +186,10 @@ impl Component {
     }
 
     async fn start(&self) -> wasmtime::Result<Warm> {
-        let log = Log::new(&self.name, self.log.clone());
+        let log = Log::new(&self.name, self.log.clone(), self.log_quota.clone());
         log.begin(self.grants.limits.log_bytes);
         let _ended = Ended(log.clone());
-        let mut store = Store::new(self.pre.engine(), State::new(&self.grants, log));
+        let mut store = Store::new(self.pre.engine(), State::new(&self.grants, log, self.http_quota.clone()));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);
         store.epoch_deadline_callback(|mut store| {

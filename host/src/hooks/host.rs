@@ -1,7 +1,7 @@
 //! What a component can import, and the data of its store: WASI without files, sockets and environment, HTTP to granted
 //! hosts, its settings, and the decisions of the next one in the chain.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wasmtime::component::{ComponentType, Linker, Lower, ResourceTable};
@@ -14,6 +14,7 @@ use super::bindings::haul::transfer as wit;
 use super::functions::{self as hooks, Ask};
 use super::http::{HEADERS_BYTES_MAX, Reach};
 use super::log::Log;
+use super::quota::Quota;
 use super::{Chain, Grants, convert};
 use crate::error::{Error, Failure};
 use crate::task::Pairs;
@@ -52,7 +53,7 @@ pub(super) struct Running {
 }
 
 impl State {
-    pub(super) fn new(grants: &Grants, log: Log) -> Self {
+    pub(super) fn new(grants: &Grants, log: Log, http_quota: Arc<Mutex<Quota>>) -> Self {
         let wasi = WasiCtx::builder()
             .stdout(log.clone())
             .stderr(log.clone())
@@ -71,7 +72,7 @@ impl State {
             table,
             wasi,
             http,
-            reach: Reach::new(&grants.allow_hosts, log.clone()),
+            reach: Reach::new(&grants.allow_hosts, http_quota, log.clone()),
             log,
             memory: Memory { left: grants.limits.memory_bytes },
             config: grants.config.clone(),

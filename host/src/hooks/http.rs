@@ -13,6 +13,7 @@ use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, RequestO
 
 use super::check;
 use super::log::Log;
+use super::quota::Quota;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::task::Pairs;
 use crate::transport::{Answer, Call, Guard, Transport};
@@ -31,6 +32,8 @@ const IDLE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
     allowed: Arc<[Place]>,
+    /// Of all instances of the component.
+    quota: Arc<Mutex<Quota>>,
     log: Log,
     call: Arc<Mutex<Allowance>>,
     slots: Arc<Semaphore>,
@@ -64,9 +67,10 @@ enum Refused {
 }
 
 impl Reach {
-    pub(super) fn new(allow_hosts: &[String], log: Log) -> Self {
+    pub(super) fn new(allow_hosts: &[String], quota: Arc<Mutex<Quota>>, log: Log) -> Self {
         Self {
             allowed: allow_hosts.iter().map(|text| Place::parse(text)).collect(),
+            quota,
             log,
             call: Arc::default(),
             slots: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
@@ -168,6 +172,10 @@ impl Reach {
             .requests
             .checked_sub(1)
             .ok_or_else(|| Refused::Denied("no more requests are granted in this call".into()))?;
+        let mut quota = self.quota.lock().unwrap_or_else(PoisonError::into_inner);
+        if quota.take(1, crate::clock::timer_now()) == 0 {
+            return Err(Refused::Denied("no more requests are granted in this minute".into()));
+        }
         Ok(transport)
     }
 

@@ -12,6 +12,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::LogSink;
+use super::quota::Quota;
 
 const LINE_BYTES_MAX: usize = 1 << 10;
 /// Most that a guest may hand over at once.
@@ -23,6 +24,8 @@ pub(super) struct Log {
     name: Arc<str>,
     sink: LogSink,
     page: Arc<Mutex<Page>>,
+    /// Of all instances of the component.
+    quota: Arc<Mutex<Quota>>,
 }
 
 /// What is left of a call's allowance, and the line being written.
@@ -34,8 +37,8 @@ struct Page {
 }
 
 impl Log {
-    pub(super) fn new(name: &str, sink: LogSink) -> Self {
-        Self { name: name.into(), sink, page: Arc::default() }
+    pub(super) fn new(name: &str, sink: LogSink, quota: Arc<Mutex<Quota>>) -> Self {
+        Self { name: name.into(), sink, page: Arc::default(), quota }
     }
 
     /// A call begins, with an allowance of so many bytes.
@@ -49,8 +52,9 @@ impl Log {
         if !page.line.is_empty() {
             self.tell(&page.line);
         }
-        if page.dropped > 0 {
-            self.say(&format!("({} bytes of log dropped)", page.dropped));
+        let notice = format!("({} bytes of log dropped)", page.dropped);
+        if page.dropped > 0 && self.take(notice.len()) == notice.len() {
+            self.say(&notice);
         }
     }
 
@@ -61,7 +65,7 @@ impl Log {
 
     fn write(&self, bytes: &[u8]) {
         let mut page = self.page();
-        let taken = bytes.len().min(page.left);
+        let taken = self.take(bytes.len().min(page.left));
         page.left -= taken;
         page.dropped += bytes.len() - taken;
         for &byte in &bytes[..taken] {
@@ -88,6 +92,11 @@ impl Log {
             }
         }
         self.say(&clean);
+    }
+
+    /// Takes bytes off what the component may log in this minute.
+    fn take(&self, wanted: usize) -> usize {
+        self.quota.lock().unwrap_or_else(PoisonError::into_inner).take(wanted, crate::clock::timer_now())
     }
 
     fn page(&self) -> MutexGuard<'_, Page> {
