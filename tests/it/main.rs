@@ -10,6 +10,7 @@
 
 mod support;
 
+mod auth;
 mod callbacks;
 mod cli;
 mod control;

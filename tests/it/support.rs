@@ -10,7 +10,7 @@ pub mod world;
 
 pub use answer::{Answer, Gate, file, raw, redirect, silence, status};
 pub use nginx::Nginx;
-pub use origin::Origin;
+pub use origin::{Origin, Resource};
 pub use process::Outcome;
 pub use tls::Identity;
 pub use world::World;

@@ -1,12 +1,12 @@
-//! What precedes the request: credentials (hook `authorize`, refreshed by `on-auth` or the default refresh), then
-//! `on-task-start`. One refresh at a time per credential: tasks that share it wait for its result.
+//! What precedes the request: credentials (hook `authorize`, refreshed by `on-auth` or the default refresh), then the
+//! changes of `on-task-start`. One refresh at a time per credential: tasks that share it wait for its result.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use crate::clock;
 use crate::error::{Failure, FailureKind};
-use crate::hooks::{AuthReason, AuthorizeVerdict, Head, Hook, OnAuthVerdict, Situation};
+use crate::hooks::{AuthReason, AuthorizeVerdict, Head, OnAuthVerdict, Situation, StartChanges};
 use crate::task::{Auth, Pairs};
 use crate::transfer::Context;
 use crate::transfer::download::Wire;
@@ -35,59 +35,51 @@ impl Flights {
     }
 }
 
-/// What the request looks like after the hooks.
-pub(crate) struct Prepared {
-    pub(crate) wire: Wire,
-    /// The credentials changed: keep them and prepare again.
-    pub(crate) auth: Option<Auth>,
+/// What the request looks like with its credentials: as far as the task's own auth block, or a fresh one to begin again with.
+pub(crate) enum Prepared {
+    Ready(Wire),
+    Refreshed(Auth),
 }
 
-/// Prepares the request. `unauthorized`: the server has just refused the present credentials.
-pub(crate) async fn prepare(cx: &Context<'_>, unauthorized: bool) -> Result<Prepared, Failure> {
+/// The task's request with its credentials; those that expire are refreshed first, once an attempt.
+pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
     let task = cx.task;
     let mut wire = Wire { url: task.url.clone(), headers: task.headers.clone() };
-    if let Some(auth) = &task.auth {
-        let reason = unauthorized.then_some(AuthReason::Unauthorized);
-        match credentials(cx, auth, reason).await? {
-            Credentials::Ready(headers, query) => {
-                replace_headers(&mut wire.headers, headers);
-                wire.url = with_query(&wire.url, &query);
+    let Some(auth) = &task.auth else { return Ok(Prepared::Ready(wire)) };
+    let (headers, query) = match ask(cx, auth, Situation::BeforeRequest).await? {
+        AuthorizeVerdict::Ready { headers, query } => (headers, query),
+        AuthorizeVerdict::RefreshFirst => {
+            if !was_refreshed(cx, auth)
+                && let Some(fresh) = refresh(cx, auth, AuthReason::Expiring).await?
+            {
+                return Ok(Prepared::Refreshed(fresh));
             }
-            Credentials::Changed(auth) => return Ok(Prepared { wire, auth: Some(auth) }),
+            as_it_is(cx, auth).await?
         }
-    }
-    if cx.chain.has(Hook::OnTaskStart) {
-        let changes = cx.chain.on_task_start(cx.hook_task).await?;
-        if let Some(url) = changes.url {
-            wire.url = url;
-        }
-        wire.headers.retain(|(name, _)| !changes.remove_headers.iter().any(|gone| gone.eq_ignore_ascii_case(name)));
-        replace_headers(&mut wire.headers, changes.headers);
-    }
-    Ok(Prepared { wire, auth: None })
-}
-
-enum Credentials {
-    Ready(Pairs, Pairs),
-    Changed(Auth),
-}
-
-async fn credentials(cx: &Context<'_>, auth: &Auth, refused: Option<AuthReason>) -> Result<Credentials, Failure> {
-    let reason = match refused {
-        // Refreshed once already in this attempt: `task.auth` is the answer then, so only the first refusal refreshes.
-        Some(reason) if !was_refreshed(cx, auth) => reason,
-        Some(_) => return as_it_is(cx, auth).await,
-        None => match ask(cx, auth, Situation::BeforeRequest).await? {
-            AuthorizeVerdict::Ready { headers, query } => return Ok(Credentials::Ready(headers, query)),
-            AuthorizeVerdict::RefreshFirst if !was_refreshed(cx, auth) => AuthReason::Expiring,
-            AuthorizeVerdict::RefreshFirst => return as_it_is(cx, auth).await,
-            _ => return Err(unusable("authorize")),
-        },
+        _ => return Err(unusable("authorize")),
     };
-    match refresh(cx, auth, reason).await? {
-        Some(fresh) if fresh != *auth => Ok(Credentials::Changed(fresh)),
-        _ => as_it_is(cx, auth).await,
+    replace_headers(&mut wire.headers, headers);
+    wire.url = with_query(&wire.url, &query);
+    Ok(Prepared::Ready(wire))
+}
+
+/// Fresh credentials after the server has refused the present ones with that status. `None`: there are no others, or
+/// this attempt has had them already.
+pub(crate) async fn after_refusal(cx: &Context<'_>, status: Option<u16>) -> Result<Option<Auth>, Failure> {
+    let reason = if status == Some(407) { AuthReason::ProxyUnauthorized } else { AuthReason::Unauthorized };
+    match &cx.task.auth {
+        Some(auth) if !was_refreshed(cx, auth) => refresh(cx, auth, reason).await,
+        _ => Ok(None),
     }
+}
+
+/// The request as hook `on-task-start` wants it.
+pub(crate) fn apply(changes: &StartChanges, wire: &mut Wire) {
+    if let Some(url) = &changes.url {
+        wire.url.clone_from(url);
+    }
+    wire.headers.retain(|(name, _)| !changes.remove_headers.iter().any(|gone| gone.eq_ignore_ascii_case(name)));
+    replace_headers(&mut wire.headers, changes.headers.clone());
 }
 
 /// Whether this attempt has changed the credentials it began with.
@@ -95,9 +87,9 @@ fn was_refreshed(cx: &Context<'_>, auth: &Auth) -> bool {
     cx.record.task.auth.as_ref() != Some(auth)
 }
 
-async fn as_it_is(cx: &Context<'_>, auth: &Auth) -> Result<Credentials, Failure> {
+async fn as_it_is(cx: &Context<'_>, auth: &Auth) -> Result<(Pairs, Pairs), Failure> {
     match ask(cx, auth, Situation::AsItIs).await? {
-        AuthorizeVerdict::Ready { headers, query } => Ok(Credentials::Ready(headers, query)),
+        AuthorizeVerdict::Ready { headers, query } => Ok((headers, query)),
         _ => Err(unusable("authorize")),
     }
 }
@@ -106,14 +98,14 @@ async fn ask(cx: &Context<'_>, auth: &Auth, situation: Situation) -> Result<Auth
     cx.chain.authorize(cx.hook_task, auth, situation, clock::unix_ms()).await
 }
 
-/// One refresh per credential at a time; who comes later gets its result.
+/// One refresh per credential at a time; who comes later gets its result. `None`: nothing else is to be had.
 async fn refresh(cx: &Context<'_>, auth: &Auth, reason: AuthReason) -> Result<Option<Auth>, Failure> {
     let flight = cx.shared.flights.of(auth);
     let mut result = flight.lock().await;
     if result.is_none() {
         *result = refresh_now(cx, auth, reason).await?;
     }
-    Ok(result.clone())
+    Ok(result.clone().filter(|fresh| fresh != auth))
 }
 
 async fn refresh_now(cx: &Context<'_>, auth: &Auth, reason: AuthReason) -> Result<Option<Auth>, Failure> {
