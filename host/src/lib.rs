@@ -10,10 +10,8 @@ pub mod error;
 pub mod event;
 pub mod hooks;
 pub mod mask;
-#[allow(dead_code, unused_variables, missing_docs)]
 mod sandbox;
 mod scheduler;
-#[allow(dead_code)]
 mod store;
 pub mod task;
 mod transfer;

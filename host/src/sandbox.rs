@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
@@ -111,6 +112,7 @@ impl Sandbox {
             final_mode: self.final_mode,
             disk,
             opened: RwLock::new(Arc::new(opened)),
+            used: AtomicBool::new(false),
         };
         Ok(Directory { inner: Arc::new(inner) })
     }
@@ -172,6 +174,7 @@ struct Inner {
     final_mode: Mode,
     disk: Arc<sync::Disk>,
     opened: RwLock<Arc<Opened>>,
+    used: AtomicBool,
 }
 
 impl Directory {
@@ -301,29 +304,19 @@ impl Directory {
 
     /// Makes the data of these part files durable: fsync each on a few threads, or one syncfs when there are many and the
     /// file system is not busy with others. Blocks. Every directory must be on the same file system as `self`. Parts that
-    /// have vanished are passed over: publishing finds out. The first failure; [`Directory::sync_each`] tells them apart.
-    pub(crate) fn sync_parts(&self, parts: &[(Directory, String)]) -> Result<(), Failure> {
-        self.sync_each(parts).into_iter().collect()
-    }
-
-    /// Like [`Directory::sync_parts`], with an answer for each part, in order. After a failure that part's bytes must be
-    /// taken for lost: syncing again proves nothing (reliability C.3).
-    pub(crate) fn sync_each(&self, parts: &[(Directory, String)]) -> Vec<Result<(), Failure>> {
+    /// have vanished are passed over: publishing finds out. An answer for each part, in order; after a failure that part's
+    /// bytes must be taken for lost: syncing again proves nothing (reliability C.3).
+    pub(crate) fn sync_parts(&self, parts: &[(Directory, String)]) -> Vec<Result<(), Failure>> {
         self.inner.disk.sync(self, parts)
     }
 
-    /// Device number, to group directories by file system.
-    pub(crate) fn dev(&self) -> u64 {
-        self.opened().identity.dev
-    }
-
-    /// Free bytes for unprivileged users.
-    pub(crate) fn free_bytes(&self) -> Option<u64> {
-        space::free(self.opened().fd()).map(|space| space.free)
+    /// Whether this is asked for the first time since the directory was opened.
+    pub(crate) fn is_new(&self) -> bool {
+        !self.inner.used.swap(true, Ordering::Relaxed)
     }
 
     /// Removes part files last written `age` ago or before, when their name is one of [`part_name`]'s and `is_known` says
-    /// no to it. Only our own regular files, with the mode of a part file. How many were removed.
+    /// no to it. Only our own regular files, with the mode of a part file. How many were removed. Reads the whole directory.
     pub(crate) fn sweep(&self, age: std::time::Duration, is_known: &dyn Fn(&str) -> bool) -> usize {
         let limit = clock::unix_ms().saturating_sub(age.as_millis() as u64) / 1000;
         let old = |stat: &Stat| u64::try_from(stat.st_mtime).is_ok_and(|at| at <= limit);
@@ -332,8 +325,9 @@ impl Directory {
             stat.st_uid == rustix::process::geteuid().as_raw() && (mode == part::MODE || mode == self.inner.final_mode)
         };
         self.entries()
-            .filter(|name| is_part_name(name) && !is_known(name))
+            .filter(|name| is_part_name(name))
             .filter(|name| self.stat(name).is_some_and(|stat| is_regular(&stat) && old(&stat) && ours(&stat)))
+            .filter(|name| !is_known(name))
             .filter(|name| rustix::fs::unlinkat(self.opened().fd(), name.as_str(), AtFlags::empty()).is_ok())
             .count()
     }

@@ -15,7 +15,6 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -229,7 +228,6 @@ struct Shared {
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Readers that nobody uses just now.
     readers: Mutex<Vec<Connection>>,
-    commits: Arc<AtomicU64>,
 }
 
 /// Readers kept open for the next call.
@@ -247,9 +245,7 @@ impl Store {
 
     fn start(conn: Connection, path: PathBuf, tell: Tell) -> Result<Self> {
         let (sender, jobs) = mpsc::channel();
-        let commits = Arc::new(AtomicU64::new(0));
-        let writer = Writer::new(conn, path.clone(), jobs, tell, commits.clone())
-            .map_err(|error| fault::error(&path, &error))?;
+        let writer = Writer::new(conn, path.clone(), jobs, tell).map_err(|error| fault::error(&path, &error))?;
         let thread = std::thread::Builder::new()
             .name("haul-store".into())
             .spawn(move || writer.run())
@@ -259,7 +255,6 @@ impl Store {
             jobs: Mutex::new(Some(sender)),
             writer: Mutex::new(Some(thread)),
             readers: Mutex::new(Vec::new()),
-            commits,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -291,11 +286,6 @@ impl Store {
         if let Some(writer) = lock(&self.shared.writer).take() {
             let _ = writer.join(); // a panic there has been reported there
         }
-    }
-
-    /// Number of transactions committed since opening.
-    pub(crate) fn commits(&self) -> u64 {
-        self.shared.commits.load(Ordering::Relaxed)
     }
 
     /// Runs a reading function in a transaction of its own: everything it reads is of one moment.

@@ -21,13 +21,16 @@ use crate::engine::Durability;
 use crate::engine::hub::Hub;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::Details;
-use crate::hooks::{Attempt, Chain, Component, ComponentSource, Grants, Hook, HookTask, Hooks, RetryVerdict};
+use crate::hooks::{
+    Attempt, Chain, Component, ComponentSource, Grants, Hook, HookTask, Hooks, RetryVerdict, StartChanges,
+};
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
 use crate::store::{Change, Store, TaskKey};
 use crate::task::{Record, ResumeRecord, Status, Task};
 use crate::transport::{Answer, Transport};
 
 pub(crate) use authorize::Flights;
+use authorize::Prepared;
 pub(crate) use download::{exists_already, skipped};
 
 /// What every attempt of an engine shares.
@@ -251,6 +254,19 @@ pub(crate) fn remove_stored(shared: &Shared, record: &Record) {
     }
 }
 
+/// Part files that no task goes on with are removed when they are so old (reliability H.4).
+const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// Removes what killed engines have left in a directory, from another thread, when it is used for the first time.
+fn sweep_later(shared: &Arc<Shared>, directory: &Directory) {
+    if directory.is_new() {
+        let (store, directory) = (shared.store.clone(), directory.clone());
+        drop(tokio::task::spawn_blocking(move || {
+            directory.sweep(ORPHAN_AGE, &|name| store.has_part(name).unwrap_or(true));
+        }));
+    }
+}
+
 /// Makes the bytes so far durable from another thread, and then says so in the store.
 fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<tokio::task::JoinHandle<Option<u64>>> {
     let part = held.part.as_ref()?;
@@ -324,7 +340,7 @@ fn early(update: crate::event::StatusUpdate) -> End {
     End::Final { status: update.status, details: update.details.unwrap_or_default(), bytes_done: 0 }
 }
 
-/// Credentials, `on-task-start`, the transfer; and once more with fresh credentials after a 401 or 407.
+/// Credentials, `on-task-start`, the transfer; and once more with fresh credentials after a 401 or 407, if there are any.
 async fn with_credentials(
     shared: &Arc<Shared>,
     transport: &Transport,
@@ -333,35 +349,55 @@ async fn with_credentials(
     task: &mut Task,
     held: &mut Held,
 ) -> Result<Finished, Stopped> {
-    let mut refreshed = false;
+    let mut changes = None;
     let mut started = false;
     loop {
         let hook_task = chain.prepare(task);
         let cx = Context { shared, transport, key: job.key, task, record: &job.record, chain, hook_task: &hook_task };
-        let prepared = authorize::prepare(&cx, refreshed).await;
-        if !started {
+        let prepared = prepare(&cx, &mut changes).await;
+        if !std::mem::replace(&mut started, true) {
             drop(shared.store.write(Change::Start { key: job.key, at: clock::unix_ms() }));
-            started = true;
         }
-        let prepared = prepared?;
-        if let Some(auth) = prepared.auth {
-            task.auth = Some(auth);
-            shared.store.write_later(Change::Replace { key: job.key, task: Box::new(task.clone()) });
-            continue;
-        }
-        let outcome = match time_left(task) {
-            None => from_any_place(&cx, prepared.wire, held).await,
-            Some((limit, over)) => tokio::select! {
-                outcome = from_any_place(&cx, prepared.wire, held) => outcome,
-                () = clock::sleep(limit) => Err(over.into()),
+        let fresh = match prepared? {
+            Prepared::Refreshed(fresh) => fresh,
+            Prepared::Ready(wire) => match within_time(&cx, wire, held).await {
+                Err(Stopped::Failure(failure, details)) if refused_with(&failure).is_some() => {
+                    match authorize::after_refusal(&cx, refused_with(&failure)).await {
+                        Ok(Some(fresh)) => fresh,
+                        Ok(None) => return Err(Stopped::Failure(failure, details)),
+                        Err(failure) => return Err(Stopped::Failure(failure, details)),
+                    }
+                }
+                outcome => return outcome,
             },
         };
-        match outcome {
-            Err(Stopped::Failure(failure, _)) if !refreshed && task.auth.is_some() && is_unauthorized(&failure) => {
-                refreshed = true;
-            }
-            outcome => return outcome,
+        task.auth = Some(fresh);
+        shared.store.write_later(Change::Replace { key: job.key, task: Box::new(task.clone()) });
+    }
+}
+
+/// The request with its credentials and with what `on-task-start`, asked once an attempt, makes of it.
+async fn prepare(cx: &Context<'_>, changes: &mut Option<StartChanges>) -> Result<Prepared, Failure> {
+    let mut prepared = authorize::prepare(cx).await?;
+    if let Prepared::Ready(wire) = &mut prepared
+        && cx.chain.has(Hook::OnTaskStart)
+    {
+        if changes.is_none() {
+            *changes = Some(cx.chain.on_task_start(cx.hook_task).await?);
         }
+        if let Some(changes) = changes {
+            authorize::apply(changes, wire);
+        }
+    }
+    Ok(prepared)
+}
+
+/// The transfer, unless its time is up first.
+async fn within_time(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Result<Finished, Stopped> {
+    let Some((limit, over)) = time_left(cx.task) else { return from_any_place(cx, wire, held).await };
+    tokio::select! {
+        outcome = from_any_place(cx, wire, held) => outcome,
+        () = clock::sleep(limit) => Err(over.into()),
     }
 }
 
@@ -409,8 +445,9 @@ fn headers_for(mirror: &str, wire: &download::Wire) -> crate::task::Pairs {
     wire.headers.iter().filter(|(name, _)| keep(name)).cloned().collect()
 }
 
-fn is_unauthorized(failure: &Failure) -> bool {
-    matches!(failure.http_status, Some(401 | 407))
+/// The status, when it says that credentials are wrong.
+fn refused_with(failure: &Failure) -> Option<u16> {
+    failure.http_status.filter(|status| matches!(status, 401 | 407))
 }
 
 /// Asks the `retry` hook what follows a failure: the only place where a retry is decided.

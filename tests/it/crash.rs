@@ -186,3 +186,28 @@ fn a_killed_engine_leaves_no_lock_behind() {
     assert!(scene.origin.requests().len() < 100);
     scene.check_end();
 }
+
+#[test]
+fn part_files_that_no_task_owns_are_removed_after_a_day() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let gate = Gate::new();
+    let paused = origin.serve("/paused", file(&bytes(1, 3_000_000)).etag("\"v\"").gate(1_000_000, &gate));
+    let running = world.spawn_get(&[paused.url()]);
+    let kept = world.wait_for_part(1_000_000);
+    running.kill();
+    let orphan = |name: &str| world.write(name, b"bytes");
+    let (old, young) = (orphan(".f.0198a000-0000-7000-8000-000000000000.part"), orphan(".g.1.part"));
+    let foreign = orphan("notes.part");
+    for path in [&old, &kept, &foreign] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(path, mode).unwrap();
+        let two_days_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 86_400);
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(two_days_ago).unwrap();
+    }
+
+    world.get(&[film.url()]).exits(0);
+
+    assert!(!old.exists(), "nobody goes on with it");
+    assert!(young.exists() && foreign.exists() && kept.exists());
+}

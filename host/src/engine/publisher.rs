@@ -100,12 +100,11 @@ fn sync_data(shared: &Shared, batch: Vec<Finished>, tell: &Tell) -> Vec<Finished
     for (_, group) in by_device {
         let parts: Vec<(Directory, String)> =
             group.iter().map(|finished| (finished.directory.clone(), finished.part_name.clone())).collect();
-        match parts.first().map_or(Ok(()), |(directory, _)| directory.sync_parts(&parts)) {
-            Ok(()) => good.extend(group),
-            Err(failure) => {
-                for finished in group {
-                    report(tell, finished.key, Outcome::Failed(Box::new(finished), failure.clone()));
-                }
+        let Some((directory, _)) = parts.first() else { continue };
+        for (finished, synced) in group.into_iter().zip(directory.sync_parts(&parts)) {
+            match synced {
+                Ok(()) => good.push(finished),
+                Err(failure) => report(tell, finished.key, Outcome::Failed(Box::new(finished), failure)),
             }
         }
     }

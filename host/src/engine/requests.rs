@@ -21,6 +21,8 @@ pub(crate) const COMPONENTS: &str = "haul.on-task-finished";
 const SLICE: usize = 1_000;
 /// Records and events of one answer.
 const PAGE: usize = 1_000;
+/// Tasks counted, at most, that are ahead of one.
+const COUNTED: usize = 10_000;
 /// Ids listed in the answer to a request about a group or all.
 const LISTED: usize = 10_000;
 
@@ -279,9 +281,18 @@ async fn list(engine: &Inner, status: Option<Status>, group: Option<String>, aft
     Ok(Reply::Records { records, more })
 }
 
+/// One task, in more detail than in a list: how many are ahead of it in the queue.
 async fn show(engine: &Inner, id: &str) -> Result<Reply> {
     let (key, record) = find(engine, id)?;
-    Ok(Reply::Records { records: vec![record_json(engine, key, record).await?], more: None })
+    let position = ready_of(key, &record.task).position;
+    let ready = record.status == Status::Enqueued && record.ready_at.is_none();
+    let ahead = if ready { engine.shared.store.ahead_of(position, COUNTED)? } else { 0 };
+    let mut record = record_json(engine, key, record).await?;
+    if let (1.., Some(detail)) = (ahead, record.pointer_mut("/waiting/detail")) {
+        let more = if ahead == COUNTED { " or more" } else { "" };
+        *detail = format!("{}; {ahead}{more} are ahead of it", detail.as_str().unwrap_or_default()).into();
+    }
+    Ok(Reply::Records { records: vec![record], more: None })
 }
 
 async fn record_json(engine: &Inner, key: TaskKey, mut record: Record) -> Result<serde_json::Value> {

@@ -129,13 +129,9 @@ impl PartFile {
     }
 
     /// Bytes in the file.
+    #[allow(clippy::len_without_is_empty)] // nobody asks
     pub(crate) fn len(&self) -> u64 {
         self.len
-    }
-
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// Cuts the file to `len` bytes, and goes on writing there. Room reserved beyond is given back. Fails when the file is

@@ -120,6 +120,13 @@ impl Store {
         })
     }
 
+    /// Whether a task goes on with, or publishes, a part file of that name. Scans: for the odd file that nobody seems to own.
+    pub(crate) fn has_part(&self, name: &str) -> Result<bool> {
+        const FIND: &str = "SELECT EXISTS (SELECT 1 FROM resume WHERE part_name = ?1)
+                              OR EXISTS (SELECT 1 FROM publish WHERE part_name = ?1)";
+        self.read(|conn| conn.prepare_cached(FIND)?.query_row([name], |row| row.get(0)))
+    }
+
     /// Number of tasks in each status, from counters: does not scan.
     pub(crate) fn counts(&self) -> Result<[u64; 8]> {
         self.read(|conn| {

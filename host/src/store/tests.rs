@@ -8,6 +8,7 @@ mod model;
 mod queue;
 mod sweep;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
@@ -17,6 +18,8 @@ use crate::error::{Failure, FailureKind};
 struct Home {
     store: Store,
     told: Arc<Mutex<Vec<StatusUpdate>>>,
+    /// How often it told: once after each commit.
+    tellings: Arc<AtomicUsize>,
     directory: tempfile::TempDir,
 }
 
@@ -27,10 +30,14 @@ fn home() -> Home {
 
 fn open_in(directory: tempfile::TempDir) -> Home {
     let told = Arc::new(Mutex::new(Vec::new()));
-    let sink = told.clone();
-    let tell = Box::new(move |updates| sink.lock().unwrap().extend(updates));
+    let tellings = Arc::new(AtomicUsize::new(0));
+    let (sink, counter) = (told.clone(), tellings.clone());
+    let tell = Box::new(move |updates| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        sink.lock().unwrap().extend(updates);
+    });
     let store = Store::open(directory.path(), tell).unwrap();
-    Home { store, told, directory }
+    Home { store, told, tellings, directory }
 }
 
 impl Home {

@@ -5,8 +5,6 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -178,7 +176,6 @@ pub(super) struct Writer {
     tell: Tell,
     told: Vec<StatusUpdate>,
     numbers: Numbers,
-    commits: Arc<AtomicU64>,
     /// Set for ever once the database turned out to be damaged.
     damaged: Option<Fault>,
     /// The WAL is not known to be empty.
@@ -186,13 +183,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(
-        conn: Connection,
-        path: PathBuf,
-        jobs: Receiver<Job>,
-        tell: Tell,
-        commits: Arc<AtomicU64>,
-    ) -> Sql<Self> {
+    pub(super) fn new(conn: Connection, path: PathBuf, jobs: Receiver<Job>, tell: Tell) -> Sql<Self> {
         Ok(Self {
             numbers: Numbers::load(&conn)?,
             conn,
@@ -201,7 +192,6 @@ impl Writer {
             backlog: VecDeque::new(),
             tell,
             told: Vec::new(),
-            commits,
             damaged: None,
             untidy: true,
         })
@@ -350,7 +340,6 @@ impl Writer {
         drop(batch);
         self.numbers.save(&self.conn, &before).map_err(whole)?;
         self.conn.execute_batch("COMMIT").map_err(whole)?;
-        self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(steps)
     }
 

@@ -16,7 +16,7 @@ use crate::sandbox::{Directory, Identity};
 use crate::task::{Body, OnConflict, Pairs, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::progress::Meter;
 use crate::transfer::rate::Bucket;
-use crate::transfer::{Context, Finished, Held, Stopped, details_of, retry_after, sync_later};
+use crate::transfer::{Context, Finished, Held, Stopped, details_of, retry_after, sweep_later, sync_later};
 use crate::transport::{Answer, Call, Framing};
 
 /// Bytes of an error's body that are kept.
@@ -51,6 +51,7 @@ pub(crate) async fn run(cx: &Context<'_>, wire: Wire, held: &mut Held) -> Result
     let task = cx.task;
     let directory = cx.shared.sandbox.directory(&task.base_directory, cx.record.place.as_deref(), &task.directory)?;
     held.directory = Some(directory.clone());
+    sweep_later(cx.shared, &directory);
     taken_by_given_name(task, &directory)?;
     if task.task_type == TaskType::ParallelDownload || task.chunks > 1 {
         held.note("single-stream");
