@@ -26,6 +26,8 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use sha2::{Digest, Sha256};
+
 use crate::error::{Error, Failure};
 use crate::task::{Auth, Pairs};
 use crate::transport::Transport;
@@ -242,7 +244,7 @@ impl Hooks {
             (name, becomes)
         };
         Ok(Inspection {
-            digest: cache::hex(&digest),
+            digest: cache::hex(&Sha256::digest(&wasm)),
             size: wasm.len() as u64,
             hooks: interfaces.hooks.iter().map(|hook| hook.name().to_owned()).collect(),
             contract: interfaces.contract,
