@@ -6,11 +6,12 @@ use crate::task::Pairs;
 pub(crate) const LONGEST_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The wait that the headers ask for, at most 24 hours. A date is measured against the response's own `Date` where there
-/// is one, so that a wrong local clock does no harm; a date in the past is no wait; anything unreadable is `None`.
+/// is one, so that a wrong local clock does no harm; a date in the past is no wait; anything unreadable, and a number that is
+/// none of a clock's, is `None`.
 pub(crate) fn wait_ms(headers: &Pairs, now_ms: u64) -> Option<u64> {
     let value = value_of(headers, "retry-after")?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(value.parse::<u64>().map_or(LONGEST_MS, |seconds| seconds.saturating_mul(1000)).min(LONGEST_MS));
+        return value.parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1000).min(LONGEST_MS));
     }
     let until = date_ms(value)?;
     let from = value_of(headers, "date").and_then(date_ms).unwrap_or(now_ms);
@@ -40,7 +41,8 @@ mod tests {
     fn seconds_and_dates_are_waits_and_nonsense_is_none() {
         check(&[("retry-after", "120")], Some(120_000));
         check(&[("retry-after", "0")], Some(0));
-        check(&[("retry-after", "99999999999999999999999")], Some(LONGEST_MS));
+        check(&[("retry-after", "9999999999")], Some(LONGEST_MS));
+        check(&[("retry-after", "99999999999999999999999")], None);
         check(&[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT")], Some(60_000));
         check(&[("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")], Some(0));
         check(

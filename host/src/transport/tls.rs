@@ -87,12 +87,12 @@ impl Configs {
     fn build(settings: &TransportSettings) -> Result<Self, Failure> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let pins = settings.pinned_keys.iter().map(|pin| read_pin(pin)).collect::<Result<Vec<_>, _>>()?;
-        let trust = trust(settings, &provider)?;
-        let proxy = client(&provider, trust.clone(), &[b"http/1.1"])?;
-        let checked: Arc<dyn ServerCertVerifier> =
-            if pins.is_empty() { trust } else { Arc::new(Pinned { trust, pins }) };
+        let named: Arc<[_]> = settings.cacert.as_deref().map_or(Ok(Vec::new()), read_certificates)?.into();
+        let trust = trust(settings, named.to_vec(), &provider)?;
+        let checked = |pins| Arc::new(Checked { trust: trust.clone(), named: named.clone(), pins });
         let protocols: &[&[u8]] = if settings.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
-        Ok(Self { origin: client(&provider, checked, protocols)?, proxy })
+        let proxy = client(&provider, checked(Vec::new()), &[b"http/1.1"])?;
+        Ok(Self { origin: client(&provider, checked(pins), protocols)?, proxy })
     }
 }
 
@@ -112,14 +112,14 @@ fn client(
 }
 
 /// Who is trusted: the system's certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), and the extra ones.
-fn trust(settings: &TransportSettings, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Failure> {
+fn trust(
+    settings: &TransportSettings,
+    extra: Vec<CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Failure> {
     if settings.insecure {
         return Ok(Arc::new(Unchecked(provider.clone())));
     }
-    let extra = match &settings.cacert {
-        Some(path) => read_certificates(path)?,
-        None => Vec::new(),
-    };
     rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider.clone())
         .map(|verifier| Arc::new(verifier) as Arc<dyn ServerCertVerifier>)
         .map_err(|error| {
@@ -190,8 +190,8 @@ fn certificate_sentence(reason: &CertificateError, place: &str) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("{whose} is for another host")
         }
-        CertificateError::Other(OtherError(inner)) if inner.to_string().contains("CaUsedAsEndEntity") => {
-            format!("{whose} is a CA's own; it must be issued for a server, or its key pinned and checks turned off")
+        reason if is_of_a_ca(reason) => {
+            format!("{whose} is a CA's own and not issued by anybody this system trusts; --cacert can name it")
         }
         CertificateError::Revoked => format!("{whose} was revoked"),
         CertificateError::Other(OtherError(inner)) => match inner.downcast_ref::<WrongKey>() {
@@ -210,14 +210,24 @@ fn date(time: UnixTime) -> String {
 #[error("the public key is none of the pinned ones")]
 struct WrongKey;
 
-/// Asks for the usual trust, and for one of some public keys in the server's own certificate.
+/// Whether the complaint is that a server presents a certificate made for issuing others. It comes after the dates are
+/// checked, and instead of the search for an issuer.
+fn is_of_a_ca(reason: &CertificateError) -> bool {
+    matches!(reason, CertificateError::Other(OtherError(inner)) if inner.to_string().contains("CaUsedAsEndEntity"))
+}
+
+/// Asks for the usual trust, and for one of some public keys in the server's own certificate, if there are any.
 #[derive(Debug)]
-struct Pinned {
+struct Checked {
     trust: Arc<dyn ServerCertVerifier>,
+    /// Certificates that the user named. A server may present one of them as it is: what `openssl req -x509` makes is
+    /// marked as a CA's own, and curl takes it.
+    named: Arc<[CertificateDer<'static>]>,
+    /// None: any key will do.
     pins: Vec<[u8; 32]>,
 }
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for Checked {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -226,11 +236,17 @@ impl ServerCertVerifier for Pinned {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let trusted = self.trust.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        match self.trust.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Ok(_) => {}
+            Err(rustls::Error::InvalidCertificate(reason)) if is_of_a_ca(&reason) && self.named.contains(end_entity) => {
+                rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            }
+            Err(error) => return Err(error),
+        }
         let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
         let digest: [u8; 32] = Sha256::digest(&key).into();
-        if self.pins.contains(&digest) {
-            Ok(trusted)
+        if self.pins.is_empty() || self.pins.contains(&digest) {
+            Ok(ServerCertVerified::assertion())
         } else {
             let reason = CertificateError::Other(OtherError(Arc::new(WrongKey)));
             Err(reason.into())

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::args::Global;
@@ -18,19 +19,20 @@ const COMPONENT: &str = "component";
 
 /// Sends log lines to the printer, as much as the flags ask for.
 pub(crate) fn start(global: &Global, printer: &Printer) {
-    let directives = match (global.quiet, global.verbose) {
-        (true, _) => "error,component=off",
-        (false, 0) => "warn,component=info",
-        (false, 1) => "warn,haul=info,component=debug",
-        (false, 2) => "info,haul=debug,component=trace",
-        (false, _) => "trace",
+    use LevelFilter as To;
+    let (others, haul, components) = match (global.quiet, global.verbose) {
+        (true, _) => (To::ERROR, To::ERROR, To::OFF),
+        (false, 0) => (To::WARN, To::WARN, To::INFO),
+        (false, 1) => (To::WARN, To::INFO, To::DEBUG),
+        (false, 2) => (To::INFO, To::DEBUG, To::TRACE),
+        (false, _) => (To::TRACE, To::TRACE, To::TRACE),
     };
+    let told = Targets::new().with_default(others).with_target("haul", haul).with_target(COMPONENT, components);
     let to = printer.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(directives))
+    let lines = tracing_subscriber::fmt::layer()
         .event_format(Lines { printer: printer.clone() })
-        .with_writer(move || to.clone())
-        .finish();
+        .with_writer(move || to.clone());
+    let subscriber = tracing_subscriber::registry().with(lines).with(told);
     // It can fail only when there is one already, and then that one serves.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

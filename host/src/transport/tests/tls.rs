@@ -105,6 +105,32 @@ async fn an_unknown_certificate_is_refused_and_a_named_one_accepted() {
 }
 
 #[tokio::test]
+async fn a_cas_own_certificate_is_accepted_when_the_user_names_it() {
+    let of_a_ca = |params: &mut CertificateParams| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let server = secure(&[], of_a_ca).await;
+    assert_eq!(server.ask(server.settings()).await.unwrap().1, "HTTP/1.1 /path");
+    let stranger = secure(&[], |_| {}).await;
+    let text = server.refusal(stranger.settings()).await;
+    assert!(text.contains("is a CA's own"), "{text}");
+
+    let elsewhere = |params: &mut CertificateParams| {
+        of_a_ca(params);
+        params.subject_alt_names = vec![rcgen::SanType::DnsName("elsewhere".try_into().unwrap())];
+    };
+    let server = secure(&[], elsewhere).await;
+    let text = server.refusal(server.settings()).await;
+    assert!(text.contains("is for another host"), "{text}");
+
+    let long_ago = |params: &mut CertificateParams| {
+        of_a_ca(params);
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    };
+    let server = secure(&[], long_ago).await;
+    let text = server.refusal(server.settings()).await;
+    assert!(text.contains("expired on"), "{text}");
+}
+
+#[tokio::test]
 async fn http2_is_used_only_when_both_sides_want_it() {
     let server = secure(&["h2", "http/1.1"], |_| {}).await;
     let settings = TransportSettings { http2: false, ..server.settings() };
