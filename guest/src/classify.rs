@@ -9,11 +9,14 @@
 
 use crate::bindings::exports::haul::transfer::classify::{Asked, RestartReason, Verdict};
 use crate::bindings::haul::transfer::types::{Failure, FailureDetail, FailureKind, Response, Task, TaskKind};
-use crate::http::{self, ContentRange};
+use crate::http::{self, AskedRange, ContentRange};
 use alloc::{format, string::String, vec::Vec};
 
 #[cfg(test)]
 mod tests;
+
+/// The note when a task asks for a range and gets the whole.
+const RANGE_IGNORED: &str = "range-ignored";
 
 /// So often a request is repeated from zero within one attempt.
 const RESTARTS_MAX: u32 = 2;
@@ -39,11 +42,47 @@ pub(crate) fn decide(task: &Task, asked: &Asked, response: &Response) -> Verdict
 
 /// Judges the answer to a request without a range of ours.
 fn judge_whole(task: &Task, asked: &Asked, response: &Response) -> Verdict {
-    let unasked_range = response.status == 206 && !asked.own_range;
-    if unasked_range && http::is_download(task) && http::is_plain_get(task) {
-        return Verdict::AskFromZero(RestartReason::BadRange); // RFC 9110 15.3.7
+    if !accepts(task, response.status) {
+        return refused(response);
     }
-    if accepts(task, response.status) { Verdict::Success } else { refused(response) }
+    if !http::is_download(task) || !http::is_plain_get(task) {
+        return Verdict::Success;
+    }
+    let own = http::single(&task.headers, "range").and_then(http::asked_range).filter(|_| asked.own_range);
+    match (own, response.status) {
+        (Some(own), 206) if is_whole_part(own, response) => Verdict::Success,
+        (Some(_), 206) => Verdict::Failed(failure(
+            FailureKind::Resume,
+            response,
+            "server answered with another range than the task asks for".into(),
+        )),
+        // The server took no notice of the range, which it may: the task gets the whole, and is told.
+        (Some(_), 200) => Verdict::UseFromZero(RestartReason::Other(RANGE_IGNORED.into())),
+        // RFC 9110 15.3.7: nobody asked for a part.
+        (None, 206) if asked.restarts == 0 => Verdict::AskFromZero(RestartReason::BadRange),
+        (None, 206) => Verdict::Failed(failure(
+            FailureKind::Resume,
+            response,
+            "server answers with a part of the file though none was asked for".into(),
+        )),
+        _ => Verdict::Success,
+    }
+}
+
+/// Whether a 206 is all of the range that the task itself asks for (RFC 9110 14.4, 15.3.7).
+fn is_whole_part(own: AskedRange, response: &Response) -> bool {
+    let Some((first, last, complete)) = part(response) else { return false };
+    let end = complete.map(|complete| complete.saturating_sub(1));
+    match own {
+        AskedRange::From { first: asked, last: Some(wanted) } => {
+            first == asked && last == end.map_or(wanted, |end| end.min(wanted))
+        }
+        AskedRange::From { first: asked, last: None } => first == asked && end.is_none_or(|end| last == end),
+        AskedRange::Last { length } => match complete {
+            Some(complete) => first == complete.saturating_sub(length) && Some(last) == end,
+            None => last - first < length,
+        },
+    }
 }
 
 /// Judges the answer to a request for the bytes from `first` on.
@@ -63,27 +102,31 @@ fn judge_range(task: &Task, asked: &Asked, response: &Response, first: u64) -> V
     }
 }
 
-/// Whether a 206 continues what is stored. First its form, then whether it is the same resource.
-fn judge_part(asked: &Asked, response: &Response, asked_first: u64) -> Result<(), RestartReason> {
+/// The one part of a 206 in good form: first and last byte, and the length of the whole where it is known.
+fn part(response: &Response) -> Option<(u64, u64, Option<u64>)> {
     let headers = &response.headers;
     let several = http::values(headers, "content-type")
         .any(|value| http::starts_with_ignoring_case(value, "multipart/byteranges"));
     if several || http::values(headers, "content-range").count() != 1 {
-        return Err(RestartReason::BadRange);
+        return None;
     }
-    let range = http::single(headers, "content-range").and_then(http::content_range);
-    let Some(ContentRange::Part { first, last, complete }) = range else {
-        return Err(RestartReason::BadRange);
-    };
-    if first != asked_first {
-        return Err(RestartReason::BadRange);
-    }
+    let range = http::single(headers, "content-range").and_then(http::content_range)?;
+    let ContentRange::Part { first, last, complete } = range else { return None };
     if http::has(headers, "content-length") {
         let length = http::single(headers, "content-length").and_then(http::content_length);
         // `last - first + 1`, without the sum that may not fit.
         if length.and_then(|length| length.checked_sub(1)) != Some(last - first) {
-            return Err(RestartReason::BadRange);
+            return None;
         }
+    }
+    Some((first, last, complete))
+}
+
+/// Whether a 206 continues what is stored. First its form, then whether it is the same resource.
+fn judge_part(asked: &Asked, response: &Response, asked_first: u64) -> Result<(), RestartReason> {
+    let (first, last, complete) = part(response).ok_or(RestartReason::BadRange)?;
+    if first != asked_first {
+        return Err(RestartReason::BadRange);
     }
     let other_size = match (complete, asked.total_bytes) {
         (Some(complete), Some(total)) => complete != total,
@@ -145,14 +188,12 @@ fn compare(asked: &Asked, response: &Response) -> Same {
     if differs || encoded { Same::No } else { Same::NotContradicted }
 }
 
-/// Whether the response names the validator that was asked for. A server that takes no notice of If-Range may answer 206
-/// from another version, and only this shows it; one that honours it has to repeat the ETag (RFC 9110 15.3.7).
+/// Whether the response names the validator that was asked for, where it has to. A server that takes no notice of If-Range
+/// may answer 206 from another version, and only this shows it; one that honours it repeats the ETag, and leaves
+/// Last-Modified out (RFC 9110 15.3.7).
 fn repeats_validator(asked: &Asked, response: &Response) -> bool {
-    let Some(condition) = asked.if_range.as_deref() else {
-        return true;
-    };
-    let name = if http::is_etag(condition.trim_matches([' ', '\t'])) { "etag" } else { "last-modified" };
-    http::has(&response.headers, name)
+    let condition = asked.if_range.as_deref().map(|text| text.trim_matches([' ', '\t']));
+    !condition.is_some_and(http::is_etag) || http::has(&response.headers, "etag")
 }
 
 fn is_encoded(response: &Response) -> bool {

@@ -106,9 +106,11 @@ pub enum Reply {
     Done,
     /// Ids in the order of the tasks given.
     Ids(Vec<String>),
-    /// Ids of the tasks that changed, and for each task that could not be changed its id and why.
+    /// Tasks that changed, and for each task that could not be changed its id and why.
     Changed {
-        /// Ids.
+        /// How many changed.
+        count: u64,
+        /// Their ids, the first 10,000.
         changed: Vec<String>,
         /// Id and why.
         refused: Vec<(String, String)>,

@@ -65,6 +65,8 @@ pub struct Settings {
     pub home: PathBuf,
     /// Compiled components.
     pub cache_dir: PathBuf,
+    /// Holds the key that proves compiled components ours: 0700, shared by all homes of a user.
+    pub key_dir: PathBuf,
     /// Base directories by name.
     pub directories: BTreeMap<String, PathBuf>,
     /// How many at once.
@@ -114,6 +116,8 @@ struct Inner {
     transport: Transport,
     limits: QueueLimits,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    /// Held while tasks are looked up and added.
+    adding: tokio::sync::Mutex<()>,
     /// Requests that are being answered.
     calls: AtomicUsize,
     answered: Notify,
@@ -128,7 +132,7 @@ impl Engine {
         let opening = std::thread::spawn(move || Store::open(&home, Box::new(move |updates| telling.tell(updates))));
         let hooks = Hooks::new(HooksSettings {
             cache_dir: settings.cache_dir.clone(),
-            key_dir: settings.home.clone(),
+            key_dir: settings.key_dir.clone(),
             log: LogSink(Arc::new(|name, line| tracing::info!(target: "component", "{name}: {line}"))),
         });
         let store = opening.join().map_err(|_| Error::Other("the store's thread panicked".into()))??;
@@ -185,6 +189,7 @@ impl Engine {
             transport,
             limits: settings.limits,
             threads: Mutex::new(threads),
+            adding: tokio::sync::Mutex::default(),
             calls: AtomicUsize::new(0),
             answered: Notify::new(),
         };

@@ -116,7 +116,7 @@ pub struct ComponentSource {
 pub struct HooksSettings {
     /// Compiled components (`$XDG_CACHE_HOME/haul`).
     pub cache_dir: PathBuf,
-    /// Holds the key that authenticates them (the home, 0700).
+    /// Holds the key that authenticates them (0700).
     pub key_dir: PathBuf,
     /// Each line a component writes to its log or streams: component's name, line (control characters escaped).
     pub log: LogSink,

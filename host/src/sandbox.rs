@@ -188,6 +188,20 @@ impl Directory {
         self.stat(name).is_some()
     }
 
+    /// What has that name and must not be overwritten, as it is called: anything but a regular file. A link under it would
+    /// be replaced and not followed, but it was put there for a reason (reliability C.3).
+    pub(crate) fn obstacle(&self, name: &str) -> Option<&'static str> {
+        let stat = self.stat(name)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => None,
+            FileType::Directory => Some("a directory"),
+            FileType::Symlink => Some("a symbolic link"),
+            FileType::Fifo => Some("a FIFO"),
+            FileType::Socket => Some("a socket"),
+            _ => Some("a device"),
+        }
+    }
+
     /// Names that exist and may collide with `name` and its numbered variants (same beginning), at most 10,000. Reads the
     /// whole directory: ask [`Directory::exists`] first.
     pub(crate) fn names_like(&self, name: &str) -> Vec<String> {
@@ -234,6 +248,17 @@ impl Directory {
         PartFile::opened(self, name, fd, identity)
     }
 
+    /// Removes the part files of these tasks, whatever name they were to get. Reads the whole directory.
+    pub(crate) fn remove_parts_of(&self, task_ids: &[String]) {
+        let ends: Vec<String> = task_ids.iter().map(|id| part_name("", id)).collect();
+        let ends: Vec<&str> = ends.iter().map(|end| end.trim_start_matches('.')).collect();
+        for name in self.entries().filter(|name| is_part_name(name)) {
+            if ends.iter().any(|end| name.strip_suffix(end).is_some_and(|begin| begin.ends_with('.'))) {
+                self.remove_part(&name);
+            }
+        }
+    }
+
     /// Removes a part file if it is there and its name is one of [`part_name`]'s.
     pub(crate) fn remove_part(&self, name: &str) {
         if is_part_name(name) {
@@ -242,8 +267,8 @@ impl Directory {
         }
     }
 
-    /// Renames the part file to its final name: with mode 0666 & ~umask; RENAME_NOREPLACE unless `replace`. A symbolic link
-    /// under the final name is itself replaced, never followed; a directory fails. Does not sync.
+    /// Renames the part file to its final name: with mode 0666 & ~umask; RENAME_NOREPLACE unless `replace`, which replaces
+    /// a regular file and fails for anything else. Other names of a replaced file keep its bytes. Does not sync.
     ///
     /// Repeating it is safe: a part that has its final name already is `Missing` (or `Done`, when only the part's own name
     /// was still to be removed).
@@ -266,6 +291,9 @@ impl Directory {
                 return Ok(Published::Missing);
             };
             part.finish()?;
+        }
+        if let Some(obstacle) = self.obstacle(to).filter(|_| replace) {
+            return Err(in_the_way(to, obstacle));
         }
         let opened = self.opened();
         let renamed = if replace {
@@ -370,6 +398,14 @@ impl Directory {
         let what = format!("cannot {verb} `{name}` in `{}`", self.path().display());
         Failure::file_system(&what, &error.into())
     }
+}
+
+/// Why a name cannot be overwritten.
+pub(crate) fn in_the_way(name: &str, obstacle: &str) -> Failure {
+    Failure::new(
+        FailureKind::FileSystem,
+        format!("`{name}` is {obstacle}, which is not overwritten: choose another name"),
+    )
 }
 
 fn is_regular(stat: &Stat) -> bool {

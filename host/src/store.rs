@@ -84,9 +84,9 @@ pub(crate) enum Change {
     Finish { key: TaskKey, status: Status, details: Box<Details>, bytes_done: u64, keep_resume: bool, at: u64 },
     /// running or publishing → waitingToRetry until `ready_at`. The resume record stays. Event.
     Wait { key: TaskKey, ready_at: u64, retries_remaining: i32, details: Box<Details>, bytes_done: u64, at: u64 },
-    /// running or waitingToRetry or paused or final → enqueued (event), not before `ready_at`. `retries_remaining` is set
-    /// when given. The resume record stays. From final: a new run with no attempts, no outcome and a final event of its own.
-    Requeue { key: TaskKey, ready_at: Option<u64>, retries_remaining: Option<i32>, at: u64 },
+    /// running or waitingToRetry or paused or final → enqueued (event), not before `ready_at`. `retries_remaining` and
+    /// `bytes_done` are set when given. The resume record stays. From final: a new run with no attempts, no outcome and a final event of its own.
+    Requeue { key: TaskKey, ready_at: Option<u64>, retries_remaining: Option<i32>, bytes_done: Option<u64>, at: u64 },
     /// enqueued, running (but not publishing: that file is complete) or waitingToRetry → paused. Event.
     Pause { key: TaskKey, bytes_done: u64, at: u64 },
     /// Replaces the task itself (a refreshed token, a new URL), in any status; its id and attempts left stay. No event.

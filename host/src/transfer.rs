@@ -134,13 +134,15 @@ pub(crate) struct Held {
     recorded: bool,
     resumed_from: u64,
     notes: Vec<String>,
+    /// Bytes of earlier attempts, until their part file is opened.
+    stored: u64,
     /// What the store had of the task means nothing any more.
     gave_up: bool,
 }
 
 impl Held {
     fn bytes_done(&self) -> u64 {
-        self.part.as_ref().map_or(0, PartFile::len)
+        self.part.as_ref().map_or(self.stored, PartFile::len)
     }
 
     fn note(&mut self, note: &str) {
@@ -151,7 +153,7 @@ impl Held {
 
     /// Makes the store know what must be known to go on with the part file. Cheap when it knows already.
     fn record(&mut self, shared: &Shared, key: TaskKey) {
-        if self.recorded || self.bytes_done() == 0 {
+        if self.recorded || self.part.as_ref().is_none_or(|part| part.len() == 0) {
             return;
         }
         self.resume.boot_id.clone_from(&shared.boot_id);
@@ -168,6 +170,7 @@ impl Held {
             directory.remove_part(&self.resume.part_name);
         }
         self.resume = ResumeRecord::default();
+        self.stored = 0;
         self.gave_up = true;
         self.recorded = false;
         self.resumed_from = 0;
@@ -210,7 +213,8 @@ impl From<Failure> for Stopped {
 
 /// Makes an attempt.
 pub(crate) async fn run(shared: &Arc<Shared>, transport: &Transport, job: Job) -> End {
-    let mut held = Held { notes: job.record.notes.clone(), ..Held::default() };
+    let stored = if job.record.resume.is_some() { job.record.bytes_done } else { 0 };
+    let mut held = Held { notes: job.record.notes.clone(), stored, ..Held::default() };
     held.notes.retain(|note| note != "resumed");
     let outcome = tokio::select! {
         biased;
@@ -234,7 +238,10 @@ fn stopped(shared: &Arc<Shared>, job: &Job, mut held: Held, reason: Reason) -> E
         return End::Stopped { reason, bytes_done };
     }
     let bytes_done = held.bytes_done();
-    if reason == Reason::Cancel {
+    if reason == Reason::Cancel || bytes_done == 0 {
+        if held.recorded {
+            shared.store.write_later(Change::ForgetResume { key: job.key });
+        }
         held.remove();
         return End::Stopped { reason, bytes_done: 0 };
     }
@@ -289,7 +296,10 @@ async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &
     if chain.has(Hook::BeforeTaskStart) {
         match chain.before_task_start(&hook_task).await {
             Ok(None) => {}
-            Ok(Some(update)) => return early(update),
+            Ok(Some(update)) => {
+                remove_stored(shared, &job.record);
+                return early(update);
+            }
             Err(failure) => return over(held, failure, None),
         }
     }
@@ -300,10 +310,7 @@ async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &
             held.remove();
             End::Final { status, details, bytes_done: 0 }
         }
-        Err(Stopped::Failure(failure, details)) => {
-            held.record(shared, job.key);
-            judge(shared, job, &chain, &hook_task, held, failure, details).await
-        }
+        Err(Stopped::Failure(failure, details)) => judge(shared, job, &chain, &hook_task, held, failure, details).await,
     }
 }
 
@@ -461,6 +468,7 @@ async fn judge(
     details: Option<Box<Details>>,
 ) -> End {
     let bytes_done = held.bytes_done();
+    held.record(shared, job.key);
     let attempt = Attempt {
         // Counted by the retries used, so that pauses, mirrors and refreshed tokens do not lengthen the waits.
         number: u32::try_from(job.record.task.retries - job.record.retries_remaining).unwrap_or(0) + 1,
@@ -479,9 +487,17 @@ async fn judge(
     if failure.outcome_unknown {
         held.note("outcome-unknown");
     }
-    if failure.kind == FailureKind::Checksum && matches!(verdict, RetryVerdict::AfreshAfterMs(_)) {
+    let afresh = matches!(verdict, RetryVerdict::AfreshAfterMs(_));
+    if failure.kind == FailureKind::Checksum && afresh {
         held.note(FRESH_START);
     }
+    let nothing_came = held.part.as_ref().is_some_and(|part| part.len() == 0);
+    if (afresh || nothing_came || failure.kind == FailureKind::Checksum)
+        && let Err(broken) = held.give_up(shared, job.key).await
+    {
+        tracing::warn!("{}", broken.description);
+    }
+    let bytes_done = held.bytes_done();
     let mut details = details.unwrap_or_default();
     details.notes.clone_from(&held.notes);
     details.resumed_from = held.resumed_from;

@@ -209,10 +209,12 @@ fn check_prints_what_a_component_answers_and_asks_for() {
 
 #[test]
 fn the_second_start_uses_the_compiled_component() {
-    let (world, origin) = (World::new(), Origin::start());
+    let (mut world, origin) = (World::new(), Origin::start());
+    let cache = world.path("cache");
+    world.set("XDG_CACHE_HOME", cache.to_str().unwrap());
     let film = origin.serve("/f", file(b"x"));
     get_with(&world, "one-hook-only", &["get", film.url()]).exits(0);
-    let cached = files_below(&world.path("cache"));
+    let cached = files_below(&cache);
     assert!(!cached.is_empty(), "compiled components are kept");
 
     // What is in the cache is code: a file that is not proved ours is not run, and costs nothing but time.

@@ -150,7 +150,7 @@ enum SelectionForm {
 enum ReplyForm {
     Done,
     Ids(Vec<String>),
-    Changed { changed: Vec<String>, refused: Vec<(String, String)> },
+    Changed { count: u64, changed: Vec<String>, refused: Vec<(String, String)> },
     Records { records: Vec<Value>, more: Option<i64> },
     Events { events: Vec<Value>, last: u64 },
     Count(u64),

@@ -26,6 +26,8 @@ use crate::transfer::{End, Finished, Job, Reason, Shared, Stop};
 const DISK_PAUSE_MS: u64 = 10_000;
 /// Longest sleep: the machine's clock may jump.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// Finished files that wait for their names at most: none starts meanwhile, so that the disk is never far behind.
+const PUBLISHING: usize = 512;
 /// Tasks woken at once.
 const WAKE: usize = 5_000;
 /// How long closing waits for attempts to stop and for components to hear of ends.
@@ -102,6 +104,7 @@ struct Running {
     host: String,
     stop: Stop,
     publishing: bool,
+    allow_pause: bool,
     retries_remaining: i32,
     priority: (i32, u64),
     waiters: Vec<oneshot::Sender<(TaskKey, String, Status)>>,
@@ -123,6 +126,8 @@ pub(crate) struct Machine {
     scheduler: Scheduler,
     wait_for_disk: bool,
     running: HashMap<TaskKey, Running>,
+    /// How many of them are with the publisher.
+    publishing: usize,
     asks: HashMap<u64, Asks>,
     /// Records read with the queue, for tasks that are about to start.
     head: HashMap<TaskKey, Record>,
@@ -162,6 +167,7 @@ impl Machine {
             scheduler: Scheduler::new(limits),
             wait_for_disk,
             running: HashMap::new(),
+            publishing: 0,
             asks: HashMap::new(),
             head: HashMap::new(),
             sleeping: BTreeSet::new(),
@@ -217,6 +223,7 @@ impl Machine {
             Input::Close { reply } => self.close(reply),
             Input::CloseNow => {
                 self.running.clear();
+                self.publishing = 0;
                 self.telling.clear();
             }
         }
@@ -318,7 +325,7 @@ impl Machine {
         if self.closing.is_some() || self.asks.is_empty() {
             return;
         }
-        loop {
+        while self.publishing < PUBLISHING {
             match self.scheduler.step() {
                 Step::Wait => return,
                 Step::Fetch { part, after } => self.fetch(&part, after),
@@ -356,6 +363,7 @@ impl Machine {
             host,
             stop: stop.clone(),
             publishing: false,
+            allow_pause: record.task.allow_pause,
             retries_remaining: record.retries_remaining,
             priority: (record.task.priority, record.task.creation_time),
             waiters: Vec::new(),
@@ -380,6 +388,7 @@ impl Machine {
             End::Bytes(finished) => {
                 self.scheduler.ended(key);
                 if let Some(running) = self.running.get_mut(&key) {
+                    self.publishing += usize::from(!running.publishing);
                     running.publishing = true;
                 }
                 let _ = self.publisher.send(*finished);
@@ -406,7 +415,8 @@ impl Machine {
             }
             Reason::Pause => self.settle(key, Change::Pause { key, bytes_done, at }, Status::Paused, None),
             Reason::Shutdown => {
-                let change = Change::Requeue { key, ready_at: None, retries_remaining: None, at };
+                let change =
+                    Change::Requeue { key, ready_at: None, retries_remaining: None, bytes_done: Some(bytes_done), at };
                 self.settle(key, change, Status::Enqueued, Some(0));
             }
         }
@@ -426,11 +436,7 @@ impl Machine {
         let retries_remaining = if free { remaining } else { remaining - 1 };
         let wait = match verdict {
             _ if failure.detail == FailureDetail::DiskFull && self.wait_for_disk => Some(DISK_PAUSE_MS),
-            RetryVerdict::AfterMs(ms) => Some(ms),
-            RetryVerdict::AfreshAfterMs(ms) => {
-                drop(self.shared.store.write(Change::ForgetResume { key }));
-                Some(ms)
-            }
+            RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms) => Some(ms),
             RetryVerdict::GiveUp => None,
         };
         match wait {
@@ -502,6 +508,7 @@ impl Machine {
     fn settled(&mut self, key: TaskKey, status: Status, again: Option<u64>) {
         self.scheduler.settled(key);
         let Some(running) = self.running.remove(&key) else { return };
+        self.publishing -= usize::from(running.publishing);
         for waiter in running.waiters {
             let _ = waiter.send((key, running.task_id.clone(), status));
         }
@@ -553,8 +560,13 @@ impl Machine {
         match record.status {
             Status::Enqueued => self.scheduler.add(&ready),
             Status::WaitingToRetry => {
-                let pending =
-                    self.shared.store.write(Change::Requeue { key, ready_at: None, retries_remaining: None, at });
+                let pending = self.shared.store.write(Change::Requeue {
+                    key,
+                    ready_at: None,
+                    retries_remaining: None,
+                    bytes_done: None,
+                    at,
+                });
                 self.after(pending, Input::Added { asker: 0, tasks: vec![Waking { ready, at: None }], work: false });
             }
             _ => {}
@@ -593,7 +605,7 @@ impl Machine {
                 Stopping::Group(group) => *group == running.group,
                 Stopping::All => true,
             };
-            if meant {
+            if meant && (action == Action::Cancel || running.allow_pause) {
                 running.stop.ask(reason);
                 let (sender, receiver) = oneshot::channel();
                 running.waiters.push(sender);

@@ -1,33 +1,51 @@
 //! What a killed engine has left, put right before anything else happens: each state is gone on with from what the
 //! database and the disk say. Steps are repeatable: a crash in here is like a crash before.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use crate::clock;
 use crate::error::Result;
 use crate::event::Details;
 use crate::sandbox::{Directory, Identity, Published};
-use crate::store::{Change, Publish, Unfinished};
-use crate::task::{OnConflict, Status};
+use crate::store::{Change, Publish, TaskKey, Unfinished};
+use crate::task::{OnConflict, Record, ResumeRecord, Status};
 use crate::transfer::Shared;
 
 /// Puts every task right that was running or publishing.
 pub(crate) async fn recover(shared: &Shared) -> Result<()> {
     let mut last = None;
+    let mut left_over: BTreeMap<PathBuf, (Directory, Vec<String>)> = BTreeMap::new();
     for unfinished in shared.store.unfinished()? {
-        let change = match &unfinished.publish {
-            Some(publish) => republish(shared, &unfinished, publish),
-            None => None,
-        };
-        let at = clock::unix_ms();
-        let change = match change {
+        let Unfinished { key, record, publish } = &unfinished;
+        let directory = directory_of(shared, record);
+        let finish = publish
+            .as_ref()
+            .zip(directory.as_ref())
+            .and_then(|(publish, directory)| republish(*key, record, directory, publish));
+        let change = match finish {
             Some(change) => change,
             None => {
-                if unfinished.publish.is_some() {
-                    drop(shared.store.write(Change::ForgetResume { key: unfinished.key }));
+                if publish.is_some() {
+                    drop(shared.store.write(Change::ForgetResume { key: *key }));
                 }
-                Change::Requeue { key: unfinished.key, ready_at: None, retries_remaining: None, at }
+                let resume = record.resume.as_ref().filter(|_| publish.is_none());
+                match (resume, directory) {
+                    (None, Some(directory)) => {
+                        let (_, ids) =
+                            left_over.entry(directory.path().to_owned()).or_insert_with(|| (directory, Vec::new()));
+                        ids.push(record.task.task_id.clone());
+                        requeue(*key, 0)
+                    }
+                    (Some(resume), Some(directory)) => requeue(*key, stored_bytes(shared, &directory, resume)),
+                    (_, None) => requeue(*key, record.bytes_done),
+                }
             }
         };
         last = Some(shared.store.write(change));
+    }
+    for (directory, ids) in left_over.into_values() {
+        directory.remove_parts_of(&ids);
     }
     // The writer keeps the order: when the last change is committed, all are.
     match last {
@@ -36,21 +54,36 @@ pub(crate) async fn recover(shared: &Shared) -> Result<()> {
     }
 }
 
-/// A task that was publishing is complete when its file has its name, or can be given it now.
-fn republish(shared: &Shared, unfinished: &Unfinished, publish: &Publish) -> Option<Change> {
-    let record = &unfinished.record;
+fn requeue(key: TaskKey, bytes_done: u64) -> Change {
+    let at = clock::unix_ms();
+    Change::Requeue { key, ready_at: None, retries_remaining: None, bytes_done: Some(bytes_done), at }
+}
+
+fn directory_of(shared: &Shared, record: &Record) -> Option<Directory> {
     let task = &record.task;
-    let directory = shared.sandbox.directory(&task.base_directory, record.place.as_deref(), &task.directory).ok()?;
+    shared.sandbox.directory(&task.base_directory, record.place.as_deref(), &task.directory).ok()
+}
+
+/// What the part file certainly holds: all of it if the machine has not been off since.
+fn stored_bytes(shared: &Shared, directory: &Directory, resume: &ResumeRecord) -> u64 {
+    let identity = Identity { dev: resume.part_dev, ino: resume.part_ino };
+    let part = directory.open_part(&resume.part_name, identity).ok().flatten();
+    let length = part.map_or(0, |part| part.len());
+    if resume.boot_id == shared.boot_id { length } else { length.min(resume.durable_bytes) }
+}
+
+/// A task that was publishing is complete when its file has its name, or can be given it now.
+fn republish(key: TaskKey, record: &Record, directory: &Directory, publish: &Publish) -> Option<Change> {
     let identity = Identity { dev: publish.dev, ino: publish.ino };
     let named = directory.identity(&publish.final_name) == Some(identity);
-    if !named && !name_it(&directory, task.on_conflict, publish, identity) {
+    if !named && !name_it(directory, record.task.on_conflict, publish, identity) {
         return None;
     }
     directory.sync().ok()?;
     let path = directory.path().join(&publish.final_name).to_string_lossy().into_owned();
     let details = Details { file_path: Some(path), ..(*publish.details).clone() };
     Some(Change::Finish {
-        key: unfinished.key,
+        key,
         status: Status::Complete,
         details: Box::new(details),
         bytes_done: publish.size,

@@ -80,6 +80,8 @@ async fn add(
     continue_same: bool,
     work: bool,
 ) -> Result<Reply> {
+    // Whether a task is a new one is found out and acted on by one asker at a time: two equal command lines mean one task.
+    let _turn = engine.adding.lock().await;
     let now = clock::unix_ms();
     for addition in &mut additions {
         let task = &mut addition.task;
@@ -195,7 +197,7 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
     }
     if record.status != Status::Enqueued {
         let retries_remaining = Some(retries);
-        store.write(Change::Requeue { key, ready_at: at, retries_remaining, at: now }).await?;
+        store.write(Change::Requeue { key, ready_at: at, retries_remaining, bytes_done: None, at: now }).await?;
     }
     Ok(Some(Waking { ready, at }))
 }
@@ -349,12 +351,10 @@ async fn control(engine: &Inner, action: Action, select: Selection) -> Result<Re
             match action {
                 Action::Pause | Action::Cancel => stop_each(engine, action, found, &mut changed, &mut refused).await?,
                 Action::Resume | Action::Retry => {
-                    for (key, record) in found {
-                        start_again(engine, action, key, &record, &mut changed, &mut refused).await?;
-                    }
+                    start_again(engine, action, found, &mut changed, &mut refused).await?;
                 }
             }
-            Ok(Reply::Changed { changed, refused })
+            Ok(Reply::Changed { count: changed.len() as u64, changed, refused })
         }
         select if matches!(action, Action::Pause | Action::Cancel) => stop_many(engine, action, select).await,
         select => start_many(engine, action, &select).await,
@@ -378,7 +378,7 @@ async fn stop_each(
     }
     let keys: Vec<TaskKey> = stopping.iter().map(|(key, _)| *key).collect();
     let ids = stopping.iter().map(|(_, record)| record.task.task_id.clone()).collect();
-    let settled = stop(engine, action, Stopping::Keys(keys), Selection::Ids(ids)).await?;
+    let (_, settled) = stop(engine, action, Stopping::Keys(keys), Selection::Ids(ids)).await?;
     for (key, record) in stopping {
         let id = record.task.task_id.clone();
         let wanted = if action == Action::Cancel { Status::Canceled } else { Status::Paused };
@@ -402,14 +402,12 @@ fn stop_refused(action: Action, record: &Record) -> Option<String> {
     }
 }
 
+/// Waiting tasks that were stopped, and running ones with what became of them.
+type Stopped = (Vec<TaskKey>, Vec<(TaskKey, String, Status)>);
+
 /// Stops running tasks by their attempts and waiting ones in the store. A task that starts meanwhile is caught by one or
 /// the other: the store refuses to start what is paused or canceled.
-async fn stop(
-    engine: &Inner,
-    action: Action,
-    keys: Stopping,
-    select: Selection,
-) -> Result<Vec<(TaskKey, String, Status)>> {
+async fn stop(engine: &Inner, action: Action, keys: Stopping, select: Selection) -> Result<Stopped> {
     let (reply, answer) = oneshot::channel();
     tell(engine, Input::Stop { action, keys, reply })?;
     let parts = if action == Action::Cancel { engine.shared.store.parts_of(&select)? } else { Vec::new() };
@@ -418,47 +416,51 @@ async fn stop(
         Action::Cancel => Change::CancelWaiting { select, at },
         _ => Change::PauseWaiting { select, at },
     };
-    if let Applied::Moved(keys) = engine.shared.store.write(change).await? {
-        for (key, record) in parts {
-            if keys.contains(&key) {
-                crate::transfer::remove_stored(&engine.shared, &record);
-            }
-        }
-        tell(engine, Input::Left { keys })?;
+    let moved = match engine.shared.store.write(change).await? {
+        Applied::Moved(keys) => keys,
+        _ => Vec::new(),
+    };
+    let gone: HashSet<TaskKey> = moved.iter().copied().collect();
+    for (_, record) in parts.iter().filter(|(key, _)| gone.contains(key)) {
+        crate::transfer::remove_stored(&engine.shared, record);
     }
+    tell(engine, Input::Left { keys: moved.clone() })?;
     let mut settled = Vec::new();
     for settling in answer.await.map_err(|_| ended())? {
         settled.extend(settling.await.ok());
     }
-    Ok(settled)
+    Ok((moved, settled))
 }
 
+/// Of a group or of all: what ends meanwhile by itself is nobody's concern, what may not be paused is told.
 async fn stop_many(engine: &Inner, action: Action, select: Selection) -> Result<Reply> {
     let store = &engine.shared.store;
-    let statuses: &[Status] = match action {
-        Action::Cancel => &[Status::Enqueued, Status::Running, Status::WaitingToRetry, Status::Paused],
-        _ => &[Status::Enqueued, Status::Running, Status::WaitingToRetry],
+    let (statuses, wanted): (&[Status], Status) = match action {
+        Action::Cancel => {
+            (&[Status::Enqueued, Status::Running, Status::WaitingToRetry, Status::Paused], Status::Canceled)
+        }
+        _ => (&[Status::Enqueued, Status::Running, Status::WaitingToRetry], Status::Paused),
     };
     let meant = store.select(&select, statuses, 0, LISTED)?;
     let keys = match &select {
         Selection::Group(group) => Stopping::Group(group.clone()),
         _ => Stopping::All,
     };
-    stop(engine, action, keys, select).await?;
-    let wanted = if action == Action::Cancel { Status::Canceled } else { Status::Paused };
+    let (moved, settled) = stop(engine, action, keys, select).await?;
+    let mut stopped: HashSet<TaskKey> = moved.into_iter().collect();
+    stopped.extend(settled.iter().filter(|(_, _, status)| *status == wanted).map(|(key, _, _)| *key));
     let mut changed = Vec::new();
     let mut refused = Vec::new();
     for (key, id, _) in meant {
-        match store.record_of(key)? {
-            Some(record) if record.status == wanted => changed.push(id),
-            Some(record) if !record.task.allow_pause => {
-                refused.push((id, "it may not be paused: its allowPause is false".into()));
-            }
-            Some(record) => refused.push((id, format!("it has become {} meanwhile", record.status.name()))),
-            None => {}
+        if stopped.contains(&key) {
+            changed.push(id);
+        } else if let Some(record) = store.record_of(key)?
+            && let Some(why) = stop_refused(action, &record).filter(|_| !record.status.is_final())
+        {
+            refused.push((id, why));
         }
     }
-    Ok(Reply::Changed { changed, refused })
+    Ok(Reply::Changed { count: stopped.len() as u64, changed, refused })
 }
 
 async fn start_many(engine: &Inner, action: Action, select: &Selection) -> Result<Reply> {
@@ -466,31 +468,56 @@ async fn start_many(engine: &Inner, action: Action, select: &Selection) -> Resul
         Action::Resume => &[Status::Paused],
         _ => &[Status::Failed, Status::NotFound, Status::Canceled, Status::WaitingToRetry],
     };
-    let (mut changed, mut refused, mut after) = (Vec::new(), Vec::new(), 0);
+    let (mut changed, mut refused, mut after, mut count) = (Vec::new(), Vec::new(), 0, 0);
     loop {
         let found = engine.shared.store.select(select, statuses, after, PAGE)?;
         let Some((last, _, _)) = found.last() else { break };
         after = *last;
+        let mut page = Vec::with_capacity(found.len());
         for (key, _, _) in found {
-            let Some(record) = engine.shared.store.record_of(key)? else { continue };
-            start_again(engine, action, key, &record, &mut changed, &mut refused).await?;
+            page.extend(engine.shared.store.record_of(key)?.map(|record| (key, record)));
         }
+        start_again(engine, action, page, &mut changed, &mut refused).await?;
+        count += changed.len().saturating_sub(LISTED) as u64;
+        changed.truncate(LISTED);
     }
-    changed.truncate(LISTED);
-    Ok(Reply::Changed { changed, refused })
+    Ok(Reply::Changed { count: count + changed.len() as u64, changed, refused })
 }
 
-/// Puts a paused or final task into the queue again.
+/// Puts paused or final tasks into the queue again, in one commit.
 async fn start_again(
     engine: &Inner,
     action: Action,
-    key: TaskKey,
-    record: &Record,
+    tasks: Vec<(TaskKey, Record)>,
     changed: &mut Vec<String>,
     refused: &mut Vec<(String, String)>,
 ) -> Result<()> {
-    let id = record.task.task_id.clone();
-    let refusal = match (action, record.status) {
+    let mut waking = Vec::with_capacity(tasks.len());
+    let mut last = None;
+    for (key, record) in tasks {
+        let id = record.task.task_id.clone();
+        if let Some(why) = start_refused(action, record.status) {
+            refused.push((id, why.into()));
+            continue;
+        }
+        let retries_remaining = record.status.is_final().then_some(record.task.retries);
+        let at = clock::unix_ms();
+        let change = Change::Requeue { key, ready_at: None, retries_remaining, bytes_done: None, at };
+        last = Some(engine.shared.store.write(change));
+        waking.push(Waking { ready: ready_of(key, &record.task), at: None });
+        changed.push(id);
+    }
+    // The writer keeps the order: when the last change is committed, all are.
+    if let Some(last) = last {
+        last.await?;
+    }
+    let works = working(engine).await?;
+    // A working engine goes on with them at once, whoever asked; an idle one leaves them to `haul run`.
+    tell(engine, Input::Added { asker: 0, tasks: waking, work: works.busy > 0 || works.asked > 0 })
+}
+
+fn start_refused(action: Action, status: Status) -> Option<&'static str> {
+    match (action, status) {
         (_, Status::Complete) => Some("it is complete"),
         (_, Status::Enqueued) => Some("it is enqueued already"),
         (_, Status::Running) => Some("it is running already"),
@@ -499,20 +526,7 @@ async fn start_again(
         }
         (Action::Retry, Status::Paused) => Some("it is paused: `haul resume` goes on with it"),
         _ => None,
-    };
-    if let Some(why) = refusal {
-        refused.push((id, why.into()));
-        return Ok(());
     }
-    let retries_remaining = record.status.is_final().then_some(record.task.retries);
-    let change = Change::Requeue { key, ready_at: None, retries_remaining, at: clock::unix_ms() };
-    engine.shared.store.write(change).await?;
-    let tasks = vec![Waking { ready: ready_of(key, &record.task), at: None }];
-    let works = working(engine).await?;
-    // A working engine goes on with it at once, whoever asked; an idle one leaves it to `haul run`.
-    tell(engine, Input::Added { asker: 0, tasks, work: works.busy > 0 || works.asked > 0 })?;
-    changed.push(id);
-    Ok(())
 }
 
 // Forgetting.

@@ -1,7 +1,7 @@
 //! Compiled components, kept on disk so that a process starts in milliseconds (reliability.md E.3).
 //!
 //! Compiled code is code: whoever can write a file here could run anything as us. So the directory and its files belong to
-//! us alone, links are not followed, and each file begins with a keyed BLAKE3 hash whose key lives in the home. It is checked
+//! us alone, links are not followed, and each file begins with a keyed BLAKE3 hash whose key lives apart, in our state directory. It is checked
 //! over the very bytes that are used. A file that is not provably ours is not an error: the component is compiled again.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -43,16 +43,15 @@ impl Cache {
 
     /// The component of these bytes, whose [`digest`] it is given.
     pub(super) fn component(&self, engine: &Engine, wasm: &[u8], digest: &[u8; 32]) -> wasmtime::Result<Component> {
-        let name = name(engine, digest);
-        if let Some(component) = self.place.as_ref().and_then(|place| place.read(engine, &name)) {
+        let Some(place) = &self.place else { return Component::from_binary(engine, wasm) };
+        let name = place.name(engine, digest);
+        if let Some(component) = place.read(engine, &name) {
             return Ok(component);
         }
         let component = Component::from_binary(engine, wasm)?;
-        if let Some(place) = &self.place {
-            let written = component.serialize().map_err(io::Error::other).and_then(|code| place.write(&name, &code));
-            if let Err(error) = written {
-                tracing::debug!("cannot keep a compiled component: {error}");
-            }
+        let written = component.serialize().map_err(io::Error::other).and_then(|code| place.write(&name, &code));
+        if let Err(error) = written {
+            tracing::debug!("cannot keep a compiled component: {error}");
         }
         Ok(component)
     }
@@ -69,13 +68,15 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn name(engine: &Engine, digest: &[u8; 32]) -> String {
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{}-{:016x}.cwasm", hex(digest), hasher.finish())
-}
-
 impl Place {
+    /// Names the component, what compiled it, and the key: users of several keys do not take turns in overwriting.
+    fn name(&self, engine: &Engine, digest: &[u8; 32]) -> String {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let key = blake3::derive_key("haul 2026-11-22 name of the key of compiled components", &self.key);
+        format!("{}-{:016x}-{}.cwasm", hex(digest), hasher.finish(), hex(&key[..4]))
+    }
+
     fn read(&self, engine: &Engine, name: &str) -> Option<Component> {
         let bytes = read_private(&self.directory.join(name)).ok()?;
         let (mac, code) = bytes.split_at_checked(MAC_BYTES)?;
@@ -115,22 +116,30 @@ fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
 
 fn key(directory: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let path = directory.join(KEY_NAME);
-    if let Some(key) = read_private(&path).ok().and_then(|bytes| bytes.try_into().ok()) {
+    let stored = || read_private(&path).ok().and_then(|bytes| bytes.try_into().ok());
+    if let Some(key) = stored() {
         return Ok(key);
     }
     private_directory(directory)?;
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
-    match create_private(&path, false) {
-        Ok(mut file) => file.write_all(&key)?,
-        // Somebody else's, broken, or made by another process just now: take a new one; at worst code is compiled again.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(&path)?;
-            create_private(&path, false)?.write_all(&key)?;
+    let temporary = directory.join(format!("{KEY_NAME}.{}", std::process::id()));
+    create_private(&temporary, true)?.write_all(&key)?;
+    // Whole or not at all, and the first of several processes wins.
+    let linked = fs::hard_link(&temporary, &path).or_else(|error| match stored() {
+        Some(theirs) => {
+            key = theirs;
+            Ok(())
         }
-        Err(error) => return Err(error),
-    }
-    Ok(key)
+        // Somebody else's, or broken: a new one takes its place; at worst code is compiled again.
+        None if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&path)?;
+            fs::hard_link(&temporary, &path)
+        }
+        None => Err(error),
+    });
+    let _ = fs::remove_file(&temporary);
+    linked.map(|()| key)
 }
 
 /// Makes a directory that only we can enter, or closes one of ours that others can.

@@ -337,7 +337,7 @@ fn a_taken_name_is_kept_unless_it_may_be_replaced() {
 }
 
 #[test]
-fn links_under_the_final_name_are_never_followed() {
+fn links_under_the_final_name_are_neither_followed_nor_replaced() {
     let world = World::new();
     let base = world.base();
     let victim = world.outside().join("victim");
@@ -347,11 +347,39 @@ fn links_under_the_final_name_are_never_followed() {
         assert!(base.exists("f"));
         let identity = part(&base, ".f.1.part", "text");
         assert_eq!(base.publish(".f.1.part", identity, "f", false), Ok(Published::Taken));
-        assert_eq!(base.publish(".f.1.part", identity, "f", true), Ok(Published::Done));
-        assert_eq!(base.identity("f"), Some(identity), "the link itself was replaced");
+        let failure = base.publish(".f.1.part", identity, "f", true).expect_err("refused");
+        assert!(failure.description.contains("`f` is a symbolic link"), "{failure}");
+        assert!(std::fs::symlink_metadata(world.path("f")).expect("metadata").is_symlink());
         std::fs::remove_file(world.path("f")).expect("removed");
     }
     assert_eq!(std::fs::read_to_string(&victim).expect("read"), "victim");
+}
+
+#[test]
+fn what_is_no_regular_file_is_called_by_its_name() {
+    let world = World::new();
+    let base = world.base();
+    std::fs::write(world.path("file"), "").expect("written");
+    std::fs::create_dir(world.path("directory")).expect("created");
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, world.path("fifo"), fifo, Mode::from_raw_mode(0o600), 0).expect("created");
+    let found: Vec<_> = ["nothing", "file", "directory", "fifo"].iter().map(|name| base.obstacle(name)).collect();
+    assert_eq!(found, [None, None, Some("a directory"), Some("a FIFO")]);
+}
+
+#[test]
+fn the_parts_of_a_task_are_found_by_its_id() {
+    let world = World::new();
+    let base = world.base();
+    let names = [part_name("f.txt", "a"), part_name("g", "a"), part_name("f.txt", "b.a"), part_name("f.a", "b")];
+    for name in &names {
+        part(&base, name, "text");
+    }
+    base.remove_parts_of(&["a".to_owned()]);
+    let left: Vec<bool> = names.iter().map(|name| base.exists(name)).collect();
+    assert_eq!(left, [false, false, true, true]);
+    base.remove_parts_of(&["b.a".to_owned(), "b".to_owned()]);
+    assert!(names.iter().all(|name| !base.exists(name)));
 }
 
 #[test]

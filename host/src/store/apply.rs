@@ -79,8 +79,8 @@ impl<'a> Batch<'a> {
                 let end = End { status: Status::WaitingToRetry, details, bytes_done, at };
                 self.wait(*key, &end, *ready_at, *retries_remaining)?
             }
-            Change::Requeue { key, ready_at, retries_remaining, at } => {
-                self.requeue(*key, *ready_at, *retries_remaining, *at)?
+            Change::Requeue { key, ready_at, retries_remaining, bytes_done, at } => {
+                self.requeue(*key, *ready_at, *retries_remaining, *bytes_done, *at)?
             }
             Change::Pause { key, bytes_done, at } => self.pause(*key, *bytes_done, *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
@@ -323,6 +323,7 @@ impl<'a> Batch<'a> {
         key: TaskKey,
         ready_at: Option<u64>,
         retries_remaining: Option<i32>,
+        bytes_done: Option<u64>,
         at: u64,
     ) -> Sql<Applied> {
         let mut row = match self.fitting(key, |row| row.status != Status::Enqueued)? {
@@ -343,10 +344,10 @@ impl<'a> Batch<'a> {
             .prepare_cached(
                 "UPDATE task SET status = 0, publishing = 0, ready_at = ?2,
                    retries_remaining = coalesce(?3, retries_remaining),
-                   bytes_done = coalesce((SELECT durable_bytes FROM resume WHERE task = ?1), bytes_done)
+                   bytes_done = coalesce(?4, (SELECT durable_bytes FROM resume WHERE task = ?1), bytes_done)
                  WHERE key = ?1",
             )?
-            .execute((key, ready_at, retries_remaining))?;
+            .execute((key, ready_at, retries_remaining, bytes_done.map(number)))?;
         self.drop_publish(&row)?;
         self.moved(row, Status::Enqueued, at, None)?;
         Ok(Applied::Done)

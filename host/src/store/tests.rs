@@ -79,7 +79,7 @@ impl Home {
     }
 
     fn requeue(&self, key: TaskKey) -> Applied {
-        self.write(Change::Requeue { key, ready_at: None, retries_remaining: None, at: 6 })
+        self.write(Change::Requeue { key, ready_at: None, retries_remaining: None, bytes_done: None, at: 6 })
     }
 
     fn wait(&self, key: TaskKey, ready_at: u64) -> Applied {

@@ -12,7 +12,7 @@ use crate::engine::Durability;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, ProgressUpdate};
 use crate::hooks::{Asked, Classified, Head, ResumeVerdict};
-use crate::sandbox::{Directory, Identity};
+use crate::sandbox::{Directory, Identity, in_the_way};
 use crate::task::{Body, OnConflict, Pairs, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::progress::Meter;
 use crate::transfer::rate::Bucket;
@@ -21,10 +21,8 @@ use crate::transport::{Answer, Call, Framing};
 
 /// Bytes of an error's body that are kept.
 const ERROR_BODY: usize = 64 * 1024;
-/// Downloads shorter than this are not recorded for going on until they are interrupted or take longer than `CHECKPOINT`.
+/// Downloads shorter than this are not recorded for going on until they are interrupted or a checkpoint comes.
 const SHORT: u64 = 256 * 1024;
-/// Time between two syncs of a part file: what a power cut can cost. A killed process costs nothing.
-const CHECKPOINT: Duration = Duration::from_secs(2);
 /// Questions in one attempt: the first, one without a range, and the rest of short answers.
 const QUESTIONS: u32 = 64;
 /// Fresh starts in one attempt.
@@ -70,12 +68,21 @@ pub(crate) async fn run(cx: &Context<'_>, wire: Wire, held: &mut Held) -> Result
     Err(Failure::new(FailureKind::Resume, "the server keeps answering with too few bytes").into())
 }
 
-/// `skip` and `fail` are decided before anything is asked, when the task gives the name.
+/// What is in the way of a name that the task gives is found before anything is asked.
 fn taken_by_given_name(task: &Task, directory: &Directory) -> Result<(), Stopped> {
-    let Some(name) = task.filename.as_deref().filter(|name| directory.exists(name)) else { return Ok(()) };
-    match task.on_conflict {
-        Some(OnConflict::Skip) => Err(Stopped::Final(Status::Complete, Box::new(skipped(directory, name)))),
-        Some(OnConflict::Fail) => Err(exists_already(name).into()),
+    match task.filename.as_deref().filter(|name| directory.exists(name)) {
+        Some(name) => taken(task, directory, name),
+        None => Ok(()),
+    }
+}
+
+/// What follows from a name that exists, unless another one is found for it.
+fn taken(task: &Task, directory: &Directory, name: &str) -> Result<(), Stopped> {
+    let obstacle = directory.obstacle(name);
+    match (task.on_conflict, obstacle) {
+        (Some(OnConflict::Fail), _) => Err(exists_already(name).into()),
+        (Some(OnConflict::Skip | OnConflict::Replace), Some(obstacle)) => Err(in_the_way(name, obstacle).into()),
+        (Some(OnConflict::Skip), None) => Err(Stopped::Final(Status::Complete, Box::new(skipped(directory, name)))),
         _ => Ok(()),
     }
 }
@@ -282,10 +289,7 @@ async fn from_zero(
         Framing::Empty => Some(0),
         Framing::Marked | Framing::UntilClose => None,
     };
-    let final_name = match name_of(cx, directory, &head).await? {
-        Named::As(name) => name,
-        Named::Skip(name) => return Err(Stopped::Final(Status::Complete, Box::new(skipped(directory, &name)))),
-    };
+    let final_name = name_of(cx, directory, &head).await?;
     let part_name = crate::sandbox::part_name(&final_name, &cx.task.task_id);
     let part = directory.create_part(&part_name, total)?;
     let Identity { dev: part_dev, ino: part_ino } = part.identity();
@@ -308,29 +312,42 @@ async fn from_zero(
     body(cx, held, directory, question, answer, head).await
 }
 
-enum Named {
-    As(String),
-    Skip(String),
-}
-
 /// The name of the finished file: the task's, or what the `filename` hook says, made unique where the task wants that.
-async fn name_of(cx: &Context<'_>, directory: &Directory, head: &Head) -> Result<Named, Failure> {
+async fn name_of(cx: &Context<'_>, directory: &Directory, head: &Head) -> Result<String, Stopped> {
     let task = cx.task;
-    let unique = matches!(task.on_conflict, Some(OnConflict::Unique) | None);
-    let mut name = match &task.filename {
+    let name = match &task.filename {
         Some(name) => name.clone(),
         None => cx.chain.filename(cx.hook_task, head, &[]).await?,
     };
     if !directory.exists(&name) {
-        return Ok(Named::As(name));
+        return Ok(name);
     }
-    match task.on_conflict {
-        Some(OnConflict::Skip) => return Ok(Named::Skip(name)),
-        Some(OnConflict::Fail) => return Err(exists_already(&name)),
-        _ if unique => name = cx.chain.filename(cx.hook_task, head, &directory.names_like(&name)).await?,
-        _ => {}
+    taken(task, directory, &name)?;
+    if matches!(task.on_conflict, Some(OnConflict::Unique) | None) {
+        return Ok(cx.chain.filename(cx.hook_task, head, &directory.names_like(&name)).await?);
     }
-    Ok(Named::As(name))
+    Ok(name)
+}
+
+/// When what has come is made durable: so many bytes, or so much time, can be lost by a power cut. A killed process loses
+/// nothing.
+struct Checkpoint {
+    at: std::time::Instant,
+    bytes: u64,
+}
+
+impl Checkpoint {
+    const BYTES: u64 = 8 << 20;
+    const TIME: Duration = Duration::from_secs(2);
+    /// Not more often, however fast the bytes come: a sync takes its time, too.
+    const SHORTEST: Duration = Duration::from_millis(250);
+
+    /// When the next one is due if no more bytes come; `None`: there is nothing new.
+    fn due(&self, bytes: u64) -> Option<std::time::Instant> {
+        let new = bytes.saturating_sub(self.bytes);
+        let wait = if new >= Self::BYTES { Self::SHORTEST } else { Self::TIME };
+        (new > 0).then(|| self.at + wait)
+    }
 }
 
 /// Follows one body into the part file.
@@ -338,7 +355,7 @@ struct Flow {
     meter: Meter,
     bucket: Option<Bucket>,
     hasher: Option<Hasher>,
-    last_checkpoint: std::time::Instant,
+    checkpoint: Checkpoint,
     syncing: Option<tokio::task::JoinHandle<Option<u64>>>,
 }
 
@@ -358,7 +375,7 @@ async fn body(
         meter: Meter::new(start, held.resume.total_bytes, now),
         bucket: cx.task.limit_rate.map(|rate| Bucket::new(rate, now)),
         hasher: expected.as_ref().filter(|_| start == 0).map(|(checksum, _)| checksum.hasher()),
-        last_checkpoint: now,
+        checkpoint: Checkpoint { at: now, bytes: start },
         syncing: None,
     };
     if held.resume.total_bytes.is_none_or(|total| total > SHORT) {
@@ -404,7 +421,8 @@ async fn next_piece(
 ) -> Result<Option<bytes::Bytes>, Stopped> {
     let mut next = std::pin::pin!(answer.body.next());
     loop {
-        let Some(due) = flow.meter.due(held.bytes_done()) else {
+        let done = held.bytes_done();
+        let Some(due) = [flow.meter.due(done), flow.checkpoint.due(done)].into_iter().flatten().min() else {
             return next.await.map_err(|failure| cut_off(failure, held));
         };
         let wait = due.saturating_duration_since(clock::now());
@@ -452,10 +470,13 @@ fn too_long(held: &Held) -> Result<(), Failure> {
 async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, len: usize) {
     let now = clock::now();
     let done = held.bytes_done();
-    if now.duration_since(flow.last_checkpoint) >= CHECKPOINT {
-        flow.last_checkpoint = now;
+    if flow.checkpoint.due(done).is_some_and(|due| due <= now) {
+        flow.checkpoint.at = now;
         held.record(cx.shared, cx.key);
         let idle = flow.syncing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
+        if idle {
+            flow.checkpoint.bytes = done;
+        }
         if idle && cx.shared.durability == Durability::Full {
             flow.syncing = sync_later(cx.shared, cx.key, held);
         }

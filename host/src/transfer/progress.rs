@@ -66,9 +66,7 @@ impl Meter {
         let time_remaining = left.filter(|_| speed > 0.0).map(|left| left / speed);
         Some(Reading { progress, network_speed: Some(speed), time_remaining })
     }
-}
 
-impl Meter {
     /// When [`Meter::at`] would tell of these bytes if no more came; `None` when there is nothing new.
     pub(crate) fn due(&self, bytes: u64) -> Option<Instant> {
         if bytes <= self.told_bytes {

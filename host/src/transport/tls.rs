@@ -238,7 +238,9 @@ impl ServerCertVerifier for Checked {
     ) -> Result<ServerCertVerified, rustls::Error> {
         match self.trust.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Ok(_) => {}
-            Err(rustls::Error::InvalidCertificate(reason)) if is_of_a_ca(&reason) && self.named.contains(end_entity) => {
+            Err(rustls::Error::InvalidCertificate(reason))
+                if is_of_a_ca(&reason) && self.named.contains(end_entity) =>
+            {
                 rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
             }
             Err(error) => return Err(error),

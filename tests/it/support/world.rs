@@ -1,4 +1,4 @@
-//! A private world for the binary: home, configuration, caches and a working directory that nobody else sees.
+//! A private world for the binary: home, configuration and a working directory that nobody else sees.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,9 +26,7 @@ impl World {
             ("HOME", "user"),
             ("HAUL_HOME", "home"),
             ("XDG_CONFIG_HOME", "config"),
-            ("XDG_CACHE_HOME", "cache"),
             ("XDG_DATA_HOME", "data"),
-            ("XDG_STATE_HOME", "state"),
             ("XDG_RUNTIME_DIR", "run"),
         ] {
             let path = world.path(place);
@@ -36,6 +34,10 @@ impl World {
             if place != "home" {
                 std::fs::create_dir_all(path).unwrap();
             }
+        }
+        // Compiled components are proved by a key: to share them takes seconds off each test, and nothing else goes there.
+        for (name, place) in [("XDG_CACHE_HOME", "cache"), ("XDG_STATE_HOME", "state")] {
+            world.set(name, &format!("{}/{place}", env!("CARGO_TARGET_TMPDIR")));
         }
         world.set("PATH", "/usr/bin:/bin");
         world.set("LANG", "C.UTF-8");

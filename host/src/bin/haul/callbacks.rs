@@ -30,7 +30,7 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
     let log = printer.clone();
     let hooks = Hooks::new(HooksSettings {
         cache_dir: environment.cache_dir.clone(),
-        key_dir: environment.home.clone(),
+        key_dir: environment.state_dir.clone(),
         log: LogSink(Arc::new(move |name, line| {
             log.note(format_args!("{name}: {line}"));
         })),

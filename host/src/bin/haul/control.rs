@@ -11,9 +11,6 @@ use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::text;
 
-/// Ids that an engine lists in its answer about a group or about all; it may have changed more.
-const LISTED_MAX: usize = 10_000;
-
 /// Runs `pause`, `resume`, `cancel` or `retry`; answers the exit code.
 pub(crate) async fn control(
     action: Action,
@@ -31,7 +28,7 @@ pub(crate) async fn control(
     let mut link = Link::new(environment.settings(), Work::Nothing);
     let answered = change(&mut link, action, request).await;
     link.close().await;
-    let (changed, refused) = answered?;
+    let (count, changed, refused) = answered?;
     let (verb, done) = words(action);
     for id in &changed {
         if printer.json() {
@@ -41,8 +38,7 @@ pub(crate) async fn control(
         }
     }
     if !by_id && !printer.json() {
-        let more = if changed.len() >= LISTED_MAX { "at least " } else { "" };
-        printer.note(format_args!("{done} {more}{}", text::tasks(changed.len() as u64)));
+        printer.note(format_args!("{done} {}", text::tasks(count)));
     }
     for (id, reason) in &refused {
         if printer.json() {
@@ -53,16 +49,16 @@ pub(crate) async fn control(
     Ok(if refused.is_empty() { exit::DONE } else { exit::USAGE })
 }
 
-/// Ids that changed, and ids with why they did not.
-type Changes = (Vec<String>, Vec<(String, String)>);
+/// How many changed, ids of those that did, and ids with why they did not.
+type Changes = (u64, Vec<String>, Vec<(String, String)>);
 
 async fn change(link: &mut Link, action: Action, request: Request) -> Result<Changes> {
-    let (mut changed, refused) = match link.call(request).await? {
-        Reply::Changed { changed, refused } => (changed, refused),
+    let (count, mut changed, refused) = match link.call(request).await? {
+        Reply::Changed { count, changed, refused } => (count, changed, refused),
         other => return Err(unexpected(&other)),
     };
     if link.generation() < 2 {
-        return Ok((changed, refused));
+        return Ok((count, changed, refused));
     }
     // A `get` whose only task this was ends with it, perhaps before its answer came; then the request was made twice, and
     // the second time there was nothing left to change.
@@ -75,7 +71,7 @@ async fn change(link: &mut Link, action: Action, request: Request) -> Result<Cha
             _ => still_refused.push((id, reason)),
         }
     }
-    Ok((changed, still_refused))
+    Ok((count.max(changed.len() as u64), changed, still_refused))
 }
 
 /// Whether this is where the action leads.

@@ -70,6 +70,7 @@ fn settings(dir: &Path, demo: &Demo, origin: &Origin) -> Result<Settings> {
     Ok(Settings {
         home: dir.join("home"),
         cache_dir: dir.join("cache"),
+        key_dir: dir.join("home"),
         directories: [("downloads".to_owned(), dir.join("files"))].into(),
         limits: QueueLimits::default(),
         durability: Durability::Full,

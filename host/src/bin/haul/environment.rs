@@ -33,6 +33,8 @@ pub(crate) struct Environment {
     pub(crate) config: Config,
     /// Compiled components.
     pub(crate) cache_dir: PathBuf,
+    /// The home of who has no other; holds the key to compiled components, whatever the home.
+    pub(crate) state_dir: PathBuf,
     /// Base directories by name.
     pub(crate) directories: BTreeMap<String, PathBuf>,
 }
@@ -41,9 +43,10 @@ impl Environment {
     /// Reads variables and the configuration file. A configuration file that was named must exist.
     pub(crate) fn new(global: &Global) -> Result<Self> {
         let xdg = etcetera::base_strategy::Xdg::new().map_err(|_| no_home())?;
+        let state_dir = xdg.state_dir().unwrap_or_else(|| xdg.home_dir().join(".local/state")).join("haul");
         let home = match &global.home {
             Some(home) => absolute(home)?,
-            None => xdg.state_dir().unwrap_or_else(|| xdg.home_dir().join(".local/state")).join("haul"),
+            None => state_dir.clone(),
         };
         let (config_path, must_exist) = match &global.config {
             Some(path) => (absolute(path)?, true),
@@ -53,6 +56,7 @@ impl Environment {
         Ok(Self {
             home,
             cache_dir: xdg.cache_dir().join("haul"),
+            state_dir,
             directories: directories(&xdg, &config),
             config,
             config_path,
@@ -64,6 +68,7 @@ impl Environment {
         Settings {
             home: self.home.clone(),
             cache_dir: self.cache_dir.clone(),
+            key_dir: self.state_dir.clone(),
             directories: self.directories.clone(),
             limits: self.config.limits.clone(),
             durability: self.config.durability,

@@ -64,11 +64,27 @@ fn code_that_others_could_have_written_is_not_used() {
 }
 
 #[test]
-fn code_under_another_key_is_not_used() {
+fn code_under_another_key_is_not_used_and_left_alone() {
     let home = Home::apart();
-    let entry = entry(&home);
-    fs::remove_file(home.directory.path().join("home/aot.key")).unwrap();
-    assert!(is_rewritten(&home, &entry));
+    let (entry, key) = (entry(&home), home.directory.path().join("home/aot.key"));
+    let first = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    assert!(!is_rewritten(&home, &entry));
+    assert_ne!(fs::read(&key).unwrap(), first);
+    assert_eq!(fs::read_dir(entry.parent().unwrap()).unwrap().count(), 2, "one entry for each key");
+}
+
+#[test]
+fn a_broken_key_is_replaced_and_one_that_is_there_is_used() {
+    let home = Home::apart();
+    let key = home.directory.path().join("home/aot.key");
+    fs::write(&key, "short").unwrap();
+    drop(hooks_in(home.directory.path(), &home.lines));
+    let replaced = fs::read(&key).unwrap();
+    assert_eq!((replaced.len(), mode(&key)), (32, 0o600));
+    drop(hooks_in(home.directory.path(), &home.lines));
+    assert_eq!(fs::read(&key).unwrap(), replaced);
+    assert_eq!(fs::read_dir(key.parent().unwrap()).unwrap().count(), 1, "nothing else is left there");
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn what_is_paused_or_final_is_not_paused() {
 #[test]
 fn what_is_not_enqueued_is_queued_again() {
     let others: Vec<Status> = Status::ALL[1..].to_vec();
-    let change = |key| Change::Requeue { key, ready_at: None, retries_remaining: None, at: 9 };
+    let change = |key| Change::Requeue { key, ready_at: None, retries_remaining: None, bytes_done: None, at: 9 };
     fits(change, &others);
 }
 
@@ -182,7 +182,7 @@ fn a_final_task_queued_again_begins_a_new_run() {
         home.start(key);
         assert_eq!(home.finish(key, Status::Failed), Applied::Done);
         assert_eq!(home.finish(key, Status::Complete), refused(Status::Failed));
-        home.write(Change::Requeue { key, ready_at: Some(50), retries_remaining: Some(4), at: 6 });
+        home.write(Change::Requeue { key, ready_at: Some(50), retries_remaining: Some(4), bytes_done: None, at: 6 });
         let record = home.record(key).unwrap();
         assert_eq!((record.attempt, record.bytes_done), (0, 0));
         assert_eq!((record.retries_remaining, record.ready_at), (4, Some(50)));
@@ -199,7 +199,7 @@ fn a_time_that_has_come_is_no_reason_to_wait() {
     let key = home.add(Task { not_before: Some(1), ..task("a") });
     assert_eq!(home.record(key).unwrap().ready_at, None);
     home.start(key);
-    home.write(Change::Requeue { key, ready_at: Some(6), retries_remaining: None, at: 6 });
+    home.write(Change::Requeue { key, ready_at: Some(6), retries_remaining: None, bytes_done: None, at: 6 });
     assert_eq!(home.record(key).unwrap().ready_at, None);
 }
 

@@ -106,7 +106,8 @@ async fn an_unknown_certificate_is_refused_and_a_named_one_accepted() {
 
 #[tokio::test]
 async fn a_cas_own_certificate_is_accepted_when_the_user_names_it() {
-    let of_a_ca = |params: &mut CertificateParams| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let of_a_ca =
+        |params: &mut CertificateParams| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let server = secure(&[], of_a_ca).await;
     assert_eq!(server.ask(server.settings()).await.unwrap().1, "HTTP/1.1 /path");
     let stranger = secure(&[], |_| {}).await;
@@ -209,16 +210,6 @@ async fn a_certificate_for_another_host_is_refused() {
     })
     .await;
     assert!(server.refusal(server.settings()).await.contains("is for another host"));
-}
-
-#[tokio::test]
-async fn a_cas_own_certificate_is_refused_with_a_way_out() {
-    let server = secure(&["h2"], |params| {
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    })
-    .await;
-    let text = server.refusal(server.settings()).await;
-    assert!(text.contains("is a CA's own"), "{text}");
 }
 
 #[tokio::test]
