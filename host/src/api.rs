@@ -19,7 +19,7 @@ pub use crate::control::{Client, Host};
 pub enum Request {
     /// Validates and stores tasks. With `continue_same`, an unfinished or failed task of the same URL, place, directory and
     /// given name (or id) is gone on with instead. With `work`, these tasks are also asked to be worked by this engine.
-    /// Answer: [`Reply::Ids`].
+    /// Answer: [`Reply::Added`].
     Add {
         /// The tasks, all or none of which are stored. Ids may be empty.
         tasks: Vec<Addition>,
@@ -34,6 +34,12 @@ pub enum Request {
     Work {
         /// Exact ids; `None`: every task.
         ids: Option<Vec<String>>,
+    },
+    /// The ends of these tasks (added with `continue_same`) have been told: the same tasks would be new ones from now on.
+    /// Answer: `Done`.
+    Told {
+        /// Exact ids; unknown ones are passed over.
+        ids: Vec<String>,
     },
     /// Pauses, resumes, cancels or tries again. Ids may be unique prefixes. Answer: [`Reply::Changed`].
     Control {
@@ -104,8 +110,13 @@ pub enum Action {
 pub enum Reply {
     /// Done.
     Done,
-    /// Ids in the order of the tasks given.
-    Ids(Vec<String>),
+    /// Tasks were added or found.
+    Added {
+        /// Ids in the order of the tasks given.
+        ids: Vec<String>,
+        /// Those that are complete already: an earlier command was killed before it could tell.
+        ended: Vec<String>,
+    },
     /// Tasks that changed, and for each task that could not be changed its id and why.
     Changed {
         /// How many changed.

@@ -105,6 +105,9 @@ pub(crate) enum Change {
     Remove { keys: Vec<TaskKey> },
     /// Forgets final tasks that ended before `before`, at most `limit`. Answer: [`Applied::Moved`].
     Clean { before: u64, limit: usize },
+    /// A command waits for the ends of these tasks, or (`asked` false) has told them. Until it has, a complete task is found
+    /// by its URL. No event.
+    Asked { ids: Vec<String>, asked: bool },
     /// Makes the consumer known; answers its position by [`Applied::Position`].
     Consumer { name: String },
     /// Moves a consumer forward; backwards does nothing. Answer: [`Applied::Position`], or `BeyondEnd`, or `Refused(None)`

@@ -211,3 +211,29 @@ fn part_files_that_no_task_owns_are_removed_after_a_day() {
     assert!(!old.exists(), "nobody goes on with it");
     assert!(young.exists() && foreign.exists() && kept.exists());
 }
+
+#[test]
+fn a_killed_command_finds_what_it_had_completed() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let done = origin.serve("/done", file(b"done"));
+    let half = origin.serve("/half", file(&bytes(1, 500_000)).etag("\"v\"").gate(300_000, &gate));
+    let urls = [done.url(), half.url()];
+    let running = world.spawn_get(&urls);
+    running.wait_for_update(|update| update["status"] == "complete");
+    world.wait_for_part(300_000);
+    running.kill();
+    gate.open();
+
+    let again = world.get(&urls).exits(0);
+    let afterwards = world.get(&urls).exits(0);
+
+    assert_eq!(
+        world.names(),
+        ["done", "done (1)", "half", "half (1)"],
+        "told and complete, the same line means new tasks"
+    );
+    assert_eq!((done.log().len(), again.finals().len()), (2, 2), "{:?}", done.log());
+    assert_eq!(afterwards.finals().len(), 2);
+    assert!(world.final_events().values().all(|events| events.len() == 1));
+}

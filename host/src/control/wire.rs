@@ -87,6 +87,9 @@ enum RequestForm {
     Work {
         ids: Option<Vec<String>>,
     },
+    Told {
+        ids: Vec<String>,
+    },
     Control {
         #[serde(with = "ActionForm")]
         action: Action,
@@ -149,7 +152,7 @@ enum SelectionForm {
 #[serde(remote = "Reply", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum ReplyForm {
     Done,
-    Ids(Vec<String>),
+    Added { ids: Vec<String>, ended: Vec<String> },
     Changed { count: u64, changed: Vec<String>, refused: Vec<(String, String)> },
     Records { records: Vec<Value>, more: Option<i64> },
     Events { events: Vec<Value>, last: u64 },

@@ -37,6 +37,10 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
             Ok(Reply::Done)
         }
         Request::Work { ids: Some(ids) } => work(engine, asker, &ids),
+        Request::Told { ids } => {
+            engine.shared.store.write(Change::Asked { ids, asked: false }).await?;
+            Ok(Reply::Done)
+        }
         Request::Control { action, select } => control(engine, action, select).await,
         Request::List { status, group, after } => list(engine, status, group, after).await,
         Request::Show { id } => show(engine, &id).await,
@@ -99,6 +103,7 @@ async fn add(
     let mut waking = Vec::new();
     let mut fresh = Vec::new();
     let mut used = HashSet::new();
+    let mut ended = Vec::new();
     for (index, mut addition) in additions.into_iter().enumerate() {
         let given = given.get(index).copied().unwrap_or(false);
         let same = if continue_same { same_task(engine, &addition, given, &used)? } else { None };
@@ -106,6 +111,10 @@ async fn add(
             Some((key, record)) => {
                 used.insert(key);
                 ids[index].clone_from(&record.task.task_id);
+                if record.status == Status::Complete {
+                    ended.push(record.task.task_id);
+                    continue;
+                }
                 waking.extend(go_on_with(engine, key, &record, addition.task, now).await?);
             }
             None => {
@@ -118,8 +127,11 @@ async fn add(
         }
     }
     waking.extend(store_new(engine, fresh, if_exists, continue_same, now).await?);
+    if continue_same {
+        engine.shared.store.write_later(Change::Asked { ids: ids.clone(), asked: true });
+    }
     tell(engine, Input::Added { asker, tasks: waking, work })?;
-    Ok(Reply::Ids(ids))
+    Ok(Reply::Added { ids, ended })
 }
 
 /// Asks the `admit` hook about all tasks; answers all problems of all tasks, or the normal forms in place.
@@ -159,6 +171,7 @@ fn known_callbacks(engine: &Inner, task: Task) -> Result<Task, Vec<Problem>> {
 }
 
 /// The unfinished or failed task that the same command line means: same URL, place, directory and given name; or same id.
+/// A complete one whose end was not told, because the command was killed, is that task as well, while its file is there.
 fn same_task(
     engine: &Inner,
     new: &Addition,
@@ -167,18 +180,23 @@ fn same_task(
 ) -> Result<Option<(TaskKey, Record)>> {
     let store = &engine.shared.store;
     if given_id {
-        let found = store.record(&new.task.task_id)?;
-        return Ok(found.filter(|(_, record)| record.status != Status::Complete && record.task.url == new.task.url));
+        let found = store.record(&new.task.task_id)?.filter(|(_, record)| record.task.url == new.task.url);
+        return Ok(found.filter(|(key, record)| is_open(engine, *key, record)));
     }
     let same = |record: &Record| {
-        record.status != Status::Complete
-            && record.place == new.place
+        record.place == new.place
             && record.task.directory == new.task.directory
             && record.task.base_directory == new.task.base_directory
             && record.task.filename == new.task.filename
     };
     let candidates = store.with_url(&new.task.url, 64)?;
-    Ok(candidates.into_iter().find(|(key, record)| !used.contains(key) && same(record)))
+    let is_it = |key: &TaskKey, record: &Record| !used.contains(key) && same(record) && is_open(engine, *key, record);
+    Ok(candidates.into_iter().find(|(key, record)| is_it(key, record)))
+}
+
+fn is_open(engine: &Inner, key: TaskKey, record: &Record) -> bool {
+    let has_file = || record.file_path.as_ref().is_some_and(|path| std::path::Path::new(path).is_file());
+    record.status != Status::Complete || (has_file() && engine.shared.store.is_asked(key).unwrap_or(false))
 }
 
 /// Goes on with a stored task, under the terms of the new one.

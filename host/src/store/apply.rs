@@ -84,6 +84,7 @@ impl<'a> Batch<'a> {
             }
             Change::Pause { key, bytes_done, at } => self.pause(*key, *bytes_done, *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
+            Change::Asked { ids, asked } => self.asked(ids, *asked)?,
             Change::Consumer { name } => self.consumer(name)?,
             Change::Ack { consumer, seq } => self.ack(consumer, *seq)?,
             Change::CancelWaiting { .. }
@@ -275,7 +276,8 @@ impl<'a> Batch<'a> {
         };
         self.conn
             .prepare_cached(
-                "UPDATE task SET status = ?2, publishing = 0, ready_at = NULL, ended_at = ?3, closed = ?4, bytes_done = ?5,
+                "UPDATE task SET status = ?2, publishing = 0, ready_at = NULL, ended_at = ?3, bytes_done = ?5,
+                   closed = ?4 AND (asked = 0 OR ?2 <> 2),
                    outcome = ?6, expected_size = coalesce(?7, expected_size) WHERE key = ?1",
             )?
             .execute(params![
@@ -387,6 +389,16 @@ impl<'a> Batch<'a> {
                 body(task),
             ])?;
         Ok(if changed > 0 { Applied::Done } else { Applied::Refused(None) })
+    }
+
+    fn asked(&mut self, ids: &[String], asked: bool) -> Sql<Applied> {
+        let mut update = self.conn.prepare_cached(
+            "UPDATE task SET asked = ?2, closed = closed OR (status = 2 AND NOT ?2) WHERE task_id = ?1 AND asked <> ?2",
+        )?;
+        for id in ids {
+            update.execute((id, asked))?;
+        }
+        Ok(Applied::Done)
     }
 
     fn consumer(&mut self, name: &str) -> Sql<Applied> {

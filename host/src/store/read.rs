@@ -225,7 +225,8 @@ impl Store {
         })
     }
 
-    /// Not-final or failed tasks of this exact URL, newest first: what `get` may go on with.
+    /// Not-final or failed tasks of this exact URL, and complete ones whose end the command that asked for them has not told,
+    /// newest first: what `get` may go on with.
     pub(crate) fn with_url(&self, url: &str, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
         self.read(|conn| {
             let keys = keys(
@@ -235,6 +236,14 @@ impl Store {
                 params![url, rows(limit)],
             )?;
             by_keys(conn, keys)
+        })
+    }
+
+    /// Whether a command waits for the task's end, or was killed before it could tell it.
+    pub(crate) fn is_asked(&self, key: TaskKey) -> Result<bool> {
+        self.read(|conn| {
+            let find = "SELECT asked FROM task WHERE key = ?1";
+            Ok(conn.prepare_cached(find)?.query_row([key], |row| row.get(0)).optional()?.unwrap_or(false))
         })
     }
 

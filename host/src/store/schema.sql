@@ -21,7 +21,7 @@ CREATE TABLE task (
   bytes_done INTEGER NOT NULL DEFAULT 0,
   expected_size INTEGER,
   ended_at INTEGER,                   -- of final tasks only
-  closed INTEGER NOT NULL DEFAULT 0,  -- 1: complete, notFound or canceled: nothing goes on from it
+  closed INTEGER NOT NULL DEFAULT 0,  -- 1: complete (and told), notFound or canceled: nothing goes on from it
   place BLOB,                         -- bytes of a path
   outcome TEXT,                       -- JSON of codec.rs: how the last attempt ended
   spec TEXT NOT NULL,                 -- JSON of codec.rs: what has no column of its own

@@ -156,6 +156,7 @@ fn rows(change: &Change) -> usize {
     let of_sweep = |rows: usize| rows.min(sweep::SLICE) * 20;
     match change {
         Change::Add { tasks, .. } => tasks.len(),
+        Change::Asked { ids, .. } => ids.len(),
         Change::Remove { keys } => of_sweep(keys.len()),
         Change::CancelWaiting { select, .. } | Change::PauseWaiting { select, .. } => match select {
             Selection::Ids(ids) => of_sweep(ids.len()),

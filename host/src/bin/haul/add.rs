@@ -16,7 +16,7 @@ use crate::args::Add;
 use crate::environment::Environment;
 use crate::exit;
 use crate::input::{self, Item, Place};
-use crate::link::{Link, ids, records};
+use crate::link::{Link, added, records};
 use crate::printer::Printer;
 
 /// Tasks added by one request.
@@ -140,11 +140,11 @@ type Asked<'a> = Pin<Box<dyn Future<Output = Result<Reply>> + 'a>>;
 
 /// Adds everything; answers the ids when they will be wanted for records.
 async fn enqueue(link: &mut Link, mut items: Receiver<Item>, printer: &Printer) -> Result<Vec<String>> {
-    let mut added = Vec::new();
+    let mut all = Vec::new();
     let mut keep = |reply: Reply| -> Result<()> {
-        let ids = ids(reply)?;
+        let (ids, _) = added(reply)?;
         if printer.json() {
-            added.extend(ids);
+            all.extend(ids);
         } else {
             ids.iter().for_each(|id| printer.data(id));
             printer.flush();
@@ -159,7 +159,7 @@ async fn enqueue(link: &mut Link, mut items: Receiver<Item>, printer: &Printer) 
             }
             keep(add_joined(link, batch).await?)?;
         }
-        return Ok(added);
+        return Ok(all);
     }
     let session = link.session().await?;
     let mut asked: VecDeque<(Asked<'_>, Vec<Place>)> = VecDeque::new();
@@ -180,7 +180,7 @@ async fn enqueue(link: &mut Link, mut items: Receiver<Item>, printer: &Printer) 
     for (answer, places) in asked {
         keep(answer.await.map_err(|error| at_places(error, &places))?)?;
     }
-    refusal.map_or(Ok(added), Err)
+    refusal.map_or(Ok(all), Err)
 }
 
 /// Lets a request begin without waiting for its answer.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::Receiver;
 use crate::args::Demo;
 use crate::environment::absolute;
 use crate::exit;
-use crate::link::ids;
+use crate::link::added;
 use crate::outcome::Outcome;
 use crate::printer::{Printer, Style};
 use crate::text;
@@ -124,7 +124,7 @@ impl Story<'_> {
             continue_same: false,
             work: true,
         };
-        let id = ids(session.call(request).await?)?.pop().unwrap_or_default();
+        let id = added(session.call(request).await?)?.0.pop().unwrap_or_default();
         let last = self.follow(&mut updates, &id).await?;
         self.close(&last)
     }

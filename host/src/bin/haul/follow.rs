@@ -23,6 +23,9 @@ pub(crate) const QUIET_MAX: Duration = Duration::from_secs(16);
 /// Records asked for at once when it is quiet.
 const CHECKED: usize = 200;
 
+/// What a record tells of an end that was told before.
+const TOLD_AGAIN: [&str; 7] = ["taskId", "group", "status", "filePath", "responseStatusCode", "exception", "notes"];
+
 /// Tasks that are waited for.
 pub(crate) struct Following {
     reporter: Reporter,
@@ -48,6 +51,23 @@ impl Following {
         if self.pending.insert(id.clone()) {
             self.order.push(id);
         }
+    }
+
+    /// Tells the ends of tasks that were complete before they were followed: what a killed command could not tell.
+    pub(crate) async fn ended(&mut self, link: &mut Link, ids: &[String]) -> Result<()> {
+        for id in ids {
+            let (records, _) = records(link.call_once(Request::Show { id: id.clone() }).await?)?;
+            let Some(record) = records.first().filter(|_| self.pending.contains(id)) else { continue };
+            let mut update = serde_json::json!({"type": "status"});
+            for name in TOLD_AGAIN {
+                update[name] = record[name].clone();
+            }
+            self.reporter.print_value(&update);
+            if let Some(outcome) = Outcome::of_json(&update).filter(Outcome::is_end) {
+                self.end(id, &outcome);
+            }
+        }
+        Ok(())
     }
 
     /// What tells and counts.
@@ -142,24 +162,28 @@ impl Following {
             self.next_check %= self.order.len();
             let id = self.order[self.next_check].clone();
             self.next_check += 1;
-            let request = Request::Show { id: id.clone() };
-            match link.call_once(request).await {
-                Ok(reply) => {
-                    let (records, _) = records(reply)?;
-                    let outcome = records.first().and_then(Outcome::of_json);
-                    if let Some(outcome) = outcome.filter(Outcome::is_end) {
-                        self.end(&id, &outcome);
-                    }
-                }
-                Err(Error::UnknownTask(_)) => {
-                    let mut outcome = Outcome::new(haul::Status::Failed);
-                    outcome.reason = "somebody removed the task".into();
-                    self.end(&id, &outcome);
-                }
-                Err(error) => return Err(error),
-            }
+            self.check_one(link, &id).await?;
         }
         self.reporter.flush();
+        Ok(())
+    }
+
+    async fn check_one(&mut self, link: &mut Link, id: &str) -> Result<()> {
+        match link.call_once(Request::Show { id: id.to_owned() }).await {
+            Ok(reply) => {
+                let (records, _) = records(reply)?;
+                let outcome = records.first().and_then(Outcome::of_json);
+                if let Some(outcome) = outcome.filter(Outcome::is_end) {
+                    self.end(id, &outcome);
+                }
+            }
+            Err(Error::UnknownTask(_)) => {
+                let mut outcome = Outcome::new(haul::Status::Failed);
+                outcome.reason = "somebody removed the task".into();
+                self.end(id, &outcome);
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 

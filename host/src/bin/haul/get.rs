@@ -7,7 +7,7 @@ use crate::environment::{Environment, named, now_ms};
 use crate::exit;
 use crate::follow::Following;
 use crate::input;
-use crate::link::{Link, ids};
+use crate::link::{Link, added};
 use crate::printer::Printer;
 use crate::reporter::Reporter;
 use crate::signals::Interrupt;
@@ -57,35 +57,40 @@ async fn work(
     opened(link)?;
     let mut following = Following::new(reporter);
     following.reporter().tally().asked = urls.len() as u64;
+    let mut all = Vec::with_capacity(urls.len());
     for batch in urls.chunks(BATCH) {
-        let ids = loop {
+        let (ids, ended) = loop {
             match add(link.session().await?, template, batch).await {
                 Err(Error::HomeLocked(_)) if link.is_joined() => {
                     updates = following.rejoin(link).await?;
                 }
-                ids => break ids.map_err(|error| with_urls(error, batch))?,
+                added => break added.map_err(|error| with_urls(error, batch))?,
             }
         };
-        for (id, url) in ids.into_iter().zip(batch) {
-            following.add(id, &haul::mask::url(url));
+        for (id, url) in ids.iter().zip(batch) {
+            following.add(id.clone(), &haul::mask::url(url));
         }
+        all.extend(ids);
+        following.ended(link, &ended).await?;
         following.drain(&mut updates);
     }
     following.finish(link, updates).await?;
+    // From now on the same command means new tasks. A link that has broken meanwhile leaves them as if it had been killed.
+    let _ = link.call(Request::Told { ids: all }).await;
     Ok(following.reporter().tally().code())
 }
 
 /// Adding again what was added before a lost answer does no harm: the same task is found and gone on with.
-async fn add(session: &Session, template: &Template, urls: &[String]) -> Result<Vec<String>> {
+async fn add(session: &Session, template: &Template, urls: &[String]) -> Result<(Vec<String>, Vec<String>)> {
     let request = Request::Add {
         tasks: urls.iter().map(|url| template.addition(url)).collect(),
         if_exists: IfExists::Reject,
         continue_same: true,
         work: true,
     };
-    let ids = ids(session.call(request).await?)?;
+    let (ids, ended) = added(session.call(request).await?)?;
     if ids.len() == urls.len() {
-        Ok(ids)
+        Ok((ids, ended))
     } else {
         Err(Error::Other("the engine answered another number of tasks than it was given".into()))
     }

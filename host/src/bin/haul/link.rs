@@ -106,10 +106,10 @@ pub(crate) async fn ask(settings: Settings, request: Request) -> Result<Reply> {
     answer
 }
 
-/// The ids of an answer.
-pub(crate) fn ids(reply: Reply) -> Result<Vec<String>> {
+/// The ids of an answer, and those of them that are complete already.
+pub(crate) fn added(reply: Reply) -> Result<(Vec<String>, Vec<String>)> {
     match reply {
-        Reply::Ids(ids) => Ok(ids),
+        Reply::Added { ids, ended } => Ok((ids, ended)),
         other => Err(unexpected(&other)),
     }
 }

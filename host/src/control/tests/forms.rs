@@ -66,7 +66,7 @@ fn every_request_survives() {
 fn every_reply_survives() {
     for reply in [
         Reply::Done,
-        Reply::Ids(vec!["a".into()]),
+        Reply::Added { ids: vec!["a".into()], ended: vec!["a".into()] },
         Reply::Changed { count: 1, changed: vec!["a".into()], refused: vec![("b".into(), "why".into())] },
         Reply::Records { records: vec![json!({"z":1,"a":[2.5]})], more: Some(-1) },
         Reply::Records { records: Vec::new(), more: None },
