@@ -141,21 +141,17 @@ async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<(
     let broken = |failure: Failure| Error::Component(failure.description);
     let mut invalid = Vec::new();
     for (slice_number, slice) in additions.chunks_mut(SLICE).enumerate() {
-        let placeholder = |task: &Task| {
-            let mut task = task.clone();
-            if task.task_id.is_empty() {
-                task.task_id = "-".into(); // drawn later: whether the task is a new one is not known yet
-            }
-            task
+        let ids: Vec<String> = slice.iter_mut().map(|addition| std::mem::take(&mut addition.task.task_id)).collect();
+        let placeholder = |(addition, id): (&mut Addition, &String)| {
+            // Drawn later where there is none: whether the task is a new one is not known yet.
+            let task_id = if id.is_empty() { "-".into() } else { id.clone() };
+            Task { task_id, ..std::mem::take(&mut addition.task) }
         };
-        let tasks: Vec<Task> = slice.iter().map(|addition| placeholder(&addition.task)).collect();
+        let tasks: Vec<Task> = slice.iter_mut().zip(&ids).map(placeholder).collect();
         let results = chain.admit(&tasks, now).await.map_err(broken)?;
-        for (index, (addition, result)) in slice.iter_mut().zip(results).enumerate() {
+        for (index, ((addition, task_id), result)) in slice.iter_mut().zip(ids).zip(results).enumerate() {
             match result.and_then(|task| known_callbacks(engine, task)) {
-                Ok(task) => {
-                    let task_id = std::mem::take(&mut addition.task.task_id);
-                    addition.task = Task { task_id, ..task };
-                }
+                Ok(task) => addition.task = Task { task_id, ..task },
                 Err(problems) => invalid.push((slice_number * SLICE + index, problems)),
             }
         }

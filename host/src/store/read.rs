@@ -14,6 +14,8 @@ use crate::error::Result;
 use crate::event::StatusUpdate;
 use crate::task::{Body, Record, ResumeRecord, Status};
 
+/// The group of tasks that name none.
+const DEFAULT_GROUP: &str = "default";
 /// Tasks listed by [`Store::parts_of`] at most.
 const PARTS: i64 = 10_000;
 
@@ -289,6 +291,14 @@ impl Store {
     }
 }
 
+/// The index that finds tasks of a group and status, and the condition under which it does.
+pub(super) fn of_group(group: &str) -> &'static str {
+    match group {
+        DEFAULT_GROUP => "INDEXED BY task_status WHERE 1",
+        _ => "INDEXED BY task_group WHERE group_name <> 'default'",
+    }
+}
+
 /// A limit as SQLite takes it.
 fn rows(limit: usize) -> i64 {
     number(limit as u64)
@@ -333,10 +343,12 @@ fn select_keys(
             found.retain(|(_, _, status)| statuses.contains(status));
         }
         Selection::Group(group) => {
-            let mut find = conn.prepare_cached(
-                "SELECT key, task_id, status FROM task INDEXED BY task_group
-                 WHERE group_name = ?1 AND status = ?2 AND key > ?3 ORDER BY key LIMIT ?4",
-            )?;
+            let sql = format!(
+                "SELECT key, task_id, status FROM task {} AND group_name = ?1 AND status = ?2 AND key > ?3
+                 ORDER BY key LIMIT ?4",
+                of_group(group)
+            );
+            let mut find = conn.prepare_cached(&sql)?;
             for status in statuses {
                 let params = params![group, *status as u8, after, rows(limit)];
                 for row in find.query_map(params, selected)? {

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use super::apply::{Batch, Row, number};
 use super::fault::Sql;
 use super::writer::Step;
-use super::{Applied, Change, Selection, TaskKey};
+use super::{Applied, Change, Selection, TaskKey, read};
 use crate::task::Status;
 
 /// Tasks looked at in one transaction: some 30 ms of work.
@@ -169,21 +169,17 @@ impl Batch<'_> {
         last: TaskKey,
         limit: usize,
     ) -> Sql<Vec<TaskKey>> {
-        let (sql, group) = match select {
-            Selection::Group(group) => (
-                "SELECT key FROM task INDEXED BY task_group
-                 WHERE status = ?1 AND key > ?2 AND key <= ?3 AND group_name = ?5 ORDER BY key LIMIT ?4",
-                Some(group),
-            ),
-            _ => (
-                "SELECT key FROM task INDEXED BY task_status
-                 WHERE status = ?1 AND key > ?2 AND key <= ?3 AND ?5 IS NULL ORDER BY key LIMIT ?4",
-                None,
-            ),
+        let (index, group) = match select {
+            Selection::Group(group) => (read::of_group(group), Some(group)),
+            _ => ("INDEXED BY task_status WHERE 1", None),
         };
+        let sql = format!(
+            "SELECT key FROM task {index} AND status = ?1 AND key > ?2 AND key <= ?3 AND (?5 IS NULL OR group_name = ?5)
+             ORDER BY key LIMIT ?4"
+        );
         let limit = number(limit as u64);
         self.conn
-            .prepare_cached(sql)?
+            .prepare_cached(&sql)?
             .query_map(params![status as u8, after, last, limit, group], |row| row.get(0))?
             .collect()
     }
