@@ -85,6 +85,27 @@ pub struct Settings {
     pub wait_for_disk: bool,
 }
 
+impl Settings {
+    /// Everything by default, with all that an engine keeps below `home`. Tasks then need a directory granted in person
+    /// (`Addition::place`), or base directories in `directories`.
+    pub fn new(home: impl Into<PathBuf>) -> Self {
+        let home = home.into();
+        Self {
+            cache_dir: home.join("cache"),
+            key_dir: home.clone(),
+            home,
+            directories: BTreeMap::new(),
+            limits: QueueLimits::default(),
+            durability: Durability::Full,
+            transport: TransportSettings::default(),
+            components: Vec::new(),
+            limit_rate: None,
+            retry_jitter: false,
+            wait_for_disk: true,
+        }
+    }
+}
+
 /// Which tasks an engine starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Work {

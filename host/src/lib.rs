@@ -1,4 +1,41 @@
 //! haul moves files over HTTP and does not lose them; WebAssembly components decide what happens.
+//!
+//! A [`Session`] is the way to the engine of a home: this process becomes it, or joins the one that runs there. Tasks are
+//! added by a [`Request`], and their [`Update`]s are watched; what is committed survives the process, and an engine that is
+//! opened later goes on with it.
+//!
+//! ```no_run
+//! use haul::{Addition, IfExists, Request, Session, Settings, Task, Update, Work};
+//!
+//! # async fn example() -> haul::Result<()> {
+//! let session = Session::open(Settings::new("/var/lib/app/haul"), Work::Asked).await?;
+//! let mut updates = session.watch().await?;
+//!
+//! let task = Task { url: "https://example.org/film.mkv".into(), retries: 3, ..Task::default() };
+//! let addition = Addition { task, place: Some("/srv/films".into()) };
+//! let (if_exists, continue_same, work) = (IfExists::Reject, true, true);
+//! session.call(Request::Add { tasks: vec![addition], if_exists, continue_same, work }).await?;
+//!
+//! while let Some(update) = updates.recv().await {
+//!     match update {
+//!         Update::Progress(progress) => println!("{:.0} %", progress.progress * 100.0),
+//!         Update::Status(update) if update.status.is_final() => {
+//!             println!("{:?}: {:?}", update.status, update.details);
+//!             break;
+//!         }
+//!         Update::Status(update) => println!("{:?}", update.status),
+//!     }
+//! }
+//! session.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Components are attached by [`Settings`]`::components`, each with what it is granted ([`hooks::Grants`]); the contract they
+//! are written against is the WIT package in `wit/`.
+//!
+//! Anything may be dropped at any time: what an engine has not committed is done again. Everything needs a tokio runtime
+//! with time and I/O enabled; bytes move on threads of haul's own.
 
 pub mod api;
 mod clock;

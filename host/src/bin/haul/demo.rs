@@ -7,10 +7,7 @@ use std::time::Duration;
 use haul::event::StatusUpdate;
 use haul::hooks::{ComponentSource, Grants};
 use haul::task::{Updates, json};
-use haul::transport::TransportSettings;
-use haul::{
-    Addition, Durability, Error, IfExists, QueueLimits, Request, Result, Session, Settings, Status, Task, Update, Work,
-};
+use haul::{Addition, Error, IfExists, Request, Result, Session, Settings, Status, Task, Update, Work};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::Receiver;
 
@@ -67,19 +64,8 @@ fn settings(dir: &Path, demo: &Demo, origin: &Origin) -> Result<Settings> {
             grants: Grants { allow_hosts: vec![origin.address().to_string()], ..Grants::default() },
         });
     }
-    Ok(Settings {
-        home: dir.join("home"),
-        cache_dir: dir.join("cache"),
-        key_dir: dir.join("home"),
-        directories: [("downloads".to_owned(), dir.join("files"))].into(),
-        limits: QueueLimits::default(),
-        durability: Durability::Full,
-        transport: TransportSettings::default(),
-        components,
-        limit_rate: None,
-        retry_jitter: false,
-        wait_for_disk: false,
-    })
+    let directories = [("downloads".to_owned(), dir.join("files"))].into();
+    Ok(Settings { directories, components, wait_for_disk: false, ..Settings::new(dir.join("home")) })
 }
 
 struct Story<'a> {

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 use haul::config::Config;
 use haul::hooks::{ComponentSource, Grants};
-use haul::transport::TransportSettings;
 use haul::{Error, Result, Settings};
 
 use crate::args::{ComponentFlags, EngineFlags, Global};
@@ -66,17 +65,14 @@ impl Environment {
     /// Settings of an engine that only answers: nothing but what the configuration says.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
-            home: self.home.clone(),
             cache_dir: self.cache_dir.clone(),
             key_dir: self.state_dir.clone(),
             directories: self.directories.clone(),
             limits: self.config.limits.clone(),
             durability: self.config.durability,
-            transport: TransportSettings::default(),
             components: self.config.callbacks.clone(),
-            limit_rate: None,
             retry_jitter: self.config.retry_jitter,
-            wait_for_disk: true,
+            ..Settings::new(&self.home)
         }
     }
 
