@@ -288,6 +288,10 @@ fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<tokio::
 
 async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &mut Held) -> End {
     let mut task = job.record.task.clone();
+    if let Some(reason) = task.task_type.not_there_yet() {
+        // Admission refuses these; one that an earlier version has stored must not overwrite its own source either.
+        return over(held, Failure::new(FailureKind::Policy, reason), None);
+    }
     let chain = match chain_of(shared, transport, &task) {
         Ok(chain) => chain,
         Err(failure) => return over(held, failure, None),

@@ -151,7 +151,7 @@ async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<(
         let tasks: Vec<Task> = slice.iter().map(|addition| placeholder(&addition.task)).collect();
         let results = chain.admit(&tasks, now).await.map_err(broken)?;
         for (index, (addition, result)) in slice.iter_mut().zip(results).enumerate() {
-            match result.and_then(|task| known_callbacks(engine, task)) {
+            match with_own_problems(engine, addition, result) {
                 Ok(task) => {
                     let task_id = std::mem::take(&mut addition.task.task_id);
                     addition.task = Task { task_id, ..task };
@@ -163,11 +163,31 @@ async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<(
     if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
 }
 
-fn known_callbacks(engine: &Inner, task: Task) -> Result<Task, Vec<Problem>> {
+/// What the `admit` hook says of a task, and what only the host can say, told together.
+fn with_own_problems(
+    engine: &Inner,
+    addition: &Addition,
+    admitted: Result<Task, Vec<Problem>>,
+) -> Result<Task, Vec<Problem>> {
+    let own = own_problems(engine, admitted.as_ref().unwrap_or(&addition.task));
+    match admitted {
+        Ok(task) if own.is_empty() => Ok(task),
+        Ok(_) => Err(own),
+        Err(mut problems) => {
+            let told: HashSet<String> = problems.iter().map(|problem| problem.field.clone()).collect();
+            problems.extend(own.into_iter().filter(|problem| !told.contains(&problem.field)));
+            Err(problems)
+        }
+    }
+}
+
+/// What this version and this home cannot do for a task.
+fn own_problems(engine: &Inner, task: &Task) -> Vec<Problem> {
+    let problem = |field: &str, reason| Problem { field: field.into(), reason };
     let load = |name: &String| crate::transfer::own_component(&engine.shared, name).err();
-    let problem = |reason| Problem { field: "callbacks".into(), reason };
-    let unknown: Vec<Problem> = task.callbacks.iter().filter_map(load).map(problem).collect();
-    if unknown.is_empty() { Ok(task) } else { Err(unknown) }
+    let task_type = task.task_type.not_there_yet().map(|reason| problem("taskType", reason));
+    let callbacks = task.callbacks.iter().filter_map(load).map(|reason| problem("callbacks", reason));
+    task_type.into_iter().chain(callbacks).collect()
 }
 
 /// The unfinished or failed task that the same command line means: same URL, place, directory and given name; or same id.
