@@ -10,7 +10,7 @@ pub(crate) mod rate;
 pub(crate) mod retry_after;
 
 use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) hooks: Hooks,
     pub(crate) sandbox: Sandbox,
     /// Attached to every task, in order, by name.
-    pub(crate) components: Vec<(String, Arc<Component>)>,
+    pub(crate) components: OnceLock<Vec<(String, Arc<Component>)>>,
     /// Some task has a component of its own.
     pub(crate) own_components: AtomicBool,
     pub(crate) durability: Durability,
@@ -49,6 +49,13 @@ pub(crate) struct Shared {
     pub(crate) boot_id: String,
     pub(crate) retry_jitter: bool,
     pub(crate) flights: Flights,
+}
+
+impl Shared {
+    /// The components attached to every task; none before a task is added or worked.
+    pub(crate) fn components(&self) -> &[(String, Arc<Component>)] {
+        self.components.get().map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Why an attempt is stopped from outside.
@@ -321,7 +328,7 @@ async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &
 /// The components attached to the task: the engine's, then the task's own.
 pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> Result<Chain, Failure> {
     let mut components: Vec<Arc<Component>> =
-        shared.components.iter().map(|(_, component)| Arc::clone(component)).collect();
+        shared.components().iter().map(|(_, component)| Arc::clone(component)).collect();
     for name in &task.callbacks {
         let own = own_component(shared, name).map_err(|why| Failure::new(FailureKind::Callback, why))?;
         components.extend(own);
@@ -332,7 +339,7 @@ pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> R
 /// The component that a task names: none when it is attached to every task anyway, else the one at that absolute path,
 /// loaded without any grants (loading it again costs little). The error says what to do.
 pub(crate) fn own_component(shared: &Shared, name: &str) -> Result<Option<Arc<Component>>, String> {
-    if shared.components.iter().any(|(known, _)| known == name) {
+    if shared.components().iter().any(|(known, _)| known == name) {
         return Ok(None);
     }
     let path = std::path::Path::new(name);

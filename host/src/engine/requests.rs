@@ -33,10 +33,14 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
             add(engine, asker, tasks, if_exists, continue_same, work).await
         }
         Request::Work { ids: None } => {
+            engine.load_components().await?;
             tell(engine, Input::WorkAll { asker })?;
             Ok(Reply::Done)
         }
-        Request::Work { ids: Some(ids) } => work(engine, asker, &ids),
+        Request::Work { ids: Some(ids) } => {
+            engine.load_components().await?;
+            work(engine, asker, &ids)
+        }
         Request::Told { ids } => {
             engine.shared.store.write(Change::Asked { ids, asked: false }).await?;
             Ok(Reply::Done)
@@ -136,6 +140,7 @@ async fn add(
 
 /// Asks the `admit` hook about all tasks; answers all problems of all tasks, or the normal forms in place.
 async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
+    engine.load_components().await?;
     let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &Task::default())
         .map_err(|failure| Error::Component(failure.description))?;
     let broken = |failure: Failure| Error::Component(failure.description);
