@@ -68,6 +68,50 @@ fn all_problems_of_a_task_are_named_at_once() {
 }
 
 #[test]
+fn problems_of_form_and_of_value_are_named_at_once() {
+    let world = World::new();
+    let task = r#"{"url":"http://h/x","foo":1,"retries":99,"priority":11,"directory":"../x","url":"http://h/y",
+        "headers":{"A":1,"A":2},"baseDirectory":"zzz","taskType":"DataTask"}"#;
+    let lines = format!("{}\nnonsense\n{{\"url\":\"ftp://h/x\"}}\n", task.replace('\n', ""));
+
+    let outcome = world.haul_reading(&["add", "-"], &lines).exits(2);
+
+    for (line, field) in [
+        (1, "foo"),
+        (1, "retries"),
+        (1, "priority"),
+        (1, "directory"),
+        (1, "url"),
+        (1, "headers.A"),
+        (1, "baseDirectory"),
+        (1, "taskType"),
+        (2, "task"),
+        (3, "url"),
+    ] {
+        let told = format!("stdin:{line}: `{field}` ");
+        assert_eq!(outcome.stderr.matches(&told).count(), 1, "{told}: {}", outcome.stderr);
+    }
+    let list = r#"[{"url":"http://h/x","foo":1},{"url":"ftp://h/x"}]"#;
+    world.haul_reading(&["add", "-"], list).exits(2).says("task 1: `foo`").says("task 2: `url`");
+    assert_eq!(world.list().len(), 0);
+}
+
+#[test]
+fn all_problems_are_named_when_another_process_is_the_engine_too() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.serve("/f", file(b"x").head_gate(&gate));
+    let running = world.spawn_get(&[film.url()]);
+    gate.wait_for(1);
+
+    let list = r#"[{"url":"http://h/x","foo":1},{"url":"ftp://h/x"}]"#;
+    world.haul_reading(&["add", "-"], list).exits(2).says("task 1: `foo`").says("task 2: `url`");
+
+    gate.open();
+    running.finish().exits(0);
+}
+
+#[test]
 fn one_bad_task_keeps_the_whole_list_out() {
     let world = World::new();
 

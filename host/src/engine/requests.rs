@@ -32,6 +32,7 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::Add { tasks, if_exists, continue_same, work } => {
             add(engine, asker, tasks, if_exists, continue_same, work).await
         }
+        Request::Check { tasks } => check(engine, tasks).await,
         Request::Work { ids: None } => {
             engine.load_components().await?;
             tell(engine, Input::WorkAll { asker })?;
@@ -138,6 +139,15 @@ async fn add(
     Ok(Reply::Added { ids, ended })
 }
 
+/// Says what is wrong with tasks, as adding them would.
+async fn check(engine: &Inner, mut tasks: Vec<Addition>) -> Result<Reply> {
+    for addition in &mut tasks {
+        addition.task.retries_remaining = addition.task.retries;
+    }
+    admit(engine, &mut tasks, clock::unix_ms()).await?;
+    Ok(Reply::Done)
+}
+
 /// Asks the `admit` hook about all tasks; answers all problems of all tasks, or the normal forms in place.
 async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
     engine.load_components().await?;
@@ -174,7 +184,7 @@ fn with_own_problems(
     addition: &Addition,
     admitted: Result<Task, Vec<Problem>>,
 ) -> Result<Task, Vec<Problem>> {
-    let own = own_problems(engine, admitted.as_ref().unwrap_or(&addition.task));
+    let own = own_problems(engine, admitted.as_ref().unwrap_or(&addition.task), addition.place.as_deref());
     match admitted {
         Ok(task) if own.is_empty() => Ok(task),
         Ok(_) => Err(own),
@@ -187,12 +197,14 @@ fn with_own_problems(
 }
 
 /// What this version and this home cannot do for a task.
-fn own_problems(engine: &Inner, task: &Task) -> Vec<Problem> {
+fn own_problems(engine: &Inner, task: &Task, place: Option<&std::path::Path>) -> Vec<Problem> {
     let problem = |field: &str, reason| Problem { field: field.into(), reason };
     let load = |name: &String| crate::transfer::own_component(&engine.shared, name).err();
     let task_type = task.task_type.not_there_yet().map(|reason| problem("taskType", reason));
+    let base = engine.shared.sandbox.granted(&task.base_directory, place).err();
+    let base = base.map(|failure| problem("baseDirectory", format!("cannot be used: {}", failure.description)));
     let callbacks = task.callbacks.iter().filter_map(load).map(|reason| problem("callbacks", reason));
-    task_type.into_iter().chain(callbacks).collect()
+    task_type.into_iter().chain(base).chain(callbacks).collect()
 }
 
 /// The unfinished or failed task that the same command line means: same URL, place, directory and given name; or same id.
@@ -267,10 +279,14 @@ async fn store_new(
             });
             Ok(waking.collect())
         }
-        Applied::Taken(ids) => Err(Error::Refused(format!(
-            "a task with the id `{}` exists already: choose another, or say what to do with --if-exists",
-            ids.first().map_or("", String::as_str)
-        ))),
+        Applied::Taken(ids) => {
+            let id = ids.first().map_or("", String::as_str);
+            let mend = match if_exists {
+                IfExists::Replace => "and is not over: cancel it first",
+                _ => "already: choose another, or say what to do with --if-exists",
+            };
+            Err(Error::Refused(format!("a task with the id `{id}` exists {mend}")))
+        }
         other => Err(unexpected(&other)),
     }
 }

@@ -9,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use haul::config;
 use haul::task::OnConflict;
-use haul::{Durability, Status};
+use haul::{Durability, IfExists, Status};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all done, 1 other, 2 usage or invalid task, 3 not found, 4 authentication, 5 network, 6 disk, 7 checksum,
@@ -260,6 +260,30 @@ pub(crate) struct Add {
     /// Task JSON: an object, an array, or one object a line; `-` is stdin
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// When a task of the same id exists
+    #[arg(long, value_name = "HOW", default_value = "reject")]
+    pub(crate) if_exists: Exists,
+}
+
+/// `--if-exists` as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Exists {
+    /// Nothing is added
+    Reject,
+    /// The task that exists stays, and its id is printed
+    ReturnExisting,
+    /// The new task takes its place
+    Replace,
+}
+
+impl From<Exists> for IfExists {
+    fn from(typed: Exists) -> Self {
+        match typed {
+            Exists::Reject => IfExists::Reject,
+            Exists::ReturnExisting => IfExists::ReturnExisting,
+            Exists::Replace => IfExists::Replace,
+        }
+    }
 }
 
 /// `haul run`.
