@@ -385,17 +385,24 @@ async fn why_it_waits(engine: &Inner, key: TaskKey, record: &Record) -> Result<O
             let (reason, detail) = match answer.await.map_err(|_| ended())? {
                 None => ("queue", "nobody works the queue: `haul run` does".to_owned()),
                 Some(Why::Turn) => ("queue", "it is about to start".to_owned()),
-                Some(Why::Total(limit)) => ("total-limit", format!("{limit} tasks run, which is the limit")),
+                Some(Why::Total(limit)) => ("total-limit", run(limit, "", "the limit")),
                 Some(Why::Host(host, limit)) => {
-                    ("host-limit", format!("{limit} tasks of {host} run, which is the limit per host"))
+                    ("host-limit", run(limit, &format!(" of {host}"), "the limit per host"))
                 }
                 Some(Why::Group(group, limit)) => {
-                    ("group-limit", format!("{limit} tasks of group {group} run, which is its limit"))
+                    ("group-limit", run(limit, &format!(" of group {group}"), "its limit"))
                 }
             };
             Ok(waiting(reason, None, detail))
         }
         _ => Ok(None),
+    }
+}
+
+fn run(count: usize, of: &str, limit: &str) -> String {
+    match count {
+        1 => format!("1 task{of} runs, which is {limit}"),
+        _ => format!("{count} tasks{of} run, which is {limit}"),
     }
 }
 
