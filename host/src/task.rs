@@ -105,7 +105,7 @@ pub struct FilePart {
 pub struct Timeouts {
     /// Name lookup, TCP and TLS. Default 30,000.
     pub connect_ms: Option<u64>,
-    /// From the request's last byte to the response's head. Default 60,000.
+    /// From the request's last byte to the response's head. Default 60,000, or `idle_ms` where that is given and shorter.
     pub head_ms: Option<u64>,
     /// Between two pieces of a body. Default 60,000.
     pub idle_ms: Option<u64>,

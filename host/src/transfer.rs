@@ -10,8 +10,8 @@ pub(crate) mod rate;
 pub(crate) mod retry_after;
 
 use std::sync::Arc;
-use std::sync::{Mutex, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -495,6 +495,8 @@ async fn judge(
         Ok(verdict) => (failure, verdict),
         Err(broken) => (broken, RetryVerdict::GiveUp),
     };
+    let id = &job.record.task.task_id;
+    tracing::info!("{id}: {}: {}", crate::mask::text(&failure.description), verdict_in_words(verdict));
     if failure.outcome_unknown {
         held.note("outcome-unknown");
     }
@@ -514,6 +516,14 @@ async fn judge(
     details.resumed_from = held.resumed_from;
     details.exception = Some(failure.clone());
     End::Failed { failure, verdict, details, bytes_done }
+}
+
+fn verdict_in_words(verdict: RetryVerdict) -> String {
+    match verdict {
+        RetryVerdict::AfterMs(ms) => format!("tried again in {ms} ms"),
+        RetryVerdict::AfreshAfterMs(ms) => format!("tried again from the first byte in {ms} ms"),
+        RetryVerdict::GiveUp => "not tried again".into(),
+    }
 }
 
 /// Noted when a checksum mismatch has led to the one fresh start it may.
