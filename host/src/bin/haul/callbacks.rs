@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
 use haul::Result;
+use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
 use serde_json::json;
 
 use crate::args::{Callbacks, Check};
