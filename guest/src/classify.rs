@@ -215,7 +215,8 @@ fn refused(response: &Response) -> Verdict {
     let status = response.status;
     let reason = reason_phrase(status);
     let space = if reason.is_empty() { "" } else { " " };
-    let description = format!("server answered {status}{space}{reason}");
+    let who = if status == 407 { "proxy" } else { "server" }; // RFC 9110 15.5.8
+    let description = format!("{who} answered {status}{space}{reason}");
     Verdict::Failed(failure(FailureKind::HttpResponse, response, description))
 }
 

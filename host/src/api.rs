@@ -30,6 +30,11 @@ pub enum Request {
         /// Work them too, for as long as the asking connection lives.
         work: bool,
     },
+    /// Judges tasks as `Add` would, and stores nothing. Answer: `Done`, or [`crate::Error::Invalid`] with all problems.
+    Check {
+        /// The tasks. Ids may be empty.
+        tasks: Vec<Addition>,
+    },
     /// Works these tasks (by id), or with `None` every task, for as long as the asking connection lives. Answer: `Done`.
     Work {
         /// Exact ids; `None`: every task.

@@ -87,7 +87,13 @@ impl Host {
         settings: Settings,
         work: Work,
     ) -> Result<Self> {
-        let engine = Engine::open(settings).await?;
+        let engine = match Engine::open(settings).await {
+            Ok(engine) => engine,
+            Err(error) => {
+                home.remove_socket(); // nobody will answer there
+                return Err(error);
+            }
+        };
         let server = listener.map(|listener| Server::start(home, listener, engine.clone()));
         let host = Self { engine, server, _lock: lock };
         if work == Work::All {

@@ -13,7 +13,7 @@ mod requests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -136,6 +136,9 @@ struct Inner {
     /// For the admission of tasks; components' HTTP goes over it.
     transport: Transport,
     limits: QueueLimits,
+    components: Vec<ComponentSource>,
+    /// The components are there.
+    loading: tokio::sync::OnceCell<()>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     /// Held while tasks are looked up and added.
     adding: tokio::sync::Mutex<()>,
@@ -144,8 +147,27 @@ struct Inner {
     answered: Notify,
 }
 
+impl Inner {
+    /// Loads the components, before the first task is judged or worked: who only reads or controls must be able to do so
+    /// when one of them is broken.
+    async fn load_components(&self) -> Result<()> {
+        let load = || async {
+            let (shared, sources) = (Arc::clone(&self.shared), self.components.clone());
+            let load = move || -> Result<Vec<(String, Arc<Component>)>> {
+                sources.iter().map(|source| Ok((source.name.clone(), shared.hooks.load(source)?))).collect()
+            };
+            let loaded = tokio::task::spawn_blocking(load).await;
+            let components = loaded.map_err(|_| Error::Other("loading the components panicked".into()))??;
+            let _ = self.shared.components.set(components); // only ever here
+            tell_of_ends(&self.shared, &self.transport, &self.input)
+        };
+        self.loading.get_or_try_init(load).await.copied()
+    }
+}
+
 impl Engine {
-    /// Opens the home (recovering what a killed engine left) and starts. The caller holds the home's lock:
+    /// Opens the home (recovering what a killed engine left) and starts. Components are loaded by the first request that
+    /// adds or works tasks, which fails where one cannot be. The caller holds the home's lock:
     /// [`crate::Session::open`] takes it. Must be called on a tokio runtime.
     pub async fn open(settings: Settings) -> Result<Self> {
         let hub = hub::Hub::default();
@@ -158,16 +180,12 @@ impl Engine {
         });
         let store = opening.join().map_err(|_| Error::Other("the store's thread panicked".into()))??;
         let hooks = hooks?;
-        let load = |sources: &[ComponentSource]| -> Result<Vec<(String, Arc<Component>)>> {
-            sources.iter().map(|source| Ok((source.name.clone(), hooks.load(source)?))).collect()
-        };
-        let components = load(&settings.components)?;
         let shared = Arc::new(Shared {
             store,
             hub,
             hooks,
             sandbox: Sandbox::new(settings.directories.clone()).durable(settings.durability == Durability::Full),
-            components,
+            components: OnceLock::new(),
             own_components: AtomicBool::new(false),
             durability: settings.durability,
             rate: settings.limit_rate.map(|rate| Mutex::new(rate::Bucket::new(rate, clock::now()))),
@@ -202,13 +220,13 @@ impl Engine {
             settings.wait_for_disk,
         );
         threads.push(machine::start(machine, inputs)?);
-        let transport = Transport::new(settings.transport);
-        tell_of_ends(&shared, &transport, &input)?;
         let inner = Inner {
             shared,
             input,
-            transport,
+            transport: Transport::new(settings.transport),
             limits: settings.limits,
+            components: settings.components,
+            loading: tokio::sync::OnceCell::new(),
             threads: Mutex::new(threads),
             adding: tokio::sync::Mutex::default(),
             calls: AtomicUsize::new(0),
@@ -267,7 +285,7 @@ impl Engine {
 /// Has components with `on-task-finished` told about every final update: those of now after their commit, and first those
 /// that an engine before this one had not told (at least once; the update's `seq` tells repeats).
 fn tell_of_ends(shared: &Arc<Shared>, transport: &Transport, input: &mpsc::UnboundedSender<Input>) -> Result<()> {
-    let all: Vec<Arc<Component>> = shared.components.iter().map(|(_, component)| Arc::clone(component)).collect();
+    let all: Vec<Arc<Component>> = shared.components().iter().map(|(_, component)| Arc::clone(component)).collect();
     let listens = shared.hooks.chain(&all, transport).has(Hook::OnTaskFinished);
     let position = shared.store.consumers()?.into_iter().find(|(name, _)| name == requests::COMPONENTS);
     let consumer = requests::COMPONENTS.to_owned();
@@ -285,6 +303,8 @@ fn tell_of_ends(shared: &Arc<Shared>, transport: &Transport, input: &mpsc::Unbou
         }
         return Ok(());
     }
+    // What ended while they were being loaded may be told twice, but is not left out.
+    let last = shared.store.last_seq()?;
     let mut after = match position {
         Some((_, position)) => position,
         None => {

@@ -77,10 +77,7 @@ impl Sandbox {
     ///
     /// Fails with kind `policy` when the base directory is unknown or the path leads outside of it.
     pub(crate) fn directory(&self, base: &str, place: Option<&Path>, below: &str) -> Result<Directory, Failure> {
-        let root = match place {
-            Some(place) => place,
-            None => self.bases.get(base).ok_or_else(|| unknown_base(base))?,
-        };
+        let root = self.granted(base, place)?;
         if !root.is_absolute() {
             let text = format!("the base directory `{}` is not absolute", root.display());
             return Err(Failure::new(FailureKind::Policy, text));
@@ -100,6 +97,14 @@ impl Sandbox {
         }
         cache.insert(key, directory.clone());
         Ok(directory)
+    }
+
+    /// The directory that was granted: the owner's `place`, else the one of that name. Opens nothing.
+    pub(crate) fn granted<'a>(&'a self, base: &str, place: Option<&'a Path>) -> Result<&'a Path, Failure> {
+        match place {
+            Some(place) => Ok(place),
+            None => self.bases.get(base).map(PathBuf::as_path).ok_or_else(|| unknown_base(base)),
+        }
     }
 
     fn open(&self, place: Place) -> Result<Directory, Failure> {

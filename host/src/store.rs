@@ -242,6 +242,7 @@ impl Store {
     pub(crate) fn open(home: &Path, tell: Tell) -> Result<Self> {
         open::prepare_home(home)?;
         let path = home.join(open::FILE);
+        open::refuse_emptied(&path)?;
         open::prepare_file(&path)?;
         Self::start(open::writer(&path)?, path, tell)
     }

@@ -27,6 +27,27 @@ pub enum TaskType {
     Request,
 }
 
+impl TaskType {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            TaskType::Download => "DownloadTask",
+            TaskType::Upload => "UploadTask",
+            TaskType::MultiUpload => "MultiUploadTask",
+            TaskType::Data => "DataTask",
+            TaskType::ParallelDownload => "ParallelDownloadTask",
+            TaskType::Request => "Request",
+        }
+    }
+
+    /// Why tasks of this type cannot be run, to follow the field's name; `None` for downloads. Run as a download, an upload
+    /// would overwrite its own file.
+    pub(crate) fn not_there_yet(self) -> Option<String> {
+        let is_download = matches!(self, TaskType::Download | TaskType::ParallelDownload);
+        (!is_download).then(|| format!("{} is not there yet in this version of haul", self.name()))
+    }
+}
+
 /// Which updates are sent to watchers. The stored record follows the task whatever is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Updates {
@@ -84,7 +105,7 @@ pub struct FilePart {
 pub struct Timeouts {
     /// Name lookup, TCP and TLS. Default 30,000.
     pub connect_ms: Option<u64>,
-    /// From the request's last byte to the response's head. Default 60,000.
+    /// From the request's last byte to the response's head. Default 60,000, or `idle_ms` where that is given and shorter.
     pub head_ms: Option<u64>,
     /// Between two pieces of a body. Default 60,000.
     pub idle_ms: Option<u64>,

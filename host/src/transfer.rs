@@ -10,8 +10,8 @@ pub(crate) mod rate;
 pub(crate) mod retry_after;
 
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) hooks: Hooks,
     pub(crate) sandbox: Sandbox,
     /// Attached to every task, in order, by name.
-    pub(crate) components: Vec<(String, Arc<Component>)>,
+    pub(crate) components: OnceLock<Vec<(String, Arc<Component>)>>,
     /// Some task has a component of its own.
     pub(crate) own_components: AtomicBool,
     pub(crate) durability: Durability,
@@ -49,6 +49,13 @@ pub(crate) struct Shared {
     pub(crate) boot_id: String,
     pub(crate) retry_jitter: bool,
     pub(crate) flights: Flights,
+}
+
+impl Shared {
+    /// The components attached to every task; none before a task is added or worked.
+    pub(crate) fn components(&self) -> &[(String, Arc<Component>)] {
+        self.components.get().map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Why an attempt is stopped from outside.
@@ -288,6 +295,10 @@ fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<tokio::
 
 async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &mut Held) -> End {
     let mut task = job.record.task.clone();
+    if let Some(reason) = task.task_type.not_there_yet() {
+        // Admission refuses these; one that an earlier version has stored must not overwrite its own source either.
+        return over(held, Failure::new(FailureKind::Policy, reason), None);
+    }
     let chain = match chain_of(shared, transport, &task) {
         Ok(chain) => chain,
         Err(failure) => return over(held, failure, None),
@@ -317,7 +328,7 @@ async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &
 /// The components attached to the task: the engine's, then the task's own.
 pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> Result<Chain, Failure> {
     let mut components: Vec<Arc<Component>> =
-        shared.components.iter().map(|(_, component)| Arc::clone(component)).collect();
+        shared.components().iter().map(|(_, component)| Arc::clone(component)).collect();
     for name in &task.callbacks {
         let own = own_component(shared, name).map_err(|why| Failure::new(FailureKind::Callback, why))?;
         components.extend(own);
@@ -328,7 +339,7 @@ pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> R
 /// The component that a task names: none when it is attached to every task anyway, else the one at that absolute path,
 /// loaded without any grants (loading it again costs little). The error says what to do.
 pub(crate) fn own_component(shared: &Shared, name: &str) -> Result<Option<Arc<Component>>, String> {
-    if shared.components.iter().any(|(known, _)| known == name) {
+    if shared.components().iter().any(|(known, _)| known == name) {
         return Ok(None);
     }
     let path = std::path::Path::new(name);
@@ -484,6 +495,8 @@ async fn judge(
         Ok(verdict) => (failure, verdict),
         Err(broken) => (broken, RetryVerdict::GiveUp),
     };
+    let id = &job.record.task.task_id;
+    tracing::info!("{id}: {}: {}", crate::mask::text(&failure.description), verdict_in_words(verdict));
     if failure.outcome_unknown {
         held.note("outcome-unknown");
     }
@@ -503,6 +516,14 @@ async fn judge(
     details.resumed_from = held.resumed_from;
     details.exception = Some(failure.clone());
     End::Failed { failure, verdict, details, bytes_done }
+}
+
+fn verdict_in_words(verdict: RetryVerdict) -> String {
+    match verdict {
+        RetryVerdict::AfterMs(ms) => format!("tried again in {ms} ms"),
+        RetryVerdict::AfreshAfterMs(ms) => format!("tried again from the first byte in {ms} ms"),
+        RetryVerdict::GiveUp => "not tried again".into(),
+    }
 }
 
 /// Noted when a checksum mismatch has led to the one fresh start it may.

@@ -31,7 +31,7 @@ use self::exchange::Outgoing;
 use self::proxy::Proxy;
 use self::redirect::Hop;
 use self::tls::Tls;
-use crate::error::{Failure, FailureKind};
+use crate::error::{Error, Failure, FailureKind};
 use crate::task::Pairs;
 
 /// How long a connection waits in the pool for the next request.
@@ -78,6 +78,18 @@ impl Default for TransportSettings {
             http2: true,
             user_agent: concat!("haul/", env!("CARGO_PKG_VERSION")).into(),
         }
+    }
+}
+
+impl TransportSettings {
+    /// Whether every setting can be used: the proxy's URL, the pins, the file of certificates.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with what is wrong.
+    pub fn check(&self) -> Result<(), Error> {
+        let unusable = |failure: Failure| Error::Usage(failure.description);
+        self.proxy.as_deref().map_or(Ok(()), |url| Proxy::parse(url).map(|_| ())).map_err(unusable)?;
+        tls::check(self).map_err(unusable)
     }
 }
 

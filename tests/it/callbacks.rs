@@ -197,12 +197,61 @@ fn what_is_no_component_is_refused() {
 }
 
 #[test]
+fn a_broken_component_keeps_nobody_from_looking_and_controlling() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    world.add(&[json!({"url": film.url(), "taskId": "t"})]);
+    let junk = world.write("junk.wasm", bytes(1, 1000));
+    world.config(&format!("[[callbacks]]\nname = \"letters\"\npath = {junk:?}\n"));
+
+    for words in [
+        &["ls"][..],
+        &["show", "t"],
+        &["pause", "t"],
+        &["resume", "t"],
+        &["cancel", "t"],
+        &["retry", "t"],
+        &["events"],
+        &["ack", "--consumer", "c", "1"],
+        &["cancel", "t"],
+        &["rm", "t"],
+        &["clean"],
+    ] {
+        world.haul(words).exits(0);
+    }
+    let listed = world.haul(&["callbacks", "list"]).exits(0);
+    assert!(listed.stdout.contains("broken: ") && listed.stdout.contains("junk.wasm"), "{}", listed.stdout);
+    let doctor = world.haul(&["doctor"]).exits(1);
+    assert!(doctor.stdout.contains("letters"), "{}", doctor.stdout);
+    assert_eq!(doctor.stdout.matches("PROBLEM").count(), 1, "{}", doctor.stdout);
+    world.haul(&["get", film.url()]).exits(10).says("junk.wasm");
+    world.haul(&["run", "--until-idle"]).exits(10).says("junk.wasm");
+    world.haul_reading(&["add", "-"], &json!({"url": film.url()}).to_string()).exits(10).says("junk.wasm");
+    assert_eq!(film.log().len(), 0);
+}
+
+#[test]
+fn an_end_that_came_while_no_component_was_loaded_is_told_later() {
+    let world = World::new();
+    world.config(&format!("[[callbacks]]\nname = \"hears\"\npath = {:?}\n", component("floods-log")));
+    world.haul(&["run", "--until-idle"]).exits(0);
+    world.add(&[json!({"url": "http://127.0.0.1:9/f", "taskId": "t"})]);
+    let canceled = world.haul(&["cancel", "t"]).exits(0);
+    assert!(!canceled.stderr.contains("hears"), "{}", canceled.stderr);
+
+    world.haul(&["run", "--until-idle"]).exits(0).says("hears");
+    let again = world.haul(&["run", "--until-idle"]).exits(0);
+    assert!(!again.stderr.contains("hears"), "it was told: {}", again.stderr);
+}
+
+#[test]
 fn check_prints_what_a_component_answers_and_asks_for() {
     let world = World::new();
 
     let one = world.haul(&["callbacks", "check", component("one-hook-only").to_str().unwrap()]).exits(0);
     let wrong = world.haul(&["callbacks", "check", component("wrong-version").to_str().unwrap()]).exits(10);
 
+    world.haul(&["callbacks", "check", "nowhere.wasm"]).exits(10).says("nowhere.wasm");
     assert!(one.stdout.contains("haul:transfer") || one.stdout.contains("0.1.0"), "{}", one.stdout);
     assert!(wrong.stderr.contains("0.1.0"), "{}", wrong.stderr);
 }

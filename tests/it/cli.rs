@@ -45,6 +45,14 @@ fn what_cannot_be_understood_exits_2_and_says_why() {
         (&["ls", "--status", "sleeping"], "sleeping"),
         (&["get", "http://127.0.0.1:9/f", "--frobnicate"], "--frobnicate"),
         (&["ack", "--consumer", "c", "many"], "many"),
+        (&["ack", "--consumer", "", "1"], "--consumer"),
+        (&["events", "--consumer", ""], "--consumer"),
+        (&["get", "http://127.0.0.1:9/f", "--callbacks", "x.wasm", "--allow-host", "ex ample"], "ex ample"),
+        (&["get", "http://127.0.0.1:9/f", "--callbacks", "x.wasm", "--allow-host", "h/path"], "h/path"),
+        (&["get", "http://127.0.0.1:9/f", "--pinnedpubkey", "sha256//short"], "sha256//short"),
+        (&["get", "http://127.0.0.1:9/f", "--cacert", "nowhere.pem"], "nowhere.pem"),
+        (&["get", "http://127.0.0.1:9/f", "--cacert", "/dev/null"], "/dev/null"),
+        (&["get", "http://127.0.0.1:9/f", "--proxy", "ftp://h"], "ftp"),
     ] {
         let outcome = world.haul(arguments).exits(2);
         let said = outcome.stderr.to_lowercase();
@@ -65,6 +73,50 @@ fn all_problems_of_a_task_are_named_at_once() {
         assert!(outcome.stderr.contains(field), "{field} is not named: {}", outcome.stderr);
     }
     assert_eq!(world.list().len(), 0);
+}
+
+#[test]
+fn problems_of_form_and_of_value_are_named_at_once() {
+    let world = World::new();
+    let task = r#"{"url":"http://h/x","foo":1,"retries":99,"priority":11,"directory":"../x","url":"http://h/y",
+        "headers":{"A":1,"A":2},"baseDirectory":"zzz","taskType":"DataTask"}"#;
+    let lines = format!("{}\nnonsense\n{{\"url\":\"ftp://h/x\"}}\n", task.replace('\n', ""));
+
+    let outcome = world.haul_reading(&["add", "-"], &lines).exits(2);
+
+    for (line, field) in [
+        (1, "foo"),
+        (1, "retries"),
+        (1, "priority"),
+        (1, "directory"),
+        (1, "url"),
+        (1, "headers.A"),
+        (1, "baseDirectory"),
+        (1, "taskType"),
+        (2, "task"),
+        (3, "url"),
+    ] {
+        let told = format!("stdin:{line}: `{field}` ");
+        assert_eq!(outcome.stderr.matches(&told).count(), 1, "{told}: {}", outcome.stderr);
+    }
+    let list = r#"[{"url":"http://h/x","foo":1},{"url":"ftp://h/x"}]"#;
+    world.haul_reading(&["add", "-"], list).exits(2).says("task 1: `foo`").says("task 2: `url`");
+    assert_eq!(world.list().len(), 0);
+}
+
+#[test]
+fn all_problems_are_named_when_another_process_is_the_engine_too() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.serve("/f", file(b"x").head_gate(&gate));
+    let running = world.spawn_get(&[film.url()]);
+    gate.wait_for(1);
+
+    let list = r#"[{"url":"http://h/x","foo":1},{"url":"ftp://h/x"}]"#;
+    world.haul_reading(&["add", "-"], list).exits(2).says("task 1: `foo`").says("task 2: `url`");
+
+    gate.open();
+    running.finish().exits(0);
 }
 
 #[test]
@@ -184,6 +236,56 @@ fn flags_have_environment_variables() {
 }
 
 #[test]
+fn an_empty_variable_is_not_set() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let state = world.path("state");
+    world.set("XDG_STATE_HOME", state.to_str().unwrap());
+    for name in ["HAUL_HOME", "HAUL_CONFIG", "HAUL_JSON", "HAUL_QUIET", "HAUL_VERBOSE", "HAUL_COLOR"] {
+        world.set(name, "");
+    }
+
+    world.haul(&["get", film.url()]).exits(0).says("saved");
+
+    assert!(world.path("state/haul/haul.db").exists(), "the default home");
+    world.set("HAUL_VERBOSE", "true");
+    world.haul(&["get", film.url()]).exits(0).says("info:");
+}
+
+#[test]
+fn a_home_that_is_a_file_is_told_as_that() {
+    let world = World::new();
+    let path = world.write("home", "mine");
+    world.haul(&["--home", path.to_str().unwrap(), "ls"]).exits(6).says("not a directory");
+}
+
+#[test]
+fn a_file_that_was_kept_is_not_told_as_saved() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"new"));
+    world.write("f", "old");
+
+    for words in [&[film.url()][..], &[film.url(), "-o", "f"]] {
+        let words = [&["get", "--on-conflict", "skip"], words].concat();
+        let outcome = world.haul(&words).exits(0).says("/f: it exists already");
+        assert!(outcome.stderr.starts_with("kept "), "{}", outcome.stderr);
+    }
+    assert_eq!(world.read("f"), b"old");
+}
+
+#[test]
+fn a_rate_of_zero_is_no_limit() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(&bytes(1, 100_000)));
+
+    world.get(&[film.url(), "--limit-rate", "0"]).exits(0);
+    world.add(&[json!({"url": film.url(), "limitRate": 0}), json!({"url": film.url(), "limitRate": "0"})]);
+    world.run().exits(0);
+
+    assert_eq!(film.log().len(), 3);
+}
+
+#[test]
 fn an_id_can_be_given() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));
@@ -268,11 +370,33 @@ fn a_damaged_database_is_exit_11_and_is_kept() {
     std::fs::write(world.home().join("haul.db"), &garbage).unwrap();
 
     let outcome = world.haul(&["ls"]).exits(11);
+    let doctor = world.haul(&["doctor"]).exits(1);
 
-    assert!(outcome.stderr.contains("haul.db"), "{}", outcome.stderr);
+    let mend = format!("mkdir '{0}/damaged' && mv '{0}'/haul.db* '{0}/damaged/'", world.home().display());
+    assert!(outcome.stderr.contains(&mend), "{}", outcome.stderr);
+    assert!(doctor.stdout.contains(&mend), "{}", doctor.stdout);
+    assert!(!world.home().join("haul.sock").exists(), "nobody answers there");
     let kept = world::names_in(&world.home());
     let kept: Vec<_> = kept.iter().map(|name| std::fs::read(world.home().join(name)).unwrap_or_default()).collect();
     assert!(kept.contains(&garbage), "the damaged file is still there");
+    let mended = std::process::Command::new("sh").args(["-c", &mend]).status().unwrap();
+    assert!(mended.success());
+    world.haul(&["ls"]).exits(0);
+    assert_eq!(std::fs::read(world.home().join("damaged/haul.db")).unwrap(), garbage);
+}
+
+#[test]
+fn an_emptied_database_is_not_taken_for_a_new_one() {
+    let world = World::new();
+    world.haul(&["ls"]).exits(0);
+    std::fs::write(world.home().join("haul.db"), "").unwrap();
+    std::fs::write(world.home().join("haul.db-wal"), "log").unwrap();
+
+    world.haul(&["ls"]).exits(11).says("emptied");
+
+    std::fs::remove_file(world.home().join("haul.db-wal")).unwrap();
+    let keeps_creation_times = std::fs::metadata(world.home()).unwrap().created().is_ok();
+    world.haul(&["ls"]).exits(if keeps_creation_times { 11 } else { 0 });
 }
 
 #[test]
@@ -292,4 +416,5 @@ fn a_database_of_a_later_version_is_refused_untouched() {
     assert_ne!(outcome.code, 0, "{}", outcome.stdout);
     assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
     assert!(std::fs::read(&path).unwrap() == database, "it is left as it was");
+    assert!(!world.home().join("haul.sock").exists(), "nobody answers there");
 }

@@ -164,3 +164,19 @@ fn follow_prints_the_past_and_then_what_happens() {
     let outcome = following.kill();
     assert_eq!(seqs(&outcome.json()), [1, 2, 3, 4, 5, 6]);
 }
+
+#[test]
+fn follow_ends_with_its_reader() {
+    let world = World::new();
+    let mut command = world.command(&["events", "--follow"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+
+    drop(child.stdout.take());
+
+    let until = std::time::Instant::now() + origin::PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        assert!(std::time::Instant::now() < until, "it goes on without a reader");
+        std::thread::yield_now();
+    }
+    assert!(child.wait().unwrap().success());
+}

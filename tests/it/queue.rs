@@ -125,6 +125,8 @@ fn a_group_that_is_full_says_so_and_starves_nobody() {
     let record = world.show(&ids[1]);
 
     assert_eq!(reason(&record), "group-limit");
+    let detail = record["waiting"]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("1 task of group slow runs, which is its limit"), "{detail}");
     gate.open();
     running.finish().exits(0);
 }

@@ -87,6 +87,8 @@ fn refused_access_is_not_tried_again_and_exits_4() {
         assert_eq!(last["status"], "failed");
         assert_eq!(last["exception"]["type"], "httpResponse");
         assert_eq!(last["exception"]["httpResponseCode"], code);
+        let who = if code == 407 { "proxy answered" } else { "server answered" };
+        assert!(last["exception"]["description"].as_str().unwrap().starts_with(who), "{last}");
         assert_eq!(film.log().len(), 1);
     }
 }
@@ -162,6 +164,19 @@ fn a_connection_without_an_answer_is_tried_again() {
 
     assert_eq!(world.read("f"), b"x");
     assert!((2..=3).contains(&film.log().len()), "{:?}", film.log());
+}
+
+#[test]
+fn a_short_idle_limit_bounds_the_wait_for_an_answer_too() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.serve("/f", file(b"x").head_gate(&gate));
+
+    for flag in ["--timeout-idle", "--timeout-head"] {
+        let last = world.get(&[film.url(), flag, "300ms", "--retries", "0"]).exits(5).only_final();
+        let said = last["exception"]["description"].as_str().unwrap();
+        assert!(said.contains("response limit"), "{flag}: {said}");
+    }
 }
 
 #[test]

@@ -52,6 +52,43 @@ fn secrets_are_masked_in_everything_that_is_printed() {
 }
 
 #[test]
+fn verbose_tells_what_is_asked_answered_and_decided_and_no_secret() {
+    let (world, origin) = (World::new(), Origin::start());
+    let content = bytes(1, 100_000);
+    let whole = file(&content).etag("\"v1\"");
+    let busy = status(503).header("Retry-After", "0");
+    origin.script("/f", vec![whole.clone().cut(60_000), busy, whole]);
+    let moved = origin.serve("/moved", status(302).header("Location", "/f?signature=cAnArY1"));
+    let url = moved.url().replace("http://", "http://user:cAnArY2@") + "?token=cAnArY3";
+
+    let silent = world.haul(&["get", &origin.url("/g"), "--retries", "0"]).exits(3);
+    let told = world.haul(&["-vv", "get", &url, "-o", "f", "--id", "t", "-H", "X-Api-Key: cAnArY4"]).exits(0);
+
+    assert!(!silent.stderr.contains("info:"), "{}", silent.stderr);
+    assert!(!told.stderr.contains(CANARY), "{}", told.stderr);
+    let told = |text: &str| assert!(told.stderr.contains(text), "{text}: {}", told.stderr);
+    told("info: t: GET http://***@");
+    told("/moved?token=*** from byte 0, attempt 1");
+    told("/f?signature=***: taken");
+    told("tried again in ");
+    told("goes on at byte ");
+    told("attempt 2");
+    told("info: t: 503 from ");
+    told("info: t: 206 from ");
+    told("debug: t: redirected by ");
+    told("is now `f`");
+}
+
+#[test]
+fn a_malformed_header_is_not_repeated() {
+    let world = World::new();
+    for words in [["-H", "Authorization cAnArY"], ["-H", ": cAnArY"], ["--callback-config", "cAnArY"]] {
+        let outcome = world.haul(&["get", "http://127.0.0.1:9/f", words[0], words[1]]).exits(2);
+        assert!(!outcome.stderr.contains(CANARY) && outcome.stderr.contains("***"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
 fn the_home_is_nobody_elses() {
     use std::os::unix::fs::PermissionsExt;
     let (world, origin) = (World::new(), Origin::start());

@@ -98,10 +98,9 @@ fn a_named_directory_comes_from_the_configuration_and_root_needs_a_grant() {
     let absolute = world.path("anywhere");
     let to_root = json!({"url": film.url(), "baseDirectory": 4, "directory": absolute.to_str().unwrap()});
 
-    let outcome = world.haul_reading(&["add", "-"], &to_root.to_string());
-    if outcome.code == 0 {
-        assert_ne!(world.run().code, 0, "refused when added or when run");
-    }
+    world.haul_reading(&["add", "-"], &to_root.to_string()).exits(2).says("`baseDirectory`").says("root = ");
+    let uri = json!({"url": film.url(), "taskType": "UriDownloadTask", "directory": format!("file://{}", absolute.display())});
+    world.haul_reading(&["add", "-"], &uri.to_string()).exits(2).says("`baseDirectory`").says("root = ");
     assert!(!absolute.exists());
 
     let config = format!("[directories]\ninbox = {inbox:?}\nroot = \"/\"\n");
@@ -114,8 +113,32 @@ fn a_named_directory_comes_from_the_configuration_and_root_needs_a_grant() {
     assert_eq!(std::fs::read(inbox.join("f")).unwrap(), b"x");
     assert_eq!(std::fs::read(absolute.join("f")).unwrap(), b"x");
     let unknown = json!({"url": film.url(), "baseDirectory": "outbox"});
-    let outcome = world.haul_reading(&["add", "-"], &unknown.to_string());
-    assert!(outcome.code == 2 || world.run().code != 0, "an unknown name is refused");
+    world.haul_reading(&["add", "-"], &unknown.to_string()).exits(2).says("outbox");
+}
+
+#[test]
+fn a_task_of_a_kind_that_is_not_there_yet_is_refused_and_its_file_is_left_alone() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"the answer"));
+    std::fs::create_dir_all(world.path("in")).unwrap();
+    std::fs::write(world.path("in/mine.txt"), "mine").unwrap();
+    for kind in ["UploadTask", "MultiUploadTask", "DataTask", "Request"] {
+        let mut task = json!({"url": film.url(), "taskType": kind, "filename": "mine.txt", "priority": 99});
+        if kind == "MultiUploadTask" {
+            task["files"] = json!(["mine.txt"]);
+        }
+        let outcome = world.haul_reading(&["add", "-"], &task.to_string()).exits(2);
+        assert!(outcome.stderr.contains(&format!("`taskType` {kind} is not there yet")), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("priority"), "all problems are told together: {}", outcome.stderr);
+    }
+
+    world.run().exits(0);
+
+    assert_eq!(film.log().len(), 0);
+    assert_eq!(std::fs::read(world.path("in/mine.txt")).unwrap(), b"mine");
+    world.add(&[json!({"url": film.url(), "taskType": "ParallelDownloadTask"})]);
+    world.run().exits(0);
+    assert_eq!(std::fs::read(world.path("in/f")).unwrap(), b"the answer");
 }
 
 #[test]
@@ -213,6 +236,24 @@ fn what_json_does_not_say_is_as_documented() {
 }
 
 #[test]
+fn relative_times_count_from_now() {
+    let world = World::new();
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let before = now();
+
+    let task = json!({"url": "http://127.0.0.1:9/f", "notBefore": "+1h", "notAfter": "+2h"});
+    let ids = world.add(&[task]);
+
+    let record = world.show(&ids[0]);
+    assert_eq!(record["waiting"]["reason"], "not-before", "{record}");
+    for (key, hours) in [("notBefore", 1), ("notAfter", 2)] {
+        let at = u128::from(haul::config::time_ms(record[key].as_str().unwrap(), 0).unwrap());
+        let least = before + hours * 3_600_000;
+        assert!((least..=now() + hours * 3_600_000).contains(&at), "{key}: {at}, not {least}");
+    }
+}
+
+#[test]
 fn extra_keys_are_kept_where_they_belong() {
     let world = World::new();
 
@@ -227,12 +268,22 @@ fn an_id_is_used_once() {
     let task = json!({"url": "http://127.0.0.1:9/f", "taskId": "one"});
     world.add(std::slice::from_ref(&task));
 
-    let other = json!({"url": "http://127.0.0.1:9/other", "taskId": "one"});
-    world.haul_reading(&["add", "-"], &other.to_string());
+    let other = json!({"url": "http://127.0.0.1:9/other", "taskId": "one"}).to_string();
+    let only_url = || {
+        let records = world.list();
+        assert_eq!(records.len(), 1);
+        records[0]["url"].as_str().unwrap().to_owned()
+    };
 
-    let records = world.list();
-    assert_eq!(records.len(), 1);
-    assert_eq!(records[0]["url"], "http://127.0.0.1:9/f", "the first stays what it was");
+    world.haul_reading(&["add", "-"], &other).exits(2).says("--if-exists");
+    assert_eq!(only_url(), "http://127.0.0.1:9/f", "the first stays what it was");
+    let outcome = world.haul_reading(&["add", "-", "--if-exists", "return-existing"], &other).exits(0);
+    assert_eq!(outcome.stdout, "one\n");
+    assert_eq!(only_url(), "http://127.0.0.1:9/f");
+    world.haul_reading(&["add", "-", "--if-exists", "replace"], &other).exits(2).says("cancel it first");
+    world.haul(&["cancel", "one"]).exits(0);
+    world.haul_reading(&["add", "-", "--if-exists", "replace"], &other).exits(0);
+    assert_eq!(only_url(), "http://127.0.0.1:9/other");
 }
 
 #[test]

@@ -55,6 +55,9 @@ impl Home {
             }
             match DirBuilder::new().mode(0o700).create(path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    Err(std::io::Error::new(ErrorKind::NotADirectory, "it exists and is not a directory"))
+                }
                 created => created,
             }?;
             std::path::absolute(path)

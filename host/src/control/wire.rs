@@ -84,6 +84,10 @@ enum RequestForm {
         continue_same: bool,
         work: bool,
     },
+    Check {
+        #[serde(with = "additions")]
+        tasks: Vec<Addition>,
+    },
     Work {
         ids: Option<Vec<String>>,
     },

@@ -68,7 +68,10 @@ fn publish(shared: &Arc<Shared>, batch: Vec<Finished>, tell: &Tell) {
         let replace = finished.task.on_conflict == Some(OnConflict::Replace);
         let Finished { directory, part_name, identity, final_name, .. } = &finished;
         match directory.publish(part_name, *identity, final_name, replace) {
-            Ok(Published::Done) => named.push(finished),
+            Ok(Published::Done) => {
+                tracing::debug!("{}: `{part_name}` is now `{final_name}`", finished.task.task_id);
+                named.push(finished);
+            }
             Ok(Published::Taken) => report(tell, finished.key, Outcome::Taken(Box::new(finished))),
             Ok(Published::Missing) => {
                 let text = format!("the part file of `{final_name}` is gone");

@@ -32,11 +32,16 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::Add { tasks, if_exists, continue_same, work } => {
             add(engine, asker, tasks, if_exists, continue_same, work).await
         }
+        Request::Check { tasks } => check(engine, tasks).await,
         Request::Work { ids: None } => {
+            engine.load_components().await?;
             tell(engine, Input::WorkAll { asker })?;
             Ok(Reply::Done)
         }
-        Request::Work { ids: Some(ids) } => work(engine, asker, &ids),
+        Request::Work { ids: Some(ids) } => {
+            engine.load_components().await?;
+            work(engine, asker, &ids)
+        }
         Request::Told { ids } => {
             engine.shared.store.write(Change::Asked { ids, asked: false }).await?;
             Ok(Reply::Done)
@@ -134,8 +139,18 @@ async fn add(
     Ok(Reply::Added { ids, ended })
 }
 
+/// Says what is wrong with tasks, as adding them would.
+async fn check(engine: &Inner, mut tasks: Vec<Addition>) -> Result<Reply> {
+    for addition in &mut tasks {
+        addition.task.retries_remaining = addition.task.retries;
+    }
+    admit(engine, &mut tasks, clock::unix_ms()).await?;
+    Ok(Reply::Done)
+}
+
 /// Asks the `admit` hook about all tasks; answers all problems of all tasks, or the normal forms in place.
 async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
+    engine.load_components().await?;
     let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &Task::default())
         .map_err(|failure| Error::Component(failure.description))?;
     let broken = |failure: Failure| Error::Component(failure.description);
@@ -149,8 +164,9 @@ async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<(
         };
         let tasks: Vec<Task> = slice.iter_mut().zip(&ids).map(placeholder).collect();
         let results = chain.admit(&tasks, now).await.map_err(broken)?;
-        for (index, ((addition, task_id), result)) in slice.iter_mut().zip(ids).zip(results).enumerate() {
-            match result.and_then(|task| known_callbacks(engine, task)) {
+        let answers = tasks.iter().zip(ids).zip(results);
+        for (index, (addition, ((given, task_id), result))) in slice.iter_mut().zip(answers).enumerate() {
+            match with_own_problems(engine, given, addition.place.as_deref(), result) {
                 Ok(task) => addition.task = Task { task_id, ..task },
                 Err(problems) => invalid.push((slice_number * SLICE + index, problems)),
             }
@@ -159,11 +175,34 @@ async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<(
     if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
 }
 
-fn known_callbacks(engine: &Inner, task: Task) -> Result<Task, Vec<Problem>> {
+/// What the `admit` hook says of a task, and what only the host can say, told together.
+fn with_own_problems(
+    engine: &Inner,
+    given: &Task,
+    place: Option<&std::path::Path>,
+    admitted: Result<Task, Vec<Problem>>,
+) -> Result<Task, Vec<Problem>> {
+    let own = own_problems(engine, admitted.as_ref().unwrap_or(given), place);
+    match admitted {
+        Ok(task) if own.is_empty() => Ok(task),
+        Ok(_) => Err(own),
+        Err(mut problems) => {
+            let told: HashSet<String> = problems.iter().map(|problem| problem.field.clone()).collect();
+            problems.extend(own.into_iter().filter(|problem| !told.contains(&problem.field)));
+            Err(problems)
+        }
+    }
+}
+
+/// What this version and this home cannot do for a task.
+fn own_problems(engine: &Inner, task: &Task, place: Option<&std::path::Path>) -> Vec<Problem> {
+    let problem = |field: &str, reason| Problem { field: field.into(), reason };
     let load = |name: &String| crate::transfer::own_component(&engine.shared, name).err();
-    let problem = |reason| Problem { field: "callbacks".into(), reason };
-    let unknown: Vec<Problem> = task.callbacks.iter().filter_map(load).map(problem).collect();
-    if unknown.is_empty() { Ok(task) } else { Err(unknown) }
+    let task_type = task.task_type.not_there_yet().map(|reason| problem("taskType", reason));
+    let base = engine.shared.sandbox.granted(&task.base_directory, place).err();
+    let base = base.map(|failure| problem("baseDirectory", format!("cannot be used: {}", failure.description)));
+    let callbacks = task.callbacks.iter().filter_map(load).map(|reason| problem("callbacks", reason));
+    task_type.into_iter().chain(base).chain(callbacks).collect()
 }
 
 /// The unfinished or failed task that the same command line means: same URL, place, directory and given name; or same id.
@@ -238,10 +277,14 @@ async fn store_new(
             });
             Ok(waking.collect())
         }
-        Applied::Taken(ids) => Err(Error::Refused(format!(
-            "a task with the id `{}` exists already: choose another, or say what to do with --if-exists",
-            ids.first().map_or("", String::as_str)
-        ))),
+        Applied::Taken(ids) => {
+            let id = ids.first().map_or("", String::as_str);
+            let mend = match if_exists {
+                IfExists::Replace => "and is not over: cancel it first",
+                _ => "already: choose another, or say what to do with --if-exists",
+            };
+            Err(Error::Refused(format!("a task with the id `{id}` exists {mend}")))
+        }
         other => Err(unexpected(&other)),
     }
 }
@@ -340,17 +383,24 @@ async fn why_it_waits(engine: &Inner, key: TaskKey, record: &Record) -> Result<O
             let (reason, detail) = match answer.await.map_err(|_| ended())? {
                 None => ("queue", "nobody works the queue: `haul run` does".to_owned()),
                 Some(Why::Turn) => ("queue", "it is about to start".to_owned()),
-                Some(Why::Total(limit)) => ("total-limit", format!("{limit} tasks run, which is the limit")),
+                Some(Why::Total(limit)) => ("total-limit", run(limit, "", "the limit")),
                 Some(Why::Host(host, limit)) => {
-                    ("host-limit", format!("{limit} tasks of {host} run, which is the limit per host"))
+                    ("host-limit", run(limit, &format!(" of {host}"), "the limit per host"))
                 }
                 Some(Why::Group(group, limit)) => {
-                    ("group-limit", format!("{limit} tasks of group {group} run, which is its limit"))
+                    ("group-limit", run(limit, &format!(" of group {group}"), "its limit"))
                 }
             };
             Ok(waiting(reason, None, detail))
         }
         _ => Ok(None),
+    }
+}
+
+fn run(count: usize, of: &str, limit: &str) -> String {
+    match count {
+        1 => format!("1 task{of} runs, which is {limit}"),
+        _ => format!("{count} tasks{of} run, which is {limit}"),
     }
 }
 

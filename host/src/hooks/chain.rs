@@ -259,7 +259,9 @@ impl Chain {
     }
 
     async fn call<A: Ask>(&self, position: usize, weight: usize, params: A::Params) -> Result<A::Answer, Failure> {
-        self.links.components[position].call::<A>(self, position, false, weight, params).await
+        let component = &self.links.components[position];
+        tracing::debug!("`{}` is asked `{}`", component.name(), A::HOOK.name());
+        component.call::<A>(self, position, false, weight, params).await
     }
 
     fn next(&self, from: usize, hook: Hook) -> Option<usize> {

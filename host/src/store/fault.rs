@@ -28,11 +28,12 @@ impl Fault {
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::IntegralValueOutOfRange(..) => Self::Damaged(format!(
-                "the database `{name}` holds a value that cannot be read ({error}); it is left as it is"
+                "the database `{name}` holds a value that cannot be read ({error}); {}",
+                how_to_mend(path)
             )),
             _ => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                    Self::Damaged(format!("the database `{name}` is damaged ({error}); it is left as it is"))
+                    Self::Damaged(format!("the database `{name}` is damaged ({error}); {}", how_to_mend(path)))
                 }
                 Some(ErrorCode::DiskFull) => Self::FileSystem(format!("no room on the disk of `{name}`: {error}")),
                 Some(
@@ -54,6 +55,15 @@ impl Fault {
             Self::Other(text) => Error::Other(text.clone()),
         }
     }
+}
+
+/// What to do about a damaged database, and what that costs. Nothing does it by itself.
+pub(super) fn how_to_mend(path: &Path) -> String {
+    let home = path.parent().unwrap_or(path).display().to_string().replace('\'', r"'\''");
+    format!(
+        "it is left as it is. To begin with an empty one: `mkdir '{home}/damaged' && mv '{home}'/haul.db* '{home}/damaged/'`. \
+         The queue, the history and the event log are lost with it and unfinished downloads begin afresh; finished files stay"
+    )
 }
 
 /// Sorts an error of SQLite into the library's own.

@@ -28,6 +28,19 @@ pub(super) fn prepare_home(home: &Path) -> Result<()> {
     close_to_others(home, 0o700).map_err(failed)
 }
 
+/// Refuses a database that was emptied: taken for a new one, the home would look as if nothing had ever been in it. One that
+/// was just created has no log beside it and was not changed since (where the file system keeps the time of creation).
+pub(super) fn refuse_emptied(path: &Path) -> Result<()> {
+    let Some(data) = path.metadata().ok().filter(|data| data.len() == 0) else { return Ok(()) };
+    let has_log = path.with_extension("db-wal").metadata().is_ok_and(|log| log.len() > 0);
+    let was_written = data.created().is_ok_and(|created| data.modified().is_ok_and(|modified| created < modified));
+    if has_log || was_written {
+        let mend = fault::how_to_mend(path);
+        return Err(Error::Damaged(format!("the database `{}` has been emptied; {mend}", path.display())));
+    }
+    Ok(())
+}
+
 /// Creates the file if it is missing, so that SQLite never does so with a looser mode; `-wal` and `-shm` inherit it.
 pub(super) fn prepare_file(path: &Path) -> Result<()> {
     let failed = |error: std::io::Error| Error::FileSystem(format!("cannot prepare `{}`: {error}", path.display()));
@@ -100,7 +113,8 @@ fn identify(conn: &Connection, path: &Path) -> Result<()> {
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
     if tables > 0 && application != APPLICATION_ID {
-        return Err(Error::Damaged(format!("`{}` is not a database of haul; it is left as it is", path.display())));
+        let mend = fault::how_to_mend(path);
+        return Err(Error::Damaged(format!("`{}` is not a database of haul; {mend}", path.display())));
     }
     Ok(())
 }

@@ -31,6 +31,14 @@ pub struct Defaults {
 /// `null` stands for a field that is not given. A uri task for `file:` URIs becomes a plain one below the base directory
 /// `root`. `retriesRemaining`, when not given, is `retries`.
 pub fn read(json: &Value, defaults: &Defaults) -> Result<Task, Vec<Problem>> {
+    let (task, problems) = read_as_far(json, defaults);
+    if problems.is_empty() { Ok(task) } else { Err(problems) }
+}
+
+/// Reads one task as far as it can be read, and all that is wrong with the rest: for who wants to judge the values of a task
+/// with problems too. Fields that cannot be read are as `defaults` has them; a problem with the field `task` means that
+/// nothing could be read.
+pub fn read_as_far(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
     read::task(json, defaults)
 }
 

@@ -92,6 +92,7 @@ pub(crate) fn skipped(directory: &Directory, name: &str) -> Details {
     Details {
         file_path: Some(directory.path().join(name).to_string_lossy().into_owned()),
         response_status_code: Some(304),
+        notes: vec!["kept-existing".into()],
         ..Details::default()
     }
 }
@@ -119,9 +120,11 @@ async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory
     }
     let bytes = held.bytes_done();
     let (verdict, _) = cx.chain.resume(cx.hook_task, bytes, &held.resume).await?;
+    let id = &cx.task.task_id;
     match verdict {
         ResumeVerdict::GoOn { from_bytes, if_range } => {
             let from = from_bytes.min(bytes);
+            tracing::info!("{id}: {bytes} bytes are stored: goes on at byte {from} if it is still {if_range}");
             if let Some(part) = held.part.as_mut().filter(|part| part.len() > from) {
                 part.truncate(from)?;
             }
@@ -130,6 +133,7 @@ async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory
         }
         ResumeVerdict::NothingMissing => Ok(Stored::All),
         ResumeVerdict::StartAfresh(note) => {
+            tracing::info!("{id}: {bytes} bytes are stored and given up ({note})");
             held.note(&note);
             held.give_up(cx.shared, cx.key).await?;
             Ok(Stored::Nothing)
@@ -160,6 +164,7 @@ async fn open_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory) -
             Ok(true)
         }
         None => {
+            tracing::info!("{}: the stored bytes are gone or were changed: starts afresh", cx.task.task_id);
             held.note("restarted-part-lost");
             held.give_up(cx.shared, cx.key).await?;
             Ok(false)
@@ -184,6 +189,7 @@ async fn ask(
     directory: &Directory,
     question: &mut Question,
 ) -> Result<Next, Stopped> {
+    log_question(cx, wire, question);
     let mut answer = cx.transport.send(call_of(cx, wire, question)).await.map_err(|mut failure| {
         failure.description = crate::mask::text(&failure.description);
         failure
@@ -200,7 +206,9 @@ async fn ask(
         own_range: own_range(cx.task),
         restarts: question.restarts,
     };
-    match cx.chain.classify(cx.hook_task, &asked, &head).await? {
+    let verdict = cx.chain.classify(cx.hook_task, &asked, &head).await?;
+    log_answer(cx, &answer, &verdict);
+    match verdict {
         Classified::Success if question.from.is_none() => from_zero(cx, held, directory, question, answer, head).await,
         Classified::Continues(from) if question.from == Some(from) && from == held.bytes_done() => {
             body(cx, held, directory, question, answer, head).await
@@ -233,6 +241,29 @@ async fn ask(
     }
 }
 
+fn log_question(cx: &Context<'_>, wire: &Wire, question: &Question) {
+    let (id, method, url) = (&cx.task.task_id, &cx.task.http_request_method, crate::mask::url(&wire.url));
+    let (from, attempt) = (question.from.unwrap_or(0), cx.record.attempt + 1);
+    tracing::info!("{id}: {method} {url} from byte {from}, attempt {attempt}");
+}
+
+fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified) {
+    let id = &cx.task.task_id;
+    for hop in &answer.hops {
+        tracing::debug!("{id}: redirected by {}", crate::mask::url(hop));
+    }
+    let decided = match verdict {
+        Classified::Success => "taken".into(),
+        Classified::Continues(from) => format!("goes on at byte {from}"),
+        Classified::AlreadyComplete => "nothing is missing".into(),
+        Classified::UseFromZero(note) => format!("taken from the first byte ({note})"),
+        Classified::AskFromZero(note) => format!("asked for from the first byte ({note})"),
+        Classified::NotFound => "not found".into(),
+        Classified::Failed(failure) => crate::mask::text(&failure.description),
+    };
+    tracing::info!("{id}: {} from {}: {decided}", answer.status, crate::mask::url(&answer.url));
+}
+
 /// The details of an answer that is not a success, its body included.
 async fn error_details(answer: &mut Answer) -> Details {
     let mut details = details_of(answer);
@@ -262,7 +293,10 @@ fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Call {
         Some(ms) => Some(Duration::from_millis(ms)),
     };
     call.connect_timeout = limit(task.timeouts.connect_ms, call.connect_timeout);
-    call.head_timeout = limit(task.timeouts.head_ms, call.head_timeout);
+    // A short limit between two pieces is meant for the wait for the first one too.
+    let default_ms = call.head_timeout.map_or(u64::MAX, |default| default.as_millis() as u64);
+    let idle_ms = task.timeouts.idle_ms.filter(|ms| *ms > 0 && *ms < default_ms);
+    call.head_timeout = limit(task.timeouts.head_ms.or(idle_ms), call.head_timeout);
     call.idle_timeout = limit(task.timeouts.idle_ms, call.idle_timeout);
     call.max_redirects = task.max_redirects;
     if task.limit_rate.is_some() || cx.shared.rate.is_some() {
@@ -472,6 +506,7 @@ async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, len: us
     let done = held.bytes_done();
     if flow.checkpoint.due(done).is_some_and(|due| due <= now) {
         flow.checkpoint.at = now;
+        tracing::debug!("{}: checkpoint at {done} bytes", cx.task.task_id);
         held.record(cx.shared, cx.key);
         let idle = flow.syncing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
         if idle {

@@ -276,7 +276,9 @@ impl Exchange<'_> {
         }
         let hyper = words::find::<hyper::Error>(error);
         if hyper.is_some_and(hyper::Error::is_parse_too_large) {
-            let text = format!("{} sent too many or too long headers", self.peer);
+            // hyper says the same of a Content-Length beyond 64 bits.
+            let text =
+                format!("{} sent too many or too long headers, or a Content-Length beyond all measure", self.peer);
             return Try::Failed(words::protocol(text));
         }
         if hyper.is_some_and(hyper::Error::is_parse) {

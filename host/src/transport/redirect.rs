@@ -43,7 +43,7 @@ pub(super) fn next(
 ) -> Result<Hop, Failure> {
     let refuse = |why: String| Err(refused(&hop.url, status, &why));
     if before.len() >= max_redirects as usize {
-        return refuse(format!("which is more than {max_redirects} redirects"));
+        return refuse(format!("again after {max_redirects} redirects, which is the limit"));
     }
     let url = match target(&hop.url, locations) {
         Ok(url) => url,

@@ -96,6 +96,12 @@ impl Configs {
     }
 }
 
+/// Whether the pins and the file of certificates can be used. Reads that file and no other.
+pub(super) fn check(settings: &TransportSettings) -> Result<(), Failure> {
+    settings.pinned_keys.iter().try_for_each(|pin| read_pin(pin).map(|_| ()))?;
+    settings.cacert.as_deref().map_or(Ok(()), |path| read_certificates(path).map(|_| ()))
+}
+
 fn client(
     provider: &Arc<CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,

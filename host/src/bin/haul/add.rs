@@ -9,11 +9,12 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use haul::task::Problem;
 use haul::{Addition, Error, IfExists, Reply, Request, Result, Work};
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::args::Add;
-use crate::environment::Environment;
+use crate::environment::{Environment, now_ms};
 use crate::exit;
 use crate::input::{self, Item, Place};
 use crate::link::{Link, added, records};
@@ -34,7 +35,7 @@ const TOLD_MAX: usize = 20;
 pub(crate) async fn run(add: &Add, environment: &Environment, printer: &Printer) -> Result<u8> {
     let items = read_ahead(add.files.clone());
     let mut link = Link::new(environment.settings(), Work::Nothing);
-    let added = enqueue(&mut link, items, printer).await;
+    let added = enqueue(&mut link, items, add.if_exists.into(), printer).await;
     let code = match added {
         Ok(ids) if printer.json() => print_records(&mut link, &ids, printer).await,
         Ok(_) => Ok(exit::DONE),
@@ -47,10 +48,11 @@ pub(crate) async fn run(add: &Add, environment: &Environment, printer: &Printer)
 /// Reads and parses on a thread of its own: it may block.
 fn read_ahead(files: Vec<PathBuf>) -> Receiver<Item> {
     let (sender, receiver) = channel(READ_AHEAD);
+    let now = now_ms();
     std::thread::spawn(move || {
         for file in files {
             let mut open = true;
-            input::tasks(&file, &mut |item| {
+            input::tasks(&file, now, &mut |item| {
                 let is_broken = matches!(item, Item::Broken(_));
                 open = sender.blocking_send(item).is_ok() && !is_broken;
                 open
@@ -63,52 +65,66 @@ fn read_ahead(files: Vec<PathBuf>) -> Receiver<Item> {
     receiver
 }
 
-/// Tasks to be added together, and where each stood.
+/// Tasks to be added together: where each stood, and what reading found wrong with it.
 #[derive(Default)]
 struct Batch {
     additions: Vec<Addition>,
     places: Vec<Place>,
-    /// What is wrong, one line each.
-    bad: Vec<String>,
-    bad_tasks: usize,
+    problems: Vec<Vec<Problem>>,
     broken: Option<Error>,
 }
 
 impl Batch {
     fn len(&self) -> usize {
-        self.additions.len() + self.bad_tasks
+        self.additions.len()
     }
 
     fn take(&mut self, item: Item) {
         match item {
-            Item::Task(task, place) => {
+            Item::Task(task, place, problems) => {
                 self.additions.push(Addition { task: *task, place: None });
                 self.places.push(place);
+                self.problems.push(problems);
             }
-            Item::Bad(place, problems) => self.note_bad(&place, &problems),
             Item::Broken(error) => self.broken = Some(error),
         }
     }
 
-    fn note_bad(&mut self, place: &Place, problems: &[String]) {
-        self.bad_tasks += 1;
-        if self.bad_tasks <= TOLD_MAX {
-            let lines = problems.iter().map(|problem| format!("{place}: {problem}"));
-            self.bad.extend(lines);
-        }
+    /// Whether it cannot be added, whatever the engine says of it.
+    fn is_refused(&self) -> bool {
+        self.broken.is_some() || self.problems.iter().any(|problems| !problems.is_empty())
     }
 
-    /// Why this batch cannot be added, if it cannot.
-    fn refusal(&mut self) -> Option<Error> {
-        if self.bad_tasks > TOLD_MAX {
-            let more = self.bad_tasks - TOLD_MAX;
-            self.bad.push(format!("and {more} more invalid tasks"));
+    /// Why it cannot be added: what reading found, and what the engine said of what could be read.
+    fn refusal(self, checked: Result<Reply>) -> Error {
+        let judged = match checked {
+            Ok(_) => Vec::new(),
+            Err(Error::Invalid(judged)) => judged,
+            Err(error) => return error,
+        };
+        let invalid = together(self.problems, judged);
+        match (invalid.is_empty(), self.broken) {
+            (true, Some(broken)) => broken,
+            (_, broken) => {
+                let lines = at_places(Error::Invalid(invalid), &self.places).to_string();
+                let broken = broken.map_or(String::new(), |error| format!("\n{error}"));
+                Error::Usage(lines + &broken)
+            }
         }
-        if self.bad_tasks > 0 {
-            return Some(Error::Usage(self.bad.join("\n")));
-        }
-        self.broken.take()
     }
+}
+
+/// All problems of each task, by its place in the batch. Of a field that could not be read nothing more is said.
+fn together(mut problems: Vec<Vec<Problem>>, judged: Vec<(usize, Vec<Problem>)>) -> Vec<(usize, Vec<Problem>)> {
+    let name = |problem: &Problem| problem.field.split('.').next().unwrap_or_default().to_owned();
+    for (index, judged) in judged {
+        let Some(read) = problems.get_mut(index) else { continue };
+        let unread: Vec<String> = read.iter().map(name).collect();
+        if !unread.iter().any(|field| field == "task") {
+            read.extend(judged.into_iter().filter(|problem| !unread.contains(&name(problem))));
+        }
+    }
+    problems.into_iter().enumerate().filter(|(_, problems)| !problems.is_empty()).collect()
 }
 
 /// Collects up to a thousand items; `None` at the end.
@@ -139,7 +155,12 @@ async fn next_batch(items: &mut Receiver<Item>) -> Option<Batch> {
 type Asked<'a> = Pin<Box<dyn Future<Output = Result<Reply>> + 'a>>;
 
 /// Adds everything; answers the ids when they will be wanted for records.
-async fn enqueue(link: &mut Link, mut items: Receiver<Item>, printer: &Printer) -> Result<Vec<String>> {
+async fn enqueue(
+    link: &mut Link,
+    mut items: Receiver<Item>,
+    if_exists: IfExists,
+    printer: &Printer,
+) -> Result<Vec<String>> {
     let mut all = Vec::new();
     let mut keep = |reply: Reply| -> Result<()> {
         let (ids, _) = added(reply)?;
@@ -154,19 +175,20 @@ async fn enqueue(link: &mut Link, mut items: Receiver<Item>, printer: &Printer) 
     link.session().await?;
     if link.is_joined() {
         while let Some(mut batch) = next_batch(&mut items).await {
-            if let Some(refusal) = batch.refusal() {
-                return Err(refusal);
+            if batch.is_refused() {
+                let check = Request::Check { tasks: std::mem::take(&mut batch.additions) };
+                return Err(batch.refusal(link.call(check).await));
             }
-            keep(add_joined(link, batch).await?)?;
+            keep(add_joined(link, batch, if_exists).await?)?;
         }
         return Ok(all);
     }
     let session = link.session().await?;
     let mut asked: VecDeque<(Asked<'_>, Vec<Place>)> = VecDeque::new();
-    let mut refusal = None;
-    while let Some(mut batch) = next_batch(&mut items).await {
-        refusal = batch.refusal();
-        if refusal.is_some() {
+    let mut refused = None;
+    while let Some(batch) = next_batch(&mut items).await {
+        if batch.is_refused() {
+            refused = Some(batch);
             break;
         }
         if asked.len() == IN_FLIGHT
@@ -174,13 +196,19 @@ async fn enqueue(link: &mut Link, mut items: Receiver<Item>, printer: &Printer) 
         {
             keep(answer.await.map_err(|error| at_places(error, &places))?)?;
         }
-        let request = request(batch.additions, IfExists::Reject);
+        let request = request(batch.additions, if_exists);
         asked.push_back((begin(session.call(request)).await, batch.places));
     }
     for (answer, places) in asked {
         keep(answer.await.map_err(|error| at_places(error, &places))?)?;
     }
-    refusal.map_or(Ok(all), Err)
+    match refused {
+        None => Ok(all),
+        Some(mut batch) => {
+            let check = Request::Check { tasks: std::mem::take(&mut batch.additions) };
+            Err(batch.refusal(session.call(check).await))
+        }
+    }
 }
 
 /// Lets a request begin without waiting for its answer.
@@ -195,17 +223,21 @@ async fn begin<'a>(call: impl Future<Output = Result<Reply>> + 'a) -> Asked<'a> 
 
 /// Adds through another process's engine. Ids are drawn here, so that a batch can be given again, and is added once, when
 /// the engine ends before it answers.
-async fn add_joined(link: &mut Link, mut batch: Batch) -> Result<Reply> {
+async fn add_joined(link: &mut Link, mut batch: Batch, if_exists: IfExists) -> Result<Reply> {
     for addition in &mut batch.additions {
         if addition.task.task_id.is_empty() {
             addition.task.task_id = uuid::Uuid::now_v7().to_string();
         }
     }
-    let first = request(batch.additions.clone(), IfExists::Reject);
+    let first = request(batch.additions.clone(), if_exists);
     let answer = match link.call_once(first).await {
         Err(Error::HomeLocked(_)) if link.is_joined() => {
             link.forget();
-            let again = request(batch.additions, IfExists::ReturnExisting);
+            let again = match if_exists {
+                IfExists::Reject => IfExists::ReturnExisting,
+                if_exists => if_exists,
+            };
+            let again = request(batch.additions, again);
             link.call(again).await
         }
         answer => answer,

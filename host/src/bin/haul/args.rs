@@ -3,13 +3,15 @@
 //! What it means (which directory, which task, which settings) is worked out in `environment` and `tasks`. Nothing here opens
 //! a file.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::builder::FalseyValueParser;
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, Resettable};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use haul::config;
 use haul::task::OnConflict;
-use haul::{Durability, Status};
+use haul::{Durability, IfExists, Status};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all done, 1 other, 2 usage or invalid task, 3 not found, 4 authentication, 5 network, 6 disk, 7 checksum,
@@ -33,6 +35,28 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+impl Args {
+    /// What was typed, or why it cannot be understood. A variable that is empty counts as not set.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+        let command = Self::command().mut_args(|arg| match arg.get_env() {
+            Some(name) if is_empty(name) => arg.env(Resettable::Reset),
+            _ => arg,
+        });
+        let matches = command.try_get_matches().map_err(without_secret)?;
+        Self::from_arg_matches(&matches).map_err(without_secret)
+    }
+}
+
+/// What stands in a malformed header or setting may be a secret.
+fn without_secret(mut error: clap::Error) -> clap::Error {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if ["--header", "--callback-config"].iter().any(|flag| argument.starts_with(flag)) {
+        error.insert(ContextKind::InvalidValue, ContextValue::String(haul::mask::MASK.into()));
+    }
+    error
+}
+
 /// Flags that every command takes, before or after its name.
 #[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Global options")]
@@ -47,7 +71,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, env = "HAUL_QUIET", hide_env_values = true, value_parser = FalseyValueParser::new(), conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Tell more; twice: much more
-    #[arg(short, long, global = true, env = "HAUL_VERBOSE", hide_env_values = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, env = "HAUL_VERBOSE", hide_env_values = true, action = clap::ArgAction::Count, value_parser = verbosity)]
     pub(crate) verbose: u8,
     /// One JSON object a line on stdout
     #[arg(long, global = true, env = "HAUL_JSON", hide_env_values = true, value_parser = FalseyValueParser::new())]
@@ -181,6 +205,9 @@ pub(crate) struct TaskFlags {
     /// Time limit for name lookup, TCP and TLS
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_connect: Option<u64>,
+    /// Time limit from the request to the answer's head [default: 60s, or --timeout-idle if that is shorter]
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) timeout_head: Option<u64>,
     /// Time limit between two pieces of the body
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_idle: Option<u64>,
@@ -217,7 +244,7 @@ pub(crate) struct EngineFlags {
     /// Transfers at once per group; 0: no limit
     #[arg(long, value_name = "N")]
     pub(crate) max_per_group: Option<usize>,
-    /// Bytes per second of all transfers together
+    /// Bytes per second of all transfers together; 0: no limit
     #[arg(long, value_name = "RATE", value_parser = bytes)]
     pub(crate) limit_rate: Option<u64>,
     /// What a complete download survives: full, a power cut; relaxed, a crash
@@ -247,7 +274,7 @@ pub(crate) struct ComponentFlags {
     #[arg(long = "callbacks", value_name = "FILE.wasm")]
     pub(crate) callbacks: Vec<PathBuf>,
     /// Host that the components' HTTP may reach; may be repeated
-    #[arg(long = "allow-host", value_name = "HOST")]
+    #[arg(long = "allow-host", value_name = "HOST", value_parser = granted_host)]
     pub(crate) allow_hosts: Vec<String>,
     /// Setting that the components can read; may be repeated
     #[arg(id = "callback_config", long = "callback-config", value_name = "K=V", value_parser = key_value)]
@@ -260,6 +287,30 @@ pub(crate) struct Add {
     /// Task JSON: an object, an array, or one object a line; `-` is stdin
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// When a task of the same id exists
+    #[arg(long, value_name = "HOW", default_value = "reject")]
+    pub(crate) if_exists: Exists,
+}
+
+/// `--if-exists` as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Exists {
+    /// Nothing is added
+    Reject,
+    /// The task that exists stays, and its id is printed
+    ReturnExisting,
+    /// The new task takes its place
+    Replace,
+}
+
+impl From<Exists> for IfExists {
+    fn from(typed: Exists) -> Self {
+        match typed {
+            Exists::Reject => IfExists::Reject,
+            Exists::ReturnExisting => IfExists::ReturnExisting,
+            Exists::Replace => IfExists::Replace,
+        }
+    }
 }
 
 /// `haul run`.
@@ -331,7 +382,7 @@ pub(crate) struct Events {
     #[arg(long)]
     pub(crate) follow: bool,
     /// Begin after what this consumer has acknowledged
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) consumer: Option<String>,
 }
 
@@ -339,7 +390,7 @@ pub(crate) struct Events {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Ack {
     /// The consumer
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) consumer: String,
     /// The last event it has dealt with
     pub(crate) seq: u64,
@@ -361,7 +412,7 @@ pub(crate) struct Check {
     #[arg(value_name = "FILE.wasm")]
     pub(crate) file: PathBuf,
     /// Host that its HTTP may reach; may be repeated
-    #[arg(long = "allow-host", value_name = "HOST")]
+    #[arg(long = "allow-host", value_name = "HOST", value_parser = granted_host)]
     pub(crate) allow_hosts: Vec<String>,
 }
 
@@ -434,7 +485,7 @@ impl From<HowDurable> for Durability {
 pub(crate) struct StatusList(pub(crate) Vec<(u16, u16)>);
 
 fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("a header is written `Name: value`")?;
+    let (name, value) = text.split_once(':').ok_or("there is no colon; a header is written `Name: value`")?;
     let name = name.trim();
     if name.is_empty() {
         return Err("a header is written `Name: value`".into());
@@ -446,6 +497,29 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
         _ => Err("a setting is written `key=value`".into()),
+    }
+}
+
+/// How often `-v` is meant by HAUL_VERBOSE: a number, or a word for yes or no.
+fn verbosity(text: &str) -> Result<u8, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" | "t" => Ok(1),
+        "false" | "no" | "off" | "n" | "f" => Ok(0),
+        number => number.parse().map_err(|_| "it is a number, true or false".into()),
+    }
+}
+
+/// A host that a component may reach: `host`, `host:port` or `scheme://host:port`.
+fn granted_host(text: &str) -> Result<String, String> {
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let is_host = |url: &url::Url| {
+        let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+        let web = matches!(url.scheme(), "http" | "https");
+        web && bare && url.fragment().is_none() && url.path() == "/" && !with_scheme.ends_with('/')
+    };
+    match url::Url::parse(&with_scheme) {
+        Ok(url) if is_host(&url) => Ok(text.into()),
+        _ => Err("a host is written `host`, `host:port` or `scheme://host:port`".into()),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use haul::Result;
 use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
-use haul::{Error, Result};
 use serde_json::json;
 
 use crate::args::{Callbacks, Check};
@@ -16,25 +16,15 @@ use crate::text;
 pub(crate) fn run(typed: &Callbacks, environment: &Environment, printer: &Printer) -> Result<u8> {
     match typed {
         Callbacks::Check(check) => self::check(check, environment, printer),
-        Callbacks::List => Ok(list(environment, printer)),
+        Callbacks::List => list(environment, printer),
     }
 }
 
 /// Runs `callbacks check`; answers the exit code.
 pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer) -> Result<u8> {
     let path = absolute(&check.file)?;
-    if let Err(error) = std::fs::File::open(&path) {
-        let text = format!("cannot open `{}`: {error}", check.file.display());
-        return Err(Error::FileSystem(text));
-    }
     let log = printer.clone();
-    let hooks = Hooks::new(HooksSettings {
-        cache_dir: environment.cache_dir.clone(),
-        key_dir: environment.state_dir.clone(),
-        log: LogSink(Arc::new(move |name, line| {
-            log.note(format_args!("{name}: {line}"));
-        })),
-    })?;
+    let hooks = hooks(environment, LogSink(Arc::new(move |name, line| log.note(format_args!("{name}: {line}")))))?;
     let grants = Grants { allow_hosts: check.allow_hosts.clone(), ..Grants::default() };
     let inspection = hooks.inspect(&path, &grants)?;
     if printer.json() {
@@ -46,6 +36,22 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     hooks.load(&ComponentSource { name, path, grants })?;
     Ok(exit::DONE)
+}
+
+fn hooks(environment: &Environment, log: LogSink) -> Result<Hooks> {
+    let (cache_dir, key_dir) = (environment.cache_dir.clone(), environment.state_dir.clone());
+    Hooks::new(HooksSettings { cache_dir, key_dir, log })
+}
+
+/// The components of the configuration, and why each of them that cannot be loaded cannot.
+pub(crate) fn configured(environment: &Environment) -> Result<Vec<(&ComponentSource, Option<String>)>> {
+    let sources = &environment.config.callbacks;
+    if sources.is_empty() {
+        return Ok(Vec::new());
+    }
+    let hooks = hooks(environment, LogSink(Arc::new(|_, _| {})))?;
+    let loaded = |source| (source, hooks.load(source).err().map(|error| error.to_string()));
+    Ok(sources.iter().map(loaded).collect())
 }
 
 fn as_json(check: &Check, inspection: &Inspection) -> serde_json::Value {
@@ -86,14 +92,14 @@ fn print(check: &Check, inspection: &Inspection, printer: &Printer) {
     list("ignored", &inspection.other_exports);
 }
 
-fn list(environment: &Environment, printer: &Printer) -> u8 {
-    for source in &environment.config.callbacks {
-        let exists = source.path.is_file();
+fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
+    for (source, problem) in configured(environment)? {
         if printer.json() {
             printer.data(json!({
                 "name": source.name,
                 "path": source.path.to_string_lossy(),
-                "exists": exists,
+                "exists": source.path.is_file(),
+                "problem": problem,
                 "allowHosts": source.grants.allow_hosts,
             }));
             continue;
@@ -102,10 +108,10 @@ fn list(environment: &Environment, printer: &Printer) -> u8 {
             [] => "no hosts".into(),
             hosts => hosts.join(", "),
         };
-        let missing = if exists { "" } else { "  (missing)" };
+        let broken = problem.map_or(String::new(), |why| format!("  broken: {}", text::printable(&why)));
         let path = source.path.to_string_lossy();
         printer.data(format_args!(
-            "{:<20}  {}  {}{missing}",
+            "{:<20}  {}  {}{broken}",
             text::printable(&source.name),
             text::printable(&path),
             text::printable(&hosts),
@@ -114,5 +120,5 @@ fn list(environment: &Environment, printer: &Printer) -> u8 {
     if environment.config.callbacks.is_empty() && !printer.json() {
         printer.note(format_args!("no components are attached by {}", environment.config_path.display()));
     }
-    exit::DONE
+    Ok(exit::DONE)
 }

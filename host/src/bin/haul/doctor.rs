@@ -139,10 +139,14 @@ impl Findings {
     }
 
     fn components(&mut self, environment: &Environment) {
-        for source in &environment.config.callbacks {
-            let path = source.path.display().to_string();
-            let problem = (!source.path.is_file()).then(|| "there is no such file; correct the configuration".into());
-            self.note(&format!("component {}", source.name), path, problem);
+        match crate::callbacks::configured(environment) {
+            Ok(configured) => {
+                for (source, problem) in configured {
+                    let problem = problem.map(|why| format!("{why}; correct or remove it in the configuration"));
+                    self.note(&format!("component {}", source.name), source.path.display().to_string(), problem);
+                }
+            }
+            Err(error) => self.wrong("components", String::new(), error.to_string()),
         }
     }
 

@@ -83,7 +83,7 @@ impl Environment {
         limits.total = flags.jobs.unwrap_or(limits.total);
         limits.per_host = flags.max_per_host.unwrap_or(limits.per_host);
         limits.per_group = flags.max_per_group.unwrap_or(limits.per_group);
-        settings.limit_rate = flags.limit_rate;
+        settings.limit_rate = flags.limit_rate.filter(|rate| *rate > 0);
         if let Some(durability) = flags.durability {
             settings.durability = durability.into();
         }
@@ -93,6 +93,7 @@ impl Environment {
         if let Some(file) = &flags.cacert {
             settings.transport.cacert = Some(absolute(file)?);
         }
+        settings.transport.check()?;
         settings.components.extend(components(&flags.components, &self.config.callbacks)?);
         Ok(settings)
     }

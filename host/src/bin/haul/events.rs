@@ -65,6 +65,7 @@ impl Log<'_> {
 
     /// Prints the past and then what happens, until nobody reads any more.
     async fn follow(&mut self, link: &mut Link) -> Result<()> {
+        let mut reader_gone = std::pin::pin!(self.printer.reader_gone());
         let mut updates = link.watch().await?;
         let mut watched = link.generation();
         loop {
@@ -72,7 +73,11 @@ impl Log<'_> {
             if self.printer.is_closed() {
                 return Ok(());
             }
-            if self.wait(&mut updates).await.is_none() {
+            let waited = tokio::select! {
+                waited = self.wait(&mut updates) => waited,
+                () = &mut reader_gone => return Ok(()),
+            };
+            if waited.is_none() {
                 if link.generation() == watched {
                     link.updates_ended().await?;
                 }

@@ -9,7 +9,10 @@ use haul::task::json::{self, Defaults};
 use haul::task::{Problem, Task};
 use haul::{Error, Result};
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
-use serde_json::Value;
+
+use parsed::Parsed;
+
+mod parsed;
 
 /// Longest task in bytes.
 const TASK_BYTES_MAX: u64 = 16 << 20;
@@ -41,10 +44,9 @@ impl std::fmt::Display for Place {
 /// What an input gives, in order.
 #[derive(Debug)]
 pub(crate) enum Item {
-    /// A task.
-    Task(Box<Task>, Place),
-    /// Something that should have been one: where, and each thing that is wrong. Reading goes on.
-    Bad(Place, Vec<String>),
+    /// A task as far as it could be read: where it stands, and what is wrong with it. A problem with the field `task` means
+    /// that nothing could be read. Reading goes on.
+    Task(Box<Task>, Place, Vec<Problem>),
     /// The input cannot be read further.
     Broken(Error),
 }
@@ -76,15 +78,17 @@ fn url_list(text: &str) -> impl Iterator<Item = String> {
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned)
 }
 
-/// Reads task JSON from a file, or from stdin for `-`, and hands over what it finds until `sink` says no.
-pub(crate) fn tasks(file: &Path, sink: &mut dyn FnMut(Item) -> bool) {
+/// Reads task JSON from a file, or from stdin for `-`, and hands over what it finds until `sink` says no. `now_ms` is what
+/// `+DUR` counts from.
+pub(crate) fn tasks(file: &Path, now_ms: u64, sink: &mut dyn FnMut(Item) -> bool) {
+    let source = |name: &str| Source { name: name.into(), defaults: Defaults { now_ms, ..Defaults::default() } };
     if file == Path::new("-") {
-        return read("stdin", BufReader::with_capacity(1 << 18, std::io::stdin()), sink);
+        return read(&source("stdin"), BufReader::with_capacity(1 << 18, std::io::stdin()), sink);
     }
     match std::fs::File::open(file) {
         Ok(opened) => {
             let name = file.to_string_lossy();
-            read(&name, BufReader::with_capacity(1 << 18, opened), sink);
+            read(&source(&name), BufReader::with_capacity(1 << 18, opened), sink);
         }
         Err(error) => {
             let text = format!("cannot open `{}`: {error}", file.display());
@@ -93,18 +97,39 @@ pub(crate) fn tasks(file: &Path, sink: &mut dyn FnMut(Item) -> bool) {
     }
 }
 
-fn read(name: &str, mut reader: impl BufRead, sink: &mut dyn FnMut(Item) -> bool) {
-    let source: Arc<str> = name.into();
+/// What is read, and what its tasks begin from.
+struct Source {
+    name: Arc<str>,
+    defaults: Defaults,
+}
+
+impl Source {
+    fn item(&self, read: Result<Parsed, String>, position: Position) -> Item {
+        let place = Place { source: self.name.clone(), position };
+        let problem = |field: String, reason: String| Problem { field, reason };
+        match read {
+            Ok(Parsed { json, repeated }) => {
+                let (task, mut problems) = json::read_as_far(&json, &self.defaults);
+                let twice = repeated.into_iter().map(|key| problem(key, "is given more than once".into()));
+                problems.extend(twice);
+                Item::Task(Box::new(task), place, problems)
+            }
+            Err(reason) => Item::Task(Box::default(), place, vec![problem("task".into(), reason)]),
+        }
+    }
+}
+
+fn read(source: &Source, mut reader: impl BufRead, sink: &mut dyn FnMut(Item) -> bool) {
     let begun = match skip_space(&mut reader) {
         Ok(begun) => begun,
         Err(error) => {
-            sink(Item::Broken(unreadable(&source, &error)));
+            sink(Item::Broken(unreadable(source, &error)));
             return;
         }
     };
     match begun {
-        (Some(b'['), _) => read_array(&source, reader, sink),
-        (Some(_), line) => read_lines(&source, reader, line, sink),
+        (Some(b'['), _) => read_array(source, reader, sink),
+        (Some(_), line) => read_lines(source, reader, line, sink),
         (None, _) => {}
     }
 }
@@ -129,7 +154,7 @@ fn skip_space(reader: &mut impl BufRead) -> std::io::Result<(Option<u8>, usize)>
 }
 
 /// One object a line; an object may also go over several lines.
-fn read_lines(source: &Arc<str>, mut reader: impl BufRead, first_line: usize, sink: &mut dyn FnMut(Item) -> bool) {
+fn read_lines(source: &Source, mut reader: impl BufRead, first_line: usize, sink: &mut dyn FnMut(Item) -> bool) {
     let mut text = Vec::new();
     let mut begun = first_line;
     let mut next = first_line;
@@ -142,7 +167,7 @@ fn read_lines(source: &Arc<str>, mut reader: impl BufRead, first_line: usize, si
             }
         };
         if text.len() as u64 > TASK_BYTES_MAX {
-            let text = format!("{source}:{begun}: a task is longer than 16 MiB");
+            let text = format!("{}:{begun}: a task is longer than 16 MiB", source.name);
             sink(Item::Broken(Error::Usage(text)));
             return;
         }
@@ -151,9 +176,7 @@ fn read_lines(source: &Arc<str>, mut reader: impl BufRead, first_line: usize, si
             Line::GoesOn => continue,
             Line::Blank => {}
             Line::Value(read) => {
-                let place = Place { source: source.clone(), position: Position::Line(begun) };
-                if !sink(read.map_or_else(|bad| Item::Bad(place.clone(), vec![bad]), |json| item(&json, place.clone())))
-                {
+                if !sink(source.item(read, Position::Line(begun))) {
                     return;
                 }
             }
@@ -176,7 +199,7 @@ enum Line {
     Blank,
     /// The beginning of an object.
     GoesOn,
-    Value(Result<Value, String>),
+    Value(Result<Parsed, String>),
 }
 
 fn value(text: &[u8], is_end: bool, several_lines: bool) -> Line {
@@ -195,7 +218,7 @@ fn value(text: &[u8], is_end: bool, several_lines: bool) -> Line {
     }
 }
 
-fn read_array(source: &Arc<str>, reader: impl Read, sink: &mut dyn FnMut(Item) -> bool) {
+fn read_array(source: &Source, reader: impl Read, sink: &mut dyn FnMut(Item) -> bool) {
     let mut stopped = false;
     let mut deserializer = serde_json::Deserializer::from_reader(reader);
     let elements = Elements { source, sink: &mut *sink, stopped: &mut stopped };
@@ -206,7 +229,7 @@ fn read_array(source: &Arc<str>, reader: impl Read, sink: &mut dyn FnMut(Item) -
         let what = if error.is_io() {
             unreadable(source, &error.into())
         } else {
-            let text = format!("{source}:{}: {}", error.line(), syntax(&error));
+            let text = format!("{}:{}: the list {}", source.name, error.line(), syntax(&error));
             Error::Usage(text)
         };
         sink(Item::Broken(what));
@@ -215,7 +238,7 @@ fn read_array(source: &Arc<str>, reader: impl Read, sink: &mut dyn FnMut(Item) -
 
 /// Hands over the elements of an array one by one.
 struct Elements<'a> {
-    source: &'a Arc<str>,
+    source: &'a Source,
     sink: &'a mut dyn FnMut(Item) -> bool,
     stopped: &'a mut bool,
 }
@@ -234,10 +257,9 @@ impl<'de> Visitor<'de> for Elements<'_> {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         let mut element = 0;
-        while let Some(json) = elements.next_element::<Value>()? {
+        while let Some(json) = elements.next_element::<Parsed>()? {
             element += 1;
-            let place = Place { source: self.source.clone(), position: Position::Element(element) };
-            if !(self.sink)(item(&json, place)) {
+            if !(self.sink)(self.source.item(Ok(json), Position::Element(element))) {
                 *self.stopped = true;
                 return Err(serde::de::Error::custom("stopped"));
             }
@@ -246,22 +268,15 @@ impl<'de> Visitor<'de> for Elements<'_> {
     }
 }
 
-fn item(json: &Value, place: Place) -> Item {
-    match json::read(json, &Defaults::default()) {
-        Ok(task) => Item::Task(Box::new(task), place),
-        Err(problems) => Item::Bad(place, problems.iter().map(Problem::to_string).collect()),
-    }
-}
-
-/// What is wrong with the JSON, without serde's line number: places are told in front.
+/// What is wrong with the JSON, to follow a name, without serde's line number: places are told in front.
 fn syntax(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);
-    format!("this is not a task in JSON: {what} (column {})", error.column())
+    format!("is not JSON: {what} (column {})", error.column())
 }
 
-fn unreadable(source: &str, error: &std::io::Error) -> Error {
-    Error::FileSystem(format!("cannot read {source}: {error}"))
+fn unreadable(source: &Source, error: &std::io::Error) -> Error {
+    Error::FileSystem(format!("cannot read {}: {error}", source.name))
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use haul::{Action, Error, Result};
 
 use crate::args::{Args, Command};
@@ -38,7 +37,7 @@ mod text;
 
 fn main() -> ExitCode {
     haul::ignore_file_size_signal(); // a file over the limit is an error like a full disk, not the end of the process
-    let args = match Args::try_parse() {
+    let args = match Args::read() {
         Ok(args) => args,
         Err(error) => return ExitCode::from(printer::refuse(&error)),
     };

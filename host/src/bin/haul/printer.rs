@@ -6,6 +6,8 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::args::{Color, Global};
 use crate::exit;
@@ -120,6 +122,24 @@ impl Printer {
     /// Whether nobody can read stdout any more: what only prints may end then.
     pub(crate) fn is_closed(&self) -> bool {
         self.out().error.is_some()
+    }
+
+    /// Comes when the reader of stdout has gone, even if nothing is printed; never where that cannot be told (a file).
+    pub(crate) async fn reader_gone(&self) {
+        let watch = || {
+            let stdout = io::stdout();
+            loop {
+                // Without any events asked for, only errors and a hang-up end it.
+                match poll(&mut [PollFd::new(&stdout, PollFlags::empty())], None) {
+                    Err(Errno::INTR) => {}
+                    ended => return ended.is_ok(),
+                }
+            }
+        };
+        // The thread may outlive the command: nothing waits for it.
+        if !tokio::task::spawn_blocking(watch).await.unwrap_or(false) {
+            std::future::pending().await
+        }
     }
 
     /// One line for people on stderr, unless quiet.

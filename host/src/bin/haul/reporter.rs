@@ -135,11 +135,16 @@ impl Reporter {
             self.printer.note(format_args!("done: {label}"));
             return;
         };
-        let verb = self.printer.err("saved", Style::Green);
-        let size = outcome.size.map(text::size);
-        let size = size.map_or(String::new(), |size| format!(" ({size})"));
-        self.printer.note(format_args!("{verb} {}{size}", text::printable(path)));
-        if outcome.notes.iter().any(|note| note == "insecure-tls") {
+        let noted = |note: &str| outcome.notes.iter().any(|noted| noted == note);
+        if noted("kept-existing") {
+            let verb = self.printer.err("kept", Style::Green);
+            self.printer.note(format_args!("{verb} {}: it exists already", text::printable(path)));
+        } else {
+            let verb = self.printer.err("saved", Style::Green);
+            let size = outcome.size.map_or(String::new(), |size| format!(" ({})", text::size(size)));
+            self.printer.note(format_args!("{verb} {}{size}", text::printable(path)));
+        }
+        if noted("insecure-tls") {
             self.printer.note("note: the server's certificate was not checked");
         }
         if self.print_path && !self.printer.json() {

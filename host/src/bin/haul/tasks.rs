@@ -67,7 +67,7 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<()> {
     }
     task.timeouts = Timeouts {
         connect_ms: flags.timeout_connect,
-        head_ms: None,
+        head_ms: flags.timeout_head,
         idle_ms: flags.timeout_idle,
         total_ms: flags.timeout_total,
     };

@@ -26,6 +26,7 @@ fn all_requests() -> Vec<Request> {
         add(IfExists::Reject, true),
         add(IfExists::ReturnExisting, false),
         add(IfExists::Replace, true),
+        Request::Check { tasks: tasks.clone() },
         Request::Work { ids: None },
         Request::Work { ids: Some(ids.clone()) },
         Request::List { status: None, group: None, after: 0 },

@@ -89,10 +89,11 @@ const KNOWN: [&str; 49] = [
 /// background_downloader's base directories in the order of their numbers (A.16).
 const BASE_DIRECTORIES: [&str; 5] = ["documents", "temporary", "support", "library", "root"];
 
-/// Reads a task; see [`super::read`].
-pub(super) fn task(json: &Value, defaults: &Defaults) -> Result<Task, Vec<Problem>> {
+/// Reads a task; see [`super::read_as_far`].
+pub(super) fn task(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
     let Value::Object(map) = json else {
-        return Err(vec![Problem { field: "task".into(), reason: format!("must be an object, not {}", kind(json)) }]);
+        let reason = format!("must be an object, not {}", kind(json));
+        return (defaults.task.clone(), vec![Problem { field: "task".into(), reason }]);
     };
     let mut reader = Reader { task: defaults.task.clone(), now_ms: defaults.now_ms, ..Reader::default() };
     reader.task_type(map.get("taskType"));
@@ -110,7 +111,7 @@ pub(super) fn task(json: &Value, defaults: &Defaults) -> Result<Task, Vec<Proble
     reader.body();
     reader.files();
     reader.task.retries_remaining = reader.retries_remaining.unwrap_or(reader.task.retries);
-    reader.problems.none_or(reader.task)
+    (reader.task, reader.problems.all())
 }
 
 /// What has been read so far.
@@ -232,7 +233,10 @@ impl<'a> Reader<'a> {
             }
             "notBefore" => keep(&mut self.task.not_before, self.problems.time(key, value, self.now_ms)),
             "notAfter" => keep(&mut self.task.not_after, self.problems.time(key, value, self.now_ms)),
-            "limitRate" => keep(&mut self.task.limit_rate, self.problems.unit(key, value, reason::bytes)),
+            "limitRate" => {
+                let rate = self.problems.unit(key, value, reason::bytes);
+                keep(&mut self.task.limit_rate, rate.filter(|rate| *rate > 0)); // 0 is no limit, as everywhere
+            }
             "timeouts" => self.timeouts(value),
             "maxRedirects" => set(&mut self.task.max_redirects, self.problems.whole(key, value)),
             "acceptStatus" => set(&mut self.task.accept_status, self.problems.statuses(key, value)),

@@ -111,7 +111,7 @@ impl Writer {
 
     fn request(&mut self, task: &Task) {
         let masked = self.masked;
-        self.field("taskType", task.task_type != TaskType::Download, || type_name(task.task_type).into());
+        self.field("taskType", task.task_type != TaskType::Download, || task.task_type.name().into());
         self.field("taskId", !task.task_id.is_empty(), || task.task_id.as_str().into());
         let url = self.url(&task.url);
         self.field("url", !task.url.is_empty(), || url);
@@ -310,17 +310,6 @@ fn status_range(first: u16, last: u16) -> Value {
         first.to_string().into()
     } else {
         format!("{first}-{last}").into()
-    }
-}
-
-fn type_name(task_type: TaskType) -> &'static str {
-    match task_type {
-        TaskType::Download => "DownloadTask",
-        TaskType::Upload => "UploadTask",
-        TaskType::MultiUpload => "MultiUploadTask",
-        TaskType::Data => "DataTask",
-        TaskType::ParallelDownload => "ParallelDownloadTask",
-        TaskType::Request => "Request",
     }
 }
 

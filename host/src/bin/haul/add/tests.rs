@@ -1,7 +1,6 @@
 //! Batches.
 
 use haul::Task;
-use haul::task::Problem;
 
 use super::*;
 
@@ -11,7 +10,7 @@ async fn a_batch_holds_a_thousand_tasks_and_the_last_one_the_rest() {
     let places = place_samples(2);
     for number in 0..2500 {
         let task = Box::new(Task::download(format!("http://h/{number}")));
-        sender.send(Item::Task(task, places[number % 2].clone())).await.unwrap();
+        sender.send(Item::Task(task, places[number % 2].clone(), Vec::new())).await.unwrap();
     }
     drop(sender);
     let mut sizes = Vec::new();
@@ -23,12 +22,22 @@ async fn a_batch_holds_a_thousand_tasks_and_the_last_one_the_rest() {
 
 #[test]
 fn a_batch_with_a_bad_task_is_refused_with_all_that_is_wrong() {
-    let places = place_samples(2);
+    let places = place_samples(3);
+    let problem = |field: &str| Problem { field: field.into(), reason: "is bad".into() };
     let mut batch = Batch::default();
-    batch.take(Item::Task(Box::default(), places[0].clone()));
-    batch.take(Item::Bad(places[1].clone(), vec!["one".into(), "two".into()]));
-    let refusal = batch.refusal().unwrap().to_string();
-    assert_eq!(refusal, format!("{0}: one\n{0}: two", places[1]));
+    batch.take(Item::Task(Box::default(), places[0].clone(), vec![problem("task")]));
+    batch.take(Item::Task(Box::default(), places[1].clone(), Vec::new()));
+    assert!(batch.is_refused());
+    batch.take(Item::Task(Box::default(), places[2].clone(), vec![problem("foo"), problem("headers.A")]));
+    let judged = vec![
+        (0, vec![problem("url")]),
+        (1, vec![problem("priority")]),
+        (2, vec![problem("headers"), problem("retries")]),
+    ];
+    let refusal = batch.refusal(Err(Error::Invalid(judged))).to_string();
+    let lines = [(0, "task"), (1, "priority"), (2, "foo"), (2, "headers.A"), (2, "retries")];
+    let lines = lines.map(|(place, field)| format!("{}: `{field}` is bad", places[place]));
+    assert_eq!(refusal, lines.join("\n"));
 }
 
 #[test]
@@ -45,8 +54,8 @@ fn place_samples(count: usize) -> Vec<Place> {
     let file = dir.path().join("list");
     std::fs::write(&file, "nonsense\n".repeat(count)).unwrap();
     let mut places = Vec::new();
-    input::tasks(&file, &mut |item| {
-        if let Item::Bad(place, _) = item {
+    input::tasks(&file, 0, &mut |item| {
+        if let Item::Task(_, place, _) = item {
             places.push(place);
         }
         true

@@ -15,7 +15,7 @@ fn values(text: &str) -> Vec<String> {
         match value(&lines, end, line - begun > 1) {
             Line::GoesOn => continue,
             Line::Blank => {}
-            Line::Value(Ok(value)) => seen.push(format!("{begun} {value}")),
+            Line::Value(Ok(value)) => seen.push(format!("{begun} {}", value.json)),
             Line::Value(Err(_)) => seen.push(format!("{begun} bad")),
         }
         if end {
@@ -48,7 +48,7 @@ fn a_broken_line_is_named_and_the_next_one_is_read() {
 #[test]
 fn a_file_that_is_not_there_is_told() {
     let mut broken = false;
-    tasks(Path::new("/no/such/file"), &mut |item| {
+    tasks(Path::new("/no/such/file"), 0, &mut |item| {
         broken = matches!(item, Item::Broken(Error::FileSystem(_)));
         true
     });
@@ -57,13 +57,22 @@ fn a_file_that_is_not_there_is_told() {
 
 #[test]
 fn an_array_that_is_cut_off_is_told_with_its_line() {
+    let source = Source { name: "list".into(), defaults: Defaults::default() };
     let mut told = String::new();
     let mut reader = BufReader::new("[\n\n".as_bytes());
-    read_array(&"list".into(), &mut reader, &mut |item| {
+    read_array(&source, &mut reader, &mut |item| {
         if let Item::Broken(error) = item {
             told = error.to_string();
         }
         true
     });
     assert!(told.starts_with("list:"), "{told}");
+}
+
+#[test]
+fn a_key_that_comes_twice_is_told_with_its_path() {
+    let text = r#"{"url":"a","headers":{"A":"1","A":"2"},"url":"b","list":[{"x":1,"x":2}],"n":[1,-1,0.5,null,true]}"#;
+    let parsed: Parsed = serde_json::from_str(text).unwrap();
+    assert_eq!(parsed.repeated, ["headers.A", "url", "list.x"]);
+    assert_eq!(parsed.json, serde_json::from_str::<serde_json::Value>(text).unwrap());
 }

@@ -12,9 +12,9 @@ use crate::task::{Pairs, Problem};
 pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// The value, or the problems if there are any.
-    pub(super) fn none_or<T>(self, value: T) -> Result<T, Vec<Problem>> {
-        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+    /// All of them, in the order they were found.
+    pub(super) fn all(self) -> Vec<Problem> {
+        self.0
     }
 
     /// Notes a problem; always `None`, for use in place of a value.
