@@ -250,8 +250,9 @@ class Bench:
 def main():
     quick = "--quick" in sys.argv
     wanted = [arg for arg in sys.argv[1:] if not arg.startswith("-")]
-    # On the disk, not in memory: durability is part of what is measured.
-    base = os.path.join(ROOT, "target")
+    # On a disk, not in memory: durability is part of what is measured. --dir=DIR: on that one.
+    given = [arg.removeprefix("--dir=") for arg in sys.argv[1:] if arg.startswith("--dir=")]
+    base = given[0] if given else os.path.join(ROOT, "target")
     work = tempfile.mkdtemp(prefix="bench-", dir=base)
     bench = Bench(work, quick)
     scenarios = {

@@ -140,7 +140,7 @@ struct Inner {
     /// The components are there.
     loading: tokio::sync::OnceCell<()>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
-    /// Held while tasks are looked up and added.
+    /// Held while tasks are looked up and, where there is none like them, added.
     adding: tokio::sync::Mutex<()>,
     /// Requests that are being answered.
     calls: AtomicUsize,

@@ -90,7 +90,7 @@ async fn add(
     work: bool,
 ) -> Result<Reply> {
     // Whether a task is a new one is found out and acted on by one asker at a time: two equal command lines mean one task.
-    let _turn = engine.adding.lock().await;
+    let _turn = if continue_same { Some(engine.adding.lock().await) } else { None };
     let now = clock::unix_ms();
     for addition in &mut additions {
         let task = &mut addition.task;

@@ -105,8 +105,8 @@ impl PartFile {
         Ok(())
     }
 
-    /// Appends bytes: blocks for as long as the kernel takes to copy them. Starts write-back every 16 MiB, so that the
-    /// final sync is cheap. After a failure the file may have some of the bytes: [`PartFile::len`] counts them.
+    /// Appends bytes: blocks for as long as the kernel takes to copy them. Where files are made durable, starts write-back
+    /// every 16 MiB, so that the final sync is cheap. After a failure the file may have some of the bytes: [`PartFile::len`] counts them.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let mut left = bytes;
         while !left.is_empty() {
@@ -120,7 +120,7 @@ impl PartFile {
             }
         }
         let unwritten = self.len - self.written_back;
-        if unwritten >= WRITE_BACK {
+        if unwritten >= WRITE_BACK && self.directory.inner.durable {
             let bytes = unwritten - unwritten % WRITE_BACK;
             start_write_back(self.fd.as_fd(), self.written_back, bytes);
             self.written_back += bytes;

@@ -227,14 +227,14 @@ impl Store {
         })
     }
 
-    /// Not-final or failed tasks of this exact URL, and complete ones whose end the command that asked for them has not told,
+    /// Not-final or failed tasks with a place and this exact URL, and complete ones whose end the command that asked for them has not told,
     /// newest first: what `get` may go on with.
     pub(crate) fn with_url(&self, url: &str, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
         self.read(|conn| {
             let keys = keys(
                 conn,
                 "SELECT key FROM task INDEXED BY task_url
-                 WHERE closed = 0 AND substr(url, 1, 120) = substr(?1, 1, 120) AND url = ?1 ORDER BY key DESC LIMIT ?2",
+                 WHERE closed = 0 AND place IS NOT NULL AND substr(url, 1, 120) = substr(?1, 1, 120) AND url = ?1 ORDER BY key DESC LIMIT ?2",
                 params![url, rows(limit)],
             )?;
             by_keys(conn, keys)

@@ -38,7 +38,8 @@ CREATE INDEX task_group ON task (group_name, status) WHERE group_name <> 'defaul
 CREATE INDEX task_ended ON task (ended_at) WHERE ended_at IS NOT NULL;
 -- Only the beginning of the URL: neighbours stay neighbours (a hash would spread a batch over all pages) and a long
 -- signed URL does not fill pages twice.
-CREATE INDEX task_url ON task (substr(url, 1, 120)) WHERE closed = 0;
+-- Tasks without a place are never the same as those of a `get`, which has one.
+CREATE INDEX task_url ON task (substr(url, 1, 120)) WHERE closed = 0 AND place IS NOT NULL;
 
 CREATE TABLE resume (
   task INTEGER PRIMARY KEY REFERENCES task (key) ON DELETE CASCADE,

@@ -163,11 +163,15 @@ fn ids_are_found_by_their_beginning() {
 fn get_finds_the_unfinished_and_failed_tasks_of_a_url() {
     let home = home();
     let long = format!("http://example.org/{}", "x".repeat(300));
-    let with = |id: &str, url: &str| Task { url: url.into(), ..task(id) };
-    home.add(with("old", &long));
-    home.add(with("similar", &format!("{long}y")));
-    home.add(with("failed", &long));
-    home.add(with("complete", &long));
+    let add = |id: &str, url: &str, place: Option<&str>| {
+        let tasks = vec![Addition { task: Task { url: url.into(), ..task(id) }, place: place.map(Into::into) }];
+        home.write(Change::Add { tasks, if_exists: IfExists::Reject, at: 1 });
+    };
+    add("old", &long, Some("/a"));
+    add("similar", &format!("{long}y"), Some("/a"));
+    add("failed", &long, Some("/a"));
+    add("complete", &long, Some("/a"));
+    add("of no place", &long, None);
     home.finish(3, Status::Failed);
     home.finish(4, Status::Complete);
     let found = home.store.with_url(&long, 9).unwrap();
@@ -177,4 +181,19 @@ fn get_finds_the_unfinished_and_failed_tasks_of_a_url() {
     home.requeue(4);
     assert_eq!(home.store.with_url(&long, 9).unwrap().len(), 3);
     assert!(home.store.with_url("http://no/", 9).unwrap().is_empty());
+}
+
+#[test]
+fn a_complete_task_is_found_until_its_end_was_told() {
+    let home = home();
+    let tasks = vec![Addition { task: task("a"), place: Some("/a".into()) }];
+    home.write(Change::Add { tasks, if_exists: IfExists::Reject, at: 1 });
+    let found = || home.store.with_url(&task("a").url, 9).unwrap().len();
+    let asked = |asked| home.write(Change::Asked { ids: vec!["a".into(), "unknown".into()], asked });
+    asked(true);
+    home.start(1);
+    home.finish(1, Status::Complete);
+    assert_eq!((found(), home.store.is_asked(1).unwrap()), (1, true));
+    asked(false);
+    assert_eq!((found(), home.store.is_asked(1).unwrap()), (0, false));
 }
