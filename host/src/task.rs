@@ -405,6 +405,27 @@ pub struct Record {
     pub resume: Option<ResumeRecord>,
 }
 
+impl Record {
+    /// The record of a task that has just been added.
+    pub(crate) fn added(task: Task, place: Option<std::path::PathBuf>) -> Self {
+        Self {
+            retries_remaining: task.retries_remaining,
+            ready_at: task.not_before,
+            task,
+            place,
+            status: Status::Enqueued,
+            bytes_done: 0,
+            expected_file_size: None,
+            attempt: 0,
+            file_path: None,
+            response_status_code: None,
+            exception: None,
+            notes: Vec::new(),
+            resume: None,
+        }
+    }
+}
+
 /// Why a task is not running, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {

@@ -28,6 +28,10 @@ const DISK_PAUSE_MS: u64 = 10_000;
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// Finished files that wait for their names at most: none starts meanwhile, so that the disk is never far behind.
 const PUBLISHING: usize = 512;
+/// Ends that components have heard of and that are not acknowledged yet, at most.
+const ACKNOWLEDGED_EVERY: u64 = 64;
+/// Records kept in memory for tasks that are about to start.
+const RECORDS: usize = 16 * HEAD;
 /// Tasks woken at once.
 const WAKE: usize = 5_000;
 /// How long closing waits for attempts to stop and for components to hear of ends.
@@ -96,6 +100,8 @@ pub(crate) struct Waking {
     pub(crate) ready: Ready,
     /// Milliseconds since 1970; `None`: now.
     pub(crate) at: Option<u64>,
+    /// What the store has of it, where that is known already.
+    pub(crate) record: Option<Box<Record>>,
 }
 
 struct Running {
@@ -139,6 +145,7 @@ pub(crate) struct Machine {
     /// Final updates that components are being told of, by sequence number; the last one told.
     telling: BTreeSet<u64>,
     told: u64,
+    acknowledged: u64,
 }
 
 /// Starts the loop on a thread of its own.
@@ -175,6 +182,7 @@ impl Machine {
             closing: None,
             telling: BTreeSet::new(),
             told: 0,
+            acknowledged: 0,
         }
     }
 
@@ -242,7 +250,11 @@ impl Machine {
     fn added(&mut self, asker: u64, tasks: Vec<Waking>, work: bool) {
         let all = self.works_all();
         let worked = work || !self.asks.is_empty();
-        for Waking { ready, at } in tasks {
+        for Waking { ready, at, record } in tasks {
+            match record.filter(|_| work && self.head.len() < RECORDS) {
+                Some(record) => drop(self.head.insert(ready.position.2, *record)),
+                None => drop(self.head.remove(&ready.position.2)),
+            }
             if work {
                 self.asks.entry(asker).or_default().keys.insert(ready.position.2);
             }
@@ -339,7 +351,7 @@ impl Machine {
         let more = found.len() >= HEAD;
         let ready: Vec<Ready> = found.iter().map(|queued| ready_of(queued.key, &queued.record.task)).collect();
         self.scheduler.offer(part, &ready, more);
-        if self.head.len() > 16 * HEAD {
+        if self.head.len() > RECORDS {
             self.head.clear();
         }
         self.head.extend(found.into_iter().map(|queued| (queued.key, queued.record)));
@@ -567,7 +579,10 @@ impl Machine {
                     bytes_done: None,
                     at,
                 });
-                self.after(pending, Input::Added { asker: 0, tasks: vec![Waking { ready, at: None }], work: false });
+                self.after(
+                    pending,
+                    Input::Added { asker: 0, tasks: vec![Waking { ready, at: None, record: None }], work: false },
+                );
             }
             _ => {}
         }
@@ -584,11 +599,15 @@ impl Machine {
                 .queue_keys(100_000)
                 .unwrap_or_default()
                 .into_iter()
-                .map(|(host, group)| Waking { ready: Ready { position: (0, 0, 0), host, group }, at: None })
+                .map(|(host, group)| Waking {
+                    ready: Ready { position: (0, 0, 0), host, group },
+                    at: None,
+                    record: None,
+                })
                 .collect();
             if let Ok(Some(next)) = shared.store.next_ready_at() {
                 let nobody = Ready { position: (0, 0, 0), host: String::new(), group: String::new() };
-                tasks.push(Waking { ready: nobody, at: Some(next) });
+                tasks.push(Waking { ready: nobody, at: Some(next), record: None });
             }
             let _ = sender.send(Input::Added { asker: 0, tasks, work: false });
         });
@@ -642,12 +661,16 @@ impl Machine {
         self.lane(Work::Tell(Box::new((task, update))));
     }
 
-    /// Acknowledges up to the last update before which all have been told.
+    /// Acknowledges up to the last update before which all have been told: at the latest when nothing is being told, and
+    /// now and then before, because after a crash what is not acknowledged is told again.
     fn told(&mut self, seq: u64) {
         self.telling.remove(&seq);
         self.told = self.told.max(seq);
         let seq = self.telling.first().map_or(self.told, |first| first - 1);
-        self.shared.store.write_later(Change::Ack { consumer: super::requests::COMPONENTS.into(), seq });
+        if self.telling.is_empty() || seq >= self.acknowledged + ACKNOWLEDGED_EVERY {
+            self.acknowledged = seq;
+            self.shared.store.write_later(Change::Ack { consumer: super::requests::COMPONENTS.into(), seq });
+        }
     }
 }
 

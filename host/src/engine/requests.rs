@@ -21,6 +21,8 @@ pub(crate) const COMPONENTS: &str = "haul.on-task-finished";
 const SLICE: usize = 1_000;
 /// Records and events of one answer.
 const PAGE: usize = 1_000;
+/// Tasks of one URL looked at for one that is the same.
+const CANDIDATES: usize = 64;
 /// Tasks counted, at most, that are ahead of one.
 const COUNTED: usize = 10_000;
 /// Ids listed in the answer to a request about a group or all.
@@ -109,9 +111,12 @@ async fn add(
     let mut fresh = Vec::new();
     let mut used = HashSet::new();
     let mut ended = Vec::new();
+    let urls = additions.iter().filter(|_| continue_same).map(|addition| addition.task.url.as_str());
+    let mut candidates = engine.shared.store.with_urls(urls, CANDIDATES)?.into_iter();
     for (index, mut addition) in additions.into_iter().enumerate() {
         let given = given.get(index).copied().unwrap_or(false);
-        let same = if continue_same { same_task(engine, &addition, given, &used)? } else { None };
+        let candidates = candidates.next().unwrap_or_default();
+        let same = if continue_same { same_task(engine, &addition, given, candidates, &used)? } else { None };
         match same {
             Some((key, record)) => {
                 used.insert(key);
@@ -211,6 +216,7 @@ fn same_task(
     engine: &Inner,
     new: &Addition,
     given_id: bool,
+    candidates: Vec<(TaskKey, Record)>,
     used: &HashSet<TaskKey>,
 ) -> Result<Option<(TaskKey, Record)>> {
     let store = &engine.shared.store;
@@ -224,7 +230,6 @@ fn same_task(
             && record.task.base_directory == new.task.base_directory
             && record.task.filename == new.task.filename
     };
-    let candidates = store.with_url(&new.task.url, 64)?;
     let is_it = |key: &TaskKey, record: &Record| !used.contains(key) && same(record) && is_open(engine, *key, record);
     Ok(candidates.into_iter().find(|(key, record)| is_it(key, record)))
 }
@@ -240,7 +245,7 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
     let task = Task { task_id: old.task_id.clone(), creation_time: old.creation_time, ..new };
     let ready = ready_of(key, &task);
     if record.status == Status::Running {
-        return Ok(Some(Waking { ready, at: Some(u64::MAX) })); // runs already: only asked for
+        return Ok(Some(Waking { ready, at: Some(u64::MAX), record: None })); // runs already: only asked for
     }
     let store = &engine.shared.store;
     let (retries, at) = (task.retries, task.not_before.filter(|at| *at > now));
@@ -252,7 +257,7 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
         let retries_remaining = Some(retries);
         store.write(Change::Requeue { key, ready_at: at, retries_remaining, bytes_done: None, at: now }).await?;
     }
-    Ok(Some(Waking { ready, at }))
+    Ok(Some(Waking { ready, at, record: None }))
 }
 
 async fn store_new(
@@ -267,13 +272,15 @@ async fn store_new(
     }
     // `get --id X` after X is complete means a new task of that id.
     let if_exists = if continue_same { IfExists::Replace } else { if_exists };
-    let tasks: Vec<Task> = fresh.iter().map(|addition| addition.task.clone()).collect();
+    let added = fresh.clone();
     let change = Change::Add { tasks: fresh, if_exists, at: now };
     match engine.shared.store.write(change).await? {
         Applied::Added(keys) => {
-            let waking = keys.into_iter().zip(&tasks).map(|((key, _), task)| Waking {
-                ready: ready_of(key, task),
+            let is_new = if_exists != IfExists::ReturnExisting;
+            let waking = keys.into_iter().zip(added).map(|((key, _), Addition { task, place })| Waking {
+                ready: ready_of(key, &task),
                 at: task.not_before.filter(|at| *at > now),
+                record: is_new.then(|| Box::new(Record::added(task, place))),
             });
             Ok(waking.collect())
         }
@@ -305,7 +312,7 @@ fn work(engine: &Inner, asker: u64, ids: &[String]) -> Result<Reply> {
             Status::WaitingToRetry => record.ready_at.or(Some(0)),
             _ => record.ready_at,
         };
-        tasks.push(Waking { ready: ready_of(key, &record.task), at });
+        tasks.push(Waking { ready: ready_of(key, &record.task), at, record: None });
     }
     tell(engine, Input::Added { asker, tasks, work: true })?;
     Ok(Reply::Done)
@@ -568,7 +575,7 @@ async fn start_again(
         let at = clock::unix_ms();
         let change = Change::Requeue { key, ready_at: None, retries_remaining, bytes_done: None, at };
         last = Some(engine.shared.store.write(change));
-        waking.push(Waking { ready: ready_of(key, &record.task), at: None });
+        waking.push(Waking { ready: ready_of(key, &record.task), at: None, record: None });
         changed.push(id);
     }
     // The writer keeps the order: when the last change is committed, all are.

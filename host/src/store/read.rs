@@ -229,15 +229,24 @@ impl Store {
 
     /// Not-final or failed tasks with a place and this exact URL, and complete ones whose end the command that asked for them has not told,
     /// newest first: what `get` may go on with.
-    pub(crate) fn with_url(&self, url: &str, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
+    /// An answer for each URL, in order.
+    pub(crate) fn with_urls<'a>(
+        &self,
+        urls: impl Iterator<Item = &'a str>,
+        limit: usize,
+    ) -> Result<Vec<Vec<(TaskKey, Record)>>> {
         self.read(|conn| {
-            let keys = keys(
-                conn,
+            let mut find = conn.prepare_cached(
                 "SELECT key FROM task INDEXED BY task_url
-                 WHERE closed = 0 AND place IS NOT NULL AND substr(url, 1, 120) = substr(?1, 1, 120) AND url = ?1 ORDER BY key DESC LIMIT ?2",
-                params![url, rows(limit)],
+                 WHERE closed = 0 AND place IS NOT NULL AND substr(url, 1, 120) = substr(?1, 1, 120) AND url = ?1
+                 ORDER BY key DESC LIMIT ?2",
             )?;
-            by_keys(conn, keys)
+            let mut found = Vec::new();
+            for url in urls {
+                let keys: Vec<TaskKey> = find.query_map((url, rows(limit)), |row| row.get(0))?.collect::<Sql<_>>()?;
+                found.push(if keys.is_empty() { Vec::new() } else { by_keys(conn, keys)? });
+            }
+            Ok(found)
         })
     }
 

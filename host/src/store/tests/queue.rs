@@ -174,13 +174,15 @@ fn get_finds_the_unfinished_and_failed_tasks_of_a_url() {
     add("of no place", &long, None);
     home.finish(3, Status::Failed);
     home.finish(4, Status::Complete);
-    let found = home.store.with_url(&long, 9).unwrap();
+    let with_url = |url: &str, limit| home.store.with_urls([url].into_iter(), limit).unwrap().remove(0);
+    let found = with_url(&long, 9);
     let keys: Vec<TaskKey> = found.iter().map(|(key, _)| *key).collect();
     assert_eq!(keys, [3, 1]);
-    assert_eq!(home.store.with_url(&long, 1).unwrap().len(), 1);
+    assert_eq!(with_url(&long, 1).len(), 1);
     home.requeue(4);
-    assert_eq!(home.store.with_url(&long, 9).unwrap().len(), 3);
-    assert!(home.store.with_url("http://no/", 9).unwrap().is_empty());
+    assert_eq!(with_url(&long, 9).len(), 3);
+    let both = home.store.with_urls(["http://no/", &long].into_iter(), 9).unwrap();
+    assert_eq!(both.iter().map(Vec::len).collect::<Vec<_>>(), [0, 3]);
 }
 
 #[test]
@@ -188,7 +190,7 @@ fn a_complete_task_is_found_until_its_end_was_told() {
     let home = home();
     let tasks = vec![Addition { task: task("a"), place: Some("/a".into()) }];
     home.write(Change::Add { tasks, if_exists: IfExists::Reject, at: 1 });
-    let found = || home.store.with_url(&task("a").url, 9).unwrap().len();
+    let found = || home.store.with_urls([task("a").url.as_str()].into_iter(), 9).unwrap()[0].len();
     let asked = |asked| home.write(Change::Asked { ids: vec!["a".into(), "unknown".into()], asked });
     asked(true);
     home.start(1);
