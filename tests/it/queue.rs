@@ -225,3 +225,24 @@ fn a_thousand_tasks_are_added_and_worked() {
 fn reason(record: &Value) -> &str {
     record["waiting"]["reason"].as_str().unwrap_or_default()
 }
+
+#[test]
+fn a_running_task_shows_its_bytes_whether_it_sends_progress_or_not() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.serve("/f", file(&bytes(1, 1_000_000)).gate(600_000, &gate));
+    world.add(&[json!({"url": film.url(), "taskId": "quiet", "updates": "status"})]);
+    let running = world.spawn(&["--json", "run", "--until-idle"]);
+    running.wait_for_status("running");
+
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let mut seen = 0;
+    while seen == 0 && std::time::Instant::now() < until {
+        seen = world.show("quiet")["bytesDone"].as_u64().unwrap();
+    }
+    gate.open();
+    let updates = running.finish().exits(0).json();
+
+    assert_eq!(seen, 600_000);
+    assert!(updates.iter().all(|update| update["type"] == "status"), "{updates:?}");
+}

@@ -25,7 +25,7 @@ pub(crate) type TellFinal = Box<dyn Fn(&StatusUpdate) + Send>;
 #[derive(Default)]
 struct Inner {
     watchers: Vec<mpsc::Sender<Update>>,
-    /// Running tasks that send progress: what the last values were.
+    /// Running tasks: what the last values were.
     progressing: HashMap<String, Sizes>,
     /// Told about every final update after its commit.
     finals: Option<TellFinal>,
@@ -36,6 +36,8 @@ struct Sizes {
     bytes_done: u64,
     total: Option<u64>,
     resumed: bool,
+    /// The task sends progress.
+    told: bool,
 }
 
 impl Hub {
@@ -60,9 +62,9 @@ impl Hub {
         self.inner().finals = Some(tell);
     }
 
-    /// A task that sends progress is about to run. `resumed`: with bytes of an earlier attempt.
-    pub(crate) fn begins(&self, task_id: &str, resumed: bool) {
-        self.inner().progressing.insert(task_id.to_owned(), Sizes { resumed, ..Sizes::default() });
+    /// A task is about to run. `resumed`: with bytes of an earlier attempt. `told`: it sends progress.
+    pub(crate) fn begins(&self, task_id: &str, resumed: bool, told: bool) {
+        self.inner().progressing.insert(task_id.to_owned(), Sizes { resumed, told, ..Sizes::default() });
     }
 
     /// How many bytes are there, and how many there will be.
@@ -77,11 +79,13 @@ impl Hub {
         let mut inner = self.inner();
         if let Some(sizes) = inner.progressing.get_mut(&update.task_id) {
             (sizes.bytes_done, sizes.total) = (update.bytes_done, update.expected_file_size);
-            inner.send(Update::Progress(update));
+            if sizes.told {
+                inner.send(Update::Progress(update));
+            }
         }
     }
 
-    /// Bytes done and length of a running task that sends progress.
+    /// Bytes done and length of a running task.
     pub(crate) fn bytes_of(&self, task_id: &str) -> Option<(u64, Option<u64>)> {
         self.inner().progressing.get(task_id).map(|sizes| (sizes.bytes_done, sizes.total))
     }
@@ -97,7 +101,8 @@ impl Hub {
 
 impl Inner {
     fn tell(&mut self, update: StatusUpdate) {
-        let special = self.progressing.get(&update.task_id).copied().and_then(|sizes| special_value(&update, sizes));
+        let sizes = self.progressing.get(&update.task_id).copied().filter(|sizes| sizes.told);
+        let special = sizes.and_then(|sizes| special_value(&update, sizes));
         let before = update.status.is_final() || update.status == Status::Paused;
         if let Some(progress) = special.clone().filter(|_| before) {
             self.send(Update::Progress(progress));

@@ -365,9 +365,7 @@ impl Machine {
         let Some(record) = record.filter(|record| record.status == Status::Enqueued) else { return };
         let (host, group) = (record.task.host(), record.task.group.clone());
         self.scheduler.started(key, &host, &group);
-        if record.task.sends_progress() {
-            self.shared.hub.begins(&record.task.task_id, record.resume.is_some());
-        }
+        self.shared.hub.begins(&record.task.task_id, record.resume.is_some(), record.task.sends_progress());
         let stop = Stop::default();
         let running = Running {
             task_id: record.task.task_id.clone(),
