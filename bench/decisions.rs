@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use haul::hooks::{Asked, Attempt, ComponentSource, Grants, Head, Hooks, HooksSettings, LogSink};
+use haul::hooks::{Asked, Attempt, ComponentSource, Grants, Head, HookHead, Hooks, HooksSettings, LogSink};
 use haul::transport::{Transport, TransportSettings};
 use haul::{Failure, FailureKind, Task};
 
@@ -33,12 +33,12 @@ async fn measure() -> anyhow::Result<()> {
     let task = realistic_task();
     let chain = hooks.chain(&[], &transport);
     let prepared = chain.prepare(&task);
-    let head = Head {
+    let head = HookHead::from(Head {
         status: 200,
         headers: vec![("content-type".into(), "application/zip".into()), ("content-length".into(), "4096".into())],
         url: task.url.clone(),
         body: Vec::new(),
-    };
+    });
     let failure = Failure::new(FailureKind::Connection, "connection lost");
     let attempt = Attempt { number: 1, retries_remaining: 3, ..Attempt::default() };
     row("policy: convert a task (once per attempt)", async || drop(chain.prepare(&task))).await;

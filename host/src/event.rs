@@ -3,6 +3,8 @@
 //! A status update is told only after its row is committed and then has a sequence number; progress is told and forgotten.
 //! The JSON forms are those of the interface: one object a line.
 
+use std::sync::Arc;
+
 use crate::error::Failure;
 use crate::task::{Pairs, Status};
 
@@ -20,7 +22,7 @@ pub struct StatusUpdate {
     /// When, in milliseconds since 1970.
     pub at: u64,
     /// The rest; `None` for a change about which nothing more is known (enqueued, running, paused).
-    pub details: Option<Box<Details>>,
+    pub details: Option<Arc<Details>>,
 }
 
 /// What is known at the end of an attempt.

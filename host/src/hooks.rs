@@ -283,6 +283,30 @@ pub struct HookTask {
     wit: Arc<bindings::haul::transfer::types::Task>,
 }
 
+/// A response's head in the form that hooks take, converted once per answer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct HookHead {
+    wit: Arc<bindings::haul::transfer::types::Response>,
+}
+
+impl From<Head> for HookHead {
+    fn from(head: Head) -> Self {
+        Self { wit: Arc::new(convert::response(head)) }
+    }
+}
+
+impl HookHead {
+    /// Headers, names in lower case.
+    pub fn headers(&self) -> &Pairs {
+        &self.wit.headers
+    }
+
+    /// First value of a header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.wit.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
 /// How a request was made, for `classify`.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {

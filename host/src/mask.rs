@@ -28,8 +28,9 @@ const SECRET_PARTS: [&str; 4] = ["token", "secret", "signature", "password"];
 /// Whether a header's value is a secret: Authorization, Proxy-Authorization, Cookie, Set-Cookie, X-Api-Key, and any whose
 /// name contains `token` or `secret`.
 pub fn is_secret_header(name: &str) -> bool {
-    let name = name.trim().to_ascii_lowercase();
-    SECRET_HEADERS.contains(&name.as_str()) || name.contains("token") || name.contains("secret")
+    let name = name.trim();
+    let has = |part: &str| name.as_bytes().windows(part.len()).any(|at| at.eq_ignore_ascii_case(part.as_bytes()));
+    SECRET_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known)) || has("token") || has("secret")
 }
 
 /// Whether the value of a query parameter or form field of that name (percent-encoded or not) is a secret.

@@ -41,6 +41,21 @@ pub struct Addition {
     pub place: Option<std::path::PathBuf>,
 }
 
+/// A task to be added, shared with whoever starts it.
+#[derive(Clone, Debug)]
+pub(crate) struct NewTask {
+    /// The task.
+    pub(crate) task: Arc<Task>,
+    /// The absolute directory granted for it in person.
+    pub(crate) place: Option<std::path::PathBuf>,
+}
+
+impl From<Addition> for NewTask {
+    fn from(Addition { task, place }: Addition) -> Self {
+        Self { task: Arc::new(task), place }
+    }
+}
+
 /// What happens when the id of an added task is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IfExists {
@@ -67,8 +82,9 @@ pub enum Selection {
 /// One change, applied as a whole or not at all. `at` is milliseconds since 1970.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// Adds tasks as `enqueued` (with `ready_at` = their `not_before`), each with its event. Answer: [`Applied::Added`].
-    Add { tasks: Vec<Addition>, if_exists: IfExists, at: u64 },
+    /// Adds tasks as `enqueued` (with `ready_at` = their `not_before`), each with its event. `asked`: a command waits for
+    /// their ends, as in [`Change::Asked`]. Answer: [`Applied::Added`].
+    Add { tasks: Vec<NewTask>, if_exists: IfExists, asked: bool, at: u64 },
     /// enqueued → running; the attempt counts up. Event `running`.
     Start { key: TaskKey, at: u64 },
     /// Stores or replaces the resume record of a running task. No event.
@@ -81,9 +97,9 @@ pub(crate) enum Change {
     Publishing { key: TaskKey, publish: Publish },
     /// any not-final → failed or canceled; any not-final but paused → complete or notFound: details stored, resume and publish
     /// rows deleted (with `keep_resume` a failed task keeps the resume record: a download that can go on). Event.
-    Finish { key: TaskKey, status: Status, details: Box<Details>, bytes_done: u64, keep_resume: bool, at: u64 },
+    Finish { key: TaskKey, status: Status, details: Arc<Details>, bytes_done: u64, keep_resume: bool, at: u64 },
     /// running or publishing → waitingToRetry until `ready_at`. The resume record stays. Event.
-    Wait { key: TaskKey, ready_at: u64, retries_remaining: i32, details: Box<Details>, bytes_done: u64, at: u64 },
+    Wait { key: TaskKey, ready_at: u64, retries_remaining: i32, details: Arc<Details>, bytes_done: u64, at: u64 },
     /// running or waitingToRetry or paused or final → enqueued (event), not before `ready_at`. `retries_remaining` and
     /// `bytes_done` are set when given. The resume record stays. From final: a new run with no attempts, no outcome and a final event of its own.
     Requeue { key: TaskKey, ready_at: Option<u64>, retries_remaining: Option<i32>, bytes_done: Option<u64>, at: u64 },
@@ -128,8 +144,8 @@ pub(crate) struct Publish {
     pub(crate) ino: u64,
     /// Length of the file.
     pub(crate) size: u64,
-    /// The details of the final update, known but for the path.
-    pub(crate) details: Box<Details>,
+    /// The details of the final update.
+    pub(crate) details: Arc<Details>,
 }
 
 /// What became of a change.

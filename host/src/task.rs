@@ -5,6 +5,8 @@
 
 pub mod json;
 
+use std::sync::Arc;
+
 /// Names and values where order matters and names may repeat.
 pub type Pairs = Vec<(String, String)>;
 
@@ -378,7 +380,7 @@ impl std::fmt::Display for Problem {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// The task.
-    pub task: Task,
+    pub task: Arc<Task>,
     /// The absolute directory that its owner granted for it in person (`-d`); `None`: by `base_directory`.
     pub place: Option<std::path::PathBuf>,
     /// Where it stands.
@@ -407,7 +409,7 @@ pub struct Record {
 
 impl Record {
     /// The record of a task that has just been added.
-    pub(crate) fn added(task: Task, place: Option<std::path::PathBuf>) -> Self {
+    pub(crate) fn added(task: Arc<Task>, place: Option<std::path::PathBuf>) -> Self {
         Self {
             retries_remaining: task.retries_remaining,
             ready_at: task.not_before,

@@ -22,12 +22,12 @@ use crate::engine::hub::Hub;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::Details;
 use crate::hooks::{
-    Attempt, Chain, Component, ComponentSource, Grants, Hook, HookTask, Hooks, RetryVerdict, StartChanges,
+    Attempt, Chain, Component, ComponentSource, Grants, Hook, HookHead, HookTask, Hooks, RetryVerdict, StartChanges,
 };
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
 use crate::store::{Change, Store, TaskKey};
 use crate::task::{Record, ResumeRecord, Status, Task};
-use crate::transport::{Answer, Transport};
+use crate::transport::Transport;
 
 pub(crate) use authorize::Flights;
 use authorize::Prepared;
@@ -120,15 +120,15 @@ pub(crate) enum End {
 /// A downloaded file that has no name yet.
 pub(crate) struct Finished {
     pub(crate) key: TaskKey,
-    pub(crate) task: Task,
+    pub(crate) task: Arc<Task>,
     pub(crate) directory: Directory,
     pub(crate) part_name: String,
     pub(crate) identity: Identity,
     pub(crate) size: u64,
     pub(crate) final_name: String,
     /// What the server called it, for another name when this one is taken.
-    pub(crate) head: crate::hooks::Head,
-    pub(crate) details: Box<Details>,
+    pub(crate) head: crate::hooks::HookHead,
+    pub(crate) details: Arc<Details>,
 }
 
 /// What outlives an attempt that is dropped: the part file, and what must be known to go on with it.
@@ -198,7 +198,7 @@ pub(crate) struct Context<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) transport: &'a Transport,
     pub(crate) key: TaskKey,
-    pub(crate) task: &'a Task,
+    pub(crate) task: &'a Arc<Task>,
     pub(crate) record: &'a Record,
     pub(crate) chain: &'a Chain,
     pub(crate) hook_task: &'a HookTask,
@@ -294,7 +294,7 @@ fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<tokio::
 }
 
 async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &mut Held) -> End {
-    let mut task = job.record.task.clone();
+    let mut task = Arc::clone(&job.record.task);
     if let Some(reason) = task.task_type.not_there_yet() {
         // Admission refuses these; one that an earlier version has stored must not overwrite its own source either.
         return over(held, Failure::new(FailureKind::Policy, reason), None);
@@ -314,7 +314,7 @@ async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &
             Err(failure) => return over(held, failure, None),
         }
     }
-    let result = with_credentials(shared, transport, job, &chain, &mut task, held).await;
+    let result = with_credentials(shared, transport, job, &chain, &mut task, hook_task.clone(), held).await;
     match result {
         Ok(finished) => End::Bytes(Box::new(finished)),
         Err(Stopped::Final(status, details)) => {
@@ -355,7 +355,8 @@ pub(crate) fn own_component(shared: &Shared, name: &str) -> Result<Option<Arc<Co
 
 /// The task is over by the verdict of `before-task-start`.
 fn early(update: crate::event::StatusUpdate) -> End {
-    End::Final { status: update.status, details: update.details.unwrap_or_default(), bytes_done: 0 }
+    let details = Box::new(update.details.map(Arc::unwrap_or_clone).unwrap_or_default());
+    End::Final { status: update.status, details, bytes_done: 0 }
 }
 
 /// Credentials, `on-task-start`, the transfer; and once more with fresh credentials after a 401 or 407, if there are any.
@@ -364,13 +365,13 @@ async fn with_credentials(
     transport: &Transport,
     job: &Job,
     chain: &Chain,
-    task: &mut Task,
+    task: &mut Arc<Task>,
+    mut hook_task: HookTask,
     held: &mut Held,
 ) -> Result<Finished, Stopped> {
     let mut changes = None;
     let mut started = false;
     loop {
-        let hook_task = chain.prepare(task);
         let cx = Context { shared, transport, key: job.key, task, record: &job.record, chain, hook_task: &hook_task };
         let prepared = prepare(&cx, &mut changes).await;
         if !std::mem::replace(&mut started, true) {
@@ -389,8 +390,9 @@ async fn with_credentials(
                 outcome => return outcome,
             },
         };
-        task.auth = Some(fresh);
-        shared.store.write_later(Change::Replace { key: job.key, task: Box::new(task.clone()) });
+        Arc::make_mut(task).auth = Some(fresh);
+        hook_task = chain.prepare(task);
+        shared.store.write_later(Change::Replace { key: job.key, task: Box::new(Task::clone(task)) });
     }
 }
 
@@ -538,11 +540,11 @@ fn over(held: &Held, failure: Failure, details: Option<Box<Details>>) -> End {
 }
 
 /// What an update says of a response: headers masked, media type and character set apart.
-pub(crate) fn details_of(answer: &Answer) -> Details {
-    let (mime_type, char_set) = media_type(answer.header("content-type"));
+pub(crate) fn details_of(status: u16, head: &HookHead) -> Details {
+    let (mime_type, char_set) = media_type(head.header("content-type"));
     Details {
-        response_status_code: Some(answer.status),
-        response_headers: crate::mask::headers(&answer.headers),
+        response_status_code: Some(status),
+        response_headers: crate::mask::headers(head.headers()),
         mime_type,
         char_set,
         ..Details::default()

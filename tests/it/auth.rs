@@ -110,7 +110,7 @@ fn on_task_start_is_asked_once_in_an_attempt_and_its_changes_outlive_a_refresh()
     let (world, origin) = (World::new(), Origin::start());
     let refresh = origin.serve("/token", granted());
     // The component itself asks four times.
-    let film = origin.script("/f", [vec![status(204); 4], vec![status(401), file(b"x")]].concat());
+    let film = origin.script("/f", [vec![status(202); 4], vec![status(401), file(b"x")]].concat());
     let path = component("calls-forbidden-host");
     world.config(&format!("[[callbacks]]\npath = {path:?}\nallow-hosts = [{:?}]\n", origin.authority()));
     world.add(&[task("f", film.url(), &token(Some(refresh.url()), None))]);
@@ -120,7 +120,7 @@ fn on_task_start_is_asked_once_in_an_attempt_and_its_changes_outlive_a_refresh()
     let requests = film.requests();
     assert_eq!(requests.len(), 6, "{:?}", film.log());
     for request in &requests[4..] {
-        assert_eq!(request.header("x-outcome-4"), Some("204"));
+        assert_eq!(request.header("x-outcome-4"), Some("202"));
     }
     assert_eq!(requests[5].header("authorization"), Some("Bearer new"));
 }

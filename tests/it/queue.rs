@@ -35,6 +35,7 @@ fn ten_run_at_once_unless_told_otherwise() {
     words.extend(urls.iter().map(String::as_str));
     let running = world.spawn(&words);
     gate.wait_for(10);
+    running.wait_for_statuses("running", 10);
 
     let waiting: Vec<_> = world.list().into_iter().filter(|record| record["status"] == "enqueued").collect();
 

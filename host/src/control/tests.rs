@@ -43,7 +43,7 @@ impl Echo {
             group: "default".into(),
             status: Status::Complete,
             at: 1_000,
-            details: Some(Box::new(details)),
+            details: Some(std::sync::Arc::new(details)),
         });
         for watcher in self.watchers.lock().unwrap().iter() {
             let _ = watcher.try_send(update.clone());

@@ -20,7 +20,7 @@ pub(crate) enum Work {
     /// A finished download needs another name.
     Rename(Box<Finished>),
     /// A task is over: components are told.
-    Tell(Box<(Task, StatusUpdate)>),
+    Tell(Box<(Arc<Task>, StatusUpdate)>),
 }
 
 /// Hands work to a lane.
@@ -58,7 +58,8 @@ async fn serve(shared: Arc<Shared>, transport: Transport, mut work: mpsc::Unboun
             match work {
                 Work::Attempt(job) => {
                     let key = job.key;
-                    let end = transfer::run(&shared, &transport, *job).await;
+                    // On the heap at once: a task's future is moved several times, and this one is large.
+                    let end = Box::pin(transfer::run(&shared, &transport, *job)).await;
                     let _ = tell.send(Input::Ended { key, end });
                 }
                 Work::Rename(finished) => rename(&shared, &transport, *finished, &tell).await,

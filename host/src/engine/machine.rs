@@ -105,14 +105,11 @@ pub(crate) struct Waking {
 }
 
 struct Running {
-    task_id: String,
-    group: String,
+    task: Arc<Task>,
     host: String,
     stop: Stop,
     publishing: bool,
-    allow_pause: bool,
     retries_remaining: i32,
-    priority: (i32, u64),
     waiters: Vec<oneshot::Sender<(TaskKey, String, Status)>>,
 }
 
@@ -363,19 +360,16 @@ impl Machine {
             None => self.shared.store.record_of(key).unwrap_or(None),
         };
         let Some(record) = record.filter(|record| record.status == Status::Enqueued) else { return };
-        let (host, group) = (record.task.host(), record.task.group.clone());
-        self.scheduler.started(key, &host, &group);
+        let host = record.task.host();
+        self.scheduler.started(key, &host, &record.task.group);
         self.shared.hub.begins(&record.task.task_id, record.resume.is_some(), record.task.sends_progress());
         let stop = Stop::default();
         let running = Running {
-            task_id: record.task.task_id.clone(),
-            group,
+            task: Arc::clone(&record.task),
             host,
             stop: stop.clone(),
             publishing: false,
-            allow_pause: record.task.allow_pause,
             retries_remaining: record.retries_remaining,
-            priority: (record.task.priority, record.task.creation_time),
             waiters: Vec::new(),
         };
         self.running.insert(key, running);
@@ -404,6 +398,7 @@ impl Machine {
                 let _ = self.publisher.send(*finished);
             }
             End::Final { status, details, bytes_done } => {
+                let details = details.into();
                 let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
                 self.settle(key, change, status, None);
             }
@@ -418,7 +413,7 @@ impl Machine {
         match reason {
             Reason::Cancel => {
                 let exception = Some(Failure::new(FailureKind::Canceled, "the task was cancelled"));
-                let details = Box::new(Details { exception, ..Details::default() });
+                let details = Arc::new(Details { exception, ..Details::default() });
                 let status = Status::Canceled;
                 let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
                 self.settle(key, change, status, None);
@@ -449,10 +444,11 @@ impl Machine {
             RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms) => Some(ms),
             RetryVerdict::GiveUp => None,
         };
-        match wait {
-            Some(ms) => {
-                let ready_at = at + ms;
-                details.retry_at = Some(ready_at);
+        let ready_at = wait.map(|ms| at + ms);
+        details.retry_at = ready_at;
+        let details = details.into();
+        match ready_at {
+            Some(ready_at) => {
                 let change = Change::Wait { key, ready_at, retries_remaining, details, bytes_done, at };
                 self.settle(key, change, Status::WaitingToRetry, Some(ready_at));
             }
@@ -469,7 +465,8 @@ impl Machine {
         match outcome {
             Outcome::Complete => self.settled(key, Status::Complete, None),
             Outcome::Failed(finished, failure) => {
-                let details = Box::new(Details { exception: Some(failure), ..*finished.details });
+                let details = Details::clone(&finished.details);
+                let details = Arc::new(Details { exception: Some(failure), file_path: None, ..details });
                 let (status, bytes_done) = (Status::Failed, finished.size);
                 let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
                 finished.directory.remove_part(&finished.part_name);
@@ -492,7 +489,7 @@ impl Machine {
     /// A finished download ends without its file, because the name is taken and that is what the task says.
     fn without_file(&mut self, key: TaskKey, finished: Finished, status: Status, details: Details, at: u64) {
         finished.directory.remove_part(&finished.part_name);
-        let details = Box::new(details);
+        let details = Arc::new(details);
         let change = Change::Finish { key, status, details, bytes_done: 0, keep_resume: false, at };
         self.settle(key, change, status, None);
     }
@@ -520,7 +517,7 @@ impl Machine {
         let Some(running) = self.running.remove(&key) else { return };
         self.publishing -= usize::from(running.publishing);
         for waiter in running.waiters {
-            let _ = waiter.send((key, running.task_id.clone(), status));
+            let _ = waiter.send((key, running.task.task_id.clone(), status));
         }
         if status.is_final() || status == Status::Paused {
             for asks in self.asks.values_mut() {
@@ -530,14 +527,13 @@ impl Machine {
         let Some(again) = again else { return };
         if self.works_all() {
             if again == 0 {
-                self.scheduler.may_have(&running.host, &running.group);
+                self.scheduler.may_have(&running.host, &running.task.group);
             } else {
                 self.due = Some(self.due.map_or(again, |due| due.min(again)));
             }
         } else if self.is_asked(key) {
             if again == 0 {
-                let position = (running.priority.0, running.priority.1, key);
-                self.scheduler.add(&Ready { position, host: running.host, group: running.group });
+                self.scheduler.add(&ready_of(key, &running.task));
             } else {
                 self.sleeping.insert((again, key));
             }
@@ -619,10 +615,10 @@ impl Machine {
         for (key, running) in &mut self.running {
             let meant = match keys {
                 Stopping::Keys(keys) => keys.contains(key),
-                Stopping::Group(group) => *group == running.group,
+                Stopping::Group(group) => *group == running.task.group,
                 Stopping::All => true,
             };
-            if meant && (action == Action::Cancel || running.allow_pause) {
+            if meant && (action == Action::Cancel || running.task.allow_pause) {
                 running.stop.ask(reason);
                 let (sender, receiver) = oneshot::channel();
                 running.waiters.push(sender);
@@ -653,9 +649,11 @@ impl Machine {
     // Components that want to hear of ends.
 
     fn tell_components(&mut self, update: StatusUpdate) {
-        let task = self.shared.store.record(&update.task_id).unwrap_or(None).map(|(_, record)| record.task);
         self.telling.insert(update.seq);
-        let task = task.unwrap_or_else(|| Task { task_id: update.task_id.clone(), ..Task::default() });
+        let running = self.running.values().find(|running| running.task.task_id == update.task_id);
+        let stored = || self.shared.store.record(&update.task_id).unwrap_or(None).map(|(_, record)| record.task);
+        let task = running.map(|running| Arc::clone(&running.task)).or_else(stored);
+        let task = task.unwrap_or_else(|| Arc::new(Task { task_id: update.task_id.clone(), ..Task::default() }));
         self.lane(Work::Tell(Box::new((task, update))));
     }
 

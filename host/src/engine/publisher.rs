@@ -115,14 +115,16 @@ fn sync_data(shared: &Shared, batch: Vec<Finished>, tell: &Tell) -> Vec<Finished
 }
 
 /// Step 2: what is about to be renamed to what.
-fn record(shared: &Shared, finished: Finished) -> (Finished, Pending) {
+fn record(shared: &Shared, mut finished: Finished) -> (Finished, Pending) {
+    let path = finished.directory.path().join(&finished.final_name);
+    Arc::make_mut(&mut finished.details).file_path = Some(path.to_string_lossy().into_owned());
     let publish = Publish {
         part_name: finished.part_name.clone(),
         final_name: finished.final_name.clone(),
         dev: finished.identity.dev,
         ino: finished.identity.ino,
         size: finished.size,
-        details: finished.details.clone(),
+        details: Arc::clone(&finished.details),
     };
     let pending = shared.store.write(Change::Publishing { key: finished.key, publish });
     (finished, pending)
@@ -148,12 +150,10 @@ fn sync_names(shared: &Shared, named: Vec<Finished>, tell: &Tell) -> Vec<Finishe
 
 /// Step 5: the task is complete.
 fn complete(shared: &Shared, finished: Finished) -> (i64, Pending) {
-    let mut details = finished.details;
-    details.file_path = Some(finished.directory.path().join(&finished.final_name).to_string_lossy().into_owned());
     let change = Change::Finish {
         key: finished.key,
         status: Status::Complete,
-        details,
+        details: finished.details,
         bytes_done: finished.size,
         keep_resume: false,
         at: clock::unix_ms(),

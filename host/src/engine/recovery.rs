@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use crate::clock;
 use crate::error::Result;
-use crate::event::Details;
 use crate::sandbox::{Directory, Identity, Published};
 use crate::store::{Change, Publish, TaskKey, Unfinished};
 use crate::task::{OnConflict, Record, ResumeRecord, Status};
@@ -80,12 +79,10 @@ fn republish(key: TaskKey, record: &Record, directory: &Directory, publish: &Pub
         return None;
     }
     directory.sync().ok()?;
-    let path = directory.path().join(&publish.final_name).to_string_lossy().into_owned();
-    let details = Details { file_path: Some(path), ..(*publish.details).clone() };
     Some(Change::Finish {
         key,
         status: Status::Complete,
-        details: Box::new(details),
+        details: std::sync::Arc::clone(&publish.details),
         bytes_done: publish.size,
         keep_resume: false,
         at: clock::unix_ms(),

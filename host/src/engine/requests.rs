@@ -12,7 +12,7 @@ use crate::engine::{Inner, Input};
 use crate::error::{Error, Failure, FailureDetail, Result};
 use crate::event::Update;
 use crate::scheduler::Why;
-use crate::store::{Addition, Applied, Change, IfExists, Selection, TaskKey};
+use crate::store::{Addition, Applied, Change, IfExists, NewTask, Selection, TaskKey};
 use crate::task::{Problem, Record, Status, Task, Waiting, json};
 
 /// The consumer that stands for components with `on-task-finished`.
@@ -111,6 +111,7 @@ async fn add(
     let mut fresh = Vec::new();
     let mut used = HashSet::new();
     let mut ended = Vec::new();
+    let mut found = Vec::new();
     let urls = additions.iter().filter(|_| continue_same).map(|addition| addition.task.url.as_str());
     let mut candidates = engine.shared.store.with_urls(urls, CANDIDATES)?.into_iter();
     for (index, mut addition) in additions.into_iter().enumerate() {
@@ -121,8 +122,9 @@ async fn add(
             Some((key, record)) => {
                 used.insert(key);
                 ids[index].clone_from(&record.task.task_id);
+                found.push(record.task.task_id.clone());
                 if record.status == Status::Complete {
-                    ended.push(record.task.task_id);
+                    ended.push(record.task.task_id.clone());
                     continue;
                 }
                 waking.extend(go_on_with(engine, key, &record, addition.task, now).await?);
@@ -137,8 +139,8 @@ async fn add(
         }
     }
     waking.extend(store_new(engine, fresh, if_exists, continue_same, now).await?);
-    if continue_same {
-        engine.shared.store.write_later(Change::Asked { ids: ids.clone(), asked: true });
+    if !found.is_empty() {
+        engine.shared.store.write_later(Change::Asked { ids: found, asked: true });
     }
     tell(engine, Input::Added { asker, tasks: waking, work })?;
     Ok(Reply::Added { ids, ended })
@@ -249,7 +251,7 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
     }
     let store = &engine.shared.store;
     let (retries, at) = (task.retries, task.not_before.filter(|at| *at > now));
-    let unchanged = record.status == Status::Enqueued && *old == task;
+    let unchanged = record.status == Status::Enqueued && **old == task;
     if !unchanged {
         drop(store.write(Change::Replace { key, task: Box::new(task) }));
     }
@@ -272,12 +274,13 @@ async fn store_new(
     }
     // `get --id X` after X is complete means a new task of that id.
     let if_exists = if continue_same { IfExists::Replace } else { if_exists };
+    let fresh: Vec<NewTask> = fresh.into_iter().map(NewTask::from).collect();
     let added = fresh.clone();
-    let change = Change::Add { tasks: fresh, if_exists, at: now };
+    let change = Change::Add { tasks: fresh, if_exists, asked: continue_same, at: now };
     match engine.shared.store.write(change).await? {
         Applied::Added(keys) => {
             let is_new = if_exists != IfExists::ReturnExisting;
-            let waking = keys.into_iter().zip(added).map(|((key, _), Addition { task, place })| Waking {
+            let waking = keys.into_iter().zip(added).map(|((key, _), NewTask { task, place })| Waking {
                 ready: ready_of(key, &task),
                 at: task.not_before.filter(|at| *at > now),
                 record: is_new.then(|| Box::new(Record::added(task, place))),

@@ -1,8 +1,9 @@
 //! Compiled components, kept on disk so that a process starts in milliseconds (reliability.md E.3).
 //!
-//! Compiled code is code: whoever can write a file here could run anything as us. So the directory and its files belong to
-//! us alone, links are not followed, and each file begins with a keyed BLAKE3 hash whose key lives apart, in our state directory. It is checked
-//! over the very bytes that are used. A file that is not provably ours is not an error: the component is compiled again.
+//! Compiled code is code: whoever can write a file here could run anything as us. So the directory and its files belong
+//! to us alone, links are not followed, and each file begins with a keyed BLAKE3 hash whose key lives apart, in our state
+//! directory. It is checked over the very bytes that are used. A file that is not provably ours is not an error: the
+//! component is compiled again.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};

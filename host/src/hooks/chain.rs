@@ -8,8 +8,8 @@ use super::bindings::haul::transfer as wit;
 use super::functions::{self as hooks, Ask};
 use super::runtime::Ticker;
 use super::{
-    Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Component, Head, Hook, HookTask, Hooks, OnAuthVerdict,
-    ResumeVerdict, RetryVerdict, Situation, StartChanges, check, convert,
+    Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Component, Hook, HookHead, HookTask, Hooks,
+    OnAuthVerdict, ResumeVerdict, RetryVerdict, Situation, StartChanges, check, convert,
 };
 use crate::error::{Failure, FailureKind};
 use crate::event::StatusUpdate;
@@ -86,8 +86,8 @@ impl Chain {
     }
 
     /// Hook `classify`.
-    pub async fn classify(&self, task: &HookTask, asked: &Asked, head: &Head) -> Result<Classified, Failure> {
-        let params = (task.wit.clone(), convert::asked(asked), convert::response(head));
+    pub async fn classify(&self, task: &HookTask, asked: &Asked, head: &HookHead) -> Result<Classified, Failure> {
+        let params = (task.wit.clone(), convert::asked(asked), head.wit.clone());
         let (who, (verdict,)) = self.ask::<hooks::Classify>(task.weight, params).await?;
         let verdict = match convert::to_classified(verdict) {
             Some(Classified::Continues(from)) if asked.range_from != Some(from) => {
@@ -103,8 +103,8 @@ impl Chain {
     }
 
     /// Hook `filename`. The answer is one safe path component, at most 255 bytes, and none of `taken`.
-    pub async fn filename(&self, task: &HookTask, head: &Head, taken: &[String]) -> Result<String, Failure> {
-        let params = (task.wit.clone(), convert::response(head), taken.to_vec());
+    pub async fn filename(&self, task: &HookTask, head: &HookHead, taken: &[String]) -> Result<String, Failure> {
+        let params = (task.wit.clone(), head.wit.clone(), taken.to_vec());
         let (who, (name,)) = self.ask::<hooks::Filename>(task.weight, params).await?;
         self.usable(who, Hook::Filename, check::file_name(&name, taken))?;
         Ok(name)

@@ -1,6 +1,8 @@
 //! Whether an answer can be acted on: the rules for what components hand back (reliability.md E.6). Each refusal is a
 //! phrase that follows "gave an unusable answer: ". Changes nothing but texts for people, which lose control characters.
 
+use std::sync::Arc;
+
 use crate::error::Failure;
 use crate::event::StatusUpdate;
 use crate::task::{Auth, Pairs};
@@ -151,7 +153,7 @@ pub(super) fn final_update(mut update: StatusUpdate) -> Checked<StatusUpdate> {
     if !update.status.is_final() {
         return Err(format!("a task cannot end as `{}`", update.status.name()));
     }
-    let Some(details) = &mut update.details else {
+    let Some(details) = update.details.as_mut().map(Arc::make_mut) else {
         return Ok(update);
     };
     if details.response_status_code.is_some_and(|code| !(100..=599).contains(&code)) {

@@ -247,14 +247,9 @@ pub(super) fn to_problem(problem: wit::admit::Problem) -> Problem {
     Problem { field: problem.field, reason: problem.reason }
 }
 
-pub(super) fn response(head: &Head) -> wit::types::Response {
-    wit::types::Response {
-        status: head.status,
-        headers: head.headers.clone(),
-        url: head.url.clone(),
-        body: head.body.clone(),
-        extra: Vec::new(),
-    }
+pub(super) fn response(head: Head) -> wit::types::Response {
+    let Head { status, headers, url, body } = head;
+    wit::types::Response { status, headers, url, body, extra: Vec::new() }
 }
 
 pub(super) fn asked(asked: &Asked) -> wit::classify::Asked {
@@ -341,7 +336,7 @@ pub(super) fn situation(situation: &Situation) -> wit::authorize::Situation {
     match situation {
         Situation::BeforeRequest => Wit::BeforeRequest,
         Situation::RefreshWanted(why) => Wit::RefreshWanted(reason(*why)),
-        Situation::RefreshAnswered(head) => Wit::RefreshAnswered(response(head)),
+        Situation::RefreshAnswered(head) => Wit::RefreshAnswered(response(head.clone())),
         Situation::AsItIs => Wit::AsItIs,
     }
 }
@@ -552,7 +547,7 @@ pub(super) fn to_update(update: wit::types::Update, task: &wit::types::Task) -> 
         group: task.group.clone(),
         status: to_status(&update.status)?,
         at: update.at_ms,
-        details: Some(Box::new(Details {
+        details: Some(std::sync::Arc::new(Details {
             response_status_code: update.response_status,
             response_headers: update.response_headers,
             response_body: update.response_body,

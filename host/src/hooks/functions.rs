@@ -85,9 +85,9 @@ hooks! {
     OnRedirect on_redirect = "on-redirect" "handle" (Arc<Task>, wit::on_redirect::Hop)
         -> (wit::on_redirect::Verdict);
     OnResponse on_response = "on-response" "handle" (Arc<Task>, Response) -> (wit::on_response::Verdict);
-    Classify classify = "classify" "decide" (Arc<Task>, wit::classify::Asked, Response)
+    Classify classify = "classify" "decide" (Arc<Task>, wit::classify::Asked, Arc<Response>)
         -> (wit::classify::Verdict);
-    Filename filename = "filename" "decide" (Arc<Task>, Response, Vec<String>) -> (String);
+    Filename filename = "filename" "decide" (Arc<Task>, Arc<Response>, Vec<String>) -> (String);
     Parts parts = "parts" "decide" (Arc<Task>, wit::parts::Known) -> (wit::parts::Verdict);
     OnProgress on_progress = "on-progress" "handle" (Arc<Task>, wit::on_progress::Progress)
         -> (wit::on_progress::Verdict);

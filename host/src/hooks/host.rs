@@ -215,8 +215,12 @@ fn link_settings(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 /// The decisions, each answered by the next one in the chain of the call in progress.
 fn link_decisions(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     link::<hooks::Admit, _>(linker, |asked| asked)?;
-    link::<hooks::Classify, (Task, _, _)>(linker, |(task, asked, head)| (Arc::new(task), asked, head))?;
-    link::<hooks::Filename, (Task, Response, _)>(linker, |(task, head, taken)| (Arc::new(task), head, taken))?;
+    link::<hooks::Classify, (Task, _, Response)>(linker, |(task, asked, head)| {
+        (Arc::new(task), asked, Arc::new(head))
+    })?;
+    link::<hooks::Filename, (Task, Response, _)>(linker, |(task, head, taken)| {
+        (Arc::new(task), Arc::new(head), taken)
+    })?;
     link::<hooks::Resume, (Task, _)>(linker, |(task, stored)| (Arc::new(task), stored))?;
     link::<hooks::Authorize, (Task, Auth, _, _)>(linker, |(task, auth, situation, now)| {
         (Arc::new(task), auth, situation, now)

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
@@ -10,7 +11,7 @@ use super::codec;
 use super::fault::{Sql, unwritable};
 use super::sweep::Cursor;
 use super::writer::{Numbers, Step};
-use super::{Addition, Applied, Change, IfExists, Publish, TaskKey};
+use super::{Applied, Change, IfExists, NewTask, Publish, TaskKey};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Body, ResumeRecord, Status, Task};
 
@@ -39,7 +40,7 @@ pub(super) struct Row {
 /// How an attempt ended: what Wait and Finish have in common.
 struct End<'a> {
     status: Status,
-    details: &'a Details,
+    details: &'a Arc<Details>,
     bytes_done: u64,
     at: u64,
 }
@@ -51,7 +52,7 @@ impl<'a> Batch<'a> {
             numbers,
             told,
             find_row: conn.prepare_cached(
-                "SELECT status, publishing, allow_pause, run, task_id, group_name FROM task WHERE key = ?1",
+                "SELECT status, publish IS NOT NULL, allow_pause, run, task_id, group_name FROM task WHERE key = ?1",
             )?,
             insert_event: conn.prepare_cached(
                 "INSERT INTO event (seq, task, run, task_id, group_name, status, at, final, details)
@@ -63,7 +64,7 @@ impl<'a> Batch<'a> {
     /// Applies a change; of a sweep, the slice at `cursor`, after `moved` tasks of earlier slices.
     pub(super) fn apply(&mut self, change: &Change, cursor: Cursor, moved: usize) -> Sql<Step> {
         let applied = match change {
-            Change::Add { tasks, if_exists, at } => self.add(tasks, *if_exists, *at)?,
+            Change::Add { tasks, if_exists, asked, at } => self.add(tasks, *if_exists, *asked, *at)?,
             Change::Start { key, at } => self.start(*key, *at)?,
             Change::Resumable { key, record } => self.resumable(*key, record)?,
             Change::Durable { key, durable_bytes } => self.durable(*key, *durable_bytes)?,
@@ -122,14 +123,14 @@ impl<'a> Batch<'a> {
     }
 
     /// Counts a task into its new status and records the event of that.
-    pub(super) fn moved(&mut self, row: Row, to: Status, at: u64, details: Option<&Details>) -> Sql<()> {
+    pub(super) fn moved(&mut self, row: Row, to: Status, at: u64, details: Option<&Arc<Details>>) -> Sql<()> {
         self.numbers.count(Some(row.status), Some(to));
         self.event(row, to, at, details)
     }
 
-    fn event(&mut self, row: Row, status: Status, at: u64, details: Option<&Details>) -> Sql<()> {
+    fn event(&mut self, row: Row, status: Status, at: u64, details: Option<&Arc<Details>>) -> Sql<()> {
         let seq = self.numbers.next_seq();
-        let json = details.map(codec::encode_details).transpose().map_err(unwritable)?;
+        let json = details.map(|details| codec::encode_details(details)).transpose().map_err(unwritable)?;
         self.insert_event.execute(params![
             seq,
             row.key,
@@ -147,7 +148,7 @@ impl<'a> Batch<'a> {
             group: row.group,
             status,
             at,
-            details: details.cloned().map(Box::new),
+            details: details.cloned(),
         });
         Ok(())
     }
@@ -233,35 +234,15 @@ impl<'a> Batch<'a> {
         Ok(deleted > 0)
     }
 
-    fn drop_publish(&self, row: &Row) -> Sql<()> {
-        if row.publishing {
-            self.conn.prepare_cached("DELETE FROM publish WHERE task = ?1")?.execute([row.key])?;
-        }
-        Ok(())
-    }
-
     fn publishing(&mut self, key: TaskKey, publish: &Publish) -> Sql<Applied> {
         if let Err(refused) = self.fitting(key, |row| row.status == Status::Running)? {
             return Ok(refused);
         }
-        let details = codec::encode_details(&publish.details).map_err(unwritable)?;
-        self.conn
-            .prepare_cached(
-                "INSERT OR REPLACE INTO publish (task, part_name, final_name, dev, ino, size, details)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                key,
-                publish.part_name,
-                publish.final_name,
-                publish.dev.cast_signed(),
-                publish.ino.cast_signed(),
-                number(publish.size),
-                details,
-            ])?;
-        self.conn
-            .prepare_cached("UPDATE task SET publishing = 1, expected_size = ?2 WHERE key = ?1")?
-            .execute((key, number(publish.size)))?;
+        self.conn.prepare_cached("UPDATE task SET publish = ?2, expected_size = ?3 WHERE key = ?1")?.execute((
+            key,
+            codec::encode_publish(publish).map_err(unwritable)?,
+            number(publish.size),
+        ))?;
         Ok(Applied::Done)
     }
 
@@ -276,7 +257,7 @@ impl<'a> Batch<'a> {
         };
         self.conn
             .prepare_cached(
-                "UPDATE task SET status = ?2, publishing = 0, ready_at = NULL, ended_at = ?3, bytes_done = ?5,
+                "UPDATE task SET status = ?2, publish = NULL, ready_at = NULL, ended_at = ?3, bytes_done = ?5,
                    closed = ?4 AND (asked = 0 OR ?2 <> 2),
                    outcome = ?6, expected_size = coalesce(?7, expected_size) WHERE key = ?1",
             )?
@@ -289,7 +270,6 @@ impl<'a> Batch<'a> {
                 codec::encode_outcome(end.details).map_err(unwritable)?,
                 end.details.file_size.map(number),
             ])?;
-        self.drop_publish(&row)?;
         if !keep_resume || end.status != Status::Failed {
             self.drop_resume(key)?;
         }
@@ -304,7 +284,7 @@ impl<'a> Batch<'a> {
         };
         self.conn
             .prepare_cached(
-                "UPDATE task SET status = 6, publishing = 0, ready_at = ?2, retries_remaining = ?3, bytes_done = ?4,
+                "UPDATE task SET status = 6, publish = NULL, ready_at = ?2, retries_remaining = ?3, bytes_done = ?4,
                    outcome = ?5 WHERE key = ?1",
             )?
             .execute(params![
@@ -314,7 +294,6 @@ impl<'a> Batch<'a> {
                 number(end.bytes_done),
                 codec::encode_outcome(end.details).map_err(unwritable)?,
             ])?;
-        self.drop_publish(&row)?;
         self.moved(row, end.status, end.at, Some(end.details))?;
         Ok(Applied::Done)
     }
@@ -344,13 +323,12 @@ impl<'a> Batch<'a> {
         }
         self.conn
             .prepare_cached(
-                "UPDATE task SET status = 0, publishing = 0, ready_at = ?2,
+                "UPDATE task SET status = 0, publish = NULL, ready_at = ?2,
                    retries_remaining = coalesce(?3, retries_remaining),
                    bytes_done = coalesce(?4, (SELECT durable_bytes FROM resume WHERE task = ?1), bytes_done)
                  WHERE key = ?1",
             )?
             .execute((key, ready_at, retries_remaining, bytes_done.map(number)))?;
-        self.drop_publish(&row)?;
         self.moved(row, Status::Enqueued, at, None)?;
         Ok(Applied::Done)
     }
@@ -454,8 +432,8 @@ impl<'a> Batch<'a> {
 
 const INSERT_TASK: &str =
     "INSERT INTO task (key, task_id, status, priority, created, host, group_name, url, allow_pause, ready_at,
-       retries_remaining, place, spec, body)
-     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+       retries_remaining, place, spec, body, asked)
+     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 /// What becomes of one task of an addition.
 enum Slot {
@@ -469,7 +447,7 @@ enum Slot {
 }
 
 impl Batch<'_> {
-    fn add(&mut self, tasks: &[Addition], if_exists: IfExists, at: u64) -> Sql<Applied> {
+    fn add(&mut self, tasks: &[NewTask], if_exists: IfExists, asked: bool, at: u64) -> Sql<Applied> {
         let slots = match self.slots(tasks, if_exists)? {
             Ok(slots) => slots,
             Err(taken) => return Ok(Applied::Taken(taken)),
@@ -479,14 +457,14 @@ impl Batch<'_> {
         let mut added: Vec<(TaskKey, String)> = Vec::with_capacity(tasks.len());
         for (addition, slot) in tasks.iter().zip(slots) {
             let key = match slot {
-                Slot::New => self.insert(&mut insert, addition, at)?,
+                Slot::New => self.insert(&mut insert, addition, asked, at)?,
                 Slot::Stored(key) => key,
                 Slot::Twin(index) => added.get(index).map_or(0, |(key, _)| *key),
                 Slot::Instead(key) => {
                     if let Some(row) = self.row(key)? {
                         self.forget(&row, acknowledged)?;
                     }
-                    self.insert(&mut insert, addition, at)?
+                    self.insert(&mut insert, addition, asked, at)?
                 }
             };
             added.push((key, addition.task.task_id.clone()));
@@ -495,7 +473,7 @@ impl Batch<'_> {
     }
 
     /// Decides about all of the list before anything is written; the error is the ids in the way.
-    fn slots(&self, tasks: &[Addition], if_exists: IfExists) -> Sql<Result<Vec<Slot>, Vec<String>>> {
+    fn slots(&self, tasks: &[NewTask], if_exists: IfExists) -> Sql<Result<Vec<Slot>, Vec<String>>> {
         let mut find = self.conn.prepare_cached("SELECT key, status FROM task WHERE task_id = ?1")?;
         let mut listed: HashMap<&str, usize> = HashMap::with_capacity(tasks.len());
         let mut slots = Vec::with_capacity(tasks.len());
@@ -519,7 +497,7 @@ impl Batch<'_> {
         Ok(if taken.is_empty() { Ok(slots) } else { Err(taken) })
     }
 
-    fn insert(&mut self, insert: &mut CachedStatement<'_>, addition: &Addition, at: u64) -> Sql<TaskKey> {
+    fn insert(&mut self, insert: &mut CachedStatement<'_>, addition: &NewTask, asked: bool, at: u64) -> Sql<TaskKey> {
         let task = &addition.task;
         let key = self.numbers.next_key();
         let created = if task.creation_time == 0 { at } else { task.creation_time };
@@ -538,6 +516,7 @@ impl Batch<'_> {
             addition.place.as_ref().map(|place| place.as_os_str().as_bytes()),
             codec::encode_task(task).map_err(unwritable)?,
             body(task),
+            asked,
         ])?;
         let row = Row {
             key,

@@ -4,8 +4,11 @@
 //! people see is in `task::json`. Not here: fields with columns of their own (id, URL, group, priority, creation time,
 //! retries left) and a body's bytes.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+use super::Publish;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::Details;
 use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Task, TaskType, Timeouts, Updates};
@@ -34,6 +37,18 @@ pub(super) fn encode_details(details: &Details) -> Json<String> {
 /// The opposite of [`encode_details`].
 pub(super) fn decode_details(json: &str) -> Json<Details> {
     DetailsDef::deserialize(&mut serde_json::Deserializer::from_str(json))
+}
+
+/// Encodes what is renamed to what.
+pub(super) fn encode_publish(publish: &Publish) -> Json<String> {
+    let mut out = Vec::with_capacity(256);
+    PublishDef::serialize(publish, &mut serde_json::Serializer::new(&mut out))?;
+    String::from_utf8(out).map_err(serde_json::Error::custom)
+}
+
+/// The opposite of [`encode_publish`].
+pub(super) fn decode_publish(json: &str) -> Json<Publish> {
+    PublishDef::deserialize(&mut serde_json::Deserializer::from_str(json))
 }
 
 /// What a record keeps of the details of the last attempt.
@@ -233,6 +248,23 @@ struct DetailsDef {
     retry_at: Option<u64>,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Publish")]
+struct PublishDef {
+    #[serde(rename = "p")]
+    part_name: String,
+    #[serde(rename = "n")]
+    final_name: String,
+    #[serde(rename = "v")]
+    dev: u64,
+    #[serde(rename = "i")]
+    ino: u64,
+    #[serde(rename = "s")]
+    size: u64,
+    #[serde(rename = "d", with = "details")]
+    details: Arc<Details>,
+}
+
 /// A module for `#[serde(with)]` that writes a fieldless choice as its place in a list.
 macro_rules! numbered {
     ($name:ident, $type:ty, [$($number:literal => $value:pat => $made:expr),+ $(,)?]) => {
@@ -326,6 +358,16 @@ mod auth {
     }
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Auth>, D::Error> {
         Ok(Option::<Taken>::deserialize(from)?.map(|taken| taken.0))
+    }
+}
+
+mod details {
+    use super::*;
+    pub(super) fn serialize<S: Serializer>(details: &Arc<Details>, out: S) -> Result<S::Ok, S::Error> {
+        DetailsDef::serialize(details, out)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Details>, D::Error> {
+        DetailsDef::deserialize(from).map(Arc::new)
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) const FILE: &str = "haul.db";
 /// "haul", in the file's header.
 const APPLICATION_ID: i64 = 0x6861_756C;
 
-const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("schema.sql")), M::up(include_str!("asked.sql"))];
+const MIGRATIONS: &[M<'_>] =
+    &[M::up(include_str!("schema.sql")), M::up(include_str!("asked.sql")), M::up(include_str!("publish.sql"))];
 
 /// Makes the home, or closes an existing one of ours to others. Rule: reliability F (0700).
 pub(super) fn prepare_home(home: &Path) -> Result<()> {
@@ -99,6 +100,7 @@ pub(super) fn reader(path: &Path) -> Sql<Connection> {
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    stable_plans(&conn)?;
     conn.execute_batch(
         "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
          PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;",
@@ -124,6 +126,7 @@ fn identify(conn: &Connection, path: &Path) -> Result<()> {
 fn pragmas(conn: &Connection) -> Sql<()> {
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    stable_plans(conn)?;
     conn.execute_batch(
         "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;
@@ -132,6 +135,11 @@ fn pragmas(conn: &Connection) -> Sql<()> {
     )?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// A query is planned once, whatever values it is run with: SQLite else plans some of ours again at each run.
+fn stable_plans(conn: &Connection) -> Sql<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -125,7 +126,7 @@ impl Store {
     /// Whether a task goes on with, or publishes, a part file of that name. Scans: for the odd file that nobody seems to own.
     pub(crate) fn has_part(&self, name: &str) -> Result<bool> {
         const FIND: &str = "SELECT EXISTS (SELECT 1 FROM resume WHERE part_name = ?1)
-                              OR EXISTS (SELECT 1 FROM publish WHERE part_name = ?1)";
+                              OR EXISTS (SELECT 1 FROM task WHERE status = 1 AND publish ->> 'p' = ?1)";
         self.read(|conn| conn.prepare_cached(FIND)?.query_row([name], |row| row.get(0)))
     }
 
@@ -216,8 +217,7 @@ impl Store {
                 .prepare_cached(records!("INDEXED BY task_status", "WHERE t.status = 1"))?
                 .query_map([], record)?
                 .collect::<Sql<Vec<_>>>()?;
-            let mut find = conn
-                .prepare_cached("SELECT part_name, final_name, dev, ino, size, details FROM publish WHERE task = ?1")?;
+            let mut find = conn.prepare_cached("SELECT publish FROM task WHERE key = ?1 AND publish IS NOT NULL")?;
             let mut unfinished = Vec::with_capacity(running.len());
             for (key, record) in running {
                 let publish = find.query_row([key], publish).optional()?;
@@ -513,7 +513,7 @@ fn record(row: &Row<'_>) -> Sql<(TaskKey, Record)> {
         exception: outcome.exception,
         notes: outcome.notes,
         resume,
-        task,
+        task: Arc::new(task),
     };
     Ok((row.get(0)?, record))
 }
@@ -540,15 +540,7 @@ fn resume(row: &Row<'_>) -> Sql<Option<ResumeRecord>> {
 }
 
 fn publish(row: &Row<'_>) -> Sql<Publish> {
-    let details = row.get_ref(5)?.as_str()?;
-    Ok(Publish {
-        part_name: row.get(0)?,
-        final_name: row.get(1)?,
-        dev: bits(row, 2)?,
-        ino: bits(row, 3)?,
-        size: unsigned(row, 4)?,
-        details: Box::new(codec::decode_details(details).map_err(|error| unreadable(5, error))?),
-    })
+    codec::decode_publish(row.get_ref(0)?.as_str()?).map_err(|error| unreadable(0, error))
 }
 
 fn update(row: &Row<'_>) -> Sql<StatusUpdate> {
@@ -564,6 +556,6 @@ fn update(row: &Row<'_>) -> Sql<StatusUpdate> {
         group: row.get(2)?,
         status: status(row, 3)?,
         at: unsigned(row, 4)?,
-        details: details.map(Box::new),
+        details: details.map(Arc::new),
     })
 }

@@ -47,9 +47,9 @@ impl Home {
 
     /// Adds a task and gives its key.
     fn add(&self, task: Task) -> TaskKey {
-        let tasks = vec![Addition { task, place: None }];
+        let tasks = vec![NewTask { task: Arc::new(task), place: None }];
         let if_exists = IfExists::Reject;
-        let change = Change::Add { tasks, if_exists, at: 1 };
+        let change = Change::Add { tasks, if_exists, asked: false, at: 1 };
         match self.write(change) {
             Applied::Added(added) => added[0].0,
             other => panic!("{other:?}"),
@@ -57,9 +57,9 @@ impl Home {
     }
 
     fn add_many(&self, tasks: Vec<Task>) -> Vec<TaskKey> {
-        let tasks = tasks.into_iter().map(|task| Addition { task, place: None }).collect();
+        let tasks = tasks.into_iter().map(|task| NewTask { task: Arc::new(task), place: None }).collect();
         let if_exists = IfExists::Reject;
-        let change = Change::Add { tasks, if_exists, at: 1 };
+        let change = Change::Add { tasks, if_exists, asked: false, at: 1 };
         match self.write(change) {
             Applied::Added(added) => added.into_iter().map(|(key, _)| key).collect(),
             other => panic!("{other:?}"),
@@ -71,7 +71,7 @@ impl Home {
     }
 
     fn finish(&self, key: TaskKey, status: Status) -> Applied {
-        self.write(Change::Finish { key, status, details: Box::default(), bytes_done: 9, keep_resume: false, at: 5 })
+        self.write(Change::Finish { key, status, details: Arc::default(), bytes_done: 9, keep_resume: false, at: 5 })
     }
 
     fn pause(&self, key: TaskKey) -> Applied {
@@ -87,7 +87,7 @@ impl Home {
             key,
             ready_at,
             retries_remaining: 2,
-            details: Box::new(broken()),
+            details: Arc::new(broken()),
             bytes_done: 7,
             at: 3,
         })
@@ -160,6 +160,10 @@ fn publish_row() -> Publish {
         dev: u64::MAX,
         ino: 8,
         size: 1000,
-        details: Box::new(Details { response_status_code: Some(200), file_size: Some(1000), ..Details::default() }),
+        details: std::sync::Arc::new(Details {
+            response_status_code: Some(200),
+            file_size: Some(1000),
+            ..Details::default()
+        }),
     }
 }

@@ -26,6 +26,8 @@ const GROUP_ROWS: usize = 50_000;
 /// How often, and how long each time, a group that nobody waits for waits for more: together 1 s.
 const WAITS: usize = 10;
 const WAIT: Duration = Duration::from_millis(100);
+/// Commits between two looks at the length of the WAL.
+const COMMITS: u32 = 16;
 /// Pages that wait in the WAL before they are copied into the database: 16 MiB.
 const PASSIVE_PAGES: i64 = 4_000;
 /// Pages of a WAL that is cut to nothing even under load: 64 MiB.
@@ -181,6 +183,8 @@ pub(super) struct Writer {
     damaged: Option<Fault>,
     /// The WAL is not known to be empty.
     untidy: bool,
+    /// Since the length of the WAL was looked at.
+    commits: u32,
 }
 
 impl Writer {
@@ -195,6 +199,7 @@ impl Writer {
             told: Vec::new(),
             damaged: None,
             untidy: true,
+            commits: 0,
         })
     }
 
@@ -347,6 +352,11 @@ impl Writer {
     /// Copies the WAL into the database when it has grown. Rule: reliability H.7: only the writer checkpoints.
     fn checkpoint(&mut self) -> Sql<()> {
         self.untidy = true;
+        self.commits += 1;
+        if self.commits < COMMITS {
+            return Ok(());
+        }
+        self.commits = 0;
         let (log, copied) = wal(&self.conn, "NOOP")?;
         if log >= TRUNCATE_PAGES {
             self.truncate()?;

@@ -4,6 +4,7 @@
 //! Bytes of two versions are never joined: what is stored is given up, in the store first, before anything of another
 //! version is written. The thread that reads the socket writes the file: handing bytes over costs nearly half the speed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
@@ -11,7 +12,7 @@ use crate::digest::{Checksum, Hasher};
 use crate::engine::Durability;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, ProgressUpdate};
-use crate::hooks::{Asked, Classified, Head, ResumeVerdict};
+use crate::hooks::{Asked, Classified, Head, HookHead, ResumeVerdict};
 use crate::sandbox::{Directory, Identity, in_the_way};
 use crate::task::{Body, OnConflict, Pairs, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::progress::Meter;
@@ -197,8 +198,9 @@ async fn ask(
     if answer.insecure {
         held.note("insecure-tls");
     }
-    let head =
-        Head { status: answer.status, headers: answer.headers.clone(), url: answer.url.clone(), body: Vec::new() };
+    let headers = std::mem::take(&mut answer.headers);
+    let head = Head { status: answer.status, headers, url: answer.url.clone(), body: Vec::new() };
+    let head = HookHead::from(head);
     let asked = Asked {
         range_from: question.from,
         total_bytes: question.from.and(held.resume.total_bytes),
@@ -214,7 +216,7 @@ async fn ask(
             body(cx, held, directory, question, answer, head).await
         }
         Classified::AlreadyComplete if question.from.is_some() => {
-            Ok(Next::Done(Box::new(finish(cx, held, directory, details_of(&answer), head, None).await?)))
+            Ok(Next::Done(Box::new(finish(cx, held, directory, details_of(answer.status, &head), head, None).await?)))
         }
         Classified::UseFromZero(note) => {
             held.note(&note);
@@ -228,13 +230,13 @@ async fn ask(
             Ok(Next::AskAgain)
         }
         Classified::NotFound => {
-            let details = error_details(&mut answer).await;
+            let details = error_details(&mut answer, &head).await;
             Err(Stopped::Final(Status::NotFound, Box::new(details)))
         }
         Classified::Failed(mut failure) => {
             failure.retry_after_ms =
-                failure.retry_after_ms.or_else(|| retry_after::wait_ms(&answer.headers, clock::unix_ms()));
-            let details = error_details(&mut answer).await;
+                failure.retry_after_ms.or_else(|| retry_after::wait_ms(head.headers(), clock::unix_ms()));
+            let details = error_details(&mut answer, &head).await;
             Err(Stopped::Failure(failure, Some(Box::new(details))))
         }
         _ => Err(Failure::new(FailureKind::Resume, "the server's answer does not fit the question").into()),
@@ -242,12 +244,18 @@ async fn ask(
 }
 
 fn log_question(cx: &Context<'_>, wire: &Wire, question: &Question) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
     let (id, method, url) = (&cx.task.task_id, &cx.task.http_request_method, crate::mask::url(&wire.url));
     let (from, attempt) = (question.from.unwrap_or(0), cx.record.attempt + 1);
     tracing::info!("{id}: {method} {url} from byte {from}, attempt {attempt}");
 }
 
 fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
     let id = &cx.task.task_id;
     for hop in &answer.hops {
         tracing::debug!("{id}: redirected by {}", crate::mask::url(hop));
@@ -265,8 +273,8 @@ fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified) {
 }
 
 /// The details of an answer that is not a success, its body included.
-async fn error_details(answer: &mut Answer) -> Details {
-    let mut details = details_of(answer);
+async fn error_details(answer: &mut Answer, head: &HookHead) -> Details {
+    let mut details = details_of(answer.status, head);
     let body = answer.body.collect(ERROR_BODY).await;
     details.response_body = (!body.is_empty()).then(|| String::from_utf8_lossy(&body).into_owned());
     details
@@ -312,7 +320,7 @@ async fn from_zero(
     directory: &Directory,
     question: &mut Question,
     answer: Answer,
-    head: Head,
+    head: HookHead,
 ) -> Result<Next, Stopped> {
     if held.part.is_some() || held.recorded {
         held.give_up(cx.shared, cx.key).await?;
@@ -327,7 +335,7 @@ async fn from_zero(
     let part_name = crate::sandbox::part_name(&final_name, &cx.task.task_id);
     let part = directory.create_part(&part_name, total)?;
     let Identity { dev: part_dev, ino: part_ino } = part.identity();
-    let header = |name: &str| answer.header(name).map(str::to_owned);
+    let header = |name: &str| head.header(name).map(str::to_owned);
     held.resume = ResumeRecord {
         part_name,
         part_dev,
@@ -336,8 +344,8 @@ async fn from_zero(
         etag: header("etag"),
         last_modified: header("last-modified"),
         date: header("date"),
-        ranges_known: answer.status == 206 || answer.header("accept-ranges").is_some_and(|unit| unit.contains("bytes")),
-        encoded: answer.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")),
+        ranges_known: answer.status == 206 || head.header("accept-ranges").is_some_and(|unit| unit.contains("bytes")),
+        encoded: head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")),
         final_name,
         final_url: crate::mask::url(&answer.url),
         ..ResumeRecord::default()
@@ -347,7 +355,7 @@ async fn from_zero(
 }
 
 /// The name of the finished file: the task's, or what the `filename` hook says, made unique where the task wants that.
-async fn name_of(cx: &Context<'_>, directory: &Directory, head: &Head) -> Result<String, Stopped> {
+async fn name_of(cx: &Context<'_>, directory: &Directory, head: &HookHead) -> Result<String, Stopped> {
     let task = cx.task;
     let name = match &task.filename {
         Some(name) => name.clone(),
@@ -400,11 +408,11 @@ async fn body(
     directory: &Directory,
     question: &mut Question,
     mut answer: Answer,
-    head: Head,
+    head: HookHead,
 ) -> Result<Next, Stopped> {
     let start = held.bytes_done();
     let now = clock::now();
-    let expected = expected_digest(cx.task, &answer.headers);
+    let expected = expected_digest(cx.task, head.headers());
     let mut flow = Flow {
         meter: Meter::new(start, held.resume.total_bytes, now),
         bucket: cx.task.limit_rate.map(|rate| Bucket::new(rate, now)),
@@ -440,7 +448,7 @@ async fn body(
         *question = Question { from: Some(done), ..question.clone() };
         return Ok(Next::AskAgain);
     }
-    let mut details = details_of(&answer);
+    let mut details = details_of(answer.status, &head);
     details.resumed_from = held.resumed_from;
     let digest = flow.hasher.map(Hasher::finish);
     Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, digest, expected).await?)))
@@ -552,7 +560,7 @@ async fn finish_stored(
     directory: Directory,
     wire: &Wire,
 ) -> Result<Finished, Stopped> {
-    let head = Head { status: 200, headers: Vec::new(), url: wire.url.clone(), body: Vec::new() };
+    let head = HookHead::from(Head { status: 200, url: wire.url.clone(), ..Head::default() });
     let details = Details { resumed_from: held.resumed_from, ..Details::default() };
     Ok(finish(cx, held, &directory, details, head, None).await?)
 }
@@ -562,10 +570,10 @@ async fn finish(
     held: &mut Held,
     directory: &Directory,
     details: Details,
-    head: Head,
+    head: HookHead,
     digest: Option<String>,
 ) -> Result<Finished, Failure> {
-    let expected = expected_digest(cx.task, &head.headers);
+    let expected = expected_digest(cx.task, head.headers());
     finish_with(cx, held, directory, details, head, digest, expected).await
 }
 
@@ -575,7 +583,7 @@ async fn finish_with(
     held: &mut Held,
     directory: &Directory,
     mut details: Details,
-    head: Head,
+    head: HookHead,
     digest: Option<String>,
     expected: Option<(Checksum, bool)>,
 ) -> Result<Finished, Failure> {
@@ -594,14 +602,14 @@ async fn finish_with(
     details.resumed_from = held.resumed_from;
     Ok(Finished {
         key: cx.key,
-        task: cx.task.clone(),
+        task: Arc::clone(cx.task),
         directory: directory.clone(),
         part_name: held.resume.part_name.clone(),
         identity: part.identity(),
         size: part.len(),
         final_name: held.resume.final_name.clone(),
         head,
-        details: Box::new(details),
+        details: Arc::new(details),
     })
 }
 

@@ -63,6 +63,15 @@ impl Running {
         update["taskId"].as_str().unwrap().to_owned()
     }
 
+    /// Blocks until it has told this status of so many tasks.
+    pub fn wait_for_statuses(&self, status: &str, count: usize) {
+        let found = self.stdout.wait_for(|lines| {
+            let updates = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            (updates.filter(|update| update["status"] == status).count() >= count).then_some(())
+        });
+        found.unwrap_or_else(|| panic!("not {count} times `{status}` from `{}`:\n{}", self.arguments, self.printed()))
+    }
+
     /// Blocks until so many lines stand on stdout; false when it ended before.
     pub fn wait_for_lines(&self, count: usize) -> bool {
         self.stdout.wait_for(|lines| (lines.len() >= count).then_some(())).is_some()

@@ -63,8 +63,12 @@ impl Link {
     /// Asks; asks again in a new session when the engine that was joined ended meanwhile. Only for requests that may be
     /// made twice.
     pub(crate) async fn call(&mut self, request: Request) -> Result<Reply> {
+        self.session().await?;
         for _ in 0..OPENINGS {
-            let answer = self.session().await?.call(request.clone()).await;
+            if !self.is_joined() {
+                return self.call_once(request).await;
+            }
+            let answer = self.call_once(request.clone()).await;
             match answer {
                 Err(Error::HomeLocked(_)) if self.is_joined() => self.forget(),
                 answer => return answer,

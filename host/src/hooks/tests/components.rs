@@ -47,7 +47,7 @@ async fn a_component_answers_its_hook_and_the_policy_the_others() {
     let chain = home.chain(&[home.load("one-hook-only")]);
     assert!(chain.has(Hook::Retry) && !chain.has(Hook::Filename));
     assert_eq!(retry(&chain).await.unwrap(), RetryVerdict::AfterMs(1234));
-    let name = chain.filename(&chain.prepare(&task()), &Head::default(), &[]).await;
+    let name = chain.filename(&chain.prepare(&task()), &Head::default().into(), &[]).await;
     assert_eq!(name.unwrap(), "file.txt");
 }
 
@@ -57,7 +57,7 @@ async fn decorators_are_asked_in_order_and_ask_the_next_one() {
     let (a, b) = (home.load("appends-a"), home.load("appends-b"));
     for (components, name) in [([a.clone(), b.clone()], "file.txtba"), ([b, a], "file.txtab")] {
         let chain = home.chain(&components);
-        let answer = chain.filename(&chain.prepare(&task()), &Head::default(), &[]).await;
+        let answer = chain.filename(&chain.prepare(&task()), &Head::default().into(), &[]).await;
         assert_eq!(answer.unwrap(), name);
     }
 }
@@ -148,13 +148,13 @@ async fn nonsense_is_never_handed_on() {
     let prepared = chain.prepare(&task());
     for name in ["", "..", "../x", "a/b", "a\u{7}b", ".x.part"] {
         let asks_for = chain.prepare(&Task { meta_data: name.into(), ..task() });
-        let told = sentence(chain.filename(&asks_for, &Head::default(), &[]).await);
+        let told = sentence(chain.filename(&asks_for, &Head::default().into(), &[]).await);
         assert!(told.starts_with("component `answers-nonsense` "), "{told}");
     }
     // The five failures above were too many in a row: what follows would be refused unasked.
     let home = Home::new();
     let chain = home.chain(&[home.load("answers-nonsense")]);
-    let told = sentence(chain.classify(&prepared, &Asked::default(), &Head::default()).await);
+    let told = sentence(chain.classify(&prepared, &Asked::default(), &Head::default().into()).await);
     assert!(told.contains("`classify`: it continues at byte 999, which was not asked for"), "{told}");
     let told = sentence(chain.resume(&prepared, 10, &crate::task::ResumeRecord::default()).await);
     assert!(told.contains("it goes on at byte 11, but only 10 are stored"), "{told}");

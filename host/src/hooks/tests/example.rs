@@ -21,15 +21,15 @@ async fn it_vetoes_stamps_renames_and_doubles_waits() {
     let vetoed = chain.prepare(&Task { meta_data: "veto".into(), ..task() });
     let update = chain.before_task_start(&vetoed).await.unwrap().unwrap();
     assert_eq!((update.status, update.task_id.as_str()), (Status::Canceled, "t1"));
-    assert_eq!(update.details.unwrap().response_body.unwrap(), "vetoed by the example");
+    assert_eq!(update.details.unwrap().response_body.as_deref().unwrap(), "vetoed by the example");
 
     let changes = chain.on_task_start(&plain).await.unwrap();
     assert_eq!(changes.headers, [("x-haul-example".to_owned(), "t1".to_owned())]);
 
     let renamed = chain.prepare(&Task { meta_data: "rename".into(), group: "films".into(), ..task() });
     let taken = ["films-file.txt".to_owned(), "file (1).txt".to_owned()];
-    assert_eq!(chain.filename(&plain, &Head::default(), &[]).await.unwrap(), "file.txt");
-    let name = chain.filename(&renamed, &Head::default(), &taken).await.unwrap();
+    assert_eq!(chain.filename(&plain, &Head::default().into(), &[]).await.unwrap(), "file.txt");
+    let name = chain.filename(&renamed, &Head::default().into(), &taken).await.unwrap();
     assert_eq!(name, "films-file (1).txt");
 
     let busy = Failure { http_status: Some(503), ..Failure::new(FailureKind::HttpResponse, "503") };

@@ -53,12 +53,12 @@ async fn waits_double_from_two_seconds_and_retry_after_wins() {
 async fn names_come_from_the_headers_then_the_url_and_are_unique() {
     let chain = Home::new().chain(&[]);
     let prepared = chain.prepare(&task());
-    let named = Head {
+    let named = HookHead::from(Head {
         status: 200,
         headers: vec![("content-disposition".into(), "attachment; filename=\"a b.txt\"".into())],
         ..Head::default()
-    };
-    let plain = Head { status: 200, ..Head::default() };
+    });
+    let plain = HookHead::from(Head { status: 200, ..Head::default() });
     assert_eq!(chain.filename(&prepared, &named, &[]).await.unwrap(), "a b.txt");
     assert_eq!(chain.filename(&prepared, &plain, &[]).await.unwrap(), "file.txt");
     let taken = ["file.txt".to_owned()];
@@ -69,7 +69,7 @@ async fn names_come_from_the_headers_then_the_url_and_are_unique() {
 async fn responses_are_judged_by_status_and_range() {
     let chain = Home::new().chain(&[]);
     let prepared = chain.prepare(&task());
-    let head = |status: u16| Head { status, url: task().url, ..Head::default() };
+    let head = |status: u16| HookHead::from(Head { status, url: task().url, ..Head::default() });
     let asked = Asked::default();
     assert_eq!(chain.classify(&prepared, &asked, &head(200)).await.unwrap(), Classified::Success);
     assert_eq!(chain.classify(&prepared, &asked, &head(404)).await.unwrap(), Classified::NotFound);

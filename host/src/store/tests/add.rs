@@ -64,8 +64,8 @@ fn full() -> Task {
 }
 
 fn add(home: &Home, ids: &[&str], if_exists: IfExists) -> Applied {
-    let tasks = ids.iter().map(|id| Addition { task: task(id), place: None }).collect();
-    home.write(Change::Add { tasks, if_exists, at: 10 })
+    let tasks = ids.iter().map(|id| NewTask { task: std::sync::Arc::new(task(id)), place: None }).collect();
+    home.write(Change::Add { tasks, if_exists, asked: false, at: 10 })
 }
 
 #[test]
@@ -80,11 +80,11 @@ fn every_field_of_a_task_comes_back() {
     ] {
         let task = Task { task_id: id.into(), body, ..full() };
         let key = home.add(task.clone());
-        assert_eq!(home.record(key).unwrap().task, task);
+        assert_eq!(home.record(key).unwrap().task, task.into());
     }
     let plain = task("plain");
     let key = home.add(plain.clone());
-    assert_eq!(home.record(key).unwrap().task, plain);
+    assert_eq!(home.record(key).unwrap().task, plain.into());
 }
 
 #[test]
@@ -152,9 +152,9 @@ fn a_new_task_is_enqueued_and_its_place_is_kept() {
     use std::os::unix::ffi::OsStringExt;
     let home = home();
     let place = PathBuf::from(std::ffi::OsString::from_vec(vec![b'/', 0xff]));
-    let tasks = vec![Addition { task: task("a"), place: Some(place.clone()) }];
+    let tasks = vec![NewTask { task: std::sync::Arc::new(task("a")), place: Some(place.clone()) }];
     let if_exists = IfExists::Reject;
-    home.write(Change::Add { tasks, if_exists, at: 10 });
+    home.write(Change::Add { tasks, if_exists, asked: false, at: 10 });
     let (_, record) = home.store.record("a").unwrap().unwrap();
     assert_eq!(record.place, Some(place));
     assert_eq!(record.status, Status::Enqueued);

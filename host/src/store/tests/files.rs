@@ -192,7 +192,7 @@ fn a_change_that_fails_by_itself_leaves_its_group_alone() {
     let finish = Change::Finish {
         key,
         status: Status::Complete,
-        details: Box::default(),
+        details: std::sync::Arc::default(),
         bytes_done: 0,
         keep_resume: false,
         at: 9,
@@ -215,15 +215,19 @@ fn a_full_disk_fails_the_change_and_not_the_store() {
     let conn = super::open::writer(&path).unwrap();
     // A limit whose passing SQLite answers like a full disk.
     conn.pragma_update(None, "max_page_count", 60).unwrap();
-    let told = Arc::new(Mutex::new(Vec::new()));
+    let told = std::sync::Arc::new(Mutex::new(Vec::new()));
     let sink = told.clone();
     let tell = Box::new(move |updates| sink.lock().unwrap().extend(updates));
     let store = Store::start(conn, path, tell).unwrap();
-    let home = Home { store, told, tellings: Arc::default(), directory };
+    let home = Home { store, told, tellings: std::sync::Arc::default(), directory };
     home.add(task("a"));
-    let addition = |n: usize| Addition { task: task(&format!("t{n}")), place: None };
-    let answer =
-        home.store.write(Change::Add { tasks: (0..5_000).map(addition).collect(), if_exists: IfExists::Reject, at: 1 });
+    let addition = |n: usize| NewTask { task: std::sync::Arc::new(task(&format!("t{n}"))), place: None };
+    let answer = home.store.write(Change::Add {
+        tasks: (0..5_000).map(addition).collect(),
+        if_exists: IfExists::Reject,
+        asked: false,
+        at: 1,
+    });
     let answer = answer.wait();
     assert!(matches!(answer, Err(Error::FileSystem(_))), "{answer:?}");
     assert_eq!(home.told.lock().unwrap().len(), 1);

@@ -46,7 +46,7 @@ fn fits(change: impl Fn(TaskKey) -> Change, where_it_fits: &[Status]) {
 }
 
 fn finish(key: TaskKey, status: Status) -> Change {
-    Change::Finish { key, status, details: Box::default(), bytes_done: 0, keep_resume: false, at: 9 }
+    Change::Finish { key, status, details: std::sync::Arc::default(), bytes_done: 0, keep_resume: false, at: 9 }
 }
 
 #[test]
@@ -58,8 +58,14 @@ fn only_an_enqueued_task_starts() {
 fn only_a_running_task_waits_resumes_and_publishes() {
     let running = [Status::Running];
     fits(resumable, &running);
-    let wait =
-        |key| Change::Wait { key, ready_at: 9, retries_remaining: 0, details: Box::default(), bytes_done: 0, at: 9 };
+    let wait = |key| Change::Wait {
+        key,
+        ready_at: 9,
+        retries_remaining: 0,
+        details: std::sync::Arc::default(),
+        bytes_done: 0,
+        at: 9,
+    };
     fits(wait, &running);
     let publish = |key| Change::Publishing { key, publish: publish_row() };
     fits(publish, &running);
@@ -119,7 +125,7 @@ fn a_download_leaves_its_trail() {
     home.write(Change::Finish {
         key,
         status: Status::Complete,
-        details: Box::new(details.clone()),
+        details: std::sync::Arc::new(details.clone()),
         bytes_done: 1000,
         keep_resume: false,
         at: 5,
@@ -135,7 +141,7 @@ fn a_download_leaves_its_trail() {
     let trail = [Status::Enqueued, Status::Running, Status::Complete];
     assert_eq!(home.told_of("a"), trail);
     let last = home.events().pop().unwrap();
-    assert_eq!(last.details, Some(Box::new(details)));
+    assert_eq!(last.details, Some(std::sync::Arc::new(details)));
 }
 
 #[test]
@@ -147,7 +153,7 @@ fn a_failed_download_may_keep_its_bytes() {
     home.write(Change::Finish {
         key,
         status: Status::Failed,
-        details: Box::new(broken()),
+        details: std::sync::Arc::new(broken()),
         bytes_done: 10,
         keep_resume: true,
         at: 5,
@@ -171,7 +177,7 @@ fn waiting_keeps_the_failure_and_the_bytes() {
     assert_eq!(record.exception, broken().exception);
     assert_eq!(record.resume, Some(resume_record()));
     assert_eq!(home.store.next_ready_at().unwrap(), Some(100));
-    assert_eq!(home.events()[2].details, Some(Box::new(broken())));
+    assert_eq!(home.events()[2].details, Some(std::sync::Arc::new(broken())));
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn change((what, which): Step) -> Change {
     let finish = |status| Change::Finish {
         key,
         status,
-        details: Box::new(broken()),
+        details: std::sync::Arc::new(broken()),
         bytes_done: 1,
         keep_resume: which % 2 == 0,
         at,
@@ -35,7 +35,7 @@ fn change((what, which): Step) -> Change {
             key,
             ready_at: 8 + which.unsigned_abs(),
             retries_remaining: 1,
-            details: Box::new(broken()),
+            details: std::sync::Arc::new(broken()),
             bytes_done: 1,
             at,
         },
@@ -63,7 +63,12 @@ fn change((what, which): Step) -> Change {
                 1 => IfExists::ReturnExisting,
                 _ => IfExists::Replace,
             };
-            Change::Add { tasks: vec![Addition { task, place: None }], if_exists, at }
+            Change::Add {
+                tasks: vec![NewTask { task: std::sync::Arc::new(task), place: None }],
+                if_exists,
+                asked: false,
+                at,
+            }
         }
     }
 }
@@ -84,11 +89,10 @@ fn holds(home: &Home) {
         let count: i64 = conn.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(count, 0, "{sql}");
     };
-    none("SELECT count(*) FROM task WHERE publishing = 1 AND status <> 1");
+    none("SELECT count(*) FROM task WHERE publish IS NOT NULL AND status <> 1");
     none("SELECT count(*) FROM task WHERE ready_at IS NOT NULL AND status NOT IN (0, 6)");
     none("SELECT count(*) FROM task WHERE (ended_at IS NOT NULL) <> (status BETWEEN 2 AND 5)");
     none("SELECT count(*) FROM task WHERE closed <> (status IN (2, 3, 5))");
-    none("SELECT count(*) FROM publish WHERE task NOT IN (SELECT key FROM task WHERE publishing = 1)");
     none("SELECT count(*) FROM resume WHERE task NOT IN (SELECT key FROM task WHERE status NOT IN (2, 3, 5))");
     none("SELECT count(*) FROM event WHERE kept = 0 AND task NOT IN (SELECT key FROM task)");
     none("SELECT count(*) FROM (SELECT 1 FROM event WHERE final = 1 GROUP BY task, run HAVING count(*) > 1)");

@@ -14,7 +14,7 @@ fn of(id: &str, host: &str, group: &str, priority: i32, created: u64) -> Task {
 }
 
 fn ids(queue: Vec<Queued>) -> Vec<String> {
-    queue.into_iter().map(|queued| queued.record.task.task_id).collect()
+    queue.into_iter().map(|queued| queued.record.task.task_id.clone()).collect()
 }
 
 fn key_of(host: Option<&str>, group: Option<&str>) -> QueueKey {
@@ -164,8 +164,11 @@ fn get_finds_the_unfinished_and_failed_tasks_of_a_url() {
     let home = home();
     let long = format!("http://example.org/{}", "x".repeat(300));
     let add = |id: &str, url: &str, place: Option<&str>| {
-        let tasks = vec![Addition { task: Task { url: url.into(), ..task(id) }, place: place.map(Into::into) }];
-        home.write(Change::Add { tasks, if_exists: IfExists::Reject, at: 1 });
+        let tasks = vec![NewTask {
+            task: std::sync::Arc::new(Task { url: url.into(), ..task(id) }),
+            place: place.map(Into::into),
+        }];
+        home.write(Change::Add { tasks, if_exists: IfExists::Reject, asked: false, at: 1 });
     };
     add("old", &long, Some("/a"));
     add("similar", &format!("{long}y"), Some("/a"));
@@ -188,8 +191,8 @@ fn get_finds_the_unfinished_and_failed_tasks_of_a_url() {
 #[test]
 fn a_complete_task_is_found_until_its_end_was_told() {
     let home = home();
-    let tasks = vec![Addition { task: task("a"), place: Some("/a".into()) }];
-    home.write(Change::Add { tasks, if_exists: IfExists::Reject, at: 1 });
+    let tasks = vec![NewTask { task: std::sync::Arc::new(task("a")), place: Some("/a".into()) }];
+    home.write(Change::Add { tasks, if_exists: IfExists::Reject, asked: false, at: 1 });
     let found = || home.store.with_urls([task("a").url.as_str()].into_iter(), 9).unwrap()[0].len();
     let asked = |asked| home.write(Change::Asked { ids: vec!["a".into(), "unknown".into()], asked });
     asked(true);

@@ -119,7 +119,7 @@ fn cleaning_takes_the_oldest_final_tasks() {
         home.write(Change::Finish {
             key,
             status: Status::Canceled,
-            details: Box::default(),
+            details: std::sync::Arc::default(),
             bytes_done: 0,
             keep_resume: false,
             at,

@@ -283,7 +283,7 @@ fn the_full_form_has_background_downloaders_fields_and_the_short_form_only_diffe
 #[test]
 fn records_have_the_fields_of_the_interface() {
     let mut record = Record {
-        task: Task { retries: 3, ..Task::download("https://h/?key=1") },
+        task: Task { retries: 3, ..Task::download("https://h/?key=1") }.into(),
         place: Some("/srv".into()),
         status: Status::Running,
         bytes_done: 50,

@@ -113,7 +113,7 @@ fn read_status(json: &Value) -> Option<StatusUpdate> {
         group: text(json, "group").unwrap_or_default(),
         status: Status::from_name(json["status"].as_str()?)?,
         at: moment(&json["at"])?,
-        details: (details != Details::default()).then(|| Box::new(details)),
+        details: (details != Details::default()).then(|| std::sync::Arc::new(details)),
     })
 }
 

@@ -16,7 +16,11 @@ fn an_update_tells_path_reason_and_wait() {
         group: "default".into(),
         status: Status::WaitingToRetry,
         at: 1000,
-        details: Some(Box::new(Details { exception: Some(failure), retry_at: Some(3000), ..Details::default() })),
+        details: Some(std::sync::Arc::new(Details {
+            exception: Some(failure),
+            retry_at: Some(3000),
+            ..Details::default()
+        })),
     };
     let outcome = Outcome::of_update(&update);
     assert_eq!(outcome.retry_in_ms, Some(2000));

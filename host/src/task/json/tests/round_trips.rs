@@ -200,7 +200,7 @@ fn update() -> impl Strategy<Value = Update> {
             group,
             status: Status::from_number(status).unwrap(),
             at,
-            details: details.filter(|details| *details != Details::default()).map(Box::new),
+            details: details.filter(|details| *details != Details::default()).map(std::sync::Arc::new),
         })
     });
     let progress = (word(), word(), fraction(), any::<u64>(), of(any::<u64>()), of(fraction()), of(fraction()));
