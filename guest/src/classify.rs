@@ -125,7 +125,7 @@ fn part(response: &Response) -> Option<(u64, u64, Option<u64>)> {
 /// Whether a 206 continues what is stored. First its form, then whether it is the same resource.
 fn judge_part(asked: &Asked, response: &Response, asked_first: u64) -> Result<(), RestartReason> {
     let (first, last, complete) = part(response).ok_or(RestartReason::BadRange)?;
-    if first != asked_first {
+    if first != asked_first || asked.range_to_bytes.is_some_and(|asked_last| last > asked_last) {
         return Err(RestartReason::BadRange);
     }
     let other_size = match (complete, asked.total_bytes) {

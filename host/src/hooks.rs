@@ -312,6 +312,8 @@ impl HookHead {
 pub struct Asked {
     /// First byte asked for, to join stored bytes.
     pub range_from: Option<u64>,
+    /// Last byte asked for, included, where the range has one.
+    pub range_to: Option<u64>,
     /// Length of the whole resource according to the resume record.
     pub total_bytes: Option<u64>,
     /// As sent in If-Range.
@@ -356,6 +358,26 @@ pub enum ResumeVerdict {
     NothingMissing,
     StartAfresh(String),
     Refuse(String),
+}
+
+/// Verdict of `parts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartsVerdict {
+    /// These parts, in order, without gaps or overlaps.
+    Divide(Vec<Part>),
+    /// One stream, for this reason.
+    OneStream(String),
+}
+
+/// A part of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Index into the task's URL (0) and mirrors (1 and on).
+    pub place: usize,
+    /// First byte.
+    pub first_byte: u64,
+    /// Last byte, included.
+    pub last_byte: u64,
 }
 
 /// Situation of `authorize`.

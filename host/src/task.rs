@@ -440,6 +440,31 @@ pub struct Waiting {
     pub detail: String,
 }
 
+/// A piece of a divided download. Byte numbers count from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its first byte.
+    pub first_byte: u64,
+    /// Its last byte, included.
+    pub last_byte: u64,
+    /// The next byte to fetch; `last_byte + 1` when all are there.
+    pub next_byte: u64,
+    /// Up to here, excluded, its bytes are certainly on the disk.
+    pub durable_to: u64,
+}
+
+impl Piece {
+    /// Bytes that are there.
+    pub fn bytes_done(&self) -> u64 {
+        self.next_byte.saturating_sub(self.first_byte)
+    }
+
+    /// Bytes that are missing.
+    pub fn bytes_left(&self) -> u64 {
+        (self.last_byte + 1).saturating_sub(self.next_byte)
+    }
+}
+
 /// What must be known to join further bytes to a part file. Rule: reliability of RFC 9110 §15.3.7.3.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResumeRecord {
@@ -451,6 +476,8 @@ pub struct ResumeRecord {
     pub part_ino: u64,
     /// Bytes that are certainly on the disk.
     pub durable_bytes: u64,
+    /// Which bytes the part file has, when it is divided; empty: those from its first to its last.
+    pub pieces: Vec<Piece>,
     /// Boot during which the part file was written last: within the same boot its whole length is good.
     pub boot_id: String,
     /// Length of the whole resource, when known.

@@ -5,6 +5,7 @@
 
 mod authorize;
 mod download;
+mod parallel;
 pub(crate) mod progress;
 pub(crate) mod rate;
 pub(crate) mod retry_after;
@@ -26,7 +27,7 @@ use crate::hooks::{
 };
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
 use crate::store::{Change, Store, TaskKey};
-use crate::task::{Record, ResumeRecord, Status, Task};
+use crate::task::{Piece, Record, ResumeRecord, Status, Task};
 use crate::transport::Transport;
 
 pub(crate) use authorize::Flights;
@@ -149,7 +150,11 @@ pub(crate) struct Held {
 
 impl Held {
     fn bytes_done(&self) -> u64 {
-        self.part.as_ref().map_or(self.stored, PartFile::len)
+        match &self.part {
+            None => self.stored,
+            Some(part) if self.resume.pieces.is_empty() => part.len(),
+            Some(_) => self.resume.pieces.iter().map(Piece::bytes_done).sum(),
+        }
     }
 
     fn note(&mut self, note: &str) {
@@ -158,10 +163,16 @@ impl Held {
         }
     }
 
-    /// Makes the store know what must be known to go on with the part file. Cheap when it knows already.
+    /// Makes the store know what must be known to go on with the part file. Cheap when it knows already; which pieces of a
+    /// divided file are there is told each time.
     fn record(&mut self, shared: &Shared, key: TaskKey) {
-        if self.recorded || self.part.as_ref().is_none_or(|part| part.len() == 0) {
+        let known = self.recorded && self.resume.pieces.is_empty();
+        if known || self.part.is_none() || self.bytes_done() == 0 {
             return;
+        }
+        if !self.resume.pieces.is_empty() {
+            self.resume.durable_bytes =
+                self.resume.pieces.iter().map(|piece| piece.durable_to - piece.first_byte).sum();
         }
         self.resume.boot_id.clone_from(&shared.boot_id);
         let record = Box::new(self.resume.clone());
@@ -281,14 +292,17 @@ fn sweep_later(shared: &Arc<Shared>, directory: &Directory) {
     }
 }
 
-/// Makes the bytes so far durable from another thread, and then says so in the store.
+/// Makes the bytes so far durable from another thread, and then says so in the store (of a divided file, whoever follows
+/// its pieces does).
 fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<tokio::task::JoinHandle<Option<u64>>> {
     let part = held.part.as_ref()?;
     let (syncer, bytes) = (part.syncer().ok()?, part.len());
-    let shared = Arc::clone(shared);
+    let (shared, divided) = (Arc::clone(shared), !held.resume.pieces.is_empty());
     Some(tokio::task::spawn_blocking(move || {
         syncer.sync().ok()?;
-        shared.store.write_later(Change::Durable { key, durable_bytes: bytes });
+        if !divided {
+            shared.store.write_later(Change::Durable { key, durable_bytes: bytes });
+        }
         Some(bytes)
     }))
 }
@@ -437,15 +451,16 @@ fn time_left(task: &Task) -> Option<(Duration, Failure)> {
 
 /// Downloads from the URL, and where that fails from each mirror in turn; retries are not used up by that.
 async fn from_any_place(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Result<Finished, Stopped> {
-    let mut outcome = download::run(cx, wire.clone(), held).await;
-    for mirror in &cx.task.mirrors {
+    let mirror = |mirror: &String| download::Wire { url: mirror.clone(), headers: headers_for(mirror, &wire) };
+    let places: Vec<download::Wire> = std::iter::once(wire.clone()).chain(cx.task.mirrors.iter().map(mirror)).collect();
+    let mut outcome = download::run(cx, &places, 0, held).await;
+    for place in 1..places.len() {
         match &outcome {
             Err(Stopped::Failure(failure, _)) if may_be_elsewhere(failure) => {}
             Err(Stopped::Final(Status::NotFound, _)) => {}
             _ => return outcome,
         }
-        let next = download::Wire { url: mirror.clone(), headers: headers_for(mirror, &wire) };
-        outcome = download::run(cx, next, held).await;
+        outcome = download::run(cx, &places, place, held).await;
     }
     outcome
 }

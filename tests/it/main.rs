@@ -19,6 +19,7 @@ mod download;
 mod events;
 mod filenames;
 mod framing;
+mod parallel;
 mod queue;
 mod redirects;
 mod resume;

@@ -9,6 +9,7 @@ use alloc::vec;
 /// A request for the whole resource.
 fn whole() -> Asked {
     Asked {
+        range_to_bytes: None,
         range_from_bytes: None,
         total_bytes: None,
         if_range: None,
@@ -280,4 +281,15 @@ fn nobody_asks_from_zero_for_ever() {
     }
     let verdict = decide(&samples::task(), &asked, &response(200, &[]));
     assert_eq!(verdict, Verdict::UseFromZero(RestartReason::WholeBody));
+}
+
+#[test]
+fn a_part_of_a_divided_download_ends_where_it_was_asked_to_end_or_before() {
+    let asked = Asked { range_to_bytes: Some(599), ..rest() };
+    for (last, verdict) in
+        [(599, Verdict::Continues(400)), (499, Verdict::Continues(400)), (600, bad_range()), (999, bad_range())]
+    {
+        let range = format!("bytes 400-{last}/1000");
+        check(&asked, 206, &[("content-range", range.as_str()), ("etag", "\"v1\"")], verdict);
+    }
 }

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::error::Result;
 use crate::sandbox::{Directory, Identity, Published};
 use crate::store::{Change, Publish, TaskKey, Unfinished};
-use crate::task::{OnConflict, Record, ResumeRecord, Status};
+use crate::task::{OnConflict, Piece, Record, ResumeRecord, Status};
 use crate::transfer::Shared;
 
 /// Puts every task right that was running or publishing.
@@ -68,6 +68,10 @@ fn stored_bytes(shared: &Shared, directory: &Directory, resume: &ResumeRecord) -
     let identity = Identity { dev: resume.part_dev, ino: resume.part_ino };
     let part = directory.open_part(&resume.part_name, identity).ok().flatten();
     let length = part.map_or(0, |part| part.len());
+    if !resume.pieces.is_empty() {
+        let written: u64 = resume.pieces.iter().map(Piece::bytes_done).sum();
+        return if resume.boot_id == shared.boot_id { written } else { resume.durable_bytes };
+    }
     if resume.boot_id == shared.boot_id { length } else { length.min(resume.durable_bytes) }
 }
 

@@ -9,7 +9,7 @@ use super::functions::{self as hooks, Ask};
 use super::runtime::Ticker;
 use super::{
     Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Component, Hook, HookHead, HookTask, Hooks,
-    OnAuthVerdict, ResumeVerdict, RetryVerdict, Situation, StartChanges, check, convert,
+    OnAuthVerdict, PartsVerdict, ResumeVerdict, RetryVerdict, Situation, StartChanges, check, convert,
 };
 use crate::error::{Failure, FailureKind};
 use crate::event::StatusUpdate;
@@ -150,6 +150,25 @@ impl Chain {
             .ok_or_else(|| "a verdict that this version does not know".to_owned())
             .and_then(authorized);
         self.usable(who, Hook::Authorize, verdict)
+    }
+
+    /// Hook `parts`. Parts cover all bytes once, in order; at most 1,024 of them.
+    pub async fn parts(
+        &self,
+        task: &HookTask,
+        total_bytes: u64,
+        strong_validator: bool,
+        ranges_known: bool,
+    ) -> Result<PartsVerdict, Failure> {
+        let params = (task.wit.clone(), convert::known(total_bytes, strong_validator, ranges_known));
+        let (who, (verdict,)) = self.ask::<hooks::Parts>(task.weight, params).await?;
+        let verdict = match convert::to_parts(verdict) {
+            PartsVerdict::Divide(parts) => {
+                check::parts(&parts, total_bytes, 1 + task.wit.mirrors.len()).map(|()| PartsVerdict::Divide(parts))
+            }
+            PartsVerdict::OneStream(reason) => Ok(PartsVerdict::OneStream(check::text(reason))),
+        };
+        self.usable(who, Hook::Parts, verdict)
     }
 
     /// Hook `retry`. A verdict that this version does not know counts as `GiveUp`; waits are cut to 24 hours.

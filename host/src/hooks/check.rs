@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::Part;
 use crate::error::Failure;
 use crate::event::StatusUpdate;
 use crate::task::{Auth, Pairs};
@@ -52,6 +53,25 @@ pub(super) fn headers(headers: &Pairs) -> Checked {
         }
     }
     Ok(())
+}
+
+/// Parts of a divided download: at most 1,024, each with bytes and a place of the task, together all bytes in order.
+pub(super) fn parts(parts: &[Part], total_bytes: u64, places: usize) -> Checked {
+    const PARTS_MAX: usize = 1024;
+    if parts.len() > PARTS_MAX {
+        return Err(format!("{} parts, at most {PARTS_MAX} are taken", parts.len()));
+    }
+    let mut next = 0;
+    for part in parts {
+        if part.first_byte != next || part.last_byte < part.first_byte || part.last_byte >= total_bytes {
+            return Err(format!("the part from byte {} to {} does not fit", part.first_byte, part.last_byte));
+        }
+        if part.place >= places {
+            return Err(format!("place {} of {places}", part.place));
+        }
+        next = part.last_byte + 1;
+    }
+    if next == total_bytes { Ok(()) } else { Err(format!("nobody fetches the bytes from {next} on")) }
 }
 
 fn header_name(name: &str) -> Checked {

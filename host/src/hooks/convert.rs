@@ -3,8 +3,8 @@
 
 use super::bindings::haul::transfer as wit;
 use super::{
-    Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Head, OnAuthVerdict, ResumeVerdict, RetryVerdict,
-    Situation, StartChanges,
+    Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Head, OnAuthVerdict, Part, PartsVerdict, ResumeVerdict,
+    RetryVerdict, Situation, StartChanges,
 };
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, StatusUpdate};
@@ -252,9 +252,29 @@ pub(super) fn response(head: Head) -> wit::types::Response {
     wit::types::Response { status, headers, url, body, extra: Vec::new() }
 }
 
+pub(super) fn known(total_bytes: u64, strong_validator: bool, ranges_known: bool) -> wit::parts::Known {
+    wit::parts::Known { total_bytes, strong_validator, ranges_known, extra: Vec::new() }
+}
+
+/// A verdict of a later version is one stream, as the contract says.
+pub(super) fn to_parts(verdict: wit::parts::Verdict) -> PartsVerdict {
+    use wit::parts::Verdict;
+    let part = |part: wit::parts::Part| Part {
+        place: part.place as usize,
+        first_byte: part.first_byte,
+        last_byte: part.last_byte,
+    };
+    match verdict {
+        Verdict::Divide(parts) => PartsVerdict::Divide(parts.into_iter().map(part).collect()),
+        Verdict::OneStream(reason) => PartsVerdict::OneStream(reason),
+        Verdict::Other(_) => PartsVerdict::OneStream("the verdict is of a later version".into()),
+    }
+}
+
 pub(super) fn asked(asked: &Asked) -> wit::classify::Asked {
     wit::classify::Asked {
         range_from_bytes: asked.range_from,
+        range_to_bytes: asked.range_to,
         total_bytes: asked.total_bytes,
         if_range: asked.if_range.clone(),
         own_range: asked.own_range,

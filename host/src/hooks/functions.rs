@@ -112,7 +112,7 @@ impl Hook {
     /// Whether this version asks it at all.
     pub fn is_called(self) -> bool {
         use Hook::*;
-        !matches!(self, Parts | OnRequest | OnRedirect | OnResponse | OnError | OnProgress | Verify)
+        !matches!(self, OnRequest | OnRedirect | OnResponse | OnError | OnProgress | Verify)
     }
 
     /// Whether a component may use HTTP while it answers.

@@ -1,4 +1,4 @@
-//! Part files: written at their end only, by one writer.
+//! Part files: written by one writer, at their end, or piece by piece where a download is divided.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -40,7 +40,7 @@ fn length(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-/// A part file being written, at its end only.
+/// A part file being written.
 #[derive(Debug)]
 pub(crate) struct PartFile {
     fd: OwnedFd,
@@ -108,17 +108,7 @@ impl PartFile {
     /// Appends bytes: blocks for as long as the kernel takes to copy them. Where files are made durable, starts write-back
     /// every 16 MiB, so that the final sync is cheap. After a failure the file may have some of the bytes: [`PartFile::len`] counts them.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut left = bytes;
-        while !left.is_empty() {
-            match retry(|| rustix::io::pwrite(&self.fd, left, self.len)) {
-                Ok(0) => return Err(self.failure("write", Errno::IO)),
-                Ok(written) => {
-                    self.len += written as u64;
-                    left = &left[written..];
-                }
-                Err(error) => return Err(self.failure("write", error)),
-            }
-        }
+        self.write_at(bytes, self.len)?;
         let unwritten = self.len - self.written_back;
         if unwritten >= WRITE_BACK && self.directory.inner.durable {
             let bytes = unwritten - unwritten % WRITE_BACK;
@@ -128,7 +118,25 @@ impl PartFile {
         Ok(())
     }
 
-    /// Bytes in the file.
+    /// Writes bytes from `offset` on: blocks for as long as the kernel takes to copy them. What lies between the present
+    /// end and `offset` reads as zeros until it is written.
+    pub(crate) fn write_at(&mut self, bytes: &[u8], mut offset: u64) -> Result<(), Failure> {
+        let mut left = bytes;
+        while !left.is_empty() {
+            match retry(|| rustix::io::pwrite(&self.fd, left, offset)) {
+                Ok(0) => return Err(self.failure("write", Errno::IO)),
+                Ok(written) => {
+                    offset += written as u64;
+                    self.len = self.len.max(offset);
+                    left = &left[written..];
+                }
+                Err(error) => return Err(self.failure("write", error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the file, in bytes from its start.
     #[allow(clippy::len_without_is_empty)] // nobody asks
     pub(crate) fn len(&self) -> u64 {
         self.len

@@ -172,8 +172,8 @@ impl<'a> Batch<'a> {
         self.conn
             .prepare_cached(
                 "INSERT OR REPLACE INTO resume (task, part_name, part_dev, part_ino, durable_bytes, boot_id, total_bytes,
-                   etag, last_modified, date, ranges_known, encoded, final_name, final_url)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                   etag, last_modified, date, ranges_known, encoded, final_name, final_url, pieces)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![
                 key,
@@ -190,6 +190,7 @@ impl<'a> Batch<'a> {
                 record.encoded,
                 record.final_name,
                 record.final_url,
+                codec::encode_pieces(&record.pieces).map_err(unwritable)?,
             ])?;
         self.expect_size(key, record.total_bytes)?;
         Ok(Applied::Done)

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use super::Publish;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::Details;
-use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Task, TaskType, Timeouts, Updates};
+use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Piece, Task, TaskType, Timeouts, Updates};
 
 type Json<T> = serde_json::Result<T>;
 
@@ -49,6 +49,27 @@ pub(super) fn encode_publish(publish: &Publish) -> Json<String> {
 /// The opposite of [`encode_publish`].
 pub(super) fn decode_publish(json: &str) -> Json<Publish> {
     PublishDef::deserialize(&mut serde_json::Deserializer::from_str(json))
+}
+
+/// Encodes the pieces of a divided download; `None` when there are none.
+pub(super) fn encode_pieces(pieces: &[Piece]) -> Json<Option<String>> {
+    if pieces.is_empty() {
+        return Ok(None);
+    }
+    let row = |piece: &Piece| [piece.first_byte, piece.last_byte, piece.next_byte, piece.durable_to];
+    serde_json::to_string(&pieces.iter().map(row).collect::<Vec<_>>()).map(Some)
+}
+
+/// The opposite of [`encode_pieces`].
+pub(super) fn decode_pieces(json: Option<&str>) -> Json<Vec<Piece>> {
+    let rows: Vec<[u64; 4]> = json.map_or_else(|| Ok(Vec::new()), serde_json::from_str)?;
+    let piece = |[first_byte, last_byte, next_byte, durable_to]: [u64; 4]| Piece {
+        first_byte,
+        last_byte,
+        next_byte,
+        durable_to,
+    };
+    Ok(rows.into_iter().map(piece).collect())
 }
 
 /// What a record keeps of the details of the last attempt.

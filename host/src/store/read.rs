@@ -30,7 +30,8 @@ macro_rules! records {
             "SELECT t.key, t.task_id, t.status, t.priority, t.created, t.group_name, t.url, t.ready_at, t.attempt,
                t.retries_remaining, t.bytes_done, t.expected_size, t.place, t.outcome, t.spec, t.body,
                r.task, r.part_name, r.part_dev, r.part_ino, r.durable_bytes, r.boot_id, r.total_bytes, r.etag,
-               r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url
+               r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url,
+               r.pieces
              FROM task t ",
             $index,
             " LEFT JOIN resume r ON r.task = t.key ",
@@ -536,6 +537,7 @@ fn resume(row: &Row<'_>) -> Sql<Option<ResumeRecord>> {
         encoded: row.get(27)?,
         final_name: row.get(28)?,
         final_url: row.get(29)?,
+        pieces: codec::decode_pieces(row.get_ref(30)?.as_str_or_null()?).map_err(|error| unreadable(30, error))?,
     }))
 }
 

@@ -133,6 +133,7 @@ fn broken() -> Details {
 
 fn resume_record() -> ResumeRecord {
     ResumeRecord {
+        pieces: vec![crate::task::Piece { first_byte: 0, last_byte: 999, next_byte: 600, durable_to: 500 }],
         part_name: ".a.part".into(),
         part_dev: u64::MAX,
         part_ino: 7,

@@ -12,12 +12,12 @@ use crate::digest::{Checksum, Hasher};
 use crate::engine::Durability;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, ProgressUpdate};
-use crate::hooks::{Asked, Classified, Head, HookHead, ResumeVerdict};
-use crate::sandbox::{Directory, Identity, in_the_way};
-use crate::task::{Body, OnConflict, Pairs, ResumeRecord, Status, Task, TaskType};
+use crate::hooks::{Asked, Classified, Head, HookHead, Part, PartsVerdict, ResumeVerdict};
+use crate::sandbox::{Directory, Identity, PartFile, in_the_way};
+use crate::task::{Body, OnConflict, Pairs, Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::progress::Meter;
 use crate::transfer::rate::Bucket;
-use crate::transfer::{Context, Finished, Held, Stopped, details_of, retry_after, sweep_later, sync_later};
+use crate::transfer::{Context, Finished, Held, Stopped, details_of, parallel, retry_after, sweep_later, sync_later};
 use crate::transport::{Answer, Call, Framing};
 
 /// Bytes of an error's body that are kept.
@@ -38,30 +38,38 @@ pub(crate) struct Wire {
 
 /// What the next question asks for.
 #[derive(Clone, Debug, Default)]
-struct Question {
+pub(super) struct Question {
     /// Go on from here.
-    from: Option<u64>,
-    if_range: String,
-    restarts: u32,
+    pub(super) from: Option<u64>,
+    /// Up to here, included; `None`: to the end.
+    pub(super) to: Option<u64>,
+    pub(super) if_range: String,
+    pub(super) restarts: u32,
+    /// Take one stream, whatever the task wants.
+    pub(super) undivided: bool,
 }
 
-/// Downloads. On success the part file in `held` is complete and checked.
-pub(crate) async fn run(cx: &Context<'_>, wire: Wire, held: &mut Held) -> Result<Finished, Stopped> {
+/// Downloads from the place of that number first, or, divided, from all of them. On success the part file in `held` is
+/// complete and checked.
+pub(crate) async fn run(cx: &Context<'_>, places: &[Wire], place: usize, held: &mut Held) -> Result<Finished, Stopped> {
     let task = cx.task;
     let directory = cx.shared.sandbox.directory(&task.base_directory, cx.record.place.as_deref(), &task.directory)?;
     held.directory = Some(directory.clone());
     sweep_later(cx.shared, &directory);
     taken_by_given_name(task, &directory)?;
-    if task.task_type == TaskType::ParallelDownload || task.chunks > 1 {
-        held.note("single-stream");
-    }
     let mut question = match what_is_stored(cx, held, &directory).await? {
         Stored::Nothing => Question::default(),
-        Stored::All => return finish_stored(cx, held, directory, &wire).await,
+        Stored::All => return finish_stored(cx, held, directory, &places[place]).await,
         Stored::GoOn(question) => question,
     };
     for _ in 0..QUESTIONS {
-        match ask(cx, &wire, held, &directory, &mut question).await? {
+        let next = if held.resume.pieces.is_empty() {
+            ask(cx, places, place, held, &directory, &mut question).await?
+        } else {
+            let if_range = question.if_range.clone();
+            parallel::run(cx, held, &directory, places, &mut question, if_range, None).await?
+        };
+        match next {
             Next::Done(finished) => return Ok(*finished),
             Next::AskAgain => {}
         }
@@ -126,11 +134,15 @@ async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory
         ResumeVerdict::GoOn { from_bytes, if_range } => {
             let from = from_bytes.min(bytes);
             tracing::info!("{id}: {bytes} bytes are stored: goes on at byte {from} if it is still {if_range}");
-            if let Some(part) = held.part.as_mut().filter(|part| part.len() > from) {
+            if !held.resume.pieces.is_empty() && from < bytes {
+                held.give_up(cx.shared, cx.key).await?; // its pieces have no common end to cut at
+                return Ok(Stored::Nothing);
+            }
+            if let Some(part) = held.part.as_mut().filter(|part| part.len() > from && held.resume.pieces.is_empty()) {
                 part.truncate(from)?;
             }
             held.resumed_from = from;
-            Ok(Stored::GoOn(Question { from: Some(from), if_range, restarts: 0 }))
+            Ok(Stored::GoOn(Question { from: Some(from), if_range, ..Question::default() }))
         }
         ResumeVerdict::NothingMissing => Ok(Stored::All),
         ResumeVerdict::StartAfresh(note) => {
@@ -155,6 +167,9 @@ async fn open_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory) -
     let same_boot = !resume.boot_id.is_empty() && resume.boot_id == cx.shared.boot_id;
     let good = |len: u64| if same_boot { len } else { len.min(durable) };
     (held.resume, held.recorded) = (resume, true);
+    if !held.resume.pieces.is_empty() {
+        return open_pieces(cx, held, part, same_boot).await;
+    }
     match part.filter(|part| part.len() >= durable && good(part.len()) > 0) {
         Some(mut part) => {
             let bytes = good(part.len());
@@ -173,11 +188,39 @@ async fn open_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory) -
     }
 }
 
+/// Opens a divided part file: of each piece, what has certainly been written.
+async fn open_pieces(
+    cx: &Context<'_>,
+    held: &mut Held,
+    part: Option<PartFile>,
+    same_boot: bool,
+) -> Result<bool, Failure> {
+    for piece in &mut held.resume.pieces {
+        if !same_boot {
+            piece.next_byte = piece.durable_to;
+        }
+    }
+    let begun = held.resume.pieces.iter().filter(|piece| piece.bytes_done() > 0);
+    let end = begun.map(|piece| piece.next_byte).max().unwrap_or(0);
+    match part.filter(|part| end > 0 && part.len() >= end) {
+        Some(part) => {
+            held.part = Some(part);
+            held.resumed_from = held.bytes_done();
+            Ok(true)
+        }
+        None => {
+            held.note("restarted-part-lost");
+            held.give_up(cx.shared, cx.key).await?;
+            Ok(false)
+        }
+    }
+}
+
 fn own_range(task: &Task) -> bool {
     task.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("range"))
 }
 
-enum Next {
+pub(super) enum Next {
     Done(Box<Finished>),
     AskAgain,
 }
@@ -185,11 +228,13 @@ enum Next {
 /// One question and what its answer brings.
 async fn ask(
     cx: &Context<'_>,
-    wire: &Wire,
+    places: &[Wire],
+    place: usize,
     held: &mut Held,
     directory: &Directory,
     question: &mut Question,
 ) -> Result<Next, Stopped> {
+    let wire = &places[place];
     log_question(cx, wire, question);
     let mut answer = cx.transport.send(call_of(cx, wire, question)).await.map_err(|mut failure| {
         failure.description = crate::mask::text(&failure.description);
@@ -203,6 +248,7 @@ async fn ask(
     let head = HookHead::from(head);
     let asked = Asked {
         range_from: question.from,
+        range_to: None,
         total_bytes: question.from.and(held.resume.total_bytes),
         if_range: question.from.map(|_| question.if_range.clone()),
         own_range: own_range(cx.task),
@@ -211,7 +257,9 @@ async fn ask(
     let verdict = cx.chain.classify(cx.hook_task, &asked, &head).await?;
     log_answer(cx, &answer, &verdict);
     match verdict {
-        Classified::Success if question.from.is_none() => from_zero(cx, held, directory, question, answer, head).await,
+        Classified::Success if question.from.is_none() => {
+            from_zero(cx, held, directory, (places, place), question, answer, head).await
+        }
         Classified::Continues(from) if question.from == Some(from) && from == held.bytes_done() => {
             body(cx, held, directory, question, answer, head).await
         }
@@ -221,12 +269,13 @@ async fn ask(
         Classified::UseFromZero(note) => {
             held.note(&note);
             question.restarts += 1;
-            from_zero(cx, held, directory, question, answer, head).await
+            from_zero(cx, held, directory, (places, place), question, answer, head).await
         }
         Classified::AskFromZero(note) if question.restarts < RESTARTS => {
             held.note(&note);
             held.give_up(cx.shared, cx.key).await?;
-            *question = Question { restarts: question.restarts + 1, ..Question::default() };
+            let undivided = question.undivided;
+            *question = Question { restarts: question.restarts + 1, undivided, ..Question::default() };
             Ok(Next::AskAgain)
         }
         Classified::NotFound => {
@@ -280,7 +329,7 @@ async fn error_details(answer: &mut Answer, head: &HookHead) -> Details {
     details
 }
 
-fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Call {
+pub(super) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Call {
     let task = cx.task;
     let mut call = Call::new(task.http_request_method.clone(), wire.url.clone());
     call.headers.clone_from(&wire.headers);
@@ -292,7 +341,8 @@ fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Call {
         }
     }
     if let Some(from) = question.from {
-        call.headers.push(("range".into(), format!("bytes={from}-")));
+        let to = question.to.map_or(String::new(), |to| to.to_string());
+        call.headers.push(("range".into(), format!("bytes={from}-{to}")));
         call.headers.push(("if-range".into(), question.if_range.clone()));
     }
     let limit = |ms: Option<u64>, default: Option<Duration>| match ms {
@@ -318,6 +368,7 @@ async fn from_zero(
     cx: &Context<'_>,
     held: &mut Held,
     directory: &Directory,
+    (places, place): (&[Wire], usize),
     question: &mut Question,
     answer: Answer,
     head: HookHead,
@@ -325,7 +376,7 @@ async fn from_zero(
     if held.part.is_some() || held.recorded {
         held.give_up(cx.shared, cx.key).await?;
     }
-    *question = Question { restarts: question.restarts, ..Question::default() };
+    *question = Question { restarts: question.restarts, undivided: question.undivided, ..Question::default() };
     let total = match answer.framing {
         Framing::Length(length) => Some(length),
         Framing::Empty => Some(0),
@@ -351,7 +402,50 @@ async fn from_zero(
         ..ResumeRecord::default()
     };
     held.part = Some(part);
+    if let Some(if_range) = divide(cx, held, question).await? {
+        record_now(cx, held).await?;
+        let first = Some((place, answer, head));
+        return parallel::run(cx, held, directory, places, question, if_range, first).await;
+    }
     body(cx, held, directory, question, answer, head).await
+}
+
+/// Divides the download, where the task wants that and the `parts` hook agrees: answers what goes into If-Range. Otherwise
+/// the reason is noted.
+async fn divide(cx: &Context<'_>, held: &mut Held, question: &Question) -> Result<Option<String>, Failure> {
+    if cx.task.task_type != TaskType::ParallelDownload && cx.task.chunks < 2 {
+        return Ok(None);
+    }
+    let verdict = match held.resume.total_bytes {
+        _ if question.undivided => PartsVerdict::OneStream("the server takes no notice of ranges".into()),
+        None => PartsVerdict::OneStream("the server does not say how long it is".into()),
+        Some(total) => {
+            let (resume, _) = cx.chain.resume(cx.hook_task, 0, &held.resume).await?;
+            let if_range = match resume {
+                ResumeVerdict::GoOn { if_range, .. } => Some(if_range),
+                _ => None,
+            };
+            let known = held.resume.ranges_known;
+            match (cx.chain.parts(cx.hook_task, total, if_range.is_some(), known).await?, if_range) {
+                (PartsVerdict::Divide(parts), Some(if_range)) => {
+                    held.resume.pieces = parts.iter().map(piece_of).collect();
+                    return Ok(Some(if_range));
+                }
+                (PartsVerdict::Divide(_), None) => PartsVerdict::OneStream("there is no strong validator".into()),
+                (one_stream, _) => one_stream,
+            }
+        }
+    };
+    if let PartsVerdict::OneStream(reason) = verdict {
+        held.note("single-stream");
+        held.note(&format!("single-stream: {reason}"));
+    }
+    Ok(None)
+}
+
+fn piece_of(part: &Part) -> Piece {
+    let Part { first_byte, last_byte, .. } = *part;
+    Piece { first_byte, last_byte, next_byte: first_byte, durable_to: first_byte }
 }
 
 /// The name of the finished file: the task's, or what the `filename` hook says, made unique where the task wants that.
@@ -393,12 +487,34 @@ impl Checkpoint {
 }
 
 /// Follows one body into the part file.
-struct Flow {
+pub(super) struct Flow {
     meter: Meter,
     bucket: Option<Bucket>,
     hasher: Option<Hasher>,
     checkpoint: Checkpoint,
     syncing: Option<tokio::task::JoinHandle<Option<u64>>>,
+    /// Where each piece of a divided file stood when `syncing` began.
+    synced: Vec<u64>,
+}
+
+impl Flow {
+    pub(super) fn new(cx: &Context<'_>, held: &Held, expected: Option<&Checksum>) -> Self {
+        let (start, now) = (held.bytes_done(), clock::now());
+        cx.shared.hub.sizes(&cx.task.task_id, start, held.resume.total_bytes);
+        Self {
+            meter: Meter::new(start, held.resume.total_bytes, now),
+            bucket: cx.task.limit_rate.map(|rate| Bucket::new(rate, now)),
+            hasher: expected.filter(|_| start == 0).map(Checksum::hasher),
+            checkpoint: Checkpoint { at: now, bytes: start },
+            syncing: None,
+            synced: Vec::new(),
+        }
+    }
+
+    /// When something is to be done although no bytes come.
+    pub(super) fn due(&self, done: u64) -> Option<std::time::Instant> {
+        [self.meter.due(done), self.checkpoint.due(done)].into_iter().flatten().min()
+    }
 }
 
 /// Reads the body into the part file.
@@ -411,19 +527,11 @@ async fn body(
     head: HookHead,
 ) -> Result<Next, Stopped> {
     let start = held.bytes_done();
-    let now = clock::now();
     let expected = expected_digest(cx.task, head.headers());
-    let mut flow = Flow {
-        meter: Meter::new(start, held.resume.total_bytes, now),
-        bucket: cx.task.limit_rate.map(|rate| Bucket::new(rate, now)),
-        hasher: expected.as_ref().filter(|_| start == 0).map(|(checksum, _)| checksum.hasher()),
-        checkpoint: Checkpoint { at: now, bytes: start },
-        syncing: None,
-    };
+    let mut flow = Flow::new(cx, held, expected.as_ref().map(|(checksum, _)| checksum));
     if held.resume.total_bytes.is_none_or(|total| total > SHORT) {
         record_now(cx, held).await?; // before the first byte that depends on it
     }
-    cx.shared.hub.sizes(&cx.task.task_id, start, held.resume.total_bytes);
     while let Some(bytes) = next_piece(cx, held, &mut flow, &mut answer).await? {
         if let Some(part) = &mut held.part {
             part.append(&bytes)?;
@@ -464,7 +572,7 @@ async fn next_piece(
     let mut next = std::pin::pin!(answer.body.next());
     loop {
         let done = held.bytes_done();
-        let Some(due) = [flow.meter.due(done), flow.checkpoint.due(done)].into_iter().flatten().min() else {
+        let Some(due) = flow.due(done) else {
             return next.await.map_err(|failure| cut_off(failure, held));
         };
         let wait = due.saturating_duration_since(clock::now());
@@ -508,21 +616,34 @@ fn too_long(held: &Held) -> Result<(), Failure> {
     }
 }
 
+/// Records what is there, and has it made durable unless that is being done.
+async fn checkpoint(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, done: u64) {
+    flow.checkpoint.at = clock::now();
+    let idle = flow.syncing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
+    if let Some(finished) = flow.syncing.take_if(|_| idle)
+        && let Ok(Some(_)) = finished.await
+    {
+        for (piece, synced) in held.resume.pieces.iter_mut().zip(&flow.synced) {
+            piece.durable_to = piece.durable_to.max(*synced);
+        }
+    }
+    held.record(cx.shared, cx.key);
+    if idle {
+        flow.checkpoint.bytes = done;
+    }
+    if idle && cx.shared.durability == Durability::Full {
+        flow.synced = held.resume.pieces.iter().map(|piece| piece.next_byte).collect();
+        flow.syncing = sync_later(cx.shared, cx.key, held);
+    }
+}
+
 /// Progress, checkpoint and speed limits after each piece.
-async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, len: usize) {
+pub(super) async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, len: usize) {
     let now = clock::now();
     let done = held.bytes_done();
     if flow.checkpoint.due(done).is_some_and(|due| due <= now) {
-        flow.checkpoint.at = now;
         tracing::debug!("{}: checkpoint at {done} bytes", cx.task.task_id);
-        held.record(cx.shared, cx.key);
-        let idle = flow.syncing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
-        if idle {
-            flow.checkpoint.bytes = done;
-        }
-        if idle && cx.shared.durability == Durability::Full {
-            flow.syncing = sync_later(cx.shared, cx.key, held);
-        }
+        checkpoint(cx, held, flow, done).await;
     }
     if let Some(reading) = flow.meter.at(done, now) {
         cx.shared.hub.progress(ProgressUpdate {
@@ -546,7 +667,7 @@ async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, len: us
 }
 
 /// The digest to check: the task's, else the server's `Repr-Digest`. The flag says that it is the task's.
-fn expected_digest(task: &Task, headers: &Pairs) -> Option<(Checksum, bool)> {
+pub(super) fn expected_digest(task: &Task, headers: &Pairs) -> Option<(Checksum, bool)> {
     if let Some(text) = &task.checksum {
         return Checksum::parse(text).ok().map(|checksum| (checksum, true));
     }
@@ -578,7 +699,7 @@ async fn finish(
 }
 
 /// Checks the digest and hands the part file over.
-async fn finish_with(
+pub(super) async fn finish_with(
     cx: &Context<'_>,
     held: &mut Held,
     directory: &Directory,

@@ -174,6 +174,15 @@ impl Resource {
         log.iter().filter(|seen| seen.path() == self.path).cloned().collect()
     }
 
+    /// Waits until so many requests for this path have come.
+    pub fn wait_for_requests(&self, count: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.requests().len() < count {
+            assert!(Instant::now() < until, "not {count} requests: {:?}", self.log());
+            std::thread::sleep(Duration::from_millis(2)); // nobody tells when one comes
+        }
+    }
+
     /// Requests for this path so far, a line each: method, target, Range and If-Range.
     pub fn log(&self) -> Vec<String> {
         self.requests().iter().map(Seen::line).collect()

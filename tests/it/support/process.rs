@@ -72,6 +72,12 @@ impl Running {
         found.unwrap_or_else(|| panic!("not {count} times `{status}` from `{}`:\n{}", self.arguments, self.printed()))
     }
 
+    /// Blocks until a line of stderr has this.
+    pub fn wait_for_word(&self, text: &str) {
+        let found = self.stderr.wait_for(|lines| lines.iter().any(|line| line.contains(text)).then_some(()));
+        found.unwrap_or_else(|| panic!("`{}` never said `{text}`:\n{}", self.arguments, self.printed()))
+    }
+
     /// Blocks until so many lines stand on stdout; false when it ended before.
     pub fn wait_for_lines(&self, count: usize) -> bool {
         self.stdout.wait_for(|lines| (lines.len() >= count).then_some(())).is_some()

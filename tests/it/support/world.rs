@@ -112,6 +112,14 @@ impl World {
         }
     }
 
+    /// Waits until a task says that it has so many bytes.
+    pub fn wait_for_bytes(&self, id: &str, bytes: u64) {
+        let until = Instant::now() + PATIENCE;
+        while self.show(id)["bytesDone"].as_u64() < Some(bytes) {
+            assert!(Instant::now() < until, "not {bytes} bytes: {}", self.show(id));
+        }
+    }
+
     /// The command, ready to be changed.
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.command_through(&[], arguments)

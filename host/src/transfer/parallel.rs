@@ -1,0 +1,448 @@
+//! A divided download: several connections, perhaps to several places, write their pieces into one part file.
+//!
+//! Every piece is asked for under the same If-Range, and only a 206 of exactly that version is joined (RFC 9110 §15.3.7.3).
+//! Which bytes are there stands in the resume record, so that each piece goes on by itself after a pause or a kill. One loop
+//! owns the file and the pieces; connections only bring bytes. How a resource is divided is the `parts` hook's business, and
+//! what follows when the attempt fails is the `retry` hook's.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with};
+use super::{Context, Held, Stopped, details_of, refused_with};
+use crate::clock;
+use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::hooks::{Asked, Classified, Head, HookHead};
+use crate::sandbox::Directory;
+use crate::task::{Piece, Status};
+use crate::transport::{Answer, Transport};
+
+/// A place that brings nothing for so long loses its piece to another place.
+const STALLED: Duration = Duration::from_secs(5);
+/// A piece is split for a connection that has nothing to do while both halves have so many bytes.
+const HALF_MIN: u64 = 1 << 20;
+/// Pieces at most, split ones included.
+const PIECES_MAX: usize = 1024;
+/// Failures in a row after which a place is left, and a piece given up.
+const TRIES: u32 = 3;
+/// A place this many times slower than the fastest one loses its last piece to that.
+const MUCH_SLOWER: f64 = 4.0;
+
+/// What a connection brings.
+enum Event {
+    Answered(Result<Box<Answer>, Failure>),
+    Bytes(bytes::Bytes),
+    /// The body is over: properly, or by a failure.
+    Ended(Option<Failure>),
+}
+
+/// Where pieces can be had.
+struct Place {
+    wire: Wire,
+    usable: bool,
+    /// In a row.
+    failures: u32,
+    /// Bytes per second of the fastest connection so far.
+    speed: f64,
+}
+
+/// A connection that fetches a piece.
+struct Worker {
+    piece: usize,
+    place: usize,
+    task: AbortHandle,
+    began: Instant,
+    heard: Instant,
+    bytes: u64,
+    /// It reads the answer to a request for the whole, and may go on beyond its piece.
+    reads_whole: bool,
+}
+
+/// What the loop does after an event.
+enum Turn {
+    GoOn,
+    /// Everything that is stored means nothing any more.
+    Afresh {
+        note: String,
+        undivided: bool,
+    },
+}
+
+struct Crew<'a, 'b> {
+    cx: &'a Context<'b>,
+    places: Vec<Place>,
+    if_range: String,
+    total: u64,
+    connections: usize,
+    workers: BTreeMap<u64, Worker>,
+    hired: u64,
+    /// Failures of each piece in a row, without a byte gained.
+    failures: Vec<u32>,
+    tasks: JoinSet<()>,
+    tell: mpsc::Sender<(u64, Event)>,
+    /// Status and head of the first answer that was taken.
+    head: Option<(u16, HookHead)>,
+}
+
+/// Fetches the pieces in `held.resume`. `first`: the answer to a request for the whole, and the place it came from; it
+/// brings the first piece.
+pub(super) async fn run(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    places: &[Wire],
+    question: &mut Question,
+    if_range: String,
+    first: Option<(usize, Answer, HookHead)>,
+) -> Result<Next, Stopped> {
+    let (tell, mut heard) = mpsc::channel(1);
+    let mut crew = Crew::new(cx, held, places, if_range, tell);
+    let mut flow = Flow::new(cx, held, None);
+    if let Some((place, answer, head)) = first {
+        crew.head = Some((answer.status, head));
+        crew.read(0, place, Box::new(answer), true);
+    }
+    while held.resume.pieces.iter().any(|piece| piece.bytes_left() > 0) {
+        crew.relieve_stalled(held);
+        crew.employ(held);
+        let before = held.bytes_done();
+        let wait = flow.due(before).map_or(STALLED, |due| due.saturating_duration_since(clock::now()).min(STALLED));
+        tokio::select! {
+            biased;
+            Some((worker, event)) = heard.recv() => {
+                if let Turn::Afresh { note, undivided } = crew.hear(held, worker, event).await? {
+                    held.note(&note);
+                    held.give_up(cx.shared, cx.key).await?;
+                    *question = Question { restarts: question.restarts + 1, undivided, ..Question::default() };
+                    return Ok(Next::AskAgain);
+                }
+            }
+            () = clock::sleep(wait) => {}
+        }
+        let gained = held.bytes_done().saturating_sub(before);
+        after_piece(cx, held, &mut flow, usize::try_from(gained).unwrap_or(usize::MAX)).await;
+    }
+    drop(crew.tasks);
+    let (status, head) = crew.head.unwrap_or_else(|| (206, HookHead::from(Head::default())));
+    let details = details_of(status, &head);
+    let expected = super::download::expected_digest(cx.task, head.headers());
+    Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, None, expected).await?)))
+}
+
+impl<'a, 'b> Crew<'a, 'b> {
+    fn new(
+        cx: &'a Context<'b>,
+        held: &Held,
+        places: &[Wire],
+        if_range: String,
+        tell: mpsc::Sender<(u64, Event)>,
+    ) -> Self {
+        let place = |wire: &Wire| Place { wire: wire.clone(), usable: true, failures: 0, speed: 0.0 };
+        let wanted = usize::try_from(cx.task.chunks).unwrap_or(usize::MAX).saturating_mul(places.len());
+        Self {
+            cx,
+            places: places.iter().map(place).collect(),
+            if_range,
+            total: held.resume.total_bytes.unwrap_or(0),
+            connections: wanted.clamp(1, PIECES_MAX),
+            workers: BTreeMap::new(),
+            hired: 0,
+            failures: vec![0; held.resume.pieces.len()],
+            tasks: JoinSet::new(),
+            tell,
+            head: None,
+        }
+    }
+
+    /// Gives connections that are free something to do.
+    fn employ(&mut self, held: &mut Held) {
+        let pieces = &mut held.resume.pieces;
+        while self.workers.len() < self.connections {
+            let busy = |piece: &usize| self.workers.values().any(|worker| worker.piece == *piece);
+            let idle = (0..pieces.len()).find(|piece| pieces[*piece].bytes_left() > 0 && !busy(piece));
+            let piece = match idle {
+                Some(piece) => piece,
+                None => match self.split(pieces) {
+                    Some(piece) => piece,
+                    None => return self.relieve_slowest(pieces),
+                },
+            };
+            let Some(place) = self.choose(piece) else { return };
+            self.ask(piece, place, &pieces[piece]);
+        }
+    }
+
+    /// Cuts the piece with the most bytes left in two, and answers the second half's number.
+    fn split(&mut self, pieces: &mut Vec<Piece>) -> Option<usize> {
+        let longest = (0..pieces.len()).max_by_key(|piece| pieces[*piece].bytes_left())?;
+        let left = pieces[longest].bytes_left();
+        if left < 2 * HALF_MIN || pieces.len() >= PIECES_MAX {
+            return None;
+        }
+        let middle = pieces[longest].next_byte + left.div_ceil(2);
+        let last_byte = std::mem::replace(&mut pieces[longest].last_byte, middle - 1);
+        pieces.push(Piece { first_byte: middle, last_byte, next_byte: middle, durable_to: middle });
+        self.failures.push(0);
+        Some(pieces.len() - 1)
+    }
+
+    /// A usable place for a piece: its own in turn, else the one with the fewest connections.
+    fn choose(&self, piece: usize) -> Option<usize> {
+        let own = piece % self.places.len();
+        if self.places[own].usable && self.places[own].failures == 0 {
+            return Some(own);
+        }
+        let load = |place: &usize| {
+            let busy = self.workers.values().filter(|worker| worker.place == *place).count();
+            (self.places[*place].failures, busy)
+        };
+        (0..self.places.len()).filter(|place| self.places[*place].usable).min_by_key(load)
+    }
+
+    /// Asks a place for what is missing of a piece.
+    #[allow(clippy::disallowed_methods)] // owned by the crew: it ends with the attempt
+    fn ask(&mut self, piece: usize, place: usize, missing: &Piece) {
+        let question = Question {
+            from: Some(missing.next_byte),
+            to: Some(missing.last_byte),
+            if_range: self.if_range.clone(),
+            ..Question::default()
+        };
+        let call = call_of(self.cx, &self.places[place].wire, &question);
+        let (worker, tell, transport): (u64, _, Transport) = (self.hired, self.tell.clone(), self.cx.transport.clone());
+        let task = self.tasks.spawn_local(async move {
+            let answered = transport.send(call).await.map(Box::new);
+            let _ = tell.send((worker, Event::Answered(answered))).await;
+        });
+        self.hire(piece, place, task, false);
+    }
+
+    /// Reads an answer's body into a piece.
+    #[allow(clippy::disallowed_methods)] // as in `ask`
+    fn read(&mut self, piece: usize, place: usize, mut answer: Box<Answer>, reads_whole: bool) {
+        let (worker, tell) = (self.hired, self.tell.clone());
+        let task = self.tasks.spawn_local(async move {
+            loop {
+                let event = match answer.body.next().await {
+                    Ok(Some(bytes)) => Event::Bytes(bytes),
+                    Ok(None) => Event::Ended(None),
+                    Err(failure) => Event::Ended(Some(failure)),
+                };
+                let over = matches!(event, Event::Ended(_));
+                if tell.send((worker, event)).await.is_err() || over {
+                    return;
+                }
+            }
+        });
+        self.hire(piece, place, task, reads_whole);
+    }
+
+    fn hire(&mut self, piece: usize, place: usize, task: AbortHandle, reads_whole: bool) {
+        let now = clock::now();
+        let worker = Worker { piece, place, task, began: now, heard: now, bytes: 0, reads_whole };
+        self.workers.insert(self.hired, worker);
+        self.hired += 1;
+    }
+
+    /// Ends a connection; its piece is free.
+    fn dismiss(&mut self, worker: u64) {
+        let Some(worker) = self.workers.remove(&worker) else { return };
+        worker.task.abort();
+        let seconds = worker.began.elapsed().as_secs_f64();
+        if worker.bytes > 0 && seconds > 0.0 {
+            let place = &mut self.places[worker.place];
+            place.speed = place.speed.max(worker.bytes as f64 / seconds);
+        }
+    }
+
+    /// Takes pieces from places that bring nothing, where there is another place.
+    fn relieve_stalled(&mut self, held: &Held) {
+        if self.places.iter().filter(|place| place.usable).count() < 2 {
+            return;
+        }
+        let stalled = |worker: &Worker| worker.heard.elapsed() >= STALLED;
+        let late: Vec<u64> = self.workers.iter().filter(|(_, worker)| stalled(worker)).map(|(id, _)| *id).collect();
+        for id in late {
+            let Some(worker) = self.workers.get(&id) else { continue };
+            tracing::info!("{}: a place has stalled; another one goes on", self.cx.task.task_id);
+            debug_assert!(worker.piece < held.resume.pieces.len());
+            self.places[worker.place].failures += 1;
+            self.dismiss(id);
+        }
+    }
+
+    /// When nothing is left to begin: takes the piece of a place that is much slower than the fastest one.
+    fn relieve_slowest(&mut self, pieces: &[Piece]) {
+        let fastest = (0..self.places.len())
+            .filter(|place| self.places[*place].usable)
+            .max_by(|one, other| self.places[*one].speed.total_cmp(&self.places[*other].speed));
+        let Some(fastest) = fastest else { return };
+        let is_slow = |worker: &Worker| {
+            let speed = worker.bytes as f64 / worker.began.elapsed().as_secs_f64().max(0.001);
+            let long = worker.began.elapsed() >= Duration::from_secs(1);
+            worker.place != fastest && long && speed * MUCH_SLOWER < self.places[fastest].speed
+        };
+        let slow = self.workers.iter().find(|(_, worker)| is_slow(worker)).map(|(id, worker)| (*id, worker.piece));
+        if let Some((id, piece)) = slow {
+            self.dismiss(id);
+            self.ask(piece, fastest, &pieces[piece]);
+        }
+    }
+
+    /// Deals with what a connection brings. Those that were ended are not heard any more.
+    async fn hear(&mut self, held: &mut Held, id: u64, event: Event) -> Result<Turn, Stopped> {
+        let Some(worker) = self.workers.get_mut(&id) else { return Ok(Turn::GoOn) };
+        worker.heard = clock::now();
+        match event {
+            Event::Answered(Ok(answer)) => self.answered(held, id, answer).await,
+            Event::Answered(Err(failure)) => self.failed(id, failure),
+            Event::Bytes(bytes) => {
+                self.write(held, id, &bytes)?;
+                Ok(Turn::GoOn)
+            }
+            Event::Ended(failure) => {
+                let gained = worker.bytes > 0;
+                match failure {
+                    Some(failure) => self.failed(id, failure),
+                    // A 206 may be shorter than asked (RFC 9110 §15.3.7).
+                    None if gained => {
+                        self.dismiss(id);
+                        Ok(Turn::GoOn)
+                    }
+                    None => {
+                        let failure = Failure::new(FailureKind::Connection, "the server sent no bytes");
+                        self.failed(id, failure.with(FailureDetail::Cut))
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, held: &mut Held, id: u64, bytes: &[u8]) -> Result<(), Failure> {
+        let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
+        let Some(piece) = held.resume.pieces.get_mut(worker.piece) else { return Ok(()) };
+        let take = usize::try_from(piece.bytes_left()).unwrap_or(usize::MAX).min(bytes.len());
+        if let Some(part) = &mut held.part {
+            part.write_at(&bytes[..take], piece.next_byte)?;
+        }
+        piece.next_byte += take as u64;
+        worker.bytes += take as u64;
+        self.places[worker.place].failures = 0;
+        self.failures[worker.piece] = 0;
+        if piece.bytes_left() == 0 {
+            self.dismiss(id);
+        }
+        Ok(())
+    }
+
+    /// Has the `classify` hook judge an answer, and reads it when it is the piece.
+    async fn answered(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
+        let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
+        let (number, place) = (worker.piece, worker.place);
+        let piece = held.resume.pieces[number];
+        if answer.insecure {
+            held.note("insecure-tls");
+        }
+        let headers = std::mem::take(&mut answer.headers);
+        let head = Head { status: answer.status, headers, url: answer.url.clone(), body: Vec::new() };
+        let head = HookHead::from(head);
+        let asked = Asked {
+            range_from: Some(piece.next_byte),
+            range_to: Some(piece.last_byte),
+            total_bytes: Some(self.total),
+            if_range: Some(self.if_range.clone()),
+            ..Asked::default()
+        };
+        match self.cx.chain.classify(self.cx.hook_task, &asked, &head).await? {
+            Classified::Continues(from) if from == piece.next_byte => {
+                self.head.get_or_insert((answer.status, head));
+                self.dismiss(id);
+                self.read(number, place, answer, false);
+                Ok(Turn::GoOn)
+            }
+            Classified::UseFromZero(note) | Classified::AskFromZero(note) => Ok(self.differs(held, id, note)),
+            Classified::NotFound if self.others_than(place) => self.leave(id, "not found"),
+            Classified::NotFound => Err(Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head)))),
+            Classified::Failed(mut failure) => {
+                let wait = || super::retry_after::wait_ms(head.headers(), clock::unix_ms());
+                failure.retry_after_ms = failure.retry_after_ms.or_else(wait);
+                self.failed(id, failure)
+            }
+            _ => self.failed(id, Failure::new(FailureKind::Resume, "the server's answer does not fit the question")),
+        }
+    }
+
+    fn others_than(&self, place: usize) -> bool {
+        self.places.iter().enumerate().any(|(other, known)| other != place && known.usable)
+    }
+
+    /// Asks a place no more.
+    fn leave(&mut self, id: u64, why: &str) -> Result<Turn, Stopped> {
+        if let Some(worker) = self.workers.get(&id) {
+            let place = &mut self.places[worker.place];
+            tracing::info!("{}: {} is left: {why}", self.cx.task.task_id, crate::mask::url(&place.wire.url));
+            place.usable = false;
+        }
+        self.dismiss(id);
+        Ok(Turn::GoOn)
+    }
+
+    /// A place gives no ranges, or those of another version: its bytes are not joined. Without any other place, a
+    /// connection that reads the whole goes on with the whole; else everything begins again.
+    fn differs(&mut self, held: &mut Held, id: u64, note: String) -> Turn {
+        let Some(worker) = self.workers.get(&id) else { return Turn::GoOn };
+        if self.others_than(worker.place) {
+            held.note("mirror-left");
+            let _ = self.leave(id, &note);
+            return Turn::GoOn;
+        }
+        let ignores_ranges = note != "restarted-changed";
+        let whole = self.workers.iter().find(|(_, worker)| worker.reads_whole).map(|(id, worker)| (*id, worker.piece));
+        match whole {
+            Some((reader, number)) if ignores_ranges => {
+                let others: Vec<u64> = self.workers.keys().copied().filter(|worker| *worker != reader).collect();
+                others.into_iter().for_each(|worker| self.dismiss(worker));
+                let first = held.resume.pieces[number];
+                held.resume.pieces = vec![Piece { last_byte: self.total.saturating_sub(1), ..first }];
+                self.failures = vec![0];
+                self.connections = 1;
+                if let Some(worker) = self.workers.get_mut(&reader) {
+                    worker.piece = 0;
+                }
+                held.note("single-stream");
+                held.note("single-stream: the server takes no notice of ranges");
+                Turn::GoOn
+            }
+            _ => Turn::Afresh { note, undivided: ignores_ranges },
+        }
+    }
+
+    /// A connection has failed: its piece is asked for again, elsewhere where there is another place, until it has failed
+    /// too often.
+    fn failed(&mut self, id: u64, failure: Failure) -> Result<Turn, Stopped> {
+        let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
+        let (piece, place) = (worker.piece, worker.place);
+        self.dismiss(id);
+        if refused_with(&failure).is_some() || failure.kind == FailureKind::Callback {
+            return Err(failure.into());
+        }
+        let too_many = matches!(failure.http_status, Some(429 | 503));
+        if too_many && !self.workers.is_empty() {
+            // It gives fewer connections than were asked for.
+            self.connections = self.workers.len();
+            return Ok(Turn::GoOn);
+        }
+        self.failures[piece] += 1;
+        self.places[place].failures += 1;
+        if self.places[place].failures >= TRIES && self.others_than(place) {
+            self.places[place].usable = false;
+        }
+        if self.failures[piece] >= TRIES {
+            return Err(failure.into());
+        }
+        Ok(Turn::GoOn)
+    }
+}

@@ -1,0 +1,238 @@
+//! Divided downloads: pieces of one version only, each of which goes on by itself.
+
+use crate::download::notes;
+use crate::support::*;
+use serde_json::json;
+
+const SIZE: usize = 6 << 20;
+const MIB: usize = 1 << 20;
+
+fn film() -> Vec<u8> {
+    bytes(1, SIZE)
+}
+
+/// The ranges asked for, sorted; `-` stands for the whole.
+fn ranges(resource: &Resource) -> Vec<String> {
+    let mut ranges: Vec<String> =
+        resource.requests().iter().map(|request| request.header("range").unwrap_or("-").to_owned()).collect();
+    ranges.sort();
+    ranges
+}
+
+#[test]
+fn a_file_is_fetched_in_as_many_parts_as_asked_for() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let whole = file(&film()).etag("\"v1\"").gate(MIB, &gate);
+    let film_url = origin.serve("/f", whole);
+
+    let running = world.spawn_get(&[film_url.url(), "--parts", "3"]);
+    gate.wait_for(3); // all three at once
+    gate.open();
+    running.finish().exits(0);
+
+    assert_same_bytes(&world.read("f"), &film());
+    assert_eq!(ranges(&film_url), ["-", "bytes=2097152-4194303", "bytes=4194304-6291455"]);
+    let conditions: Vec<_> = film_url.requests().iter().map(|r| r.header("if-range").map(str::to_owned)).collect();
+    assert_eq!(conditions.iter().flatten().collect::<Vec<_>>(), ["\"v1\"", "\"v1\""]);
+    assert_eq!(world.names(), ["f"], "one file, no part is left");
+}
+
+#[test]
+fn what_cannot_be_divided_safely_is_one_stream_and_says_why() {
+    let cases = [
+        (file(&film()), "the server gives no strong validator, so that parts could be of different versions"),
+        (file(&film()).etag("W/\"v1\""), "the server gives no strong validator"),
+        (file(&film()).etag("\"v1\"").without_ranges(), "the server is not known to answer ranges"),
+        (file(&film()).etag("\"v1\"").chunked(), "the server does not say how long it is"),
+        (file(&film()[..MIB]).etag("\"v1\""), "it is too small to gain from more connections"),
+    ];
+    for (answer, reason) in cases {
+        let (world, origin) = (World::new(), Origin::start());
+        let resource = origin.serve("/f", answer);
+
+        let last = world.get(&[resource.url(), "--parts", "4"]).exits(0).only_final();
+
+        let notes = notes(&last);
+        assert!(notes.contains(&"single-stream"), "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains(reason)), "{reason}: {notes:?}");
+        assert_eq!(resource.log().len(), 1, "{reason}");
+    }
+}
+
+#[test]
+fn a_piece_of_another_version_begins_everything_again() {
+    let (world, origin) = (World::new(), Origin::start());
+    let other = bytes(2, SIZE);
+    let gate = Gate::new();
+    let first = file(&film()).etag("\"v1\"").gate(MIB, &gate);
+    // The second and third connection find the new version.
+    let resource = origin.script("/f", vec![first, file(&other).etag("\"v2\"")]);
+
+    let running = world.spawn_get(&[resource.url(), "--parts", "3"]);
+    gate.wait_for(1);
+    let last = running.finish().exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &other);
+    assert!(notes(&last).contains(&"restarted-changed"), "{last}");
+}
+
+#[test]
+fn a_server_that_ignores_ranges_after_all_is_read_in_one_stream() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let first = file(&film()).etag("\"v1\"").gate(MIB, &gate);
+    let resource = origin.script("/f", vec![first, file(&film()).etag("\"v1\"").without_ranges()]);
+
+    let running = world.spawn_get(&[resource.url(), "--parts", "2"]);
+    gate.wait_for(1);
+    running.wait_for_status("running");
+    resource.wait_for_requests(2);
+    gate.open();
+    let last = running.finish().exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &film());
+    assert!(notes(&last).contains(&"single-stream"), "{last}");
+}
+
+#[test]
+fn a_piece_that_is_cut_goes_on_where_it_stopped() {
+    let (world, origin) = (World::new(), Origin::start());
+    let whole = file(&film()).etag("\"v1\"");
+    let resource = origin.script("/f", vec![whole.clone(), whole.clone().cut(MIB), whole]);
+
+    world.get(&[resource.url(), "--parts", "2"]).exits(0);
+
+    assert_same_bytes(&world.read("f"), &film());
+    let ranges = ranges(&resource);
+    assert!(ranges.iter().any(|range| range.starts_with("bytes=4194304-")), "3 MiB + the 1 MiB it had: {ranges:?}");
+}
+
+#[test]
+fn each_piece_goes_on_after_a_pause() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let whole = file(&film()).etag("\"v1\"");
+    let resource = origin.serve("/f", whole.clone().gate(MIB, &gate));
+    let running = world.spawn_get(&[resource.url(), "--parts", "2"]);
+    let id = running.wait_for_status("running");
+    gate.wait_for(2);
+    world.wait_for_bytes(&id, 2 * MIB as u64);
+    world.haul(&["pause", &id]).exits(0);
+    running.finish().exits(1);
+    let before = resource.log().len();
+    resource.now(vec![whole]);
+
+    world.haul(&["resume", &id]).exits(0);
+    world.run().exits(0);
+
+    assert_same_bytes(&world.read("f"), &film());
+    let mut again: Vec<_> =
+        resource.requests()[before..].iter().map(|r| r.header("range").unwrap_or("-").to_owned()).collect();
+    again.sort();
+    assert_eq!(again[..2], ["bytes=1048576-3145727", "bytes=4194304-6291455"], "each from its own byte on: {again:?}");
+}
+
+#[test]
+fn a_killed_divided_download_keeps_what_its_pieces_had() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let whole = file(&film()).etag("\"v1\"");
+    let resource = origin.serve("/f", whole.clone().gate(MIB, &gate));
+    let running = world.spawn_get(&["-vv", resource.url(), "--parts", "2"]);
+    gate.wait_for(2);
+    running.wait_for_word("checkpoint at 2097152 bytes");
+    world.add(&[json!({"url": resource.url(), "filename": "other"})]); // committed after the checkpoint
+    running.kill();
+    let before = resource.log().len();
+    resource.now(vec![whole]);
+
+    world.get(&[resource.url(), "--parts", "2"]).exits(0);
+
+    assert_same_bytes(&world.read("f"), &film());
+    let again: Vec<_> = resource.requests()[before..].iter().map(|r| r.range_start().unwrap_or(0)).collect();
+    assert!(again.iter().all(|start| start % (3 * MIB as u64) != 0), "no piece from its first byte: {again:?}");
+}
+
+#[test]
+fn mirrors_take_part_when_they_have_the_same_version() {
+    let (world, one, two) = (World::new(), Origin::start(), Origin::start());
+    let gate = Gate::new();
+    let whole = file(&film()).etag("\"v1\"").gate(MIB, &gate);
+    let (first, second) = (one.serve("/f", whole.clone()), two.serve("/f", whole));
+
+    let running = world.spawn_get(&[first.url(), "--mirror", second.url(), "--parts", "1"]);
+    gate.wait_for(1);
+    gate.open();
+    running.finish().exits(0);
+    assert_eq!(second.log().len(), 0, "a mirror alone is for failures");
+
+    world.haul(&["rm", "--all"]);
+    let gate = Gate::new();
+    let whole = file(&film()).etag("\"v1\"").gate(MIB, &gate);
+    first.now(vec![whole.clone()]);
+    second.now(vec![whole]);
+    let running = world.spawn_get(&[first.url(), "--mirror", second.url(), "--parts", "2", "--on-conflict", "replace"]);
+    gate.wait_for(4);
+    gate.open();
+    running.finish().exits(0);
+    assert!(second.log().len() >= 2, "{:?}", second.log());
+    assert_same_bytes(&world.read("f"), &film());
+}
+
+#[test]
+fn a_mirror_with_another_version_is_left() {
+    let (world, one, two) = (World::new(), Origin::start(), Origin::start());
+    let first = one.serve("/f", file(&film()).etag("\"v1\"").pace(8 * MIB));
+    let second = two.serve("/f", file(&bytes(2, SIZE)).etag("\"v2\""));
+
+    let last = world.get(&[first.url(), "--mirror", second.url(), "--parts", "2"]).exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &film());
+    assert!(notes(&last).contains(&"mirror-left"), "{last}");
+}
+
+#[test]
+fn a_server_that_gives_fewer_connections_gets_fewer() {
+    let (world, origin) = (World::new(), Origin::start());
+    let whole = file(&film()).etag("\"v1\"").pace(20 * MIB);
+    let resource = origin.script("/f", vec![whole.clone(), status(503), status(429), whole]);
+
+    world.get(&[resource.url(), "--parts", "3", "--retries", "0"]).exits(0);
+
+    assert_same_bytes(&world.read("f"), &film());
+}
+
+#[test]
+fn a_parallel_task_takes_one_slot() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let resource = origin.serve("/f", file(&film()).etag("\"v1\"").gate(MIB, &gate));
+    let other = origin.serve("/g", file(b"x").head_gate(&gate));
+    let running = world.spawn_get(&[resource.url(), other.url(), "--parts", "3", "-j", "2"]);
+
+    gate.wait_for(4); // three pieces and the other task
+    gate.open();
+
+    running.finish().exits(0);
+    assert_same_bytes(&world.read("f"), &film());
+}
+
+#[test]
+fn a_parallel_download_task_of_background_downloader_uses_all_its_urls() {
+    let (world, one, two) = (World::new(), Origin::start(), Origin::start());
+    let gate = Gate::new();
+    let whole = file(&film()).etag("\"v1\"").gate(MIB, &gate);
+    let (first, second) = (one.serve("/f", whole.clone()), two.serve("/f", whole));
+    let task = json!({"taskType": "ParallelDownloadTask", "url": first.url(), "urls": [first.url(), second.url()],
+                      "chunks": 1, "filename": "f"});
+    world.add(&[task]);
+
+    let running = world.spawn(&["--json", "run", "--until-idle"]);
+    gate.wait_for(2);
+    gate.open();
+    running.finish().exits(0);
+
+    assert_same_bytes(&std::fs::read(world.path("in").join("f")).unwrap(), &film());
+    assert_eq!([first.log().is_empty(), second.log().is_empty()], [false, false]);
+}
