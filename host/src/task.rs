@@ -282,6 +282,22 @@ impl Task {
         Self { url: url.into(), ..Self::default() }
     }
 
+    /// An upload of a file below the base directory, as a form (background_downloader's UploadTask).
+    pub fn upload(url: impl Into<String>, filename: impl Into<String>) -> Self {
+        Self {
+            task_type: TaskType::Upload,
+            body: Body::Multipart,
+            filename: Some(filename.into()),
+            allow_pause: false,
+            ..Self::download(url)
+        }
+    }
+
+    /// A request whose response is kept with the task (background_downloader's DataTask).
+    pub fn data(url: impl Into<String>) -> Self {
+        Self { task_type: TaskType::Data, allow_pause: false, ..Self::download(url) }
+    }
+
     /// Host and port of the URL in lower case, e.g. `example.org` or `127.0.0.1:8080`; empty when there is none. What the
     /// limit per host counts by.
     pub fn host(&self) -> String {

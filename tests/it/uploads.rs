@@ -231,7 +231,8 @@ fn a_file_that_changes_while_it_is_sent_ends_the_upload() {
     let running = world.spawn(&["--json", "run", "--until-idle"]);
     gate.wait_for(1);
 
-    std::fs::write(world.path("in/big"), "another").unwrap();
+    let mut file = std::fs::File::options().append(true).open(world.path("in/big")).unwrap();
+    std::io::Write::write_all(&mut file, b"more").unwrap();
     gate.open();
 
     running.finish().exits(6);
@@ -268,9 +269,15 @@ fn a_success_that_comes_before_the_whole_request_is_none() {
     let (world, origin) = (world_with(&[("big", &content)]), Origin::start());
     let sink = origin.serve("/up", status(200).early(1_000_000));
 
-    let record = work(&world, binary(sink.url(), "big"));
+    let welcome = origin.serve("/welcome", status(413).early(1_000_000));
 
-    assert_eq!((&record["status"], &record["exception"]["type"]), (&json!("failed"), &json!("connection")), "{record}");
+    let ok = work(&world, binary(sink.url(), "big"));
+    let accepted = work(&world, with(binary(welcome.url(), "big"), json!({"acceptStatus": ["4xx"]})));
+
+    for record in [ok, accepted] {
+        let ended = (&record["status"], &record["exception"]["type"]);
+        assert_eq!(ended, (&json!("failed"), &json!("connection")), "{record}");
+    }
 }
 
 #[test]

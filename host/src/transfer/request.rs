@@ -17,7 +17,7 @@ use crate::task::Status;
 use crate::transfer::download::{Wire, log_answer, plain_call};
 use crate::transfer::progress::Meter;
 use crate::transfer::request_body::{RequestBody, SENT};
-use crate::transfer::{Context, Finished, Held, Stopped, details_of, retry_after, upload};
+use crate::transfer::{Context, Finished, Held, Stopped, details_of, retry_after, sweep_later, upload};
 use crate::transport::{Answer, Call, Framing, Payload, Source};
 
 /// Bytes of an answer's body that are kept with the task.
@@ -227,6 +227,7 @@ async fn store(cx: &Context<'_>, answer: &mut Answer, path: &str) -> Result<Stri
     let task = cx.task;
     let (below, name) = path.rsplit_once('/').unwrap_or(("", path));
     let directory = cx.shared.sandbox.directory(&task.base_directory, cx.record.place.as_deref(), below)?;
+    sweep_later(cx.shared, &directory);
     let part_name = part_name(name, &task.task_id);
     let length = match answer.framing {
         Framing::Length(length) => Some(length),

@@ -79,14 +79,16 @@ impl RequestBody {
             length += segment.length();
             placed.push((begin, segment));
         }
-        let step = rate.map_or(usize::MAX, |rate| usize::try_from(rate / STEPS_PER_SECOND).unwrap_or(usize::MAX));
+        let of = |bucket: &Mutex<Bucket>| bucket.lock().unwrap_or_else(PoisonError::into_inner).bytes_per_second();
+        let slowest = rate.into_iter().chain(shared.rate.as_ref().map(of)).min();
+        let step = slowest.map_or(u64::MAX, |rate| (rate / STEPS_PER_SECOND).max(1));
         Self {
             segments: placed,
             length,
             taken: AtomicU64::new(0),
             shared: Arc::clone(shared),
             own_rate: rate.map(|rate| Mutex::new(Bucket::new(rate, clock::now()))),
-            step: step.max(1024),
+            step: usize::try_from(step).unwrap_or(usize::MAX),
             marks: None,
         }
     }

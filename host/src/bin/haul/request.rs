@@ -25,6 +25,9 @@ const BODY_MAX: u64 = 1024 * 1024;
 /// Where responses wait in the home until they are printed.
 const RESPONSES: &str = "responses";
 
+/// How long they wait at most.
+const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printer) -> Result<u8> {
     let callbacks = named(&send.engine.components, &environment.config.callbacks);
@@ -42,6 +45,7 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
         // JSON has the body in its updates.
         None if printer.json() => (None, Printed::Nothing),
         None => {
+            sweep(&environment.home.join(RESPONSES));
             let name = format!("{}.response", uuid::Uuid::now_v7());
             (split(&mut task, environment.home.join(RESPONSES).join(name))?, Printed::Response)
         }
@@ -50,6 +54,18 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
     let reporter = Reporter::of_requests(printer, printed);
     let tasks = Tasks { urls: std::slice::from_ref(&send.url), addition: &|_| addition.clone() };
     foreground::run(tasks, &send.engine, environment, printer, reporter).await
+}
+
+/// Removes responses that commands before this one were killed before they could print.
+fn sweep(directory: &std::path::Path) {
+    let is_old = |entry: &std::fs::DirEntry| {
+        let modified = entry.metadata().and_then(|data| data.modified()).ok();
+        modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > KEPT)
+    };
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(is_old) {
+        let _ = std::fs::remove_file(entry.path()); // tried again next time
+    }
 }
 
 /// The response's file and the directory that is granted for it.
