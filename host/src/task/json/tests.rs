@@ -334,14 +334,3 @@ fn a_million_small_tasks_take_seconds() {
     }
     assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
 }
-
-#[test]
-fn files_by_absolute_paths_and_uris_are_below_the_root() {
-    let json =
-        json!({"taskType": "MultiUploadTask", "url": "http://h/", "files": ["/srv/a.txt", ["b", "file:///srv/b"]]});
-    let task = read(&json, &Defaults::default()).unwrap();
-    let names: Vec<&str> = task.files.iter().map(|part| part.filename.as_str()).collect();
-    assert_eq!((task.base_directory.as_str(), names), ("root", vec!["srv/a.txt", "srv/b"]));
-    let mixed = json!({"taskType": "MultiUploadTask", "url": "http://h/", "files": ["/srv/a.txt", "b"]});
-    assert!(read(&mixed, &Defaults::default()).is_err());
-}

@@ -70,11 +70,11 @@ impl Reader<'_> {
         rows.map(|((filename, field), mime_type)| FilePart { field, filename, mime_type }).collect()
     }
 
-    /// Sets the files. Absolute paths and `file:` URIs need `root` as base directory, so all of them have to be absolute.
+    /// Sets the files. `file:` URIs are absolute: they need `root` as base directory, so all of them have to be URIs.
     fn multi_upload(&mut self, mut parts: Vec<FilePart>) {
-        let uris = parts.iter().filter(|part| is_absolute(&part.filename)).count();
+        let uris = parts.iter().filter(|part| is_uri(&part.filename)).count();
         if uris > 0 && uris < parts.len() {
-            self.problems.problem::<()>("files", "must be all absolute paths and URIs, or all names");
+            self.problems.problem::<()>("files", "must be all URIs or all names");
         } else if uris > 0 {
             for part in &mut parts {
                 match below_root(&part.filename) {
@@ -143,15 +143,8 @@ fn is_uri(text: &str) -> bool {
     ["file://", "file:/", "content://", "urlbookmark://", "media://"].iter().any(|scheme| text.starts_with(scheme))
 }
 
-fn is_absolute(text: &str) -> bool {
-    text.starts_with('/') || is_uri(text)
-}
-
-/// An absolute path, or that of a `file:` URI, relative to the root directory.
+/// The path of a `file:` URI, relative to the root directory.
 fn below_root(uri: &str) -> Result<String, String> {
-    if uri.starts_with('/') {
-        return Ok(uri.trim_matches('/').into());
-    }
     let wrong = || format!("must be a `file:` URI without a host, not `{uri}`");
     let parsed = url::Url::parse(uri).map_err(|_| wrong())?;
     if parsed.scheme() != "file" {
