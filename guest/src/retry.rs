@@ -51,6 +51,7 @@ fn may_help(task: &Task, failure: &Failure) -> bool {
         return false;
     }
     match failure.kind {
+        FailureKind::HttpResponse if leaves_doubt(task, failure) => false,
         FailureKind::HttpResponse => status_may_change(failure),
         FailureKind::Connection | FailureKind::Resume => true,
         FailureKind::Callback | FailureKind::General | FailureKind::Other(_) => true,
@@ -63,6 +64,12 @@ fn may_help(task: &Task, failure: &Failure) -> bool {
 /// The owner said that repeating does no harm, or the server knows the request by its key (reliability B.4).
 fn may_be_repeated(task: &Task) -> bool {
     task.repeatable || http::has(&task.headers, "idempotency-key")
+}
+
+/// Whether a server that failed may have done what a POST or PATCH asks for, which would be done twice then (B.4).
+fn leaves_doubt(task: &Task, failure: &Failure) -> bool {
+    let failed = matches!(failure.http_status, Some(500 | 502 | 504));
+    failed && matches!(task.method.as_str(), "POST" | "PATCH") && !may_be_repeated(task)
 }
 
 /// Whether the server may answer otherwise next time.

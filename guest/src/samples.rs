@@ -34,7 +34,7 @@ pub(crate) fn task() -> Task {
         not_before_at_ms: None,
         not_after_at_ms: None,
         limit_bytes_per_second: None,
-        timeouts: Timeouts { connect_ms: None, head_ms: None, idle_ms: None, total_ms: None },
+        timeouts: Timeouts { connect_ms: None, send_ms: None, head_ms: None, idle_ms: None, total_ms: None },
         max_redirects: 10,
         accept_status: vec![],
         callbacks: vec![],
@@ -44,6 +44,7 @@ pub(crate) fn task() -> Task {
         fields: vec![],
         files: vec![],
         auth: None,
+        response_file: None,
         repeatable: false,
         extra: vec![],
     }

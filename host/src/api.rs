@@ -10,7 +10,7 @@ use crate::engine::{Settings, Work};
 use crate::error::Result;
 use crate::event::Update;
 use crate::store::{Addition, IfExists, Selection};
-use crate::task::Status;
+use crate::task::{Status, Task};
 
 pub use crate::control::{Client, Host};
 
@@ -34,6 +34,19 @@ pub enum Request {
     Check {
         /// The tasks. Ids may be empty.
         tasks: Vec<Addition>,
+    },
+    /// Sends a request at once, beside the queue and its limits, again as its `retries` allow, and keeps nothing of it: what
+    /// background_downloader calls a Request. Answer: [`Reply::Answered`].
+    Send {
+        /// A task of type `Data` or `Request`. Its id, `notBefore` and `responseFile` mean nothing.
+        task: Box<Task>,
+    },
+    /// Asks by HEAD what a download of this task would bring. Answer: [`Reply::Probed`].
+    Probe {
+        /// The task, and where its file would go.
+        addition: Box<Addition>,
+        /// The name must be free there.
+        unique: bool,
     },
     /// Works these tasks (by id), or with `None` every task, for as long as the asking connection lives. Answer: `Done`.
     Work {
@@ -121,6 +134,17 @@ pub enum Reply {
         ids: Vec<String>,
         /// Those that are complete already: an earlier command was killed before it could tell.
         ended: Vec<String>,
+    },
+    /// The final update of a request that is not recorded, as JSON (secrets masked); its `seq` is 0.
+    Answered(Value),
+    /// What is known of a file before it is downloaded.
+    Probed {
+        /// Status of the answer; `None`: there was none.
+        status: Option<u16>,
+        /// Its length in bytes, by the answer, the task's `Range`, or its `Known-Content-Length`.
+        expected_file_size: Option<u64>,
+        /// What it would be called.
+        filename: String,
     },
     /// Tasks that changed, and for each task that could not be changed its id and why.
     Changed {

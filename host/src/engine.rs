@@ -3,6 +3,7 @@
 //! Here are what an engine is told before it starts, how it starts, and its handle. The loop is in `machine`; requests
 //! that only read, and the admission of new tasks, are in `requests` and run on the caller's thread.
 
+mod at_once;
 pub(crate) mod hub;
 mod lanes;
 mod machine;

@@ -28,14 +28,18 @@ pub struct StatusUpdate {
 /// What is known at the end of an attempt.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Details {
-    /// Absolute path of the finished file.
+    /// Absolute path of the finished file, or of the stored response of an upload or request.
     pub file_path: Option<String>,
     /// Status of the last response.
     pub response_status_code: Option<u16>,
     /// Headers of the last response, names in lower case, secrets masked.
     pub response_headers: Pairs,
-    /// Body of the last response up to 64 KiB as text; `None` for a complete download.
+    /// Body of the last response up to 64 KiB as text; `None` for a complete download, and where a file has it.
     pub response_body: Option<String>,
+    /// URL that answered, secrets masked; of uploads and requests.
+    pub response_url: Option<String>,
+    /// URLs that redirected on the way to it, in order, secrets masked.
+    pub redirects: Vec<String>,
     /// Media type of the response without parameters.
     pub mime_type: Option<String>,
     /// Character set of the response.
@@ -44,7 +48,7 @@ pub struct Details {
     pub exception: Option<Failure>,
     /// Bytes that were there before the attempt began.
     pub resumed_from: u64,
-    /// Length of the finished file.
+    /// Length of the finished file; of an upload or request, the bytes that it sent.
     pub file_size: Option<u64>,
     /// What a careful person wants to know: `restarted-changed`, `integrity-unverified`, `resumed`, ...
     pub notes: Vec<String>,

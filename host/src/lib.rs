@@ -31,6 +31,22 @@
 //! # }
 //! ```
 //!
+//! Uploads and requests are tasks as well: [`Task::upload`], [`Task::data`]. Their final update has the response. One that
+//! is to be answered at once, and not recorded, is sent by [`Request::Send`]:
+//!
+//! ```no_run
+//! # use haul::{Reply, Request, Session, Task};
+//! # async fn example(session: &Session) -> haul::Result<()> {
+//! let mut task = Task::data("https://example.org/api");
+//! task.body = haul::task::Body::Bytes(b"{}".to_vec());
+//! task.content_type = Some("application/json".into());
+//! if let Reply::Answered(update) = session.call(Request::Send { task: Box::new(task) }).await? {
+//!     println!("{}: {}", update["responseStatusCode"], update["responseBody"]);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Components are attached by [`Settings`]`::components`, each with what it is granted ([`hooks::Grants`]); the contract they
 //! are written against is the WIT package in `wit/`.
 //!

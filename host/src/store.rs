@@ -95,6 +95,8 @@ pub(crate) enum Change {
     ForgetResume { key: TaskKey },
     /// running → publishing (shown as running): what is renamed to what. No event.
     Publishing { key: TaskKey, publish: Publish },
+    /// Replaces the notes of a running task. They stay until it ends or waits for a retry. No event.
+    Note { key: TaskKey, notes: Vec<String> },
     /// any not-final → failed or canceled; any not-final but paused → complete or notFound: details stored, resume and publish
     /// rows deleted (with `keep_resume` a failed task keeps the resume record: a download that can go on). Event.
     Finish { key: TaskKey, status: Status, details: Arc<Details>, bytes_done: u64, keep_resume: bool, at: u64 },

@@ -4,6 +4,7 @@
 //! form, lenient in what it reads and exact in what it writes, is in [`json`].
 
 pub mod json;
+pub mod query;
 
 use std::sync::Arc;
 
@@ -42,11 +43,9 @@ impl TaskType {
         }
     }
 
-    /// Why tasks of this type cannot be run, to follow the field's name; `None` for downloads. Run as a download, an upload
-    /// would overwrite its own file.
-    pub(crate) fn not_there_yet(self) -> Option<String> {
-        let is_download = matches!(self, TaskType::Download | TaskType::ParallelDownload);
-        (!is_download).then(|| format!("{} is not there yet in this version of haul", self.name()))
+    /// Why tasks of this type cannot be added, to follow the field's name.
+    pub(crate) fn not_added(self) -> Option<&'static str> {
+        (self == TaskType::Request).then_some("Request is answered at once and never queued: a DataTask can be added")
     }
 }
 
@@ -107,9 +106,11 @@ pub struct FilePart {
 pub struct Timeouts {
     /// Name lookup, TCP and TLS. Default 30,000.
     pub connect_ms: Option<u64>,
+    /// From the connection to the request's last byte. Default none.
+    pub send_ms: Option<u64>,
     /// From the request's last byte to the response's head. Default 60,000, or `idle_ms` where that is given and shorter.
     pub head_ms: Option<u64>,
-    /// Between two pieces of a body. Default 60,000.
+    /// Between two pieces of a body, sent or received. Default 60,000.
     pub idle_ms: Option<u64>,
     /// The whole attempt. Default none.
     pub total_ms: Option<u64>,
@@ -216,6 +217,9 @@ pub struct Task {
     pub fields: Pairs,
     /// Files of a multi-upload.
     pub files: Vec<FilePart>,
+    /// Uploads and requests: path below the base directory where the response's body is stored, whole. `None`: up to 64 KiB
+    /// of it are kept with the task.
+    pub response_file: Option<String>,
     /// Credentials.
     pub auth: Option<Auth>,
     /// Repeating a POST or PATCH does no harm (JSON `repeatable`).
@@ -264,6 +268,7 @@ impl Default for Task {
             mime_type: String::new(),
             fields: Vec::new(),
             files: Vec::new(),
+            response_file: None,
             auth: None,
             repeatable: false,
             extra: Vec::new(),
@@ -275,6 +280,22 @@ impl Task {
     /// A download of `url` with the defaults of task JSON.
     pub fn download(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
+    }
+
+    /// An upload of a file below the base directory, as a form (background_downloader's UploadTask).
+    pub fn upload(url: impl Into<String>, filename: impl Into<String>) -> Self {
+        Self {
+            task_type: TaskType::Upload,
+            body: Body::Multipart,
+            filename: Some(filename.into()),
+            allow_pause: false,
+            ..Self::download(url)
+        }
+    }
+
+    /// A request whose response is kept with the task (background_downloader's DataTask).
+    pub fn data(url: impl Into<String>) -> Self {
+        Self { task_type: TaskType::Data, allow_pause: false, ..Self::download(url) }
     }
 
     /// Host and port of the URL in lower case, e.g. `example.org` or `127.0.0.1:8080`; empty when there is none. What the

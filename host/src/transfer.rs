@@ -5,10 +5,14 @@
 
 mod authorize;
 mod download;
+mod multipart;
 mod parallel;
 pub(crate) mod progress;
 pub(crate) mod rate;
+mod request;
+mod request_body;
 pub(crate) mod retry_after;
+mod upload;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -27,12 +31,13 @@ use crate::hooks::{
 };
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
 use crate::store::{Change, Store, TaskKey};
-use crate::task::{Piece, Record, ResumeRecord, Status, Task};
+use crate::task::{Piece, Record, ResumeRecord, Status, Task, TaskType};
 use crate::transport::Transport;
 
 pub(crate) use authorize::Flights;
 use authorize::Prepared;
 pub(crate) use download::{exists_already, skipped};
+pub(crate) use upload::{BOUNDARY, new_boundary};
 
 /// What every attempt of an engine shares.
 pub(crate) struct Shared {
@@ -233,7 +238,7 @@ impl From<Failure> for Stopped {
 pub(crate) async fn run(shared: &Arc<Shared>, transport: &Transport, job: Job) -> End {
     let stored = if job.record.resume.is_some() { job.record.bytes_done } else { 0 };
     let mut held = Held { notes: job.record.notes.clone(), stored, ..Held::default() };
-    held.notes.retain(|note| note != "resumed");
+    held.notes.retain(|note| note != "resumed" && note != request_body::SENT);
     let outcome = tokio::select! {
         biased;
         reason = job.stop.asked() => Err(reason),
@@ -309,10 +314,6 @@ fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<tokio::
 
 async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &mut Held) -> End {
     let mut task = Arc::clone(&job.record.task);
-    if let Some(reason) = task.task_type.not_there_yet() {
-        // Admission refuses these; one that an earlier version has stored must not overwrite its own source either.
-        return over(held, Failure::new(FailureKind::Policy, reason), None);
-    }
     let chain = match chain_of(shared, transport, &task) {
         Ok(chain) => chain,
         Err(failure) => return over(held, failure, None),
@@ -333,7 +334,8 @@ async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &
         Ok(finished) => End::Bytes(Box::new(finished)),
         Err(Stopped::Final(status, details)) => {
             held.remove();
-            End::Final { status, details, bytes_done: 0 }
+            let bytes_done = details.file_size.filter(|_| status == Status::Complete).unwrap_or(0);
+            End::Final { status, details, bytes_done }
         }
         Err(Stopped::Failure(failure, details)) => judge(shared, job, &chain, &hook_task, held, failure, details).await,
     }
@@ -428,9 +430,9 @@ async fn prepare(cx: &Context<'_>, changes: &mut Option<StartChanges>) -> Result
 
 /// The transfer, unless its time is up first.
 async fn within_time(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Result<Finished, Stopped> {
-    let Some((limit, over)) = time_left(cx.task) else { return from_any_place(cx, wire, held).await };
+    let Some((limit, over)) = time_left(cx.task) else { return by_type(cx, wire, held).await };
     tokio::select! {
-        outcome = from_any_place(cx, wire, held) => outcome,
+        outcome = by_type(cx, wire, held) => outcome,
         () = clock::sleep(limit) => Err(over.into()),
     }
 }
@@ -447,6 +449,15 @@ fn time_left(task: &Task) -> Option<(Duration, Failure)> {
     });
     let first = [total, deadline].into_iter().flatten().min_by_key(|(ms, _)| *ms);
     first.map(|(ms, over)| (Duration::from_millis(ms), over))
+}
+
+async fn by_type(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Result<Finished, Stopped> {
+    match cx.task.task_type {
+        TaskType::Download | TaskType::ParallelDownload => from_any_place(cx, wire, held).await,
+        TaskType::Upload | TaskType::MultiUpload | TaskType::Data | TaskType::Request => {
+            request::run(cx, wire, held).await
+        }
+    }
 }
 
 /// Downloads from the URL, and where that fails from each mirror in turn; retries are not used up by that.

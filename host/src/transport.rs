@@ -8,6 +8,7 @@ mod body;
 mod connect;
 mod exchange;
 mod guard;
+mod payload;
 mod proxy;
 mod redirect;
 #[cfg(test)]
@@ -15,11 +16,11 @@ mod tests;
 mod tls;
 mod words;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -27,7 +28,8 @@ use url::Url;
 
 pub use self::body::AnswerBody;
 use self::connect::Connector;
-use self::exchange::Outgoing;
+use self::payload::Outgoing;
+pub use self::payload::{BeforeEnd, Payload, Source};
 use self::proxy::Proxy;
 use self::redirect::Hop;
 use self::tls::Tls;
@@ -115,13 +117,18 @@ pub struct Call {
     pub url: String,
     /// Headers. `Accept-Encoding: identity`, `User-Agent` and `Host` are added where missing.
     pub headers: Pairs,
-    /// Whole body.
-    pub body: Bytes,
+    /// The body.
+    pub body: Payload,
+    /// The body must not be lost: a redirect that would drop it is not followed. 303 then is the answer (the body has
+    /// arrived), 301 and 302 are failures.
+    pub keep_body: bool,
     /// Name lookup, TCP, TLS. `None`: no limit.
     pub connect_timeout: Option<Duration>,
+    /// From the connection to the request's last byte. `None`: no limit.
+    pub send_timeout: Option<Duration>,
     /// From the request sent to the final response head. `None`: no limit.
     pub head_timeout: Option<Duration>,
-    /// Between two pieces of a body. `None`: no limit.
+    /// Between two pieces of a body, sent or received. `None`: no limit.
     pub idle_timeout: Option<Duration>,
     /// Below this many bytes per second over `low_speed_window` the body counts as stalled; 0: never.
     pub low_speed_bytes: u64,
@@ -142,8 +149,10 @@ impl Call {
             method: method.into(),
             url: url.into(),
             headers: Vec::new(),
-            body: Bytes::new(),
+            body: Payload::default(),
+            keep_body: false,
             connect_timeout: Some(Duration::from_secs(30)),
+            send_timeout: None,
             head_timeout: Some(Duration::from_secs(60)),
             idle_timeout: Some(Duration::from_secs(60)),
             low_speed_bytes: 1024,
@@ -183,6 +192,8 @@ pub struct Answer {
     pub framing: Framing,
     /// A certificate was not checked on the way.
     pub insecure: bool,
+    /// It came before the whole request was sent, and the rest is not sent.
+    pub early: bool,
     /// The body.
     pub body: AnswerBody,
 }
@@ -211,6 +222,8 @@ struct Shared {
     any: OnceLock<Pool>,
     /// Connections to public addresses. Kept apart, so that a connection made without a guard never gets around one.
     public: OnceLock<Pool>,
+    /// Servers (`host:port`) that refuse `Expect: 100-continue`.
+    plain_origins: Mutex<HashSet<String>>,
 }
 
 impl std::fmt::Debug for Transport {
@@ -261,6 +274,7 @@ impl Transport {
                 tls: Arc::new(Tls::new(settings.clone())),
                 any: OnceLock::new(),
                 public: OnceLock::new(),
+                plain_origins: Mutex::default(),
                 settings,
             }),
         }
@@ -278,12 +292,17 @@ impl Transport {
         loop {
             let public_only = !call.guard.grants(hop.url.host_str().unwrap_or_default());
             let pool = self.shared.pool(public_only)?;
-            let (response, framing) = exchange::exchange(pool, &hop, &call, &self.shared).await?;
-            let (head, incoming) = response.into_parts();
+            let answered = exchange::exchange(pool, &hop, &call, &self.shared).await?;
+            let (framing, early) = (answered.framing, !answered.sent.is_whole());
+            let (head, incoming) = answered.response.into_parts();
             let mut body = AnswerBody::new(incoming, framing, peer_of(&hop.url), &call);
             let status = head.status.as_u16();
             let follows = call.follow && call.max_redirects > 0;
-            if !follows || !redirect::is_redirect(status) {
+            let is_answer = !redirect::is_redirect(status) || (call.keep_body && status == 303);
+            if !follows || is_answer {
+                if early {
+                    body.belongs_to(answered.sent, head.status.is_success());
+                }
                 let settings = &self.shared.settings;
                 let unchecked = settings.insecure && settings.pinned_keys.is_empty();
                 let was_https = |url: &Url| url.scheme() == "https";
@@ -294,11 +313,12 @@ impl Transport {
                     hops: before.into_iter().map(|(_, url)| url.into()).collect(),
                     url: hop.url.into(),
                     framing,
+                    early: early && !head.status.is_success(),
                     body,
                 });
             }
             let locations: Vec<String> = head.headers.get_all(http::header::LOCATION).iter().map(text).collect();
-            let next = redirect::next(&hop, status, &locations, &before, call.max_redirects)?;
+            let next = redirect::next(&hop, status, &locations, &before, &call)?;
             drain(&mut body, framing).await;
             let left = std::mem::replace(&mut hop, next);
             before.push((left.method, left.url));

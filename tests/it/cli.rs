@@ -79,7 +79,7 @@ fn all_problems_of_a_task_are_named_at_once() {
 fn problems_of_form_and_of_value_are_named_at_once() {
     let world = World::new();
     let task = r#"{"url":"http://h/x","foo":1,"retries":99,"priority":11,"directory":"../x","url":"http://h/y",
-        "headers":{"A":1,"A":2},"baseDirectory":"zzz","taskType":"DataTask"}"#;
+        "headers":{"A":1,"A":2},"baseDirectory":"zzz","taskType":"Request"}"#;
     let lines = format!("{}\nnonsense\n{{\"url\":\"ftp://h/x\"}}\n", task.replace('\n', ""));
 
     let outcome = world.haul_reading(&["add", "-"], &lines).exits(2);

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod components;
+pub mod form;
 pub mod nginx;
 pub mod origin;
 pub mod process;
@@ -9,6 +10,7 @@ pub mod tls;
 pub mod world;
 
 pub use answer::{Answer, Gate, file, raw, redirect, silence, status};
+pub use form::form_of;
 pub use nginx::Nginx;
 pub use origin::{Origin, Resource};
 pub use process::Outcome;

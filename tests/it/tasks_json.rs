@@ -117,25 +117,9 @@ fn a_named_directory_comes_from_the_configuration_and_root_needs_a_grant() {
 }
 
 #[test]
-fn a_task_of_a_kind_that_is_not_there_yet_is_refused_and_its_file_is_left_alone() {
+fn a_parallel_download_is_one_stream_for_now() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"the answer"));
-    std::fs::create_dir_all(world.path("in")).unwrap();
-    std::fs::write(world.path("in/mine.txt"), "mine").unwrap();
-    for kind in ["UploadTask", "MultiUploadTask", "DataTask", "Request"] {
-        let mut task = json!({"url": film.url(), "taskType": kind, "filename": "mine.txt", "priority": 99});
-        if kind == "MultiUploadTask" {
-            task["files"] = json!(["mine.txt"]);
-        }
-        let outcome = world.haul_reading(&["add", "-"], &task.to_string()).exits(2);
-        assert!(outcome.stderr.contains(&format!("`taskType` {kind} is not there yet")), "{}", outcome.stderr);
-        assert!(outcome.stderr.contains("priority"), "all problems are told together: {}", outcome.stderr);
-    }
-
-    world.run().exits(0);
-
-    assert_eq!(film.log().len(), 0);
-    assert_eq!(std::fs::read(world.path("in/mine.txt")).unwrap(), b"mine");
     world.add(&[json!({"url": film.url(), "taskType": "ParallelDownloadTask"})]);
     world.run().exits(0);
     assert_eq!(std::fs::read(world.path("in/f")).unwrap(), b"the answer");

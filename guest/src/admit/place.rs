@@ -3,7 +3,7 @@
 //! Everything is relative to a base directory and stays below it (reliability C.3). The sandbox checks that again when it
 //! opens a file: this is only where people are told early.
 
-use super::{Problems, has_control, is_data};
+use super::{Problems, has_control, is_data, is_upload};
 use crate::bindings::haul::transfer::types::{OnConflict, Task, TaskKind};
 use alloc::{format, string::String, vec::Vec};
 
@@ -25,6 +25,18 @@ pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
         problems.add("baseDirectory", "must not contain control characters");
     } else if task.base_directory.is_empty() && !is_data(task) {
         problems.add("baseDirectory", "must not be empty");
+    }
+    match task.response_file.as_deref() {
+        Some(_) if !is_data(task) && !is_upload(task) => {
+            problems.add("responseFile", "must be absent in a download, whose file has the response");
+        }
+        Some(path) => {
+            if let Err(reason) = check_file_path(path) {
+                problems
+                    .add("responseFile", format!("must be the path of a file below the base directory; it {reason}"));
+            }
+        }
+        None => {}
     }
     if task.on_conflict.is_none() {
         let given = task.filename.is_some();

@@ -110,6 +110,19 @@ fn an_unknown_outcome_is_repeated_only_where_that_does_no_harm() {
 }
 
 #[test]
+fn a_post_that_a_failing_server_may_have_done_is_repeated_only_where_that_does_no_harm() {
+    let post = Task { method: "POST".into(), ..samples::task() };
+    for (code, expected) in [(500, Verdict::GiveUp), (502, Verdict::GiveUp), (503, Verdict::AfterMs(2_000))] {
+        assert_eq!(decide(&post, &attempt(1), &status(code)), expected, "{code}");
+    }
+    let put = Task { method: "PUT".into(), ..samples::task() };
+    let repeatable = Task { repeatable: true, ..post };
+    for task in [put, repeatable] {
+        assert_eq!(decide(&task, &attempt(1), &status(500)), Verdict::AfterMs(2_000));
+    }
+}
+
+#[test]
 fn jitter_stays_between_half_the_wait_and_all_of_it() {
     for (seed, expected) in [(0, 4_000), (1, 4_001), (4_000, 8_000), (4_001, 4_000)] {
         let attempt = Attempt { jitter: true, jitter_seed: seed, ..attempt(3) };

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::api::{Action, Reply, Request};
 use crate::error::Error;
 use crate::store::{Addition, IfExists, Selection};
-use crate::task::{Problem, Status, json};
+use crate::task::{Problem, Status, Task, json};
 
 /// Changes whenever an older process could misunderstand a newer one.
 pub(super) const PROTOCOL: u32 = 1;
@@ -88,6 +88,15 @@ enum RequestForm {
         #[serde(with = "additions")]
         tasks: Vec<Addition>,
     },
+    Send {
+        #[serde(with = "task")]
+        task: Box<Task>,
+    },
+    Probe {
+        #[serde(with = "addition")]
+        addition: Box<Addition>,
+        unique: bool,
+    },
     Work {
         ids: Option<Vec<String>>,
     },
@@ -157,6 +166,8 @@ enum SelectionForm {
 enum ReplyForm {
     Done,
     Added { ids: Vec<String>, ended: Vec<String> },
+    Answered(Value),
+    Probed { status: Option<u16>, expected_file_size: Option<u64>, filename: String },
     Changed { count: u64, changed: Vec<String>, refused: Vec<(String, String)> },
     Records { records: Vec<Value>, more: Option<i64> },
     Events { events: Vec<Value>, last: u64 },
@@ -194,17 +205,47 @@ mod additions {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Addition>, D::Error> {
-        let defaults = json::Defaults::default();
         let forms = Vec::<Form>::deserialize(input)?.into_iter();
         forms
             .map(|form| {
-                let task = json::read(&form.task, &defaults).map_err(|problems| {
-                    let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
-                    de::Error::custom(problems.join(", "))
-                })?;
+                let task = super::task::read(&form.task)?;
                 Ok(Addition { task, place: form.place.map(Into::into) })
             })
             .collect()
+    }
+}
+
+/// One of [`additions`].
+mod addition {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(addition: &Addition, out: S) -> Result<S::Ok, S::Error> {
+        additions::serialize(std::slice::from_ref(addition), out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Box<Addition>, D::Error> {
+        let mut all = additions::deserialize(input)?;
+        all.pop().map(Box::new).ok_or_else(|| de::Error::custom("no task"))
+    }
+}
+
+/// A task in its short form.
+mod task {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(task: &Task, out: S) -> Result<S::Ok, S::Error> {
+        json::write_short(task).serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Box<Task>, D::Error> {
+        read(&Value::deserialize(input)?).map(Box::new)
+    }
+
+    pub(super) fn read<E: de::Error>(form: &Value) -> Result<Task, E> {
+        json::read(form, &json::Defaults::default()).map_err(|problems| {
+            let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            E::custom(problems.join(", "))
+        })
     }
 }
 

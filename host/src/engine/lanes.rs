@@ -3,20 +3,22 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Input;
 use crate::error::{Error, Result};
 use crate::event::StatusUpdate;
 use crate::hooks::Chain;
 use crate::task::Task;
-use crate::transfer::{self, Finished, Job, Shared};
+use crate::transfer::{self, End, Finished, Job, Shared};
 use crate::transport::{Transport, TransportSettings};
 
 /// Work for a lane.
 pub(crate) enum Work {
     /// An attempt.
     Attempt(Box<Job>),
+    /// An attempt of a request that nothing is recorded of.
+    Send(Box<Job>, oneshot::Sender<End>),
     /// A finished download needs another name.
     Rename(Box<Finished>),
     /// A task is over: components are told.
@@ -62,6 +64,10 @@ async fn serve(shared: Arc<Shared>, transport: Transport, mut work: mpsc::Unboun
                     let end = Box::pin(transfer::run(&shared, &transport, *job)).await;
                     let _ = tell.send(Input::Ended { key, end });
                 }
+                Work::Send(job, mut reply) => tokio::select! {
+                    end = transfer::run(&shared, &transport, *job) => drop(reply.send(end)),
+                    () = reply.closed() => {} // nobody waits for it any more
+                },
                 Work::Rename(finished) => rename(&shared, &transport, *finished, &tell).await,
                 Work::Tell(told) => {
                     let seq = told.1.seq;

@@ -49,6 +49,8 @@ pub(crate) enum Input {
     Stop { action: Action, keys: Stopping, reply: oneshot::Sender<Vec<Settling>> },
     /// These tasks are no longer ready.
     Left { keys: Vec<TaskKey> },
+    /// An attempt of a request that nothing is recorded of.
+    Send { job: Box<Job>, reply: oneshot::Sender<End> },
     /// An attempt has ended.
     Ended { key: TaskKey, end: End },
     /// The publisher is done with a download.
@@ -211,6 +213,7 @@ impl Machine {
             Input::Gone { asker } => self.gone(asker),
             Input::Stop { action, keys, reply } => self.stop(action, &keys, reply),
             Input::Left { keys } => self.left(&keys),
+            Input::Send { job, reply } => self.lane(Work::Send(job, reply)),
             Input::Ended { key, end } => self.ended(key, end),
             Input::Published { key, outcome } => self.published(key, outcome),
             Input::Settled { key, status, again } => self.settled(key, status, again),

@@ -7,13 +7,15 @@ use tokio::sync::oneshot;
 
 use crate::api::{Action, Reply, Request};
 use crate::clock;
+use crate::engine::at_once;
 use crate::engine::machine::{Stopping, Waking, Working, ready_of};
 use crate::engine::{Inner, Input};
 use crate::error::{Error, Failure, FailureDetail, Result};
 use crate::event::Update;
 use crate::scheduler::Why;
 use crate::store::{Addition, Applied, Change, IfExists, NewTask, Selection, TaskKey};
-use crate::task::{Problem, Record, Status, Task, Waiting, json};
+use crate::task::{Body, Problem, Record, Status, Task, TaskType, Waiting, json};
+use crate::transfer::{BOUNDARY, new_boundary};
 
 /// The consumer that stands for components with `on-task-finished`.
 pub(crate) const COMPONENTS: &str = "haul.on-task-finished";
@@ -34,6 +36,8 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::Add { tasks, if_exists, continue_same, work } => {
             add(engine, asker, tasks, if_exists, continue_same, work).await
         }
+        Request::Send { task } => at_once::send(engine, *task).await,
+        Request::Probe { addition, unique } => at_once::probe(engine, *addition, unique).await,
         Request::Check { tasks } => check(engine, tasks).await,
         Request::Work { ids: None } => {
             engine.load_components().await?;
@@ -67,11 +71,11 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
     }
 }
 
-fn tell(engine: &Inner, input: Input) -> Result<()> {
+pub(super) fn tell(engine: &Inner, input: Input) -> Result<()> {
     engine.input.send(input).map_err(|_| ended())
 }
 
-fn ended() -> Error {
+pub(super) fn ended() -> Error {
     Error::HomeLocked("the engine has ended".into())
 }
 
@@ -134,6 +138,7 @@ async fn add(
                     addition.task.task_id = uuid::Uuid::now_v7().to_string();
                 }
                 ids[index].clone_from(&addition.task.task_id);
+                draw_boundary(&mut addition.task);
                 fresh.push(addition);
             }
         }
@@ -146,6 +151,13 @@ async fn add(
     Ok(Reply::Added { ids, ended })
 }
 
+/// Gives a form the boundary that it has in every attempt.
+fn draw_boundary(task: &mut Task) {
+    if task.body == Body::Multipart && !task.extra.iter().any(|(name, _)| name == BOUNDARY) {
+        task.extra.push((BOUNDARY.into(), new_boundary(uuid::Uuid::now_v7())));
+    }
+}
+
 /// Says what is wrong with tasks, as adding them would.
 async fn check(engine: &Inner, mut tasks: Vec<Addition>) -> Result<Reply> {
     for addition in &mut tasks {
@@ -156,7 +168,7 @@ async fn check(engine: &Inner, mut tasks: Vec<Addition>) -> Result<Reply> {
 }
 
 /// Asks the `admit` hook about all tasks; answers all problems of all tasks, or the normal forms in place.
-async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
+pub(super) async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
     engine.load_components().await?;
     let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &Task::default())
         .map_err(|failure| Error::Component(failure.description))?;
@@ -205,8 +217,9 @@ fn with_own_problems(
 fn own_problems(engine: &Inner, task: &Task, place: Option<&std::path::Path>) -> Vec<Problem> {
     let problem = |field: &str, reason| Problem { field: field.into(), reason };
     let load = |name: &String| crate::transfer::own_component(&engine.shared, name).err();
-    let task_type = task.task_type.not_there_yet().map(|reason| problem("taskType", reason));
-    let base = engine.shared.sandbox.granted(&task.base_directory, place).err();
+    let task_type = task.task_type.not_added().map(|reason| problem("taskType", reason.into()));
+    let has_files = task.task_type != TaskType::Data || task.response_file.is_some();
+    let base = engine.shared.sandbox.granted(&task.base_directory, place).err().filter(|_| has_files);
     let base = base.map(|failure| problem("baseDirectory", format!("cannot be used: {}", failure.description)));
     let callbacks = task.callbacks.iter().filter_map(load).map(|reason| problem("callbacks", reason));
     task_type.into_iter().chain(base).chain(callbacks).collect()
@@ -231,20 +244,26 @@ fn same_task(
             && record.task.directory == new.task.directory
             && record.task.base_directory == new.task.base_directory
             && record.task.filename == new.task.filename
+            && record.task.task_type == new.task.task_type
+            && record.task.http_request_method == new.task.http_request_method
+            && record.task.body == new.task.body
+            && record.task.fields == new.task.fields
+            && record.task.files == new.task.files
     };
     let is_it = |key: &TaskKey, record: &Record| !used.contains(key) && same(record) && is_open(engine, *key, record);
     Ok(candidates.into_iter().find(|(key, record)| is_it(key, record)))
 }
 
 fn is_open(engine: &Inner, key: TaskKey, record: &Record) -> bool {
-    let has_file = || record.file_path.as_ref().is_some_and(|path| std::path::Path::new(path).is_file());
+    let has_file = || record.file_path.as_ref().is_none_or(|path| std::path::Path::new(path).is_file());
     record.status != Status::Complete || (has_file() && engine.shared.store.is_asked(key).unwrap_or(false))
 }
 
 /// Goes on with a stored task, under the terms of the new one.
 async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, now: u64) -> Result<Option<Waking>> {
     let old = &record.task;
-    let task = Task { task_id: old.task_id.clone(), creation_time: old.creation_time, ..new };
+    let mut task = Task { task_id: old.task_id.clone(), creation_time: old.creation_time, ..new };
+    task.extra.extend(old.extra.iter().filter(|(name, _)| name == BOUNDARY).cloned());
     let ready = ready_of(key, &task);
     if record.status == Status::Running {
         return Ok(Some(Waking { ready, at: Some(u64::MAX), record: None })); // runs already: only asked for

@@ -54,6 +54,7 @@ pub(super) fn task(task: &Task) -> wit::types::Task {
             connect_ms: task.timeouts.connect_ms,
             head_ms: task.timeouts.head_ms,
             idle_ms: task.timeouts.idle_ms,
+            send_ms: task.timeouts.send_ms,
             total_ms: task.timeouts.total_ms,
         },
         max_redirects: task.max_redirects,
@@ -69,6 +70,7 @@ pub(super) fn task(task: &Task) -> wit::types::Task {
         fields: task.fields.clone(),
         files: task.files.iter().map(file_part).collect(),
         auth: task.auth.as_ref().map(auth),
+        response_file: task.response_file.clone(),
         repeatable: task.repeatable,
         extra: task.extra.clone(),
     }
@@ -119,6 +121,7 @@ pub(super) fn to_task(task: wit::types::Task) -> Task {
             connect_ms: task.timeouts.connect_ms,
             head_ms: task.timeouts.head_ms,
             idle_ms: task.timeouts.idle_ms,
+            send_ms: task.timeouts.send_ms,
             total_ms: task.timeouts.total_ms,
         },
         max_redirects: task.max_redirects,
@@ -130,6 +133,7 @@ pub(super) fn to_task(task: wit::types::Task) -> Task {
         fields: task.fields,
         files: task.files.into_iter().map(to_file_part).collect(),
         auth: task.auth.map(to_auth),
+        response_file: task.response_file,
         repeatable: task.repeatable,
         extra: task.extra,
     }

@@ -128,7 +128,7 @@ impl Reach {
         let shorter = |given: Option<Duration>, most: Duration| Some(given.map_or(most, |given| given.min(most)));
         let mut call = Call::new(method, url);
         call.headers = headers;
-        call.body = body;
+        call.body = body.into();
         call.connect_timeout = shorter(limits.connect_timeout, CONNECT);
         call.head_timeout = shorter(limits.first_byte_timeout, FIRST_BYTE);
         call.idle_timeout = shorter(limits.between_bytes_timeout, IDLE);

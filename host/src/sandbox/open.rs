@@ -44,7 +44,10 @@ pub(super) fn open(root: &Path, below: &str, durable: bool) -> Result<Opened, Fa
         let identity = Identity::of(&rustix::fs::fstat(&fd)?);
         Ok(Opened { fd, identity })
     });
-    opened.map_err(|error| refused(root, below, &error))
+    opened.map_err(|error| {
+        let what = format!("cannot open the directory `{}`", join(root, below).display());
+        refused(root, below, &what, &error)
+    })
 }
 
 /// cap-std opens directories with O_PATH, which neither syncs nor lists.
@@ -53,7 +56,7 @@ fn readable(dir: &Dir) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(dir, ".", flags, Mode::empty())?)
 }
 
-fn check_below(below: &str) -> Result<(), Failure> {
+pub(super) fn check_below(below: &str) -> Result<(), Failure> {
     if below.is_empty() || below.split('/').all(names::is_component) {
         return Ok(());
     }
@@ -96,16 +99,16 @@ fn open_below(granted: &Dir, below: &str, durable: bool) -> io::Result<Dir> {
     granted.open_dir(below)
 }
 
-fn refused(root: &Path, below: &str, error: &io::Error) -> Failure {
+/// The failure to open a path below a granted directory.
+pub(super) fn refused(root: &Path, below: &str, what: &str, error: &io::Error) -> Failure {
     // cap-std's own refusal is the only one without an error number.
     let outside = error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
     if outside {
         let text = format!(
-            "the directory `{below}` leads outside of `{}` through a symbolic link (an absolute one always counts so)",
+            "the path `{below}` leads outside of `{}` through a symbolic link (an absolute one always counts so)",
             root.display()
         );
         return Failure::new(FailureKind::Policy, text);
     }
-    let path = join(root, below);
-    Failure::file_system(&format!("cannot open the directory `{}`", path.display()), error)
+    Failure::file_system(what, error)
 }

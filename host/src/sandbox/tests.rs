@@ -9,6 +9,7 @@ use super::*;
 use crate::error::FailureDetail;
 
 mod disk;
+mod source;
 
 /// A sandbox with the base directory `downloads`.
 struct World {

@@ -70,6 +70,7 @@ impl<'a> Batch<'a> {
             Change::Durable { key, durable_bytes } => self.durable(*key, *durable_bytes)?,
             Change::ForgetResume { key } => self.forget_resume(*key)?,
             Change::Publishing { key, publish } => self.publishing(*key, publish)?,
+            Change::Note { key, notes } => self.note(*key, notes)?,
             Change::Finish { key, status, details, bytes_done, keep_resume, at } => {
                 let (status, bytes_done, at) = (*status, *bytes_done, *at);
                 let end = End { status, details, bytes_done, at };
@@ -227,6 +228,16 @@ impl<'a> Batch<'a> {
         if forgotten && !row.status.is_final() {
             self.conn.prepare_cached("UPDATE task SET bytes_done = 0 WHERE key = ?1")?.execute([key])?;
         }
+        Ok(Applied::Done)
+    }
+
+    fn note(&mut self, key: TaskKey, notes: &[String]) -> Sql<Applied> {
+        if let Err(refused) = self.fitting(key, |row| row.status == Status::Running)? {
+            return Ok(refused);
+        }
+        let details = Details { notes: notes.to_vec(), ..Details::default() };
+        let outcome = codec::encode_outcome(&details).map_err(unwritable)?;
+        self.conn.prepare_cached("UPDATE task SET outcome = ?2 WHERE key = ?1")?.execute((key, outcome))?;
         Ok(Applied::Done)
     }
 

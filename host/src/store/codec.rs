@@ -183,6 +183,8 @@ struct TaskDef {
     fields: Pairs,
     #[serde(rename = "fs", with = "files", skip_serializing_if = "Vec::is_empty")]
     files: Vec<FilePart>,
+    #[serde(rename = "rf", skip_serializing_if = "Option::is_none")]
+    response_file: Option<String>,
     #[serde(rename = "a", with = "auth", skip_serializing_if = "Option::is_none")]
     auth: Option<Auth>,
     #[serde(rename = "rp", skip_serializing_if = "is_false")]
@@ -196,6 +198,8 @@ struct TaskDef {
 struct TimeoutsDef {
     #[serde(rename = "c", skip_serializing_if = "Option::is_none")]
     connect_ms: Option<u64>,
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
+    send_ms: Option<u64>,
     #[serde(rename = "h", skip_serializing_if = "Option::is_none")]
     head_ms: Option<u64>,
     #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
@@ -253,6 +257,10 @@ struct DetailsDef {
     response_headers: Pairs,
     #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
     response_body: Option<String>,
+    #[serde(rename = "ru", skip_serializing_if = "Option::is_none")]
+    response_url: Option<String>,
+    #[serde(rename = "rd", skip_serializing_if = "Vec::is_empty")]
+    redirects: Vec<String>,
     #[serde(rename = "m", skip_serializing_if = "Option::is_none")]
     mime_type: Option<String>,
     #[serde(rename = "cs", skip_serializing_if = "Option::is_none")]

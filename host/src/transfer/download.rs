@@ -301,7 +301,7 @@ fn log_question(cx: &Context<'_>, wire: &Wire, question: &Question) {
     tracing::info!("{id}: {method} {url} from byte {from}, attempt {attempt}");
 }
 
-fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified) {
+pub(super) fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified) {
     if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }
@@ -327,6 +327,11 @@ async fn error_details(answer: &mut Answer, head: &HookHead) -> Details {
     let body = answer.body.collect(ERROR_BODY).await;
     details.response_body = (!body.is_empty()).then(|| String::from_utf8_lossy(&body).into_owned());
     details
+}
+
+/// A call with the task's body and limits and no range of ours.
+pub(super) fn plain_call(cx: &Context<'_>, wire: &Wire) -> Call {
+    call_of(cx, wire, &Question::default())
 }
 
 pub(super) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Call {
@@ -355,6 +360,7 @@ pub(super) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Cal
     let default_ms = call.head_timeout.map_or(u64::MAX, |default| default.as_millis() as u64);
     let idle_ms = task.timeouts.idle_ms.filter(|ms| *ms > 0 && *ms < default_ms);
     call.head_timeout = limit(task.timeouts.head_ms.or(idle_ms), call.head_timeout);
+    call.send_timeout = limit(task.timeouts.send_ms, call.send_timeout);
     call.idle_timeout = limit(task.timeouts.idle_ms, call.idle_timeout);
     call.max_redirects = task.max_redirects;
     if task.limit_rate.is_some() || cx.shared.rate.is_some() {

@@ -19,6 +19,11 @@ impl Bucket {
         Self { bytes_per_second: bytes_per_second.max(1), paid_until: now }
     }
 
+    /// The rate.
+    pub(crate) fn bytes_per_second(&self) -> u64 {
+        self.bytes_per_second
+    }
+
     /// Takes `bytes` that have come, and answers how long to wait before reading on.
     pub(crate) fn take(&mut self, bytes: usize, now: Instant) -> Duration {
         let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);

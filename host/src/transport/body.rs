@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use super::exchange::Sent;
 use super::{Call, Framing, MAX_PIECE, words};
 use crate::error::{Failure, FailureDetail, FailureKind};
 
@@ -25,6 +26,10 @@ pub struct AnswerBody {
     received: u64,
     idle_timeout: Option<Duration>,
     pace: Pace,
+    /// The request, while it is being sent; whether the rest of it is.
+    request: Option<(Sent, bool)>,
+    /// The server had not taken all of it when the answer ended.
+    cut_request: bool,
 }
 
 /// The low-speed rule: each full window of waiting must have brought its bytes.
@@ -79,7 +84,20 @@ impl AnswerBody {
                 waited: Duration::ZERO,
                 bytes: 0,
             },
+            request: None,
+            cut_request: false,
         }
+    }
+
+    /// The answer came before its request was sent. The rest of it goes out while the body is read, or (`goes_on` false) is
+    /// not sent any more.
+    pub(super) fn belongs_to(&mut self, request: Sent, goes_on: bool) {
+        self.request = Some((request, goes_on));
+    }
+
+    /// Whether a success ended without the server having taken the whole request: then [`AnswerBody::next`] has failed.
+    pub fn cut_request(&self) -> bool {
+        self.cut_request
     }
 
     /// The next piece, as large as the connection gives (up to 1 MiB), never empty; `None` at the proper end. A body cut
@@ -94,7 +112,7 @@ impl AnswerBody {
                 Ok(Some(data)) => self.rest = data,
                 Ok(None) => {
                     self.incoming = None;
-                    return Ok(None);
+                    return self.end_of_request().await.map(|()| None);
                 }
                 Err(failure) => {
                     self.incoming = None; // closes the connection
@@ -151,6 +169,18 @@ impl AnswerBody {
                 return Err(self.idle());
             }
         }
+    }
+
+    /// A success is one only when the server has had the whole request.
+    async fn end_of_request(&mut self) -> Result<(), Failure> {
+        let Some((request, true)) = self.request.take() else { return Ok(()) };
+        if request.end(self.idle_timeout).await {
+            return Ok(());
+        }
+        let description = format!("{} answered and did not take the rest of the request", self.peer);
+        let failure = Failure::new(FailureKind::Connection, description).with(FailureDetail::Cut);
+        (self.cut_request, self.failed) = (true, Some(failure.clone()));
+        Err(failure)
     }
 
     /// The end the connection told: true only when the length fits.

@@ -4,25 +4,23 @@
 //! closed it meanwhile (reliability.md B.4); all other retrying is the engine's.
 
 use std::error::Error as StdError;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
-    USER_AGENT,
+    ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING, USER_AGENT,
 };
 use http::{Extensions, Method, Request, Response, Uri, Version};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::Error as ClientError;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::connect::{ConnectFailure, Trace};
+use super::payload::{Guard, Outgoing, Sending, Unsent};
 use super::redirect::Hop;
 use super::{Call, Framing, Pool, peer_of, words};
 use crate::error::{Failure, FailureDetail, FailureKind};
@@ -35,8 +33,8 @@ pub(super) const MAX_HEADERS: usize = 200;
 pub(super) const MAX_HEAD: usize = 256 * 1024;
 /// How many pooled connections may turn out to be closed before that counts as a failure.
 const MAX_STALE: usize = 4;
-/// Size of the pieces of a request's body.
-const PIECE: usize = 64 * 1024;
+/// Origins remembered that want no `Expect`, at most.
+const PLAIN_ORIGINS: usize = 1024;
 
 /// Headers the connection makes itself; a caller's would break the framing.
 const OWN: [&str; 9] = [
@@ -51,42 +49,6 @@ const OWN: [&str; 9] = [
     "upgrade",
 ];
 
-/// A request's body. It notes when the connection last took a piece: as long as it does, nobody waits for an answer.
-pub(super) struct Outgoing {
-    rest: Bytes,
-    taken: Arc<Taken>,
-}
-
-struct Taken {
-    start: Instant,
-    /// Microseconds from `start` to when the last piece was taken.
-    last: AtomicU64,
-}
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if self.rest.is_empty() {
-            return Poll::Ready(None);
-        }
-        let size = self.rest.len().min(PIECE);
-        let piece = self.rest.split_to(size);
-        let now = u64::try_from(self.taken.start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.taken.last.store(now, Ordering::Relaxed);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
-    }
-}
-
 /// Interim answers of one request.
 #[derive(Default)]
 struct Interim {
@@ -94,29 +56,67 @@ struct Interim {
     too_many: Notify,
 }
 
+/// The head of an answer, checked, and the request it belongs to.
+pub(super) struct Answered {
+    pub(super) response: Response<Incoming>,
+    pub(super) framing: Framing,
+    pub(super) sent: Sent,
+}
+
+/// A request that was answered, and perhaps is still being sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    guard: Guard,
+    trace: Option<Arc<Trace>>,
+}
+
+impl Sent {
+    /// Whether all of it went out, as far as can be known.
+    pub(super) fn is_whole(&self) -> bool {
+        let deaf = self.trace.as_ref().is_some_and(|trace| trace.deaf.load(Ordering::Relaxed));
+        self.guard.0.is_whole() && !deaf
+    }
+
+    /// Lets the rest of it go out; false when the connection does not take it.
+    pub(super) async fn end(&self, idle: Option<Duration>) -> bool {
+        self.guard.0.end(idle).await && self.is_whole()
+    }
+}
+
 /// What one try came to.
 enum Try {
-    Answered(Response<Incoming>),
+    Answered(Response<Incoming>, Sent),
     Failed(Failure),
     /// The pooled connection was closed before the request was read.
     Stale(Failure),
 }
 
 /// Sends one request and waits for the head of its answer, which was checked.
-pub(super) async fn exchange(
-    pool: &Pool,
-    hop: &Hop,
-    call: &Call,
-    shared: &super::Shared,
-) -> Result<(Response<Incoming>, Framing), Failure> {
+///
+/// A large body asks first (`Expect: 100-continue`), and is sent without asking where that is refused (417). An answer other
+/// than a success that comes before the whole body was sent stops the sending (RFC 9112 section 9.5).
+pub(super) async fn exchange(pool: &Pool, hop: &Hop, call: &Call, shared: &super::Shared) -> Result<Answered, Failure> {
     let exchange = Exchange { peer: peer_of(&hop.url), hop, call };
-    let head = exchange.head(shared)?;
+    let mut head = exchange.head(shared)?;
+    let plain = || shared.plain_origins.lock().unwrap_or_else(PoisonError::into_inner);
+    if hop.body.asks_first() && !plain().contains(&exchange.peer) {
+        head.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+    }
     let mut stale = 0;
     loop {
         match exchange.once(pool, head.clone()).await {
-            Try::Answered(response) => {
+            Try::Answered(response, _) if response.status() == 417 && head.headers_mut().remove(EXPECT).is_some() => {
+                let mut plain = plain();
+                if plain.len() < PLAIN_ORIGINS {
+                    plain.insert(exchange.peer.clone());
+                }
+            }
+            Try::Answered(response, sent) => {
                 let framing = exchange.framing(&response)?;
-                return Ok((response, framing));
+                if !response.status().is_success() && !sent.is_whole() {
+                    sent.guard.0.hold();
+                }
+                return Ok(Answered { response, framing, sent });
             }
             Try::Failed(failure) => return Err(failure),
             Try::Stale(failure) => {
@@ -183,11 +183,14 @@ impl Exchange<'_> {
     }
 
     async fn once(&self, pool: &Pool, head: Request<()>) -> Try {
-        let taken = Arc::new(Taken { start: crate::clock::timer_now(), last: AtomicU64::new(0) });
-        let mut request = head.map(|()| Outgoing { rest: self.hop.body.clone(), taken: taken.clone() });
+        let (outgoing, guard) = Outgoing::new(self.hop.body.clone(), head.headers().contains_key(EXPECT));
+        let mut request = head.map(|()| outgoing);
         let interim = Arc::new(Interim::default());
-        let counter = interim.clone();
-        hyper::ext::on_informational(&mut request, move |_| {
+        let (counter, sending) = (interim.clone(), guard.0.clone());
+        hyper::ext::on_informational(&mut request, move |response| {
+            if response.status() == 100 {
+                sending.go_on();
+            }
             if counter.count.fetch_add(1, Ordering::Relaxed) >= MAX_INTERIM {
                 counter.too_many.notify_one();
             }
@@ -198,15 +201,15 @@ impl Exchange<'_> {
             // Lets pooled connections notice that their server has closed them: this request can't be sent twice.
             tokio::task::yield_now().await;
         }
-        let waiting = self.wait(pool.request(request), &mut captured, &mut watch, &taken, &interim);
+        let waiting = self.wait(pool.request(request), &mut captured, &mut watch, &guard.0, &interim);
         let outcome = waiting.await;
         match outcome {
             Ok(Ok(response)) => {
-                let trace = response.extensions().get::<Arc<Trace>>();
-                if let Some(trace) = trace {
+                let trace = response.extensions().get::<Arc<Trace>>().cloned();
+                if let Some(trace) = &trace {
                     trace.answered.store(true, Ordering::Relaxed);
                 }
-                let is_deaf = trace.is_some_and(|trace| trace.deaf.load(Ordering::Relaxed));
+                let is_deaf = trace.as_ref().is_some_and(|trace| trace.deaf.load(Ordering::Relaxed));
                 let headers = response.headers();
                 // Somebody on the way may have read it otherwise (RFC 9112 section 6.3).
                 let is_ambiguous = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
@@ -215,7 +218,7 @@ impl Exchange<'_> {
                 {
                     connected.poison();
                 }
-                Try::Answered(response)
+                Try::Answered(response, Sent { guard, trace })
             }
             Ok(Err(error)) => self.failed(&error, &watch),
             Err(failure) => Try::Failed(self.with_doubt(failure, watch.trace.is_some())),
@@ -228,7 +231,7 @@ impl Exchange<'_> {
         response: hyper_util::client::legacy::ResponseFuture,
         captured: &mut CaptureConnection,
         watch: &mut Watch,
-        taken: &Taken,
+        sending: &Sending,
         interim: &Interim,
     ) -> Result<Result<Response<Incoming>, ClientError>, Failure> {
         tokio::pin!(response);
@@ -239,7 +242,7 @@ impl Exchange<'_> {
                 return Ok(outcome);
             }
             () = async { drop(captured.wait_for_connection_metadata().await); } => {}
-            () = after(taken.start, self.call.connect_timeout) => {
+            () = after(sending.start(), self.call.connect_timeout) => {
                 let span = words::span(self.call.connect_timeout.unwrap_or_default());
                 let text = format!("no connection to {} within {span} (connect limit)", self.peer);
                 return Err(words::timeout(text));
@@ -248,8 +251,10 @@ impl Exchange<'_> {
         watch.look(captured);
         let connected = crate::clock::timer_now();
         loop {
-            let last = taken.start + Duration::from_micros(taken.last.load(Ordering::Relaxed));
+            let last = sending.last();
             let from = last.max(connected);
+            let sends = !sending.is_over();
+            let limit = if sends { self.call.idle_timeout } else { self.call.head_timeout };
             tokio::select! {
                 biased;
                 outcome = &mut response => return Ok(outcome),
@@ -257,13 +262,20 @@ impl Exchange<'_> {
                     let text = format!("{} sent more than {MAX_INTERIM} interim answers", self.peer);
                     return Err(words::protocol(text));
                 }
-                () = after(from, self.call.head_timeout) => {
-                    if Duration::from_micros(taken.last.load(Ordering::Relaxed)) > last - taken.start {
+                _ = sending.end(None), if sends => {} // from now on another limit counts
+                () = after(connected, self.call.send_timeout), if sends => {
+                    let span = words::span(self.call.send_timeout.unwrap_or_default());
+                    return Err(words::timeout(format!("the request took longer than {span} to send (send limit)")));
+                }
+                () = after(from, limit) => {
+                    if sending.last() > last {
                         continue; // more of the body went out meanwhile
                     }
-                    let span = words::span(self.call.head_timeout.unwrap_or_default());
-                    let text = format!("no answer from {} within {span} (response limit)", self.peer);
-                    return Err(words::timeout(text));
+                    let span = words::span(limit.unwrap_or_default());
+                    return Err(words::timeout(match sends {
+                        true => format!("{} took no more of the request for {span} (idle limit)", self.peer),
+                        false => format!("no answer from {} within {span} (response limit)", self.peer),
+                    }));
                 }
             }
         }
@@ -272,6 +284,9 @@ impl Exchange<'_> {
     /// What an error of the pool means.
     fn failed(&self, error: &ClientError, watch: &Watch) -> Try {
         if let Some(ConnectFailure(failure)) = words::find::<ConnectFailure>(error) {
+            return Try::Failed(failure.clone());
+        }
+        if let Some(Unsent::Broken(failure)) = words::find::<Unsent>(error) {
             return Try::Failed(failure.clone());
         }
         let hyper = words::find::<hyper::Error>(error);

@@ -3,9 +3,9 @@
 //!
 //! It sends nothing, and whether redirects are followed at all is the caller's choice.
 
-use bytes::Bytes;
 use url::Url;
 
+use super::{Call, Payload};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::task::Pairs;
 
@@ -21,7 +21,7 @@ pub(super) struct Hop {
     pub(super) method: String,
     pub(super) url: Url,
     pub(super) headers: Pairs,
-    pub(super) body: Bytes,
+    pub(super) body: Payload,
 }
 
 /// Whether a status asks to go elsewhere. 300 and 304 don't: they are answers.
@@ -39,9 +39,10 @@ pub(super) fn next(
     status: u16,
     locations: &[String],
     before: &[(String, Url)],
-    max_redirects: u32,
+    call: &Call,
 ) -> Result<Hop, Failure> {
     let refuse = |why: String| Err(refused(&hop.url, status, &why));
+    let max_redirects = call.max_redirects;
     if before.len() >= max_redirects as usize {
         return refuse(format!("again after {max_redirects} redirects, which is the limit"));
     }
@@ -49,7 +50,7 @@ pub(super) fn next(
         Ok(url) => url,
         Err(why) => return refuse(why),
     };
-    let Some((method, keeps_body)) = method_after(&hop.method, status, !hop.body.is_empty()) else {
+    let Some((method, keeps_body)) = method_after(hop, status, call.keep_body) else {
         return refuse(format!("which would change {} to another method and lose the body", hop.method));
     };
     let visited = |(known, place): &(String, Url)| *known == method && *place == url;
@@ -64,7 +65,7 @@ pub(super) fn next(
         hop.body.clone()
     } else {
         headers.retain(|(name, _)| !is_one_of(name, &OF_BODY));
-        Bytes::new()
+        Payload::default()
     };
     Ok(Hop { method, url, headers, body })
 }
@@ -74,13 +75,14 @@ fn is_one_of(name: &str, names: &[&str]) -> bool {
 }
 
 /// The method to go on with, and whether the body goes along; `None` where following would silently lose an upload.
-fn method_after(method: &str, status: u16, has_body: bool) -> Option<(String, bool)> {
-    let same = Some((method.to_owned(), true));
+fn method_after(hop: &Hop, status: u16, keep_body: bool) -> Option<(String, bool)> {
+    let has_body = !hop.body.is_empty();
+    let same = Some((hop.method.clone(), true));
     let get = Some(("GET".to_owned(), false));
-    match (status, method) {
+    match (status, hop.method.as_str()) {
         (_, "GET" | "HEAD") => same,
         (303, _) => get,
-        (301 | 302, "POST") => get,
+        (301 | 302, "POST") if !keep_body => get,
         (301 | 302, _) if has_body => None,
         _ => same,
     }

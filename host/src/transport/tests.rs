@@ -2,6 +2,7 @@
 
 mod guard;
 mod limits;
+mod payload;
 mod redirect;
 mod tls;
 mod wire;
@@ -9,6 +10,7 @@ mod wire;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -134,7 +136,7 @@ fn get(url: impl Into<String>) -> Call {
 }
 
 fn post(url: impl Into<String>, body: &'static str) -> Call {
-    Call { method: "POST".into(), body: Bytes::from_static(body.as_bytes()), ..get(url) }
+    Call { method: "POST".into(), body: Bytes::from_static(body.as_bytes()).into(), ..get(url) }
 }
 
 async fn whole(answer: &mut Answer) -> Result<String, Failure> {

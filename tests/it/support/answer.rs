@@ -28,6 +28,12 @@ pub struct Answer {
     bytes_per_second: Option<usize>,
     /// Instead of the true Content-Range of a 206; empty: none at all.
     content_range: Option<String>,
+    /// How much of the request's body is read before the answer; `None`: all of it. The connection is not used again.
+    pub(super) early: Option<usize>,
+    /// Where the reading of the request's body waits, after so many bytes.
+    pub(super) body_gate: Option<(usize, Gate)>,
+    /// Nothing is said to `Expect: 100-continue`.
+    pub(super) deaf_to_expect: bool,
     /// Written as they are, then the connection is closed.
     raw: Option<Vec<u8>>,
 }
@@ -77,6 +83,9 @@ pub fn file(content: &[u8]) -> Answer {
         head_gate: None,
         bytes_per_second: None,
         content_range: None,
+        early: None,
+        body_gate: None,
+        deaf_to_expect: false,
         raw: None,
     }
 }
@@ -190,6 +199,24 @@ impl Answer {
     /// The body waits at the gate after so many bytes.
     pub fn gate(mut self, after: usize, gate: &Gate) -> Self {
         self.gate = Some((after, gate.clone()));
+        self
+    }
+
+    /// Answers when so many bytes of the request's body have been read, and closes the connection after the answer.
+    pub fn early(mut self, after: usize) -> Self {
+        self.early = Some(after);
+        self
+    }
+
+    /// The request's body is read up to so many bytes, and the rest when the gate opens.
+    pub fn body_gate(mut self, after: usize, gate: &Gate) -> Self {
+        self.body_gate = Some((after, gate.clone()));
+        self
+    }
+
+    /// Does not answer `Expect: 100-continue` before the body has come.
+    pub fn deaf_to_expect(mut self) -> Self {
+        self.deaf_to_expect = true;
         self
     }
 
@@ -401,7 +428,7 @@ impl Gate {
     }
 
     /// Waits; false when the client has gone or the origin stops.
-    fn pass(&self, tcp: &TcpStream, stopping: &AtomicBool) -> bool {
+    pub(super) fn pass(&self, tcp: &TcpStream, stopping: &AtomicBool) -> bool {
         let mut state = self.0.0.lock().unwrap();
         state.arrived += 1;
         self.0.1.notify_all();

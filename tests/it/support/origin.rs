@@ -80,6 +80,7 @@ struct Shared {
     busy: AtomicUsize,
     busiest: AtomicUsize,
     connections: AtomicUsize,
+    ended: AtomicUsize,
     stopping: AtomicBool,
 }
 
@@ -106,7 +107,10 @@ impl Origin {
                 }
                 let Ok(connection) = connection else { continue };
                 let (shared, identity) = (Arc::clone(&for_thread), identity.clone());
-                std::thread::spawn(move || shared.converse(connection, identity.as_ref()));
+                std::thread::spawn(move || {
+                    shared.converse(connection, identity.as_ref());
+                    shared.ended.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
         Self { address, scheme, shared }
@@ -147,6 +151,15 @@ impl Origin {
     /// The largest number of requests that were being answered at the same time.
     pub fn busiest(&self) -> usize {
         self.shared.busiest.load(Ordering::SeqCst)
+    }
+
+    /// Blocks until every connection has ended.
+    pub fn wait_for_no_connection(&self) {
+        let until = Instant::now() + PATIENCE;
+        while self.shared.ended.load(Ordering::SeqCst) < self.connections() {
+            assert!(Instant::now() < until, "a connection stays open");
+            std::thread::sleep(Duration::from_millis(2)); // a closed connection tells nobody
+        }
     }
 
     /// How many connections were accepted.
@@ -203,17 +216,51 @@ impl Shared {
             return;
         };
         let mut wire = BufReader::new(Wire::new(connection, identity));
-        while let Some(request) = read_request(&mut wire) {
+        while let Some(mut request) = read_head(&mut wire) {
             let answer = self.next_answer(&request);
+            let whole = self.read_body(&mut wire, &mut request, &answer, &raw);
+            if whole.is_none() {
+                return;
+            }
             let busy = self.busy.fetch_add(1, Ordering::SeqCst) + 1;
             self.busiest.fetch_max(busy, Ordering::SeqCst);
             self.log.lock().unwrap().push(request.clone());
             let keep = answer.send(&request, wire.get_mut(), &raw, &self.stopping);
             self.busy.fetch_sub(1, Ordering::SeqCst);
-            if !keep || self.stopping.load(Ordering::SeqCst) {
+            if !keep || answer.early.is_some() || self.stopping.load(Ordering::SeqCst) {
                 return;
             }
         }
+    }
+
+    /// Reads the body of a request, as far as the answer wants it; `None` when it does not come.
+    fn read_body(
+        &self,
+        wire: &mut BufReader<Wire>,
+        request: &mut Seen,
+        answer: &Answer,
+        raw: &TcpStream,
+    ) -> Option<()> {
+        if request.header("expect").is_some() && answer.early != Some(0) && !answer.deaf_to_expect {
+            wire.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+        }
+        if let Some(length) = request.header("content-length") {
+            let length: usize = length.parse().ok()?;
+            let wanted = answer.early.unwrap_or(length).min(length);
+            request.body = vec![0; wanted];
+            let (before, after) = match &answer.body_gate {
+                Some((at, gate)) => {
+                    let (before, after) = request.body.split_at_mut(*at);
+                    wire.read_exact(before).ok()?;
+                    (gate.pass(raw, &self.stopping), after)
+                }
+                None => (true, request.body.as_mut_slice()),
+            };
+            wire.read_exact(after).ok().filter(|()| before)?;
+        } else if request.header("transfer-encoding").is_some() {
+            request.body = read_chunks(wire)?;
+        }
+        Some(())
     }
 
     fn next_answer(&self, request: &Seen) -> Answer {
@@ -229,8 +276,8 @@ impl Shared {
     }
 }
 
-/// Reads a head and its body; `None` at the end of the connection.
-fn read_request(wire: &mut BufReader<Wire>) -> Option<Seen> {
+/// Reads a head; `None` at the end of the connection.
+fn read_head(wire: &mut BufReader<Wire>) -> Option<Seen> {
     let first = read_line(wire)?;
     let mut words = first.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
@@ -243,17 +290,7 @@ fn read_request(wire: &mut BufReader<Wire>) -> Option<Seen> {
         let (name, value) = line.split_once(':')?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut seen = Seen { method, target, headers, body: Vec::new(), at: Instant::now() };
-    if seen.header("expect").is_some() {
-        wire.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
-    }
-    if let Some(length) = seen.header("content-length") {
-        seen.body = vec![0; length.parse().ok()?];
-        wire.read_exact(&mut seen.body).ok()?;
-    } else if seen.header("transfer-encoding").is_some() {
-        seen.body = read_chunks(wire)?;
-    }
-    Some(seen)
+    Some(Seen { method, target, headers, body: Vec::new(), at: Instant::now() })
 }
 
 fn read_chunks(wire: &mut BufReader<Wire>) -> Option<Vec<u8>> {

@@ -11,6 +11,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use haul::config;
 use haul::task::OnConflict;
+use haul::task::query::ListFormat;
 use haul::{Durability, IfExists, Status};
 
 const AFTER_HELP: &str = "\
@@ -106,6 +107,12 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Download files, and go on where an earlier call stopped
     Get(Box<Get>),
+    /// Upload files, as a form or as they are
+    Put(Box<Put>),
+    /// Send one request; the response's body goes to stdout
+    Request(Box<Send>),
+    /// Ask how long a file is and what it is called, without downloading it
+    Probe(Box<Probe>),
     /// Enqueue tasks given as JSON, without running them
     Add(Add),
     /// Work the queue
@@ -153,12 +160,136 @@ pub(crate) struct Get {
     #[arg(required = true, value_name = "URL")]
     pub(crate) urls: Vec<String>,
     #[command(flatten)]
+    pub(crate) download: DownloadFlags,
+    #[command(flatten)]
     pub(crate) task: TaskFlags,
     #[command(flatten)]
     pub(crate) engine: EngineFlags,
     /// Print this on stdout for each finished file
     #[arg(long, value_name = "WHAT", help_heading = "Download options")]
     pub(crate) print: Option<Print>,
+}
+
+/// `haul put`.
+#[derive(Debug, ClapArgs)]
+#[command(override_usage = "haul put [OPTIONS] FILE... URL")]
+pub(crate) struct Put {
+    /// What to upload, then where to; several files are one form
+    #[arg(required = true, num_args = 2.., value_names = ["FILE", "URL"])]
+    pub(crate) files_and_url: Vec<String>,
+    /// Send the file's bytes as the body, by PUT; otherwise it is part of a form, sent by POST
+    #[arg(long, conflicts_with_all = ["file_field", "fields"], help_heading = "Upload options")]
+    pub(crate) binary: bool,
+    /// Form field of the file [default: file, or of several files each one's name without extension]
+    #[arg(long, value_name = "NAME", help_heading = "Upload options")]
+    pub(crate) file_field: Option<String>,
+    /// Form field sent before the files; may be repeated
+    #[arg(long = "field", value_name = "K=V", value_parser = key_value, help_heading = "Upload options")]
+    pub(crate) fields: Vec<(String, String)>,
+    /// Media type of the file [default: by its extension]
+    #[arg(long, value_name = "TYPE", help_heading = "Upload options")]
+    pub(crate) mime_type: Option<String>,
+    #[command(flatten)]
+    pub(crate) request: RequestFlags,
+    #[command(flatten)]
+    pub(crate) task: TaskFlags,
+    #[command(flatten)]
+    pub(crate) engine: EngineFlags,
+}
+
+/// `haul request`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Send {
+    /// Where to
+    pub(crate) url: String,
+    /// Body as text; @FILE sends a file's content, @- what stdin gives (up to 1 MiB)
+    #[arg(long, value_name = "TEXT|@FILE", help_heading = "Request options")]
+    pub(crate) data: Option<String>,
+    /// Body as JSON, with its Content-Type; @FILE and @- as with --data
+    #[arg(long, value_name = "JSON|@FILE", conflicts_with = "data", help_heading = "Request options")]
+    pub(crate) data_json: Option<String>,
+    /// Field of an URL-encoded form as body; may be repeated
+    #[arg(long = "form", value_name = "K=V", value_parser = key_value, conflicts_with_all = ["data", "data_json"], help_heading = "Request options")]
+    pub(crate) form: Vec<(String, String)>,
+    /// Query parameter, encoded here; may be repeated
+    #[arg(long = "query", value_name = "K=V", value_parser = key_value, help_heading = "Request options")]
+    pub(crate) query: Vec<(String, String)>,
+    /// How a repeated name in --query and --form is written
+    #[arg(long, value_name = "HOW", default_value = "multi", help_heading = "Request options")]
+    pub(crate) list_format: Lists,
+    /// Answer at once, beside the queue and its limits; nothing is recorded
+    #[arg(long, conflicts_with_all = ["output", "dir", "id", "group", "not_before", "metadata"], help_heading = "Request options")]
+    pub(crate) now: bool,
+    #[command(flatten)]
+    pub(crate) request: RequestFlags,
+    #[command(flatten)]
+    pub(crate) task: TaskFlags,
+    #[command(flatten)]
+    pub(crate) engine: EngineFlags,
+}
+
+/// `haul probe`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Probe {
+    /// What would be downloaded
+    pub(crate) url: String,
+    /// Directory where the name must be free [default: any name will do]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) task: TaskFlags,
+    #[command(flatten)]
+    pub(crate) engine: EngineFlags,
+}
+
+/// Flags that describe what only an upload or a request has.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Request options")]
+pub(crate) struct RequestFlags {
+    /// HTTP method
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    pub(crate) method: Option<String>,
+    /// Store the whole response in this file; an older one is replaced
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) output: Option<PathBuf>,
+    /// Directory of that file [default: the current one]
+    #[arg(short, long, value_name = "DIR", requires = "output")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Doing it twice does no harm: repeat a POST or PATCH whose outcome is unknown
+    #[arg(long)]
+    pub(crate) repeatable: bool,
+}
+
+/// `--list-format` as typed, by dio's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lists {
+    /// a=1&a=2
+    #[default]
+    Multi,
+    /// a[]=1&a[]=2
+    #[value(name = "multiCompatible", alias = "multi-compatible")]
+    MultiCompatible,
+    /// a=1,2
+    Csv,
+    /// a=1 2
+    Ssv,
+    /// a=1\t2
+    Tsv,
+    /// a=1|2
+    Pipes,
+}
+
+impl From<Lists> for ListFormat {
+    fn from(typed: Lists) -> Self {
+        match typed {
+            Lists::Multi => ListFormat::Multi,
+            Lists::MultiCompatible => ListFormat::MultiCompatible,
+            Lists::Csv => ListFormat::Csv,
+            Lists::Ssv => ListFormat::Ssv,
+            Lists::Tsv => ListFormat::Tsv,
+            Lists::Pipes => ListFormat::Pipes,
+        }
+    }
 }
 
 /// What `--print` prints.
@@ -168,19 +299,37 @@ pub(crate) enum Print {
     Path,
 }
 
-/// Flags that describe a download.
+/// Flags that describe what only a download has.
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Download options")]
-pub(crate) struct TaskFlags {
-    /// Request header; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = header)]
-    pub(crate) headers: Vec<(String, String)>,
+pub(crate) struct DownloadFlags {
     /// File name; `?`, or nothing: as the server says
     #[arg(short, long, value_name = "NAME")]
     pub(crate) output: Option<String>,
     /// Directory [default: the current one]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// Connections for one file
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) parts: u32,
+    /// Another place of the same file; may be repeated
+    #[arg(long = "mirror", value_name = "URL")]
+    pub(crate) mirrors: Vec<String>,
+    /// Expected digest of the file (sha-256, sha-512, sha-1, md5)
+    #[arg(long, value_name = "sha-256=HEX")]
+    pub(crate) checksum: Option<String>,
+    /// When the name is taken [default: replace for a name given by -o, else unique]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) on_conflict: Option<Conflict>,
+}
+
+/// Flags that describe any task.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Task options")]
+pub(crate) struct TaskFlags {
+    /// Request header; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = header)]
+    pub(crate) headers: Vec<(String, String)>,
     /// The task's id
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
@@ -193,18 +342,12 @@ pub(crate) struct TaskFlags {
     /// Attempts after the first
     #[arg(long, value_name = "0..10", default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=10))]
     pub(crate) retries: i32,
-    /// Connections for one file
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub(crate) parts: u32,
-    /// Another place of the same file; may be repeated
-    #[arg(long = "mirror", value_name = "URL")]
-    pub(crate) mirrors: Vec<String>,
-    /// Expected digest of the file (sha-256, sha-512, sha-1, md5)
-    #[arg(long, value_name = "sha-256=HEX")]
-    pub(crate) checksum: Option<String>,
     /// Time limit for name lookup, TCP and TLS
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_connect: Option<u64>,
+    /// Time limit for sending the request, its body included
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) timeout_send: Option<u64>,
     /// Time limit from the request to the answer's head [default: 60s, or --timeout-idle if that is shorter]
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_head: Option<u64>,
@@ -217,9 +360,6 @@ pub(crate) struct TaskFlags {
     /// Redirects followed at most
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=50))]
     pub(crate) max_redirects: u32,
-    /// When the name is taken [default: replace for a name given by -o, else unique]
-    #[arg(long, value_name = "HOW")]
-    pub(crate) on_conflict: Option<Conflict>,
     /// Do not start before
     #[arg(long, value_name = "TIME")]
     pub(crate) not_before: Option<String>,

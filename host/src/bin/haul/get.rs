@@ -1,147 +1,27 @@
 //! `haul get`: downloads in the foreground. Killed at any moment, the same command line goes on where it stopped.
 
-use haul::{Error, IfExists, Request, Result, Session, Work};
+use haul::Result;
 
-use crate::args::{EngineFlags, Get};
+use crate::args::Get;
 use crate::environment::{Environment, named, now_ms};
 use crate::exit;
-use crate::follow::Following;
+use crate::foreground::{self, Tasks};
 use crate::input;
-use crate::link::{Link, added};
 use crate::printer::Printer;
-use crate::reporter::Reporter;
-use crate::signals::Interrupt;
+use crate::reporter::{Printed, Reporter};
 use crate::tasks::Template;
-
-/// Tasks added by one request.
-const BATCH: usize = 1000;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer) -> Result<u8> {
     let urls = input::urls(&get.urls)?;
-    let mut settings = environment.working_settings(&get.engine)?;
-    settings.wait_for_disk = false;
     let callbacks = named(&get.engine.components, &environment.config.callbacks);
-    let template = Template::new(&get.task, callbacks, urls.len() > 1, now_ms())?;
-    let has_components = !settings.components.is_empty();
+    let template = Template::new(&get.task, &get.download, callbacks, urls.len() > 1, now_ms())?;
     if urls.is_empty() {
         printer.note("nothing to download: the list is empty");
         return Ok(exit::DONE);
     }
-    let mut interrupt = Interrupt::listen()?;
-    let mut link = Link::new(settings, Work::Asked);
-    let reporter = Reporter::new(printer, get.print.is_some());
-    let joined = |link: &Link| {
-        if link.is_joined() { tell_ignored(&get.engine, has_components, printer) } else { Ok(()) }
-    };
-    let work = work(&mut link, joined, &template, &urls, reporter);
-    let done = interrupt.unless(work).await;
-    if done.is_none() {
-        printer.note("interrupted; the same command goes on where this one stopped");
-    }
-    let saved = interrupt.unless(link.close()).await;
-    match (done, saved) {
-        (Some(code), Some(())) => code,
-        _ => Ok(exit::INTERRUPTED),
-    }
-}
-
-async fn work(
-    link: &mut Link,
-    opened: impl Fn(&Link) -> Result<()>,
-    template: &Template,
-    urls: &[String],
-    reporter: Reporter,
-) -> Result<u8> {
-    let mut updates = link.watch().await?;
-    opened(link)?;
-    let mut following = Following::new(reporter);
-    following.reporter().tally().asked = urls.len() as u64;
-    let mut all = Vec::with_capacity(urls.len());
-    for batch in urls.chunks(BATCH) {
-        let (ids, ended) = loop {
-            match add(link.session().await?, template, batch).await {
-                Err(Error::HomeLocked(_)) if link.is_joined() => {
-                    updates = following.rejoin(link).await?;
-                }
-                added => break added.map_err(|error| with_urls(error, batch))?,
-            }
-        };
-        for (id, url) in ids.iter().zip(batch) {
-            following.add(id.clone(), &haul::mask::url(url));
-        }
-        all.extend(ids);
-        following.ended(link, &ended).await?;
-        following.drain(&mut updates);
-    }
-    following.finish(link, updates).await?;
-    // From now on the same command means new tasks. A link that has broken meanwhile leaves them as if it had been killed.
-    let _ = link.call(Request::Told { ids: all }).await;
-    Ok(following.reporter().tally().code())
-}
-
-/// Adding again what was added before a lost answer does no harm: the same task is found and gone on with.
-async fn add(session: &Session, template: &Template, urls: &[String]) -> Result<(Vec<String>, Vec<String>)> {
-    let request = Request::Add {
-        tasks: urls.iter().map(|url| template.addition(url)).collect(),
-        if_exists: IfExists::Reject,
-        continue_same: true,
-        work: true,
-    };
-    let (ids, ended) = added(session.call(request).await?)?;
-    if ids.len() == urls.len() {
-        Ok((ids, ended))
-    } else {
-        Err(Error::Other("the engine answered another number of tasks than it was given".into()))
-    }
-}
-
-/// Names the URL instead of a task's place in a list that the user never saw.
-fn with_urls(error: Error, urls: &[String]) -> Error {
-    match error {
-        Error::Invalid(tasks) => {
-            let lines: Vec<String> = tasks
-                .iter()
-                .flat_map(|(index, problems)| {
-                    let url = urls.get(*index).map_or("", String::as_str);
-                    let url = haul::mask::url(url);
-                    problems.iter().map(move |problem| format!("{url}: {problem}"))
-                })
-                .collect();
-            Error::Usage(lines.join("\n"))
-        }
-        error => error,
-    }
-}
-
-/// Another process's engine has settings of its own. What would only be slower or faster is told; a pin that would not be
-/// checked, or a component that would not be asked, is refused.
-fn tell_ignored(flags: &EngineFlags, has_components: bool, printer: &Printer) -> Result<()> {
-    let refused = [("--pinnedpubkey", !flags.pinned_keys.is_empty()), ("--callbacks FILE", has_components)];
-    if let Some((flag, _)) = refused.iter().find(|(_, given)| *given) {
-        return Err(Error::HomeLocked(format!(
-            "another haul process is the engine of this home, and {flag} cannot be handed to it; \
-             use another --home, or wait for its end"
-        )));
-    }
-    let ignored: Vec<&str> = [
-        ("-j", flags.jobs.is_some()),
-        ("--max-per-host", flags.max_per_host.is_some()),
-        ("--max-per-group", flags.max_per_group.is_some()),
-        ("--limit-rate", flags.limit_rate.is_some()),
-        ("--durability", flags.durability.is_some()),
-        ("--proxy", flags.proxy.is_some()),
-        ("--cacert", flags.cacert.is_some()),
-        ("--insecure", flags.insecure),
-    ]
-    .into_iter()
-    .filter_map(|(name, given)| given.then_some(name))
-    .collect();
-    if !ignored.is_empty() {
-        printer.note(format_args!(
-            "another haul process is the engine of this home and keeps its own settings: {} has no effect until it ends",
-            ignored.join(", ")
-        ));
-    }
-    Ok(())
+    let printed = if get.print.is_some() { Printed::Path } else { Printed::Nothing };
+    let reporter = Reporter::new(printer, printed);
+    let tasks = Tasks { urls: &urls, addition: &|url| template.addition(url) };
+    foreground::run(tasks, &get.engine, environment, printer, reporter).await
 }

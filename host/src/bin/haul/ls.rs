@@ -108,9 +108,10 @@ fn style(status: &str) -> Option<Style> {
     }
 }
 
-/// The file's name as far as it is known, else the URL.
+/// The file's name as far as it is known, else the URL. What an upload or a request stores is its response.
 fn name(record: &Value) -> &str {
-    let path = record["filePath"].as_str();
+    let is_download = record["taskType"].as_str().is_none_or(|name| name.ends_with("DownloadTask"));
+    let path = record["filePath"].as_str().filter(|_| is_download);
     let path = path.and_then(|path| path.rsplit('/').next());
     let given = record["filename"].as_str().filter(|name| *name != "?");
     let url = record["url"].as_str().unwrap_or("");

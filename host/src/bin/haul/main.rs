@@ -21,6 +21,7 @@ mod environment;
 mod events;
 mod exit;
 mod follow;
+mod foreground;
 mod get;
 mod input;
 mod link;
@@ -28,7 +29,10 @@ mod logging;
 mod ls;
 mod outcome;
 mod printer;
+mod probe;
+mod put;
 mod reporter;
+mod request;
 mod run;
 mod shell;
 mod signals;
@@ -88,6 +92,9 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
     let control = |action, select| control::control(action, select, environment, printer);
     match &args.command {
         Command::Get(typed) => get::run(typed, environment, printer).await,
+        Command::Put(typed) => put::run(typed, environment, printer).await,
+        Command::Request(typed) => request::run(typed, environment, printer).await,
+        Command::Probe(typed) => probe::run(typed, environment, printer).await,
         Command::Add(typed) => add::run(typed, environment, printer).await,
         Command::Run(typed) => run::run(typed, environment, printer).await,
         Command::Ls(typed) => ls::ls(typed, environment, printer).await,

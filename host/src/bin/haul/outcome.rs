@@ -18,6 +18,8 @@ pub(crate) struct Outcome {
     pub(crate) http_status: Option<u16>,
     /// The failure in one sentence; empty when there is none.
     pub(crate) reason: String,
+    /// The response's body, where it is kept with the task.
+    pub(crate) body: Option<String>,
     /// Path of the finished file.
     pub(crate) path: Option<String>,
     /// Its length in bytes.
@@ -37,6 +39,7 @@ impl Outcome {
             detail: FailureDetail::None,
             http_status: None,
             reason: String::new(),
+            body: None,
             path: None,
             size: None,
             notes: Vec::new(),
@@ -51,6 +54,7 @@ impl Outcome {
             return outcome;
         };
         outcome.http_status = details.response_status_code;
+        outcome.body = details.response_body.clone();
         outcome.path = details.file_path.clone();
         outcome.size = details.file_size;
         outcome.notes = details.notes.clone();
@@ -69,6 +73,7 @@ impl Outcome {
         let mut outcome = Self::new(Status::from_name(json["status"].as_str()?)?);
         let code = |value: &Value| value.as_u64().and_then(|code| u16::try_from(code).ok());
         outcome.http_status = code(&json["responseStatusCode"]);
+        outcome.body = json["responseBody"].as_str().map(str::to_owned);
         outcome.path = json["filePath"].as_str().map(str::to_owned);
         outcome.size = ["fileSize", "expectedFileSize", "bytesDone"].iter().find_map(|name| json[*name].as_u64());
         if let Some(notes) = json["notes"].as_array() {

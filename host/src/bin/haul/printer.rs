@@ -109,6 +109,17 @@ impl Printer {
         }
     }
 
+    /// All that a reader gives, on stdout. The error is the reader's.
+    pub(crate) fn copy(&self, from: &mut impl io::Read) -> io::Result<()> {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match from.read(&mut buffer)? {
+                0 => return Ok(()),
+                size => self.raw(buffer.get(..size).unwrap_or_default()),
+            }
+        }
+    }
+
     /// Hands buffered data to whoever reads stdout.
     pub(crate) fn flush(&self) {
         let mut out = self.out();

@@ -15,10 +15,22 @@ use crate::text;
 /// Widest label beside a progress bar, in characters.
 const LABEL_WIDTH: usize = 28;
 
+/// What goes to stdout when a task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Printed {
+    /// Nothing.
+    Nothing,
+    /// The finished file's path.
+    Path,
+    /// The response's body; the file that it waits in is removed.
+    Response,
+}
+
 /// Tells, and counts.
 pub(crate) struct Reporter {
     printer: Printer,
-    print_path: bool,
+    printed: Printed,
+    is_request: bool,
     /// URLs (masked) by task id, as far as they are known.
     labels: HashMap<String, String>,
     multi: Option<MultiProgress>,
@@ -27,16 +39,22 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// `print_path`: each finished file's path goes to stdout.
-    pub(crate) fn new(printer: &Printer, print_path: bool) -> Self {
+    /// `printed`: what goes to stdout at the end of each task.
+    pub(crate) fn new(printer: &Printer, printed: Printed) -> Self {
         Self {
             printer: printer.clone(),
-            print_path,
+            printed,
+            is_request: false,
             labels: HashMap::new(),
             multi: printer.bars(),
             bars: HashMap::new(),
             tally: Tally::default(),
         }
+    }
+
+    /// The same for uploads and requests, whose files are responses.
+    pub(crate) fn of_requests(printer: &Printer, printed: Printed) -> Self {
+        Self { is_request: true, ..Self::new(printer, printed) }
     }
 
     /// Gives a task's URL, masked, to call it by.
@@ -126,29 +144,49 @@ impl Reporter {
         }
         let label = self.labels.remove(id).unwrap_or_else(|| id.into());
         let code = exit::of_outcome(outcome);
+        self.print_end(outcome);
         if code != exit::DONE {
             self.tally.fail(code);
             self.tell_failure(id, &label, outcome);
+            return;
+        }
+        let noted = |note: &str| outcome.notes.iter().any(|noted| noted == note);
+        if noted("insecure-tls") {
+            self.printer.note("note: the server's certificate was not checked");
+        }
+        if self.printed == Printed::Response {
             return;
         }
         let Some(path) = &outcome.path else {
             self.printer.note(format_args!("done: {label}"));
             return;
         };
-        let noted = |note: &str| outcome.notes.iter().any(|noted| noted == note);
         if noted("kept-existing") {
             let verb = self.printer.err("kept", Style::Green);
             self.printer.note(format_args!("{verb} {}: it exists already", text::printable(path)));
         } else {
             let verb = self.printer.err("saved", Style::Green);
-            let size = outcome.size.map_or(String::new(), |size| format!(" ({})", text::size(size)));
+            // Of an upload or a request, the size is that of what was sent.
+            let size = outcome.size.filter(|_| !self.is_request);
+            let size = size.map_or(String::new(), |size| format!(" ({})", text::size(size)));
             self.printer.note(format_args!("{verb} {}{size}", text::printable(path)));
         }
-        if noted("insecure-tls") {
-            self.printer.note("note: the server's certificate was not checked");
-        }
-        if self.print_path && !self.printer.json() {
-            self.printer.data(path);
+    }
+
+    /// What goes to stdout at the end of a task.
+    fn print_end(&self, outcome: &Outcome) {
+        match (self.printed, &outcome.path) {
+            _ if self.printer.json() => {}
+            (Printed::Path, Some(path)) if exit::of_outcome(outcome) == exit::DONE => self.printer.data(path),
+            (Printed::Response, Some(path)) => {
+                let copied = std::fs::File::open(path).and_then(|mut file| self.printer.copy(&mut file));
+                if let Err(error) = copied {
+                    self.printer.error(format_args!("cannot read the response in {path}: {error}"));
+                }
+                let _ = std::fs::remove_file(path); // it was printed: nothing depends on it
+            }
+            (Printed::Response, None) => self.printer.raw(outcome.body.as_deref().unwrap_or_default().as_bytes()),
+            _ => {}
         }
     }
 

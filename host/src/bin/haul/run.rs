@@ -11,7 +11,7 @@ use crate::follow::{QUIET_MAX, QUIET_MIN};
 use crate::link::{Link, events, records, unexpected};
 use crate::outcome::Outcome;
 use crate::printer::Printer;
-use crate::reporter::Reporter;
+use crate::reporter::{Printed, Reporter};
 use crate::signals::Interrupt;
 
 /// Updates dealt with before printed lines are handed over.
@@ -24,7 +24,7 @@ pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer)
     let mut queue = Queue {
         // Asked for after watching began, so that no update is missed.
         link: Link::new(settings, Work::Asked),
-        reporter: Reporter::new(printer, false),
+        reporter: Reporter::new(printer, Printed::Nothing),
         told: None,
         left: 0,
         failed_before: None,

@@ -1,11 +1,11 @@
-//! From the flags of `get` to tasks: what was typed becomes what is wanted.
+//! From the flags of `get`, `put` and `request` to tasks: what was typed becomes what is wanted.
 
 use std::path::{Path, PathBuf};
 
 use haul::task::{TaskType, Timeouts, Updates};
 use haul::{Addition, Error, Result, Task};
 
-use crate::args::TaskFlags;
+use crate::args::{DownloadFlags, TaskFlags};
 use crate::environment::place;
 
 /// A download of an URL that is filled in later: what all tasks of one `get` have in common.
@@ -17,18 +17,31 @@ pub(crate) struct Template {
 impl Template {
     /// From the flags. `several`: there is more than one URL, so one name or id cannot do. `callbacks`: names of configured
     /// components.
-    pub(crate) fn new(flags: &TaskFlags, callbacks: Vec<String>, several: bool, now_ms: u64) -> Result<Self> {
+    pub(crate) fn new(
+        flags: &TaskFlags,
+        download: &DownloadFlags,
+        callbacks: Vec<String>,
+        several: bool,
+        now_ms: u64,
+    ) -> Result<Self> {
         if several {
-            for (flag, given) in [("-o", flags.output.is_some()), ("--id", flags.id.is_some())] {
+            for (flag, given) in [("-o", download.output.is_some()), ("--id", flags.id.is_some())] {
                 if given {
                     let text = format!("{flag} is for one URL, and there are several");
                     return Err(Error::Usage(text));
                 }
             }
         }
-        let (dir, filename) = destination(flags.dir.as_deref(), flags.output.as_deref())?;
+        let (dir, filename) = destination(download.dir.as_deref(), download.output.as_deref())?;
         let mut task = Task { filename, ..Task::default() };
         describe(&mut task, flags, now_ms)?;
+        task.mirrors = download.mirrors.clone();
+        task.checksum = download.checksum.clone();
+        task.on_conflict = download.on_conflict.map(Into::into);
+        if download.parts > 1 {
+            task.task_type = TaskType::ParallelDownload;
+            task.chunks = download.parts;
+        }
         task.callbacks = callbacks;
         Ok(Self { addition: Addition { task, place: Some(place(&dir)?) } })
     }
@@ -41,14 +54,13 @@ impl Template {
     }
 }
 
-fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<()> {
+/// What any task has.
+pub(crate) fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<()> {
     task.task_id = flags.id.clone().unwrap_or_default();
     if flags.id.as_deref() == Some("") {
         return Err(Error::Usage("--id is empty".into()));
     }
     task.headers = flags.headers.clone();
-    task.mirrors = flags.mirrors.clone();
-    task.checksum = flags.checksum.clone();
     if let Some(group) = &flags.group {
         task.group = group.clone();
     }
@@ -57,16 +69,12 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<()> {
     task.retries_remaining = flags.retries;
     task.updates = Updates::StatusAndProgress;
     task.max_redirects = flags.max_redirects;
-    task.on_conflict = flags.on_conflict.map(Into::into);
     if let Some(list) = &flags.accept_status {
         task.accept_status = list.0.clone();
     }
-    if flags.parts > 1 {
-        task.task_type = TaskType::ParallelDownload;
-        task.chunks = flags.parts;
-    }
     task.timeouts = Timeouts {
         connect_ms: flags.timeout_connect,
+        send_ms: flags.timeout_send,
         head_ms: flags.timeout_head,
         idle_ms: flags.timeout_idle,
         total_ms: flags.timeout_total,

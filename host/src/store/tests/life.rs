@@ -82,6 +82,21 @@ fn a_task_ends_once() {
 }
 
 #[test]
+fn notes_of_a_running_task_stay_until_it_waits_or_is_over() {
+    let home = home();
+    let key = in_status(&home, Status::Running);
+    let notes = || home.record(key).map(|record| record.notes).unwrap_or_default();
+    let change = |key| Change::Note { key, notes: vec!["a".into()] };
+    fits(change, &[Status::Running]);
+    home.write(change(key));
+    assert_eq!(notes(), ["a"]);
+    home.write(Change::Requeue { key, ready_at: None, retries_remaining: None, bytes_done: None, at: 9 });
+    assert_eq!(notes(), ["a"], "as after a kill");
+    home.write(finish(key, Status::Failed));
+    assert_eq!(notes(), Vec::<String>::new());
+}
+
+#[test]
 fn what_is_paused_or_final_is_not_paused() {
     let change = |key| Change::Pause { key, bytes_done: 0, at: 9 };
     let open = [Status::Enqueued, Status::Running, Status::WaitingToRetry];

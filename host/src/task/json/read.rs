@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Defaults, base64};
 use crate::config::reason;
+use crate::task::query::{self, ListFormat};
 use crate::task::{Auth, Body, OnConflict, Problem, Task, TaskType, Timeouts, Updates};
 use values::{Problems, kind};
 
@@ -34,7 +35,7 @@ const IGNORED: [&str; 18] = [
 ];
 
 /// All keys that mean something, for suggestions.
-const KNOWN: [&str; 49] = [
+const KNOWN: [&str; 54] = [
     "taskType",
     "taskId",
     "url",
@@ -76,11 +77,16 @@ const KNOWN: [&str; 49] = [
     "mimeType",
     "fields",
     "files",
+    "responseFile",
     "options",
     "accessToken",
     "repeatable",
     "extra",
+    "queryParameters",
+    "form",
+    "listFormat",
     "connect",
+    "send",
     "head",
     "idle",
     "total",
@@ -107,6 +113,7 @@ pub(super) fn task(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
             reader.problems.unknown("", key, "a task");
         }
     }
+    reader.lists();
     reader.places();
     reader.body();
     reader.files();
@@ -124,6 +131,11 @@ struct Reader<'a> {
     post: Option<&'a Value>,
     post_base64: Option<&'a Value>,
     json: Option<&'a Value>,
+    /// A body as an URL-encoded form.
+    form: Option<&'a Value>,
+    /// Query parameters to be encoded, after those that are appended as they are.
+    query: Option<&'a Value>,
+    list_format: ListFormat,
     body_name: Option<&'a Value>,
     urls: Vec<String>,
     files: Option<&'a Value>,
@@ -165,6 +177,9 @@ impl<'a> Reader<'a> {
             "post" => self.post = Some(value),
             "postBase64" => self.post_base64 = Some(value),
             "json" => self.json = Some(value),
+            "form" => self.form = Some(value),
+            "queryParameters" => self.query = Some(value),
+            "listFormat" => set(&mut self.list_format, self.problems.named(key, value, &ListFormat::NAMES, false)),
             "body" => self.body_name = Some(value),
             "contentType" => keep(&mut self.task.content_type, self.problems.text(key, value)),
             "retries" => set(&mut self.task.retries, self.problems.whole(key, value)),
@@ -242,6 +257,7 @@ impl<'a> Reader<'a> {
             "acceptStatus" => set(&mut self.task.accept_status, self.problems.statuses(key, value)),
             "callbacks" => set(&mut self.task.callbacks, self.problems.texts(key, value)),
             "scope" => keep(&mut self.task.scope, self.problems.text(key, value)),
+            "responseFile" => keep(&mut self.task.response_file, self.problems.text(key, value)),
             "repeatable" => set(&mut self.task.repeatable, self.problems.flag(key, value)),
             "extra" => set(&mut self.task.extra, self.problems.extra(key, value)),
             _ => return false,
@@ -331,6 +347,7 @@ impl<'a> Reader<'a> {
         for (key, value) in fields {
             let place = match key.as_str() {
                 "connect" => &mut timeouts.connect_ms,
+                "send" => &mut timeouts.send_ms,
                 "head" => &mut timeouts.head_ms,
                 "idle" => &mut timeouts.idle_ms,
                 "total" => &mut timeouts.total_ms,
@@ -342,6 +359,14 @@ impl<'a> Reader<'a> {
             keep(place, self.problems.unit(&format!("timeouts.{key}"), value, reason::duration_ms));
         }
         self.task.timeouts = timeouts;
+    }
+
+    /// `queryParameters`, encoded as `listFormat` says: dio's, beside background_downloader's `urlQueryParameters`.
+    fn lists(&mut self) {
+        let given = self.query.and_then(|value| self.problems.object("queryParameters", value));
+        if let Some(given) = given {
+            self.task.url_query_parameters.extend(query::parameters(given, self.list_format));
+        }
     }
 
     /// `urls` of a ParallelDownloadTask: the first is the URL, the others are mirrors (A.5).
@@ -359,8 +384,13 @@ impl<'a> Reader<'a> {
 
     /// `post`, `json`, `postBase64` and `body` to a body; none of them: what uploads send by themselves.
     fn body(&mut self) {
-        let given =
-            [("post", self.post), ("json", self.json), ("postBase64", self.post_base64), ("body", self.body_name)];
+        let given = [
+            ("post", self.post),
+            ("json", self.json),
+            ("form", self.form),
+            ("postBase64", self.post_base64),
+            ("body", self.body_name),
+        ];
         let mut given =
             given.into_iter().filter_map(|(field, value)| Some((field, value.filter(|value| !value.is_null())?)));
         let upload = matches!(self.task.task_type, TaskType::Upload | TaskType::MultiUpload);
@@ -380,6 +410,13 @@ impl<'a> Reader<'a> {
                     self.task.content_type = Some("application/json".into());
                 }
                 Some(Body::Bytes(value.to_string().into_bytes()))
+            }
+            "form" => {
+                if self.task.content_type.is_none() && !self.has_content_type() {
+                    self.task.content_type = Some("application/x-www-form-urlencoded".into());
+                }
+                let fields = self.problems.object(field, value);
+                fields.map(|fields| Body::Bytes(query::form(fields, self.list_format).into_bytes()))
             }
             "postBase64" => self.problems.text(field, value).and_then(|text| match base64::decode(&text) {
                 Some(bytes) => Some(Body::Bytes(bytes)),

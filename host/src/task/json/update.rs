@@ -48,6 +48,10 @@ fn status(update: &StatusUpdate) -> Value {
         "fileSize": details.file_size,
         "notes": details.notes,
     });
+    if let Some(url) = &details.response_url {
+        json["responseUrl"] = url.as_str().into();
+        json["redirects"] = json!(details.redirects);
+    }
     if let Some(at) = details.retry_at {
         json["until"] = time(at).into();
     }
@@ -93,18 +97,19 @@ pub(super) fn read(json: &Value) -> Option<Update> {
 }
 
 fn read_status(json: &Value) -> Option<StatusUpdate> {
-    let notes = json["notes"].as_array().into_iter().flatten();
     let details = Details {
         file_path: text(json, "filePath"),
         response_status_code: code(&json["responseStatusCode"]),
         response_headers: read_headers(&json["responseHeaders"]),
         response_body: text(json, "responseBody"),
+        response_url: text(json, "responseUrl"),
+        redirects: texts(&json["redirects"]),
         mime_type: text(json, "mimeType"),
         char_set: text(json, "charSet"),
         exception: read_failure(&json["exception"]),
         resumed_from: json["resumedFrom"].as_u64().unwrap_or(0),
         file_size: json["fileSize"].as_u64(),
-        notes: notes.filter_map(Value::as_str).map(String::from).collect(),
+        notes: texts(&json["notes"]),
         retry_at: moment(&json["until"]),
     };
     Some(StatusUpdate {
@@ -135,6 +140,11 @@ fn read_failure(json: &Value) -> Option<Failure> {
 
 fn text(json: &Value, key: &str) -> Option<String> {
     json[key].as_str().map(String::from)
+}
+
+fn texts(json: &Value) -> Vec<String> {
+    let items = json.as_array().into_iter().flatten();
+    items.filter_map(Value::as_str).map(String::from).collect()
 }
 
 fn code(json: &Value) -> Option<u16> {

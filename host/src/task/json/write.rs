@@ -212,6 +212,7 @@ impl Writer {
         });
         self.own_field("callbacks", !task.callbacks.is_empty(), || json!(task.callbacks));
         self.own_field("scope", task.scope.is_some(), || json!(task.scope));
+        self.own_field("responseFile", task.response_file.is_some(), || json!(task.response_file));
         self.own_field("repeatable", task.repeatable, || true.into());
         self.own_field("extra", !task.extra.is_empty(), || pairs_unrepeated(&task.extra));
     }
@@ -295,6 +296,7 @@ fn time_json(ms: Option<u64>) -> Value {
 fn timeouts(timeouts: &Timeouts) -> Value {
     let given = [
         ("connect", timeouts.connect_ms),
+        ("send", timeouts.send_ms),
         ("head", timeouts.head_ms),
         ("idle", timeouts.idle_ms),
         ("total", timeouts.total_ms),

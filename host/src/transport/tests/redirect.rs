@@ -9,12 +9,23 @@ fn hop(method: &str, url: &str, body: &'static str) -> Hop {
         method: method.into(),
         url: Url::parse(url).unwrap(),
         headers: vec![],
-        body: Bytes::from_static(body.as_bytes()),
+        body: Bytes::from_static(body.as_bytes()).into(),
+    }
+}
+
+fn up_to(max_redirects: u32) -> Call {
+    Call { max_redirects, ..Call::new("GET", "http://a/") }
+}
+
+fn bytes(payload: &Payload) -> &[u8] {
+    match payload {
+        Payload::Bytes(bytes) => bytes,
+        Payload::Source(source) => panic!("{source:?}"),
     }
 }
 
 fn to(hop: &Hop, status: u16, location: &str) -> Result<Hop, Failure> {
-    next(hop, status, &[location.to_owned()], &[], 10)
+    next(hop, status, &[location.to_owned()], &[], &up_to(10))
 }
 
 #[test]
@@ -35,7 +46,11 @@ fn methods_and_bodies_after_each_status_are_those_of_the_standard() {
         let outcome = to(&hop(method, "http://a/x", body), status, "/y");
         match outcome {
             Ok(next) => {
-                assert_eq!((next.method.as_str(), &next.body[..]), (after, body_after.as_bytes()), "{method} {status}")
+                assert_eq!(
+                    (next.method.as_str(), bytes(&next.body)),
+                    (after, body_after.as_bytes()),
+                    "{method} {status}"
+                )
             }
             Err(failure) => {
                 assert_eq!(after, "", "{method} {status}: {failure}");
@@ -79,8 +94,8 @@ fn redirects_that_cannot_be_followed_are_refused() {
         assert_eq!(failure.detail, FailureDetail::Redirect, "{location}");
     }
     let from = hop("GET", "http://a/", "");
-    assert!(next(&from, 302, &[], &[], 10).is_err());
-    let two = |a: &str, b: &str| next(&from, 302, &[a.into(), b.into()], &[], 10);
+    assert!(next(&from, 302, &[], &[], &up_to(10)).is_err());
+    let two = |a: &str, b: &str| next(&from, 302, &[a.into(), b.into()], &[], &up_to(10));
     assert!(two("/x", "/y").is_err());
     assert!(two("/x", "/x").is_ok());
 }
@@ -89,11 +104,21 @@ fn redirects_that_cannot_be_followed_are_refused() {
 fn too_many_redirects_and_loops_are_refused() {
     let from = hop("GET", "http://a/3", "");
     let before: Vec<_> = (1..3).map(|n| ("GET".to_owned(), Url::parse(&format!("http://a/{n}")).unwrap())).collect();
-    let go = |place: &str, max| next(&from, 302, &[place.into()], &before, max);
+    let go = |place: &str, max| next(&from, 302, &[place.into()], &before, &up_to(max));
     assert!(go("/4", 3).is_ok());
     assert!(go("/4", 2).unwrap_err().description.contains("after 2 redirects"));
     assert!(go("/1", 9).unwrap_err().description.contains("loop"));
     assert!(go("/3#other", 9).is_err());
+}
+
+#[test]
+fn a_body_that_must_be_kept_is_never_dropped_by_a_redirect() {
+    let kept = Call { keep_body: true, ..up_to(10) };
+    let go = |status| next(&hop("POST", "http://a/x", "b"), status, &["/y".into()], &[], &kept);
+    for status in [301, 302] {
+        assert!(go(status).unwrap_err().description.contains("lose the body"));
+    }
+    assert_eq!(bytes(&go(307).unwrap().body), b"b");
 }
 
 #[test]

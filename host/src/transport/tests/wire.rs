@@ -54,7 +54,7 @@ async fn a_body_of_many_pieces_is_sent_whole_with_its_length() {
     let server = Server::one(vec![Request, ok("")]).await;
     let body = "0123456789abcdef".repeat(50_000);
     let mut call = post(server.url("/"), "");
-    call.body = body.clone().into();
+    call.body = body.clone().into_bytes().into();
     fetch(&transport(), call).await.unwrap();
     let seen = server.seen().remove(0);
     assert!(seen.contains("content-length: 800000\r\n"));

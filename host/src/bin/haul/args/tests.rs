@@ -39,9 +39,9 @@ fn defaults_of_get_are_those_of_the_interface() {
     let get = get("haul get http://h/f");
     assert_eq!(get.task.retries, 3);
     assert_eq!(get.task.priority, 5);
-    assert_eq!(get.task.parts, 1);
+    assert_eq!(get.download.parts, 1);
     assert_eq!(get.task.max_redirects, 10);
-    assert!(get.task.dir.is_none() && get.task.output.is_none());
+    assert!(get.download.dir.is_none() && get.download.output.is_none());
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn flags_of_get_are_understood() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(get.urls, ["-"]);
     assert_eq!(get.task.headers, [pair("A", "1"), pair("b", "c:d")]);
-    assert_eq!(get.task.on_conflict, Some(Conflict::Skip));
+    assert_eq!(get.download.on_conflict, Some(Conflict::Skip));
     assert_eq!(get.engine.jobs, Some(2));
     assert_eq!(get.engine.components.config, [pair("k", "v=w")]);
     assert_eq!(get.print, Some(Print::Path));
@@ -73,7 +73,7 @@ fn values_out_of_range_and_malformed_ones_are_refused() {
         "haul pause",
         "haul pause a --all",
         "haul ack 5",
-        "haul put f u",
+        "haul put f",
         "haul events --after 1 --consumer c",
     ] {
         let error = parse(line).expect_err(line);

@@ -3,16 +3,20 @@
 use super::*;
 
 fn flags() -> TaskFlags {
-    TaskFlags { priority: 5, retries: 3, parts: 1, max_redirects: 10, ..TaskFlags::default() }
+    TaskFlags { priority: 5, retries: 3, max_redirects: 10, ..TaskFlags::default() }
 }
 
-fn task(flags: &TaskFlags) -> Addition {
-    Template::new(flags, Vec::new(), false, 0).unwrap().addition("http://h/f")
+fn download() -> DownloadFlags {
+    DownloadFlags { parts: 1, ..DownloadFlags::default() }
+}
+
+fn task(download: &DownloadFlags) -> Addition {
+    Template::new(&flags(), download, Vec::new(), false, 0).unwrap().addition("http://h/f")
 }
 
 #[test]
 fn a_plain_get_goes_to_the_current_directory_and_takes_the_servers_name() {
-    let addition = task(&flags());
+    let addition = task(&download());
     let here = std::env::current_dir().unwrap().canonicalize().unwrap();
     assert_eq!(addition.place, Some(here));
     assert_eq!(addition.task.filename, None);
@@ -26,7 +30,7 @@ fn a_plain_get_goes_to_the_current_directory_and_takes_the_servers_name() {
 
 #[test]
 fn a_question_mark_is_the_servers_name() {
-    let flags = TaskFlags { output: Some("?".into()), ..flags() };
+    let flags = DownloadFlags { output: Some("?".into()), ..download() };
     assert_eq!(task(&flags).task.filename, None);
 }
 
@@ -35,7 +39,7 @@ fn a_name_goes_into_the_place() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let place = |output: &str| {
-        let flags = TaskFlags { output: Some(output.into()), dir: Some(root.clone()), ..flags() };
+        let flags = DownloadFlags { output: Some(output.into()), dir: Some(root.clone()), ..download() };
         let addition = task(&flags);
         (addition.place.unwrap(), addition.task.filename.unwrap())
     };
@@ -45,8 +49,8 @@ fn a_name_goes_into_the_place() {
 #[test]
 fn a_name_that_is_no_file_name_is_refused() {
     for output in ["-", "", "sub/", "..", "a/.", "a/b/f.bin", "/x/f.bin"] {
-        let flags = TaskFlags { output: Some(output.into()), ..flags() };
-        let refused = Template::new(&flags, Vec::new(), false, 0);
+        let download = DownloadFlags { output: Some(output.into()), ..download() };
+        let refused = Template::new(&flags(), &download, Vec::new(), false, 0);
         assert!(matches!(refused, Err(Error::Usage(_))), "{output}");
     }
 }
@@ -54,15 +58,16 @@ fn a_name_that_is_no_file_name_is_refused() {
 #[test]
 fn one_name_or_id_cannot_do_for_several_urls() {
     for (output, id) in [(Some("f"), None), (None, Some("i"))] {
-        let flags = TaskFlags { output: output.map(Into::into), id: id.map(Into::into), ..flags() };
-        assert!(matches!(Template::new(&flags, Vec::new(), true, 0), Err(Error::Usage(_))));
-        assert!(Template::new(&flags, Vec::new(), false, 0).is_ok());
+        let flags = TaskFlags { id: id.map(Into::into), ..flags() };
+        let download = DownloadFlags { output: output.map(Into::into), ..download() };
+        assert!(matches!(Template::new(&flags, &download, Vec::new(), true, 0), Err(Error::Usage(_))));
+        assert!(Template::new(&flags, &download, Vec::new(), false, 0).is_ok());
     }
 }
 
 #[test]
 fn several_parts_make_a_parallel_download() {
-    let flags = TaskFlags { parts: 4, ..flags() };
+    let flags = DownloadFlags { parts: 4, ..download() };
     let task = task(&flags).task;
     assert_eq!(task.task_type, TaskType::ParallelDownload);
     assert_eq!(task.chunks, 4);

@@ -59,6 +59,7 @@ fn auth() -> impl Strategy<Value = Auth> {
 fn timeouts() -> impl Strategy<Value = Timeouts> {
     let limit = || of(any::<u64>());
     (limit(), limit(), limit(), limit()).prop_map(|(connect_ms, head_ms, idle_ms, total_ms)| Timeouts {
+        send_ms: connect_ms,
         connect_ms,
         head_ms,
         idle_ms,
@@ -141,6 +142,7 @@ fn task() -> impl Strategy<Value = Task> {
         accept_status: limits.4,
         checksum: rest.0,
         callbacks: rest.1,
+        response_file: rest.2.clone(),
         scope: rest.2,
         extra: rest.3,
         ..request
@@ -172,6 +174,8 @@ fn details() -> impl Strategy<Value = Details> {
     (texts, numbers, headers, of(failure()), vec(word(), 0..3)).prop_map(
         |(texts, numbers, headers, exception, notes)| Details {
             file_path: texts.0,
+            redirects: texts.2.iter().cloned().collect(),
+            response_url: texts.2.clone(),
             response_body: texts.1,
             mime_type: texts.2,
             char_set: texts.3,

@@ -1,0 +1,149 @@
+//! Adds tasks and follows them to their end: what `get`, `put` and `request` have in common. Killed at any moment, the same
+//! command line goes on where it stopped.
+
+use haul::{Addition, Error, IfExists, Request, Result, Session, Work};
+
+use crate::args::EngineFlags;
+use crate::environment::Environment;
+use crate::exit;
+use crate::follow::Following;
+use crate::link::{Link, added};
+use crate::printer::Printer;
+use crate::reporter::Reporter;
+use crate::signals::Interrupt;
+
+/// Tasks added by one request.
+const BATCH: usize = 1000;
+
+/// The tasks of one command: a URL for each, and what makes a task of it.
+pub(crate) struct Tasks<'a> {
+    pub(crate) urls: &'a [String],
+    pub(crate) addition: &'a dyn Fn(&str) -> Addition,
+}
+
+/// Runs the tasks; answers the exit code.
+pub(crate) async fn run(
+    tasks: Tasks<'_>,
+    flags: &EngineFlags,
+    environment: &Environment,
+    printer: &Printer,
+    reporter: Reporter,
+) -> Result<u8> {
+    let mut settings = environment.working_settings(flags)?;
+    settings.wait_for_disk = false;
+    let has_components = !settings.components.is_empty();
+    let mut interrupt = Interrupt::listen()?;
+    let mut link = Link::new(settings, Work::Asked);
+    let joined = |link: &Link| {
+        if link.is_joined() { tell_ignored(flags, has_components, printer) } else { Ok(()) }
+    };
+    let work = work(&mut link, joined, &tasks, reporter);
+    let done = interrupt.unless(work).await;
+    if done.is_none() {
+        printer.note("interrupted; the same command goes on where this one stopped");
+    }
+    let saved = interrupt.unless(link.close()).await;
+    match (done, saved) {
+        (Some(code), Some(())) => code,
+        _ => Ok(exit::INTERRUPTED),
+    }
+}
+
+async fn work(
+    link: &mut Link,
+    opened: impl Fn(&Link) -> Result<()>,
+    tasks: &Tasks<'_>,
+    reporter: Reporter,
+) -> Result<u8> {
+    let mut updates = link.watch().await?;
+    opened(link)?;
+    let mut following = Following::new(reporter);
+    following.reporter().tally().asked = tasks.urls.len() as u64;
+    let mut all = Vec::with_capacity(tasks.urls.len());
+    for batch in tasks.urls.chunks(BATCH) {
+        let (ids, ended) = loop {
+            match add(link.session().await?, tasks, batch).await {
+                Err(Error::HomeLocked(_)) if link.is_joined() => {
+                    updates = following.rejoin(link).await?;
+                }
+                added => break added.map_err(|error| with_urls(error, batch))?,
+            }
+        };
+        for (id, url) in ids.iter().zip(batch) {
+            following.add(id.clone(), &haul::mask::url(url));
+        }
+        all.extend(ids);
+        following.ended(link, &ended).await?;
+        following.drain(&mut updates);
+    }
+    following.finish(link, updates).await?;
+    // From now on the same command means new tasks. A link that has broken meanwhile leaves them as if it had been killed.
+    let _ = link.call(Request::Told { ids: all }).await;
+    Ok(following.reporter().tally().code())
+}
+
+/// Adding again what was added before a lost answer does no harm: the same task is found and gone on with.
+async fn add(session: &Session, tasks: &Tasks<'_>, urls: &[String]) -> Result<(Vec<String>, Vec<String>)> {
+    let request = Request::Add {
+        tasks: urls.iter().map(|url| (tasks.addition)(url)).collect(),
+        if_exists: IfExists::Reject,
+        continue_same: true,
+        work: true,
+    };
+    let (ids, ended) = added(session.call(request).await?)?;
+    if ids.len() == urls.len() {
+        Ok((ids, ended))
+    } else {
+        Err(Error::Other("the engine answered another number of tasks than it was given".into()))
+    }
+}
+
+/// Names the URL instead of a task's place in a list that the user never saw.
+fn with_urls(error: Error, urls: &[String]) -> Error {
+    match error {
+        Error::Invalid(tasks) => {
+            let lines: Vec<String> = tasks
+                .iter()
+                .flat_map(|(index, problems)| {
+                    let url = urls.get(*index).map_or("", String::as_str);
+                    let url = haul::mask::url(url);
+                    problems.iter().map(move |problem| format!("{url}: {problem}"))
+                })
+                .collect();
+            Error::Usage(lines.join("\n"))
+        }
+        error => error,
+    }
+}
+
+/// Another process's engine has settings of its own. What would only be slower or faster is told; a pin that would not be
+/// checked, or a component that would not be asked, is refused.
+fn tell_ignored(flags: &EngineFlags, has_components: bool, printer: &Printer) -> Result<()> {
+    let refused = [("--pinnedpubkey", !flags.pinned_keys.is_empty()), ("--callbacks FILE", has_components)];
+    if let Some((flag, _)) = refused.iter().find(|(_, given)| *given) {
+        return Err(Error::HomeLocked(format!(
+            "another haul process is the engine of this home, and {flag} cannot be handed to it; \
+             use another --home, or wait for its end"
+        )));
+    }
+    let ignored: Vec<&str> = [
+        ("-j", flags.jobs.is_some()),
+        ("--max-per-host", flags.max_per_host.is_some()),
+        ("--max-per-group", flags.max_per_group.is_some()),
+        ("--limit-rate", flags.limit_rate.is_some()),
+        ("--durability", flags.durability.is_some()),
+        ("--proxy", flags.proxy.is_some()),
+        ("--cacert", flags.cacert.is_some()),
+        ("--insecure", flags.insecure),
+    ]
+    .into_iter()
+    .filter_map(|(name, given)| given.then_some(name))
+    .collect();
+    if !ignored.is_empty() {
+        printer.note(format_args!(
+            "another haul process is the engine of this home and keeps its own settings: {} has no effect until it ends",
+            ignored.join(", ")
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! `haul probe`: how long a file is and what it is called, asked by HEAD.
+
+use haul::{Addition, Reply, Request, Result, Task, Work};
+
+use crate::args::Probe;
+use crate::environment::{Environment, named, now_ms, place};
+use crate::exit;
+use crate::link::{Link, unexpected};
+use crate::outcome::Outcome;
+use crate::printer::Printer;
+use crate::signals::Interrupt;
+use crate::tasks::describe;
+use crate::text;
+
+/// Runs the command; answers the exit code.
+pub(crate) async fn run(probe: &Probe, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let callbacks = named(&probe.engine.components, &environment.config.callbacks);
+    let mut task = Task { url: probe.url.clone(), callbacks, ..Task::default() };
+    describe(&mut task, &probe.task, now_ms())?;
+    let place = probe.dir.as_deref().map(place).transpose()?;
+    let unique = place.is_some();
+    let request = Request::Probe { addition: Box::new(Addition { task, place }), unique };
+    let mut interrupt = Interrupt::listen()?;
+    let mut link = Link::new(environment.working_settings(&probe.engine)?, Work::Asked);
+    let asked = interrupt.unless(link.call(request)).await;
+    let closed = interrupt.unless(link.close()).await;
+    let (Some(reply), Some(())) = (asked, closed) else { return Ok(exit::INTERRUPTED) };
+    match reply? {
+        Reply::Probed { status, expected_file_size, filename } => {
+            tell(status, expected_file_size, &filename, printer);
+            Ok(code(status, printer))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn tell(status: Option<u16>, size: Option<u64>, filename: &str, printer: &Printer) {
+    if printer.json() {
+        let json = serde_json::json!({
+            "filename": filename, "expectedFileSize": size, "responseStatusCode": status,
+        });
+        return printer.data(json);
+    }
+    let size = size.map_or_else(|| "?".into(), |size| size.to_string());
+    printer.data(format_args!("{size}\t{}", text::printable(filename)));
+}
+
+/// As for a task that ended with this status.
+fn code(status: Option<u16>, printer: &Printer) -> u8 {
+    let Some(status) = status else {
+        printer.error("there was no answer: name and length are what the URL and the headers say");
+        return exit::NETWORK;
+    };
+    let mut outcome = Outcome::new(match status {
+        200..=299 => haul::Status::Complete,
+        404 => haul::Status::NotFound,
+        _ => haul::Status::Failed,
+    });
+    (outcome.http_status, outcome.kind) = (Some(status), Some(haul::FailureKind::HttpResponse));
+    exit::of_outcome(&outcome)
+}

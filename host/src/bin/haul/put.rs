@@ -1,0 +1,124 @@
+//! `haul put`: uploads in the foreground. Killed at any moment, the same command line sends again.
+
+use std::path::{Path, PathBuf};
+
+use haul::task::{Body, FilePart, TaskType};
+use haul::{Addition, Error, Result, Task};
+
+use crate::args::{Put, RequestFlags};
+use crate::environment::{Environment, absolute, named, now_ms, place};
+use crate::foreground::{self, Tasks};
+use crate::printer::Printer;
+use crate::reporter::{Printed, Reporter};
+use crate::tasks::describe;
+
+/// Runs the command; answers the exit code.
+pub(crate) async fn run(put: &Put, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let callbacks = named(&put.engine.components, &environment.config.callbacks);
+    let addition = addition(put, callbacks, now_ms())?;
+    let reporter = Reporter::of_requests(printer, Printed::Nothing);
+    let tasks = Tasks { urls: std::slice::from_ref(&addition.task.url), addition: &|_| addition.clone() };
+    foreground::run(tasks, &put.engine, environment, printer, reporter).await
+}
+
+/// The task that the command line means.
+fn addition(put: &Put, callbacks: Vec<String>, now_ms: u64) -> Result<Addition> {
+    let Some((url, files)) = put.files_and_url.split_last() else {
+        return Err(Error::Usage("put wants a FILE and a URL".into()));
+    };
+    let files: Vec<PathBuf> = files.iter().map(|file| source(file)).collect::<Result<_>>()?;
+    let response = response_path(&put.request)?;
+    let grant = common_directory(files.iter().chain(&response));
+    let mut task = Task { url: url.clone(), callbacks, allow_pause: false, ..Task::default() };
+    describe(&mut task, &put.task, now_ms)?;
+    describe_request(&mut task, &put.request);
+    task.response_file = response.as_deref().map(|path| below(&grant, path)).transpose()?;
+    task.fields = put.fields.clone();
+    task.mime_type = put.mime_type.clone().unwrap_or_default();
+    match files.as_slice() {
+        [file] => {
+            task.task_type = TaskType::Upload;
+            let path = below(&grant, file)?;
+            let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            (task.directory, task.filename) = (directory.to_owned(), Some(name.to_owned()));
+            task.file_field = put.file_field.clone().unwrap_or_else(|| "file".into());
+            task.body = if put.binary { Body::File } else { Body::Multipart };
+        }
+        several if put.binary => {
+            let text = format!("--binary sends one file, and there are {}", several.len());
+            return Err(Error::Usage(text));
+        }
+        several => {
+            task.task_type = TaskType::MultiUpload;
+            task.body = Body::Multipart;
+            task.files = several.iter().map(|file| part(put, &grant, file)).collect::<Result<_>>()?;
+        }
+    }
+    if task.http_request_method.is_empty() {
+        task.http_request_method = if put.binary { "PUT" } else { "POST" }.into();
+    }
+    Ok(Addition { task, place: Some(grant) })
+}
+
+/// What the flags of uploads and requests say.
+pub(crate) fn describe_request(task: &mut Task, flags: &RequestFlags) {
+    task.http_request_method = flags.method.clone().unwrap_or_default();
+    task.repeatable = flags.repeatable;
+}
+
+/// Where the response goes, absolute.
+pub(crate) fn response_path(flags: &RequestFlags) -> Result<Option<PathBuf>> {
+    let Some(name) = &flags.output else { return Ok(None) };
+    let path = match &flags.dir {
+        Some(dir) => dir.join(name),
+        None => name.clone(),
+    };
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(file)) if !path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            Ok(Some(place(parent)?.join(file)))
+        }
+        _ => Err(Error::Usage("-o wants a file name; a directory is given by -d".into())),
+    }
+}
+
+/// The file's absolute path. A link counts as the file it leads to, but for its name where that is in the same directory.
+fn source(typed: &str) -> Result<PathBuf> {
+    let typed = Path::new(typed);
+    let target = typed.canonicalize().map_err(|error| {
+        let what = if error.kind() == std::io::ErrorKind::NotFound { "does not exist" } else { "cannot be read" };
+        Error::FileSystem(format!("file to upload {what}: `{}` ({error})", typed.display()))
+    })?;
+    let named = absolute(typed)?;
+    let leads_away = std::fs::read_link(&named).is_ok_and(|link| link.is_absolute() || link.components().count() > 1);
+    match (named.parent().and_then(|parent| parent.canonicalize().ok()), named.file_name()) {
+        (Some(parent), Some(name)) if !leads_away => Ok(parent.join(name)),
+        _ => Ok(target),
+    }
+}
+
+fn part(put: &Put, grant: &Path, file: &Path) -> Result<FilePart> {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(FilePart {
+        field: put.file_field.clone().unwrap_or(stem),
+        filename: below(grant, file)?,
+        mime_type: put.mime_type.clone().unwrap_or_default(),
+    })
+}
+
+/// The deepest directory that all of these are in: what the command line grants.
+fn common_directory<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> PathBuf {
+    let directories = paths.filter_map(|path| path.parent());
+    let common = directories.map(Path::to_path_buf).reduce(|common, directory| {
+        let both = common.components().zip(directory.components());
+        both.take_while(|(left, right)| left == right).map(|(left, _)| left).collect()
+    });
+    common.unwrap_or_else(|| PathBuf::from("/"))
+}
+
+/// The path relative to the granted directory.
+fn below(grant: &Path, path: &Path) -> Result<String> {
+    let below = path.strip_prefix(grant).unwrap_or(path);
+    let text = below.to_str().ok_or_else(|| Error::Usage(format!("`{}` is not UTF-8", path.display())))?;
+    Ok(text.to_owned())
+}

@@ -1,0 +1,141 @@
+//! `haul request`: one request, whose response goes to stdout or into a file.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use haul::event::{StatusUpdate, Update};
+use haul::task::query::{form, grouped, parameters};
+use haul::task::{Body, TaskType, json};
+use haul::{Addition, Error, Reply, Request, Result, Task, Work};
+
+use crate::args::Send;
+use crate::environment::{Environment, named, now_ms};
+use crate::exit;
+use crate::foreground::{self, Tasks};
+use crate::link::{Link, unexpected};
+use crate::outcome::Outcome;
+use crate::printer::Printer;
+use crate::put::{describe_request, response_path};
+use crate::reporter::{Printed, Reporter};
+use crate::signals::Interrupt;
+use crate::tasks::describe;
+
+/// Longest body that is sent with the task.
+const BODY_MAX: u64 = 1024 * 1024;
+/// Where responses wait in the home until they are printed.
+const RESPONSES: &str = "responses";
+
+/// How long they wait at most.
+const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+/// Runs the command; answers the exit code.
+pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let callbacks = named(&send.engine.components, &environment.config.callbacks);
+    let mut task = Task { url: send.url.clone(), callbacks, allow_pause: false, ..Task::default() };
+    describe(&mut task, &send.task, now_ms())?;
+    describe_request(&mut task, &send.request);
+    describe_body(&mut task, send)?;
+    if send.now {
+        task.task_type = TaskType::Request;
+        return answered_now(task, send, environment, printer).await;
+    }
+    task.task_type = TaskType::Data;
+    let (place, printed) = match response_path(&send.request)? {
+        Some(path) => (split(&mut task, path)?, Printed::Nothing),
+        // JSON has the body in its updates.
+        None if printer.json() => (None, Printed::Nothing),
+        None => {
+            sweep(&environment.home.join(RESPONSES));
+            let name = format!("{}.response", uuid::Uuid::now_v7());
+            (split(&mut task, environment.home.join(RESPONSES).join(name))?, Printed::Response)
+        }
+    };
+    let addition = Addition { task, place };
+    let reporter = Reporter::of_requests(printer, printed);
+    let tasks = Tasks { urls: std::slice::from_ref(&send.url), addition: &|_| addition.clone() };
+    foreground::run(tasks, &send.engine, environment, printer, reporter).await
+}
+
+/// Removes responses that commands before this one were killed before they could print.
+fn sweep(directory: &std::path::Path) {
+    let is_old = |entry: &std::fs::DirEntry| {
+        let modified = entry.metadata().and_then(|data| data.modified()).ok();
+        modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > KEPT)
+    };
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(is_old) {
+        let _ = std::fs::remove_file(entry.path()); // tried again next time
+    }
+}
+
+/// The response's file and the directory that is granted for it.
+fn split(task: &mut Task, path: PathBuf) -> Result<Option<PathBuf>> {
+    let name = path.file_name().and_then(std::ffi::OsStr::to_str);
+    let name = name.ok_or_else(|| Error::Usage(format!("`{}` is not UTF-8", path.display())))?;
+    task.response_file = Some(name.to_owned());
+    Ok(path.parent().map(PathBuf::from))
+}
+
+fn describe_body(task: &mut Task, send: &Send) -> Result<()> {
+    let format = send.list_format.into();
+    task.url_query_parameters = parameters(&grouped(&send.query), format);
+    if let Some(data) = &send.data {
+        task.body = Body::Bytes(content(data, "--data")?);
+    } else if let Some(data) = &send.data_json {
+        let bytes = content(data, "--data-json")?;
+        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
+            .map_err(|error| Error::Usage(format!("--data-json is not JSON: {error}")))?;
+        task.body = Body::Bytes(bytes);
+        task.content_type = Some("application/json".into());
+    } else if !send.form.is_empty() {
+        task.body = Body::Bytes(form(&grouped(&send.form), format).into_bytes());
+        task.content_type = Some("application/x-www-form-urlencoded".into());
+    }
+    Ok(())
+}
+
+/// What was typed, or what the file named by it holds.
+fn content(typed: &str, flag: &str) -> Result<Vec<u8>> {
+    let Some(name) = typed.strip_prefix('@') else { return Ok(typed.as_bytes().to_vec()) };
+    let cannot = |error: std::io::Error| Error::FileSystem(format!("{flag} cannot read `{name}`: {error}"));
+    let mut bytes = Vec::new();
+    let read = match name {
+        "-" => std::io::stdin().lock().take(BODY_MAX + 1).read_to_end(&mut bytes),
+        name => std::fs::File::open(name).and_then(|file| file.take(BODY_MAX + 1).read_to_end(&mut bytes)),
+    };
+    read.map_err(cannot)?;
+    if bytes.len() as u64 > BODY_MAX {
+        let text = format!("{flag} takes up to 1 MiB, and `{name}` is longer: `haul put --binary` sends files");
+        return Err(Error::Usage(text));
+    }
+    Ok(bytes)
+}
+
+/// Answered beside the queue: what comes is printed, and nothing is kept.
+async fn answered_now(task: Task, send: &Send, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let mut interrupt = Interrupt::listen()?;
+    let mut link = Link::new(environment.working_settings(&send.engine)?, Work::Asked);
+    let asked = interrupt.unless(link.call(Request::Send { task: Box::new(task) })).await;
+    let closed = interrupt.unless(link.close()).await;
+    let (Some(reply), Some(())) = (asked, closed) else { return Ok(exit::INTERRUPTED) };
+    let json = match reply? {
+        Reply::Answered(json) => json,
+        other => return Err(unexpected(&other)),
+    };
+    let Some(Update::Status(update)) = json::read_update(&json) else {
+        return Err(Error::Other("the engine gave an answer that is no update".into()));
+    };
+    Ok(tell(&update, &json, &send.url, printer))
+}
+
+fn tell(update: &StatusUpdate, json: &serde_json::Value, url: &str, printer: &Printer) -> u8 {
+    let outcome = Outcome::of_update(update);
+    if printer.json() {
+        printer.data(json);
+    }
+    let mut reporter = Reporter::of_requests(printer, Printed::Response);
+    reporter.label(&update.task_id, &haul::mask::url(url));
+    reporter.tally().asked = 1;
+    reporter.end(&update.task_id, &outcome);
+    reporter.tally().code()
+}

@@ -1,0 +1,136 @@
+//! Requests that are answered at once: beside the queue and its limits, and nothing of them is stored.
+//!
+//! They are attempts like any other, with all hooks but `on-task-finished`, which hears of what the event log has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::api::Reply;
+use crate::clock;
+use crate::engine::requests::{admit, ended, tell};
+use crate::engine::{Inner, Input};
+use crate::error::{Error, Result};
+use crate::event::{StatusUpdate, Update};
+use crate::hooks::{Head, HookHead, RetryVerdict};
+use crate::store::{Addition, TaskKey};
+use crate::task::{Body, Pairs, Problem, Record, Status, Task, TaskType, json};
+use crate::transfer::{End, Job, Stop};
+
+/// The key of a task that is not stored: no row has it.
+const NOBODY: TaskKey = 0;
+
+/// Sends a request and answers its final update.
+pub(super) async fn send(engine: &Inner, task: Task) -> Result<Reply> {
+    if !matches!(task.task_type, TaskType::Data | TaskType::Request) {
+        let reason = format!("{} is not answered at once: it has to be added", task.task_type.name());
+        return Err(Error::Invalid(vec![(0, vec![Problem { field: "taskType".into(), reason }])]));
+    }
+    let update = answered(engine, task).await?;
+    Ok(Reply::Answered(json::write_update(&Update::Status(update))))
+}
+
+/// Asks by HEAD how long the task's file is and what it is called (background_downloader A.4, B.8, B.9).
+pub(super) async fn probe(engine: &Inner, addition: Addition, unique: bool) -> Result<Reply> {
+    let Addition { task, place } = addition;
+    let asked = Task { http_request_method: "HEAD".into(), body: Body::None, ..task.clone() };
+    let details = answered(engine, asked).await?.details.map(Arc::unwrap_or_clone).unwrap_or_default();
+    let status = details.response_status_code;
+    let headers = match status {
+        Some(200..=206) => details.response_headers,
+        _ => Pairs::new(),
+    };
+    let expected_file_size = length_of(&headers, &task.headers);
+    let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &task);
+    let chain = chain.map_err(|failure| Error::Component(failure.description))?;
+    let named = Task { task_type: TaskType::Download, filename: None, ..task };
+    let hook_task = chain.prepare(&named);
+    let head = Head { status: status.unwrap_or(200), headers, url: named.url.clone(), body: Vec::new() };
+    let head = HookHead::from(head);
+    let broken = |failure: crate::error::Failure| Error::Component(failure.description);
+    let mut filename = chain.filename(&hook_task, &head, &[]).await.map_err(broken)?;
+    if unique {
+        let directory = engine.shared.sandbox.directory(&named.base_directory, place.as_deref(), &named.directory);
+        let directory = directory.map_err(|failure| Error::FileSystem(failure.description))?;
+        if directory.exists(&filename) {
+            let taken = directory.names_like(&filename);
+            filename = chain.filename(&hook_task, &head, &taken).await.map_err(broken)?;
+        }
+    }
+    Ok(Reply::Probed { status, expected_file_size, filename })
+}
+
+/// The length by the answer, by the end of the task's own `Range`, or by its `Known-Content-Length` (B.8).
+fn length_of(answered: &Pairs, asked: &Pairs) -> Option<u64> {
+    let value = |headers: &Pairs, name: &str| {
+        headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+    };
+    let range = || {
+        let range = value(asked, "range")?;
+        let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+        let first: u64 = if first.is_empty() { 0 } else { first.parse().ok()? };
+        last.parse::<u64>().ok()?.checked_sub(first)?.checked_add(1)
+    };
+    let number = |text: String| text.parse::<u64>().ok();
+    value(answered, "content-length")
+        .and_then(number)
+        .or_else(range)
+        .or_else(|| value(asked, "known-content-length").and_then(number))
+}
+
+/// One attempt after the other, as hook `retry` says.
+async fn answered(engine: &Inner, task: Task) -> Result<StatusUpdate> {
+    // A DataTask's rules are a Request's; only it may be added.
+    let task_id = uuid::Uuid::now_v7().to_string();
+    let (creation_time, retries_remaining) = (clock::unix_ms(), task.retries);
+    let task = Task {
+        task_type: TaskType::Data,
+        filename: None,
+        response_file: None,
+        task_id,
+        creation_time,
+        retries_remaining,
+        ..task
+    };
+    let mut additions = [Addition { task, place: None }];
+    admit(engine, &mut additions, creation_time).await?;
+    let [Addition { task, .. }] = additions;
+    let mut record = Record::added(Arc::new(Task { task_type: TaskType::Request, ..task }), None);
+    loop {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { key: NOBODY, record: record.clone(), stop: Stop::default() };
+        tell(engine, Input::Send { job: Box::new(job), reply })?;
+        let (status, details) = match answer.await.map_err(|_| ended())? {
+            End::Failed { verdict: RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms), .. } => {
+                clock::sleep(Duration::from_millis(ms)).await;
+                record.retries_remaining -= 1;
+                record.attempt += 1;
+                continue;
+            }
+            End::Failed { details, .. } => (Status::Failed, details),
+            End::Final { status, details, .. } => (status, details),
+            End::Bytes(_) | End::Stopped { .. } => return Err(ended()),
+        };
+        let (task_id, group) = (record.task.task_id.clone(), record.task.group.clone());
+        let details = Some(Arc::from(details));
+        return Ok(StatusUpdate { seq: 0, task_id, group, status, at: clock::unix_ms(), details });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_the_answers_or_the_ranges_or_the_one_that_is_known() {
+        let pairs = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        let (answer, range, known) =
+            (pairs("content-length", "7"), pairs("Range", "bytes=2-4"), pairs("Known-Content-Length", "9"));
+        assert_eq!(length_of(&answer, &range), Some(7));
+        assert_eq!(length_of(&Pairs::new(), &[range.clone(), known.clone()].concat()), Some(3));
+        assert_eq!(length_of(&Pairs::new(), &known), Some(9));
+        assert_eq!(length_of(&Pairs::new(), &pairs("Range", "bytes=-4")), Some(5));
+        assert_eq!(length_of(&Pairs::new(), &pairs("Range", "bytes=4-")), None);
+    }
+}

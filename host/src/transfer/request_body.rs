@@ -1,0 +1,157 @@
+//! The body of an upload or a request as the transport reads it: texts and files one after the other, in constant memory,
+//! with its progress, its speed limits, and what must be committed before the server can have all of it.
+//!
+//! What stands in it is decided in `upload`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock;
+use crate::error::{Failure, FailureKind};
+use crate::sandbox::SourceFile;
+use crate::store::{Change, TaskKey};
+use crate::transfer::Shared;
+use crate::transfer::rate::Bucket;
+use crate::transport::{BeforeEnd, Source};
+
+/// Noted on a running task before the server can have the whole of a request that must not be repeated by itself.
+pub(crate) const SENT: &str = "request-sent";
+
+/// A stretch of a body.
+#[derive(Debug)]
+pub(crate) enum Segment {
+    /// This text.
+    Text(Bytes),
+    /// So many bytes of a file, from this one on.
+    File {
+        /// The file.
+        file: SourceFile,
+        /// First byte.
+        from: u64,
+        /// Number of bytes.
+        length: u64,
+    },
+}
+
+impl Segment {
+    fn length(&self) -> u64 {
+        match self {
+            Segment::Text(text) => text.len() as u64,
+            Segment::File { length, .. } => *length,
+        }
+    }
+}
+
+/// A body.
+pub(crate) struct RequestBody {
+    /// Where each begins, and what it is; none is empty.
+    segments: Vec<(u64, Segment)>,
+    length: u64,
+    /// Bytes the connection has taken.
+    taken: AtomicU64,
+    shared: Arc<Shared>,
+    own_rate: Option<Mutex<Bucket>>,
+    /// Bytes read at once, where a speed limit wants less.
+    step: usize,
+    /// Commits [`SENT`] for this task, whose notes are these, before the end.
+    marks: Option<(TaskKey, Vec<String>)>,
+}
+
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestBody").field("segments", &self.segments).finish_non_exhaustive()
+    }
+}
+
+/// A limited transfer sends pieces of this share of a second.
+const STEPS_PER_SECOND: u64 = 8;
+
+impl RequestBody {
+    /// A body of these segments. `rate`: the task's own speed limit, in bytes per second.
+    pub(crate) fn new(shared: &Arc<Shared>, segments: Vec<Segment>, rate: Option<u64>) -> Self {
+        let mut length = 0;
+        let mut placed = Vec::with_capacity(segments.len());
+        for segment in segments.into_iter().filter(|segment| segment.length() > 0) {
+            let begin = length;
+            length += segment.length();
+            placed.push((begin, segment));
+        }
+        let of = |bucket: &Mutex<Bucket>| bucket.lock().unwrap_or_else(PoisonError::into_inner).bytes_per_second();
+        let slowest = rate.into_iter().chain(shared.rate.as_ref().map(of)).min();
+        let step = slowest.map_or(u64::MAX, |rate| (rate / STEPS_PER_SECOND).max(1));
+        Self {
+            segments: placed,
+            length,
+            taken: AtomicU64::new(0),
+            shared: Arc::clone(shared),
+            own_rate: rate.map(|rate| Mutex::new(Bucket::new(rate, clock::now()))),
+            step: usize::try_from(step).unwrap_or(usize::MAX),
+            marks: None,
+        }
+    }
+
+    /// Has the store know that the request went out whole, before it does.
+    pub(crate) fn marked(mut self, key: TaskKey, notes: &[String]) -> Self {
+        let notes = notes.iter().cloned().chain([SENT.to_owned()]).collect();
+        self.marks = Some((key, notes));
+        self
+    }
+
+    /// Bytes that the connection has taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// A file of it that was written since it was opened.
+    pub(crate) fn changed(&self) -> Option<&SourceFile> {
+        let files = self.segments.iter().filter_map(|(_, segment)| match segment {
+            Segment::File { file, .. } => Some(file),
+            Segment::Text(_) => None,
+        });
+        files.into_iter().find(|file| file.is_changed())
+    }
+}
+
+impl Source for RequestBody {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn read(&self, offset: u64, limit: usize) -> Result<Bytes, Failure> {
+        let index = self.segments.partition_point(|(begin, _)| *begin <= offset);
+        let Some((begin, segment)) = index.checked_sub(1).and_then(|index| self.segments.get(index)) else {
+            return Err(Failure::new(FailureKind::General, "there is no body to read"));
+        };
+        let within = offset - begin;
+        let left = usize::try_from(segment.length().saturating_sub(within)).unwrap_or(usize::MAX);
+        let size = limit.min(left).min(self.step);
+        let bytes = match segment {
+            Segment::Text(text) => {
+                let from = usize::try_from(within).unwrap_or(usize::MAX).min(text.len());
+                text.slice(from..from + size)
+            }
+            Segment::File { file, from, .. } => file.read(from + within, size)?,
+        };
+        self.taken.store(offset + bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+
+    fn pause(&self, taken: usize) -> Duration {
+        let now = clock::now();
+        let take = |bucket: &Mutex<Bucket>| bucket.lock().unwrap_or_else(PoisonError::into_inner).take(taken, now);
+        let own = self.own_rate.as_ref().map_or(Duration::ZERO, take);
+        let all = self.shared.rate.as_ref().map_or(Duration::ZERO, take);
+        Some(own.max(all)).filter(|wait| *wait > Duration::from_millis(1)).unwrap_or_default()
+    }
+
+    fn before_end(&self) -> Option<BeforeEnd> {
+        let (key, notes) = self.marks.clone()?;
+        let marked = self.shared.store.write(Change::Note { key, notes });
+        Some(Box::pin(async move {
+            marked.await.map(|_| ()).map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))
+        }))
+    }
+}

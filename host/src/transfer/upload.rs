@@ -1,0 +1,148 @@
+//! What an upload or a request sends: the file as the body, or a form, or the task's own text, and the headers that go with
+//! it (background_downloader B.10).
+//!
+//! It opens files through the sandbox and sends nothing.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::error::{Failure, FailureKind};
+use crate::sandbox::SourceFile;
+use crate::task::{Body, FilePart, Pairs, Task, TaskType};
+use crate::transfer::Context;
+use crate::transfer::multipart::{self, FileHead};
+use crate::transfer::request_body::Segment;
+
+/// Name under which a task's `extra` keeps the boundary of its form: drawn once, the same in every attempt.
+pub(crate) const BOUNDARY: &str = "boundary";
+
+/// What stays as it is in a Content-Disposition, as in JavaScript's and Dart's encoding of URI components.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
+
+/// Whether the task sends files.
+pub(crate) fn is_upload(task: &Task) -> bool {
+    matches!(task.task_type, TaskType::Upload | TaskType::MultiUpload)
+}
+
+/// The body of the task's request; the headers become those that go with it.
+pub(super) fn pack(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> {
+    match &cx.task.body {
+        Body::None => Ok(Vec::new()),
+        Body::Bytes(bytes) => Ok(vec![Segment::Text(bytes.clone().into())]),
+        Body::File => binary(cx, headers),
+        Body::Multipart => form(cx, headers),
+    }
+}
+
+/// The file, or the range of it that the task's `Range` says, as the body.
+fn binary(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> {
+    let name = cx.task.filename.as_deref().unwrap_or_default();
+    let file = open(cx, name)?;
+    if file.len() == 0 {
+        let text = format!("`{}` has 0 length, and a binary upload must have something to send", file.path());
+        return Err(Failure::new(FailureKind::FileSystem, text));
+    }
+    let (from, length) = stretch(headers, &file)?;
+    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("range"));
+    if !has(headers, "content-type") {
+        headers.push(("Content-Type".into(), mime_type(&cx.task.mime_type, name)));
+    }
+    if has(headers, "content-disposition") {
+        headers.retain(|(name, value)| !(name.eq_ignore_ascii_case("content-disposition") && value.is_empty()));
+    } else {
+        let name = utf8_percent_encode(name, PLAIN);
+        headers.push(("Content-Disposition".into(), format!("attachment; filename=\"{name}\"")));
+    }
+    Ok(vec![Segment::File { file, from, length }])
+}
+
+/// First byte and number of bytes that a task's `Range: bytes=a-b` or `bytes=a-` means; without one all of them (B.6).
+fn stretch(headers: &Pairs, file: &SourceFile) -> Result<(u64, u64), Failure> {
+    let Some((_, range)) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("range")) else {
+        return Ok((0, file.len()));
+    };
+    let ends = range.split_once('=').and_then(|(_, ends)| ends.trim().split_once('-'));
+    let from = ends.and_then(|(from, _)| from.parse::<u64>().ok());
+    let last = match ends {
+        Some((_, "")) => Some(file.len().saturating_sub(1)),
+        Some((_, last)) => last.parse::<u64>().ok(),
+        None => None,
+    };
+    match from.zip(last) {
+        Some((from, last)) if from <= last && last < file.len() => Ok((from, last - from + 1)),
+        _ => {
+            let text = format!("the range `{range}` is not within the {} bytes of `{}`", file.len(), file.path());
+            Err(Failure::new(FailureKind::FileSystem, text))
+        }
+    }
+}
+
+/// A form of the task's fields and files.
+fn form(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> {
+    let task = cx.task;
+    let parts: Vec<FilePart> = match task.task_type {
+        TaskType::MultiUpload => task.files.clone(),
+        _ => vec![FilePart {
+            field: task.file_field.clone(),
+            filename: task.filename.clone().unwrap_or_default(),
+            mime_type: task.mime_type.clone(),
+        }],
+    };
+    let boundary = boundary_of(task);
+    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+    headers.push(("Content-Type".into(), format!("multipart/form-data; boundary={boundary}")));
+    let heads: Vec<FileHead> = parts.iter().map(head_of).collect();
+    let mut texts = multipart::texts(&boundary, &task.fields, &heads).into_iter();
+    let mut segments = Vec::with_capacity(2 * parts.len() + 1);
+    for part in &parts {
+        let file = open(cx, &part.filename)?;
+        let length = file.len();
+        segments.extend(texts.next().map(|text| Segment::Text(text.into())));
+        segments.push(Segment::File { file, from: 0, length });
+    }
+    segments.extend(texts.next().map(|text| Segment::Text(text.into())));
+    Ok(segments)
+}
+
+fn head_of(part: &FilePart) -> FileHead {
+    let name = part.filename.rsplit('/').next().unwrap_or_default();
+    FileHead { field: part.field.clone(), name: name.to_owned(), mime_type: mime_type(&part.mime_type, name) }
+}
+
+/// The boundary that was drawn when the task was added.
+fn boundary_of(task: &Task) -> String {
+    let given = task.extra.iter().find(|(name, _)| name == BOUNDARY).map(|(_, value)| value.clone());
+    given.filter(|text| multipart::is_boundary(text)).unwrap_or_else(|| new_boundary(uuid::Uuid::now_v7()))
+}
+
+/// A boundary that no file has by chance. The id's random bits are hashed: its time is nobody's business.
+pub(crate) fn new_boundary(id: uuid::Uuid) -> String {
+    let hash = blake3::derive_key("haul 2026 multipart boundary", id.as_bytes());
+    let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("haul-{hex}")
+}
+
+/// The media type given, else by the name's extension.
+fn mime_type(given: &str, name: &str) -> String {
+    match given {
+        "" => mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream").to_owned(),
+        given => given.to_owned(),
+    }
+}
+
+fn open(cx: &Context<'_>, path: &str) -> Result<SourceFile, Failure> {
+    let task = cx.task;
+    cx.shared.sandbox.source(&task.base_directory, cx.record.place.as_deref(), &task.directory, path)
+}
+
+fn has(headers: &Pairs, name: &str) -> bool {
+    headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+}

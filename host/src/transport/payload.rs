@@ -1,0 +1,350 @@
+//! What a request sends: bytes in memory, or a source that is read as the connection takes it, in constant memory.
+//!
+//! A source is read by position, so that a body can be sent again from its first byte: after a redirect that keeps it, and
+//! on another connection where a pooled one was closed. When to send is decided here as well: a large body waits for the
+//! server's `100 Continue` (RFC 9110 section 10.1.1), and what is left of one stops when the answer is final without it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep};
+
+use crate::error::Failure;
+
+/// Largest piece of a body that is read at once.
+const PIECE: usize = 256 * 1024;
+/// A longer body is sent when the server has said that it wants it, or has said nothing for [`CONTINUE_WITHIN`].
+const EXPECT_ABOVE: u64 = 1024 * 1024;
+/// How long the server's `100 Continue` is waited for (as curl does).
+const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Something to do before the last piece of a body is sent.
+pub type BeforeEnd = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
+/// A body of known length that can be read any number of times.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// The exact number of bytes.
+    fn length(&self) -> u64;
+
+    /// Bytes from `offset`, which is below the length: at least one, at most `limit`. Blocks no longer than a disk does.
+    ///
+    /// # Errors
+    /// Ends the request: the server never gets a body that it could take for whole.
+    fn read(&self, offset: u64, limit: usize) -> Result<Bytes, Failure>;
+
+    /// How long to wait after so many bytes before the next are sent (speed limits).
+    fn pause(&self, _taken: usize) -> Duration {
+        Duration::ZERO
+    }
+
+    /// What must have happened before the server can have the whole request.
+    fn before_end(&self) -> Option<BeforeEnd> {
+        None
+    }
+}
+
+/// A request's body.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// These bytes; none of them: no body.
+    Bytes(Bytes),
+    /// What a source gives.
+    Source(Arc<dyn Source>),
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Payload::Bytes(Bytes::new())
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Payload::Bytes(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Payload::Bytes(bytes.into())
+    }
+}
+
+impl Payload {
+    /// The exact number of bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Payload::Bytes(bytes) => bytes.len() as u64,
+            Payload::Source(source) => source.length(),
+        }
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.length() == 0
+    }
+
+    /// Whether the server is asked before the body is sent.
+    pub(super) fn asks_first(&self) -> bool {
+        self.length() > EXPECT_ABOVE
+    }
+
+    fn read(&self, offset: u64) -> Result<Bytes, Failure> {
+        match self {
+            Payload::Bytes(bytes) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                Ok(bytes.slice(from..bytes.len().min(from + PIECE)))
+            }
+            Payload::Source(source) => source.read(offset, PIECE),
+        }
+    }
+}
+
+/// Why a body was not sent to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unsent {
+    /// It could not be read.
+    #[error("{0}")]
+    Broken(Failure),
+    /// Nobody wants the rest.
+    #[error("the rest of the request is not wanted")]
+    Unwanted,
+}
+
+/// What the connection may do with the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Wait for `100 Continue`.
+    Ask,
+    /// Send.
+    Send,
+    /// Send nothing more, for the answer is here, and leave the connection open until it is read.
+    Hold,
+    /// Give the connection up.
+    Drop,
+}
+
+/// A body on its way, as seen from outside the connection.
+#[derive(Debug)]
+pub(super) struct Sending {
+    start: Instant,
+    /// Microseconds from `start` to when the last piece was taken.
+    last: AtomicU64,
+    state: Mutex<State>,
+    ended: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    order: Order,
+    /// Every byte was taken.
+    whole: bool,
+    /// The connection has let go of the body.
+    gone: bool,
+    waker: Option<Waker>,
+}
+
+impl Sending {
+    /// When the connection last took a piece, or the sending began.
+    pub(super) fn last(&self) -> Instant {
+        self.start + Duration::from_micros(self.last.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// Whether the connection has taken every byte.
+    pub(super) fn is_whole(&self) -> bool {
+        self.state().whole
+    }
+
+    /// Whether the connection will take nothing more.
+    pub(super) fn is_over(&self) -> bool {
+        self.outcome().is_some()
+    }
+
+    /// The server wants the body.
+    pub(super) fn go_on(&self) {
+        self.order(Order::Send);
+    }
+
+    /// The answer is here: the rest is not sent. The connection stays until [`Guard`] is dropped.
+    pub(super) fn hold(&self) {
+        self.order(Order::Hold);
+    }
+
+    /// Waits until the connection has let go of the body; answers whether it had taken every byte. With an idle limit, that
+    /// is how long it may take nothing.
+    pub(super) async fn end(&self, idle: Option<Duration>) -> bool {
+        loop {
+            let ended = self.ended.notified();
+            if let Some(whole) = self.outcome() {
+                return whole;
+            }
+            let Some(limit) = idle else {
+                ended.await;
+                continue;
+            };
+            let until = self.last() + limit;
+            if tokio::time::timeout_at(until, ended).await.is_err() && self.last() + limit <= until {
+                return false;
+            }
+        }
+    }
+
+    /// Whether every byte was taken, once nothing more can change about that.
+    fn outcome(&self) -> Option<bool> {
+        let state = self.state();
+        (state.whole || state.gone).then_some(state.whole)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds it can panic half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn order(&self, order: Order) {
+        let mut state = self.state();
+        if order == Order::Drop || (state.order != Order::Drop && state.order != Order::Hold) {
+            state.order = order;
+        }
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Order {
+        let mut state = self.state();
+        state.waker = Some(cx.waker().clone());
+        state.order
+    }
+}
+
+/// Gives the connection up when dropped, unless the body was sent to its end: a request that nobody waits for any more must
+/// not reach the server whole.
+#[derive(Debug)]
+pub(super) struct Guard(pub(super) Arc<Sending>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.order(Order::Drop);
+    }
+}
+
+/// A body as the connection takes it.
+pub(super) struct Outgoing {
+    payload: Payload,
+    length: u64,
+    taken: u64,
+    sending: Arc<Sending>,
+    pause: Option<Pin<Box<Sleep>>>,
+    /// The last piece, while it waits for `before_end`.
+    last: Option<(Bytes, BeforeEnd)>,
+}
+
+impl Outgoing {
+    /// `asks`: the request has `Expect: 100-continue`.
+    pub(super) fn new(payload: Payload, asks: bool) -> (Self, Guard) {
+        let order = if asks { Order::Ask } else { Order::Send };
+        let length = payload.length();
+        let sending = Arc::new(Sending {
+            start: crate::clock::timer_now(),
+            last: AtomicU64::new(0),
+            state: Mutex::new(State { order, whole: length == 0, gone: false, waker: None }),
+            ended: Notify::new(),
+        });
+        let outgoing = Self { payload, length, taken: 0, sending: sending.clone(), pause: None, last: None };
+        (outgoing, Guard(sending))
+    }
+
+    fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        match self.sending.poll(cx) {
+            Order::Send => {}
+            Order::Hold => return Poll::Pending,
+            Order::Drop => return Poll::Ready(Err(Unsent::Unwanted)),
+            Order::Ask if self.pause.is_none() => {
+                self.pause = Some(Box::pin(tokio::time::sleep(CONTINUE_WITHIN)));
+            }
+            Order::Ask => {}
+        }
+        if let Some(pause) = &mut self.pause {
+            if self.sending.poll(cx) == Order::Ask || self.taken > 0 {
+                ready!(pause.as_mut().poll(cx));
+            }
+            self.pause = None;
+            self.sending.go_on();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Unsent>> {
+        if self.last.is_none() {
+            let piece = self.payload.read(self.taken).map_err(Unsent::Broken)?;
+            let before_end = match &self.payload {
+                Payload::Source(source) if self.taken + piece.len() as u64 == self.length => source.before_end(),
+                _ => None,
+            };
+            match before_end {
+                None => return Poll::Ready(Ok(piece)),
+                Some(before_end) => self.last = Some((piece, before_end)),
+            }
+        }
+        let Some((piece, before_end)) = &mut self.last else { return Poll::Pending };
+        ready!(before_end.as_mut().poll(cx)).map_err(Unsent::Broken)?;
+        let piece = std::mem::take(piece);
+        self.last = None;
+        Poll::Ready(Ok(piece))
+    }
+
+    fn took(&mut self, size: usize) {
+        self.taken += size as u64;
+        let now = u64::try_from(self.sending.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.sending.last.store(now, Ordering::Relaxed);
+        if self.taken == self.length {
+            self.sending.state().whole = true;
+            self.sending.ended.notify_waiters();
+        } else if let Payload::Source(source) = &self.payload {
+            let pause = source.pause(size);
+            self.pause = (!pause.is_zero()).then(|| Box::pin(tokio::time::sleep(pause)));
+        }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Unsent;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Unsent>>> {
+        if self.taken == self.length {
+            return Poll::Ready(None);
+        }
+        ready!(self.poll_order(cx))?;
+        let piece = ready!(self.poll_piece(cx))?;
+        self.took(piece.len());
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.taken == self.length
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length - self.taken)
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.sending.state().gone = true;
+        self.sending.ended.notify_waiters();
+    }
+}

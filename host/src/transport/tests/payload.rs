@@ -1,0 +1,225 @@
+//! Tests of bodies that are read while they are sent: asking first, early answers, sources that break.
+
+use tokio::sync::oneshot;
+
+use super::super::payload::{BeforeEnd, Source};
+use super::*;
+
+/// A body of `x`s that breaks at an offset, and says when its end is near.
+#[derive(Debug, Default)]
+struct Letters {
+    length: u64,
+    breaks_at: Option<u64>,
+    nearly: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+impl Source for Letters {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn read(&self, offset: u64, limit: usize) -> Result<Bytes, Failure> {
+        if self.breaks_at.is_some_and(|at| offset >= at) {
+            return Err(Failure::new(FailureKind::FileSystem, "the source broke"));
+        }
+        let size = usize::try_from(self.length - offset).unwrap().min(limit).min(100_000);
+        Ok(vec![b'x'; size].into())
+    }
+
+    fn before_end(&self) -> Option<BeforeEnd> {
+        let nearly = self.nearly.lock().unwrap().take()?;
+        Some(Box::pin(async move { nearly.await.map_err(|_| Failure::new(FailureKind::General, "not ready")) }))
+    }
+}
+
+fn put(url: String, letters: Letters) -> Call {
+    Call { method: "PUT".into(), body: Payload::Source(Arc::new(letters)), ..get(url) }
+}
+
+/// A server by hand: what it read before it answered is returned.
+async fn serve(listener: &TcpListener, reads: usize, answer: &str) -> (TcpStream, Vec<u8>) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let mut body = vec![0; reads];
+    stream.read_exact(&mut body).await.unwrap();
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    (stream, head)
+}
+
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+#[tokio::test]
+async fn a_source_is_sent_whole_with_its_exact_length() {
+    let server = Server::one(vec![Request, ok("")]).await;
+    fetch(&transport(), put(server.url("/"), Letters { length: 350_001, ..Letters::default() })).await.unwrap();
+    let seen = server.seen().remove(0);
+    assert!(seen.contains("content-length: 350001\r\n") && !seen.contains("expect:"));
+    assert!(seen.ends_with(&"x".repeat(350_001)));
+}
+
+#[tokio::test]
+async fn a_source_that_breaks_leaves_the_request_without_its_end() {
+    let (listener, url) = listen().await;
+    let letters = Letters { length: 1_000_000, breaks_at: Some(500_000), ..Letters::default() };
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all).await;
+        all.len()
+    });
+    let failure = fetch(&transport(), put(url, letters)).await.unwrap_err();
+    assert_eq!((failure.kind, failure.description.as_str()), (FailureKind::FileSystem, "the source broke"));
+    assert!(server.await.unwrap() < 600_000);
+}
+
+#[tokio::test]
+async fn a_large_body_waits_until_the_server_wants_it() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, head) = serve(&listener, 0, "").await;
+        let mut byte = [0];
+        let nothing = tokio::time::timeout(Duration::from_millis(100), stream.read(&mut byte)).await.is_err();
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+        let mut body = vec![0; 2_000_000];
+        stream.read_exact(&mut body).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        (nothing, String::from_utf8(head).unwrap())
+    });
+    let letters = Letters { length: 2_000_000, ..Letters::default() };
+    fetch(&transport(), put(url, letters)).await.unwrap();
+    let (nothing, head) = server.await.unwrap();
+    assert!(nothing && head.contains("expect: 100-continue\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_body_spares_the_body() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let answer = "HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig";
+        let (mut stream, _) = serve(&listener, 0, answer).await;
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        rest.len()
+    });
+    let letters = Letters { length: 50_000_000, ..Letters::default() };
+    let transport = transport();
+    let (answer, body) = fetch(&transport, put(url, letters)).await.unwrap();
+    assert_eq!((answer.status, body.as_str(), answer.early), (413, "big", true));
+    drop(answer);
+    assert_eq!(server.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn where_asking_is_refused_the_body_is_sent_without_and_the_next_one_too() {
+    let refusal = || say("HTTP/1.1 417 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        let Step::Say(refusal) = refusal() else { return asked };
+        let refusal = String::from_utf8(refusal).unwrap();
+        let fine = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        for (reads, answer) in [(0, refusal.as_str()), (2_000_000, fine), (2_000_000, fine)] {
+            let (_, head) = serve(&listener, reads, answer).await;
+            asked.push(String::from_utf8(head).unwrap().contains("expect:"));
+        }
+        asked
+    });
+    let transport = transport();
+    for _ in 0..2 {
+        let letters = Letters { length: 2_000_000, ..Letters::default() };
+        assert_eq!(fetch(&transport, put(url.clone(), letters)).await.unwrap().0.status, 200);
+    }
+    assert_eq!(server.await.unwrap(), [true, false, false]);
+}
+
+#[tokio::test]
+async fn an_early_refusal_stops_a_body_that_is_being_sent() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+        let mut body = vec![0; 1_000_000];
+        stream.read_exact(&mut body).await.unwrap();
+        stream.write_all(b"HTTP/1.1 401 No\r\ncontent-length: 4\r\n\r\nwho?").await.unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        rest.len()
+    });
+    let letters = Letters { length: 1_000_000_000, ..Letters::default() };
+    let (answer, body) = fetch(&transport(), put(url, letters)).await.unwrap();
+    assert_eq!((answer.status, body.as_str(), answer.early), (401, "who?", true));
+    drop(answer);
+    assert!(server.await.unwrap() < 900_000_000);
+}
+
+#[tokio::test]
+async fn a_success_counts_only_when_the_whole_request_was_taken() {
+    for (takes_rest, succeeds) in [(true, true), (false, false)] {
+        let (listener, url) = listen().await;
+        tokio::spawn(async move {
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            let (mut stream, _) = serve(&listener, 1000, answer).await;
+            if takes_rest {
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest).await;
+            }
+        });
+        let (ready, nearly) = oneshot::channel();
+        let letters = Letters { length: 800_000, nearly: Mutex::new(Some(nearly)), ..Letters::default() };
+        let transport = transport();
+        let mut answer = transport.send(put(url, letters)).await.unwrap();
+        if takes_rest {
+            ready.send(()).unwrap();
+        } else {
+            drop(ready);
+        }
+        assert_eq!(whole(&mut answer).await.is_ok(), succeeds);
+    }
+}
+
+#[tokio::test]
+async fn what_must_come_before_the_end_comes_before_the_end() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = serve(&listener, 200_000, "").await;
+        let mut byte = [0];
+        let held = tokio::time::timeout(Duration::from_millis(100), stream.read(&mut byte)).await.is_err();
+        (stream, held)
+    });
+    let (ready, nearly) = oneshot::channel();
+    let letters = Letters { length: 300_000, nearly: Mutex::new(Some(nearly)), ..Letters::default() };
+    let sending = tokio::spawn(async move { fetch(&transport(), put(url, letters)).await });
+    let (mut stream, held) = server.await.unwrap();
+    assert!(held);
+    ready.send(()).unwrap();
+    let mut rest = vec![0; 100_000];
+    stream.read_exact(&mut rest).await.unwrap();
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    assert_eq!(sending.await.unwrap().unwrap().0.status, 200);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_more_of_a_body_meets_the_idle_limit_and_a_slow_one_the_send_limit() {
+    for (idle, send, words) in [(100, 20_000, "idle limit"), (20_000, 100, "send limit")] {
+        let (listener, url) = listen().await;
+        let held = tokio::spawn(async move { listener.accept().await.unwrap() });
+        let letters = Letters { length: 500_000_000, ..Letters::default() };
+        let mut call = put(url, letters);
+        (call.idle_timeout, call.send_timeout) = (Some(Duration::from_millis(idle)), Some(Duration::from_millis(send)));
+        let failure = fetch(&transport(), call).await.unwrap_err();
+        assert!(failure.description.contains(words), "{failure}");
+        assert_eq!(failure.detail, FailureDetail::Timeout);
+        drop(held);
+    }
+}

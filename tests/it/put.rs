@@ -1,0 +1,168 @@
+//! `haul put`: files from anywhere, as a form or as they are, one or several; the same line again after a kill.
+
+use serde_json::json;
+
+use crate::support::*;
+
+#[test]
+fn a_file_is_sent_as_a_form_by_post() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    world.write("notes.txt", "A file.");
+
+    let outcome = world.haul(&["put", "notes.txt", sink.url(), "--field", "a=1", "--field", "b=x=y", "-H", "X-A: b"]);
+
+    let outcome = outcome.exits(0).says("done:");
+    assert_eq!(outcome.stdout, "");
+    let request = &sink.requests()[0];
+    assert_eq!((request.method.as_str(), request.header("x-a")), ("POST", Some("b")));
+    let parts = form_of(request);
+    let told: Vec<_> = parts.iter().map(|part| (part.name.as_str(), part.text())).collect();
+    assert_eq!(told, [("a", "1"), ("b", "x=y"), ("file", "A file.")]);
+    assert_eq!(parts[2].filename.as_deref(), Some("notes.txt"));
+}
+
+#[test]
+fn a_binary_upload_is_a_put() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(201));
+    let path = world.write("deep/er/notes.bin", b"\0\xff");
+
+    let update = world.haul(&["--json", "put", "--binary", path.to_str().unwrap(), sink.url()]).exits(0).only_final();
+    world
+        .haul(&["put", "--binary", "--method", "POST", "--mime-type", "a/b", "deep/er/notes.bin", sink.url()])
+        .exits(0);
+
+    assert_eq!((&update["fileSize"], &update["responseBody"]), (&json!(2), &json!("this is a 201")));
+    let requests = sink.requests();
+    let told: Vec<_> =
+        requests.iter().map(|seen| (seen.method.as_str(), seen.header("content-type").unwrap())).collect();
+    assert_eq!(told, [("PUT", "application/octet-stream"), ("POST", "a/b")]);
+    assert!(requests.iter().all(|seen| seen.body == b"\0\xff"));
+}
+
+#[test]
+fn several_files_are_one_form() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    world.write("a/one.txt", "1");
+    world.write("b/two.png", "2");
+
+    world.haul(&["put", "a/one.txt", "b/two.png", sink.url()]).exits(0);
+    world.haul(&["put", "a/one.txt", "b/two.png", sink.url(), "--file-field", "files"]).exits(0);
+
+    let told: Vec<_> =
+        sink.requests().iter().flat_map(form_of).map(|part| (part.name, part.filename.unwrap())).collect();
+    let pair = |field: &str, name: &str| (field.to_owned(), name.to_owned());
+    let expected = [pair("one", "one.txt"), pair("two", "two.png"), pair("files", "one.txt"), pair("files", "two.png")];
+    assert_eq!(told, expected);
+    world.haul(&["put", "--binary", "a/one.txt", "b/two.png", sink.url()]).exits(2).says("--binary sends one file");
+}
+
+#[test]
+fn what_cannot_be_sent_ends_with_6_and_what_cannot_be_meant_with_2() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    world.write("empty", "");
+    world.write("f", "x");
+
+    world.haul(&["put", "none", sink.url()]).exits(6).says("file to upload does not exist: `none`");
+    world.haul(&["put", "--binary", "empty", sink.url()]).exits(6).says("has 0 length");
+    world.haul(&["put", ".", sink.url()]).exits(6).says("not a regular file");
+    world.haul(&["put", "f"]).exits(2);
+    world.haul(&["put", "f", "ftp://h/"]).exits(2).says("`url`");
+    world.haul(&["put", "f", sink.url(), "--binary", "--field", "a=b"]).exits(2).says("--field");
+    world.haul(&["put", "f", sink.url(), "--method", "BREW"]).exits(2).says("httpRequestMethod");
+
+    assert_eq!(sink.log().len(), 0);
+}
+
+#[test]
+fn a_link_is_followed_and_keeps_its_name_where_it_can() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    world.write("real/v1.txt", "one");
+    std::os::unix::fs::symlink("v1.txt", world.work().join("real/latest.txt")).unwrap();
+    std::os::unix::fs::symlink(world.work().join("real/v1.txt"), world.work().join("away.txt")).unwrap();
+
+    world.haul(&["put", "real/latest.txt", sink.url()]).exits(0);
+    world.haul(&["put", "away.txt", sink.url()]).exits(0);
+
+    let names: Vec<_> = sink.requests().iter().map(|seen| form_of(seen)[0].filename.clone().unwrap()).collect();
+    assert_eq!(names, ["latest.txt", "v1.txt"]);
+}
+
+#[test]
+fn the_answer_goes_into_a_file_and_its_status_into_the_exit_code() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.write("f", "x");
+    let long = bytes(3, 200_000);
+    let sink = origin.serve("/up", status(200).body(&long));
+    for (code, exit) in [(403, 4), (404, 3), (422, 1)] {
+        let sink = origin.serve(&format!("/{code}"), status(code));
+        world.haul(&["put", "f", sink.url(), "-o", "answer"]).exits(exit);
+    }
+    assert_eq!(world.names(), ["f"]);
+
+    world.haul(&["put", "f", sink.url(), "-o", "answer", "-d", "new/dir"]).exits(0).says("answer");
+
+    assert_same_bytes(&world.read("new/dir/answer"), &long);
+}
+
+#[test]
+fn statuses_that_count_as_success_can_be_listed() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.write("f", "x");
+    let sink = origin.serve("/up", status(409));
+
+    world.haul(&["put", "f", sink.url(), "--accept-status", "2xx,409"]).exits(0);
+    world.haul(&["put", "f", sink.url()]).exits(1);
+}
+
+#[test]
+fn killed_before_its_end_was_told_a_put_is_found_again_and_not_repeated() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (one, two) = (world.write("one", "1"), world.write("two", "2"));
+    let gate = Gate::new();
+    let done = origin.serve("/done", status(200));
+    let held = origin.script("/held", vec![status(200).head_gate(&gate), status(200)]);
+    let put = |file: &std::path::Path, url: &str| {
+        let words = ["--json", "put", "--binary", file.to_str().unwrap(), url];
+        words.map(str::to_owned)
+    };
+    let line = put(&two, held.url());
+    let words: Vec<&str> = line.iter().map(String::as_str).collect();
+    let running = world.spawn(&words);
+    gate.wait_for(1);
+    running.kill();
+
+    world.haul(&words).exits(0);
+    let line = put(&one, done.url());
+    let words: Vec<&str> = line.iter().map(String::as_str).collect();
+    world.haul(&words).exits(0);
+    world.haul(&words).exits(0);
+
+    assert_eq!(held.log().len(), 2, "a PUT is repeated");
+    assert_eq!(done.log().len(), 2, "told and complete, the same line is a new task");
+    assert_eq!(world.list().len(), 3);
+}
+
+#[test]
+fn an_interrupted_put_is_sent_by_run() {
+    let (world, origin) = (World::new(), Origin::start());
+    let content = bytes(1, 40_000_000);
+    let path = world.write("big", &content);
+    let gate = Gate::new();
+    let sink = origin.script("/up", vec![status(200).body_gate(1_000_000, &gate), status(200)]);
+    let running = world.spawn(&["put", path.to_str().unwrap(), sink.url()]);
+    gate.wait_for(1);
+    running.signal(rustix::process::Signal::INT);
+    running.finish().exits(130);
+    gate.open();
+
+    world.run().exits(0);
+
+    let requests = sink.requests();
+    assert_eq!(requests.len(), 1);
+    assert_same_bytes(&form_of(&requests[0])[0].body, &content);
+}

@@ -1,0 +1,213 @@
+//! `haul request` and data tasks: methods, bodies, queries, and what becomes of the answer.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+#[test]
+fn the_body_of_the_answer_goes_to_stdout_whole_and_exact() {
+    let (world, origin) = (World::new(), Origin::start());
+    let long = origin.serve("/long", status(200).body("zeile ✓\n".repeat(20_000).as_bytes()));
+    let lost = origin.serve("/lost", status(404).body(b"no such thing"));
+
+    let outcome = world.haul(&["request", long.url()]).exits(0);
+    let missing = world.haul(&["request", lost.url()]).exits(3);
+
+    assert_eq!(outcome.stdout, "zeile ✓\n".repeat(20_000));
+    assert_eq!(outcome.stderr, "");
+    assert_eq!(missing.stdout.trim_end(), "no such thing");
+    assert_eq!(world::names_in(&world.home().join("responses")), Vec::<String>::new(), "nothing waits in the home");
+}
+
+#[test]
+fn each_method_sends_what_was_given() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/r", status(200));
+    world.write("body.json", "{\"from\": \"file\"}");
+    let cases: [(&[&str], &str, &str, Option<&str>); 8] = [
+        (&[], "GET", "", None),
+        (&["--method", "HEAD"], "HEAD", "", None),
+        (&["-X", "delete"], "DELETE", "", None),
+        (&["--data", "text ✓"], "POST", "text ✓", Some("text/plain; charset=utf-8")),
+        (&["--data", ""], "POST", "", Some("text/plain; charset=utf-8")),
+        (&["--data-json", "{\"a\": 1}", "--method", "PATCH"], "PATCH", "{\"a\": 1}", Some("application/json")),
+        (&["--data", "@body.json", "-H", "Content-Type: x/y"], "POST", "{\"from\": \"file\"}", Some("x/y")),
+        (
+            &["--form", "a=1 2", "--form", "a=&", "--method", "PUT"],
+            "PUT",
+            "a=1%202&a=%26",
+            Some("application/x-www-form-urlencoded"),
+        ),
+    ];
+    for (flags, method, body, content_type) in cases {
+        world.haul(&[&["request", sink.url()], flags].concat()).exits(0);
+        let request = sink.requests().pop().unwrap();
+        let seen =
+            (request.method.as_str(), std::str::from_utf8(&request.body).unwrap(), request.header("content-type"));
+        assert_eq!(seen, (method, body, content_type));
+    }
+    let piped = world.haul_reading(&["request", sink.url(), "--data", "@-"], "from stdin").exits(0);
+    assert_eq!(
+        (piped.stdout.trim_end(), sink.requests().pop().unwrap().body.as_slice()),
+        ("this is a 200", b"from stdin".as_slice())
+    );
+    world.haul(&["request", sink.url(), "--data-json", "{"]).exits(2).says("--data-json is not JSON");
+    world.haul(&["request", sink.url(), "--data", "@none"]).exits(6).says("cannot read `none`");
+}
+
+#[test]
+fn lists_in_a_query_are_written_as_asked() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/r", status(200));
+    let query = ["--query", "q=a b", "--query", "l=1", "--query", "l=2&3"];
+    for (format, expected) in [
+        ("multi", "q=a%20b&l=1&l=2%263"),
+        ("multiCompatible", "q=a%20b&l[]=1&l[]=2%263"),
+        ("csv", "q=a%20b&l=1,2%263"),
+        ("ssv", "q=a%20b&l=1%202%263"),
+        ("tsv", "q=a%20b&l=1%5Ct2%263"),
+        ("pipes", "q=a%20b&l=1%7C2%263"),
+    ] {
+        world.haul(&[&["request", sink.url(), "--list-format", format], query.as_slice()].concat()).exits(0);
+        assert_eq!(sink.requests().pop().unwrap().target, format!("/r?{expected}"));
+    }
+}
+
+#[test]
+fn a_data_task_keeps_its_answer_and_where_it_came_from() {
+    let (world, origin) = (World::new(), Origin::start());
+    let end = origin.serve("/end", file(b"{\"ok\":true}").header("Content-Type", "application/json; charset=utf-8"));
+    let middle = origin.serve("/middle", redirect(307, "/end?token=hidden"));
+    let start = origin.serve("/start", redirect(308, "/middle"));
+    let id = world
+        .add(&[json!({"taskType": "DataTask", "url": start.url(), "json": {"a": [1, "b"]},
+        "queryParameters": {"x": {"y": [1, 2]}}, "listFormat": "csv", "updates": "statusAndProgress"})])
+        .remove(0);
+
+    let outcome = world.run().exits(0);
+
+    let update = outcome.only_final();
+    assert_eq!((&update["responseBody"], &update["mimeType"]), (&json!("{\"ok\":true}"), &json!("application/json")));
+    assert_eq!(update["charSet"], "utf-8");
+    assert_eq!(update["responseUrl"], json!(format!("{}?token=***", end.url())));
+    assert_eq!(update["redirects"], json!([format!("{}?x[y]=1,2", start.url()), middle.url()]));
+    let request = &end.requests()[0];
+    assert_eq!((request.method.as_str(), request.body.as_slice()), ("POST", b"{\"a\":[1,\"b\"]}".as_slice()));
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert!(outcome.json().iter().all(|update| update["type"] == "status"), "a request has no progress");
+    assert_eq!(world.show(&id)["taskType"], "DataTask");
+}
+
+#[test]
+fn a_post_that_is_sent_elsewhere_becomes_a_get_and_an_answer_may_be_other_than_utf8() {
+    let (world, origin) = (World::new(), Origin::start());
+    let end = origin.serve("/end", file(b"gr\xfc\xdfe").header("Content-Type", "text/plain; charset=ISO-8859-1"));
+    for code in [301, 302, 303] {
+        let start = origin.serve(&format!("/{code}"), redirect(code, "/end"));
+        let outcome = world.haul(&["--json", "request", start.url(), "--data", "x"]).exits(0);
+        assert_eq!(outcome.only_final()["responseBody"], json!("grüße"));
+    }
+    assert!(end.requests().iter().all(|seen| seen.method == "GET" && seen.body.is_empty()));
+    assert_eq!(end.requests().len(), 3);
+}
+
+#[test]
+fn statuses_decide_by_the_list_of_the_task() {
+    let (world, origin) = (World::new(), Origin::start());
+    for (code, list, exit) in [(304, "2xx,304", 0), (404, "404", 0), (200, "201", 1), (503, "2xx", 1), (401, "4xx", 0)]
+    {
+        let sink = origin.serve(&format!("/{code}"), status(code));
+        world.haul(&["request", sink.url(), "--accept-status", list, "--retries", "0"]).exits(exit);
+    }
+}
+
+#[test]
+fn time_limits_are_for_connecting_sending_waiting_and_all_of_it() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let silent = origin.serve("/silent", status(200).head_gate(&gate));
+    let stalls = origin.serve("/stalls", status(200).body(&bytes(1, 1000)).gate(10, &gate));
+    let sink = origin.serve("/up", status(200).body_gate(0, &gate));
+    world.write("big", bytes(1, 40_000_000));
+    let cases: [(&[&str], &str); 4] = [
+        (&["request", silent.url(), "--timeout-head", "50ms"], "response limit"),
+        (&["request", stalls.url(), "--timeout-idle", "50ms"], "idle limit"),
+        (&["request", silent.url(), "--timeout-total", "50ms"], "limit of 50 ms"),
+        (&["put", "--binary", "big", sink.url(), "--timeout-send", "300ms"], "send limit"),
+    ];
+    for (words, said) in cases {
+        world.haul(&[words, &["--retries", "0"]].concat()).exits(5).says(said);
+    }
+    gate.open();
+}
+
+#[test]
+fn a_cut_answer_to_a_post_leaves_its_outcome_known_and_is_not_repeated() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/r", status(200).body(&bytes(1, 1000)).cut(10));
+
+    let update = world.haul(&["--json", "request", sink.url(), "--data", "x", "--retries", "2"]).exits(5).only_final();
+
+    assert_eq!((sink.log().len(), &update["exception"]["detail"]), (1, &json!("cut")), "{update}");
+    assert_eq!((&update["responseStatusCode"], &update["exception"]["outcomeUnknown"]), (&json!(null), &json!(true)));
+}
+
+#[test]
+fn a_request_with_now_is_answered_beside_the_queue_and_leaves_nothing() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let held = origin.serve("/held", file(&bytes(1, 10_000)).gate(10, &gate));
+    let again = status(503).header("Retry-After", "0");
+    let sink = origin.script("/r", vec![again, status(200).body(b"at once")]);
+    world.add(&[json!({"url": held.url(), "filename": "held"})]);
+    let running = world.spawn(&["--json", "run", "-j", "1"]);
+    gate.wait_for(1);
+
+    let outcome = world.haul(&["request", "--now", sink.url(), "--data", "x"]).exits(0);
+    let failed = world.haul(&["--json", "request", "--now", &origin.url("/none")]).exits(3);
+
+    assert_eq!((outcome.stdout.trim_end(), sink.log().len()), ("at once", 2));
+    assert_eq!(failed.json()[0]["status"], "notFound");
+    let listed: Vec<Value> = world.list().iter().map(|record| record["filename"].clone()).collect();
+    assert_eq!(listed, [json!("held")]);
+    gate.open();
+    drop(running);
+    let task = json!({"taskType": "Request", "url": sink.url()});
+    world.haul_reading(&["add", "-"], &task.to_string()).exits(2).says("`taskType` Request is answered at once");
+}
+
+#[test]
+fn a_request_without_a_home_of_its_own_is_answered_by_this_process() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/r", status(200).body(b"answer"));
+
+    let outcome = world.haul(&["request", "--now", sink.url()]).exits(0);
+    world.haul(&["request", "--now", "http://127.0.0.1:1/", "--retries", "0"]).exits(5);
+
+    assert_eq!(outcome.stdout.trim_end(), "answer");
+    assert_eq!(world.list(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_probe_tells_length_and_name_without_downloading() {
+    let (world, origin) = (World::new(), Origin::start());
+    let named = file(&bytes(1, 1234)).disposition("attachment; filename=\"a film.mkv\"");
+    let film = origin.serve("/f", named);
+    let chunked = origin.serve("/unknown.bin", file(b"x").chunked());
+    world.write("a film.mkv", "taken");
+    let probe = |words: &[&str]| world.haul(&[&["--json", "probe"], words].concat());
+
+    let told = probe(&[film.url()]).exits(0).json().remove(0);
+    assert_eq!(told, json!({"filename": "a film.mkv", "expectedFileSize": 1234, "responseStatusCode": 200}));
+    assert_eq!(probe(&[film.url(), "-d", "."]).exits(0).json()[0]["filename"], "a film (1).mkv");
+    assert_eq!(world.haul(&["probe", film.url()]).exits(0).stdout, "1234\ta film.mkv\n");
+    let known = probe(&[chunked.url(), "-H", "Known-Content-Length: 99"]).exits(0).json().remove(0);
+    assert_eq!((&known["filename"], &known["expectedFileSize"]), (&json!("unknown.bin"), &json!(99)));
+    let none = probe(&[&origin.url("/none.txt")]).exits(3).json().remove(0);
+    assert_eq!((&none["filename"], &none["expectedFileSize"]), (&json!("none.txt"), &json!(null)));
+    let dead = probe(&["http://127.0.0.1:1/dead.txt", "--retries", "0"]).exits(5).json().remove(0);
+    assert_eq!(dead["filename"], "dead.txt");
+    assert!(origin.requests().iter().all(|seen| seen.method == "HEAD"));
+    assert_eq!(world.names(), ["a film.mkv"]);
+    assert_eq!(world.list(), Vec::<Value>::new());
+}
