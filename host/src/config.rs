@@ -135,7 +135,7 @@ struct CallbackTable {
     name: Option<String>,
     #[serde(deserialize_with = "component_path")]
     path: PathBuf,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "granted_hosts")]
     allow_hosts: Vec<String>,
     #[serde(default)]
     config: BTreeMap<String, String>,
@@ -218,6 +218,14 @@ fn component_path<'de, D: Deserializer<'de>>(input: D) -> Result<PathBuf, D::Err
     Ok(path)
 }
 
+fn granted_hosts<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
+    let hosts = Vec::<String>::deserialize(input)?;
+    match hosts.iter().find_map(|host| units::granted_host(host).err()) {
+        Some(reason) => Err(de::Error::custom(format!("a host of `allow-hosts` {reason}"))),
+        None => Ok(hosts),
+    }
+}
+
 fn memory<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
     within(input, "memory", units::bytes, 1 << 20, 128 << 20, "1M to 128M")
 }
@@ -282,4 +290,9 @@ pub fn time_ms(text: &str, now_ms: u64) -> Result<u64> {
 /// Reads `2xx,304,400-403`: ranges with both ends included, each 100 to 599.
 pub fn status_list(text: &str) -> Result<Vec<(u16, u16)>> {
     units::status_list(text).map_err(|reason| Error::Usage(format!("accepted statuses {reason}")))
+}
+
+/// Checks a host that a component may reach: `host`, `host:port` or `scheme://host:port`, exact, never a pattern.
+pub fn granted_host(text: &str) -> Result<String> {
+    units::granted_host(text).map_err(|reason| Error::Usage(format!("a host {reason}")))
 }

@@ -41,6 +41,7 @@ pub mod api;
 mod clock;
 pub mod config;
 mod control;
+pub mod cookies;
 mod digest;
 pub mod engine;
 pub mod error;

@@ -7,7 +7,6 @@ mod authorize;
 mod download;
 pub(crate) mod progress;
 pub(crate) mod rate;
-pub(crate) mod retry_after;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -28,6 +27,7 @@ use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
 use crate::store::{Change, Store, TaskKey};
 use crate::task::{Record, ResumeRecord, Status, Task};
 use crate::transport::Transport;
+pub(crate) use crate::transport::retry_after;
 
 pub(crate) use authorize::Flights;
 use authorize::Prepared;

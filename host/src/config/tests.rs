@@ -188,3 +188,19 @@ fn a_missing_file_is_empty_unless_it_was_asked_for() {
     std::fs::write(&path, "retry-jitter = true").unwrap();
     assert!(Config::read(&path, true).unwrap().retry_jitter);
 }
+
+#[test]
+fn a_granted_host_is_exact_or_refused_with_its_line() {
+    let read = |host: &str| {
+        let text = format!("[[callbacks]]\npath = \"c.wasm\"\nallow-hosts = [\"a.example\", {host:?}]\n");
+        Config::parse(&text, Path::new("config.toml"))
+    };
+    for host in ["b.example", "b.example:8080", "https://b.example", "[::1]:80", "127.0.0.1"] {
+        assert!(read(host).is_ok(), "{host}");
+    }
+    for host in ["", "https://b.example/path", "*.example", "ftp://b", "b.example/", "user:pw@b", "a b"] {
+        let message = read(host).unwrap_err().to_string();
+        assert!(message.contains("line 3") && message.contains("`allow-hosts`"), "{message}");
+        assert!(!message.contains("pw"), "{message}");
+    }
+}

@@ -123,7 +123,7 @@ async fn refresh_now(cx: &Context<'_>, auth: &Auth, reason: AuthReason) -> Resul
         _ => return Err(unusable("authorize")),
     };
     let mut call = Call::new(method, url);
-    (call.headers, call.body, call.follow) = (headers, body.into(), false);
+    (call.headers, call.body, call.follow, call.ambient) = (headers, body.into(), false, false);
     let mut answer = cx.transport.send(call).await?;
     let body = answer.body.collect(ANSWER_LIMIT).await;
     let head = Head { status: answer.status, headers: answer.headers, url: answer.url, body };

@@ -5,8 +5,8 @@
 
 use std::error::Error as StdError;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
     USER_AGENT,
 };
-use http::{Extensions, Method, Request, Response, Uri, Version};
+use http::{Extensions, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy::Error as ClientError;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -63,6 +63,12 @@ struct Taken {
     last: AtomicU64,
 }
 
+impl Taken {
+    fn last(&self) -> Instant {
+        self.start + Duration::from_micros(self.last.load(Ordering::Relaxed))
+    }
+}
+
 impl Body for Outgoing {
     type Data = Bytes;
     type Error = std::convert::Infallible;
@@ -87,11 +93,25 @@ impl Body for Outgoing {
     }
 }
 
-/// Interim answers of one request.
+/// Interim answers of one request: how many, and since when.
 #[derive(Default)]
 struct Interim {
     count: AtomicU32,
+    first: OnceLock<Instant>,
     too_many: Notify,
+}
+
+impl Interim {
+    /// Counts one. A series is over its limit when one more comes too late, counted from the first one or, where a body is
+    /// still being sent, from its last piece: who waits in silence is measured by the limit on the head.
+    fn add(&self, taken: &Taken, limit: Duration) {
+        let now = crate::clock::timer_now();
+        let first = *self.first.get_or_init(|| now);
+        let is_late = now.duration_since(first.max(taken.last())) > limit;
+        if self.count.fetch_add(1, Ordering::Relaxed) >= MAX_INTERIM || is_late {
+            self.too_many.notify_one();
+        }
+    }
 }
 
 /// What one try came to.
@@ -102,8 +122,22 @@ enum Try {
     Stale(Failure),
 }
 
-/// Sends one request and waits for the head of its answer, which was checked.
+/// Sends one request and waits for the head of its answer, which was checked. An answer 421 means that this connection
+/// was the wrong one for the request: it is sent once more on a fresh one, whatever its method (RFC 9110 section 15.5.20).
 pub(super) async fn exchange(
+    public_only: bool,
+    hop: &Hop,
+    call: &Call,
+    shared: &super::Shared,
+) -> Result<(Response<Incoming>, Framing), Failure> {
+    let answered = exchange_on(shared.pool(public_only)?, hop, call, shared).await?;
+    if answered.0.status() == StatusCode::MISDIRECTED_REQUEST {
+        return exchange_on(&shared.fresh_pool(public_only)?, hop, call, shared).await;
+    }
+    Ok(answered)
+}
+
+async fn exchange_on(
     pool: &Pool,
     hop: &Hop,
     call: &Call,
@@ -129,6 +163,7 @@ pub(super) async fn exchange(
     }
 }
 
+/// One request and who answers it.
 struct Exchange<'a> {
     peer: String,
     hop: &'a Hop,
@@ -170,8 +205,9 @@ impl Exchange<'_> {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         if self.hop.url.scheme() == "http" {
-            let authorization = shared.proxy_authorization();
-            if let Some(Ok(value)) = authorization.map(HeaderValue::from_str) {
+            let proxy = shared.routes()?.of(&self.hop.url);
+            let authorization = proxy.and_then(|proxy| proxy.authorization(method.as_str(), self.hop.url.as_str()));
+            if let Some(Ok(value)) = authorization.as_deref().map(HeaderValue::from_str) {
                 headers.insert(PROXY_AUTHORIZATION, value);
             }
         }
@@ -186,12 +222,8 @@ impl Exchange<'_> {
         let taken = Arc::new(Taken { start: crate::clock::timer_now(), last: AtomicU64::new(0) });
         let mut request = head.map(|()| Outgoing { rest: self.hop.body.clone(), taken: taken.clone() });
         let interim = Arc::new(Interim::default());
-        let counter = interim.clone();
-        hyper::ext::on_informational(&mut request, move |_| {
-            if counter.count.fetch_add(1, Ordering::Relaxed) >= MAX_INTERIM {
-                counter.too_many.notify_one();
-            }
-        });
+        let (counter, sent, limit) = (interim.clone(), taken.clone(), self.call.interim_timeout);
+        hyper::ext::on_informational(&mut request, move |_| counter.add(&sent, limit));
         let mut captured = capture_connection(&mut request);
         let mut watch = Watch::default();
         if !self.is_idempotent() {
@@ -254,7 +286,8 @@ impl Exchange<'_> {
                 biased;
                 outcome = &mut response => return Ok(outcome),
                 () = interim.too_many.notified() => {
-                    let text = format!("{} sent more than {MAX_INTERIM} interim answers", self.peer);
+                    let span = words::span(self.call.interim_timeout);
+                    let text = format!("{} sent more than {MAX_INTERIM} interim answers, or for longer than {span}", self.peer);
                     return Err(words::protocol(text));
                 }
                 () = after(from, self.call.head_timeout) => {

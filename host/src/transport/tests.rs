@@ -2,6 +2,8 @@
 
 mod guard;
 mod limits;
+mod login;
+mod proxy;
 mod redirect;
 mod tls;
 mod wire;

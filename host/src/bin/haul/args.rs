@@ -509,18 +509,8 @@ fn verbosity(text: &str) -> Result<u8, String> {
     }
 }
 
-/// A host that a component may reach: `host`, `host:port` or `scheme://host:port`.
 fn granted_host(text: &str) -> Result<String, String> {
-    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let is_host = |url: &url::Url| {
-        let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-        let web = matches!(url.scheme(), "http" | "https");
-        web && bare && url.fragment().is_none() && url.path() == "/" && !with_scheme.ends_with('/')
-    };
-    match url::Url::parse(&with_scheme) {
-        Ok(url) if is_host(&url) => Ok(text.into()),
-        _ => Err("a host is written `host`, `host:port` or `scheme://host:port`".into()),
-    }
+    config::granted_host(text).map_err(|error| error.to_string())
 }
 
 fn duration(text: &str) -> Result<u64, String> {

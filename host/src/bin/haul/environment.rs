@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 use haul::config::Config;
 use haul::hooks::{ComponentSource, Grants};
+use haul::transport::ProxySettings;
 use haul::{Error, Result, Settings};
 
 use crate::args::{ComponentFlags, EngineFlags, Global};
@@ -87,7 +88,7 @@ impl Environment {
         if let Some(durability) = flags.durability {
             settings.durability = durability.into();
         }
-        settings.transport.proxy = flags.proxy.clone();
+        settings.transport.proxy = flags.proxy.clone().map_or_else(ProxySettings::default, ProxySettings::all);
         settings.transport.insecure = flags.insecure;
         settings.transport.pinned_keys = flags.pinned_keys.clone();
         if let Some(file) = &flags.cacert {
