@@ -48,6 +48,7 @@ pub mod error;
 pub mod event;
 pub mod hooks;
 pub mod mask;
+pub mod profile;
 mod sandbox;
 mod scheduler;
 mod store;

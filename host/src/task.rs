@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// Names and values where order matters and names may repeat.
 pub type Pairs = Vec<(String, String)>;
 
+/// Where `extra` names the profile.
+pub(crate) const PROFILE: &str = "profile";
+
 /// What kind of transfer a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -283,6 +286,17 @@ impl Task {
         let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
         let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
         authority.rsplit('@').next().unwrap_or("").to_ascii_lowercase()
+    }
+
+    /// Name of the profile it was added with (JSON `profile`), kept in `extra`.
+    pub fn profile(&self) -> Option<&str> {
+        self.extra.iter().find(|(name, _)| name == PROFILE).map(|(_, value)| value.as_str())
+    }
+
+    /// Sets or changes the profile.
+    pub fn set_profile(&mut self, name: &str) {
+        self.extra.retain(|(known, _)| known != PROFILE);
+        self.extra.push((PROFILE.into(), name.into()));
     }
 
     /// Whether watchers get status updates.

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use haul::task::{TaskType, Timeouts, Updates};
 use haul::{Addition, Error, Result, Task};
 
-use crate::args::TaskFlags;
-use crate::environment::place;
+use crate::args::{LoginFlags, TaskFlags};
+use crate::environment::{place, variable};
 
 /// A download of an URL that is filled in later: what all tasks of one `get` have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     addition: Addition,
+    login: Option<Login>,
 }
 
 impl Template {
@@ -29,14 +30,23 @@ impl Template {
         let (dir, filename) = destination(flags.dir.as_deref(), flags.output.as_deref())?;
         let mut task = Task { filename, ..Task::default() };
         describe(&mut task, flags, now_ms)?;
+        let login = Login::new(&flags.login, &mut task)?;
         task.callbacks = callbacks;
-        Ok(Self { addition: Addition { task, place: Some(place(&dir)?) } })
+        Ok(Self { addition: Addition { task, place: Some(place(&dir)?) }, login })
+    }
+
+    /// Whether the login can be given to each of these URLs: one that a profile completes is not known yet.
+    pub(crate) fn check(&self, urls: &[String]) -> Result<()> {
+        match urls.iter().find(|url| self.login.is_some() && !url.contains("://")) {
+            Some(_) => Err(Error::Usage("--user needs whole URLs; the login of a profile is its `auth`".into())),
+            None => Ok(()),
+        }
     }
 
     /// The task that gets this URL.
     pub(crate) fn addition(&self, url: &str) -> Addition {
         let mut addition = self.addition.clone();
-        addition.task.url = url.into();
+        addition.task.url = self.login.as_ref().map_or_else(|| url.into(), |login| login.within(url));
         addition
     }
 }
@@ -74,10 +84,62 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<()> {
     if let Some(time) = &flags.not_before {
         task.not_before = Some(haul::config::time_ms(time, now_ms)?);
     }
+    if let Some(name) = &flags.profile {
+        task.set_profile(name);
+    }
     if let Some(text) = &flags.metadata {
         task.meta_data = text.clone();
     }
     Ok(())
+}
+
+/// A login that URLs get as their userinfo, where they have none: it is for their server, and stays with the task.
+#[derive(Clone, Debug)]
+struct Login(String);
+
+impl Login {
+    /// From the flags. A bearer token becomes a header of the task.
+    fn new(flags: &LoginFlags, task: &mut Task) -> Result<Option<Self>> {
+        let token =
+            match (&flags.bearer_file, &flags.bearer_env) {
+                (Some(file), _) => Some(first_line(file)?),
+                (_, Some(name)) => Some(variable(name).filter(|token| !token.is_empty()).ok_or_else(|| {
+                    Error::Usage(format!("--bearer-env: the environment variable `{name}` is not set"))
+                })?),
+                _ => None,
+            };
+        if let Some(token) = token {
+            if task.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+                return Err(Error::Usage("a bearer token and an Authorization header are two proofs; give one".into()));
+            }
+            task.headers.push(("Authorization".into(), format!("Bearer {token}")));
+        }
+        let encode =
+            |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+        Ok(flags.user.as_deref().map(|typed| match typed.split_once(':') {
+            Some((user, password)) => Self(format!("{}:{}@", encode(user), encode(password))),
+            None => Self(format!("{}@", encode(typed))),
+        }))
+    }
+
+    fn within(&self, url: &str) -> String {
+        match url.split_once("://") {
+            Some((scheme, rest)) if !rest.split(['/', '?', '#']).next().unwrap_or_default().contains('@') => {
+                format!("{scheme}://{}{rest}", self.0)
+            }
+            _ => url.into(),
+        }
+    }
+}
+
+fn first_line(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Error::Usage(format!("cannot read the token in `{}`: {error}", file.display())))?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.is_empty() {
+        return Err(Error::Usage(format!("the first line of `{}` is empty, and should be a token", file.display())));
+    }
+    Ok(token.to_owned())
 }
 
 /// Directory and given name.

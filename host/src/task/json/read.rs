@@ -34,7 +34,8 @@ const IGNORED: [&str; 18] = [
 ];
 
 /// All keys that mean something, for suggestions.
-const KNOWN: [&str; 49] = [
+const KNOWN: [&str; 50] = [
+    "profile",
     "taskType",
     "taskId",
     "url",
@@ -243,7 +244,18 @@ impl<'a> Reader<'a> {
             "callbacks" => set(&mut self.task.callbacks, self.problems.texts(key, value)),
             "scope" => keep(&mut self.task.scope, self.problems.text(key, value)),
             "repeatable" => set(&mut self.task.repeatable, self.problems.flag(key, value)),
-            "extra" => set(&mut self.task.extra, self.problems.extra(key, value)),
+            // Both fill `extra`, in any order.
+            "profile" => {
+                if let Some(name) = self.problems.text(key, value) {
+                    self.task.set_profile(&name);
+                }
+            }
+            "extra" => {
+                if let Some(mut extra) = self.problems.extra(key, value) {
+                    extra.append(&mut self.task.extra);
+                    self.task.extra = extra;
+                }
+            }
             _ => return false,
         }
         true
