@@ -455,6 +455,12 @@ async fn from_any_place(cx: &Context<'_>, wire: download::Wire, held: &mut Held)
     let mut outcome = download::run(cx, wire.clone(), held).await;
     for mirror in &cx.task.mirrors {
         match &outcome {
+            // Refused for its credentials: those are refreshed first.
+            Err(Stopped::Failure(failure, _))
+                if refused_with(failure).is_some() && cx.task.auth.is_some() && !cx.refreshed =>
+            {
+                return outcome;
+            }
             Err(Stopped::Failure(failure, _)) if may_be_elsewhere(failure) => {}
             Err(Stopped::Final(Status::NotFound, _)) => {}
             _ => return outcome,

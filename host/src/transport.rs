@@ -197,7 +197,7 @@ pub enum Guard {
 }
 
 /// A request to send.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     /// Method in capitals.
     pub method: String,
@@ -227,6 +227,15 @@ pub struct Call {
     pub guard: Guard,
     /// Cookies and credentials of the profile go along. False for components: what they send is theirs alone.
     pub ambient: bool,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call")
+            .field("method", &self.method)
+            .field("url", &crate::mask::url(&self.url))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Call {

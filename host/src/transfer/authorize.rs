@@ -93,7 +93,12 @@ fn without_tokens(auth: &Auth) -> Auth {
 fn identity(given: &Auth) -> String {
     match &given.refresh_token {
         Some(token) => format!("{token:?} {:?}", given.refresh_url),
-        None => format!("{given:?}"),
+        None => {
+            let Auth { access_token, access_token_expiry_time: expiry, refresh_url, .. } = given;
+            let pairs = (&given.access_headers, &given.access_query_params);
+            let refresh = (&given.refresh_headers, &given.refresh_query_params, refresh_url);
+            format!("{access_token:?} {expiry:?} {pairs:?} {refresh:?}")
+        }
     }
 }
 

@@ -22,7 +22,7 @@ const OF_BODY: [&str; 4] = ["content-encoding", "content-language", "content-typ
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
 /// One request of a chain. The URL holds neither userinfo nor fragment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Hop {
     pub(super) method: String,
     pub(super) url: Url,
@@ -30,6 +30,12 @@ pub(super) struct Hop {
     pub(super) body: Bytes,
     /// Of the task's URL, as long as the chain has not left that origin.
     pub(super) login: Option<Login>,
+}
+
+impl std::fmt::Debug for Hop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hop {} {}", self.method, crate::mask::url(self.url.as_str()))
+    }
 }
 
 /// Whether a status asks to go elsewhere. 300 and 304 don't: they are answers.

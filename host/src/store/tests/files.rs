@@ -109,7 +109,7 @@ fn what_is_committed_is_there_after_a_kill() {
     home.write(resumable(key));
     // What a killed process leaves: the files as they are, the WAL not copied back.
     let copy = tempfile::tempdir().unwrap();
-    for name in ["haul.db", "haul.db-wal"] {
+    for name in ["haul.db", "haul.db-wal", "secret.key"] {
         let from = home.directory.path().join(name);
         std::fs::write(copy.path().join(name), std::fs::read(from).unwrap()).unwrap();
     }
