@@ -97,12 +97,11 @@ fn a_refresh_that_fails_is_not_repeated_by_those_who_waited_for_it() {
     let auth = token(Some(refresh.url()), None);
     let tasks: Vec<Value> = (0..8).map(|n| task(&format!("f{n}"), films[n].url(), &auth)).collect();
     world.add(&tasks);
-    let running = world.spawn(&["--json", "run", "--until-idle", "-j", "8"]);
+    let running = world.spawn(&["-v", "--json", "run", "--until-idle", "-j", "8"]);
     all.wait_for(8);
     all.open();
     gate.wait_for(1);
-    // All eight answers were sent before the refresh was asked for; those tasks stand in line now or will in a moment.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    running.wait_for_log(8, ": 401 from "); // from here on they stand in line
     gate.open();
 
     running.finish().exits(8);

@@ -4,6 +4,17 @@ use crate::support::*;
 
 const JAR: &str = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tgiven\tg\nother.example\tFALSE\t/\tFALSE\t0\ttheirs\tt\n";
 
+/// Blocks until the running engine has put a profile's jar into the database.
+fn wait_for_kept_jar(world: &World, profile: &str) {
+    let database = rusqlite::Connection::open(world.home().join("haul.db")).unwrap();
+    let until = std::time::Instant::now() + origin::PATIENCE;
+    let find = "SELECT count(*) FROM secret WHERE name = 'cookies:' || ?1";
+    while database.query_row(find, [profile], |row| row.get::<_, u32>(0)).unwrap() == 0 {
+        assert!(std::time::Instant::now() < until, "no jar of {profile}");
+        std::thread::sleep(std::time::Duration::from_millis(2)); // no process tells when it writes
+    }
+}
+
 fn cookies(resource: &Resource) -> Vec<Option<String>> {
     resource.requests().iter().map(|request| request.header("cookie").map(str::to_owned)).collect()
 }
@@ -69,12 +80,7 @@ fn a_cookie_survives_a_kill() {
     let running = world.spawn_get(&[door.url(), "-o", "f", "--profile", "one"]);
     gate.wait_for(1);
     world.wait_for_part(300_000);
-    // Kept within a second and a bit; there is no other sign of it than the next command's request.
-    let again = |_: usize| {
-        world.get(&[other.url(), "-o", "o", "--profile", "one"]).exits(0); // joins the running engine
-    };
-    (0..2).for_each(again);
-    std::thread::sleep(std::time::Duration::from_millis(1500)); // what is written without anybody waiting for it
+    wait_for_kept_jar(&world, "one");
     running.kill();
     gate.open();
 

@@ -19,13 +19,12 @@ pub(super) const FILE: &str = "haul.db";
 /// "haul", in the file's header.
 const APPLICATION_ID: i64 = 0x6861_756C;
 
-const MIGRATIONS: &[M<'_>] =
-    &[
-        M::up(include_str!("schema.sql")),
-        M::up(include_str!("asked.sql")),
-        M::up(include_str!("publish.sql")),
-        M::up(include_str!("secrets.sql")),
-    ];
+const MIGRATIONS: &[M<'_>] = &[
+    M::up(include_str!("schema.sql")),
+    M::up(include_str!("asked.sql")),
+    M::up(include_str!("publish.sql")),
+    M::up(include_str!("secrets.sql")),
+];
 
 /// Makes the home, or closes an existing one of ours to others. Rule: reliability F (0700).
 pub(super) fn prepare_home(home: &Path) -> Result<()> {

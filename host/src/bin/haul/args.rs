@@ -110,7 +110,7 @@ pub(crate) enum Command {
     /// Enqueue tasks given as JSON, without running them
     Add(Add),
     /// Work the queue
-    Run(Run),
+    Run(Box<Run>),
     /// List tasks
     Ls(Ls),
     /// Show one task, and why it waits
