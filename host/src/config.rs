@@ -3,6 +3,7 @@
 //! Every key is checked: an unknown one, a wrong type or a value out of range is refused with its line and what would be
 //! right. It does not check that directories and components exist; who uses them does.
 
+mod profiles;
 mod units;
 
 #[cfg(test)]
@@ -16,7 +17,10 @@ use serde::{Deserialize, Deserializer, de};
 use crate::engine::{Durability, QueueLimits};
 use crate::error::{Error, Result};
 use crate::hooks::{ComponentSource, Grants, Limits};
+use crate::profile::Profile;
+use crate::transport::ProxySettings;
 
+pub use profiles::Variables;
 pub(crate) use units::{LAST_TIME_MS, write_time};
 
 /// The unit parsers for task JSON: their errors are reasons that follow a field's name.
@@ -33,6 +37,8 @@ pub struct Config {
     pub limits: QueueLimits,
     /// `[[callbacks]]`: name, path, allow-hosts, config, limits. Paths are relative to the configuration's directory.
     pub callbacks: Vec<ComponentSource>,
+    /// `[profiles.NAME]`, with what they inherit; `[profiles.default]` is for tasks that name none.
+    pub profiles: BTreeMap<String, Profile>,
     /// `durability = "full" | "relaxed"`.
     pub durability: Durability,
     /// `retry-jitter = true`.
@@ -40,10 +46,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a file; a missing file is an empty configuration when `must_exist` is false.
+    /// Reads a file; a missing file is an empty configuration when `must_exist` is false. `variables`: the environment, for
+    /// profiles that name a variable.
     ///
     /// Errors: [`Error::Usage`] with the file, the line, the key and what would be right.
-    pub fn read(path: &Path, must_exist: bool) -> Result<Self> {
+    pub fn read(path: &Path, must_exist: bool, variables: Variables<'_>) -> Result<Self> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if !must_exist && error.kind() == std::io::ErrorKind::NotFound => {
@@ -53,11 +60,11 @@ impl Config {
                 return Err(Error::Usage(format!("cannot read the configuration {}: {error}", path.display())));
             }
         };
-        Self::parse(&text, path)
+        Self::parse(&text, path, variables)
     }
 
     /// Reads the text of a file; `path` is for messages and for paths relative to its directory.
-    fn parse(text: &str, path: &Path) -> Result<Self> {
+    fn parse(text: &str, path: &Path, variables: Variables<'_>) -> Result<Self> {
         let file: File = toml::from_str(text).map_err(|error| {
             let line = error
                 .span()
@@ -70,7 +77,10 @@ impl Config {
             Error::Usage(format!("{}{line}: {message}; correct or remove this line", path.display()))
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
+        let profiles = profiles::build(&file.profiles, folder, variables)
+            .map_err(|why| Error::Usage(format!("{}: {why}", path.display())))?;
         Ok(Self {
+            profiles,
             directories: file.directories.into_iter().map(|(name, path)| (name, path.0)).collect(),
             limits: file.limits.into(),
             callbacks: file.callbacks.into_iter().map(|callback| callback.source(folder)).collect(),
@@ -87,6 +97,7 @@ struct File {
     directories: BTreeMap<String, AbsolutePath>,
     limits: LimitsTable,
     callbacks: Vec<CallbackTable>,
+    profiles: BTreeMap<String, profiles::ProfileTable>,
     durability: DurabilityName,
     retry_jitter: bool,
 }
@@ -135,7 +146,7 @@ struct CallbackTable {
     name: Option<String>,
     #[serde(deserialize_with = "component_path")]
     path: PathBuf,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "granted_hosts")]
     allow_hosts: Vec<String>,
     #[serde(default)]
     config: BTreeMap<String, String>,
@@ -218,6 +229,14 @@ fn component_path<'de, D: Deserializer<'de>>(input: D) -> Result<PathBuf, D::Err
     Ok(path)
 }
 
+fn granted_hosts<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
+    let hosts = Vec::<String>::deserialize(input)?;
+    match hosts.iter().find_map(|host| units::granted_host(host).err()) {
+        Some(reason) => Err(de::Error::custom(format!("a host of `allow-hosts` {reason}"))),
+        None => Ok(hosts),
+    }
+}
+
 fn memory<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
     within(input, "memory", units::bytes, 1 << 20, 128 << 20, "1M to 128M")
 }
@@ -282,4 +301,21 @@ pub fn time_ms(text: &str, now_ms: u64) -> Result<u64> {
 /// Reads `2xx,304,400-403`: ranges with both ends included, each 100 to 599.
 pub fn status_list(text: &str) -> Result<Vec<(u16, u16)>> {
     units::status_list(text).map_err(|reason| Error::Usage(format!("accepted statuses {reason}")))
+}
+
+/// Checks a host that a component may reach: `host`, `host:port` or `scheme://host:port`, exact, never a pattern.
+pub fn granted_host(text: &str) -> Result<String> {
+    units::granted_host(text).map_err(|reason| Error::Usage(format!("a host {reason}")))
+}
+
+/// The proxies that `--proxy` means: a URL, `none`, or `env` for those of http_proxy, https_proxy and all_proxy. `bypass`:
+/// hosts reached directly; `None`: those of no_proxy.
+pub fn proxy(typed: &str, bypass: Option<String>, variables: Variables<'_>) -> ProxySettings {
+    let bypass = bypass.or_else(|| profiles::variable(variables, "no_proxy")).unwrap_or_default();
+    profiles::proxy(typed, bypass, variables)
+}
+
+/// The user's netrc file: `$NETRC`, else `~/.netrc`.
+pub fn default_netrc(variables: Variables<'_>) -> Result<PathBuf> {
+    profiles::default_netrc(variables).map_err(Error::Usage)
 }

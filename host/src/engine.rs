@@ -5,6 +5,7 @@
 
 mod at_once;
 pub(crate) mod hub;
+mod jars;
 mod lanes;
 mod machine;
 mod publisher;
@@ -23,10 +24,11 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::event::Update;
 use crate::hooks::{Component, ComponentSource, Hook, Hooks, HooksSettings, LogSink};
+use crate::profile::{Profile, Profiles, Transports};
 use crate::sandbox::Sandbox;
 use crate::store::{Change, Store};
 use crate::transfer::{Flights, Shared, rate};
-use crate::transport::{Transport, TransportSettings};
+use crate::transport::Transport;
 
 pub(crate) use machine::Input;
 
@@ -74,8 +76,10 @@ pub struct Settings {
     pub limits: QueueLimits,
     /// Syncing.
     pub durability: Durability,
-    /// Connections.
-    pub transport: TransportSettings,
+    /// Defaults and connections of tasks that name no profile.
+    pub profile: Profile,
+    /// Profiles by name.
+    pub profiles: BTreeMap<String, Profile>,
     /// Components attached to every task, in order.
     pub components: Vec<ComponentSource>,
     /// Speed limit of all transfers together in bytes per second.
@@ -98,7 +102,8 @@ impl Settings {
             directories: BTreeMap::new(),
             limits: QueueLimits::default(),
             durability: Durability::Full,
-            transport: TransportSettings::default(),
+            profile: Profile::default(),
+            profiles: BTreeMap::new(),
             components: Vec::new(),
             limit_rate: None,
             retry_jitter: false,
@@ -136,6 +141,7 @@ struct Inner {
     input: mpsc::UnboundedSender<Input>,
     /// For the admission of tasks; components' HTTP goes over it.
     transport: Transport,
+    profiles: Profiles,
     limits: QueueLimits,
     components: Vec<ComponentSource>,
     /// The components are there.
@@ -202,10 +208,12 @@ impl Engine {
         #[allow(clippy::disallowed_methods)]
         // holds what running tasks, their ends and open requests can make: all limited
         let (input, inputs) = mpsc::unbounded_channel();
+        let mut profiles = Profiles { default: settings.profile, named: settings.profiles };
+        jars::open(&mut profiles, &shared.store)?;
         let mut threads = Vec::new();
         let mut lanes = Vec::new();
         for number in 0..lane_count() {
-            let (lane, thread) = lanes::start(number, Arc::clone(&shared), settings.transport.clone(), input.clone())?;
+            let (lane, thread) = lanes::start(number, Arc::clone(&shared), Transports::new(&profiles), input.clone())?;
             lanes.push(lane);
             threads.push(thread);
         }
@@ -224,7 +232,8 @@ impl Engine {
         let inner = Inner {
             shared,
             input,
-            transport: Transport::new(settings.transport),
+            transport: Transports::new(&profiles).default,
+            profiles,
             limits: settings.limits,
             components: settings.components,
             loading: tokio::sync::OnceCell::new(),
@@ -273,6 +282,9 @@ impl Engine {
         let (reply, done) = oneshot::channel();
         if self.inner.input.send(Input::Close { reply }).is_ok() {
             let _ = done.await;
+        }
+        for jar in self.inner.profiles.jars() {
+            jar.keep(clock::unix_ms());
         }
         self.inner.shared.hub.close();
         self.inner.shared.store.close();

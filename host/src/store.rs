@@ -11,6 +11,7 @@ mod fault;
 mod open;
 mod read;
 mod sweep;
+mod vault;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::fault::Sql;
+use self::vault::Vault;
 use self::writer::{Job, Writer};
 use crate::error::{Error, Result};
 use crate::event::{Details, StatusUpdate};
@@ -123,6 +125,8 @@ pub(crate) enum Change {
     Remove { keys: Vec<TaskKey> },
     /// Forgets final tasks that ended before `before`, at most `limit`. Answer: [`Applied::Moved`].
     Clean { before: u64, limit: usize },
+    /// Stores a secret that belongs to no task, sealed, in the place of what was there under that name. No event.
+    Secret { name: String, content: Vec<u8>, at: u64 },
     /// A command waits for the ends of these tasks, or (`asked` false) has told them. Until it has, a complete task is found
     /// by its URL. No event.
     Asked { ids: Vec<String>, asked: bool },
@@ -244,6 +248,7 @@ pub(crate) type Tell = Box<dyn FnMut(Vec<StatusUpdate>) + Send>;
 
 struct Shared {
     path: PathBuf,
+    vault: Arc<Vault>,
     /// `None`: closed.
     jobs: Mutex<Option<Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -262,18 +267,23 @@ impl Store {
         let path = home.join(open::FILE);
         open::refuse_emptied(&path)?;
         open::prepare_file(&path)?;
-        Self::start(open::writer(&path)?, path, tell)
+        let conn = open::writer(&path)?;
+        let vault = Vault::open(home, &conn)?;
+        Self::start(conn, vault, path, tell)
     }
 
-    fn start(conn: Connection, path: PathBuf, tell: Tell) -> Result<Self> {
+    fn start(conn: Connection, vault: Vault, path: PathBuf, tell: Tell) -> Result<Self> {
+        let vault = Arc::new(vault);
         let (sender, jobs) = mpsc::channel();
-        let writer = Writer::new(conn, path.clone(), jobs, tell).map_err(|error| fault::error(&path, &error))?;
+        let writer = Writer::new(conn, Arc::clone(&vault), path.clone(), jobs, tell)
+            .map_err(|error| fault::error(&path, &error))?;
         let thread = std::thread::Builder::new()
             .name("haul-store".into())
             .spawn(move || writer.run())
             .map_err(|error| Error::Other(format!("cannot start the store's thread: {error}")))?;
         let shared = Shared {
             path,
+            vault,
             jobs: Mutex::new(Some(sender)),
             writer: Mutex::new(Some(thread)),
             readers: Mutex::new(Vec::new()),
@@ -311,7 +321,7 @@ impl Store {
     }
 
     /// Runs a reading function in a transaction of its own: everything it reads is of one moment.
-    fn read<T>(&self, run: impl FnOnce(&Connection) -> Sql<T>) -> Result<T> {
+    fn read<T>(&self, run: impl FnOnce(&Reading<'_>) -> Sql<T>) -> Result<T> {
         let failed = |error: rusqlite::Error| fault::error(&self.shared.path, &error);
         let idle = lock(&self.shared.readers).pop();
         let conn = match idle {
@@ -319,13 +329,26 @@ impl Store {
             None => open::reader(&self.shared.path).map_err(failed)?,
         };
         let snapshot = conn.unchecked_transaction().map_err(failed)?;
-        let result = run(&snapshot);
+        let result = run(&Reading { conn: &snapshot, vault: &self.shared.vault });
         snapshot.finish().map_err(failed)?;
         let mut readers = lock(&self.shared.readers);
         if readers.len() < READERS {
             readers.push(conn);
         }
         result.map_err(failed)
+    }
+}
+
+/// A connection that reads within one snapshot, and what opens the secrets it finds.
+struct Reading<'a> {
+    conn: &'a Connection,
+    vault: &'a Vault,
+}
+
+impl std::ops::Deref for Reading<'_> {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        self.conn
     }
 }
 

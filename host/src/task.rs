@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// Names and values where order matters and names may repeat.
 pub type Pairs = Vec<(String, String)>;
 
+/// Where `extra` names the profile.
+pub(crate) const PROFILE: &str = "profile";
+
 /// What kind of transfer a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -117,7 +120,7 @@ pub struct Timeouts {
 }
 
 /// Credentials that belong to a task, and how to renew them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Auth {
     /// Put wherever a header or parameter says `{accessToken}`.
     pub access_token: Option<String>,
@@ -141,7 +144,7 @@ pub struct Auth {
 ///
 /// [`Task::default`] is an empty task with the defaults of task JSON (`retries` 0, `updates` status, group `default`,
 /// priority 5, 10 redirects, 1 chunk, `allow_pause` true); set `url` and hand it to [`crate::Engine::add`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Task {
     /// Unique in a home, 1 to 255 bytes. Empty: the engine draws one.
     pub task_id: String,
@@ -276,6 +279,27 @@ impl Default for Task {
     }
 }
 
+/// Its JSON, secrets masked: whatever prints a task, a panic too, prints no secret.
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Task {}", json::write(self, true))
+    }
+}
+
+/// Which parts there are.
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = |pairs: &Pairs| pairs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        f.debug_struct("Auth")
+            .field("access_token", &self.access_token.as_ref().map(|_| crate::mask::MASK))
+            .field("access_headers", &names(&self.access_headers))
+            .field("access_token_expiry_time", &self.access_token_expiry_time)
+            .field("refresh_token", &self.refresh_token.as_ref().map(|_| crate::mask::MASK))
+            .field("refresh_url", &self.refresh_url.as_deref().map(crate::mask::url))
+            .finish_non_exhaustive()
+    }
+}
+
 impl Task {
     /// A download of `url` with the defaults of task JSON.
     pub fn download(url: impl Into<String>) -> Self {
@@ -304,6 +328,17 @@ impl Task {
         let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
         let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
         authority.rsplit('@').next().unwrap_or("").to_ascii_lowercase()
+    }
+
+    /// Name of the profile it was added with (JSON `profile`), kept in `extra`.
+    pub fn profile(&self) -> Option<&str> {
+        self.extra.iter().find(|(name, _)| name == PROFILE).map(|(_, value)| value.as_str())
+    }
+
+    /// Sets or changes the profile.
+    pub fn set_profile(&mut self, name: &str) {
+        self.extra.retain(|(known, _)| known != PROFILE);
+        self.extra.push((PROFILE.into(), name.into()));
     }
 
     /// Whether watchers get status updates.

@@ -11,7 +11,6 @@ pub(crate) mod progress;
 pub(crate) mod rate;
 mod request;
 mod request_body;
-pub(crate) mod retry_after;
 mod upload;
 
 use std::sync::Arc;
@@ -29,10 +28,12 @@ use crate::event::Details;
 use crate::hooks::{
     Attempt, Chain, Component, ComponentSource, Grants, Hook, HookHead, HookTask, Hooks, RetryVerdict, StartChanges,
 };
+use crate::profile::Transports;
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
 use crate::store::{Change, Store, TaskKey};
 use crate::task::{Piece, Record, ResumeRecord, Status, Task, TaskType};
 use crate::transport::Transport;
+pub(crate) use crate::transport::retry_after;
 
 pub(crate) use authorize::Flights;
 use authorize::Prepared;
@@ -218,6 +219,8 @@ pub(crate) struct Context<'a> {
     pub(crate) record: &'a Record,
     pub(crate) chain: &'a Chain,
     pub(crate) hook_task: &'a HookTask,
+    /// The credentials were refreshed in this attempt.
+    pub(crate) refreshed: bool,
 }
 
 /// How the inner part of an attempt ended, other than by success.
@@ -235,14 +238,14 @@ impl From<Failure> for Stopped {
 }
 
 /// Makes an attempt.
-pub(crate) async fn run(shared: &Arc<Shared>, transport: &Transport, job: Job) -> End {
+pub(crate) async fn run(shared: &Arc<Shared>, transports: &Transports, job: Job) -> End {
     let stored = if job.record.resume.is_some() { job.record.bytes_done } else { 0 };
     let mut held = Held { notes: job.record.notes.clone(), stored, ..Held::default() };
     held.notes.retain(|note| note != "resumed" && note != request_body::SENT);
     let outcome = tokio::select! {
         biased;
         reason = job.stop.asked() => Err(reason),
-        end = attempt(shared, transport, &job, &mut held) => Ok(end),
+        end = attempt(shared, transports, &job, &mut held) => Ok(end),
     };
     match outcome {
         Ok(end) => end,
@@ -312,8 +315,12 @@ fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<tokio::
     }))
 }
 
-async fn attempt(shared: &Arc<Shared>, transport: &Transport, job: &Job, held: &mut Held) -> End {
+async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held: &mut Held) -> End {
     let mut task = Arc::clone(&job.record.task);
+    let transport = match transports.of(&task) {
+        Ok(transport) => transport,
+        Err(failure) => return over(held, failure, None),
+    };
     let chain = match chain_of(shared, transport, &task) {
         Ok(chain) => chain,
         Err(failure) => return over(held, failure, None),
@@ -385,10 +392,18 @@ async fn with_credentials(
     mut hook_task: HookTask,
     held: &mut Held,
 ) -> Result<Finished, Stopped> {
+    if let Some(given) = &job.record.task.auth {
+        let present = authorize::present(shared, given).await;
+        if present != *given {
+            Arc::make_mut(task).auth = Some(present);
+            hook_task = chain.prepare(task);
+        }
+    }
     let mut changes = None;
-    let mut started = false;
+    let (mut started, mut refreshed) = (false, false);
     loop {
-        let cx = Context { shared, transport, key: job.key, task, record: &job.record, chain, hook_task: &hook_task };
+        let (key, record) = (job.key, &job.record);
+        let cx = Context { shared, transport, key, task, record, chain, hook_task: &hook_task, refreshed };
         let prepared = prepare(&cx, &mut changes).await;
         if !std::mem::replace(&mut started, true) {
             drop(shared.store.write(Change::Start { key: job.key, at: clock::unix_ms() }));
@@ -408,7 +423,7 @@ async fn with_credentials(
         };
         Arc::make_mut(task).auth = Some(fresh);
         hook_task = chain.prepare(task);
-        shared.store.write_later(Change::Replace { key: job.key, task: Box::new(Task::clone(task)) });
+        refreshed = true;
     }
 }
 
@@ -467,6 +482,12 @@ async fn from_any_place(cx: &Context<'_>, wire: download::Wire, held: &mut Held)
     let mut outcome = download::run(cx, &places, 0, held).await;
     for place in 1..places.len() {
         match &outcome {
+            // Refused for its credentials: those are refreshed first.
+            Err(Stopped::Failure(failure, _))
+                if refused_with(failure).is_some() && cx.task.auth.is_some() && !cx.refreshed =>
+            {
+                return outcome;
+            }
             Err(Stopped::Failure(failure, _)) if may_be_elsewhere(failure) => {}
             Err(Stopped::Final(Status::NotFound, _)) => {}
             _ => return outcome,

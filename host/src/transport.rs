@@ -1,21 +1,28 @@
-//! The transport: HTTP/1.1 and HTTP/2 over pooled connections, TLS, redirects, time limits, framing checks, the address
-//! guard. The only module that names the HTTP client.
+//! The transport: HTTP/1.1 and HTTP/2 over pooled connections, proxies, TLS, cookies, logins, redirects, time limits,
+//! framing checks, the address guard. The only module that names the HTTP client.
 //!
 //! It sends what it is given and judges no status; it retries nothing, but for a request on a pooled connection that the
-//! server had closed before reading it. Bodies are handed out as they come, never collected, never decoded.
+//! server had closed before reading it, one that was misdirected (421), and one whose Digest challenge it can answer.
+//! Bodies are handed out as they come, never collected, never decoded.
 
 mod body;
+mod bypass;
 mod connect;
+mod credentials;
 mod exchange;
 mod guard;
+mod netrc;
 mod payload;
 mod proxy;
 mod redirect;
+pub(crate) mod retry_after;
+mod socks;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod words;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -28,11 +35,16 @@ use url::Url;
 
 pub use self::body::AnswerBody;
 use self::connect::Connector;
+pub use self::credentials::{Credentials, Proof, Secret};
+use self::credentials::{Keyring, Login};
+use self::exchange::Sent;
 use self::payload::Outgoing;
 pub use self::payload::{BeforeEnd, Payload, Source};
-use self::proxy::Proxy;
+use self::proxy::Routes;
 use self::redirect::Hop;
 use self::tls::Tls;
+use crate::clock;
+use crate::cookies::Jar;
 use crate::error::{Error, Failure, FailureKind};
 use crate::task::Pairs;
 
@@ -53,45 +65,124 @@ const H2_CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 const MAX_DRAIN: u64 = 64 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Settings of all connections of an engine.
+/// How long a changed jar waits for more changes before it is kept.
+const KEEP_COOKIES_AFTER: Duration = Duration::from_millis(200);
+
+/// Settings of all connections of a profile.
 #[derive(Clone, Debug)]
 pub struct TransportSettings {
     /// PEM file with further trusted certificates.
     pub cacert: Option<PathBuf>,
+    /// PEM file with the certificate chain to show to servers that ask for one.
+    pub client_cert: Option<PathBuf>,
+    /// PEM file with its private key; `None`: in `client_cert` as well.
+    pub client_key: Option<PathBuf>,
     /// Accept any certificate. Each use is told by the note `insecure-tls`.
     pub insecure: bool,
+    /// Accept any certificate of these hosts (`host` or `host:port`). Told in the same way.
+    pub insecure_hosts: Vec<String>,
     /// SHA-256 pins of public keys (`sha256//BASE64`, as in curl). Empty: none.
     pub pinned_keys: Vec<String>,
-    /// http or https proxy URL; `None`: direct.
-    pub proxy: Option<String>,
+    /// The lowest version of TLS to speak. Default 1.2.
+    pub min_tls: MinTls,
+    /// Which proxies requests go through. Default: none.
+    pub proxy: ProxySettings,
     /// Offer HTTP/2 in TLS. Default true.
     pub http2: bool,
     /// User-Agent when a task gives none.
     pub user_agent: String,
+    /// Cookies: sent where they belong, taken from every answer. `None`: neither.
+    pub cookies: Option<Jar>,
+    /// Credentials for one origin.
+    pub credentials: Option<Credentials>,
+    /// File of logins by host (`~/.netrc`).
+    pub netrc: Option<PathBuf>,
+    /// Send no password before a server has asked for Digest: none in the clear.
+    pub digest_only: bool,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MinTls {
+    /// TLS 1.2.
+    #[default]
+    V12,
+    /// TLS 1.3.
+    V13,
+}
+
+/// Which proxies requests go through: `http`, `https`, `socks5` (names are looked up here) or `socks5h` (by the proxy) URLs,
+/// with credentials as userinfo.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// For http URLs. `None`: direct.
+    pub http: Option<String>,
+    /// For https URLs. `None`: direct.
+    pub https: Option<String>,
+    /// Hosts that are reached directly, as in NO_PROXY: names with all below them, addresses, blocks, `*`; with a port or not.
+    pub bypass: String,
+}
+
+impl std::fmt::Debug for ProxySettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let masked = |url: &Option<String>| url.as_deref().map(crate::mask::url);
+        let (http, https) = (masked(&self.http), masked(&self.https));
+        f.debug_struct("ProxySettings")
+            .field("http", &http)
+            .field("https", &https)
+            .field("bypass", &self.bypass)
+            .finish()
+    }
+}
+
+impl ProxySettings {
+    /// The same proxy for all URLs.
+    pub fn all(url: impl Into<String>) -> Self {
+        let url = Some(url.into());
+        Self { http: url.clone(), https: url, bypass: String::new() }
+    }
 }
 
 impl Default for TransportSettings {
     fn default() -> Self {
         Self {
             cacert: None,
+            client_cert: None,
+            client_key: None,
             insecure: false,
+            insecure_hosts: Vec::new(),
             pinned_keys: Vec::new(),
-            proxy: None,
+            min_tls: MinTls::default(),
+            proxy: ProxySettings::default(),
             http2: true,
             user_agent: concat!("haul/", env!("CARGO_PKG_VERSION")).into(),
+            cookies: None,
+            credentials: None,
+            netrc: None,
+            digest_only: false,
         }
     }
 }
 
 impl TransportSettings {
-    /// Whether every setting can be used: the proxy's URL, the pins, the file of certificates.
+    /// Whether every setting can be used: proxies, pins, the files of certificates, the netrc file.
     ///
     /// # Errors
     /// [`Error::Usage`] with what is wrong.
     pub fn check(&self) -> Result<(), Error> {
         let unusable = |failure: Failure| Error::Usage(failure.description);
-        self.proxy.as_deref().map_or(Ok(()), |url| Proxy::parse(url).map(|_| ())).map_err(unusable)?;
+        Routes::new(&self.proxy).map(drop).map_err(unusable)?;
+        Keyring::check(self)?;
         tls::check(self).map_err(unusable)
+    }
+
+    /// Whether the certificate of a server is not looked at.
+    fn is_insecure(&self, host: &str, port: u16) -> bool {
+        let is_it = |known: &String| match known.strip_prefix(host) {
+            Some(rest) => rest.is_empty() || rest.strip_prefix(':').is_some_and(|known| known == port.to_string()),
+            None => false,
+        };
+        self.insecure || self.insecure_hosts.iter().map(|known| known.to_ascii_lowercase()).any(|known| is_it(&known))
     }
 }
 
@@ -109,7 +200,7 @@ pub enum Guard {
 }
 
 /// A request to send.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     /// Method in capitals.
     pub method: String,
@@ -128,6 +219,8 @@ pub struct Call {
     pub send_timeout: Option<Duration>,
     /// From the request sent to the final response head. `None`: no limit.
     pub head_timeout: Option<Duration>,
+    /// From the first interim answer (1xx) to the last one.
+    pub interim_timeout: Duration,
     /// Between two pieces of a body, sent or received. `None`: no limit.
     pub idle_timeout: Option<Duration>,
     /// Below this many bytes per second over `low_speed_window` the body counts as stalled; 0: never.
@@ -140,10 +233,21 @@ pub struct Call {
     pub follow: bool,
     /// Which addresses may be connected to.
     pub guard: Guard,
+    /// Cookies and credentials of the profile go along. False for components: what they send is theirs alone.
+    pub ambient: bool,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call")
+            .field("method", &self.method)
+            .field("url", &crate::mask::url(&self.url))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Call {
-    /// A call with the engine's default limits (connect 30 s, head 60 s, idle 60 s, 1 KiB/s over 120 s, 10 redirects).
+    /// A call with the engine's default limits (connect 30 s, head 60 s, interim answers 30 s, idle 60 s, 1 KiB/s over 120 s, 10 redirects).
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self {
             method: method.into(),
@@ -154,12 +258,14 @@ impl Call {
             connect_timeout: Some(Duration::from_secs(30)),
             send_timeout: None,
             head_timeout: Some(Duration::from_secs(60)),
+            interim_timeout: Duration::from_secs(30),
             idle_timeout: Some(Duration::from_secs(60)),
             low_speed_bytes: 1024,
             low_speed_window: Duration::from_secs(120),
             max_redirects: 10,
             follow: true,
             guard: Guard::Any,
+            ambient: true,
         }
     }
 }
@@ -217,7 +323,8 @@ type Pool = Client<Connector, Outgoing>;
 struct Shared {
     settings: TransportSettings,
     tls: Arc<Tls>,
-    proxy: Option<Result<Arc<Proxy>, Failure>>,
+    routes: Result<Arc<Routes>, Failure>,
+    keyring: Keyring,
     /// Connections to any address. Also used under a guard, for hosts it grants.
     any: OnceLock<Pool>,
     /// Connections to public addresses. Kept apart, so that a connection made without a guard never gets around one.
@@ -233,17 +340,66 @@ impl std::fmt::Debug for Transport {
 }
 
 impl Shared {
-    fn proxy_authorization(&self) -> Option<&str> {
-        match &self.proxy {
-            Some(Ok(proxy)) => proxy.authorization.as_deref(),
-            _ => None,
-        }
+    fn routes(&self) -> Result<&Arc<Routes>, Failure> {
+        self.routes.as_ref().map_err(Clone::clone)
     }
 
     fn pool(&self, public_only: bool) -> Result<&Pool, Failure> {
-        let proxy = self.proxy.clone().transpose()?;
         let pool = if public_only { &self.public } else { &self.any };
-        Ok(pool.get_or_init(|| build_pool(Connector { tls: self.tls.clone(), proxy, public_only })))
+        match pool.get() {
+            Some(pool) => Ok(pool),
+            None => {
+                let fresh = self.fresh_pool(public_only)?;
+                Ok(pool.get_or_init(|| fresh))
+            }
+        }
+    }
+
+    /// A pool without connections, for a request that must not go over one that is there.
+    fn fresh_pool(&self, public_only: bool) -> Result<Pool, Failure> {
+        let routes = Arc::clone(self.routes()?);
+        Ok(build_pool(Connector { tls: self.tls.clone(), routes, public_only }))
+    }
+
+    /// A request as it is sent: with the cookies that belong to its URL and the proof of who asks.
+    fn dressed<'a>(&self, hop: &'a Hop, call: &Call) -> Result<Cow<'a, Hop>, Failure> {
+        let is_given = |name: &str| hop.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+        let jar = self.settings.cookies.as_ref().filter(|_| call.ambient && !is_given("cookie"));
+        let cookies = jar.and_then(|jar| jar.header(&hop.url, clock::unix_ms()));
+        let authorization = self.keyring.authorization(hop, call.ambient)?;
+        let added = [("Cookie", cookies), ("Authorization", authorization)];
+        let mut dressed = Cow::Borrowed(hop);
+        for (name, value) in added {
+            if let Some(value) = value {
+                dressed.to_mut().headers.push((name.into(), value));
+            }
+        }
+        Ok(dressed)
+    }
+
+    /// Takes the cookies of an answer, and has the jar kept soon if that changed it.
+    fn take_cookies(&self, url: &Url, headers: &HeaderMap, call: &Call) {
+        let Some(jar) = self.settings.cookies.as_ref().filter(|_| call.ambient) else { return };
+        let set: Vec<String> = headers.get_all(http::header::SET_COOKIE).iter().map(text).collect();
+        if jar.take(set.iter().map(String::as_str), url, clock::unix_ms()) {
+            let jar = jar.clone();
+            drop(tokio::spawn(async move {
+                clock::sleep(KEEP_COOKIES_AFTER).await;
+                let _ = tokio::task::spawn_blocking(move || jar.keep(clock::unix_ms())).await;
+            }));
+        }
+    }
+
+    /// Whether a refusal for want of credentials is a challenge that can be answered.
+    fn is_challenged(&self, hop: &Hop, call: &Call, status: u16, headers: &HeaderMap, answered: u32) -> bool {
+        match status {
+            401 => self.keyring.challenged(hop, headers, call.ambient, answered),
+            407 if hop.url.scheme() == "http" => {
+                let proxy = self.routes.as_ref().ok().and_then(|routes| routes.of(&hop.url));
+                proxy.is_some_and(|proxy| proxy.challenged(headers, answered))
+            }
+            _ => false,
+        }
     }
 }
 
@@ -267,10 +423,10 @@ impl Transport {
     /// Builds no TLS client and connects nowhere: that comes with the first request that needs it. Settings that can't be
     /// used make the requests that need them fail.
     pub fn new(settings: TransportSettings) -> Self {
-        let proxy = settings.proxy.as_deref();
         Self {
             shared: Arc::new(Shared {
-                proxy: proxy.map(|url| Proxy::parse(url).map(Arc::new)),
+                routes: Routes::new(&settings.proxy).map(Arc::new),
+                keyring: Keyring::new(&settings),
                 tls: Arc::new(Tls::new(settings.clone())),
                 any: OnceLock::new(),
                 public: OnceLock::new(),
@@ -290,45 +446,77 @@ impl Transport {
         let mut hop = first_hop(&call)?;
         let mut before: Vec<(String, Url)> = Vec::new();
         loop {
-            let public_only = !call.guard.grants(hop.url.host_str().unwrap_or_default());
-            let pool = self.shared.pool(public_only)?;
-            let answered = exchange::exchange(pool, &hop, &call, &self.shared).await?;
-            let (framing, early) = (answered.framing, !answered.sent.is_whole());
-            let (head, incoming) = answered.response.into_parts();
-            let mut body = AnswerBody::new(incoming, framing, peer_of(&hop.url), &call);
+            let (head, mut body, rest) = self.answer(&hop, &call).await?;
             let status = head.status.as_u16();
             let follows = call.follow && call.max_redirects > 0;
             let is_answer = !redirect::is_redirect(status) || (call.keep_body && status == 303);
             if !follows || is_answer {
-                if early {
-                    body.belongs_to(answered.sent, head.status.is_success());
+                let early = rest.is_some() && !head.status.is_success();
+                if let Some(rest) = rest {
+                    body.belongs_to(rest, head.status.is_success());
                 }
-                let settings = &self.shared.settings;
-                let unchecked = settings.insecure && settings.pinned_keys.is_empty();
-                let was_https = |url: &Url| url.scheme() == "https";
+                let insecure = |url: &Url| self.is_unchecked(url);
+                let framing = body.framing();
                 return Ok(Answer {
                     status,
                     headers: pairs(&head.headers),
-                    insecure: unchecked && (was_https(&hop.url) || before.iter().any(|(_, url)| was_https(url))),
+                    insecure: insecure(&hop.url) || before.iter().any(|(_, url)| insecure(url)),
                     hops: before.into_iter().map(|(_, url)| url.into()).collect(),
                     url: hop.url.into(),
                     framing,
-                    early: early && !head.status.is_success(),
+                    early,
                     body,
                 });
             }
             let locations: Vec<String> = head.headers.get_all(http::header::LOCATION).iter().map(text).collect();
             let next = redirect::next(&hop, status, &locations, &before, &call)?;
-            drain(&mut body, framing).await;
+            let wait = retry_after::wait_ms(&pairs(&head.headers), clock::unix_ms());
+            let wait = redirect::wait(&hop, status, wait.map(Duration::from_millis))?;
+            drain(body).await;
+            if !wait.is_zero() {
+                clock::sleep(wait).await;
+            }
             let left = std::mem::replace(&mut hop, next);
             before.push((left.method, left.url));
         }
     }
+
+    /// One hop's answer: its cookies are taken, and a challenge that can be answered is. With what is still to be sent of
+    /// the request, when the answer came early.
+    async fn answer(
+        &self,
+        hop: &Hop,
+        call: &Call,
+    ) -> Result<(http::response::Parts, AnswerBody, Option<Sent>), Failure> {
+        let public_only = !call.guard.grants(hop.url.host_str().unwrap_or_default());
+        let mut answered = 0;
+        loop {
+            let dressed = self.shared.dressed(hop, call)?;
+            let answered_now = exchange::exchange(public_only, &dressed, call, &self.shared).await?;
+            let rest = Some(answered_now.sent).filter(|sent| !sent.is_whole());
+            let (head, incoming) = answered_now.response.into_parts();
+            let body = AnswerBody::new(incoming, answered_now.framing, peer_of(&hop.url), call);
+            self.shared.take_cookies(&hop.url, &head.headers, call);
+            if !self.shared.is_challenged(hop, call, head.status.as_u16(), &head.headers, answered) {
+                return Ok((head, body, rest));
+            }
+            answered += 1;
+            drain(body).await;
+        }
+    }
+
+    /// Whether nobody has looked at the certificate of this URL's server.
+    fn is_unchecked(&self, url: &Url) -> bool {
+        let settings = &self.shared.settings;
+        let host = guard::bare(url.host_str().unwrap_or_default());
+        let port = url.port_or_known_default().unwrap_or_default();
+        url.scheme() == "https" && settings.pinned_keys.is_empty() && settings.is_insecure(host, port)
+    }
 }
 
-/// Reads a redirect's short body, so that its connection can be used again.
-async fn drain(body: &mut AnswerBody, framing: Framing) {
-    if let Framing::Length(length) = framing
+/// Reads the short body of an answer that is not handed out, so that its connection can be used again.
+async fn drain(mut body: AnswerBody) {
+    if let Framing::Length(length) = body.framing()
         && length <= MAX_DRAIN
     {
         let reading = async { while let Ok(Some(_)) = body.next().await {} };
@@ -336,25 +524,19 @@ async fn drain(body: &mut AnswerBody, framing: Framing) {
     }
 }
 
-/// The request as asked for: userinfo moved into a header, the fragment dropped.
+/// The request as asked for: userinfo taken out as the login of this origin, the fragment dropped.
 fn first_hop(call: &Call) -> Result<Hop, Failure> {
     let unusable = |why: &str| Failure::new(FailureKind::Url, format!("the URL {why}"));
     let mut url = Url::parse(&call.url).map_err(|error| unusable(&format!("is none: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(unusable(&format!("begins with `{}:`; only http and https are supported", url.scheme())));
     }
-    let mut headers = call.headers.clone();
-    let is_given = |(name, _): &(String, String)| name.eq_ignore_ascii_case("authorization");
-    if let Some(credentials) = proxy::basic(&url)
-        && !headers.iter().any(is_given)
-    {
-        headers.push(("Authorization".into(), credentials));
-    }
+    let login = Login::of(&url);
     // Both can't fail: an http URL has a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
-    Ok(Hop { method: call.method.clone(), url, headers, body: call.body.clone() })
+    Ok(Hop { method: call.method.clone(), url, headers: call.headers.clone(), body: call.body.clone(), login })
 }
 
 /// Host and port of a URL, as sentences name a server.

@@ -57,6 +57,87 @@ fn an_expired_token_is_refreshed_first_and_once_for_all_who_share_it() {
 }
 
 #[test]
+fn fifty_tasks_that_are_refused_together_refresh_once() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let refresh = origin.serve("/token", granted().head_gate(&gate));
+    let films: Vec<Resource> =
+        (0..50).map(|n| origin.script(&format!("/{n}"), vec![status(401), file(b"x")])).collect();
+    let auth = token(Some(refresh.url()), None);
+    // The tokens are shared; what else a task does with them is its own.
+    let tasks: Vec<Value> = (0..50)
+        .map(|n| {
+            let mut own = auth.clone();
+            own["accessHeaders"]["X-Number"] = json!(format!("{n} {{accessToken}}"));
+            task(&format!("f{n}"), films[n].url(), &own)
+        })
+        .collect();
+    world.add(&tasks);
+    let running = world.spawn(&["--json", "run", "--until-idle", "-j", "50"]);
+    gate.wait_for(1);
+    gate.open();
+
+    running.finish().exits(0);
+
+    assert_eq!(refresh.log().len(), 1, "{:?}", refresh.log());
+    for (n, film) in films.iter().enumerate() {
+        let last = film.requests().pop().unwrap();
+        assert_eq!(last.header("authorization"), Some("Bearer new"));
+        assert_eq!(last.header("x-number"), Some(format!("{n} new").as_str()));
+    }
+}
+
+#[test]
+fn a_refresh_that_fails_is_not_repeated_by_those_who_waited_for_it() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let refresh = origin.serve("/token", status(400).head_gate(&gate));
+    let all = Gate::new();
+    let films: Vec<Resource> = (0..8).map(|n| origin.serve(&format!("/{n}"), status(401).head_gate(&all))).collect();
+    let auth = token(Some(refresh.url()), None);
+    let tasks: Vec<Value> = (0..8).map(|n| task(&format!("f{n}"), films[n].url(), &auth)).collect();
+    world.add(&tasks);
+    let running = world.spawn(&["-v", "--json", "run", "--until-idle", "-j", "8"]);
+    all.wait_for(8);
+    all.open();
+    gate.wait_for(1);
+    running.wait_for_log(8, ": 401 from "); // from here on they stand in line
+    gate.open();
+
+    running.finish().exits(8);
+
+    assert_eq!(refresh.log().len(), 1, "{:?}", refresh.log());
+}
+
+#[test]
+fn what_was_refreshed_serves_later_commands_and_is_refreshed_again_from_there() {
+    let (world, origin) = (World::new(), Origin::start());
+    let answer = |body: &str| file(body.as_bytes());
+    let refresh = origin.script(
+        "/token",
+        vec![
+            answer(r#"{"access_token":"second","refresh_token":"r2","expires_in":1}"#),
+            answer(r#"{"access_token":"third","refresh_token":"r3","expires_in":3600}"#),
+            status(400),
+        ],
+    );
+    let film = origin.serve("/f", file(b"x"));
+    let auth = token(Some(refresh.url()), Some(LONG_AGO));
+    for id in ["a", "b", "c"] {
+        world.add(&[task(id, film.url(), &auth)]);
+        world.run().exits(0);
+    }
+
+    let used: Vec<_> =
+        film.requests().iter().map(|request| request.header("authorization").unwrap().to_owned()).collect();
+    assert_eq!(used, ["Bearer second", "Bearer third", "Bearer third"]);
+    let asked: Vec<Value> =
+        refresh.requests().iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect();
+    assert_eq!((&asked[0]["refresh_token"], &asked[1]["refresh_token"]), (&json!("again"), &json!("r2")));
+    assert_eq!(asked.len(), 2);
+}
+
+#[test]
 fn a_401_is_followed_by_one_refresh_and_one_more_request() {
     let (world, origin) = (World::new(), Origin::start());
     let refresh = origin.serve("/token", granted());
@@ -76,6 +157,27 @@ fn a_401_is_followed_by_one_refresh_and_one_more_request() {
         (world.show("f")["status"].as_str(), world.show("locked")["status"].as_str()),
         (Some("complete"), Some("failed"))
     );
+}
+
+#[test]
+fn a_407_is_followed_by_one_refresh_and_the_proxys_header_goes_to_no_server() {
+    let (world, origin) = (World::new(), Origin::start());
+    let refresh = origin.serve("/token", granted());
+    let far = origin.script("http://far.invalid/f", vec![status(407), file(b"x")]);
+    let near = origin.serve("/near", file(b"x"));
+    let mut auth = token(Some(refresh.url()), None);
+    auth["accessHeaders"] = json!({"Proxy-Authorization": "Bearer {accessToken}"});
+    world.config(&format!("[profiles.far]\nproxy = \"{}\"\nno-proxy = \"127.0.0.1\"\n", origin.authority()));
+    let mut through = task("f", "http://far.invalid/f", &auth);
+    through["profile"] = json!("far");
+    world.add(&[through, task("n", near.url(), &auth)]);
+
+    world.run().exits(0);
+
+    let sent: Vec<_> =
+        far.requests().iter().map(|request| request.header("proxy-authorization").map(str::to_owned)).collect();
+    assert_eq!(sent, [Some("Bearer old".to_owned()), Some("Bearer new".to_owned())]);
+    assert_eq!(near.requests()[0].header("proxy-authorization"), None);
 }
 
 #[test]

@@ -80,6 +80,83 @@ fn verbose_tells_what_is_asked_answered_and_decided_and_no_secret() {
 }
 
 #[test]
+fn no_file_of_the_home_holds_a_secret_in_the_clear_while_running_or_after() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.config("[profiles.p]\ncookies = true\nheaders = { X-Api-Key = \"cAnArY1\" }\n");
+    let gate = Gate::new();
+    let refresh =
+        origin.serve("/token", file(br#"{"access_token":"cAnArY2","refresh_token":"cAnArY3","expires_in":9999}"#));
+    let echo = file(&bytes(1, 300_000)).header("Set-Cookie", "id=cAnArY4").header("X-Session-Token", "cAnArY5");
+    let film = origin.script("/f", vec![status(401), echo.gate(200_000, &gate)]);
+    let auth = json!({"accessToken": "cAnArY6", "refreshToken": "cAnArY7", "accessQueryParams": {"x": "{accessToken}"},
+        "accessHeaders": {"Authorization": "Bearer {accessToken}", "Plain": "cAnArY8"},
+        "refreshUrl": refresh.url().to_owned() + "?sig=cAnArY9", "refreshHeaders": {"Plain": "cAnArYa"}});
+    world.add(&[
+        json!({"taskId": "t", "url": film.url().replace("//", "//u:cAnArYb@") + "?token=cAnArYc", "filename": "f",
+        "profile": "p", "headers": {"Cookie": "cAnArYd"}, "mirrors": [film.url().to_owned() + "?key=cAnArYe"],
+        "options": {"auth": auth}}),
+    ]);
+    let homes = |when: &str| {
+        for name in world::names_in(&world.home()) {
+            let Ok(content) = std::fs::read(world.home().join(&name)) else { continue }; // the socket
+            let found = content.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
+            assert!(!found, "{name} {when}");
+        }
+    };
+    homes("after adding");
+    let running = world.spawn(&["-vv", "--json", "run", "--until-idle"]);
+    gate.wait_for(1);
+    homes("while running");
+    gate.open();
+    let outcome = running.finish().exits(0);
+    homes("afterwards");
+
+    let printed =
+        [outcome.stdout, outcome.stderr, world.haul(&["--json", "show", "t"]).stdout, world.haul(&["events"]).stdout];
+    for text in printed {
+        assert!(!text.contains(CANARY), "{text}");
+    }
+    let sent = film.requests();
+    assert!(sent[1].target.contains("token=cAnArYc") && sent[1].target.contains("x=cAnArY2"), "{}", sent[1].target);
+    assert_eq!(
+        (sent[1].header("authorization"), sent[1].header("x-api-key")),
+        (Some("Bearer cAnArY2"), Some("cAnArY1"))
+    );
+    assert_eq!((sent[1].header("cookie"), sent[1].header("plain")), (Some("cAnArYd"), Some("cAnArY8")));
+}
+
+#[test]
+fn without_its_key_a_home_is_not_opened_and_with_it_again_it_is() {
+    let world = World::new();
+    world.add(&[json!({"taskId": "t", "url": "http://127.0.0.1:9/f?token=cAnArY"})]);
+    let (key, aside) = (world.home().join("secret.key"), world.path("aside"));
+    std::fs::rename(&key, &aside).unwrap();
+
+    world.haul(&["ls"]).exits(11).says("secret.key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    world.haul(&["ls"]).exits(11).says("does not belong to");
+    std::fs::rename(&aside, &key).unwrap();
+
+    world.haul(&["ls"]).exits(0);
+}
+
+#[test]
+fn the_same_command_finds_its_task_by_a_url_with_secrets() {
+    let (world, origin) = (World::new(), Origin::start());
+    let content = bytes(1, 400_000);
+    let film = origin.script("/f", vec![file(&content).etag("\"v\"").cut(300_000), file(&content).etag("\"v\"")]);
+    let (one, two) = (film.url().to_owned() + "?token=one", film.url().to_owned() + "?token=two");
+
+    world.get(&[&one, "--retries", "0"]).exits(5);
+    world.get(&[&one, "--retries", "0"]).exits(0);
+    world.get(&[&two, "--retries", "0"]).exits(0);
+
+    let asked: Vec<_> = film.requests().iter().map(|request| (request.target.clone(), request.range_start())).collect();
+    let expected = [("/f?token=one", None), ("/f?token=one", Some(300_000)), ("/f?token=two", None)];
+    assert_eq!(asked, expected.map(|(target, from)| (target.to_owned(), from)));
+}
+
+#[test]
 fn a_malformed_header_is_not_repeated() {
     let world = World::new();
     for words in [["-H", "Authorization cAnArY"], ["-H", ": cAnArY"], ["--callback-config", "cAnArY"]] {

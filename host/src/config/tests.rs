@@ -98,7 +98,7 @@ fn status_lists_are_read() {
 }
 
 fn parse(text: &str) -> Result<Config> {
-    Config::parse(text, Path::new("/etc/haul/config.toml"))
+    Config::parse(text, Path::new("/etc/haul/config.toml"), &|_| None)
 }
 
 #[test]
@@ -182,9 +182,109 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
 fn a_missing_file_is_empty_unless_it_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
-    assert!(Config::read(&path, false).is_ok());
-    let message = Config::read(&path, true).unwrap_err().to_string();
+    assert!(Config::read(&path, false, &|_| None).is_ok());
+    let message = Config::read(&path, true, &|_| None).unwrap_err().to_string();
     assert!(message.contains("config.toml"), "{message}");
     std::fs::write(&path, "retry-jitter = true").unwrap();
-    assert!(Config::read(&path, true).unwrap().retry_jitter);
+    assert!(Config::read(&path, true, &|_| None).unwrap().retry_jitter);
+}
+
+#[test]
+fn a_granted_host_is_exact_or_refused_with_its_line() {
+    let read = |host: &str| {
+        let text = format!("[[callbacks]]\npath = \"c.wasm\"\nallow-hosts = [\"a.example\", {host:?}]\n");
+        Config::parse(&text, Path::new("config.toml"), &|_| None)
+    };
+    for host in ["b.example", "b.example:8080", "https://b.example", "[::1]:80", "127.0.0.1"] {
+        assert!(read(host).is_ok(), "{host}");
+    }
+    for host in ["", "https://b.example/path", "*.example", "ftp://b", "b.example/", "user:pw@b", "a b"] {
+        let message = read(host).unwrap_err().to_string();
+        assert!(message.contains("line 3") && message.contains("`allow-hosts`"), "{message}");
+        assert!(!message.contains("pw"), "{message}");
+    }
+}
+
+fn profiles(text: &str) -> Result<BTreeMap<String, Profile>> {
+    let variables = |name: &str| match name {
+        "TOKEN" | "no_proxy" => Some("set".to_owned()),
+        "all_proxy" => Some("socks5h://all:1".to_owned()),
+        "HTTPS_PROXY" => Some("http://secure:2".to_owned()),
+        "HOME" => Some("/h".to_owned()),
+        _ => None,
+    };
+    Config::parse(text, Path::new("/etc/haul/config.toml"), &variables).map(|config| config.profiles)
+}
+
+#[test]
+fn a_profile_has_what_it_says_and_what_it_inherits() {
+    use crate::transport::{MinTls, Proof, Secret};
+    let text = r#"
+        [profiles.base]
+        base-url = "https://h.example/api/"
+        headers = { X-Team = "t", Accept = "a" }
+        timeouts = { connect = "5s", idle = 10 }
+        proxy = "env"
+        client-cert = "both.pem"
+        cookies = true
+        [profiles.middle]
+        inherits = "base"
+        min-tls = "1.3"
+        insecure-hosts = ["test.example"]
+        auth = { bearer-env = "TOKEN" }
+        [profiles.corp]
+        inherits = "middle"
+        headers = { accept = "b" }
+        timeouts = { connect = "1s" }
+        no-proxy = ["a", "b"]
+        client-cert = "c.pem"
+        client-key = "/k.pem"
+        cookies = "jar.txt"
+        accept-status = "2xx,304"
+        http2 = false
+        netrc = true
+    "#;
+    let profiles = profiles(text).unwrap();
+    let corp = &profiles["corp"];
+    assert_eq!(corp.base_url.as_deref(), Some("https://h.example/api/"));
+    let headers: Vec<_> = corp.headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(headers, ["X-Team=t", "accept=b"]);
+    assert_eq!((corp.timeouts.connect_ms, corp.timeouts.idle_ms), (Some(1_000), Some(10)));
+    assert_eq!(corp.accept_status, [(200, 299), (304, 304)]);
+    let travels = &corp.transport;
+    assert_eq!(travels.proxy.http.as_deref(), Some("socks5h://all:1"));
+    assert_eq!((travels.proxy.https.as_deref(), travels.proxy.bypass.as_str()), (Some("http://secure:2"), "a,b"));
+    assert_eq!(travels.client_cert.as_deref(), Some(Path::new("/etc/haul/c.pem")));
+    assert_eq!(travels.client_key.as_deref(), Some(Path::new("/k.pem")));
+    assert_eq!((travels.min_tls, travels.http2, travels.insecure_hosts.len()), (MinTls::V13, false, 1));
+    assert_eq!(travels.netrc.as_deref(), Some(Path::new("/h/.netrc")));
+    assert_eq!(travels.credentials.as_ref().unwrap().proof, Proof::Bearer(Secret::Text("set".into())));
+    assert_eq!(corp.cookies, crate::profile::KeepCookies::File("/etc/haul/jar.txt".into()));
+    assert_eq!(profiles["base"].transport.proxy.bypass, "set");
+    assert_eq!(profiles["base"].cookies, crate::profile::KeepCookies::Home);
+}
+
+#[test]
+fn a_wrong_profile_is_refused_with_a_sentence_and_without_its_secrets() {
+    for (text, words) in [
+        ("[profiles.a]\ninherits = \"b\"\n[profiles.b]\ninherits = \"a\"", "a → b → a"),
+        ("[profiles.a]\ninherits = \"a\"", "a → a"),
+        ("[profiles.a]\ninherits = \"b\"", "there is no [profiles.b]"),
+        ("[profiles.a]\nnonsense = 1", "line 2"),
+        ("[profiles.a]\nbase-url = \"h.example\"", "`base-url`"),
+        ("[profiles.a]\nbase-url = \"http://u:secret@h/\"", "without user"),
+        ("[profiles.a]\nauth = { bearer-env = \"TOKEN\" }", "needs a `base-url`"),
+        ("[profiles.a]\nbase-url = \"http://h/\"\nauth = { user = \"u\" }", "password-file"),
+        (
+            "[profiles.a]\nbase-url = \"http://h/\"\nauth = { user = \"u\", password = \"secret\", bearer-env = \"X\" }",
+            "either",
+        ),
+        ("[profiles.a]\nmin-tls = \"1.1\"", "1.2"),
+        ("[profiles.a]\ncookies = 3", "true, false or a file"),
+    ] {
+        let message = profiles(text).unwrap_err().to_string();
+        assert!(message.contains(words) && !message.contains("secret"), "{text}: {message}");
+    }
+    let unset = profiles("[profiles.a]\nbase-url = \"http://h/\"\nauth = { bearer-env = \"UNSET\" }").unwrap();
+    assert!(format!("{:?}", unset["a"].transport.credentials).contains("UNSET"), "told when it is needed");
 }

@@ -188,3 +188,20 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 fn split_at_end_of(text: &str, test: fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|c| !test(c)).unwrap_or(text.len()))
 }
+
+/// A host that a component may reach.
+pub(crate) fn granted_host(text: &str) -> Result<String, String> {
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let is_host = |url: &url::Url| {
+        let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+        let web = matches!(url.scheme(), "http" | "https");
+        let exact = !url.host_str().unwrap_or_default().contains('*');
+        web && bare && exact && url.fragment().is_none() && url.path() == "/" && !with_scheme.ends_with('/')
+    };
+    match url::Url::parse(&with_scheme) {
+        Ok(url) if is_host(&url) => Ok(text.into()),
+        // Userinfo may be a password.
+        _ if text.contains('@') => Err("is written `host`, `host:port` or `scheme://host:port`, without a user".into()),
+        _ => Err(format!("is written `host`, `host:port` or `scheme://host:port`, exact, not `{text}`")),
+    }
+}

@@ -9,9 +9,9 @@ use crate::engine::Input;
 use crate::error::{Error, Result};
 use crate::event::StatusUpdate;
 use crate::hooks::Chain;
+use crate::profile::Transports;
 use crate::task::Task;
 use crate::transfer::{self, End, Finished, Job, Shared};
-use crate::transport::{Transport, TransportSettings};
 
 /// Work for a lane.
 pub(crate) enum Work {
@@ -32,7 +32,7 @@ pub(crate) type Lane = mpsc::UnboundedSender<Work>;
 pub(crate) fn start(
     number: usize,
     shared: Arc<Shared>,
-    settings: TransportSettings,
+    transports: Transports,
     tell: mpsc::UnboundedSender<Input>,
 ) -> Result<(Lane, std::thread::JoinHandle<()>)> {
     #[allow(clippy::disallowed_methods)] // holds at most the tasks that run
@@ -43,7 +43,7 @@ pub(crate) fn start(
         .map_err(|error| Error::Other(format!("cannot start a lane: {error}")))?;
     let thread = std::thread::Builder::new().name(format!("haul-lane-{number}")).spawn(move || {
         let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, serve(shared, Transport::new(settings), receiver, tell));
+        local.block_on(&runtime, serve(shared, Arc::new(transports), receiver, tell));
         runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     });
     let thread = thread.map_err(|error| Error::Other(format!("cannot start a lane: {error}")))?;
@@ -53,25 +53,25 @@ pub(crate) fn start(
 type Tell = mpsc::UnboundedSender<Input>;
 
 #[allow(clippy::disallowed_methods)] // lanes own their attempts: each reports its end to the engine
-async fn serve(shared: Arc<Shared>, transport: Transport, mut work: mpsc::UnboundedReceiver<Work>, tell: Tell) {
+async fn serve(shared: Arc<Shared>, transports: Arc<Transports>, mut work: mpsc::UnboundedReceiver<Work>, tell: Tell) {
     while let Some(work) = work.recv().await {
-        let (shared, transport, tell) = (Arc::clone(&shared), transport.clone(), tell.clone());
+        let (shared, transports, tell) = (Arc::clone(&shared), Arc::clone(&transports), tell.clone());
         tokio::task::spawn_local(async move {
             match work {
                 Work::Attempt(job) => {
                     let key = job.key;
                     // On the heap at once: a task's future is moved several times, and this one is large.
-                    let end = Box::pin(transfer::run(&shared, &transport, *job)).await;
+                    let end = Box::pin(transfer::run(&shared, &transports, *job)).await;
                     let _ = tell.send(Input::Ended { key, end });
                 }
                 Work::Send(job, mut reply) => tokio::select! {
-                    end = transfer::run(&shared, &transport, *job) => drop(reply.send(end)),
+                    end = transfer::run(&shared, &transports, *job) => drop(reply.send(end)),
                     () = reply.closed() => {} // nobody waits for it any more
                 },
-                Work::Rename(finished) => rename(&shared, &transport, *finished, &tell).await,
+                Work::Rename(finished) => rename(&shared, &transports, *finished, &tell).await,
                 Work::Tell(told) => {
                     let seq = told.1.seq;
-                    if let Some(chain) = chain_for(&shared, &transport, &told.0) {
+                    if let Some(chain) = chain_for(&shared, &transports, &told.0) {
                         chain.on_task_finished(&chain.prepare(&told.0), &told.1).await;
                     }
                     let _ = tell.send(Input::Told { seq });
@@ -81,14 +81,20 @@ async fn serve(shared: Arc<Shared>, transport: Transport, mut work: mpsc::Unboun
     }
 }
 
-fn chain_for(shared: &Shared, transport: &Transport, task: &Task) -> Option<Chain> {
+/// The components of a task whose bytes are there: a profile that is gone holds nothing up any more.
+fn chain_for(shared: &Shared, transports: &Transports, task: &Task) -> Option<Chain> {
+    let transport = transports.of(task).unwrap_or(&transports.default);
     transfer::chain_of(shared, transport, task).ok()
 }
 
 /// Another name for a file whose name has been taken between the first byte and the last.
-async fn rename(shared: &Arc<Shared>, transport: &Transport, mut finished: Finished, tell: &Tell) {
+async fn rename(shared: &Arc<Shared>, transports: &Transports, mut finished: Finished, tell: &Tell) {
     let key = finished.key;
-    let renamed = match transfer::chain_of(shared, transport, &finished.task) {
+    let renamed = match transfer::chain_of(
+        shared,
+        transports.of(&finished.task).unwrap_or(&transports.default),
+        &finished.task,
+    ) {
         Ok(chain) => {
             let taken = finished.directory.names_like(&finished.final_name);
             chain.filename(&chain.prepare(&finished.task), &finished.head, &taken).await

@@ -170,6 +170,7 @@ async fn check(engine: &Inner, mut tasks: Vec<Addition>) -> Result<Reply> {
 /// Asks the `admit` hook about all tasks; answers all problems of all tasks, or the normal forms in place.
 pub(super) async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
     engine.load_components().await?;
+    describe(engine, additions)?;
     let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &Task::default())
         .map_err(|failure| Error::Component(failure.description))?;
     let broken = |failure: Failure| Error::Component(failure.description);
@@ -191,6 +192,16 @@ pub(super) async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) 
             }
         }
     }
+    if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
+}
+
+/// Writes into the tasks what their profiles say of them, before anybody judges them.
+fn describe(engine: &Inner, additions: &mut [Addition]) -> Result<()> {
+    let described = |(index, addition): (usize, &mut Addition)| {
+        let problem = engine.profiles.describe(&mut addition.task).err()?;
+        Some((index, vec![problem]))
+    };
+    let invalid: Vec<_> = additions.iter_mut().enumerate().filter_map(described).collect();
     if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
 }
 

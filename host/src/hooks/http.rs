@@ -134,6 +134,7 @@ impl Reach {
         call.idle_timeout = shorter(limits.between_bytes_timeout, IDLE);
         call.low_speed_bytes = 0;
         call.follow = false;
+        call.ambient = false;
         call.guard = Guard::Public { private_hosts: self.allowed.iter().map(|place| place.host.clone()).collect() };
         let mut answer = transport.send(call).await.map_err(Refused::Failed)?;
         if bytes_of(&answer.headers) > HEADERS_BYTES_MAX {

@@ -10,14 +10,19 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::codec;
 use super::fault::{Sql, unwritable};
 use super::sweep::Cursor;
+use super::vault::Vault;
 use super::writer::{Numbers, Step};
 use super::{Applied, Change, IfExists, NewTask, Publish, TaskKey};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Body, ResumeRecord, Status, Task};
 
+/// Refreshed credentials kept: the newest.
+const CREDENTIALS: i64 = 4096;
+
 /// A transaction under way.
 pub(super) struct Batch<'a> {
     pub(super) conn: &'a Connection,
+    vault: &'a Vault,
     pub(super) numbers: &'a mut Numbers,
     /// The updates to tell after the commit.
     told: &'a mut Vec<StatusUpdate>,
@@ -46,9 +51,15 @@ struct End<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(conn: &'a Connection, numbers: &'a mut Numbers, told: &'a mut Vec<StatusUpdate>) -> Sql<Self> {
+    pub(super) fn new(
+        conn: &'a Connection,
+        vault: &'a Vault,
+        numbers: &'a mut Numbers,
+        told: &'a mut Vec<StatusUpdate>,
+    ) -> Sql<Self> {
         Ok(Self {
             conn,
+            vault,
             numbers,
             told,
             find_row: conn.prepare_cached(
@@ -86,6 +97,7 @@ impl<'a> Batch<'a> {
             }
             Change::Pause { key, bytes_done, at } => self.pause(*key, *bytes_done, *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
+            Change::Secret { name, content, at } => self.secret(name, content, *at)?,
             Change::Asked { ids, asked } => self.asked(ids, *asked)?,
             Change::Consumer { name } => self.consumer(name)?,
             Change::Ack { consumer, seq } => self.ack(consumer, *seq)?,
@@ -361,11 +373,12 @@ impl<'a> Batch<'a> {
 
     /// The id stays whatever the new task says, and so do the attempts left.
     fn replace(&mut self, key: TaskKey, task: &Task) -> Sql<Applied> {
+        let coded = codec::encode_task(key, task, self.vault).map_err(unwritable)?;
         let changed = self
             .conn
             .prepare_cached(
                 "UPDATE task SET priority = ?2, created = ?3, host = ?4, group_name = ?5, url = ?6, allow_pause = ?7,
-                   spec = ?8, body = ?9 WHERE key = ?1",
+                   spec = ?8, body = ?9, sealed = ?10 WHERE key = ?1",
             )?
             .execute(params![
                 key,
@@ -373,10 +386,11 @@ impl<'a> Batch<'a> {
                 number(task.creation_time),
                 task.host(),
                 task.group,
-                task.url,
+                coded.url,
                 task.allow_pause,
-                codec::encode_task(task).map_err(unwritable)?,
+                coded.spec,
                 body(task),
+                coded.sealed,
             ])?;
         Ok(if changed > 0 { Applied::Done } else { Applied::Refused(None) })
     }
@@ -388,6 +402,20 @@ impl<'a> Batch<'a> {
         for id in ids {
             update.execute((id, asked))?;
         }
+        Ok(Applied::Done)
+    }
+
+    fn secret(&mut self, name: &str, content: &[u8], at: u64) -> Sql<Applied> {
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO secret (name, content, at) VALUES (?1, ?2, ?3)")?
+            .execute((name, content, number(at)))?;
+        // Credentials of tasks that are long gone; jars, few as profiles are, stay.
+        self.conn
+            .prepare_cached(
+                "DELETE FROM secret WHERE name IN (SELECT name FROM secret WHERE name >= 'credential:' AND name < 'credential;'
+                   ORDER BY at DESC LIMIT -1 OFFSET ?1)",
+            )?
+            .execute([CREDENTIALS])?;
         Ok(Applied::Done)
     }
 
@@ -444,8 +472,8 @@ impl<'a> Batch<'a> {
 
 const INSERT_TASK: &str =
     "INSERT INTO task (key, task_id, status, priority, created, host, group_name, url, allow_pause, ready_at,
-       retries_remaining, place, spec, body, asked)
-     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+       retries_remaining, place, spec, body, asked, sealed)
+     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
 /// What becomes of one task of an addition.
 enum Slot {
@@ -514,6 +542,7 @@ impl Batch<'_> {
         let key = self.numbers.next_key();
         let created = if task.creation_time == 0 { at } else { task.creation_time };
         let ready_at = task.not_before.filter(|not_before| *not_before > at);
+        let coded = codec::encode_task(key, task, self.vault).map_err(unwritable)?;
         insert.execute(params![
             key,
             task.task_id,
@@ -521,14 +550,15 @@ impl Batch<'_> {
             number(created),
             task.host(),
             task.group,
-            task.url,
+            coded.url,
             task.allow_pause,
             ready_at.map(number),
             task.retries_remaining,
             addition.place.as_ref().map(|place| place.as_os_str().as_bytes()),
-            codec::encode_task(task).map_err(unwritable)?,
+            coded.spec,
             body(task),
             asked,
+            coded.sealed,
         ])?;
         let row = Row {
             key,

@@ -4,25 +4,127 @@
 //! people see is in `task::json`. Not here: fields with columns of their own (id, URL, group, priority, creation time,
 //! retries left) and a body's bytes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::Publish;
+use super::vault::Vault;
+use super::{Publish, TaskKey};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::Details;
+use crate::mask;
 use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Piece, Task, TaskType, Timeouts, Updates};
 
 type Json<T> = serde_json::Result<T>;
 
-/// Encodes what of a task has no column.
-pub(super) fn encode_task(task: &Task) -> Json<String> {
+/// A task as it is stored.
+pub(super) struct Coded<'a> {
+    /// Without its secrets.
+    pub(super) url: Cow<'a, str>,
+    /// What has no column, without its secrets.
+    pub(super) spec: String,
+    /// The secrets.
+    pub(super) sealed: Option<Vec<u8>>,
+}
+
+/// Encodes a task. Its secrets are sealed together: credentials, secret headers and fields, and URLs with secrets in them.
+/// Not sealed is what nobody can know to be a secret: bodies, and what the owner writes into `metaData` and `extra`.
+pub(super) fn encode_task<'a>(key: TaskKey, task: &'a Task, vault: &Vault) -> Json<Coded<'a>> {
+    let hidden = Hidden::of(task);
+    if hidden == Hidden::default() {
+        return Ok(Coded { url: Cow::Borrowed(&task.url), spec: encode_spec(task)?, sealed: None });
+    }
+    let sealed = vault.seal(&place(key), &serde_json::to_vec(&hidden)?);
+    let mut shown = task.clone();
+    shown.auth = None;
+    shown.headers = mask::headers(&task.headers);
+    shown.fields = mask::parameters(&task.fields);
+    shown.mirrors = task.mirrors.iter().map(|url| mask::url(url)).collect();
+    Ok(Coded { url: shown_url(&task.url), spec: encode_spec(&shown)?, sealed: Some(sealed) })
+}
+
+fn encode_spec(task: &Task) -> Json<String> {
     let mut out = Vec::with_capacity(128);
     TaskDef::serialize(task, &mut serde_json::Serializer::new(&mut out))?;
     String::from_utf8(out).map_err(serde_json::Error::custom)
 }
 
-/// The opposite of [`encode_task`]: the fields with columns have their defaults, a body of bytes is empty.
+/// A URL as its column has it.
+pub(super) fn shown_url(url: &str) -> Cow<'_, str> {
+    // Most have none of what secrets are set apart by.
+    if url.contains(['?', '@', '#']) { Cow::Owned(mask::url(url)) } else { Cow::Borrowed(url) }
+}
+
+/// Where a task's secrets belong: they open nowhere else.
+fn place(key: TaskKey) -> String {
+    format!("task:{key}")
+}
+
+/// Puts a task's secrets back.
+pub(super) fn reveal(key: TaskKey, sealed: &[u8], vault: &Vault, task: &mut Task) -> Json<()> {
+    let plain = vault.unseal(&place(key), sealed);
+    let plain = plain.ok_or_else(|| serde_json::Error::custom("it was not sealed by this home's key"))?;
+    let hidden: Hidden = serde_json::from_slice(&plain)?;
+    task.auth = hidden.auth.or(task.auth.take());
+    task.url = hidden.url.unwrap_or(std::mem::take(&mut task.url));
+    task.headers = hidden.headers.unwrap_or(std::mem::take(&mut task.headers));
+    task.fields = hidden.fields.unwrap_or(std::mem::take(&mut task.fields));
+    task.mirrors = hidden.mirrors.unwrap_or(std::mem::take(&mut task.mirrors));
+    Ok(())
+}
+
+/// The secrets of a task: each field whole, if it holds any.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Hidden {
+    #[serde(rename = "a", with = "auth", skip_serializing_if = "Option::is_none")]
+    auth: Option<Auth>,
+    #[serde(rename = "l", skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(rename = "h", skip_serializing_if = "Option::is_none")]
+    headers: Option<Pairs>,
+    #[serde(rename = "fd", skip_serializing_if = "Option::is_none")]
+    fields: Option<Pairs>,
+    #[serde(rename = "ml", skip_serializing_if = "Option::is_none")]
+    mirrors: Option<Vec<String>>,
+}
+
+impl Hidden {
+    fn of(task: &Task) -> Self {
+        let is_hidden = |url: &String| shown_url(url) != *url;
+        Self {
+            auth: task.auth.clone(),
+            url: Some(&task.url).filter(|url| is_hidden(url)).cloned(),
+            headers: (mask::headers(&task.headers) != task.headers).then(|| task.headers.clone()),
+            fields: (mask::parameters(&task.fields) != task.fields).then(|| task.fields.clone()),
+            mirrors: task.mirrors.iter().any(is_hidden).then(|| task.mirrors.clone()),
+        }
+    }
+}
+
+/// A refreshed auth block, and the one it came of.
+pub(super) fn encode_renewal(asked: &Auth, fresh: &Auth) -> Vec<u8> {
+    let renewal = Renewal { asked: Some(asked.clone()), fresh: Some(fresh.clone()) };
+    serde_json::to_vec(&renewal).unwrap_or_default() // texts and numbers: cannot fail
+}
+
+/// The opposite of [`encode_renewal`].
+pub(super) fn decode_renewal(json: &[u8]) -> Option<(Auth, Auth)> {
+    let Renewal { asked, fresh } = serde_json::from_slice(json).ok()?;
+    asked.zip(fresh)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Renewal {
+    #[serde(with = "auth")]
+    asked: Option<Auth>,
+    #[serde(with = "auth")]
+    fresh: Option<Auth>,
+}
+
+/// The opposite of [`encode_task`], but for the secrets: the fields with columns have their defaults, a body of bytes is
+/// empty.
 pub(super) fn decode_task(json: &str) -> Json<Task> {
     TaskDef::deserialize(&mut serde_json::Deserializer::from_str(json))
 }

@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::apply::number;
 use super::codec;
 use super::fault::{Sql, unreadable};
-use super::{Filter, Publish, QueueKey, QueuePosition, Queued, Selection, Store, TaskKey, Unfinished};
+use super::vault::Vault;
+use super::{Filter, Publish, QueueKey, QueuePosition, Queued, Reading, Selection, Store, TaskKey, Unfinished};
 use crate::error::Result;
 use crate::event::StatusUpdate;
 use crate::task::{Body, Record, ResumeRecord, Status};
@@ -30,8 +31,7 @@ macro_rules! records {
             "SELECT t.key, t.task_id, t.status, t.priority, t.created, t.group_name, t.url, t.ready_at, t.attempt,
                t.retries_remaining, t.bytes_done, t.expected_size, t.place, t.outcome, t.spec, t.body,
                r.task, r.part_name, r.part_dev, r.part_ino, r.durable_bytes, r.boot_id, r.total_bytes, r.etag,
-               r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url,
-               r.pieces
+               r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url, r.pieces, t.sealed
              FROM task t ",
             $index,
             " LEFT JOIN resume r ON r.task = t.key ",
@@ -43,7 +43,10 @@ macro_rules! records {
 impl Store {
     /// The record of an id.
     pub(crate) fn record(&self, task_id: &str) -> Result<Option<(TaskKey, Record)>> {
-        self.read(|conn| conn.prepare_cached(records!("WHERE t.task_id = ?1"))?.query_row([task_id], record).optional())
+        self.read(|conn| {
+            let mut find = conn.prepare_cached(records!("WHERE t.task_id = ?1"))?;
+            find.query_row([task_id], |row| record(row, conn.vault)).optional()
+        })
     }
 
     /// The record of a key.
@@ -79,7 +82,7 @@ impl Store {
             if filter.status.is_none() && filter.group.is_none() {
                 return conn
                     .prepare_cached(records!("WHERE t.key > ?1 ORDER BY t.key LIMIT ?2"))?
-                    .query_map((after, rows(limit)), record)?
+                    .query_map((after, rows(limit)), |row| record(row, conn.vault))?
                     .collect();
             }
             let statuses = filter.status.map_or(Status::ALL.to_vec(), |one| vec![one]);
@@ -216,7 +219,7 @@ impl Store {
         self.read(|conn| {
             let running = conn
                 .prepare_cached(records!("INDEXED BY task_status", "WHERE t.status = 1"))?
-                .query_map([], record)?
+                .query_map([], |row| record(row, conn.vault))?
                 .collect::<Sql<Vec<_>>>()?;
             let mut find = conn.prepare_cached("SELECT publish FROM task WHERE key = ?1 AND publish IS NOT NULL")?;
             let mut unfinished = Vec::with_capacity(running.len());
@@ -244,8 +247,13 @@ impl Store {
             )?;
             let mut found = Vec::new();
             for url in urls {
-                let keys: Vec<TaskKey> = find.query_map((url, rows(limit)), |row| row.get(0))?.collect::<Sql<_>>()?;
-                found.push(if keys.is_empty() { Vec::new() } else { by_keys(conn, keys)? });
+                // Stored without its secrets; those that have others are left out.
+                let shown = codec::shown_url(url);
+                let keys: Vec<TaskKey> =
+                    find.query_map((&shown, rows(limit)), |row| row.get(0))?.collect::<Sql<_>>()?;
+                let mut tasks = if keys.is_empty() { Vec::new() } else { by_keys(conn, keys)? };
+                tasks.retain(|(_, record)| record.task.url == url);
+                found.push(tasks);
             }
             Ok(found)
         })
@@ -324,11 +332,11 @@ fn keys(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Sql<Vec<
 }
 
 /// The statement is looked up once: its text is long, and a queue is read often.
-fn by_keys(conn: &Connection, keys: impl IntoIterator<Item = TaskKey>) -> Sql<Vec<(TaskKey, Record)>> {
+fn by_keys(conn: &Reading<'_>, keys: impl IntoIterator<Item = TaskKey>) -> Sql<Vec<(TaskKey, Record)>> {
     let mut find = conn.prepare_cached(records!("WHERE t.key = ?1"))?;
     let mut records = Vec::new();
     for key in keys {
-        records.extend(find.query_row([key], record).optional()?);
+        records.extend(find.query_row([key], |row| record(row, conn.vault)).optional()?);
     }
     Ok(records)
 }
@@ -480,7 +488,7 @@ pub(super) fn status(row: &Row<'_>, column: usize) -> Sql<Status> {
 }
 
 /// Decodes a row of `records!`.
-fn record(row: &Row<'_>) -> Sql<(TaskKey, Record)> {
+fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
     let spec: &str = row.get_ref(14)?.as_str()?;
     let mut task = codec::decode_task(spec).map_err(|error| unreadable(14, error))?;
     task.task_id = row.get(1)?;
@@ -488,6 +496,9 @@ fn record(row: &Row<'_>) -> Sql<(TaskKey, Record)> {
     task.creation_time = unsigned(row, 4)?;
     task.group = row.get(5)?;
     task.url = row.get(6)?;
+    if let Some(sealed) = row.get_ref(30)?.as_blob_or_null()? {
+        codec::reveal(row.get(0)?, sealed, vault, &mut task).map_err(|error| unreadable(30, error))?;
+    }
     task.retries_remaining = row.get(9)?;
     if let Body::Bytes(bytes) = &mut task.body {
         *bytes = row.get::<_, Option<Vec<u8>>>(15)?.unwrap_or_default();

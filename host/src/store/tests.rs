@@ -6,6 +6,7 @@ mod files;
 mod life;
 mod model;
 mod queue;
+mod secrets;
 mod sweep;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

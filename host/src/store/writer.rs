@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 use super::apply::Batch;
 use super::fault::{Fault, Sql};
 use super::sweep::{self, Cursor};
+use super::vault::Vault;
 use super::{Applied, Change, Selection, TaskKey, Tell};
 use crate::error::Result;
 use crate::event::StatusUpdate;
@@ -172,6 +174,7 @@ fn rows(change: &Change) -> usize {
 /// Everything the writer thread owns.
 pub(super) struct Writer {
     conn: Connection,
+    vault: Arc<Vault>,
     path: PathBuf,
     jobs: Receiver<Job>,
     /// Sweeps with slices left; one slice joins each transaction.
@@ -188,10 +191,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(conn: Connection, path: PathBuf, jobs: Receiver<Job>, tell: Tell) -> Sql<Self> {
+    pub(super) fn new(
+        conn: Connection,
+        vault: Arc<Vault>,
+        path: PathBuf,
+        jobs: Receiver<Job>,
+        tell: Tell,
+    ) -> Sql<Self> {
         Ok(Self {
             numbers: Numbers::load(&conn)?,
             conn,
+            vault,
             path,
             jobs,
             backlog: VecDeque::new(),
@@ -333,7 +343,7 @@ impl Writer {
         let whole = |error| (None, error);
         let before = self.numbers;
         self.conn.execute_batch("BEGIN IMMEDIATE").map_err(whole)?;
-        let mut batch = Batch::new(&self.conn, &mut self.numbers, &mut self.told).map_err(whole)?;
+        let mut batch = Batch::new(&self.conn, &self.vault, &mut self.numbers, &mut self.told).map_err(whole)?;
         let mut steps = Vec::with_capacity(jobs.len());
         for (index, (job, fault)) in jobs.iter().zip(faults).enumerate() {
             steps.push(match fault {

@@ -1,15 +1,21 @@
 //! What precedes the request: credentials (hook `authorize`, refreshed by `on-auth` or the default refresh), then the
-//! changes of `on-task-start`. One refresh at a time per credential: tasks that share it wait for its result.
+//! changes of `on-task-start`.
+//!
+//! A task keeps its auth block as it was given. What it was refreshed to is stored once, under the name of the credential,
+//! for all tasks that share it, those of later processes too; one refresh of it runs at a time, and who waits gets its
+//! result, or its failure.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::clock;
 use crate::error::{Failure, FailureKind};
 use crate::hooks::{AuthReason, AuthorizeVerdict, Head, OnAuthVerdict, Situation, StartChanges};
+use crate::store::Store;
 use crate::task::{Auth, Pairs};
-use crate::transfer::Context;
 use crate::transfer::download::Wire;
+use crate::transfer::{Context, Shared};
 use crate::transport::Call;
 
 /// Credentials remembered at most.
@@ -17,22 +23,93 @@ const REMEMBERED: usize = 1024;
 /// Bytes read of the answer to a refresh.
 const ANSWER_LIMIT: usize = 256 * 1024;
 
-type Flight = Arc<tokio::sync::Mutex<Option<Auth>>>;
-
-/// Refreshes under way, and what came of earlier ones: by the credential that was to be refreshed.
+/// The credentials of running tasks, by name.
 #[derive(Default)]
-pub(crate) struct Flights(Mutex<HashMap<String, Flight>>);
+pub(crate) struct Flights(Mutex<HashMap<String, Arc<Flight>>>);
+
+/// One credential.
+#[derive(Default)]
+struct Flight {
+    turn: tokio::sync::Mutex<Renewed>,
+    /// Refreshes that have ended.
+    ended: AtomicU64,
+}
+
+/// What a credential was refreshed to.
+#[derive(Default)]
+struct Renewed {
+    /// The store was asked.
+    loaded: bool,
+    /// The block that was asked about, and the fresh one.
+    latest: Option<(Auth, Auth)>,
+    /// Why the last refresh brought none.
+    failure: Option<Failure>,
+}
 
 impl Flights {
-    fn of(&self, auth: &Auth) -> Flight {
-        // Secrets stay in memory only; the whole block is the key, so unlike credentials never share an answer.
-        let key = format!("{auth:?}");
+    fn of(&self, name: &str) -> Arc<Flight> {
         let mut flights = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if flights.len() >= REMEMBERED {
             flights.retain(|_, flight| Arc::strong_count(flight) > 1);
         }
-        Arc::clone(flights.entry(key).or_default())
+        Arc::clone(flights.entry(name.to_owned()).or_default())
     }
+}
+
+impl Renewed {
+    /// The credential as a task has it now, whose own block is `given`.
+    fn of(&mut self, store: &Store, name: &str, given: &Auth) -> Result<Auth, Failure> {
+        if !self.loaded {
+            let unreadable = |error: crate::Error| Failure::new(FailureKind::FileSystem, error.to_string());
+            self.latest = store.credential(name).map_err(unreadable)?;
+            self.loaded = true;
+        }
+        Ok(match &self.latest {
+            Some((asked, fresh)) => carried_over(given, asked, fresh),
+            None => given.clone(),
+        })
+    }
+}
+
+/// What a refresh of `asked` means for another block of the same credential: the tokens for all of them, the rest for those
+/// that were the same.
+fn carried_over(given: &Auth, asked: &Auth, fresh: &Auth) -> Auth {
+    if without_tokens(given) == without_tokens(asked) {
+        return fresh.clone();
+    }
+    Auth {
+        access_token: fresh.access_token.clone(),
+        access_token_expiry_time: fresh.access_token_expiry_time,
+        refresh_token: fresh.refresh_token.clone(),
+        ..given.clone()
+    }
+}
+
+fn without_tokens(auth: &Auth) -> Auth {
+    Auth { access_token: None, access_token_expiry_time: None, refresh_token: None, ..auth.clone() }
+}
+
+/// What makes two blocks the same credential: what renews them, or all they are where nothing does.
+fn identity(given: &Auth) -> String {
+    match &given.refresh_token {
+        Some(token) => format!("{token:?} {:?}", given.refresh_url),
+        None => {
+            let Auth { access_token, access_token_expiry_time: expiry, refresh_url, .. } = given;
+            let pairs = (&given.access_headers, &given.access_query_params);
+            let refresh = (&given.refresh_headers, &given.refresh_query_params, refresh_url);
+            format!("{access_token:?} {expiry:?} {pairs:?} {refresh:?}")
+        }
+    }
+}
+
+/// The task's credentials of now: as given, or what they were refreshed to since.
+pub(crate) async fn present(shared: &Shared, given: &Auth) -> Auth {
+    let name = shared.store.credential_name(identity(given).as_bytes());
+    let present = shared.flights.of(&name).turn.lock().await.of(&shared.store, &name, given);
+    present.unwrap_or_else(|failure| {
+        tracing::warn!("{}", failure.description);
+        given.clone()
+    })
 }
 
 /// What the request looks like with its credentials: as far as the task's own auth block, or a fresh one to begin again with.
@@ -49,7 +126,7 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
     let (headers, query) = match ask(cx, auth, Situation::BeforeRequest).await? {
         AuthorizeVerdict::Ready { headers, query } => (headers, query),
         AuthorizeVerdict::RefreshFirst => {
-            if !was_refreshed(cx, auth)
+            if !cx.refreshed
                 && let Some(fresh) = refresh(cx, auth, AuthReason::Expiring).await?
             {
                 return Ok(Prepared::Refreshed(fresh));
@@ -68,7 +145,7 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
 pub(crate) async fn after_refusal(cx: &Context<'_>, status: Option<u16>) -> Result<Option<Auth>, Failure> {
     let reason = if status == Some(407) { AuthReason::ProxyUnauthorized } else { AuthReason::Unauthorized };
     match &cx.task.auth {
-        Some(auth) if !was_refreshed(cx, auth) => refresh(cx, auth, reason).await,
+        Some(auth) if !cx.refreshed => refresh(cx, auth, reason).await,
         _ => Ok(None),
     }
 }
@@ -82,11 +159,6 @@ pub(crate) fn apply(changes: &StartChanges, wire: &mut Wire) {
     replace_headers(&mut wire.headers, changes.headers.clone());
 }
 
-/// Whether this attempt has changed the credentials it began with.
-fn was_refreshed(cx: &Context<'_>, auth: &Auth) -> bool {
-    cx.record.task.auth.as_ref() != Some(auth)
-}
-
 async fn as_it_is(cx: &Context<'_>, auth: &Auth) -> Result<(Pairs, Pairs), Failure> {
     match ask(cx, auth, Situation::AsItIs).await? {
         AuthorizeVerdict::Ready { headers, query } => Ok((headers, query)),
@@ -98,14 +170,34 @@ async fn ask(cx: &Context<'_>, auth: &Auth, situation: Situation) -> Result<Auth
     cx.chain.authorize(cx.hook_task, auth, situation, clock::unix_ms()).await
 }
 
-/// One refresh per credential at a time; who comes later gets its result. `None`: nothing else is to be had.
-async fn refresh(cx: &Context<'_>, auth: &Auth, reason: AuthReason) -> Result<Option<Auth>, Failure> {
-    let flight = cx.shared.flights.of(auth);
-    let mut result = flight.lock().await;
-    if result.is_none() {
-        *result = refresh_now(cx, auth, reason).await?;
+/// Other credentials than `used`, which will not do: what somebody else has refreshed them to meanwhile, or what a refresh
+/// brings now. `None`: nothing else is to be had.
+async fn refresh(cx: &Context<'_>, used: &Auth, reason: AuthReason) -> Result<Option<Auth>, Failure> {
+    let store = &cx.shared.store;
+    let given = cx.record.task.auth.as_ref().unwrap_or(used);
+    let name = store.credential_name(identity(given).as_bytes());
+    let flight = cx.shared.flights.of(&name);
+    let ended = flight.ended.load(Ordering::SeqCst);
+    let mut renewed = flight.turn.lock().await;
+    let present = renewed.of(store, &name, given)?;
+    if present != *used {
+        return Ok(Some(present));
     }
-    Ok(result.clone().filter(|fresh| fresh != auth))
+    if flight.ended.load(Ordering::SeqCst) != ended {
+        // It was refreshed while this task waited, and that brought nothing else.
+        return renewed.failure.clone().map_or(Ok(None), Err);
+    }
+    let outcome = refresh_now(cx, used, reason).await;
+    flight.ended.fetch_add(1, Ordering::SeqCst);
+    renewed.failure = outcome.as_ref().err().cloned();
+    let fresh = outcome?.filter(|fresh| fresh != used);
+    if let Some(fresh) = &fresh {
+        renewed.latest = Some((given.clone(), fresh.clone()));
+        // Before it is used: a refresh token that works only once must not be lost with this process.
+        let kept = store.keep_credential(&name, given, fresh, clock::unix_ms()).await;
+        kept.map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))?;
+    }
+    Ok(fresh)
 }
 
 async fn refresh_now(cx: &Context<'_>, auth: &Auth, reason: AuthReason) -> Result<Option<Auth>, Failure> {
@@ -123,7 +215,7 @@ async fn refresh_now(cx: &Context<'_>, auth: &Auth, reason: AuthReason) -> Resul
         _ => return Err(unusable("authorize")),
     };
     let mut call = Call::new(method, url);
-    (call.headers, call.body, call.follow) = (headers, body.into(), false);
+    (call.headers, call.body, call.follow, call.ambient) = (headers, body.into(), false, false);
     let mut answer = cx.transport.send(call).await?;
     let body = answer.body.collect(ANSWER_LIMIT).await;
     let head = Head { status: answer.status, headers: answer.headers, url: answer.url, body };

@@ -30,7 +30,7 @@ const QUESTIONS: u32 = 64;
 const RESTARTS: u32 = 2;
 
 /// The request's changeable part.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Wire {
     pub(crate) url: String,
     pub(crate) headers: Pairs,
@@ -292,11 +292,19 @@ async fn ask(
     }
 }
 
+/// A URL as it may be shown: without its query where credentials may stand in it under any name.
+fn shown(cx: &Context<'_>, url: &str) -> String {
+    match &cx.task.auth {
+        Some(auth) if !auth.access_query_params.is_empty() => crate::mask::text(url),
+        _ => crate::mask::url(url),
+    }
+}
+
 fn log_question(cx: &Context<'_>, wire: &Wire, question: &Question) {
     if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }
-    let (id, method, url) = (&cx.task.task_id, &cx.task.http_request_method, crate::mask::url(&wire.url));
+    let (id, method, url) = (&cx.task.task_id, &cx.task.http_request_method, shown(cx, &wire.url));
     let (from, attempt) = (question.from.unwrap_or(0), cx.record.attempt + 1);
     tracing::info!("{id}: {method} {url} from byte {from}, attempt {attempt}");
 }
@@ -307,7 +315,7 @@ pub(super) fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified
     }
     let id = &cx.task.task_id;
     for hop in &answer.hops {
-        tracing::debug!("{id}: redirected by {}", crate::mask::url(hop));
+        tracing::debug!("{id}: redirected by {}", shown(cx, hop));
     }
     let decided = match verdict {
         Classified::Success => "taken".into(),
@@ -318,7 +326,7 @@ pub(super) fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified
         Classified::NotFound => "not found".into(),
         Classified::Failed(failure) => crate::mask::text(&failure.description),
     };
-    tracing::info!("{id}: {} from {}: {decided}", answer.status, crate::mask::url(&answer.url));
+    tracing::info!("{id}: {} from {}: {decided}", answer.status, shown(cx, &answer.url));
 }
 
 /// The details of an answer that is not a success, its body included.
@@ -404,7 +412,7 @@ async fn from_zero(
         ranges_known: answer.status == 206 || head.header("accept-ranges").is_some_and(|unit| unit.contains("bytes")),
         encoded: head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")),
         final_name,
-        final_url: crate::mask::url(&answer.url),
+        final_url: shown(cx, &answer.url),
         ..ResumeRecord::default()
     };
     held.part = Some(part);

@@ -69,6 +69,11 @@ impl Pace {
 }
 
 impl AnswerBody {
+    /// How its end is known.
+    pub(super) fn framing(&self) -> Framing {
+        self.framing
+    }
+
     pub(super) fn new(incoming: Incoming, framing: Framing, peer: String, call: &Call) -> Self {
         Self {
             incoming: (framing != Framing::Empty).then_some(incoming),

@@ -18,9 +18,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tower_service::Service;
+use url::Url;
 
+use super::proxy::Routes;
 use super::tls::Tls;
-use super::{guard, proxy, words};
+use super::{guard, words};
 use crate::error::{Failure, FailureKind};
 
 /// How long an address may try alone before the next one tries too (RFC 8305 section 5).
@@ -45,7 +47,7 @@ pub(super) struct Trace {
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) tls: Arc<Tls>,
-    pub(super) proxy: Option<Arc<proxy::Proxy>>,
+    pub(super) routes: Arc<Routes>,
     /// Only public addresses are connected to.
     pub(super) public_only: bool,
 }
@@ -75,7 +77,8 @@ impl Connector {
         let is_https = uri.scheme_str() == Some("https");
         let host = guard::bare(uri.host().unwrap_or_default());
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
-        let (stream, proxied) = match &self.proxy {
+        let url = Url::parse(&uri.to_string()).map_err(|_| words::not_connected(format!("{host} is no host")))?;
+        let (stream, proxied) = match self.routes.of(&url) {
             // The first time, certificates are read while TCP connects; a failure of that is told by the handshake.
             None if is_https => {
                 let dialing = dial(host, port, self.public_only);
@@ -87,8 +90,8 @@ impl Connector {
                     // The proxy connects, not we: the best that can be done is to look at the same names.
                     addresses(host, port, true).await?;
                 }
-                let stream = proxy.open(&self.tls, host, port, is_https).await?;
-                (stream, !is_https)
+                let stream = proxy.open(&self.tls, host, port, is_https, self.public_only).await?;
+                (stream, !is_https && proxy.takes_requests())
             }
         };
         if is_https {
@@ -113,7 +116,7 @@ pub(super) async fn dial(host: &str, port: u16, public_only: bool) -> Result<Box
 }
 
 /// The addresses of a host that may be connected to, in the order to try them; never none.
-async fn addresses(host: &str, port: u16, public_only: bool) -> Result<Vec<SocketAddr>, Failure> {
+pub(super) async fn addresses(host: &str, port: u16, public_only: bool) -> Result<Vec<SocketAddr>, Failure> {
     let mut found = match literal(host) {
         Some(known) => known.into_iter().map(|ip| (ip, port).into()).collect(),
         None => look_up(host, port).await?,

@@ -5,14 +5,14 @@
 
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
     TRANSFER_ENCODING, USER_AGENT,
 };
-use http::{Extensions, Method, Request, Response, Uri, Version};
+use http::{Extensions, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::Error as ClientError;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -49,11 +49,25 @@ const OWN: [&str; 9] = [
     "upgrade",
 ];
 
-/// Interim answers of one request.
+/// Interim answers of one request: how many, and since when.
 #[derive(Default)]
 struct Interim {
     count: AtomicU32,
+    first: OnceLock<Instant>,
     too_many: Notify,
+}
+
+impl Interim {
+    /// Counts one. A series is over its limit when one more comes too late, counted from the first one or, where a body is
+    /// still being sent, from its last piece (`last`): who waits in silence is measured by the limit on the head.
+    fn add(&self, last: Instant, limit: Duration) {
+        let now = crate::clock::timer_now();
+        let first = *self.first.get_or_init(|| now);
+        let is_late = now.duration_since(first.max(last)) > limit;
+        if self.count.fetch_add(1, Ordering::Relaxed) >= MAX_INTERIM || is_late {
+            self.too_many.notify_one();
+        }
+    }
 }
 
 /// The head of an answer, checked, and the request it belongs to.
@@ -91,11 +105,24 @@ enum Try {
     Stale(Failure),
 }
 
-/// Sends one request and waits for the head of its answer, which was checked.
-///
+/// Sends one request and waits for the head of its answer, which was checked. An answer 421 means that this connection
+/// was the wrong one for the request: it is sent once more on a fresh one, whatever its method (RFC 9110 section 15.5.20).
+pub(super) async fn exchange(
+    public_only: bool,
+    hop: &Hop,
+    call: &Call,
+    shared: &super::Shared,
+) -> Result<Answered, Failure> {
+    let answered = exchange_on(shared.pool(public_only)?, hop, call, shared).await?;
+    if answered.response.status() == StatusCode::MISDIRECTED_REQUEST {
+        return exchange_on(&shared.fresh_pool(public_only)?, hop, call, shared).await;
+    }
+    Ok(answered)
+}
+
 /// A large body asks first (`Expect: 100-continue`), and is sent without asking where that is refused (417). An answer other
 /// than a success that comes before the whole body was sent stops the sending (RFC 9112 section 9.5).
-pub(super) async fn exchange(pool: &Pool, hop: &Hop, call: &Call, shared: &super::Shared) -> Result<Answered, Failure> {
+async fn exchange_on(pool: &Pool, hop: &Hop, call: &Call, shared: &super::Shared) -> Result<Answered, Failure> {
     let exchange = Exchange { peer: peer_of(&hop.url), hop, call };
     let mut head = exchange.head(shared)?;
     let plain = || shared.plain_origins.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,6 +156,7 @@ pub(super) async fn exchange(pool: &Pool, hop: &Hop, call: &Call, shared: &super
     }
 }
 
+/// One request and who answers it.
 struct Exchange<'a> {
     peer: String,
     hop: &'a Hop,
@@ -170,8 +198,13 @@ impl Exchange<'_> {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         if self.hop.url.scheme() == "http" {
-            let authorization = shared.proxy_authorization();
-            if let Some(Ok(value)) = authorization.map(HeaderValue::from_str) {
+            let proxy = shared.routes()?.of(&self.hop.url).filter(|proxy| proxy.takes_requests());
+            // The caller's own goes to a proxy that takes the request, and never to a server.
+            let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(PROXY_AUTHORIZATION.as_str());
+            let given = self.hop.headers.iter().find(is_it).map(|(_, value)| value.clone());
+            let authorization =
+                proxy.and_then(|proxy| given.or_else(|| proxy.authorization(method.as_str(), self.hop.url.as_str())));
+            if let Some(Ok(value)) = authorization.as_deref().map(HeaderValue::from_str) {
                 headers.insert(PROXY_AUTHORIZATION, value);
             }
         }
@@ -186,14 +219,12 @@ impl Exchange<'_> {
         let (outgoing, guard) = Outgoing::new(self.hop.body.clone(), head.headers().contains_key(EXPECT));
         let mut request = head.map(|()| outgoing);
         let interim = Arc::new(Interim::default());
-        let (counter, sending) = (interim.clone(), guard.0.clone());
+        let (counter, sending, limit) = (interim.clone(), guard.0.clone(), self.call.interim_timeout);
         hyper::ext::on_informational(&mut request, move |response| {
             if response.status() == 100 {
                 sending.go_on();
             }
-            if counter.count.fetch_add(1, Ordering::Relaxed) >= MAX_INTERIM {
-                counter.too_many.notify_one();
-            }
+            counter.add(sending.last(), limit);
         });
         let mut captured = capture_connection(&mut request);
         let mut watch = Watch::default();
@@ -259,7 +290,8 @@ impl Exchange<'_> {
                 biased;
                 outcome = &mut response => return Ok(outcome),
                 () = interim.too_many.notified() => {
-                    let text = format!("{} sent more than {MAX_INTERIM} interim answers", self.peer);
+                    let span = words::span(self.call.interim_timeout);
+                    let text = format!("{} sent more than {MAX_INTERIM} interim answers, or for longer than {span}", self.peer);
                     return Err(words::protocol(text));
                 }
                 _ = sending.end(None), if sends => {} // from now on another limit counts

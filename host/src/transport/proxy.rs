@@ -1,64 +1,100 @@
-//! The proxy: its URL, and tunnels through it (RFC 9110 section 9.3.6).
+//! Proxies: which one a request goes through, tunnels through http ones (RFC 9110 section 9.3.6), and their credentials.
 //!
-//! Which requests go through it is not decided here; plain http requests are written in absolute form by the pool.
+//! Plain http requests through an http proxy are written in absolute form by the pool. What SOCKS says is in `socks`, the
+//! rules of NO_PROXY are in `bypass`.
 
-use base64::Engine;
-use percent_encoding::percent_decode_str;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::HeaderMap;
+use http::header::PROXY_AUTHENTICATE;
+use http_auth::digest::DigestClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 
-use super::connect::{Stream, dial};
+use super::bypass::Bypass;
+use super::connect::{Stream, addresses, dial};
+use super::credentials::{Login, challenge, challenge_of, is_answered};
+use super::socks::{self, Target};
 use super::tls::Tls;
-use super::{guard, words};
+use super::{ProxySettings, guard, words};
 use crate::error::{Failure, FailureKind};
 
 /// Longest head of an answer to CONNECT (reliability.md B.6).
 const MAX_HEAD: usize = 64 * 1024;
 
+/// Who goes through which proxy.
+pub(super) struct Routes {
+    http: Option<Arc<Proxy>>,
+    https: Option<Arc<Proxy>>,
+    bypass: Bypass,
+}
+
+impl Routes {
+    /// # Errors
+    /// [`FailureKind::Url`] with what is wrong; no URL is quoted, for it may hold a password.
+    pub(super) fn new(settings: &ProxySettings) -> Result<Self, Failure> {
+        let parse = |url: &Option<String>| url.as_deref().map(|url| Proxy::parse(url).map(Arc::new)).transpose();
+        let bypass = Bypass::parse(&settings.bypass)
+            .map_err(|why| Failure::new(FailureKind::Url, format!("the list of hosts without proxy {why}")))?;
+        let http = parse(&settings.http)?;
+        // One proxy, one login and one challenge.
+        let https = if settings.https == settings.http { http.clone() } else { parse(&settings.https)? };
+        Ok(Self { http, https, bypass })
+    }
+
+    /// The proxy for a URL; `None`: direct.
+    pub(super) fn of(&self, url: &Url) -> Option<&Arc<Proxy>> {
+        let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
+        proxy.as_ref().filter(|_| !self.bypass.covers(url))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Http,
+    Https,
+    /// Names are looked up here.
+    Socks,
+    /// Names are looked up by the proxy.
+    SocksByName,
+}
+
 /// A proxy as configured.
-#[derive(Clone)]
 pub(super) struct Proxy {
     host: String,
     port: u16,
-    is_https: bool,
-    /// Value of Proxy-Authorization.
-    pub(super) authorization: Option<String>,
-}
-
-/// Basic credentials from the userinfo of a URL (RFC 7617), percent-decoded; `None` when it has none.
-pub(super) fn basic(url: &Url) -> Option<String> {
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
-    }
-    let mut plain: Vec<u8> = percent_decode_str(url.username()).collect();
-    plain.push(b':');
-    plain.extend(percent_decode_str(url.password().unwrap_or_default()));
-    let encoded = base64::engine::general_purpose::STANDARD.encode(plain);
-    Some(format!("Basic {encoded}"))
+    kind: Kind,
+    login: Option<Login>,
+    /// Its last Digest challenge: from then on Basic is not used.
+    challenge: Mutex<Option<DigestClient>>,
 }
 
 impl Proxy {
     /// Reads a proxy URL.
     ///
     /// # Errors
-    /// [`FailureKind::Url`] when it is no http or https URL; it is not quoted, for it may hold a password.
+    /// [`FailureKind::Url`] when it is none; it is not quoted, for it may hold a password.
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         let wrong = |why: &str| Failure::new(FailureKind::Url, format!("the proxy URL {why}"));
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let url = Url::parse(&with_scheme).map_err(|_| wrong("is no URL"))?;
-        let is_https = match url.scheme() {
-            "http" => false,
-            "https" => true,
+        let (kind, port) = match url.scheme() {
+            "http" => (Kind::Http, 80),
+            "https" => (Kind::Https, 443),
+            "socks5" => (Kind::Socks, 1080),
+            "socks5h" => (Kind::SocksByName, 1080),
             other => {
-                return Err(wrong(&format!("begins with `{other}:`; only http and https proxies are supported")));
+                let what = "only http, https, socks5 and socks5h proxies are supported";
+                return Err(wrong(&format!("begins with `{other}:`; {what}")));
             }
         };
-        let host = url.host_str().ok_or_else(|| wrong("names no host"))?;
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("names no host"))?;
         Ok(Self {
             host: guard::bare(host).to_owned(),
-            port: url.port_or_known_default().unwrap_or(80),
-            is_https,
-            authorization: basic(&url),
+            port: url.port().unwrap_or(port),
+            kind,
+            login: Login::of(&url),
+            challenge: Mutex::default(),
         })
     }
 
@@ -66,28 +102,96 @@ impl Proxy {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// A connection to the proxy, and through it to the host when `tunnel`.
+    fn challenge(&self) -> MutexGuard<'_, Option<DigestClient>> {
+        self.challenge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether plain http requests are sent to it as they are, in absolute form.
+    pub(super) fn takes_requests(&self) -> bool {
+        matches!(self.kind, Kind::Http | Kind::Https)
+    }
+
+    /// The value of Proxy-Authorization for a request with this target, if there is a login.
+    pub(super) fn authorization(&self, method: &str, target: &str) -> Option<String> {
+        let login = self.login.as_ref().filter(|_| self.takes_requests())?;
+        match &mut *self.challenge() {
+            Some(client) => login.digest(client, method, target),
+            None => Some(login.basic()),
+        }
+    }
+
+    /// Takes the challenge of a 407. True: the request can be sent again, with an answer to it.
+    pub(super) fn challenged(&self, headers: &HeaderMap, answered: u32) -> bool {
+        self.answers(challenge_of(headers, PROXY_AUTHENTICATE), answered)
+    }
+
+    fn answers(&self, challenge: Option<DigestClient>, answered: u32) -> bool {
+        let challenge = challenge.filter(|client| self.login.is_some() && is_answered(client, answered));
+        let is_answered = challenge.is_some();
+        *self.challenge() = challenge;
+        is_answered
+    }
+
+    /// A connection to the proxy, and through it to the host when `tunnel`. `public_only`: an address that we look up must
+    /// be a public one.
     pub(super) async fn open(
         &self,
         tls: &Tls,
         host: &str,
         port: u16,
         tunnel: bool,
+        public_only: bool,
     ) -> Result<Box<dyn Stream>, Failure> {
-        let mut stream = dial(&self.host, self.port, false).await?;
-        if self.is_https {
-            stream = tls.proxy(stream, &self.host, self.port).await?;
+        let mut answered = 0;
+        loop {
+            let mut stream = dial(&self.host, self.port, false).await?;
+            match self.kind {
+                Kind::Https => stream = tls.proxy(stream, &self.host, self.port).await?,
+                Kind::Http => {}
+                Kind::Socks | Kind::SocksByName => {
+                    self.socks(&mut stream, host, port, public_only).await?;
+                    return Ok(stream);
+                }
+            }
+            if !tunnel {
+                return Ok(stream);
+            }
+            match self.connect(&mut stream, host, port, answered).await? {
+                Tunnel::Open => return Ok(stream),
+                Tunnel::Challenged => answered += 1,
+            }
         }
-        if tunnel {
-            self.connect(&mut stream, host, port).await?;
-        }
-        Ok(stream)
     }
 
-    async fn connect(&self, stream: &mut Box<dyn Stream>, host: &str, port: u16) -> Result<(), Failure> {
+    async fn socks(
+        &self,
+        stream: &mut Box<dyn Stream>,
+        host: &str,
+        port: u16,
+        public_only: bool,
+    ) -> Result<(), Failure> {
+        let name = self.name();
+        let target = match (self.kind, host.parse()) {
+            (_, Ok(address)) => Target::Address(address),
+            (Kind::SocksByName, _) => Target::Name(host),
+            _ => match addresses(host, port, public_only).await?.first() {
+                Some(first) => Target::Address(first.ip()),
+                None => Target::Name(host),
+            },
+        };
+        socks::open(stream, &name, self.login.as_ref(), target, port).await
+    }
+
+    async fn connect(
+        &self,
+        stream: &mut Box<dyn Stream>,
+        host: &str,
+        port: u16,
+        answered: u32,
+    ) -> Result<Tunnel, Failure> {
         let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n");
-        if let Some(value) = &self.authorization {
+        if let Some(value) = self.authorization("CONNECT", &place) {
             request.push_str(&format!("Proxy-Authorization: {value}\r\n"));
         }
         request.push_str("\r\n");
@@ -98,7 +202,10 @@ impl Proxy {
         stream.flush().await.map_err(lost)?;
         let head = self.head(stream).await?;
         match status_of(&head) {
-            Some(200..=299) => Ok(()),
+            Some(200..=299) => Ok(Tunnel::Open),
+            Some(407) if self.answers(challenge(values(&head, "proxy-authenticate")), answered) => {
+                Ok(Tunnel::Challenged)
+            }
             Some(status) => {
                 let mut failure = Failure::new(
                     FailureKind::HttpResponse,
@@ -138,6 +245,22 @@ impl Proxy {
     fn garbage(&self) -> Failure {
         words::protocol(format!("the proxy {} answered something that is not HTTP", self.name()))
     }
+}
+
+/// What came of asking for a tunnel.
+enum Tunnel {
+    Open,
+    /// The proxy wants another proof, which can be given on a fresh connection.
+    Challenged,
+}
+
+/// The values of a header in the head of an answer.
+fn values<'a>(head: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = head.split(|byte| *byte == b'\n').take_while(|line| !line.trim_ascii().is_empty());
+    lines.filter_map(move |line| {
+        let (known, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
+        known.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }
 
 fn status_of(head: &[u8]) -> Option<u16> {

@@ -3,8 +3,11 @@
 //!
 //! It sends nothing, and whether redirects are followed at all is the caller's choice.
 
+use std::time::Duration;
+
 use url::Url;
 
+use super::credentials::Login;
 use super::{Call, Payload};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::task::Pairs;
@@ -15,13 +18,24 @@ const KEPT: [&str; 6] = ["accept", "accept-encoding", "accept-language", "if-ran
 /// Headers that say what the body is: gone with it, and kept with it even to another origin, for they hold no secret.
 const OF_BODY: [&str; 4] = ["content-encoding", "content-language", "content-type", "digest"];
 
+/// Longest wait before a redirect is followed.
+const MAX_WAIT: Duration = Duration::from_secs(300);
+
 /// One request of a chain. The URL holds neither userinfo nor fragment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Hop {
     pub(super) method: String,
     pub(super) url: Url,
     pub(super) headers: Pairs,
     pub(super) body: Payload,
+    /// Of the task's URL, as long as the chain has not left that origin.
+    pub(super) login: Option<Login>,
+}
+
+impl std::fmt::Debug for Hop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hop {} {}", self.method, crate::mask::url(self.url.as_str()))
+    }
 }
 
 /// Whether a status asks to go elsewhere. 300 and 304 don't: they are answers.
@@ -58,7 +72,8 @@ pub(super) fn next(
         return refuse("to a place it came from (a loop)".into());
     }
     let mut headers = hop.headers.clone();
-    if url.origin() != hop.url.origin() {
+    let stays = url.origin() == hop.url.origin();
+    if !stays {
         headers.retain(|(name, _)| is_one_of(name, &KEPT) || is_one_of(name, &OF_BODY));
     }
     let body = if keeps_body {
@@ -67,7 +82,20 @@ pub(super) fn next(
         headers.retain(|(name, _)| !is_one_of(name, &OF_BODY));
         Payload::default()
     };
-    Ok(Hop { method, url, headers, body })
+    Ok(Hop { method, url, headers, body, login: hop.login.clone().filter(|_| stays) })
+}
+
+/// How long to wait before the redirect is followed (Retry-After of a 3xx, RFC 9110 section 10.2.3).
+///
+/// # Errors
+/// [`FailureDetail::Redirect`] when the server asks for longer than a running task may hold its place.
+pub(super) fn wait(hop: &Hop, status: u16, asked: Option<Duration>) -> Result<Duration, Failure> {
+    let wait = asked.unwrap_or_default();
+    if wait > MAX_WAIT {
+        let why = format!("and asks to wait {} s before it is followed, longer than 5 minutes", wait.as_secs());
+        return Err(refused(&hop.url, status, &why));
+    }
+    Ok(wait)
 }
 
 fn is_one_of(name: &str, names: &[&str]) -> bool {

@@ -2,7 +2,9 @@
 
 mod guard;
 mod limits;
+mod login;
 mod payload;
+mod proxy;
 mod redirect;
 mod tls;
 mod wire;

@@ -12,15 +12,16 @@ use base64::Engine;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
 use super::connect::Stream;
-use super::{TransportSettings, words};
+use super::{MinTls, TransportSettings, words};
 use crate::error::Failure;
 
 /// The TLS client of an engine, made when first needed.
@@ -32,6 +33,8 @@ pub(super) struct Tls {
 #[derive(Clone)]
 struct Configs {
     origin: Arc<ClientConfig>,
+    /// For hosts whose certificate is not looked at, but for their pins.
+    insecure: Arc<ClientConfig>,
     proxy: Arc<ClientConfig>,
 }
 
@@ -52,7 +55,9 @@ impl Tls {
         host: &str,
         port: u16,
     ) -> Result<(Box<dyn Stream>, bool), Failure> {
-        let config = self.configs().await?.origin.clone();
+        let configs = self.configs().await?;
+        let is_insecure = self.settings.is_insecure(host, port);
+        let config = if is_insecure { &configs.insecure } else { &configs.origin }.clone();
         let stream = shake_hands(config, stream, host, port).await?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok((Box::new(stream), h2))
@@ -88,44 +93,80 @@ impl Configs {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let pins = settings.pinned_keys.iter().map(|pin| read_pin(pin)).collect::<Result<Vec<_>, _>>()?;
         let named: Arc<[_]> = settings.cacert.as_deref().map_or(Ok(Vec::new()), read_certificates)?.into();
-        let trust = trust(settings, named.to_vec(), &provider)?;
-        let checked = |pins| Arc::new(Checked { trust: trust.clone(), named: named.clone(), pins });
+        let unchecked = || Arc::new(Unchecked(provider.clone())) as Arc<dyn ServerCertVerifier>;
+        // Where nothing is checked, the system need not have certificates.
+        let trust = if settings.insecure { unchecked() } else { trust(named.to_vec(), &provider)? };
+        let identity = identity(settings)?;
+        let checked = |trust, pins| Arc::new(Checked { trust, named: named.clone(), pins });
+        let client = |verifier, protocols| client(settings, &provider, verifier, identity.as_ref(), protocols);
         let protocols: &[&[u8]] = if settings.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
-        let proxy = client(&provider, checked(Vec::new()), &[b"http/1.1"])?;
-        Ok(Self { origin: client(&provider, checked(pins), protocols)?, proxy })
+        Ok(Self {
+            insecure: client(checked(unchecked(), pins.clone()), protocols)?,
+            proxy: client(checked(trust.clone(), Vec::new()), &[b"http/1.1"])?,
+            origin: client(checked(trust, pins), protocols)?,
+        })
     }
 }
 
-/// Whether the pins and the file of certificates can be used. Reads that file and no other.
+/// Whether the pins and the files of certificates can be used. Reads those files and no other.
 pub(super) fn check(settings: &TransportSettings) -> Result<(), Failure> {
+    identity(settings)?;
     settings.pinned_keys.iter().try_for_each(|pin| read_pin(pin).map(|_| ()))?;
     settings.cacert.as_deref().map_or(Ok(()), |path| read_certificates(path).map(|_| ()))
 }
 
+/// What is shown to servers that ask who we are.
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn identity(settings: &TransportSettings) -> Result<Option<Identity>, Failure> {
+    let Some(cert) = &settings.client_cert else {
+        return match &settings.client_key {
+            Some(key) => {
+                Err(words::tls(format!("the key {} is for a client certificate, and there is none", key.display())))
+            }
+            None => Ok(None),
+        };
+    };
+    let path = settings.client_key.as_ref().unwrap_or(cert);
+    let unusable = |why: String| words::tls(format!("cannot use the private key in {}: {why}", path.display()));
+    let key = PrivateKeyDer::from_pem_file(path).map_err(|error| unusable(words::pem(&error)))?;
+    let chain = read_certificates(cert)?;
+    // Told when the file is read, not when a server asks.
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).map_err(|error| unusable(error.to_string()))?;
+    Ok(Some((chain, key)))
+}
+
 fn client(
+    settings: &TransportSettings,
     provider: &Arc<CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,
+    identity: Option<&Identity>,
     protocols: &[&[u8]],
 ) -> Result<Arc<ClientConfig>, Failure> {
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| words::tls(format!("cannot set up TLS: {error}")))?
+    let cannot = |error: rustls::Error| words::tls(format!("cannot set up TLS: {error}"));
+    let versions: &[_] = match settings.min_tls {
+        MinTls::V12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        MinTls::V13 => &[&rustls::version::TLS13],
+    };
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .map_err(cannot)?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(cannot)?,
+    };
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }
 
 /// Who is trusted: the system's certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), and the extra ones.
 fn trust(
-    settings: &TransportSettings,
     extra: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, Failure> {
-    if settings.insecure {
-        return Ok(Arc::new(Unchecked(provider.clone())));
-    }
     rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider.clone())
         .map(|verifier| Arc::new(verifier) as Arc<dyn ServerCertVerifier>)
         .map_err(|error| {
@@ -140,7 +181,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failur
     let unusable = |why: String| words::tls(format!("cannot use the certificates in {}: {why}", path.display()));
     let found = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unusable(error.to_string()))?;
+        .map_err(|error| unusable(words::pem(&error)))?;
     if found.is_empty() {
         return Err(unusable("it holds none in PEM form".into()));
     }

@@ -49,6 +49,16 @@ pub(super) fn system(error: &std::io::Error) -> String {
     }
 }
 
+/// Why a PEM file cannot be used; nothing of it is quoted, for it may be a key.
+pub(super) fn pem(error: &rustls_pki_types::pem::Error) -> String {
+    use rustls_pki_types::pem::Error;
+    match error {
+        Error::Io(error) => system(error),
+        Error::NoItemsFound => "it holds none in PEM form".into(),
+        _ => "it is not proper PEM".into(),
+    }
+}
+
 /// A duration as people say it.
 pub(super) fn span(duration: Duration) -> String {
     if duration.subsec_millis() == 0 && !duration.is_zero() {

@@ -83,6 +83,13 @@ impl Running {
         self.stdout.wait_for(|lines| (lines.len() >= count).then_some(())).is_some()
     }
 
+    /// Blocks until so many lines with this text stand on stderr.
+    pub fn wait_for_log(&self, count: usize, text: &str) {
+        let fits = |lines: &[String]| lines.iter().filter(|line| line.contains(text)).count() >= count;
+        let found = self.stderr.wait_for(|lines| fits(lines).then_some(()));
+        assert!(found.is_some(), "not {count} times `{text}`:\n{}", self.printed());
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(mut self) -> Outcome {
         self.child.kill().unwrap();

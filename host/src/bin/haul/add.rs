@@ -33,7 +33,7 @@ const TOLD_MAX: usize = 20;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(add: &Add, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let items = read_ahead(add.files.clone());
+    let items = read_ahead(add.files.clone(), add.profile.clone());
     let mut link = Link::new(environment.settings(), Work::Nothing);
     let added = enqueue(&mut link, items, add.if_exists.into(), printer).await;
     let code = match added {
@@ -46,13 +46,18 @@ pub(crate) async fn run(add: &Add, environment: &Environment, printer: &Printer)
 }
 
 /// Reads and parses on a thread of its own: it may block.
-fn read_ahead(files: Vec<PathBuf>) -> Receiver<Item> {
+fn read_ahead(files: Vec<PathBuf>, profile: Option<String>) -> Receiver<Item> {
     let (sender, receiver) = channel(READ_AHEAD);
     let now = now_ms();
     std::thread::spawn(move || {
         for file in files {
             let mut open = true;
-            input::tasks(&file, now, &mut |item| {
+            input::tasks(&file, now, &mut |mut item| {
+                if let (Item::Task(task, ..), Some(name)) = (&mut item, &profile)
+                    && task.profile().is_none()
+                {
+                    task.set_profile(name);
+                }
                 let is_broken = matches!(item, Item::Broken(_));
                 open = sender.blocking_send(item).is_ok() && !is_broken;
                 open

@@ -12,6 +12,7 @@ use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand,
 use haul::config;
 use haul::task::OnConflict;
 use haul::task::query::ListFormat;
+use haul::transport::MinTls;
 use haul::{Durability, IfExists, Status};
 
 const AFTER_HELP: &str = "\
@@ -52,7 +53,7 @@ impl Args {
 /// What stands in a malformed header or setting may be a secret.
 fn without_secret(mut error: clap::Error) -> clap::Error {
     let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-    if ["--header", "--callback-config"].iter().any(|flag| argument.starts_with(flag)) {
+    if ["--header", "--callback-config", "--user", "--proxy"].iter().any(|flag| argument.starts_with(flag)) {
         error.insert(ContextKind::InvalidValue, ContextValue::String(haul::mask::MASK.into()));
     }
     error
@@ -116,7 +117,7 @@ pub(crate) enum Command {
     /// Enqueue tasks given as JSON, without running them
     Add(Add),
     /// Work the queue
-    Run(Run),
+    Run(Box<Run>),
     /// List tasks
     Ls(Ls),
     /// Show one task, and why it waits
@@ -369,6 +370,11 @@ pub(crate) struct TaskFlags {
     /// Free text kept with the task
     #[arg(long, value_name = "TEXT")]
     pub(crate) metadata: Option<String>,
+    /// Profile of the configuration whose defaults count
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    #[command(flatten)]
+    pub(crate) login: LoginFlags,
 }
 
 /// Flags that set up an engine: of no effect when another process's engine is joined.
@@ -390,20 +396,121 @@ pub(crate) struct EngineFlags {
     /// What a complete download survives: full, a power cut; relaxed, a crash
     #[arg(long, value_name = "HOW")]
     pub(crate) durability: Option<HowDurable>,
-    /// http or https proxy
+    #[command(flatten)]
+    pub(crate) network: NetworkFlags,
+    #[command(flatten)]
+    pub(crate) components: ComponentFlags,
+}
+
+/// Flags that say how requests travel: before what profiles say.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Network options")]
+pub(crate) struct NetworkFlags {
+    /// http, https, socks5 or socks5h proxy; `env`: as http_proxy, https_proxy and all_proxy say; `none`
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
+    /// Hosts reached without the proxy, set apart by commas [default: those of no_proxy]
+    #[arg(long, value_name = "LIST")]
+    pub(crate) no_proxy: Option<String>,
     /// PEM file with further trusted certificates
     #[arg(long, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
+    /// PEM file with the client certificate
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// PEM file with its private key, when that is not in the same file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
     /// Accept any certificate
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Accept any certificate of this host; may be repeated
+    #[arg(long = "insecure-host", value_name = "HOST[:PORT]")]
+    pub(crate) insecure_hosts: Vec<String>,
     /// Accept only these public keys; may be repeated
     #[arg(long = "pinnedpubkey", value_name = "sha256//BASE64", value_delimiter = ';')]
     pub(crate) pinned_keys: Vec<String>,
-    #[command(flatten)]
-    pub(crate) components: ComponentFlags,
+    /// Lowest version of TLS
+    #[arg(long, value_name = "1.2|1.3")]
+    pub(crate) tls_min: Option<TlsVersion>,
+    /// Do not speak HTTP/2
+    #[arg(long = "http1.1")]
+    pub(crate) http1: bool,
+    /// Take cookies, and keep them in this file, in Netscape's form
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cookie_jar: Option<PathBuf>,
+    /// Take logins from ~/.netrc
+    #[arg(long)]
+    pub(crate) netrc: bool,
+    /// Take logins from this file
+    #[arg(long, value_name = "FILE", conflicts_with = "netrc")]
+    pub(crate) netrc_file: Option<PathBuf>,
+    /// Send no password in the clear: wait to be asked for Digest
+    #[arg(long)]
+    pub(crate) digest: bool,
+}
+
+impl NetworkFlags {
+    /// Flags that protect something: refused where they could not be heeded.
+    pub(crate) fn protections(&self) -> [(&'static str, bool); 3] {
+        [
+            ("--pinnedpubkey", !self.pinned_keys.is_empty()),
+            ("--tls-min", self.tls_min.is_some()),
+            ("--digest", self.digest),
+        ]
+    }
+
+    /// The others that were given.
+    pub(crate) fn others(&self) -> [(&'static str, bool); 11] {
+        [
+            ("--proxy", self.proxy.is_some()),
+            ("--no-proxy", self.no_proxy.is_some()),
+            ("--cacert", self.cacert.is_some()),
+            ("--cert", self.cert.is_some()),
+            ("--insecure", self.insecure),
+            ("--insecure-host", !self.insecure_hosts.is_empty()),
+            ("--http1.1", self.http1),
+            ("--cookie-jar", self.cookie_jar.is_some()),
+            ("--netrc", self.netrc),
+            ("--netrc-file", self.netrc_file.is_some()),
+            ("--key", self.key.is_some()),
+        ]
+    }
+}
+
+/// `--tls-min` as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TlsVersion {
+    /// TLS 1.2
+    #[value(name = "1.2")]
+    V12,
+    /// TLS 1.3
+    #[value(name = "1.3")]
+    V13,
+}
+
+impl From<TlsVersion> for MinTls {
+    fn from(typed: TlsVersion) -> Self {
+        match typed {
+            TlsVersion::V12 => MinTls::V12,
+            TlsVersion::V13 => MinTls::V13,
+        }
+    }
+}
+
+/// Flags that prove who asks: their secrets are kept with the task, encrypted.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Login options")]
+pub(crate) struct LoginFlags {
+    /// Login for the URL's server (Basic, or Digest when it asks for that); without a password: as ~/.netrc says
+    #[arg(long, value_name = "NAME:PASSWORD", conflicts_with_all = ["bearer_file", "bearer_env"])]
+    pub(crate) user: Option<String>,
+    /// File whose first line is a bearer token
+    #[arg(long, value_name = "FILE", conflicts_with = "bearer_env")]
+    pub(crate) bearer_file: Option<PathBuf>,
+    /// Environment variable that holds a bearer token
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bearer_env: Option<String>,
 }
 
 /// Flags that attach components.
@@ -430,6 +537,9 @@ pub(crate) struct Add {
     /// When a task of the same id exists
     #[arg(long, value_name = "HOW", default_value = "reject")]
     pub(crate) if_exists: Exists,
+    /// Profile of the tasks that name none
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
 }
 
 /// `--if-exists` as typed.
@@ -649,18 +759,8 @@ fn verbosity(text: &str) -> Result<u8, String> {
     }
 }
 
-/// A host that a component may reach: `host`, `host:port` or `scheme://host:port`.
 fn granted_host(text: &str) -> Result<String, String> {
-    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let is_host = |url: &url::Url| {
-        let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-        let web = matches!(url.scheme(), "http" | "https");
-        web && bare && url.fragment().is_none() && url.path() == "/" && !with_scheme.ends_with('/')
-    };
-    match url::Url::parse(&with_scheme) {
-        Ok(url) if is_host(&url) => Ok(text.into()),
-        _ => Err("a host is written `host`, `host:port` or `scheme://host:port`".into()),
-    }
+    config::granted_host(text).map_err(|error| error.to_string())
 }
 
 fn duration(text: &str) -> Result<u64, String> {

@@ -38,6 +38,7 @@ pub(crate) async fn run(global: &Global, printer: &Printer) -> Result<u8> {
     match Environment::new(global) {
         Ok(environment) => {
             findings.paths(&environment);
+            findings.profiles(&environment);
             findings.components(&environment);
             findings.engine(&environment).await;
         }
@@ -96,6 +97,14 @@ impl Findings {
             if !name.starts_with("application") {
                 self.directory(&format!("directory {name}"), path);
             }
+        }
+    }
+
+    fn profiles(&mut self, environment: &Environment) {
+        for (name, profile) in &environment.config.profiles {
+            let problem = profile.transport.check().err().map(|error| error.to_string());
+            let base = profile.base_url.as_deref().unwrap_or("no base-url");
+            self.note(&format!("profile {name}"), base.to_owned(), problem);
         }
     }
 

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
-use haul::config::Config;
+use haul::config::{self, Config};
 use haul::hooks::{ComponentSource, Grants};
+use haul::profile::{self, KeepCookies, Profile};
 use haul::{Error, Result, Settings};
 
-use crate::args::{ComponentFlags, EngineFlags, Global};
+use crate::args::{ComponentFlags, EngineFlags, Global, NetworkFlags};
 
 /// Directories by convention, and background_downloader's name for each, which the configuration may use as well.
 const DATA_DIRECTORIES: [(&str, &str); 4] = [
@@ -51,7 +52,7 @@ impl Environment {
             Some(path) => (absolute(path)?, true),
             None => (xdg.config_dir().join("haul/config.toml"), false),
         };
-        let config = Config::read(&config_path, must_exist)?;
+        let config = Config::read(&config_path, must_exist, &variable)?;
         Ok(Self {
             home,
             cache_dir: xdg.cache_dir().join("haul"),
@@ -71,13 +72,15 @@ impl Environment {
             limits: self.config.limits.clone(),
             durability: self.config.durability,
             components: self.config.callbacks.clone(),
+            profile: self.config.profiles.get(profile::DEFAULT).cloned().unwrap_or_default(),
+            profiles: self.config.profiles.clone(),
             retry_jitter: self.config.retry_jitter,
             ..Settings::new(&self.home)
         }
     }
 
-    /// Settings of an engine that works: flags before configuration.
-    pub(crate) fn working_settings(&self, flags: &EngineFlags) -> Result<Settings> {
+    /// Settings of an engine that works: flags before configuration. `used`: the profile that certainly will be.
+    pub(crate) fn working_settings(&self, flags: &EngineFlags, used: Option<&str>) -> Result<Settings> {
         let mut settings = self.settings();
         let limits = &mut settings.limits;
         limits.total = flags.jobs.unwrap_or(limits.total);
@@ -87,16 +90,56 @@ impl Environment {
         if let Some(durability) = flags.durability {
             settings.durability = durability.into();
         }
-        settings.transport.proxy = flags.proxy.clone();
-        settings.transport.insecure = flags.insecure;
-        settings.transport.pinned_keys = flags.pinned_keys.clone();
-        if let Some(file) = &flags.cacert {
-            settings.transport.cacert = Some(absolute(file)?);
+        for profile in std::iter::once(&mut settings.profile).chain(settings.profiles.values_mut()) {
+            overlay(profile, &flags.network)?;
         }
-        settings.transport.check()?;
+        settings.profile.transport.check()?;
+        if let Some(profile) = used.and_then(|name| settings.profiles.get(name)) {
+            profile.transport.check()?;
+        }
         settings.components.extend(components(&flags.components, &self.config.callbacks)?);
         Ok(settings)
     }
+}
+
+/// What the flags say of how requests travel, in the place of what the profile says.
+fn overlay(profile: &mut Profile, flags: &NetworkFlags) -> Result<()> {
+    let travels = &mut profile.transport;
+    let path = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
+    match (&flags.proxy, &flags.no_proxy) {
+        (Some(typed), list) => travels.proxy = config::proxy(typed, list.clone(), &variable),
+        (None, Some(list)) => travels.proxy.bypass.clone_from(list),
+        (None, None) => {}
+    }
+    if let Some(file) = path(&flags.cacert)? {
+        travels.cacert = Some(file);
+    }
+    if let Some(file) = path(&flags.cert)? {
+        (travels.client_cert, travels.client_key) = (Some(file), path(&flags.key)?);
+    }
+    travels.insecure |= flags.insecure;
+    travels.insecure_hosts.extend(flags.insecure_hosts.iter().cloned());
+    if !flags.pinned_keys.is_empty() {
+        travels.pinned_keys.clone_from(&flags.pinned_keys);
+    }
+    travels.min_tls = flags.tls_min.map_or(travels.min_tls, Into::into);
+    travels.http2 &= !flags.http1;
+    if let Some(file) = path(&flags.cookie_jar)? {
+        profile.cookies = KeepCookies::File(file);
+    }
+    if flags.netrc {
+        travels.netrc = Some(config::default_netrc(&variable)?);
+    }
+    if let Some(file) = path(&flags.netrc_file)? {
+        travels.netrc = Some(file);
+    }
+    travels.digest_only |= flags.digest;
+    Ok(())
+}
+
+/// A variable of the environment; one that is no text is not set.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// A component as `--callbacks` gives it.

@@ -25,11 +25,12 @@ pub(crate) struct Tasks<'a> {
 pub(crate) async fn run(
     tasks: Tasks<'_>,
     flags: &EngineFlags,
+    profile: Option<&str>,
     environment: &Environment,
     printer: &Printer,
     reporter: Reporter,
 ) -> Result<u8> {
-    let mut settings = environment.working_settings(flags)?;
+    let mut settings = environment.working_settings(flags, profile)?;
     settings.wait_for_disk = false;
     let has_components = !settings.components.is_empty();
     let mut interrupt = Interrupt::listen()?;
@@ -119,26 +120,23 @@ fn with_urls(error: Error, urls: &[String]) -> Error {
 /// Another process's engine has settings of its own. What would only be slower or faster is told; a pin that would not be
 /// checked, or a component that would not be asked, is refused.
 fn tell_ignored(flags: &EngineFlags, has_components: bool, printer: &Printer) -> Result<()> {
-    let refused = [("--pinnedpubkey", !flags.pinned_keys.is_empty()), ("--callbacks FILE", has_components)];
-    if let Some((flag, _)) = refused.iter().find(|(_, given)| *given) {
+    let protections = flags.network.protections().into_iter();
+    let mut refused = protections.chain([("--callbacks FILE", has_components)]);
+    if let Some((flag, _)) = refused.find(|(_, given)| *given) {
         return Err(Error::HomeLocked(format!(
             "another haul process is the engine of this home, and {flag} cannot be handed to it; \
              use another --home, or wait for its end"
         )));
     }
-    let ignored: Vec<&str> = [
+    let own = [
         ("-j", flags.jobs.is_some()),
         ("--max-per-host", flags.max_per_host.is_some()),
         ("--max-per-group", flags.max_per_group.is_some()),
         ("--limit-rate", flags.limit_rate.is_some()),
         ("--durability", flags.durability.is_some()),
-        ("--proxy", flags.proxy.is_some()),
-        ("--cacert", flags.cacert.is_some()),
-        ("--insecure", flags.insecure),
-    ]
-    .into_iter()
-    .filter_map(|(name, given)| given.then_some(name))
-    .collect();
+    ];
+    let given = own.into_iter().chain(flags.network.others()).filter(|(_, given)| *given);
+    let ignored: Vec<&str> = given.map(|(name, _)| name).collect();
     if !ignored.is_empty() {
         printer.note(format_args!(
             "another haul process is the engine of this home and keeps its own settings: {} has no effect until it ends",

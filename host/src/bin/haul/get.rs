@@ -16,6 +16,7 @@ pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer)
     let urls = input::urls(&get.urls)?;
     let callbacks = named(&get.engine.components, &environment.config.callbacks);
     let template = Template::new(&get.task, &get.download, callbacks, urls.len() > 1, now_ms())?;
+    template.check(&urls)?;
     if urls.is_empty() {
         printer.note("nothing to download: the list is empty");
         return Ok(exit::DONE);
@@ -23,5 +24,5 @@ pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer)
     let printed = if get.print.is_some() { Printed::Path } else { Printed::Nothing };
     let reporter = Reporter::new(printer, printed);
     let tasks = Tasks { urls: &urls, addition: &|url| template.addition(url) };
-    foreground::run(tasks, &get.engine, environment, printer, reporter).await
+    foreground::run(tasks, &get.engine, get.task.profile.as_deref(), environment, printer, reporter).await
 }

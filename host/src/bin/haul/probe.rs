@@ -9,19 +9,19 @@ use crate::link::{Link, unexpected};
 use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::signals::Interrupt;
-use crate::tasks::describe;
+use crate::tasks::describe_one;
 use crate::text;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(probe: &Probe, environment: &Environment, printer: &Printer) -> Result<u8> {
     let callbacks = named(&probe.engine.components, &environment.config.callbacks);
     let mut task = Task { url: probe.url.clone(), callbacks, ..Task::default() };
-    describe(&mut task, &probe.task, now_ms())?;
+    describe_one(&mut task, &probe.task, now_ms())?;
     let place = probe.dir.as_deref().map(place).transpose()?;
     let unique = place.is_some();
     let request = Request::Probe { addition: Box::new(Addition { task, place }), unique };
     let mut interrupt = Interrupt::listen()?;
-    let mut link = Link::new(environment.working_settings(&probe.engine)?, Work::Asked);
+    let mut link = Link::new(environment.working_settings(&probe.engine, probe.task.profile.as_deref())?, Work::Asked);
     let asked = interrupt.unless(link.call(request)).await;
     let closed = interrupt.unless(link.close()).await;
     let (Some(reply), Some(())) = (asked, closed) else { return Ok(exit::INTERRUPTED) };

@@ -10,7 +10,7 @@ use crate::environment::{Environment, absolute, named, now_ms, place};
 use crate::foreground::{self, Tasks};
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
-use crate::tasks::describe;
+use crate::tasks::describe_one;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(put: &Put, environment: &Environment, printer: &Printer) -> Result<u8> {
@@ -18,7 +18,7 @@ pub(crate) async fn run(put: &Put, environment: &Environment, printer: &Printer)
     let addition = addition(put, callbacks, now_ms())?;
     let reporter = Reporter::of_requests(printer, Printed::Nothing);
     let tasks = Tasks { urls: std::slice::from_ref(&addition.task.url), addition: &|_| addition.clone() };
-    foreground::run(tasks, &put.engine, environment, printer, reporter).await
+    foreground::run(tasks, &put.engine, put.task.profile.as_deref(), environment, printer, reporter).await
 }
 
 /// The task that the command line means.
@@ -30,7 +30,7 @@ fn addition(put: &Put, callbacks: Vec<String>, now_ms: u64) -> Result<Addition> 
     let response = response_path(&put.request)?;
     let grant = common_directory(files.iter().chain(&response));
     let mut task = Task { url: url.clone(), callbacks, allow_pause: false, ..Task::default() };
-    describe(&mut task, &put.task, now_ms)?;
+    describe_one(&mut task, &put.task, now_ms)?;
     describe_request(&mut task, &put.request);
     task.response_file = response.as_deref().map(|path| below(&grant, path)).transpose()?;
     task.fields = put.fields.clone();

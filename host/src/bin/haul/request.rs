@@ -18,7 +18,7 @@ use crate::printer::Printer;
 use crate::put::{describe_request, response_path};
 use crate::reporter::{Printed, Reporter};
 use crate::signals::Interrupt;
-use crate::tasks::describe;
+use crate::tasks::describe_one;
 
 /// Longest body that is sent with the task.
 const BODY_MAX: u64 = 1024 * 1024;
@@ -32,7 +32,7 @@ const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printer) -> Result<u8> {
     let callbacks = named(&send.engine.components, &environment.config.callbacks);
     let mut task = Task { url: send.url.clone(), callbacks, allow_pause: false, ..Task::default() };
-    describe(&mut task, &send.task, now_ms())?;
+    describe_one(&mut task, &send.task, now_ms())?;
     describe_request(&mut task, &send.request);
     describe_body(&mut task, send)?;
     if send.now {
@@ -53,7 +53,7 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
     let addition = Addition { task, place };
     let reporter = Reporter::of_requests(printer, printed);
     let tasks = Tasks { urls: std::slice::from_ref(&send.url), addition: &|_| addition.clone() };
-    foreground::run(tasks, &send.engine, environment, printer, reporter).await
+    foreground::run(tasks, &send.engine, send.task.profile.as_deref(), environment, printer, reporter).await
 }
 
 /// Removes responses that commands before this one were killed before they could print.
@@ -114,7 +114,7 @@ fn content(typed: &str, flag: &str) -> Result<Vec<u8>> {
 /// Answered beside the queue: what comes is printed, and nothing is kept.
 async fn answered_now(task: Task, send: &Send, environment: &Environment, printer: &Printer) -> Result<u8> {
     let mut interrupt = Interrupt::listen()?;
-    let mut link = Link::new(environment.working_settings(&send.engine)?, Work::Asked);
+    let mut link = Link::new(environment.working_settings(&send.engine, send.task.profile.as_deref())?, Work::Asked);
     let asked = interrupt.unless(link.call(Request::Send { task: Box::new(task) })).await;
     let closed = interrupt.unless(link.close()).await;
     let (Some(reply), Some(())) = (asked, closed) else { return Ok(exit::INTERRUPTED) };

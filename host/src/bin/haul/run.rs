@@ -19,7 +19,7 @@ const BURST: usize = 4096;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let settings = environment.working_settings(&run.engine)?;
+    let settings = environment.working_settings(&run.engine, None)?;
     let mut interrupt = Interrupt::listen()?;
     let mut queue = Queue {
         // Asked for after watching began, so that no update is missed.

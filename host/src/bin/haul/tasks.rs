@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use haul::task::{TaskType, Timeouts, Updates};
 use haul::{Addition, Error, Result, Task};
 
-use crate::args::{DownloadFlags, TaskFlags};
-use crate::environment::place;
+use crate::args::{DownloadFlags, LoginFlags, TaskFlags};
+use crate::environment::{place, variable};
 
 /// A download of an URL that is filled in later: what all tasks of one `get` have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     addition: Addition,
+    login: Option<Login>,
 }
 
 impl Template {
@@ -34,7 +35,7 @@ impl Template {
         }
         let (dir, filename) = destination(download.dir.as_deref(), download.output.as_deref())?;
         let mut task = Task { filename, ..Task::default() };
-        describe(&mut task, flags, now_ms)?;
+        let login = describe(&mut task, flags, now_ms)?;
         task.mirrors = download.mirrors.clone();
         task.checksum = download.checksum.clone();
         task.on_conflict = download.on_conflict.map(Into::into);
@@ -43,19 +44,33 @@ impl Template {
             task.chunks = download.parts;
         }
         task.callbacks = callbacks;
-        Ok(Self { addition: Addition { task, place: Some(place(&dir)?) } })
+        Ok(Self { addition: Addition { task, place: Some(place(&dir)?) }, login })
+    }
+
+    /// Whether the login can be given to each of these URLs: one that a profile completes is not known yet.
+    pub(crate) fn check(&self, urls: &[String]) -> Result<()> {
+        self.login.as_ref().map_or(Ok(()), |login| urls.iter().try_for_each(|url| login.fits(url)))
     }
 
     /// The task that gets this URL.
     pub(crate) fn addition(&self, url: &str) -> Addition {
         let mut addition = self.addition.clone();
-        addition.task.url = url.into();
+        addition.task.url = self.login.as_ref().map_or_else(|| url.into(), |login| login.within(url));
         addition
     }
 }
 
-/// What any task has.
-pub(crate) fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<()> {
+/// What any task of a known URL has.
+pub(crate) fn describe_one(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<()> {
+    if let Some(login) = describe(task, flags, now_ms)? {
+        login.fits(&task.url)?;
+        task.url = login.within(&task.url);
+    }
+    Ok(())
+}
+
+/// What any task has; answers the login for its URL.
+fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<Option<Login>> {
     task.task_id = flags.id.clone().unwrap_or_default();
     if flags.id.as_deref() == Some("") {
         return Err(Error::Usage("--id is empty".into()));
@@ -82,10 +97,70 @@ pub(crate) fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Resul
     if let Some(time) = &flags.not_before {
         task.not_before = Some(haul::config::time_ms(time, now_ms)?);
     }
+    if let Some(name) = &flags.profile {
+        task.set_profile(name);
+    }
     if let Some(text) = &flags.metadata {
         task.meta_data = text.clone();
     }
-    Ok(())
+    Login::new(&flags.login, task)
+}
+
+/// A login that URLs get as their userinfo, where they have none: it is for their server, and stays with the task.
+#[derive(Clone, Debug)]
+struct Login(String);
+
+impl Login {
+    /// From the flags. A bearer token becomes a header of the task.
+    fn new(flags: &LoginFlags, task: &mut Task) -> Result<Option<Self>> {
+        let token =
+            match (&flags.bearer_file, &flags.bearer_env) {
+                (Some(file), _) => Some(first_line(file)?),
+                (_, Some(name)) => Some(variable(name).filter(|token| !token.is_empty()).ok_or_else(|| {
+                    Error::Usage(format!("--bearer-env: the environment variable `{name}` is not set"))
+                })?),
+                _ => None,
+            };
+        if let Some(token) = token {
+            if task.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+                return Err(Error::Usage("a bearer token and an Authorization header are two proofs; give one".into()));
+            }
+            task.headers.push(("Authorization".into(), format!("Bearer {token}")));
+        }
+        let encode =
+            |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+        Ok(flags.user.as_deref().map(|typed| match typed.split_once(':') {
+            Some((user, password)) => Self(format!("{}:{}@", encode(user), encode(password))),
+            None => Self(format!("{}@", encode(typed))),
+        }))
+    }
+
+    /// Whether the URL can be given a login: one that a profile completes is not known yet.
+    fn fits(&self, url: &str) -> Result<()> {
+        match url.contains("://") {
+            true => Ok(()),
+            false => Err(Error::Usage("--user needs whole URLs; the login of a profile is its `auth`".into())),
+        }
+    }
+
+    fn within(&self, url: &str) -> String {
+        match url.split_once("://") {
+            Some((scheme, rest)) if !rest.split(['/', '?', '#']).next().unwrap_or_default().contains('@') => {
+                format!("{scheme}://{}{rest}", self.0)
+            }
+            _ => url.into(),
+        }
+    }
+}
+
+fn first_line(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Error::Usage(format!("cannot read the token in `{}`: {error}", file.display())))?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.is_empty() {
+        return Err(Error::Usage(format!("the first line of `{}` is empty, and should be a token", file.display())));
+    }
+    Ok(token.to_owned())
 }
 
 /// Directory and given name.

@@ -107,6 +107,7 @@ fn every_kind_of_task_and_choice_comes_back() {
     let updates = [Updates::None, Updates::Status, Updates::Progress, Updates::StatusAndProgress];
     let conflicts =
         [None, Some(OnConflict::Unique), Some(OnConflict::Replace), Some(OnConflict::Fail), Some(OnConflict::Skip)];
+    let vault = Arc::clone(&home().store.shared.vault);
     for index in 0..types.len() {
         let task = Task {
             task_type: types[index],
@@ -114,15 +115,16 @@ fn every_kind_of_task_and_choice_comes_back() {
             on_conflict: conflicts[index % conflicts.len()],
             ..Task::default()
         };
-        let json = codec::encode_task(&task).unwrap();
-        assert_eq!(codec::decode_task(&json).unwrap(), task, "{json}");
+        let coded = codec::encode_task(1, &task, &vault).unwrap();
+        assert_eq!(codec::decode_task(&coded.spec).unwrap(), task, "{}", coded.spec);
     }
 }
 
 #[test]
 fn a_plain_task_takes_few_bytes() {
-    let json = codec::encode_task(&task("a")).unwrap();
-    assert_eq!(json, "{}");
+    let (task, home) = (task("a"), home());
+    let coded = codec::encode_task(1, &task, &home.store.shared.vault).unwrap();
+    assert_eq!((coded.spec.as_str(), coded.sealed), ("{}", None));
 }
 
 #[test]

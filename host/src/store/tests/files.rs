@@ -109,7 +109,7 @@ fn what_is_committed_is_there_after_a_kill() {
     home.write(resumable(key));
     // What a killed process leaves: the files as they are, the WAL not copied back.
     let copy = tempfile::tempdir().unwrap();
-    for name in ["haul.db", "haul.db-wal"] {
+    for name in ["haul.db", "haul.db-wal", "secret.key"] {
         let from = home.directory.path().join(name);
         std::fs::write(copy.path().join(name), std::fs::read(from).unwrap()).unwrap();
     }
@@ -218,7 +218,8 @@ fn a_full_disk_fails_the_change_and_not_the_store() {
     let told = std::sync::Arc::new(Mutex::new(Vec::new()));
     let sink = told.clone();
     let tell = Box::new(move |updates| sink.lock().unwrap().extend(updates));
-    let store = Store::start(conn, path, tell).unwrap();
+    let vault = super::vault::Vault::open(directory.path(), &conn).unwrap();
+    let store = Store::start(conn, vault, path, tell).unwrap();
     let home = Home { store, told, tellings: std::sync::Arc::default(), directory };
     home.add(task("a"));
     let addition = |n: usize| NewTask { task: std::sync::Arc::new(task(&format!("t{n}"))), place: None };

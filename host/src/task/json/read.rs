@@ -35,7 +35,8 @@ const IGNORED: [&str; 18] = [
 ];
 
 /// All keys that mean something, for suggestions.
-const KNOWN: [&str; 54] = [
+const KNOWN: [&str; 55] = [
+    "profile",
     "taskType",
     "taskId",
     "url",
@@ -259,7 +260,18 @@ impl<'a> Reader<'a> {
             "scope" => keep(&mut self.task.scope, self.problems.text(key, value)),
             "responseFile" => keep(&mut self.task.response_file, self.problems.text(key, value)),
             "repeatable" => set(&mut self.task.repeatable, self.problems.flag(key, value)),
-            "extra" => set(&mut self.task.extra, self.problems.extra(key, value)),
+            // Both fill `extra`, in any order.
+            "profile" => {
+                if let Some(name) = self.problems.text(key, value) {
+                    self.task.set_profile(&name);
+                }
+            }
+            "extra" => {
+                if let Some(mut extra) = self.problems.extra(key, value) {
+                    extra.append(&mut self.task.extra);
+                    self.task.extra = extra;
+                }
+            }
             _ => return false,
         }
         true

@@ -5,7 +5,7 @@ mod round_trips;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::task::{Body, FilePart, OnConflict, Pairs, Status, TaskType, Updates};
+use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Status, TaskType, Updates};
 
 fn read_ok(json: Value) -> Task {
     match read(&json, &Defaults::default()) {
@@ -333,4 +333,22 @@ fn a_million_small_tasks_take_seconds() {
         assert!(read(&json, &defaults).is_ok());
     }
     assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_task_printed_for_debugging_holds_no_secret() {
+    let auth = Auth {
+        access_token: Some("cAnArY1".into()),
+        access_headers: pairs(&[("Plain", "cAnArY2")]),
+        refresh_token: Some("cAnArY3".into()),
+        refresh_url: Some("http://h/?token=cAnArY4".into()),
+        ..Auth::default()
+    };
+    let task = Task {
+        headers: pairs(&[("Cookie", "cAnArY5")]),
+        auth: Some(auth.clone()),
+        ..Task::download("http://u:cAnArY6@h/?sig=cAnArY7&q=pizza")
+    };
+    let text = format!("{task:?} {auth:?}");
+    assert!(!text.contains("cAnArY") && text.contains("pizza") && text.contains("Plain"), "{text}");
 }

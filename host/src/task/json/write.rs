@@ -8,7 +8,7 @@ use super::{base64, time};
 use crate::config::LAST_TIME_MS;
 use crate::error::Failure;
 use crate::mask::{self, MASK};
-use crate::task::{Auth, Body, OnConflict, Pairs, Record, Status, Task, TaskType, Timeouts, Updates, Waiting};
+use crate::task::{Auth, Body, OnConflict, PROFILE, Pairs, Record, Status, Task, TaskType, Timeouts, Updates, Waiting};
 
 static DEFAULT: LazyLock<Task> = LazyLock::new(Task::default);
 
@@ -214,7 +214,9 @@ impl Writer {
         self.own_field("scope", task.scope.is_some(), || json!(task.scope));
         self.own_field("responseFile", task.response_file.is_some(), || json!(task.response_file));
         self.own_field("repeatable", task.repeatable, || true.into());
-        self.own_field("extra", !task.extra.is_empty(), || pairs_unrepeated(&task.extra));
+        self.own_field("profile", task.profile().is_some(), || json!(task.profile()));
+        let rest: Pairs = task.extra.iter().filter(|(name, _)| name != PROFILE).cloned().collect();
+        self.own_field("extra", !rest.is_empty(), || pairs_unrepeated(&rest));
     }
 }
 

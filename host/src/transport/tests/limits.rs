@@ -125,3 +125,21 @@ async fn dropping_a_body_closes_its_connection() {
     drop(answer);
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
 }
+
+#[tokio::test]
+async fn interim_answers_that_do_not_end_are_too_many_however_few() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        let mut tick = tokio::time::interval(SHORT / 2);
+        while stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").await.is_ok() {
+            tick.tick().await;
+        }
+    });
+    let call = Call { interim_timeout: SHORT, ..get(url) };
+    let failure = transport().send(call).await.map(drop).unwrap_err();
+    assert_eq!(failure.detail, FailureDetail::Protocol, "{failure}");
+    assert!(failure.description.contains("60 ms"), "{failure}");
+}

@@ -10,6 +10,7 @@ fn hop(method: &str, url: &str, body: &'static str) -> Hop {
         url: Url::parse(url).unwrap(),
         headers: vec![],
         body: Bytes::from_static(body.as_bytes()).into(),
+        login: None,
     }
 }
 
@@ -224,4 +225,20 @@ async fn a_posted_body_goes_along_with_307() {
     fetch(&transport(), post(server.url("/x"), "data")).await.unwrap();
     assert!(server.seen()[1].starts_with("POST /y "));
     assert!(server.seen()[1].ends_with("\r\n\r\ndata"));
+}
+
+#[tokio::test]
+async fn a_redirect_that_asks_to_wait_is_followed_after_that_wait() {
+    let later = |wait: &str| {
+        say(format!("HTTP/1.1 302 Found\r\nlocation: /y\r\nretry-after: {wait}\r\ncontent-length: 0\r\n\r\n"))
+    };
+    let server = Server::one(vec![Request, later("1"), Request, ok("there")]).await;
+    let began = crate::clock::now();
+    let (_, body) = fetch(&transport(), get(server.url("/x"))).await.unwrap();
+    assert_eq!(body, "there");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    let server = Server::one(vec![Request, later("301")]).await;
+    let failure = fetch(&transport(), get(server.url("/x"))).await.map(drop).unwrap_err();
+    assert_eq!((failure.detail, failure.http_status), (FailureDetail::Redirect, Some(302)), "{failure}");
+    assert!(failure.description.contains("wait 301 s"), "{failure}");
 }

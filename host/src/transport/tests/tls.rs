@@ -23,6 +23,17 @@ struct Secure {
 
 /// A server that answers with the HTTP version it was asked in, on any number of connections.
 async fn secure(protocols: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Secure {
+    secure_with(protocols, change, |builder| builder.with_no_client_auth()).await
+}
+
+type Builder<State> = rustls::ConfigBuilder<ServerConfig, State>;
+
+/// The same, with a say in whom it lets in.
+async fn secure_with(
+    protocols: &[&str],
+    change: impl FnOnce(&mut CertificateParams),
+    clients: impl FnOnce(Builder<rustls::WantsVerifier>) -> Builder<rustls::server::WantsServerCert>,
+) -> Secure {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
     // Names of their own, else one stranger is taken for another's issuer.
@@ -34,10 +45,10 @@ async fn secure(protocols: &[&str], change: impl FnOnce(&mut CertificateParams))
     pem.write_all(cert.pem().as_bytes()).unwrap();
     let digest = Sha256::digest(key.subject_public_key_info());
     let pin = base64::engine::general_purpose::STANDARD.encode(digest);
-    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
+    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
+        .unwrap();
+    let mut config = clients(builder)
         .with_single_cert(vec![cert.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -253,7 +264,8 @@ async fn https_goes_through_a_tunnel_of_the_proxy() {
         stream.write_all(said).await.unwrap();
         let _ = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
     });
-    let settings = TransportSettings { proxy: Some(format!("http://u:p@127.0.0.1:{proxy}")), ..server.settings() };
+    let settings =
+        TransportSettings { proxy: ProxySettings::all(format!("http://u:p@127.0.0.1:{proxy}")), ..server.settings() };
     let (_, body) = server.ask(settings).await.unwrap();
     assert_eq!(body, "HTTP/2.0 /path");
     let seen = seen.lock().unwrap();
@@ -286,4 +298,66 @@ async fn a_body_until_close_without_the_end_of_tls_is_cut() {
     let failure = fetch(&Transport::new(insecure), get(url)).await.unwrap_err();
     assert_eq!(failure.detail, FailureDetail::Cut, "{failure}");
     assert!(failure.description.contains("after 4 bytes"), "{failure}");
+}
+
+#[tokio::test]
+async fn only_the_hosts_named_insecure_go_unchecked() {
+    let server = secure(&[], |_| {}).await;
+    let named = |host: String| TransportSettings { insecure_hosts: vec![host], ..TransportSettings::default() };
+    for host in ["localhost".to_owned(), format!("LOCALHOST:{}", server.port)] {
+        let (answer, _) = server.ask(named(host)).await.unwrap();
+        assert!(answer.insecure);
+    }
+    for host in ["local".to_owned(), "localhost:1".to_owned(), "other".to_owned()] {
+        server.refusal(named(host)).await;
+    }
+    let pinned = TransportSettings { pinned_keys: vec![server.pin.clone()], ..named("localhost".into()) };
+    assert!(!server.ask(pinned).await.unwrap().0.insecure, "a pin is a check");
+}
+
+#[tokio::test]
+async fn a_lowest_version_above_what_a_server_speaks_is_refused() {
+    let old = |builder: Builder<rustls::WantsVerifier>| {
+        let provider = builder.crypto_provider().clone();
+        ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .with_no_client_auth()
+    };
+    let server = secure_with(&[], |_| {}, old).await;
+    server.ask(server.settings()).await.unwrap();
+    server.refusal(TransportSettings { min_tls: MinTls::V13, ..server.settings() }).await;
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(vec!["client".into()]).unwrap().self_signed(&key).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let clients = |builder: Builder<rustls::WantsVerifier>| {
+        let provider = builder.crypto_provider().clone();
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        builder.with_client_cert_verifier(verifier.build().unwrap())
+    };
+    let server = secure_with(&[], |_| {}, clients).await;
+    assert!(server.ask(server.settings()).await.is_err());
+    let file = |text: String| {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    };
+    let both = file(cert.pem() + &key.serialize_pem());
+    let (chain, own) = (file(cert.pem()), file(key.serialize_pem()));
+    let path = |file: &NamedTempFile| Some(file.path().to_owned());
+    let with = |client_cert, client_key| TransportSettings { client_cert, client_key, ..server.settings() };
+    for settings in [with(path(&both), None), with(path(&chain), path(&own))] {
+        settings.check().unwrap();
+        assert_eq!(server.ask(settings).await.unwrap().1, "HTTP/1.1 /path");
+    }
+    let stranger = file(KeyPair::generate().unwrap().serialize_pem());
+    for wrong in [with(path(&chain), None), with(path(&chain), path(&stranger)), with(None, path(&own))] {
+        let sentence = wrong.check().unwrap_err().to_string();
+        assert!(sentence.contains("key"), "{sentence}");
+    }
 }

@@ -291,6 +291,21 @@ async fn a_pooled_connection_closed_at_the_moment_of_reuse_costs_nothing() {
 }
 
 #[tokio::test]
+async fn a_misdirected_request_is_sent_once_more_on_a_fresh_connection() {
+    let wrong = || say("HTTP/1.1 421 X\r\ncontent-length: 0\r\n\r\n");
+    let server =
+        Server::start(vec![vec![Request, ok("1"), Request, wrong(), Hold], vec![Request, ok("2"), Hold]]).await;
+    let transport = transport();
+    fetch(&transport, get(server.url("/"))).await.unwrap();
+    let (answer, body) = fetch(&transport, post(server.url("/"), "data")).await.unwrap();
+    assert_eq!((answer.status, body.as_str()), (200, "2"));
+    assert_eq!(server.connections(), [0, 0, 1]);
+    let server = Server::start(vec![vec![Request, wrong(), Hold], vec![Request, wrong(), Hold]]).await;
+    let (answer, _) = fetch(&transport, get(server.url("/"))).await.unwrap();
+    assert_eq!(answer.status, 421, "asked again once, not for ever");
+}
+
+#[tokio::test]
 async fn many_connections_closed_while_idle_are_passed_over() {
     let count = 20;
     let mut scripts = vec![vec![Request, ok("early")]; count];
@@ -359,66 +374,4 @@ async fn a_large_body_comes_in_large_pieces() {
     }
     assert_eq!(total, size);
     assert!(pieces < 4096, "{pieces} pieces: less than 16 KiB each");
-}
-
-fn through(proxy: &Server, userinfo: &str) -> Transport {
-    Transport::new(TransportSettings {
-        proxy: Some(format!("http://{userinfo}127.0.0.1:{}", proxy.port)),
-        ..TransportSettings::default()
-    })
-}
-
-#[tokio::test]
-async fn plain_http_goes_through_a_proxy_in_absolute_form_with_its_credentials() {
-    let proxy = Server::one(vec![Request, ok("by proxy")]).await;
-    let call = get("http://origin.invalid/x?y=z");
-    let (answer, body) = fetch(&through(&proxy, "u:p@"), call).await.unwrap();
-    assert_eq!(body, "by proxy");
-    assert_eq!(answer.url, "http://origin.invalid/x?y=z");
-    let seen = proxy.seen().remove(0);
-    assert!(seen.starts_with("GET http://origin.invalid/x?y=z HTTP/1.1\r\n"), "{seen}");
-    assert!(seen.contains("proxy-authorization: Basic dTpw\r\n"));
-    assert!(seen.contains("host: origin.invalid\r\n"));
-}
-
-#[tokio::test]
-async fn a_proxy_that_refuses_a_tunnel_is_an_http_failure_with_its_status() {
-    let said = "HTTP/1.1 407 Authenticate\r\ncontent-length: 4\r\n\r\nbody";
-    let proxy = Server::one(vec![Request, say(said), Hold]).await;
-    let call = get("https://origin.invalid/secret");
-    let failure = through(&proxy, "").send(call).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::HttpResponse);
-    assert_eq!(failure.http_status, Some(407));
-    let seen = proxy.seen().remove(0);
-    assert!(seen.starts_with("CONNECT origin.invalid:443 HTTP/1.1\r\nHost: origin.invalid:443\r\n"));
-}
-
-#[tokio::test]
-async fn a_proxy_that_speaks_no_http_or_closes_is_told() {
-    for (script, detail) in [
-        (vec![Request, say("220 ftp ready\r\n\r\n")], FailureDetail::Protocol),
-        (vec![Request], FailureDetail::NotConnected),
-    ] {
-        let proxy = Server::one(script).await;
-        let call = get("https://origin.invalid/");
-        let failure = through(&proxy, "").send(call).await.unwrap_err();
-        assert_eq!(failure.detail, detail, "{failure}");
-    }
-    let socks = Transport::new(TransportSettings {
-        proxy: Some("socks5://u:p@127.0.0.1:1".into()),
-        ..TransportSettings::default()
-    });
-    let failure = socks.send(get("http://a.invalid/")).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Url);
-    assert!(failure.description.contains("socks5") && !failure.description.contains("u:p"));
-}
-
-#[tokio::test]
-async fn under_the_guard_a_proxy_is_not_asked_for_private_addresses() {
-    let proxy = Server::one(vec![Request, ok("got around")]).await;
-    let guard = Guard::Public { private_hosts: vec![] };
-    let call = Call { guard, ..get("http://127.0.0.1:1/") };
-    let failure = through(&proxy, "").send(call).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Policy);
-    assert!(proxy.seen().is_empty());
 }

@@ -1,0 +1,77 @@
+//! Jars of cookies: where each profile's is read from, and kept.
+//!
+//! What goes into a jar and out of it is decided in `cookies`; when, by the transport.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::clock;
+use crate::cookies::Jar;
+use crate::error::{Error, Result};
+use crate::profile::{KeepCookies, Profiles};
+use crate::store::Store;
+
+/// Opens the jar of each profile that has one. Profiles that name the same file share it.
+///
+/// Errors: [`Error::Usage`] when a file is no jar, [`Error::FileSystem`] when it cannot be read.
+pub(super) fn open(profiles: &mut Profiles, store: &Store) -> Result<()> {
+    let mut files: HashMap<PathBuf, Jar> = HashMap::new();
+    for (name, profile) in profiles.all_mut() {
+        profile.transport.cookies = match &profile.cookies {
+            KeepCookies::No => profile.transport.cookies.take(), // the library's user may have handed one over
+            KeepCookies::Home => Some(in_home(store, name)?),
+            KeepCookies::File(path) => Some(match files.get(path) {
+                Some(jar) => jar.clone(),
+                None => files.entry(path.clone()).or_insert(in_file(path)?).clone(),
+            }),
+        };
+    }
+    Ok(())
+}
+
+impl Profiles {
+    /// Every jar there is.
+    pub(super) fn jars(&self) -> impl Iterator<Item = &Jar> {
+        let all = std::iter::once(&self.default).chain(self.named.values());
+        all.filter_map(|profile| profile.transport.cookies.as_ref())
+    }
+}
+
+fn in_home(store: &Store, profile: &str) -> Result<Jar> {
+    let name = format!("cookies:{profile}");
+    let text = store.secret(&name)?.unwrap_or_default();
+    let store = store.clone();
+    Jar::read(&String::from_utf8_lossy(&text), move |text| {
+        drop(store.keep_secret(&name, text.as_bytes(), clock::unix_ms()));
+    })
+}
+
+fn in_file(path: &Path) -> Result<Jar> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            return Err(Error::FileSystem(format!("cannot read the cookie file `{}`: {error}", path.display())));
+        }
+    };
+    let kept = path.to_owned();
+    let jar = Jar::read(&String::from_utf8_lossy(&text), move |text| {
+        if let Err(error) = replace(&kept, text.as_bytes()) {
+            tracing::warn!("cannot write the cookie file `{}`: {error}", kept.display());
+        }
+    });
+    jar.map_err(|error| Error::Usage(format!("`{}`: {error}", path.display())))
+}
+
+/// A file is whole, the old or the new one, whenever somebody looks; and nobody else's to read.
+fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let beside = path.with_file_name(name);
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(content)?;
+    #[allow(clippy::disallowed_methods)] // a cookie file is no transfer's, and is there to be replaced
+    std::fs::rename(&beside, path).inspect_err(|_| drop(std::fs::remove_file(&beside)))
+}

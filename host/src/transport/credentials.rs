@@ -1,0 +1,254 @@
+//! What proves who asks: Basic (RFC 7617), Digest (RFC 7616) and bearer tokens (RFC 6750), by URL, netrc file or profile.
+//!
+//! A login in the task's URL belongs to that origin, a profile's to its base URL's origin, an entry of a netrc file to its
+//! host; none of them goes anywhere else, over redirects either. Not here: the auth block of a task, which is headers by the
+//! time they arrive, and the proxy's own credentials.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderName, WWW_AUTHENTICATE};
+use http_auth::PasswordParams;
+use http_auth::digest::DigestClient;
+use http_auth::parser::ChallengeParser;
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::netrc::Netrc;
+use super::redirect::Hop;
+use super::{TransportSettings, text};
+use crate::error::{Error, Failure, FailureKind};
+use crate::mask::MASK;
+
+/// Servers whose challenge is remembered.
+const REMEMBERED: usize = 1024;
+
+/// A secret, or where it is read from each time it is needed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// Itself.
+    Text(String),
+    /// The first line of a file, read for each request: whoever rotates it need not tell haul.
+    File(PathBuf),
+    /// It cannot be had, for this reason; who needs it fails.
+    Missing(String),
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Secret::Text(_) => f.write_str(MASK),
+            Secret::File(path) => write!(f, "File({path:?})"),
+            Secret::Missing(why) => write!(f, "Missing({why:?})"),
+        }
+    }
+}
+
+impl Secret {
+    /// The secret itself. A file of this size is read faster than another thread is woken for it.
+    pub(super) fn read(&self) -> Result<String, Failure> {
+        let missing = |why: String| Failure::new(FailureKind::Policy, why);
+        match self {
+            Secret::Text(text) => Ok(text.clone()),
+            Secret::Missing(why) => Err(missing(why.clone())),
+            Secret::File(path) => {
+                let name = path.display();
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| missing(format!("cannot read the secret in `{name}`: {error}")))?;
+                let first = text.lines().next().unwrap_or_default().trim();
+                if first.is_empty() {
+                    return Err(missing(format!("the file `{name}` holds no secret in its first line")));
+                }
+                Ok(first.to_owned())
+            }
+        }
+    }
+}
+
+/// What a profile's requests prove themselves with, at one origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// URL of the origin they are for, and of no other.
+    pub origin: String,
+    /// What they are.
+    pub proof: Proof,
+}
+
+/// A kind of credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// For Basic and Digest.
+    Password {
+        /// Name of the user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A token as it stands after `Bearer`.
+    Bearer(Secret),
+}
+
+/// A name and a password.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Login {
+    pub(super) user: String,
+    pub(super) password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl Login {
+    /// From the userinfo of a URL, percent-decoded; `None` when it has none.
+    pub(super) fn of(url: &Url) -> Option<Self> {
+        if url.username().is_empty() && url.password().is_none() {
+            return None;
+        }
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        Some(Self { user: decoded(url.username()), password: decoded(url.password().unwrap_or_default()) })
+    }
+
+    /// The value for Basic.
+    pub(super) fn basic(&self) -> String {
+        let plain = format!("{}:{}", self.user, self.password);
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain))
+    }
+
+    /// The value for Digest; `None` when the challenge wants what is not to be had (only `auth-int`).
+    pub(super) fn digest(&self, client: &mut DigestClient, method: &str, uri: &str) -> Option<String> {
+        let params = PasswordParams { username: &self.user, password: &self.password, uri, method, body: None };
+        client.respond(&params).ok()
+    }
+}
+
+/// The first Digest challenge that can be answered: servers name what they like best first.
+pub(super) fn challenge<'a>(values: impl Iterator<Item = &'a str>) -> Option<DigestClient> {
+    values
+        .flat_map(|value| ChallengeParser::new(value).map_while(Result::ok).collect::<Vec<_>>())
+        .filter(|challenge| challenge.scheme.eq_ignore_ascii_case("digest"))
+        .find_map(|challenge| DigestClient::try_from(&challenge).ok())
+}
+
+/// The same, from a response.
+pub(super) fn challenge_of(headers: &HeaderMap, name: HeaderName) -> Option<DigestClient> {
+    let values: Vec<String> = headers.get_all(name).iter().map(text).collect();
+    challenge(values.iter().map(String::as_str))
+}
+
+/// Whether a further challenge to the same request is answered: the first one, and one more that only says that the nonce
+/// has become too old. Any other means that the password is wrong.
+pub(super) fn is_answered(client: &DigestClient, answered_before: u32) -> bool {
+    answered_before == 0 || (answered_before == 1 && client.stale())
+}
+
+/// The credentials of the requests of a transport.
+pub(super) struct Keyring {
+    netrc: Option<Result<Netrc, Failure>>,
+    credentials: Option<Credentials>,
+    /// A password is not sent in the clear: a challenge is waited for.
+    digest_only: bool,
+    /// Challenges by user and origin: the next request answers without being asked, and counts on.
+    challenges: Mutex<HashMap<String, DigestClient>>,
+}
+
+impl Keyring {
+    pub(super) fn new(settings: &TransportSettings) -> Self {
+        Self {
+            netrc: settings.netrc.as_deref().map(Netrc::read),
+            credentials: settings.credentials.clone(),
+            digest_only: settings.digest_only,
+            challenges: Mutex::default(),
+        }
+    }
+
+    /// Whether everything can be used as far as that can be known before it is needed.
+    pub(super) fn check(settings: &TransportSettings) -> Result<(), Error> {
+        settings
+            .netrc
+            .as_deref()
+            .map_or(Ok(()), |path| Netrc::read(path).map(drop).map_err(|why| Error::Usage(why.description)))
+    }
+
+    /// The value of Authorization for a request, unless it brings its own. `ambient`: netrc and profile count.
+    pub(super) fn authorization(&self, hop: &Hop, ambient: bool) -> Result<Option<String>, Failure> {
+        if hop.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str())) {
+            return Ok(None);
+        }
+        if let (true, None, Some(Credentials { origin, proof: Proof::Bearer(token) })) =
+            (ambient, &hop.login, &self.credentials)
+            && is_of(origin, &hop.url)
+        {
+            return Ok(Some(format!("Bearer {}", token.read()?)));
+        }
+        let Some(login) = self.login(hop, ambient)? else { return Ok(None) };
+        let mut challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = challenges.get_mut(&key(&login, &hop.url)) {
+            return Ok(login.digest(client, &hop.method, target(&hop.url)));
+        }
+        Ok((!self.digest_only).then(|| login.basic()))
+    }
+
+    /// Takes the challenge of a 401. True: the request can be sent again, with an answer to it.
+    pub(super) fn challenged(&self, hop: &Hop, headers: &HeaderMap, ambient: bool, answered: u32) -> bool {
+        let is_given = hop.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
+        let (false, Ok(Some(login))) = (is_given, self.login(hop, ambient)) else { return false };
+        let mut challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+        match challenge_of(headers, WWW_AUTHENTICATE).filter(|client| is_answered(client, answered)) {
+            Some(client) => {
+                if challenges.len() >= REMEMBERED {
+                    challenges.clear();
+                }
+                challenges.insert(key(&login, &hop.url), client);
+                true
+            }
+            None => {
+                challenges.remove(&key(&login, &hop.url));
+                false
+            }
+        }
+    }
+
+    /// Who asks: as the URL says, else the profile, else the netrc file, which also knows the password of a user without one.
+    fn login(&self, hop: &Hop, ambient: bool) -> Result<Option<Login>, Failure> {
+        let given = hop.login.as_ref();
+        if let Some(login) = given.filter(|login| !login.password.is_empty() || !ambient) {
+            return Ok(Some(login.clone()));
+        }
+        if !ambient {
+            return Ok(None);
+        }
+        if let (None, Some(Credentials { origin, proof: Proof::Password { user, password } })) =
+            (given, &self.credentials)
+            && is_of(origin, &hop.url)
+        {
+            return Ok(Some(Login { user: user.clone(), password: password.read()? }));
+        }
+        let found = match &self.netrc {
+            Some(netrc) => {
+                let host = hop.url.host_str().unwrap_or_default();
+                netrc.as_ref().map_err(Clone::clone)?.login(host, given.map(|login| login.user.as_str()))
+            }
+            None => None,
+        };
+        Ok(found.or_else(|| given.cloned()))
+    }
+}
+
+fn is_of(origin: &str, url: &Url) -> bool {
+    Url::parse(origin).is_ok_and(|known| known.origin() == url.origin())
+}
+
+fn key(login: &Login, url: &Url) -> String {
+    format!("{} {}", url.origin().ascii_serialization(), login.user)
+}
+
+/// Path and query, as the request line has them.
+fn target(url: &Url) -> &str {
+    &url[url::Position::BeforePath..url::Position::AfterQuery]
+}

@@ -1,0 +1,168 @@
+//! Tests of logins and cookies: what is proved to whom, and what is carried where.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use super::*;
+
+fn with(change: impl FnOnce(&mut TransportSettings)) -> Transport {
+    let mut settings = TransportSettings::default();
+    change(&mut settings);
+    Transport::new(settings)
+}
+
+fn asks(challenge: &str) -> Step {
+    say(format!("HTTP/1.1 401 X\r\nwww-authenticate: {challenge}\r\ncontent-length: 3\r\n\r\nwho"))
+}
+
+/// The value of a request's Authorization.
+fn authorization(request: &str) -> Option<&str> {
+    request.lines().find_map(|line| line.strip_prefix("authorization: "))
+}
+
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks an answer to a challenge by the formulas of RFC 7616 section 3.4.1, for user `Mufasa`.
+fn is_right(request: &str, password: &str) -> bool {
+    use sha2::Digest;
+    let given = authorization(request).and_then(|value| value.strip_prefix("Digest ")).unwrap();
+    let fields: HashMap<&str, &str> = given
+        .split(", ")
+        .map(|field| field.split_once('=').map(|(name, value)| (name, value.trim_matches('"'))).unwrap())
+        .collect();
+    let algorithm = fields["algorithm"];
+    let h = |text: String| match algorithm.trim_end_matches("-sess") {
+        "MD5" => hex(md5::Md5::digest(text)),
+        "SHA-256" => hex(sha2::Sha256::digest(text)),
+        other => panic!("{other}"),
+    };
+    let (nonce, cnonce) = (fields["nonce"], fields["cnonce"]);
+    let mut a1 = h(format!("Mufasa:{}:{password}", fields["realm"]));
+    if algorithm.ends_with("-sess") {
+        a1 = h(format!("{a1}:{nonce}:{cnonce}"));
+    }
+    let mut words = request.split(' ');
+    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    assert_eq!((fields["username"], fields["uri"], fields["qop"]), ("Mufasa", target, "auth"));
+    let a2 = h(format!("{method}:{target}"));
+    fields["response"] == h(format!("{a1}:{nonce}:{}:{cnonce}:auth:{a2}", fields["nc"]))
+}
+
+#[tokio::test]
+async fn digest_is_answered_in_every_form_and_counted_on() {
+    for algorithm in ["MD5", "MD5-sess", "SHA-256", "SHA-256-sess"] {
+        let challenge = format!(
+            "Negotiate, Digest realm=\"a b\", qop=\"auth-int, auth\", algorithm={algorithm}, nonce=\"n1\", opaque=\"o\", \
+             Basic realm=\"x\""
+        );
+        let server = Server::one(vec![Request, asks(&challenge), Request, ok("1"), Request, ok("2")]).await;
+        let transport = with(|settings| settings.digest_only = true);
+        let url = server.url("/dir/index.html?q=1").replace("//", "//Mufasa:Circle%20of%20Life@");
+        for expected in ["1", "2"] {
+            assert_eq!(fetch(&transport, get(&url)).await.unwrap().1, expected);
+        }
+        let seen = server.seen();
+        assert_eq!(authorization(&seen[0]), None, "no password before it is asked for");
+        assert_eq!(server.connections(), [0, 0, 0], "the refusal's body was read");
+        for (request, count) in seen[1..].iter().zip(["nc=00000001", "nc=00000002"]) {
+            assert!(is_right(request, "Circle of Life"), "{request}");
+            assert!(request.contains(count) && request.contains("opaque=\"o\""), "{request}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stale_nonce_is_renewed_and_a_wrong_password_is_not_tried_twice() {
+    let nonce = |nonce: &str, stale: bool| {
+        asks(&format!("Digest realm=\"r\", qop=\"auth\", algorithm=MD5, nonce=\"{nonce}\", stale={stale}"))
+    };
+    let script = vec![Request, nonce("n1", false), Request, nonce("n2", true), Request, ok("in"), Request];
+    let server = Server::one([script, vec![nonce("n3", true), Request, nonce("n4", false), Hold]].concat()).await;
+    let transport = transport();
+    let url = server.url("/").replace("//", "//Mufasa:pw@");
+    assert_eq!(fetch(&transport, get(&url)).await.unwrap().1, "in");
+    let (answer, body) = fetch(&transport, get(&url)).await.unwrap();
+    assert_eq!((answer.status, body.as_str()), (401, "who"), "the last refusal is the answer");
+    let seen = server.seen();
+    assert_eq!(seen.len(), 5);
+    assert!(authorization(&seen[0]).unwrap().starts_with("Basic "));
+    for (request, nonce) in seen[1..].iter().zip(["n1", "n2", "n2", "n3"]) {
+        assert!(is_right(request, "pw") && request.contains(&format!("nonce=\"{nonce}\"")), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_is_for_its_origin_and_not_for_where_that_redirects_to() {
+    let other = Server::one(vec![Request, asks("Digest realm=\"r\", qop=\"auth\", nonce=\"n\"")]).await;
+    let moved = format!("HTTP/1.1 302 X\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", other.url("/"));
+    let server = Server::one(vec![Request, say(moved)]).await;
+    let url = server.url("/").replace("//", "//Mufasa:pw@");
+    let (answer, _) = fetch(&transport(), get(url)).await.unwrap();
+    assert_eq!(answer.status, 401);
+    assert_eq!(other.seen().len(), 1, "the challenge of another origin is not answered");
+    assert_eq!(authorization(&other.seen()[0]), None);
+}
+
+#[tokio::test]
+async fn netrc_is_asked_for_each_host_on_the_way_and_not_for_components() {
+    let mut netrc = tempfile::NamedTempFile::new().unwrap();
+    writeln!(netrc, "machine 127.0.0.1 login me password pw\nmachine localhost login you password two").unwrap();
+    let there = Server::start(vec![vec![Request, ok("there")], vec![Request, ok("there")]]).await;
+    let moved = format!("HTTP/1.1 302 X\r\nlocation: http://localhost:{}/\r\ncontent-length: 0\r\n\r\n", there.port);
+    let server = Server::one(vec![Request, say(moved)]).await;
+    let transport = with(|settings| settings.netrc = Some(netrc.path().to_owned()));
+    fetch(&transport, get(server.url("/"))).await.unwrap();
+    fetch(&transport, Call { ambient: false, ..get(there.url("/")) }).await.unwrap();
+    let basic = |text: &str| format!("Basic {}", base64::Engine::encode(&base64::prelude::BASE64_STANDARD, text));
+    assert_eq!(authorization(&server.seen()[0]), Some(basic("me:pw").as_str()));
+    assert_eq!(authorization(&there.seen()[0]), Some(basic("you:two").as_str()));
+    assert_eq!(authorization(&there.seen()[1]), None);
+}
+
+#[tokio::test]
+async fn a_bearer_token_is_read_from_its_file_for_each_request_and_goes_to_its_origin_only() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let server = Server::one(vec![Request, ok("1"), Request, ok("2"), Request, ok("3")]).await;
+    let other = Server::one(vec![Request, ok("")]).await;
+    let proof = Proof::Bearer(Secret::File(file.path().to_owned()));
+    let credentials = Credentials { origin: server.url("/api/"), proof };
+    let transport = with(|settings| settings.credentials = Some(credentials));
+    let failure = fetch(&transport, get(server.url("/"))).await.map(drop).unwrap_err();
+    assert!(failure.description.contains("holds no secret"), "{failure}");
+    for token in ["one", "two"] {
+        std::fs::write(file.path(), format!("{token}\n")).unwrap();
+        fetch(&transport, get(server.url("/"))).await.unwrap();
+    }
+    let own = Call { headers: vec![("authorization".into(), "mine".into())], ..get(server.url("/")) };
+    fetch(&transport, own).await.unwrap();
+    fetch(&transport, get(other.url("/"))).await.unwrap();
+    let seen = server.seen();
+    let given: Vec<_> = seen.iter().map(|request| authorization(request)).collect();
+    assert_eq!(given, [Some("Bearer one"), Some("Bearer two"), Some("mine")]);
+    assert_eq!(authorization(&other.seen()[0]), None);
+}
+
+#[tokio::test]
+async fn cookies_of_every_hop_are_taken_and_go_back_where_they_belong() {
+    let there = Server::one(vec![Request, say("HTTP/1.1 200 X\r\nset-cookie: b=2\r\ncontent-length: 0\r\n\r\n")]).await;
+    let moved = format!(
+        "HTTP/1.1 302 X\r\nset-cookie: a=1; Path=/x\r\nset-cookie: s=9; Secure\r\nset-cookie: h=0; Path=/\r\n\
+         location: http://localhost:{}/x\r\ncontent-length: 0\r\n\r\n",
+        there.port
+    );
+    let server = Server::one(vec![Request, say(moved), Request, ok(""), Request, ok(""), Request, ok("")]).await;
+    let jar = Jar::default();
+    let transport = with(|settings| settings.cookies = Some(jar.clone()));
+    fetch(&transport, get(server.url("/x"))).await.unwrap();
+    fetch(&transport, get(server.url("/x/y"))).await.unwrap();
+    let own = Call { headers: vec![("Cookie".into(), "mine=1".into())], ..get(server.url("/")) };
+    fetch(&transport, own).await.unwrap();
+    fetch(&transport, Call { ambient: false, ..get(server.url("/")) }).await.unwrap();
+    let cookies = |request: &String| request.lines().find_map(|line| line.strip_prefix("cookie: ").map(str::to_owned));
+    let given: Vec<_> = server.seen().iter().map(cookies).collect();
+    assert_eq!(given, [None, Some("a=1; h=0".into()), Some("mine=1".into()), None]);
+    assert_eq!(cookies(&there.seen()[0]), None, "another host");
+    assert!(jar.text(0).contains("localhost\tFALSE\t/\tFALSE\t0\tb\t2\n"), "{}", jar.text(0));
+}

@@ -1,0 +1,100 @@
+//! Cookies: kept between commands, in a file of Netscape's form or in the home, one jar for each profile.
+
+use crate::support::*;
+
+const JAR: &str = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tgiven\tg\nother.example\tFALSE\t/\tFALSE\t0\ttheirs\tt\n";
+
+/// Blocks until the running engine has put a profile's jar into the database.
+fn wait_for_kept_jar(world: &World, profile: &str) {
+    let database = rusqlite::Connection::open(world.home().join("haul.db")).unwrap();
+    let until = std::time::Instant::now() + origin::PATIENCE;
+    let find = "SELECT count(*) FROM secret WHERE name = 'cookies:' || ?1";
+    while database.query_row(find, [profile], |row| row.get::<_, u32>(0)).unwrap() == 0 {
+        assert!(std::time::Instant::now() < until, "no jar of {profile}");
+        std::thread::sleep(std::time::Duration::from_millis(2)); // no process tells when it writes
+    }
+}
+
+fn cookies(resource: &Resource) -> Vec<Option<String>> {
+    resource.requests().iter().map(|request| request.header("cookie").map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_cookie_file_is_read_and_written() {
+    let (world, origin) = (World::new(), Origin::start());
+    let jar = world.write("jar.txt", JAR);
+    let film = origin.serve("/a/f", file(b"x").header("Set-Cookie", "id=1; Path=/a; HttpOnly; Max-Age=3600"));
+    let name = jar.to_str().unwrap();
+
+    world.get(&[film.url(), "-o", "f", "--cookie-jar", name]).exits(0);
+    world.get(&[film.url(), "-o", "f", "--cookie-jar", name]).exits(0);
+    world.get(&[film.url(), "-o", "f"]).exits(0);
+
+    assert_eq!(cookies(&film), [Some("given=g".into()), Some("id=1; given=g".into()), None]);
+    let text = String::from_utf8(world.read("jar.txt")).unwrap();
+    assert!(text.contains("#HttpOnly_127.0.0.1\tFALSE\t/a\tFALSE\t"), "{text}");
+    assert!(text.contains("other.example\tFALSE\t/\tFALSE\t0\ttheirs\tt\n"), "{text}");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&jar).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_login_page_that_redirects_gets_its_cookie_back() {
+    let (world, origin) = (World::new(), Origin::start());
+    let door = origin.serve("/door", redirect(302, "/hall").header("Set-Cookie", "seen=door; Path=/"));
+    let hall = origin.serve("/hall", redirect(302, "/film").header("Set-Cookie", "pass=1; Path=/film"));
+    let film = origin.serve("/film", file(b"x"));
+    let jar = world.path("jar.txt");
+
+    world.get(&[door.url(), "--cookie-jar", jar.to_str().unwrap()]).exits(0);
+
+    assert_eq!(cookies(&hall), [Some("seen=door".into())]);
+    assert_eq!(cookies(&film), [Some("pass=1; seen=door".into())]);
+}
+
+#[test]
+fn a_profile_keeps_its_cookies_in_the_home_and_to_itself() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.config("[profiles.one]\ncookies = true\n[profiles.two]\ncookies = true\n");
+    let film = origin.serve("/f", file(b"x").header("Set-Cookie", "id=cAnArY"));
+
+    for profile in ["one", "one", "two"] {
+        world.get(&[film.url(), "-o", "f", "--profile", profile]).exits(0);
+    }
+    world.get(&[film.url(), "-o", "f"]).exits(0);
+
+    let sent = Some("id=cAnArY".to_owned());
+    assert_eq!(cookies(&film), [None, sent, None, None]);
+}
+
+#[test]
+fn a_cookie_survives_a_kill() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.config("[profiles.one]\ncookies = true\n");
+    let gate = Gate::new();
+    let door = origin.serve("/door", redirect(302, "/film").header("Set-Cookie", "id=1; Path=/"));
+    let content = bytes(1, 400_000);
+    let film =
+        origin.script("/film", vec![file(&content).etag("\"v\"").gate(300_000, &gate), file(&content).etag("\"v\"")]);
+    let other = origin.serve("/other", file(b"x"));
+    let running = world.spawn_get(&[door.url(), "-o", "f", "--profile", "one"]);
+    gate.wait_for(1);
+    world.wait_for_part(300_000);
+    wait_for_kept_jar(&world, "one");
+    running.kill();
+    gate.open();
+
+    world.get(&[other.url(), "-o", "o", "--profile", "one"]).exits(0);
+
+    assert_eq!(cookies(&other).last().unwrap().as_deref(), Some("id=1"), "{:?}", film.log());
+}
+
+#[test]
+fn a_file_that_is_no_jar_is_refused_without_its_content() {
+    let world = World::new();
+    let jar = world.write("jar.txt", "{\"secret\": \"cAnArY\"}");
+
+    let outcome = world.get(&["http://127.0.0.1:9/f", "--cookie-jar", jar.to_str().unwrap()]).exits(2);
+
+    assert!(outcome.stderr.contains("line 1") && !outcome.stderr.contains("cAnArY"), "{}", outcome.stderr);
+}

@@ -1,0 +1,156 @@
+//! Profiles: defaults of tasks, how requests travel, and logins.
+
+use serde_json::json;
+
+use crate::support::*;
+
+/// A header of each request.
+fn sent(resource: &Resource, name: &str) -> Vec<Option<String>> {
+    resource.requests().iter().map(|request| request.header(name).map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_profile_completes_the_tasks_that_name_it() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/api/film", status(299).body(b"x"));
+    world.config(&format!(
+        "[profiles.base]\nbase-url = \"{}\"\nheaders = {{ X-Team = \"t\", Accept = \"a\" }}\n\
+         [profiles.corp]\ninherits = \"base\"\nquery = {{ v = \"1 2\" }}\naccept-status = \"2xx\"\ngroup = \"corp\"\n",
+        origin.url("/api/")
+    ));
+
+    world.get(&["film", "--profile", "corp", "-H", "Accept: mine"]).exits(0);
+    let ids = world.add(&[json!({"url": "film", "profile": "corp", "extra": {"mine": "1"}})]);
+    world.run().exits(0);
+
+    let request = &film.requests()[0];
+    assert_eq!((request.target.as_str(), request.header("x-team")), ("/api/film?v=1%202", Some("t")));
+    assert_eq!(sent(&film, "accept"), [Some("mine".into()), Some("a".into())]);
+    let record = world.show(&ids[0]);
+    assert_eq!((&record["profile"], &record["group"]), (&json!("corp"), &json!("corp")));
+    assert_eq!((&record["extra"], &record["url"]), (&json!({"mine": "1"}), &json!(origin.url("/api/film?v=1%202"))));
+}
+
+#[test]
+fn a_task_keeps_what_it_was_added_with_and_fails_when_its_profile_is_gone() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    world.config("[profiles.corp]\nheaders = { X-Team = \"one\" }\nuser-agent = \"one\"\n");
+    world.add(&[json!({"url": film.url(), "taskId": "a", "profile": "corp"})]);
+    world.config("[profiles.corp]\nheaders = { X-Team = \"two\" }\nuser-agent = \"two\"\n");
+    world.run().exits(0);
+    world.add(&[json!({"url": film.url(), "taskId": "b", "profile": "corp"})]);
+    world.config("");
+    world.run().exits(1);
+
+    assert_eq!(
+        (sent(&film, "x-team"), sent(&film, "user-agent")),
+        (vec![Some("one".into())], vec![Some("two".into())])
+    );
+    let record = world.show("b");
+    assert!(record["exception"]["description"].as_str().unwrap().contains("[profiles.corp]"), "{record}");
+    world.get(&[film.url(), "--profile", "corp"]).exits(2).says("`corp` is not in the engine's configuration");
+}
+
+#[test]
+fn each_profile_has_its_own_proxy_and_trust() {
+    let identity = Identity::new();
+    let (world, proxy, origin) = (World::new(), Origin::start(), Origin::start_tls(&identity));
+    let cacert = world.write("ca.pem", &identity.certificate);
+    let film = origin.serve("/f", file(b"x"));
+    let away = proxy.serve("http://far.invalid/g", file(b"y"));
+    let host = origin.authority();
+    world.config(&format!(
+        "[profiles.far]\nproxy = \"http://u:cAnArY@{}\"\nno-proxy = [\"127.0.0.1\"]\n[profiles.near]\ncacert = {cacert:?}\n\
+         [profiles.lax]\ninsecure-hosts = [{host:?}]\n",
+        proxy.authority()
+    ));
+
+    world.get(&["http://far.invalid/g", "--profile", "far"]).exits(0);
+    world.get(&[film.url(), "--profile", "near", "-o", "f"]).exits(0);
+    world.get(&[film.url(), "-o", "f", "--retries", "0"]).exits(5);
+    let lax = world.get(&[film.url(), "--profile", "lax", "-o", "f"]).exits(0);
+
+    assert_eq!(sent(&away, "proxy-authorization"), [Some("Basic dTpjQW5Bclk=".into())]);
+    assert!(lax.only_final()["notes"].to_string().contains("insecure-tls"), "{}", lax.stdout);
+}
+
+#[test]
+fn logins_come_from_flags_netrc_and_profiles() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let netrc = world.write("netrc", "machine 127.0.0.1 login n password p\n");
+    let token = world.write("token", "from-file\n");
+    world.set("TOKEN", "from-env");
+    let base = origin.url("/");
+    world.config(&format!(
+        "[profiles.a]\nbase-url = {base:?}\nauth = {{ bearer-file = {token:?} }}\n\
+         [profiles.b]\nbase-url = {base:?}\nauth = {{ user = \"u\", password-env = \"TOKEN\" }}\n"
+    ));
+    let get = |more: &[&str]| drop(world.get(&[&[film.url(), "-o", "f"], more].concat()).exits(0));
+
+    get(&["--user", "me:pa:ss"]);
+    get(&["--netrc-file", netrc.to_str().unwrap()]);
+    get(&["--bearer-env", "TOKEN"]);
+    get(&["--bearer-file", token.to_str().unwrap()]);
+    get(&["--profile", "a"]);
+    get(&["--profile", "b"]);
+    world.get(&[film.url(), "--bearer-env", "UNSET"]).exits(2).says("`UNSET` is not set");
+
+    let basic = |text: &str| {
+        let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, text);
+        Some(format!("Basic {encoded}"))
+    };
+    let (env, from_file) = (Some("Bearer from-env".into()), Some("Bearer from-file".into()));
+    let expected = [basic("me:pa:ss"), basic("n:p"), env, from_file.clone(), from_file, basic("u:from-env")];
+    assert_eq!(sent(&film, "authorization"), expected);
+}
+
+#[test]
+fn digest_is_answered_and_a_wrong_password_is_exit_4() {
+    let (world, origin) = (World::new(), Origin::start());
+    let asks =
+        status(401).header("WWW-Authenticate", "Digest realm=\"r\", qop=\"auth\", algorithm=SHA-256, nonce=\"n\"");
+    let film = origin.script("/f", vec![asks.clone(), file(b"x")]);
+    let locked = origin.serve("/locked", asks);
+
+    world.get(&[film.url(), "--user", "me:pw", "--digest"]).exits(0);
+    world.get(&[locked.url(), "--user", "me:pw", "--digest"]).exits(4);
+
+    let given = sent(&film, "authorization");
+    assert_eq!(given[0], None);
+    assert!(given[1].as_ref().unwrap().starts_with("Digest username=\"me\""), "{given:?}");
+    assert_eq!(locked.log().len(), 2, "asked, answered, refused");
+}
+
+#[test]
+fn doctor_tells_what_is_wrong_with_a_profile() {
+    let world = World::new();
+    world.config("[profiles.good]\nbase-url = \"http://h/\"\n[profiles.bad]\ncacert = \"missing.pem\"\n");
+
+    let outcome = world.haul(&["doctor"]).exits(1);
+
+    let line = |name: &str| outcome.stdout.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+    assert!(line("profile good").contains("http://h/"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("missing.pem"), "{}", outcome.stdout);
+}
+
+#[test]
+fn flags_go_before_profiles_and_wrong_ones_are_refused_at_once() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    world.config("[profiles.default]\nproxy = \"http://127.0.0.1:9\"\n");
+
+    world.get(&[film.url(), "-o", "f", "--retries", "0"]).exits(5);
+    world.get(&[film.url(), "-o", "f", "--proxy", "none"]).exits(0);
+    world.get(&[film.url(), "-o", "f", "--no-proxy", "127.0.0.0/8"]).exits(0);
+    for (words, says) in [
+        (vec!["--proxy", "ftp://u:cAnArY@h"], "socks5h"),
+        (vec!["--proxy", "h:1", "--no-proxy", "10.0.0.0/99"], "10.0.0.0/99"),
+        (vec!["--cert", "missing.pem"], "missing.pem"),
+        (vec!["--netrc-file", "missing"], "netrc"),
+    ] {
+        let outcome = world.get(&[&[film.url()], words.as_slice()].concat()).exits(2).says(says);
+        assert!(!outcome.stderr.contains("cAnArY"), "{}", outcome.stderr);
+    }
+}
