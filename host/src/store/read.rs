@@ -496,8 +496,8 @@ fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
     task.creation_time = unsigned(row, 4)?;
     task.group = row.get(5)?;
     task.url = row.get(6)?;
-    if let Some(sealed) = row.get_ref(30)?.as_blob_or_null()? {
-        codec::reveal(row.get(0)?, sealed, vault, &mut task).map_err(|error| unreadable(30, error))?;
+    if let Some(sealed) = row.get_ref(31)?.as_blob_or_null()? {
+        codec::reveal(row.get(0)?, sealed, vault, &mut task).map_err(|error| unreadable(31, error))?;
     }
     task.retries_remaining = row.get(9)?;
     if let Body::Bytes(bytes) = &mut task.body {
