@@ -80,6 +80,24 @@ pub enum Request {
         /// Id or unique prefix.
         id: String,
     },
+    /// All about a partial download, as a document: what iOS calls resume data. Answer: [`Reply::ResumeData`].
+    ExportResume {
+        /// Id or unique prefix of a task that neither runs nor is complete.
+        id: String,
+        /// Secrets are in it; otherwise they are left out, and named.
+        with_secrets: bool,
+    },
+    /// Adds the task of such a document with the bytes it has, which are copied. Answer: [`Reply::Added`].
+    ImportResume {
+        /// What `ExportResume` gave.
+        document: Value,
+        /// Instead of the document's URL.
+        url: Option<String>,
+        /// Absolute directory for the file, instead of the document's.
+        place: Option<std::path::PathBuf>,
+        /// Where the part file is now.
+        part_file: Option<std::path::PathBuf>,
+    },
     /// Forgets final tasks. Answer: [`Reply::Count`].
     Remove {
         /// Ids or unique prefixes.
@@ -169,6 +187,8 @@ pub enum Reply {
         /// The last sequence number given out.
         last: u64,
     },
+    /// Resume data.
+    ResumeData(Value),
     /// A number.
     Count(u64),
     /// Tasks per status, indexed by [`Status`]; and how many this engine still works on.

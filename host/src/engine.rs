@@ -11,6 +11,7 @@ mod machine;
 mod publisher;
 mod recovery;
 mod requests;
+mod resume_data;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -135,6 +135,11 @@ impl std::fmt::Debug for LogSink {
     }
 }
 
+/// Whether a text can be the name of a finished file, as for an answer of the `filename` hook. The error is a phrase.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    check::file_name(name, &[])
+}
+
 /// What `callbacks check` prints.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {

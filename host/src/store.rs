@@ -50,11 +50,13 @@ pub(crate) struct NewTask {
     pub(crate) task: Arc<Task>,
     /// The absolute directory granted for it in person.
     pub(crate) place: Option<std::path::PathBuf>,
+    /// What it goes on from, where that is taken in with it.
+    pub(crate) resume: Option<Box<ResumeRecord>>,
 }
 
 impl From<Addition> for NewTask {
     fn from(Addition { task, place }: Addition) -> Self {
-        Self { task: Arc::new(task), place }
+        Self { task: Arc::new(task), place, resume: None }
     }
 }
 

@@ -27,6 +27,7 @@ mod queue;
 mod redirects;
 mod request;
 mod resume;
+mod resume_data;
 mod retry;
 mod secrets;
 mod server;

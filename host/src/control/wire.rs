@@ -118,6 +118,16 @@ enum RequestForm {
     Show {
         id: String,
     },
+    ExportResume {
+        id: String,
+        with_secrets: bool,
+    },
+    ImportResume {
+        document: Value,
+        url: Option<String>,
+        place: Option<std::path::PathBuf>,
+        part_file: Option<std::path::PathBuf>,
+    },
     Remove {
         ids: Vec<String>,
     },
@@ -171,6 +181,7 @@ enum ReplyForm {
     Changed { count: u64, changed: Vec<String>, refused: Vec<(String, String)> },
     Records { records: Vec<Value>, more: Option<i64> },
     Events { events: Vec<Value>, last: u64 },
+    ResumeData(Value),
     Count(u64),
     Counts { by_status: [u64; 8], working: u64 },
     Info(Value),

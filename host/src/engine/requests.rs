@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 
 use crate::api::{Action, Reply, Request};
 use crate::clock;
-use crate::engine::at_once;
 use crate::engine::machine::{Stopping, Waking, Working, ready_of};
 use crate::engine::{Inner, Input};
+use crate::engine::{at_once, resume_data};
 use crate::error::{Error, Failure, FailureDetail, Result};
 use crate::event::Update;
 use crate::scheduler::Why;
@@ -55,6 +55,10 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::Control { action, select } => control(engine, action, select).await,
         Request::List { status, group, after } => list(engine, status, group, after).await,
         Request::Show { id } => show(engine, &id).await,
+        Request::ExportResume { id, with_secrets } => resume_data::export(engine, &id, with_secrets).await,
+        Request::ImportResume { document, url, place, part_file } => {
+            resume_data::import(engine, document, url, place, part_file).await
+        }
         Request::Remove { ids } => remove(engine, &ids).await,
         Request::Clean { older_than_ms } => clean(engine, older_than_ms).await,
         Request::Events { after, consumer } => events(engine, after, consumer).await,
@@ -304,16 +308,30 @@ async fn store_new(
     }
     // `get --id X` after X is complete means a new task of that id.
     let if_exists = if continue_same { IfExists::Replace } else { if_exists };
-    let fresh: Vec<NewTask> = fresh.into_iter().map(NewTask::from).collect();
-    let added = fresh.clone();
-    let change = Change::Add { tasks: fresh, if_exists, asked: continue_same, at: now };
-    match engine.shared.store.write(change).await? {
+    let fresh = fresh.into_iter().map(NewTask::from).collect();
+    add_new(engine, fresh, if_exists, continue_same, now).await
+}
+
+/// Stores tasks that were admitted, none of which may be there already.
+pub(super) async fn store_added(engine: &Inner, tasks: Vec<NewTask>, now: u64) -> Result<Vec<Waking>> {
+    add_new(engine, tasks, IfExists::Reject, false, now).await
+}
+
+async fn add_new(
+    engine: &Inner,
+    tasks: Vec<NewTask>,
+    if_exists: IfExists,
+    asked: bool,
+    now: u64,
+) -> Result<Vec<Waking>> {
+    let added = tasks.clone();
+    match engine.shared.store.write(Change::Add { tasks, if_exists, asked, at: now }).await? {
         Applied::Added(keys) => {
             let is_new = if_exists != IfExists::ReturnExisting;
-            let waking = keys.into_iter().zip(added).map(|((key, _), NewTask { task, place })| Waking {
+            let waking = keys.into_iter().zip(added).map(|((key, _), NewTask { task, place, resume })| Waking {
                 ready: ready_of(key, &task),
                 at: task.not_before.filter(|at| *at > now),
-                record: is_new.then(|| Box::new(Record::added(task, place))),
+                record: (is_new && resume.is_none()).then(|| Box::new(Record::added(task, place))),
             });
             Ok(waking.collect())
         }
@@ -354,7 +372,7 @@ fn work(engine: &Inner, asker: u64, ids: &[String]) -> Result<Reply> {
 // Looking up.
 
 /// The task of an id, or of a prefix that fits one id only.
-fn find(engine: &Inner, id: &str) -> Result<(TaskKey, Record)> {
+pub(super) fn find(engine: &Inner, id: &str) -> Result<(TaskKey, Record)> {
     let store = &engine.shared.store;
     if let Some(found) = store.record(id)? {
         return Ok(found);
@@ -386,7 +404,11 @@ async fn show(engine: &Inner, id: &str) -> Result<Reply> {
     let position = ready_of(key, &record.task).position;
     let ready = record.status == Status::Enqueued && record.ready_at.is_none();
     let ahead = if ready { engine.shared.store.ahead_of(position, COUNTED)? } else { 0 };
+    let conditions = resume_data::conditions(engine, &record).await;
     let mut record = record_json(engine, key, record).await?;
+    if let Some(conditions) = conditions {
+        record["resume"] = conditions;
+    }
     if let (1.., Some(detail)) = (ahead, record.pointer_mut("/waiting/detail")) {
         let more = if ahead == COUNTED { " or more" } else { "" };
         *detail = format!("{}; {ahead}{more} are ahead of it", detail.as_str().unwrap_or_default()).into();

@@ -182,6 +182,11 @@ impl<'a> Batch<'a> {
         if let Err(refused) = self.fitting(key, |row| row.status == Status::Running)? {
             return Ok(refused);
         }
+        self.write_resume(key, record)?;
+        Ok(Applied::Done)
+    }
+
+    fn write_resume(&self, key: TaskKey, record: &ResumeRecord) -> Sql<()> {
         self.conn
             .prepare_cached(
                 "INSERT OR REPLACE INTO resume (task, part_name, part_dev, part_ino, durable_bytes, boot_id, total_bytes,
@@ -205,8 +210,7 @@ impl<'a> Batch<'a> {
                 record.final_url,
                 codec::encode_pieces(&record.pieces).map_err(unwritable)?,
             ])?;
-        self.expect_size(key, record.total_bytes)?;
-        Ok(Applied::Done)
+        self.expect_size(key, record.total_bytes)
     }
 
     fn expect_size(&self, key: TaskKey, size: Option<u64>) -> Sql<()> {
@@ -571,6 +575,12 @@ impl Batch<'_> {
         };
         self.numbers.count(None, Some(Status::Enqueued));
         self.event(row, Status::Enqueued, at, None)?;
+        if let Some(resume) = &addition.resume {
+            self.write_resume(key, resume)?;
+            self.conn
+                .prepare_cached("UPDATE task SET bytes_done = ?2 WHERE key = ?1")?
+                .execute((key, number(resume.durable_bytes)))?;
+        }
         Ok(key)
     }
 }

@@ -130,6 +130,10 @@ pub(crate) enum Command {
     Cancel(Select),
     /// Try failed tasks again, and waiting ones at once
     Retry(Select),
+    /// Give out what a partial download is, as a document
+    ExportResume(ExportResume),
+    /// Go on with a partial download that such a document describes
+    ImportResume(Box<ImportResume>),
     /// Forget final tasks
     Rm(Rm),
     /// Forget all final tasks
@@ -152,6 +156,37 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Print the manual page
     Man(Man),
+}
+
+/// `haul export-resume`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExportResume {
+    /// The task's id, or the beginning of it
+    pub(crate) id: String,
+    /// File to write, readable by its owner only [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Keep secret headers, credentials and URL parameters in the document
+    #[arg(long)]
+    pub(crate) with_secrets: bool,
+}
+
+/// `haul import-resume`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ImportResume {
+    /// What `export-resume` wrote; `-` reads stdin
+    pub(crate) file: PathBuf,
+    /// Go on from this URL instead
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Directory for the file, instead of the one it was to go to
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Where the part file is now
+    #[arg(long, value_name = "FILE")]
+    pub(crate) part_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) engine: EngineFlags,
 }
 
 /// `haul get`.

@@ -11,7 +11,7 @@ use crate::printer::{Printer, Style};
 use crate::text;
 
 /// What `show` prints, in this order; what a record holds beside is for `--json`.
-const SHOWN: [&str; 28] = [
+const SHOWN: [&str; 29] = [
     "taskId",
     "taskType",
     "url",
@@ -21,6 +21,7 @@ const SHOWN: [&str; 28] = [
     "exception",
     "filePath",
     "bytesDone",
+    "resume",
     "expectedFileSize",
     "responseStatusCode",
     "notes",
@@ -147,6 +148,15 @@ fn field_text(field: &str, value: &Value) -> Option<String> {
             let progress = value.as_f64().filter(|progress| *progress >= 0.0)?;
             Some(format!("{:.1}%", progress * 100.0))
         }
+        ("resume", resume) => resume["verdict"].as_str().map(|verdict| {
+            let conditions = resume["conditions"].as_object().into_iter().flatten();
+            let fails: Vec<&str> =
+                conditions.filter(|(_, holds)| **holds == false).map(|(name, _)| name.as_str()).collect();
+            match fails.as_slice() {
+                [] => verdict.to_owned(),
+                fails => format!("{verdict}; does not hold: {}", fails.join(", ")),
+            }
+        }),
         ("bytesDone" | "expectedFileSize", value) => {
             let bytes = value.as_u64()?;
             Some(format!("{} ({})", text::number(bytes), text::size(bytes)))

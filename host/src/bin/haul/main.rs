@@ -33,6 +33,7 @@ mod probe;
 mod put;
 mod reporter;
 mod request;
+mod resume_data;
 mod run;
 mod shell;
 mod signals;
@@ -103,6 +104,8 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::Resume(select) => control(Action::Resume, select).await,
         Command::Cancel(select) => control(Action::Cancel, select).await,
         Command::Retry(select) => control(Action::Retry, select).await,
+        Command::ExportResume(typed) => resume_data::export(typed, environment, printer).await,
+        Command::ImportResume(typed) => resume_data::import(typed, environment, printer).await,
         Command::Rm(typed) => control::rm(typed, environment, printer).await,
         Command::Clean(typed) => control::clean(typed, environment, printer).await,
         Command::Events(typed) => events::run(typed, environment, printer).await,

@@ -1,0 +1,69 @@
+//! `haul export-resume` and `import-resume`: partial downloads as documents.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use haul::{Error, Reply, Request, Result};
+use serde_json::Value;
+
+use crate::args::{ExportResume, ImportResume};
+use crate::environment::{Environment, absolute, place};
+use crate::exit;
+use crate::link::{added, ask, unexpected};
+use crate::printer::Printer;
+
+/// Longest document: a task and 1,024 pieces take far less.
+const DOCUMENT_MAX: u64 = 4 << 20;
+
+/// Runs `export-resume`; answers the exit code.
+pub(crate) async fn export(typed: &ExportResume, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let request = Request::ExportResume { id: typed.id.clone(), with_secrets: typed.with_secrets };
+    let document = match ask(environment.settings(), request).await? {
+        Reply::ResumeData(document) => document,
+        other => return Err(unexpected(&other)),
+    };
+    if let Some(withheld) = document["withheld"].as_array().filter(|names| !names.is_empty()) {
+        let names: Vec<&str> = withheld.iter().filter_map(Value::as_str).collect();
+        printer.note(format_args!("left out as secret: {} (--with-secrets keeps them)", names.join(", ")));
+    }
+    match &typed.output {
+        Some(path) => write(path, &document)?,
+        None => printer.data(&document),
+    }
+    Ok(exit::DONE)
+}
+
+/// Writes a file that only its owner can read. One that exists stays.
+fn write(path: &Path, document: &Value) -> Result<()> {
+    let cannot = |error: std::io::Error| Error::FileSystem(format!("cannot write `{}`: {error}", path.display()));
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
+    file.write_all(format!("{document:#}\n").as_bytes()).map_err(cannot)
+}
+
+/// Runs `import-resume`; answers the exit code.
+pub(crate) async fn import(typed: &ImportResume, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let request = Request::ImportResume {
+        document: read(&typed.file)?,
+        url: typed.url.clone(),
+        place: typed.dir.as_deref().map(place).transpose()?,
+        part_file: typed.part_file.as_deref().map(absolute).transpose()?,
+    };
+    let (ids, _) = added(ask(environment.working_settings(&typed.engine, None)?, request).await?)?;
+    ids.iter().for_each(|id| printer.data(id));
+    Ok(exit::DONE)
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let cannot = |error: std::io::Error| Error::FileSystem(format!("cannot read `{}`: {error}", path.display()));
+    let mut text = Vec::new();
+    let length = match path.to_str() {
+        Some("-") => std::io::stdin().lock().take(DOCUMENT_MAX + 1).read_to_end(&mut text),
+        _ => std::fs::File::open(path).and_then(|file| file.take(DOCUMENT_MAX + 1).read_to_end(&mut text)),
+    };
+    if length.map_err(cannot)? as u64 > DOCUMENT_MAX {
+        return Err(Error::Usage(format!("`{}` is too long for resume data", path.display())));
+    }
+    serde_json::from_slice(&text)
+        .map_err(|error| Error::Usage(format!("`{}` is no resume data: {error}", path.display())))
+}

@@ -1,0 +1,132 @@
+//! Partial downloads given out as documents and taken in again.
+
+use crate::support::*;
+use serde_json::Value;
+
+const SIZE: usize = 1_000_000;
+const CUT: usize = 400_000;
+
+/// A failed download of [`CUT`] bytes; its id.
+fn failed(world: &World, film: &Resource) -> String {
+    let last = world.get(&[film.url(), "--retries", "0"]).exits(5).only_final();
+    last["taskId"].as_str().unwrap().to_owned()
+}
+
+fn export(world: &World, id: &str) -> Value {
+    world.haul(&["export-resume", id, "-o", "film.resume"]).exits(0);
+    serde_json::from_slice(&world.read("film.resume")).unwrap()
+}
+
+fn part_of(document: &Value) -> std::path::PathBuf {
+    document["partFile"].as_str().unwrap().into()
+}
+
+#[test]
+fn another_home_goes_on_where_the_first_one_stopped() {
+    let (one, other, origin) = (World::new(), World::new(), Origin::start());
+    let content = bytes(1, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+    let film = origin.script("/f", vec![whole.clone().cut(CUT), whole]);
+    let id = failed(&one, &film);
+    let document = export(&one, &id);
+    assert_eq!(document["ranges"], serde_json::json!([[0, CUT - 1]]));
+    assert_eq!(document["digest"], format!("sha-256={}", sha256(&content[..CUT])));
+
+    let path = one.path("work/film.resume");
+    let dir = other.work();
+    let added = other.haul(&["import-resume", path.to_str().unwrap(), "-d", dir.to_str().unwrap()]).exits(0);
+    assert_eq!(added.stdout.trim(), id);
+    other.run().exits(0);
+
+    assert_same_bytes(&other.read("f"), &content);
+    assert_eq!(film.log()[1], "GET /f  range: bytes=400000-  if-range: \"v1\"");
+    assert!(part_of(&document).exists(), "what was given out stays as it is");
+}
+
+#[test]
+fn a_divided_download_keeps_its_pieces() {
+    let (one, other, origin) = (World::new(), World::new(), Origin::start());
+    let content = bytes(1, 6 << 20);
+    let gate = Gate::new();
+    let whole = file(&content).etag("\"v1\"");
+    let film = origin.serve("/f", whole.clone().gate(1 << 20, &gate));
+    let running = one.spawn_get(&[film.url(), "--parts", "2"]);
+    let id = running.wait_for_status("running");
+    gate.wait_for(2);
+    one.wait_for_bytes(&id, 2 << 20);
+    one.haul(&["pause", &id]).exits(0);
+    running.finish().exits(1);
+    let document = export(&one, &id);
+    assert_eq!(document["ranges"], serde_json::json!([[0, 1_048_575], [3_145_728, 4_194_303]]));
+    film.now(vec![whole]);
+
+    let (path, dir) = (one.path("work/film.resume"), other.work());
+    other.haul(&["import-resume", path.to_str().unwrap(), "-d", dir.to_str().unwrap()]).exits(0);
+    let before = film.log().len();
+    other.run().exits(0);
+
+    assert_same_bytes(&other.read("f"), &content);
+    let starts: Vec<_> = film.requests()[before..].iter().map(|request| request.range_start()).collect();
+    assert!(starts.contains(&Some(1 << 20)) && starts.contains(&Some(4 << 20)), "{starts:?}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_changes_nothing() {
+    let (one, other, origin) = (World::new(), World::new(), Origin::start());
+    let film = origin.serve("/f", file(&bytes(1, SIZE)).etag("\"v1\"").cut(CUT));
+    let document = export(&one, &failed(&one, &film));
+    let dir = other.work();
+    let import = |name: &str, document: &Value| {
+        let path = one.write(name, document.to_string());
+        other.haul(&["import-resume", path.to_str().unwrap(), "-d", dir.to_str().unwrap()])
+    };
+
+    let mut changed = document.clone();
+    changed["totalBytes"] = 5.into();
+    import("changed", &changed).exits(2).says("changed or damaged");
+    let mut later = document.clone();
+    later["haulResumeData"] = 2.into();
+    import("later", &later).exits(2).says("later version");
+    import("other", &serde_json::json!({"a": 1})).exits(2).says("`haulResumeData` is missing");
+    std::fs::write(part_of(&document), bytes(2, CUT)).unwrap();
+    import("bytes", &document).exits(6).says("no longer has the bytes");
+    std::fs::remove_file(part_of(&document)).unwrap();
+    import("gone", &document).exits(6).says("does not exist");
+
+    assert_eq!(other.list().len(), 0);
+    assert_eq!(other.names().len(), 0, "{:?}", other.names());
+}
+
+#[test]
+fn secrets_are_left_out_unless_they_are_asked_for() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(&bytes(1, SIZE)).etag("\"v1\"").cut(CUT));
+    let url = format!("{}?token=canary", film.url());
+    let last = world.get(&[&url, "-H", "Authorization: Bearer canary", "--retries", "0"]).exits(5).only_final();
+    let id = last["taskId"].as_str().unwrap();
+
+    let kept = world.haul(&["export-resume", id, "--with-secrets"]).exits(0);
+    let document = world.haul(&["export-resume", id]).exits(0).says("left out as secret");
+
+    assert!(kept.stdout.contains("canary"));
+    assert!(!document.stdout.contains("canary"), "{}", document.stdout);
+    let path = world.write("film.resume", &document.stdout);
+    world.haul(&["import-resume", path.to_str().unwrap()]).exits(2).says("--url");
+}
+
+#[test]
+fn show_names_each_condition_for_going_on() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(&bytes(1, SIZE)).etag("\"v1\"").cut(CUT));
+    let id = failed(&world, &film);
+
+    let resume = world.show(&id)["resume"].clone();
+    assert_eq!(resume["verdict"], "goes on at byte 400000 if it is still \"v1\"");
+    for name in ["strong-validator", "not-encoded", "within-size", "method-get", "ranges-known", "part-file"] {
+        assert_eq!(resume["conditions"][name], true, "{name}: {resume}");
+    }
+
+    std::fs::remove_file(part_of(&export(&world, &id))).unwrap();
+    assert_eq!(world.show(&id)["resume"]["conditions"]["part-file"], false);
+    world.haul(&["export-resume", &id]).exits(2).says("is gone or was changed");
+}
