@@ -28,6 +28,7 @@ http {{
   client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4;
   scgi_temp_path {dir}/t5;
   server {{ listen 127.0.0.1:{port}; listen 127.0.0.1:{tls} ssl; root {root};
+    location /slow/ {{ alias {root}/; limit_rate 20m; }}
     ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem; }}
 }}
 """
@@ -76,6 +77,11 @@ class Origin:
         self.process.terminate()
         self.process.wait()
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def written(directory):
+    """Bytes in a directory's files, those being written included."""
+    return sum(entry.stat().st_size for entry in os.scandir(directory) if entry.is_file())
 
 
 def free_port():
@@ -212,6 +218,107 @@ class Bench:
                 f.write(self.origin.url(f"cb/f{i:05}") + "\n")
         return urls
 
+    def parts(self):
+        size = (100 if self.quick else 400) * MIB
+        self.origin.file("parts", size)
+        url = self.origin.url("slow/parts")
+        tools = [("haul --parts 1", self.haul("get", url, "--parts", "1"))]
+        for count in (4, 8, 16):
+            aria = ["aria2c", "-q", "-x", str(count), "-s", str(count), "-k", "1M", url]
+            tools.append((f"aria2c -x {count}", lambda out, c=aria: timed(c, out)))
+            tools.append((f"haul --parts {count}", self.haul("get", url, "--parts", str(count))))
+        compare(f"{size // MIB} MiB from a server that gives 20 MiB/s a connection", self.work, tools, 1 if self.quick else 3)
+
+    def upload(self):
+        size = (256 if self.quick else 1024) * MIB
+        path = os.path.join(self.work, "source")
+        with open(path, "wb") as f:
+            block = os.urandom(MIB)
+            for _ in range(size // MIB):
+                f.write(block)
+        sink = subprocess.Popen([sys.executable, os.path.join(ROOT, "bench/sink.py")], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, text=True)
+        url = f"http://127.0.0.1:{sink.stdout.readline().strip()}/sink"
+        put = lambda *args: lambda out: (shutil.rmtree(self.env["HAUL_HOME"], ignore_errors=True),
+                                         timed([HAUL, "-q", "put", *args, path, url], out, env=self.env))[1]
+        try:
+            compare(f"Upload of {size // MIB} MiB", self.work, [
+                ("curl -T", lambda out: timed(["curl", "-s", "-o", "/dev/null", "-T", path, url], out)),
+                ("haul put --binary", put("--binary")),
+            ], self.rounds)
+            compare(f"Upload of {size // MIB} MiB as a form", self.work, [
+                ("curl -F", lambda out: timed(["curl", "-s", "-o", "/dev/null", "-F", f"file=@{path}", url], out)),
+                ("haul put", put()),
+            ], self.rounds)
+            self.small_uploads(url)
+        finally:
+            sink.stdin.close()
+            sink.wait()
+
+    def small_uploads(self, url):
+        global COUNT
+        COUNT = 1_000 if self.quick else 5_000
+        tasks = os.path.join(self.work, "uploads.jsonl")
+        name = os.path.join(self.work, "small")
+        os.makedirs(name, exist_ok=True)
+        with open(tasks, "w") as f:
+            for i in range(COUNT):
+                with open(os.path.join(name, f"u{i}"), "wb") as small:
+                    small.write(os.urandom(4096))
+                f.write(json.dumps({"taskType": "UploadTask", "url": url, "filename": f"u{i}", "post": "binary"}) + "\n")
+        config = os.path.join(self.work, "uploads.toml")
+        with open(config, "w") as f:
+            f.write(f'[directories]\ndownloads = "{name}"\n')
+        env = {**self.env, "HAUL_CONFIG": config}
+
+        def run(out):
+            shutil.rmtree(self.env["HAUL_HOME"], ignore_errors=True)
+            timed([HAUL, "-q", "add", tasks], out, env=env)
+            return timed([HAUL, "-q", "run", "--until-idle", "-j", "50"], out, env=env)
+        compare(f"{COUNT:,} uploads of 4 KiB", self.work, [("haul run", run)], self.rounds, per="files")
+
+    def medium(self):
+        global COUNT
+        COUNT = 64 if self.quick else 256
+        for i in range(COUNT):
+            self.origin.file(f"m/f{i}", 10 * MIB)
+        urls, config = os.path.join(self.work, "urls"), os.path.join(self.work, "curl.list")
+        with open(urls, "w") as f, open(config, "w") as c:
+            for i in range(COUNT):
+                url = self.origin.url(f"m/f{i}")
+                f.write(url + "\n")
+                c.write(f"url = {url}\noutput = f{i}\n")
+        compare(f"{COUNT} files of 10 MiB, all at once", self.work, [
+            ("curl -Z", lambda out: timed(["curl", "-s", "-Z", "--parallel-max", "256", "-K", config], out)),
+            ("haul relaxed", self.haul("get", "-", "-j", "256", "--durability", "relaxed", stdin=urls)),
+            ("haul", self.haul("get", "-", "-j", "256", stdin=urls)),
+        ], 3, per="files")
+        shutil.rmtree(os.path.join(self.origin.root, "m"))
+
+    def rate(self):
+        self.origin.file("rate", 200 * MIB)
+        rate = 10 * MIB
+        url = self.origin.url("rate")
+        print("\n## Rate limit of 10 MiB/s over 10 s\n\n| what | MiB/s |\n|---|--:|")
+        out = os.path.join(self.work, "rated")
+        os.makedirs(out, exist_ok=True)
+        urls = os.path.join(self.work, "urls")
+        for name, count in (("one task", 1), ("four tasks", 4)):
+            with open(urls, "w") as f:
+                f.writelines(f"{url}?{i}\n" for i in range(count))
+            shutil.rmtree(self.env["HAUL_HOME"], ignore_errors=True)
+            process = subprocess.Popen([HAUL, "-q", "get", "-", "-d", out, "--limit-rate", str(rate)], env=self.env,
+                                       stdin=open(urls))
+            time.sleep(1)
+            before = written(out)
+            time.sleep(10)
+            speed = (written(out) - before) / 10 / MIB
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            shutil.rmtree(out)
+            os.makedirs(out)
+            print(f"| {name} | {speed:.2f} |", flush=True)
+
     def decisions(self):
         print("\n## Cost of a decision (µs, all in: conversion, call, checks)\n", flush=True)
         found = glob.glob(os.path.join(ROOT, "target/callbacks-example/wasm32-wasip2/release/*.wasm"))
@@ -262,6 +369,10 @@ def main():
         "small-4k": lambda: bench.small(4096, "s4"),
         "small-64k": lambda: bench.small(65536, "s64"),
         "callbacks": bench.callbacks,
+        "medium": bench.medium,
+        "parts": bench.parts,
+        "upload": bench.upload,
+        "rate": bench.rate,
         "decisions": bench.decisions,
         "million": bench.million,
     }
