@@ -63,6 +63,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod hooks;
+pub mod import;
 pub mod mask;
 pub mod profile;
 mod sandbox;

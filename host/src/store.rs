@@ -8,6 +8,7 @@
 mod apply;
 mod codec;
 mod fault;
+pub(crate) mod foreign;
 mod open;
 mod read;
 mod sweep;

@@ -20,6 +20,7 @@ mod download;
 mod events;
 mod filenames;
 mod framing;
+mod import;
 mod parallel;
 mod profiles;
 mod put;

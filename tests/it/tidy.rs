@@ -113,7 +113,9 @@ fn only_the_sandbox_opens_files_of_transfers() {
         "host/src/config.rs",  // the configuration
         "host/src/control.rs", // lock and socket in the home
         "host/src/control/",
-        "host/src/hooks.rs",                 // components
+        "host/src/hooks.rs",  // components
+        "host/src/import.rs", // what other programs keep
+        "host/src/import/",
         "host/src/engine/jars.rs",           // cookie files
         "host/src/transport/credentials.rs", // files of secrets
         "host/src/transport/netrc.rs",

@@ -23,6 +23,7 @@ mod exit;
 mod follow;
 mod foreground;
 mod get;
+mod import;
 mod input;
 mod link;
 mod logging;
@@ -97,6 +98,7 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::Request(typed) => request::run(typed, environment, printer).await,
         Command::Probe(typed) => probe::run(typed, environment, printer).await,
         Command::Add(typed) => add::run(typed, environment, printer).await,
+        Command::Import(typed) => import::run(typed, environment, printer).await,
         Command::Run(typed) => run::run(typed, environment, printer).await,
         Command::Ls(typed) => ls::ls(typed, environment, printer).await,
         Command::Show(typed) => ls::show(typed, environment, printer).await,
