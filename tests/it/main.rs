@@ -34,4 +34,6 @@ mod secrets;
 mod server;
 mod tasks_json;
 mod tidy;
+mod updates;
 mod uploads;
+mod webhooks;

@@ -267,6 +267,19 @@ impl Store {
         })
     }
 
+    /// The time, in milliseconds since 1970, before which all but the `kept` youngest final tasks ended; `None` when there are
+    /// not more of them.
+    pub(crate) fn ended_before(&self, kept: usize) -> Result<Option<u64>> {
+        self.read(|conn| {
+            conn.prepare_cached(
+                "SELECT ended_at + 1 FROM task INDEXED BY task_ended WHERE ended_at IS NOT NULL
+                 ORDER BY ended_at DESC LIMIT 1 OFFSET ?1",
+            )?
+            .query_row([rows(kept)], |row| unsigned(row, 0))
+            .optional()
+        })
+    }
+
     /// Stored updates after `seq`, oldest first, at most `limit`.
     pub(crate) fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<StatusUpdate>> {
         self.read(|conn| {

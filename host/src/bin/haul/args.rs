@@ -141,6 +141,10 @@ pub(crate) enum Command {
     Rm(Rm),
     /// Forget all final tasks
     Clean(Clean),
+    /// Open a finished file with the program for its type
+    Open(Open),
+    /// Move a finished file to one of your directories
+    Move(Move),
     /// Print the durable event log
     Events(Events),
     /// Tell how far a consumer of the event log has come
@@ -676,6 +680,26 @@ pub(crate) struct Select {
     /// All tasks
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// `haul open`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Open {
+    /// The task's id, or a unique beginning of it
+    pub(crate) id: String,
+}
+
+/// `haul move`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Move {
+    /// The task's id, or a unique beginning of it
+    pub(crate) id: String,
+    /// Where to: downloads, pictures, videos, music, documents, or a directory; nothing is overwritten
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) to: PathBuf,
+    /// Directory below it
+    #[arg(long = "directory", value_name = "DIR")]
+    pub(crate) below: Option<PathBuf>,
 }
 
 /// `haul rm`.

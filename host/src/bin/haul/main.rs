@@ -20,6 +20,7 @@ mod doctor;
 mod environment;
 mod events;
 mod exit;
+mod finished;
 mod follow;
 mod foreground;
 mod get;
@@ -28,6 +29,7 @@ mod input;
 mod link;
 mod logging;
 mod ls;
+mod notifier;
 mod outcome;
 mod printer;
 mod probe;
@@ -110,6 +112,8 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::ImportResume(typed) => resume_data::import(typed, environment, printer).await,
         Command::Rm(typed) => control::rm(typed, environment, printer).await,
         Command::Clean(typed) => control::clean(typed, environment, printer).await,
+        Command::Open(typed) => finished::open(typed, environment, printer).await,
+        Command::Move(typed) => finished::relocate(typed, environment, printer).await,
         Command::Events(typed) => events::run(typed, environment, printer).await,
         Command::Ack(typed) => events::ack(typed, environment, printer).await,
         Command::Callbacks(typed) => callbacks::run(typed, environment, printer),
