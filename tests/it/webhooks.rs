@@ -21,7 +21,11 @@ fn each_final_event_is_posted_once_it_is_committed_and_signed() {
 
     world.haul(&["run", "--until-idle", "-j", "1"]).exits(8);
 
-    let finals: Vec<_> = world.events().into_iter().filter(|event| event["status"] != "enqueued" && event["status"] != "running").collect();
+    let finals: Vec<_> = world
+        .events()
+        .into_iter()
+        .filter(|event| event["status"] != "enqueued" && event["status"] != "running")
+        .collect();
     assert_eq!(bodies(&hook), finals, "what the log has, in its order");
     assert!(finals.iter().any(|event| event["taskId"] == ids[0].as_str() && event["status"] == "complete"));
     assert!(finals.iter().any(|event| event["taskId"] == ids[1].as_str() && event["status"] == "notFound"));

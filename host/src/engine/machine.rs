@@ -560,7 +560,7 @@ impl Machine {
         }
         self.ended = 0;
         let by_age = self.retain.age_ms.map(|age| clock::unix_ms().saturating_sub(age));
-        let by_count = self.retain.records.and_then(|kept| self.shared.store.ended_before(kept).unwrap_or(None));
+        let by_count = self.retain.records.and_then(|kept| self.shared.store.end_of(kept).unwrap_or(None));
         if let Some(before) = by_age.max(by_count) {
             self.shared.store.write_later(Change::Clean { before, limit: WAKE });
         }

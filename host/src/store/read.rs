@@ -267,15 +267,15 @@ impl Store {
         })
     }
 
-    /// The time, in milliseconds since 1970, before which all but the `kept` youngest final tasks ended; `None` when there are
-    /// not more of them.
-    pub(crate) fn ended_before(&self, kept: usize) -> Result<Option<u64>> {
+    /// When the `kept`th youngest of the final tasks ended, in milliseconds since 1970; `None` when there are fewer.
+    pub(crate) fn end_of(&self, kept: usize) -> Result<Option<u64>> {
+        let Some(others) = kept.checked_sub(1) else { return Ok(Some(crate::config::LAST_TIME_MS)) };
         self.read(|conn| {
             conn.prepare_cached(
-                "SELECT ended_at + 1 FROM task INDEXED BY task_ended WHERE ended_at IS NOT NULL
+                "SELECT ended_at FROM task INDEXED BY task_ended WHERE ended_at IS NOT NULL
                  ORDER BY ended_at DESC LIMIT 1 OFFSET ?1",
             )?
-            .query_row([rows(kept)], |row| unsigned(row, 0))
+            .query_row([rows(others)], |row| unsigned(row, 0))
             .optional()
         })
     }

@@ -10,11 +10,16 @@ use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, Resettable};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use haul::config;
-use haul::import::Kind;
 use haul::task::OnConflict;
 use haul::task::query::ListFormat;
 use haul::transport::MinTls;
 use haul::{Durability, IfExists, Status};
+
+mod finished;
+mod import;
+
+pub(crate) use finished::{Move, Open};
+pub(crate) use import::Import;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all done, 1 other, 2 usage or invalid task, 3 not found, 4 authentication, 5 network, 6 disk, 7 checksum,
@@ -584,40 +589,6 @@ pub(crate) struct Add {
     pub(crate) profile: Option<String>,
 }
 
-/// `haul import`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Import {
-    /// What to import: task JSON, background_downloader's LocalStore folder or SQLite file, payloads of
-    /// cordova-plugin-background-upload, a list of URLs, aria2's input file; `-` is stdin
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// What it is: tasks, local-store, sqlite, cordova, urls, aria2 [default: found out]
-    #[arg(long, value_name = "KIND", value_parser = import_kind)]
-    pub(crate) from: Option<ImportKind>,
-    /// Tell what would be imported, and import nothing
-    #[arg(short = 'n', long)]
-    pub(crate) dry_run: bool,
-    /// Directory granted to the tasks: of URL lists and aria2's files, and for absolute paths that lie in it
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-    /// Import tasks that had failed, were not found or canceled too: they are tried again
-    #[arg(long)]
-    pub(crate) ended: bool,
-    /// The tasks' group, whatever they say
-    #[arg(long, value_name = "G")]
-    pub(crate) group: Option<String>,
-    /// When a task of the same id exists
-    #[arg(long, value_name = "HOW", default_value = "return-existing")]
-    pub(crate) if_exists: Exists,
-    /// Profile of the tasks that name none
-    #[arg(long, value_name = "NAME")]
-    pub(crate) profile: Option<String>,
-}
-
-/// `--from` as typed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ImportKind(pub(crate) Kind);
-
 /// `--if-exists` as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Exists {
@@ -680,26 +651,6 @@ pub(crate) struct Select {
     /// All tasks
     #[arg(long)]
     pub(crate) all: bool,
-}
-
-/// `haul open`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Open {
-    /// The task's id, or a unique beginning of it
-    pub(crate) id: String,
-}
-
-/// `haul move`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Move {
-    /// The task's id, or a unique beginning of it
-    pub(crate) id: String,
-    /// Where to: downloads, pictures, videos, music, documents, or a directory; nothing is overwritten
-    #[arg(long, value_name = "WHERE")]
-    pub(crate) to: PathBuf,
-    /// Directory below it
-    #[arg(long = "directory", value_name = "DIR")]
-    pub(crate) below: Option<PathBuf>,
 }
 
 /// `haul rm`.
@@ -869,14 +820,6 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 fn status_list(text: &str) -> Result<StatusList, String> {
     config::status_list(text).map(StatusList).map_err(|error| error.to_string())
-}
-
-fn import_kind(text: &str) -> Result<ImportKind, String> {
-    let found = Kind::NAMES.iter().find(|(name, _)| *name == text);
-    found.map(|(_, kind)| ImportKind(*kind)).ok_or_else(|| {
-        let names: Vec<&str> = Kind::NAMES.iter().map(|(name, _)| *name).collect();
-        format!("a kind is one of {}", names.join(", "))
-    })
 }
 
 fn status(text: &str) -> Result<Status, String> {
