@@ -4,6 +4,7 @@
 //! right. It does not check that directories and components exist; who uses them does.
 
 mod profiles;
+mod telling;
 mod units;
 
 #[cfg(test)]
@@ -14,13 +15,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::engine::{Durability, QueueLimits};
+use crate::engine::{Durability, QueueLimits, Retain};
 use crate::error::{Error, Result};
 use crate::hooks::{ComponentSource, Grants, Limits};
 use crate::profile::Profile;
 use crate::transport::ProxySettings;
+use crate::webhook::Webhook;
 
 pub use profiles::Variables;
+pub use telling::{NotificationsConfig, ShowOn};
 pub(crate) use units::{LAST_TIME_MS, write_time};
 
 /// The unit parsers for task JSON: their errors are reasons that follow a field's name.
@@ -43,6 +46,12 @@ pub struct Config {
     pub durability: Durability,
     /// `retry-jitter = true`.
     pub retry_jitter: bool,
+    /// `[[webhooks]]`: name, url, secret, secret-env or secret-file, statuses, groups, timeout, give-up-after.
+    pub webhooks: Vec<Webhook>,
+    /// `[notifications]`: to, command, texts by state, `[notifications.groups.NAME]`.
+    pub notifications: NotificationsConfig,
+    /// `[retain]`: age, records.
+    pub retain: Retain,
 }
 
 impl Config {
@@ -79,7 +88,11 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new(""));
         let profiles = profiles::build(&file.profiles, folder, variables)
             .map_err(|why| Error::Usage(format!("{}: {why}", path.display())))?;
+        let wrong = |why: String| Error::Usage(format!("{}: {why}", path.display()));
         Ok(Self {
+            webhooks: telling::webhooks(file.webhooks, folder, variables).map_err(wrong)?,
+            notifications: file.notifications.config().map_err(wrong)?,
+            retain: file.retain.into(),
             profiles,
             directories: file.directories.into_iter().map(|(name, path)| (name, path.0)).collect(),
             limits: file.limits.into(),
@@ -100,6 +113,9 @@ struct File {
     profiles: BTreeMap<String, profiles::ProfileTable>,
     durability: DurabilityName,
     retry_jitter: bool,
+    webhooks: Vec<telling::WebhookTable>,
+    notifications: telling::NotificationsTable,
+    retain: telling::RetainTable,
 }
 
 #[derive(Default, Deserialize)]

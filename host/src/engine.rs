@@ -8,10 +8,12 @@ pub(crate) mod hub;
 mod jars;
 mod lanes;
 mod machine;
+mod notifying;
 mod publisher;
 mod recovery;
 mod requests;
 mod resume_data;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,11 +27,13 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::event::Update;
 use crate::hooks::{Component, ComponentSource, Hook, Hooks, HooksSettings, LogSink};
+use crate::notify::Notifications;
 use crate::profile::{Profile, Profiles, Transports};
 use crate::sandbox::Sandbox;
 use crate::store::{Change, Store};
 use crate::transfer::{Flights, Shared, rate};
 use crate::transport::Transport;
+use crate::webhook::Webhook;
 
 pub(crate) use machine::Input;
 
@@ -62,6 +66,16 @@ impl Default for QueueLimits {
     }
 }
 
+/// Which final tasks are forgotten by themselves while tasks are worked: those that have either too many younger ones or
+/// too many days (background_downloader's `cleanUp`). Unacknowledged events stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retain {
+    /// Milliseconds since they ended; `None`: for ever.
+    pub age_ms: Option<u64>,
+    /// How many; `None`: all.
+    pub records: Option<usize>,
+}
+
 /// Everything an engine can be told before it starts.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -89,6 +103,12 @@ pub struct Settings {
     pub retry_jitter: bool,
     /// On a full disk tasks wait (`run`, `serve`) rather than fail (`get`).
     pub wait_for_disk: bool,
+    /// Where final updates are sent, at least once.
+    pub webhooks: Vec<Webhook>,
+    /// What is shown of tasks while this engine works them.
+    pub notifications: Option<Notifications>,
+    /// What is forgotten by itself.
+    pub retain: Retain,
 }
 
 impl Settings {
@@ -109,6 +129,9 @@ impl Settings {
             limit_rate: None,
             retry_jitter: false,
             wait_for_disk: true,
+            webhooks: Vec::new(),
+            notifications: None,
+            retain: Retain::default(),
         }
     }
 }
@@ -148,6 +171,9 @@ struct Inner {
     /// The components are there.
     loading: tokio::sync::OnceCell<()>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    webhooks: Vec<Webhook>,
+    delivery: Mutex<Option<webhooks::Delivery>>,
+    notifications: Option<Notifications>,
     /// Held while tasks are looked up and, where there is none like them, added.
     adding: tokio::sync::Mutex<()>,
     /// Requests that are being answered.
@@ -167,9 +193,21 @@ impl Inner {
             let loaded = tokio::task::spawn_blocking(load).await;
             let components = loaded.map_err(|_| Error::Other("loading the components panicked".into()))??;
             let _ = self.shared.components.set(components); // only ever here
-            tell_of_ends(&self.shared, &self.transport, &self.input)
+            tell_of_ends(&self.shared, &self.transport, &self.input)?;
+            self.tell_people()
         };
         self.loading.get_or_try_init(load).await.copied()
+    }
+
+    /// Starts webhooks and notifications.
+    fn tell_people(&self) -> Result<()> {
+        let delivery = webhooks::start(&self.shared, self.webhooks.clone(), Transports::new(&self.profiles))?;
+        *self.delivery.lock().unwrap_or_else(PoisonError::into_inner) = delivery;
+        if let Some(notifications) = &self.notifications {
+            let thread = notifying::start(&self.shared, notifications.clone(), self.shared.hub.watch())?;
+            self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(())
     }
 }
 
@@ -228,6 +266,7 @@ impl Engine {
             publisher,
             settings.limits.clone(),
             settings.wait_for_disk,
+            settings.retain,
         );
         threads.push(machine::start(machine, inputs)?);
         let inner = Inner {
@@ -239,6 +278,9 @@ impl Engine {
             components: settings.components,
             loading: tokio::sync::OnceCell::new(),
             threads: Mutex::new(threads),
+            webhooks: settings.webhooks,
+            delivery: Mutex::default(),
+            notifications: settings.notifications,
             adding: tokio::sync::Mutex::default(),
             calls: AtomicUsize::new(0),
             answered: Notify::new(),
@@ -286,6 +328,10 @@ impl Engine {
         }
         for jar in self.inner.profiles.jars() {
             jar.keep(clock::unix_ms());
+        }
+        let delivery = self.inner.delivery.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(delivery) = delivery {
+            let _ = tokio::task::spawn_blocking(|| delivery.close()).await;
         }
         self.inner.shared.hub.close();
         self.inner.shared.store.close();

@@ -19,6 +19,7 @@ use crate::error::{Failure, FailureKind};
 mod names;
 mod open;
 mod part;
+mod relocate;
 mod source;
 mod space;
 mod sync;
@@ -28,6 +29,7 @@ mod tests;
 pub(crate) use names::part_name;
 pub(crate) use part::PartFile;
 pub use part::ignore_file_size_signal;
+pub use relocate::move_file;
 pub(crate) use source::SourceFile;
 
 use names::{check_name, is_part_name};

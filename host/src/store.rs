@@ -8,6 +8,7 @@
 mod apply;
 mod codec;
 mod fault;
+pub(crate) mod foreign;
 mod open;
 mod read;
 mod sweep;
@@ -246,7 +247,14 @@ pub(crate) struct Store {
 }
 
 /// Called on the writer thread after each commit, with the updates committed, in order of `seq`.
-pub(crate) type Tell = Box<dyn FnMut(Vec<StatusUpdate>) + Send>;
+pub(crate) type Tell = Box<dyn FnMut(Vec<Committed>) + Send>;
+
+/// A status update whose row is committed.
+pub(crate) struct Committed {
+    pub(crate) update: StatusUpdate,
+    /// The task sends its status to watchers; if not, only the log has it.
+    pub(crate) sent: bool,
+}
 
 struct Shared {
     path: PathBuf,

@@ -110,10 +110,13 @@ fn only_the_sandbox_opens_files_of_transfers() {
         "host/src/digest.rs", // reads what the sandbox opened
         "host/src/store.rs",  // the database and its directory
         "host/src/store/",
-        "host/src/config.rs",  // the configuration
-        "host/src/control.rs", // lock and socket in the home
+        "host/src/config.rs",         // the configuration
+        "host/src/config/telling.rs", // secrets of webhooks
+        "host/src/control.rs",        // lock and socket in the home
         "host/src/control/",
-        "host/src/hooks.rs",                 // components
+        "host/src/hooks.rs",  // components
+        "host/src/import.rs", // what other programs keep
+        "host/src/import/",
         "host/src/engine/jars.rs",           // cookie files
         "host/src/transport/credentials.rs", // files of secrets
         "host/src/transport/netrc.rs",

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 use crate::event::{ProgressUpdate, StatusUpdate, Update};
+use crate::store::Committed;
 use crate::task::Status;
 
 /// Updates a watcher may be behind.
@@ -28,7 +29,7 @@ struct Inner {
     /// Running tasks: what the last values were.
     progressing: HashMap<String, Sizes>,
     /// Told about every final update after its commit.
-    finals: Option<TellFinal>,
+    finals: Vec<TellFinal>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -59,7 +60,7 @@ impl Hub {
 
     /// Calls `tell` with each final update, on the store's thread: it must not block.
     pub(crate) fn on_final(&self, tell: TellFinal) {
-        self.inner().finals = Some(tell);
+        self.inner().finals.push(tell);
     }
 
     /// A task is about to run. `resumed`: with bytes of an earlier attempt. `told`: it sends progress.
@@ -91,29 +92,31 @@ impl Hub {
     }
 
     /// Status updates that have just been committed, in order.
-    pub(crate) fn tell(&self, updates: Vec<StatusUpdate>) {
+    pub(crate) fn tell(&self, updates: Vec<Committed>) {
         let mut inner = self.inner();
-        for update in updates {
-            inner.tell(update);
+        for Committed { update, sent } in updates {
+            inner.tell(update, sent);
         }
     }
 }
 
 impl Inner {
-    fn tell(&mut self, update: StatusUpdate) {
+    fn tell(&mut self, update: StatusUpdate, sent: bool) {
         let sizes = self.progressing.get(&update.task_id).copied().filter(|sizes| sizes.told);
         let special = sizes.and_then(|sizes| special_value(&update, sizes));
         let before = update.status.is_final() || update.status == Status::Paused;
         if let Some(progress) = special.clone().filter(|_| before) {
             self.send(Update::Progress(progress));
         }
-        if let Some(finals) = self.finals.as_ref().filter(|_| update.status.is_final()) {
-            finals(&update);
+        if update.status.is_final() {
+            self.finals.iter().for_each(|finals| finals(&update));
         }
         if update.status != Status::Running && update.status != Status::Enqueued {
             self.progressing.remove(&update.task_id);
         }
-        self.send(Update::Status(update));
+        if sent {
+            self.send(Update::Status(update));
+        }
         if let Some(progress) = special.filter(|_| !before) {
             self.send(Update::Progress(progress));
         }

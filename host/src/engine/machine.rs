@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::api::Action;
 use crate::clock;
-use crate::engine::QueueLimits;
 use crate::engine::lanes::{Lane, Work};
 use crate::engine::publisher::Outcome;
+use crate::engine::{QueueLimits, Retain};
 use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::hooks::RetryVerdict;
@@ -34,6 +34,8 @@ const ACKNOWLEDGED_EVERY: u64 = 64;
 const RECORDS: usize = 16 * HEAD;
 /// Tasks woken at once.
 const WAKE: usize = 5_000;
+/// Ends between two looks at what is to be forgotten.
+const CLEAN_EVERY: u64 = 100;
 /// How long closing waits for attempts to stop and for components to hear of ends.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -145,6 +147,9 @@ pub(crate) struct Machine {
     telling: BTreeSet<u64>,
     told: u64,
     acknowledged: u64,
+    retain: Retain,
+    /// Tasks that have ended since the last look at what is to be forgotten.
+    ended: u64,
 }
 
 /// Starts the loop on a thread of its own.
@@ -163,6 +168,7 @@ impl Machine {
         publisher: std_mpsc::Sender<Finished>,
         limits: QueueLimits,
         wait_for_disk: bool,
+        retain: Retain,
     ) -> Self {
         Self {
             shared,
@@ -182,6 +188,8 @@ impl Machine {
             telling: BTreeSet::new(),
             told: 0,
             acknowledged: 0,
+            retain,
+            ended: CLEAN_EVERY,
         }
     }
 
@@ -522,6 +530,8 @@ impl Machine {
         for waiter in running.waiters {
             let _ = waiter.send((key, running.task.task_id.clone(), status));
         }
+        self.ended += u64::from(status.is_final());
+        self.forget_old();
         if status.is_final() || status == Status::Paused {
             for asks in self.asks.values_mut() {
                 asks.keys.remove(&key);
@@ -540,6 +550,19 @@ impl Machine {
             } else {
                 self.sleeping.insert((again, key));
             }
+        }
+    }
+
+    /// Forgets final tasks as the settings say, now and then.
+    fn forget_old(&mut self) {
+        if self.ended < CLEAN_EVERY || self.retain == Retain::default() {
+            return;
+        }
+        self.ended = 0;
+        let by_age = self.retain.age_ms.map(|age| clock::unix_ms().saturating_sub(age));
+        let by_count = self.retain.records.and_then(|kept| self.shared.store.end_of(kept).unwrap_or(None));
+        if let Some(before) = by_age.max(by_count) {
+            self.shared.store.write_later(Change::Clean { before, limit: WAKE });
         }
     }
 

@@ -12,7 +12,7 @@ use super::fault::{Sql, unwritable};
 use super::sweep::Cursor;
 use super::vault::Vault;
 use super::writer::{Numbers, Step};
-use super::{Applied, Change, IfExists, NewTask, Publish, TaskKey};
+use super::{Applied, Change, Committed, IfExists, NewTask, Publish, TaskKey};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Body, ResumeRecord, Status, Task};
 
@@ -25,7 +25,7 @@ pub(super) struct Batch<'a> {
     vault: &'a Vault,
     pub(super) numbers: &'a mut Numbers,
     /// The updates to tell after the commit.
-    told: &'a mut Vec<StatusUpdate>,
+    told: &'a mut Vec<Committed>,
     // Statements of nearly every change, held so that not each has to look for them by their text.
     find_row: CachedStatement<'a>,
     insert_event: CachedStatement<'a>,
@@ -40,6 +40,8 @@ pub(super) struct Row {
     run: i64,
     task_id: String,
     group: String,
+    /// Watchers get its status.
+    sends_status: bool,
 }
 
 /// How an attempt ended: what Wait and Finish have in common.
@@ -55,7 +57,7 @@ impl<'a> Batch<'a> {
         conn: &'a Connection,
         vault: &'a Vault,
         numbers: &'a mut Numbers,
-        told: &'a mut Vec<StatusUpdate>,
+        told: &'a mut Vec<Committed>,
     ) -> Sql<Self> {
         Ok(Self {
             conn,
@@ -63,7 +65,7 @@ impl<'a> Batch<'a> {
             numbers,
             told,
             find_row: conn.prepare_cached(
-                "SELECT status, publish IS NOT NULL, allow_pause, run, task_id, group_name FROM task WHERE key = ?1",
+                "SELECT status, publish IS NOT NULL, allow_pause, run, task_id, group_name, spec ->> '$.u' FROM task WHERE key = ?1",
             )?,
             insert_event: conn.prepare_cached(
                 "INSERT INTO event (seq, task, run, task_id, group_name, status, at, final, details)
@@ -122,6 +124,7 @@ impl<'a> Batch<'a> {
                     run: row.get(3)?,
                     task_id: row.get(4)?,
                     group: row.get(5)?,
+                    sends_status: codec::sends_status(row.get(6)?),
                 })
             })
             .optional()
@@ -155,14 +158,15 @@ impl<'a> Batch<'a> {
             status.is_final(),
             json,
         ])?;
-        self.told.push(StatusUpdate {
+        let update = StatusUpdate {
             seq: seq.unsigned_abs(),
             task_id: row.task_id,
             group: row.group,
             status,
             at,
             details: details.cloned(),
-        });
+        };
+        self.told.push(Committed { update, sent: row.sends_status });
         Ok(())
     }
 
@@ -572,6 +576,7 @@ impl Batch<'_> {
             run: 1,
             task_id: task.task_id.clone(),
             group: task.group.clone(),
+            sends_status: task.sends_status(),
         };
         self.numbers.count(None, Some(Status::Enqueued));
         self.event(row, Status::Enqueued, at, None)?;

@@ -527,6 +527,11 @@ fn is_downloads(text: &str) -> bool {
 fn is_file(text: &str) -> bool {
     text == "file"
 }
+/// Whether a task sends its status, by the `u` of its spec; what is not there is the default.
+pub(super) fn sends_status(updates: Option<u8>) -> bool {
+    !matches!(updates, Some(0 | 2))
+}
+
 fn is_status(updates: &Updates) -> bool {
     *updates == Updates::Status
 }

@@ -267,6 +267,19 @@ impl Store {
         })
     }
 
+    /// When the `kept`th youngest of the final tasks ended, in milliseconds since 1970; `None` when there are fewer.
+    pub(crate) fn end_of(&self, kept: usize) -> Result<Option<u64>> {
+        let Some(others) = kept.checked_sub(1) else { return Ok(Some(crate::config::LAST_TIME_MS)) };
+        self.read(|conn| {
+            conn.prepare_cached(
+                "SELECT ended_at FROM task INDEXED BY task_ended WHERE ended_at IS NOT NULL
+                 ORDER BY ended_at DESC LIMIT 1 OFFSET ?1",
+            )?
+            .query_row([rows(others)], |row| unsigned(row, 0))
+            .optional()
+        })
+    }
+
     /// Stored updates after `seq`, oldest first, at most `limit`.
     pub(crate) fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<StatusUpdate>> {
         self.read(|conn| {

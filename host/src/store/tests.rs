@@ -33,9 +33,9 @@ fn open_in(directory: tempfile::TempDir) -> Home {
     let told = Arc::new(Mutex::new(Vec::new()));
     let tellings = Arc::new(AtomicUsize::new(0));
     let (sink, counter) = (told.clone(), tellings.clone());
-    let tell = Box::new(move |updates| {
+    let tell = Box::new(move |updates: Vec<Committed>| {
         counter.fetch_add(1, Ordering::Relaxed);
-        sink.lock().unwrap().extend(updates);
+        sink.lock().unwrap().extend(updates.into_iter().map(|committed| committed.update));
     });
     let store = Store::open(directory.path(), tell).unwrap();
     Home { store, told, tellings, directory }

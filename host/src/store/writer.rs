@@ -16,9 +16,8 @@ use super::apply::Batch;
 use super::fault::{Fault, Sql};
 use super::sweep::{self, Cursor};
 use super::vault::Vault;
-use super::{Applied, Change, Selection, TaskKey, Tell};
+use super::{Applied, Change, Committed, Selection, TaskKey, Tell};
 use crate::error::Result;
-use crate::event::StatusUpdate;
 use crate::task::Status;
 
 /// Changes in one transaction at most.
@@ -180,7 +179,7 @@ pub(super) struct Writer {
     /// Sweeps with slices left; one slice joins each transaction.
     backlog: VecDeque<Job>,
     tell: Tell,
-    told: Vec<StatusUpdate>,
+    told: Vec<Committed>,
     numbers: Numbers,
     /// Set for ever once the database turned out to be damaged.
     damaged: Option<Fault>,

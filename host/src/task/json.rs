@@ -42,6 +42,11 @@ pub fn read_as_far(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
     read::task(json, defaults)
 }
 
+/// Whether a key of a task's object means something, or is known to mean nothing here.
+pub(crate) fn is_known(key: &str) -> bool {
+    read::is_known(key)
+}
+
 /// Writes a task; with `masked`, secrets read `***`.
 ///
 /// The fields of background_downloader's JSON are always there, haul's own where they differ from [`Task::default`].

@@ -15,6 +15,12 @@ use haul::task::query::ListFormat;
 use haul::transport::MinTls;
 use haul::{Durability, IfExists, Status};
 
+mod finished;
+mod import;
+
+pub(crate) use finished::{Move, Open};
+pub(crate) use import::Import;
+
 const AFTER_HELP: &str = "\
 Exit codes: 0 all done, 1 other, 2 usage or invalid task, 3 not found, 4 authentication, 5 network, 6 disk, 7 checksum,
 8 some of several tasks failed, 9 home locked, 10 component failed, 11 database damaged, 130 interrupted.
@@ -116,6 +122,8 @@ pub(crate) enum Command {
     Probe(Box<Probe>),
     /// Enqueue tasks given as JSON, without running them
     Add(Add),
+    /// Enqueue what other programs have kept
+    Import(Import),
     /// Work the queue
     Run(Box<Run>),
     /// List tasks
@@ -138,6 +146,10 @@ pub(crate) enum Command {
     Rm(Rm),
     /// Forget all final tasks
     Clean(Clean),
+    /// Open a finished file with the program for its type
+    Open(Open),
+    /// Move a finished file to one of your directories
+    Move(Move),
     /// Print the durable event log
     Events(Events),
     /// Tell how far a consumer of the event log has come

@@ -22,6 +22,19 @@ const DATA_DIRECTORIES: [(&str, &str); 4] = [
     ("library", "applicationLibrary"),
 ];
 
+/// The user's directories (xdg-user-dirs): the name here, the variable's middle, the default below the user's home.
+pub(crate) const USER_DIRECTORIES: [(&str, &str, &str); 5] = [
+    ("downloads", "DOWNLOAD", "Downloads"),
+    ("pictures", "PICTURES", "Pictures"),
+    ("videos", "VIDEOS", "Videos"),
+    ("music", "MUSIC", "Music"),
+    ("documents", "DOCUMENTS", "Documents"),
+];
+
+/// Names of background_downloader's SharedStorage.
+const SHARED_STORAGE: [(&str, &str); 4] =
+    [("images", "pictures"), ("video", "videos"), ("audio", "music"), ("files", "documents")];
+
 /// Paths and configuration of this invocation.
 #[derive(Debug)]
 pub(crate) struct Environment {
@@ -37,6 +50,9 @@ pub(crate) struct Environment {
     pub(crate) state_dir: PathBuf,
     /// Base directories by name.
     pub(crate) directories: BTreeMap<String, PathBuf>,
+    /// Where the user's directories are described.
+    config_dir: PathBuf,
+    user_home: PathBuf,
 }
 
 impl Environment {
@@ -58,9 +74,18 @@ impl Environment {
             cache_dir: xdg.cache_dir().join("haul"),
             state_dir,
             directories: directories(&xdg, &config),
+            config_dir: xdg.config_dir(),
+            user_home: xdg.home_dir().to_path_buf(),
             config,
             config_path,
         })
+    }
+
+    /// One of the user's directories, by its name here or in background_downloader.
+    pub(crate) fn user_directory(&self, name: &str) -> Option<PathBuf> {
+        let name = SHARED_STORAGE.iter().find(|(other, _)| *other == name).map_or(name, |(_, name)| name);
+        let (_, variable, default) = USER_DIRECTORIES.iter().find(|(known, ..)| *known == name)?;
+        Some(user_directory(variable, default, &self.config_dir, &self.user_home))
     }
 
     /// Settings of an engine that only answers: nothing but what the configuration says.
@@ -75,6 +100,7 @@ impl Environment {
             profile: self.config.profiles.get(profile::DEFAULT).cloned().unwrap_or_default(),
             profiles: self.config.profiles.clone(),
             retry_jitter: self.config.retry_jitter,
+            webhooks: self.config.webhooks.clone(),
             ..Settings::new(&self.home)
         }
     }
@@ -86,6 +112,7 @@ impl Environment {
         limits.total = flags.jobs.unwrap_or(limits.total);
         limits.per_host = flags.max_per_host.unwrap_or(limits.per_host);
         limits.per_group = flags.max_per_group.unwrap_or(limits.per_group);
+        settings.retain = self.config.retain;
         settings.limit_rate = flags.limit_rate.filter(|rate| *rate > 0);
         if let Some(durability) = flags.durability {
             settings.durability = durability.into();
@@ -257,29 +284,36 @@ fn directories(xdg: &etcetera::base_strategy::Xdg, config: &Config) -> BTreeMap<
         directories.insert(name.into(), path);
     }
     if !directories.contains_key("downloads") {
-        let path = download_dir(&xdg.config_dir(), xdg.home_dir());
+        let path = user_directory("DOWNLOAD", "Downloads", &xdg.config_dir(), xdg.home_dir());
         directories.insert("downloads".into(), path);
     }
     directories
 }
 
-/// The user's download directory: XDG_DOWNLOAD_DIR of the environment or of `user-dirs.dirs`, else `~/Downloads`.
-fn download_dir(config_dir: &Path, home: &Path) -> PathBuf {
-    if let Some(path) = std::env::var_os("XDG_DOWNLOAD_DIR").map(PathBuf::from)
+/// A program of the PATH.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
+}
+
+/// A directory of the user, e.g. XDG_DOWNLOAD_DIR of the environment or of `user-dirs.dirs`, else below the home.
+fn user_directory(middle: &str, default: &str, config_dir: &Path, home: &Path) -> PathBuf {
+    let variable = format!("XDG_{middle}_DIR");
+    if let Some(path) = std::env::var_os(&variable).map(PathBuf::from)
         && path.is_absolute()
     {
         return path;
     }
     std::fs::read_to_string(config_dir.join("user-dirs.dirs"))
         .ok()
-        .and_then(|text| download_entry(&text, home))
-        .unwrap_or_else(|| home.join("Downloads"))
+        .and_then(|text| user_entry(&text, &variable, home))
+        .unwrap_or_else(|| home.join(default))
 }
 
-/// The XDG_DOWNLOAD_DIR of a `user-dirs.dirs`: `"$HOME/sub"` or `"/absolute"` (xdg-user-dirs).
-fn download_entry(text: &str, home: &Path) -> Option<PathBuf> {
+/// A variable of a `user-dirs.dirs`: `"$HOME/sub"` or `"/absolute"` (xdg-user-dirs).
+fn user_entry(text: &str, variable: &str, home: &Path) -> Option<PathBuf> {
     let value = text.lines().find_map(|line| {
-        let value = line.trim().strip_prefix("XDG_DOWNLOAD_DIR=")?;
+        let value = line.trim().strip_prefix(variable)?.strip_prefix('=')?;
         value.trim().strip_prefix('"')?.strip_suffix('"')
     })?;
     match value.strip_prefix("$HOME") {

@@ -8,6 +8,7 @@ use crate::environment::Environment;
 use crate::exit;
 use crate::follow::Following;
 use crate::link::{Link, added};
+use crate::notifier;
 use crate::printer::Printer;
 use crate::reporter::Reporter;
 use crate::signals::Interrupt;
@@ -32,6 +33,7 @@ pub(crate) async fn run(
 ) -> Result<u8> {
     let mut settings = environment.working_settings(flags, profile)?;
     settings.wait_for_disk = false;
+    settings.notifications = notifier::notifications(&environment.config.notifications, printer);
     let has_components = !settings.components.is_empty();
     let mut interrupt = Interrupt::listen()?;
     let mut link = Link::new(settings, Work::Asked);

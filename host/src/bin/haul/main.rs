@@ -20,13 +20,16 @@ mod doctor;
 mod environment;
 mod events;
 mod exit;
+mod finished;
 mod follow;
 mod foreground;
 mod get;
+mod import;
 mod input;
 mod link;
 mod logging;
 mod ls;
+mod notifier;
 mod outcome;
 mod printer;
 mod probe;
@@ -97,6 +100,7 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::Request(typed) => request::run(typed, environment, printer).await,
         Command::Probe(typed) => probe::run(typed, environment, printer).await,
         Command::Add(typed) => add::run(typed, environment, printer).await,
+        Command::Import(typed) => import::run(typed, environment, printer).await,
         Command::Run(typed) => run::run(typed, environment, printer).await,
         Command::Ls(typed) => ls::ls(typed, environment, printer).await,
         Command::Show(typed) => ls::show(typed, environment, printer).await,
@@ -108,6 +112,8 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::ImportResume(typed) => resume_data::import(typed, environment, printer).await,
         Command::Rm(typed) => control::rm(typed, environment, printer).await,
         Command::Clean(typed) => control::clean(typed, environment, printer).await,
+        Command::Open(typed) => finished::open(typed, environment, printer).await,
+        Command::Move(typed) => finished::relocate(typed, environment, printer).await,
         Command::Events(typed) => events::run(typed, environment, printer).await,
         Command::Ack(typed) => events::ack(typed, environment, printer).await,
         Command::Callbacks(typed) => callbacks::run(typed, environment, printer),

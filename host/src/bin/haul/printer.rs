@@ -160,6 +160,13 @@ impl Printer {
         }
     }
 
+    /// The title of the terminal, where stderr is one (xterm's OSC 2).
+    pub(crate) fn title(&self, text: &str) {
+        if self.0.terminal {
+            self.above_bars(&format!("\x1b]2;{text}\x07"));
+        }
+    }
+
     /// One line on stderr that says what went wrong; `haul: ` is put before it.
     pub(crate) fn error(&self, line: impl std::fmt::Display) {
         let name = self.err("haul:", Style::Red);

@@ -9,6 +9,7 @@ use crate::environment::Environment;
 use crate::exit;
 use crate::follow::{QUIET_MAX, QUIET_MIN};
 use crate::link::{Link, events, records, unexpected};
+use crate::notifier;
 use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
@@ -19,7 +20,8 @@ const BURST: usize = 4096;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let settings = environment.working_settings(&run.engine, None)?;
+    let mut settings = environment.working_settings(&run.engine, None)?;
+    settings.notifications = notifier::notifications(&environment.config.notifications, printer);
     let mut interrupt = Interrupt::listen()?;
     let mut queue = Queue {
         // Asked for after watching began, so that no update is missed.

@@ -34,9 +34,9 @@ fn an_update_is_told_after_its_commit_and_before_the_answer() {
     let slot: Arc<Mutex<Option<Store>>> = Arc::default();
     let seen = slot.clone();
     let (sender, receiver) = mpsc::channel();
-    let tell = Box::new(move |updates: Vec<StatusUpdate>| {
+    let tell = Box::new(move |updates: Vec<Committed>| {
         let store = seen.lock().unwrap().clone().unwrap();
-        for update in updates {
+        for Committed { update, .. } in updates {
             let stored = store.record(&update.task_id).unwrap();
             sender.send(stored.is_some()).unwrap();
         }

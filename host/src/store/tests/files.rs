@@ -217,7 +217,9 @@ fn a_full_disk_fails_the_change_and_not_the_store() {
     conn.pragma_update(None, "max_page_count", 60).unwrap();
     let told = std::sync::Arc::new(Mutex::new(Vec::new()));
     let sink = told.clone();
-    let tell = Box::new(move |updates| sink.lock().unwrap().extend(updates));
+    let tell = Box::new(move |updates: Vec<Committed>| {
+        sink.lock().unwrap().extend(updates.into_iter().map(|committed| committed.update));
+    });
     let vault = super::vault::Vault::open(directory.path(), &conn).unwrap();
     let store = Store::start(conn, vault, path, tell).unwrap();
     let home = Home { store, told, tellings: std::sync::Arc::default(), directory };

@@ -96,6 +96,11 @@ const KNOWN: [&str; 55] = [
 /// background_downloader's base directories in the order of their numbers (A.16).
 const BASE_DIRECTORIES: [&str; 5] = ["documents", "temporary", "support", "library", "root"];
 
+/// Whether [`task`] takes a key; see [`super::is_known`].
+pub(super) fn is_known(key: &str) -> bool {
+    KNOWN.contains(&key) || IGNORED.contains(&key)
+}
+
 /// Reads a task; see [`super::read_as_far`].
 pub(super) fn task(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
     let Value::Object(map) = json else {

@@ -17,7 +17,7 @@ fn the_same_directory_given_in_two_ways_is_the_same_place() {
 #[test]
 fn the_download_directory_comes_from_user_dirs() {
     let home = Path::new("/u");
-    let entry = |text: &str| download_entry(text, home);
+    let entry = |text: &str| user_entry(text, "XDG_DOWNLOAD_DIR", home);
     assert_eq!(entry("# c\nXDG_DOWNLOAD_DIR=\"$HOME/Empf\"\n"), Some("/u/Empf".into()));
     assert_eq!(entry("XDG_DOWNLOAD_DIR=\"/srv/in\""), Some("/srv/in".into()));
     assert_eq!(entry("XDG_DOWNLOAD_DIR=\"relative\""), None);

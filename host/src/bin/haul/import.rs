@@ -1,0 +1,187 @@
+//! `haul import`: adds what other programs have kept. All inputs are read and all tasks judged before the first is added:
+//! with one problem nothing is added, and all problems are told.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use haul::import::{self, Entry, Options};
+use haul::{Action, Addition, Error, IfExists, Reply, Request, Result, Selection, Work};
+use serde_json::json;
+
+use crate::args::Import;
+use crate::environment::{Environment, now_ms, place};
+use crate::exit;
+use crate::link::{Link, added, records, unexpected};
+use crate::printer::Printer;
+use crate::text;
+
+/// Tasks of one request.
+const BATCH: usize = 1000;
+/// Problems that are told; more are counted.
+const TOLD_MAX: usize = 100;
+
+/// Runs the command; answers the exit code.
+pub(crate) async fn run(typed: &Import, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let entries = read(typed, printer)?;
+    let (skipped, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.skipped.is_some());
+    for entry in &skipped {
+        let reason = entry.skipped.as_deref().unwrap_or_default();
+        printer.note(text::printable(&format!("{}: left out: {reason}", entry.origin)));
+    }
+    for entry in &entries {
+        entry.notes.iter().for_each(|note| printer.note(text::printable(&format!("{}: {note}", entry.origin))));
+    }
+    let mut link = Link::new(environment.settings(), Work::Nothing);
+    let done = import(&mut link, &entries, typed, printer).await;
+    link.close().await;
+    let count = done?;
+    let (verb, tasks) = (if typed.dry_run { "would import" } else { "imported" }, text::tasks(count));
+    let left_out = if skipped.is_empty() { String::new() } else { format!(", left out {}", skipped.len()) };
+    printer.note(format_args!("{verb} {tasks}{left_out}"));
+    Ok(exit::DONE)
+}
+
+/// Reads all inputs; with the flags in them.
+fn read(typed: &Import, printer: &Printer) -> Result<Vec<Entry>> {
+    let options = Options {
+        kind: typed.from.map(|from| from.0),
+        place: typed.dir.as_deref().map(place).transpose()?,
+        ended: typed.ended,
+        now_ms: now_ms(),
+    };
+    let mut entries = Vec::new();
+    for file in &typed.files {
+        let found = if file == Path::new("-") {
+            let mut content = Vec::new();
+            let read = std::io::stdin().lock().read_to_end(&mut content);
+            read.map_err(|error| Error::FileSystem(format!("cannot read stdin: {error}")))?;
+            import::read(&PathBuf::from("stdin"), Some(content), &options)?
+        } else {
+            import::read(file, None, &options)?
+        };
+        let (name, count) = (file.display().to_string(), found.entries.len());
+        printer.note(format_args!(
+            "{}: {} found, as {}",
+            text::printable(&name),
+            text::tasks(count as u64),
+            found.kind.name()
+        ));
+        entries.extend(found.entries);
+    }
+    for entry in &mut entries {
+        let task = &mut entry.addition.task;
+        if let Some(group) = &typed.group {
+            task.group.clone_from(group);
+        }
+        if let (Some(profile), None) = (&typed.profile, task.profile()) {
+            task.set_profile(profile);
+        }
+    }
+    Ok(entries)
+}
+
+/// Judges all, then adds all; answers how many.
+async fn import(link: &mut Link, entries: &[Entry], typed: &Import, printer: &Printer) -> Result<u64> {
+    refuse(problems(link, entries).await?)?;
+    if typed.dry_run {
+        entries.iter().for_each(|entry| show(entry, printer));
+        return Ok(entries.len() as u64);
+    }
+    let if_exists: IfExists = typed.if_exists.into();
+    for batch in entries.chunks(BATCH) {
+        let tasks: Vec<Addition> = batch.iter().map(|entry| with_id(&entry.addition)).collect();
+        let request = Request::Add { tasks, if_exists, continue_same: false, work: false };
+        let (ids, _) = added(link.call(request).await?)?;
+        pause(link, batch, &ids, printer).await?;
+        for id in &ids {
+            if printer.json() {
+                let (records, _) = records(link.call(Request::Show { id: id.clone() }).await?)?;
+                records.iter().for_each(|record| printer.data(record));
+            } else {
+                printer.data(id);
+            }
+        }
+        printer.flush();
+    }
+    Ok(entries.len() as u64)
+}
+
+/// An id is drawn here, so that a request made twice adds one task.
+fn with_id(addition: &Addition) -> Addition {
+    let mut addition = addition.clone();
+    if addition.task.task_id.is_empty() {
+        addition.task.task_id = uuid::Uuid::now_v7().to_string();
+    }
+    addition
+}
+
+/// What was paused stays so.
+async fn pause(link: &mut Link, batch: &[Entry], ids: &[String], printer: &Printer) -> Result<()> {
+    let paused = batch.iter().zip(ids).filter(|(entry, _)| entry.paused).map(|(_, id)| id.clone());
+    let paused: Vec<String> = paused.collect();
+    if paused.is_empty() {
+        return Ok(());
+    }
+    let request = Request::Control { action: Action::Pause, select: Selection::Ids(paused) };
+    match link.call(request).await? {
+        Reply::Changed { refused, .. } => {
+            for (id, reason) in refused {
+                printer.note(format_args!("{} was paused, and is not any more: {reason}", text::printable(&id)));
+            }
+            Ok(())
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// All that is wrong, by origin.
+async fn problems(link: &mut Link, entries: &[Entry]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut ids = std::collections::HashMap::new();
+    for batch in entries.chunks(BATCH) {
+        let tasks = batch.iter().map(|entry| entry.addition.clone()).collect();
+        let judged = match link.call(Request::Check { tasks }).await {
+            Ok(_) => Vec::new(),
+            Err(Error::Invalid(judged)) => judged,
+            Err(error) => return Err(error),
+        };
+        for (index, entry) in batch.iter().enumerate() {
+            found.extend(entry.problems.iter().map(|problem| format!("{}: {problem}", entry.origin)));
+            let judged = judged.iter().filter(|(at, _)| *at == index && entry.problems.is_empty());
+            found.extend(
+                judged.flat_map(|(_, problems)| problems).map(|problem| format!("{}: {problem}", entry.origin)),
+            );
+            let id = entry.addition.task.task_id.as_str();
+            if let Some(first) = Some(id).filter(|id| !id.is_empty()).and_then(|id| ids.insert(id, &entry.origin)) {
+                found.push(format!("{}: `taskId` `{id}` is that of {first} too", entry.origin));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn refuse(mut problems: Vec<String>) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let count = problems.len();
+    problems.truncate(TOLD_MAX);
+    if count > TOLD_MAX {
+        problems.push(format!("and {} more problems", count - TOLD_MAX));
+    }
+    problems.push("nothing was imported: correct this first".into());
+    Err(Error::Usage(problems.join("\n")))
+}
+
+/// A line about a task that would be added.
+fn show(entry: &Entry, printer: &Printer) {
+    let task = &entry.addition.task;
+    if printer.json() {
+        let task = haul::task::json::write(task, true);
+        printer.data(json!({"origin": entry.origin, "paused": entry.paused, "notes": entry.notes, "task": task}));
+        return;
+    }
+    let state = if entry.paused { "paused" } else { "enqueued" };
+    let (kind, url) = (task.task_type.name(), haul::mask::url(&task.url));
+    printer.data(text::printable(&format!("{}  {kind}  {state}  {url}", entry.origin)));
+}

@@ -1,0 +1,178 @@
+//! JSON of other programs: background_downloader's tasks, records, updates and resume data (A.17), and the cordova plug-in's
+//! payloads (CU-04 to CU-12).
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::{Entry, Kind, Options, set_directory};
+use crate::task::json::{self, Defaults};
+use crate::task::{Body, Status, Task, TaskType};
+
+/// The group of the pieces of a parallel download (background_downloader B.7).
+const PIECES: &str = "chunk";
+
+/// Keys beside a task's that background_downloader's documents have, and its stores' own.
+const BESIDE: [&str; 6] = ["task", "data", "requiredStartByte", "eTag", "modified", "status"];
+
+/// What JSON is, by its first object.
+pub(super) fn kind(text: &str) -> Kind {
+    let first = serde_json::Deserializer::from_str(text).into_iter::<Value>().next();
+    let first = match first {
+        Some(Ok(Value::Array(items))) => items.into_iter().next(),
+        Some(Ok(value)) => Some(value),
+        _ => None,
+    };
+    let is_payload = first.is_some_and(|first| first.get("serverUrl").is_some());
+    if is_payload { Kind::Cordova } else { Kind::Tasks }
+}
+
+/// Reads objects one after another, and arrays of them.
+pub(super) fn read(text: &str, name: &str, kind: Kind, options: &Options) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    loop {
+        let at = values.byte_offset();
+        let spaces = text[at..].len() - text[at..].trim_start().len();
+        let line = text[..at + spaces].matches('\n').count() + 1;
+        match values.next() {
+            None => return entries,
+            Some(Ok(Value::Array(items))) => {
+                let numbered = items.iter().enumerate();
+                entries.extend(numbered.map(|(at, item)| one(item, format!("{name}: task {}", at + 1), kind, options)));
+            }
+            Some(Ok(value)) => entries.push(one(&value, format!("{name}:{line}"), kind, options)),
+            Some(Err(error)) => {
+                let column = error.column();
+                let what = error.to_string();
+                let what = what.split(" at line ").next().unwrap_or_default();
+                let origin = format!("{name}:{}", error.line());
+                entries.push(Entry::unreadable(origin, format!("is not JSON: {what} (column {column})")));
+                return entries;
+            }
+        }
+    }
+}
+
+fn one(value: &Value, origin: String, kind: Kind, options: &Options) -> Entry {
+    match (value, kind) {
+        (Value::Object(payload), Kind::Cordova) => self::payload(payload, origin, options),
+        (Value::Object(_), _) => task(value, origin, options),
+        _ => Entry::unreadable(origin, "must be an object".into()),
+    }
+}
+
+/// A task, or a record, update or resume data with a task in it.
+pub(super) fn task(value: &Value, origin: String, options: &Options) -> Entry {
+    let empty = Map::new();
+    let outer = value.as_object().unwrap_or(&empty);
+    let inner = outer.get("task").and_then(Value::as_object).unwrap_or(outer);
+    let mut fields = inner.clone();
+    BESIDE.iter().for_each(|key| drop(fields.remove(*key)));
+    let unknown: Vec<String> = fields.keys().filter(|key| !json::is_known(key)).cloned().collect();
+    unknown.iter().for_each(|key| drop(fields.remove(key)));
+    let defaults = Defaults { now_ms: options.now_ms, ..Defaults::default() };
+    let (task, problems) = json::read_as_far(&Value::Object(fields), &defaults);
+    let is_piece = task.group == PIECES || outer.contains_key("parentTaskId");
+    let mut entry = Entry::new(origin, task);
+    entry.problems = problems;
+    for key in unknown {
+        entry.note(format!("`{key}` has no meaning here and is left out"));
+    }
+    if let Some(status) = status(outer) {
+        entry.had(status, options);
+    }
+    if outer.contains_key("requiredStartByte") {
+        entry.paused = true;
+        partial(&mut entry, outer);
+    }
+    if is_piece {
+        entry.skipped = Some("it is a piece of a parallel download, which is imported as a whole".into());
+    }
+    entry.grant(options);
+    entry
+}
+
+/// Resume data: what was downloaded already is not taken over.
+pub(super) fn partial(entry: &mut Entry, data: &Map<String, Value>) {
+    let bytes = data.get("requiredStartByte").and_then(Value::as_f64).filter(|bytes| *bytes > 0.0);
+    match bytes {
+        Some(bytes) => {
+            entry.note(format!("it begins afresh: the {bytes:.0} bytes of its temporary file are not taken over"))
+        }
+        None => entry.note("it begins afresh: its temporary files are not taken over"),
+    }
+}
+
+/// The status of a record (`status`) or update (`taskStatus`), by number (A.16) or name.
+fn status(document: &Map<String, Value>) -> Option<Status> {
+    let value = document.get("status").or_else(|| document.get("taskStatus"))?;
+    match value {
+        Value::String(name) => Status::from_name(name),
+        number => {
+            number.as_f64().filter(|number| (0.0..=7.0).contains(number)).and_then(|n| Status::from_number(n as u8))
+        }
+    }
+}
+
+/// A payload of `startUpload`.
+fn payload(payload: &Map<String, Value>, origin: String, options: &Options) -> Entry {
+    let task = Task { task_type: TaskType::Upload, body: Body::Multipart, allow_pause: false, ..Task::default() };
+    let mut entry = Entry::new(origin, task);
+    entry.addition.task.retries = 9; // Android made ten attempts (CU-32)
+    for (key, value) in payload {
+        let text = value.as_str().map(String::from);
+        let task = &mut entry.addition.task;
+        match (key.as_str(), text) {
+            (_, _) if value.is_null() => {}
+            ("id", Some(text)) => task.task_id = text,
+            ("serverUrl", Some(text)) => task.url = text,
+            ("fileKey", Some(text)) => task.file_field = text,
+            ("notificationTitle", Some(text)) => task.display_name = text,
+            ("requestMethod", Some(text)) => task.http_request_method = text.to_ascii_uppercase(),
+            ("filePath", Some(text)) => path(&mut entry, &text),
+            ("headers", _) => match pairs(value) {
+                Some(pairs) => task.headers = pairs,
+                None => entry.problem("headers", "must be an object of texts"),
+            },
+            ("parameters", _) => match pairs(value) {
+                Some(pairs) => task.fields = pairs,
+                None => entry.problem("parameters", "must be an object of texts and numbers"),
+            },
+            ("id" | "serverUrl" | "fileKey" | "notificationTitle" | "requestMethod" | "filePath", None) => {
+                entry.problem(key, "must be text");
+            }
+            _ => entry.note(format!("`{key}` has no meaning here and is left out")),
+        }
+    }
+    let missing: HashSet<&str> =
+        ["serverUrl", "filePath"].into_iter().filter(|key| !payload.contains_key(*key)).collect();
+    for key in missing {
+        entry.problem(key, "is missing");
+    }
+    entry.grant(options);
+    entry
+}
+
+/// `filePath` is absolute, perhaps with `file://` in front.
+fn path(entry: &mut Entry, text: &str) {
+    let decoded =
+        url::Url::parse(text).ok().filter(|url| url.scheme() == "file").and_then(|url| url.to_file_path().ok());
+    let path = decoded.as_deref().and_then(std::path::Path::to_str).unwrap_or(text);
+    match path.rsplit_once('/') {
+        Some((directory, name)) if path.starts_with('/') && !name.is_empty() => {
+            entry.addition.task.filename = Some(name.into());
+            set_directory(&mut entry.addition.task, &format!("{directory}/"));
+        }
+        _ => entry.problem("filePath", format!("must be an absolute path, not `{text}`")),
+    }
+}
+
+fn pairs(value: &Value) -> Option<Vec<(String, String)>> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    };
+    value.as_object()?.iter().map(|(name, value)| Some((name.clone(), text(value)?))).collect()
+}

@@ -1,0 +1,113 @@
+//! What is found in inputs. Whether it can be added, and what becomes of it, is tested from outside in `tests/it/import.rs`.
+
+use super::*;
+use crate::task::{Body, OnConflict, TaskType};
+
+fn entries(text: &str, options: &Options) -> Vec<Entry> {
+    read(Path::new("in"), Some(text.into()), options).expect("readable").entries
+}
+
+fn kind(text: &str) -> Kind {
+    read(Path::new("in"), Some(text.into()), &Options::default()).expect("readable").kind
+}
+
+#[test]
+fn the_kind_is_found_out_by_the_content() {
+    assert_eq!(kind("# list\nhttp://h/a\nhttp://h/b\n"), Kind::Urls);
+    assert_eq!(kind("http://h/a\n  out=b\n"), Kind::Aria2);
+    assert_eq!(kind("http://h/a\thttp://i/a\n"), Kind::Aria2, "mirrors");
+    assert_eq!(kind("\u{feff}\n[{\"url\": \"http://h/a\"}]"), Kind::Tasks);
+    assert_eq!(kind("{\"serverUrl\": \"http://h/a\", \"filePath\": \"/f\"}"), Kind::Cordova);
+    assert_eq!(Kind::of(b"SQLite format 3\0..."), Kind::Sqlite);
+}
+
+#[test]
+fn options_of_aria2_become_fields_and_the_others_are_told_without_their_values() {
+    let text = "http://h/f\thttp://m/f\n\tdir=/srv/in\n\tout=sub/name.iso\n\theader=X-A: 1\n\theader=X-B: 2\n\
+                \tsplit=8\n\tmax-connection-per-server=4\n\tmax-download-limit=2M\n\tmax-tries=3\n\tgid=0123456789abcdef\n\
+                \tchecksum=sha-256=00\n\ttimeout=7\n\thttp-user=me\n\thttp-passwd=p w\n\tpause=true\n\
+                \tall-proxy=http://user:secret@proxy\n\tcontinue=true\n# comment\nhttp://h/g\n";
+    let found = entries(text, &Options::default());
+    assert_eq!(found.len(), 2);
+    let task = &found[0].addition.task;
+    assert_eq!((task.url.as_str(), &task.mirrors[..]), ("http://me:p%20w@h/f", &["http://m/f".to_owned()][..]));
+    assert_eq!((task.base_directory.as_str(), task.directory.as_str()), ("root", "srv/in/sub"));
+    assert_eq!(task.filename.as_deref(), Some("name.iso"));
+    assert_eq!(task.headers, [("X-A".to_owned(), "1".to_owned()), ("X-B".to_owned(), "2".to_owned())]);
+    assert_eq!((task.task_type, task.chunks), (TaskType::ParallelDownload, 4));
+    assert_eq!((task.limit_rate, task.retries), (Some(2 << 20), 2));
+    assert_eq!((task.task_id.as_str(), task.checksum.as_deref()), ("0123456789abcdef", Some("sha-256=00")));
+    assert_eq!(task.timeouts.idle_ms, Some(7000));
+    assert_eq!(task.on_conflict, Some(OnConflict::Unique), "aria2 renames");
+    assert!(found[0].paused && found[0].problems.is_empty());
+    assert_eq!(found[0].notes, ["`all-proxy` has no meaning here and is left out"]);
+    assert_eq!(found[1].origin, "in:19");
+    assert_eq!((found[1].addition.task.retries, found[1].addition.task.chunks), (4, 1), "its defaults");
+}
+
+#[test]
+fn a_granted_directory_holds_lists_and_the_absolute_paths_that_lie_in_it() {
+    let options = Options { place: Some("/srv/in".into()), ..Options::default() };
+    let text = "http://h/a\n dir=sub\nhttp://h/b\n dir=/srv/in/deep\nhttp://h/c\n dir=/elsewhere\n";
+    let found = entries(text, &options);
+    let places = found.iter().map(|entry| {
+        let task = &entry.addition.task;
+        (entry.addition.place.is_some(), task.base_directory.as_str(), task.directory.as_str())
+    });
+    let places: Vec<_> = places.collect();
+    assert_eq!(places, [(true, "downloads", "sub"), (true, "downloads", "deep"), (false, "root", "elsewhere")]);
+}
+
+#[test]
+fn an_option_before_the_first_url_and_a_wrong_value_are_problems_with_their_lines() {
+    let found =
+        entries(" out=x\nhttp://h/a\n split=many\n", &Options { kind: Some(Kind::Aria2), ..Options::default() });
+    let told = |entry: &Entry| format!("{}: {}", entry.origin, entry.problems[0]);
+    let told: Vec<_> = found.iter().map(told).collect();
+    assert_eq!(told[0], "in:1: `task` is an option before the first URL");
+    assert!(told[1].starts_with("in:2: `split` must be a whole number"), "{told:?}");
+}
+
+#[test]
+fn records_updates_and_resume_data_are_tasks_with_a_state() {
+    let text = r#"{"url": "http://h/a", "taskId": "a", "status": 1.0, "progress": 0.5, "retries": 2.0}
+        {"task": {"url": "http://h/b", "taskId": "b"}, "taskStatus": 2, "responseBody": null}
+        {"task": {"url": "http://h/c", "taskId": "c"}, "data": "/tmp/x", "requiredStartByte": 77, "eTag": "\"e\""}
+        {"url": "http://h/d", "taskId": "d", "status": 4}
+        {"url": "http://h/e", "taskId": "e", "group": "chunk", "metaData": "{}"}
+        {"url": "http://h/f", "taskId": "f", "status": "paused", "laterField": 1}"#;
+    let found = entries(text, &Options::default());
+    let ids: Vec<_> = found.iter().map(|entry| entry.addition.task.task_id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "c", "d", "e", "f"]);
+    assert_eq!(found[0].origin, "in:1");
+    assert_eq!(found[5].origin, "in:6");
+    assert!(found.iter().all(|entry| entry.problems.is_empty()), "{found:?}");
+    assert_eq!(found[0].addition.task.retries, 2);
+    let skipped: Vec<_> = found.iter().map(|entry| entry.skipped.is_some()).collect();
+    assert_eq!(skipped, [false, true, false, true, true, false]);
+    let paused: Vec<_> = found.iter().map(|entry| entry.paused).collect();
+    assert_eq!(paused, [false, false, true, false, false, true]);
+    assert!(found[2].notes[0].contains("77 bytes"), "{:?}", found[2].notes);
+    assert!(found[5].notes[0].contains("`laterField`"));
+
+    let again = entries(r#"{"url": "http://h/d", "status": 4}"#, &Options { ended: true, ..Options::default() });
+    assert!(again[0].skipped.is_none());
+}
+
+#[test]
+fn a_payload_of_cordova_is_a_form_with_one_file() {
+    let text = r#"{"id": "u1", "filePath": "file:///data/My%20Film.mp4", "serverUrl": "http://h/up", "fileKey": "film",
+        "headers": {"api_key": "k"}, "parameters": {"signature": "s", "timestamp": 112321321}, "notificationTitle": "Up"}"#;
+    let found = entries(text, &Options::default());
+    let task = &found[0].addition.task;
+    assert!(found[0].problems.is_empty(), "{:?}", found[0].problems);
+    assert_eq!((task.task_type, &task.body), (TaskType::Upload, &Body::Multipart));
+    assert_eq!((task.base_directory.as_str(), task.directory.as_str()), ("root", "data"));
+    assert_eq!((task.filename.as_deref(), task.file_field.as_str()), (Some("My Film.mp4"), "film"));
+    assert_eq!(task.fields[1], ("timestamp".to_owned(), "112321321".to_owned()));
+    assert_eq!((task.task_id.as_str(), task.display_name.as_str(), task.retries), ("u1", "Up", 9));
+
+    let wrong = entries(r#"{"serverUrl": 5, "filePath": "relative"}"#, &Options::default());
+    let fields: Vec<_> = wrong[0].problems.iter().map(|problem| problem.field.as_str()).collect();
+    assert_eq!(fields, ["serverUrl", "filePath"]);
+}

@@ -1,0 +1,101 @@
+//! Which notification follows from which update.
+
+use super::*;
+use crate::event::Details;
+
+fn notifier(as_one: bool) -> Notifier {
+    let text = |title: &str, body: &str| Some(Text { title: title.into(), body: body.into() });
+    let texts = match as_one {
+        false => Texts {
+            running: text("{filename}", "{progress} {NetworkSpeed} {timeRemaining}"),
+            complete: text("{displayName}", "{metadata} {metaData} {unknown} {"),
+            error: text("no {filename}", ""),
+            ..Texts::default()
+        },
+        true => Texts {
+            running: text("{numFinished}/{numTotal}", "{progress}"),
+            complete: text("all {numTotal}", ""),
+            error: text("{numFailed} of {numTotal}", ""),
+            as_one,
+            ..Texts::default()
+        },
+    };
+    Notifier::new(Notifications { texts, groups: BTreeMap::new(), sink: Sink(Arc::new(|_| {})) })
+}
+
+fn task() -> Task {
+    let mut task = Task::download("http://h/dir/film.mkv?x=1");
+    (task.display_name, task.meta_data) = ("A {filename}".into(), "meta".into());
+    task
+}
+
+fn status(id: &str, status: Status) -> Update {
+    let details = (status == Status::Complete)
+        .then(|| Arc::new(Details { file_path: Some("/in/film (1).mkv".into()), ..Details::default() }));
+    Update::Status(StatusUpdate { seq: 1, task_id: id.into(), group: "g".into(), status, at: 0, details })
+}
+
+fn progress(progress: f64, network_speed: Option<f64>, time_remaining: Option<f64>) -> Update {
+    let (task_id, group) = ("a".into(), "g".into());
+    Update::Progress(ProgressUpdate {
+        task_id,
+        group,
+        progress,
+        bytes_done: 0,
+        expected_file_size: None,
+        network_speed,
+        time_remaining,
+    })
+}
+
+fn shown(notifier: &mut Notifier, update: &Update) -> Option<(String, String, bool)> {
+    let made = notifier.take(update, |_| Some(Arc::new(task())))?;
+    Some((made.title, made.body, made.is_news))
+}
+
+fn text(title: &str, body: &str, is_news: bool) -> Option<(String, String, bool)> {
+    Some((title.into(), body.into(), is_news))
+}
+
+#[test]
+fn texts_follow_the_state_and_tokens_are_filled_once() {
+    let mut notifier = notifier(false);
+    let mut show = |update: Update| shown(&mut notifier, &update);
+    assert_eq!(show(status("a", Status::Enqueued)), text("film.mkv", "--% -- MB/s --:--", true));
+    assert_eq!(show(status("a", Status::Running)), text("film.mkv", "--% -- MB/s --:--", false));
+    assert_eq!(show(progress(0.414, Some(0.25), Some(3725.0))), text("film.mkv", "41% 250 kB/s 1:02:05", false));
+    assert_eq!(show(progress(0.5, Some(12.4), Some(65.0))), text("film.mkv", "50% 12 MB/s 01:05", false));
+    assert_eq!(show(status("a", Status::WaitingToRetry)), None, "it will be tried again");
+    assert_eq!(show(progress(-4.0, None, None)), None);
+    assert_eq!(show(status("a", Status::Paused)), None, "there is no text for it");
+    assert_eq!(show(status("a", Status::Complete)), text("A {filename}", "meta meta {unknown} {", true));
+    assert_eq!(show(status("b", Status::NotFound)), text("no film.mkv", "", true));
+}
+
+#[test]
+fn the_file_is_called_what_it_was_saved_as() {
+    let mut notifier = notifier(false);
+    notifier.notifications.texts.complete = Some(Text { title: "{filename}".into(), body: String::new() });
+    assert_eq!(shown(&mut notifier, &status("a", Status::Complete)), text("film (1).mkv", "", true));
+}
+
+#[test]
+fn requests_are_never_shown() {
+    let mut notifier = notifier(false);
+    let data = |_: &str| Some(Arc::new(Task::data("http://h/")));
+    assert_eq!(notifier.take(&status("a", Status::Running), data), None);
+}
+
+#[test]
+fn a_group_shown_as_one_counts_its_tasks() {
+    let mut notifier = notifier(true);
+    let mut show =
+        |id: &str, reached: Status| shown(&mut notifier, &status(id, reached)).map(|(title, body, _)| (title, body));
+    let line = |title: &str, body: &str| Some((title.to_owned(), body.to_owned()));
+    assert_eq!(show("a", Status::Enqueued), line("0/1", "0%"));
+    assert_eq!(show("b", Status::Enqueued), line("0/2", "0%"));
+    assert_eq!(show("a", Status::Complete), line("1/2", "50%"));
+    assert_eq!(show("b", Status::Failed), line("1 of 2", ""));
+    assert_eq!(show("c", Status::Enqueued), line("0/1", "0%"), "a new round");
+    assert_eq!(show("c", Status::Complete), line("all 1", ""));
+}

@@ -1,0 +1,119 @@
+//! Adds tasks and waits for their ends: background_downloader's `download`, `upload`, `transmit` and their batches (B.17), on
+//! any session. Everything it does, a program can do with [`Session::call`] and [`Session::watch`] too.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::api::{Reply, Request, Session};
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::event::Update;
+use crate::store::{Addition, IfExists};
+
+/// How often records are asked: tasks whose `updates` are `none` or `progress` tell nobody of their ends.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is told while tasks are waited for.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// An update of one of the tasks.
+    Update(&'a Update),
+    /// Time passes: so long since the beginning. Ends with the last task.
+    Elapsed(Duration),
+    /// So many have ended, with and without success; first (0, 0).
+    Batch {
+        /// Complete.
+        succeeded: usize,
+        /// Ended otherwise.
+        failed: usize,
+    },
+}
+
+impl Session {
+    /// Adds tasks, has them worked, and waits until all are final or paused. Answers their records (as `show` has them), in
+    /// the order of the tasks. `every`: how often [`Told::Elapsed`] is told (background_downloader: 5 s); zero: never.
+    ///
+    /// Errors: what [`Request::Add`] says; [`Error::HomeLocked`] when a joined engine ends before the tasks do.
+    pub async fn transmit(
+        &self,
+        tasks: Vec<Addition>,
+        every: Duration,
+        mut tell: impl FnMut(Told<'_>),
+    ) -> Result<Vec<Value>> {
+        let mut updates = self.watch().await?;
+        let add = Request::Add { tasks, if_exists: IfExists::Reject, continue_same: false, work: true };
+        let Reply::Added { ids, .. } = self.call(add).await? else { return Err(unexpected()) };
+        let begun = clock::timer_now();
+        let mut ended: HashMap<String, Value> = HashMap::new();
+        let mut count = (0, 0);
+        tell(Told::Batch { succeeded: 0, failed: 0 });
+        let mut look_at = begun + LOOK_AGAIN;
+        let mut tick_at = begun + every;
+        while ended.len() < ids.len() {
+            let next = if every.is_zero() { look_at } else { look_at.min(tick_at) };
+            let mut due = Vec::new();
+            tokio::select! {
+                update = updates.recv() => {
+                    let update = update.ok_or_else(|| Error::HomeLocked("the engine has ended".into()))?;
+                    if ids.iter().any(|id| id == update.task_id()) {
+                        tell(Told::Update(&update));
+                        if let Update::Status(status) = &update {
+                            due.push(status.task_id.clone());
+                        }
+                    }
+                }
+                () = tokio::time::sleep_until(next) => {
+                    let now = clock::timer_now();
+                    if now >= look_at {
+                        look_at = now + LOOK_AGAIN;
+                        due.extend(ids.iter().filter(|id| !ended.contains_key(*id)).cloned());
+                    }
+                    if !every.is_zero() && now >= tick_at {
+                        tick_at += every;
+                        tell(Told::Elapsed(now - begun));
+                    }
+                }
+            }
+            for id in due {
+                self.look(&id, &mut ended, &mut count, &mut tell).await?;
+            }
+        }
+        Ok(ids.iter().filter_map(|id| ended.remove(id)).collect())
+    }
+
+    /// Keeps the record of a task that has ended.
+    async fn look(
+        &self,
+        id: &str,
+        ended: &mut HashMap<String, Value>,
+        count: &mut (usize, usize),
+        tell: &mut impl FnMut(Told<'_>),
+    ) -> Result<()> {
+        let Reply::Records { mut records, .. } = self.call(Request::Show { id: id.into() }).await? else {
+            return Err(unexpected());
+        };
+        let Some(record) = records.pop().filter(|_| !ended.contains_key(id)) else { return Ok(()) };
+        let is_end = match record["status"].as_str() {
+            Some("complete") => {
+                count.0 += 1;
+                true
+            }
+            Some("failed" | "notFound" | "canceled") => {
+                count.1 += 1;
+                true
+            }
+            status => status == Some("paused"),
+        };
+        if is_end {
+            ended.insert(id.into(), record);
+            tell(Told::Batch { succeeded: count.0, failed: count.1 });
+        }
+        Ok(())
+    }
+}
+
+fn unexpected() -> Error {
+    Error::Other("the engine gave an answer that does not fit".into())
+}

@@ -1,0 +1,159 @@
+//! Importing: what other programs have kept goes on here, all of it or nothing.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// A record as background_downloader stores it: a task's fields, and its status beside them.
+fn record(url: &str, id: &str, status: u8) -> Value {
+    json!({
+        "url": url, "headers": {}, "httpRequestMethod": "GET", "post": null, "retries": 0, "retriesRemaining": 0,
+        "creationTime": 1.7e12, "taskId": id, "filename": format!("{id}.bin"), "directory": "", "baseDirectory": 0,
+        "group": "default", "updates": 1, "requiresWiFi": false, "allowPause": true, "priority": 5, "metaData": "",
+        "displayName": "", "options": null, "taskType": "DownloadTask", "status": status, "progress": 0.0,
+        "expectedFileSize": -1, "exception": null
+    })
+}
+
+fn statuses(world: &World) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    world.list().iter().map(|record| (text(&record["taskId"]), text(&record["status"]))).collect()
+}
+
+fn pair(id: &str, status: &str) -> (String, String) {
+    (id.into(), status.into())
+}
+
+#[test]
+fn a_local_store_goes_on_where_it_stopped_and_is_imported_once() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"film"));
+    let store = |collection: &str, id: &str, document: Value| {
+        world.write(&format!("support/backgroundDownloader{collection}/{id}"), document.to_string());
+    };
+    store("TaskRecords", "done", record(film.url(), "done", 2));
+    store("TaskRecords", "killed", record(film.url(), "killed", 1));
+    store("TaskRecords", "resting", record(film.url(), "resting", 7));
+    store("TaskRecords", "gone", record(film.url(), "gone", 4));
+    let mut resting = record(film.url(), "resting", 7);
+    resting
+        .as_object_mut()
+        .unwrap()
+        .retain(|key, _| !["status", "progress", "expectedFileSize"].contains(&key.as_str()));
+    store("PausedTasks", "resting", resting.clone());
+    store("ResumeData", "resting", json!({"task": resting, "data": "/tmp/x", "requiredStartByte": 9, "eTag": null}));
+
+    let outcome = world.haul(&["import", "support"]).exits(0).says("as local-store").says("the 9 bytes");
+
+    assert_eq!(outcome.stdout, "killed\nresting\n");
+    assert!(outcome.stderr.contains("left out: it is complete"), "{}", outcome.stderr);
+    assert_eq!(statuses(&world), [pair("killed", "enqueued"), pair("resting", "paused")]);
+    world.run().exits(0);
+    assert_eq!(std::fs::read(world.path("data/haul/documents/killed.bin")).unwrap(), b"film");
+
+    world.haul(&["import", "support"]).exits(0);
+    assert_eq!(statuses(&world), [pair("killed", "complete"), pair("resting", "paused")], "nothing twice");
+}
+
+#[test]
+fn a_sqlite_file_of_background_downloader_is_read_and_not_changed() {
+    let world = World::new();
+    let path = world.work().join("bgd_persistent_storage.sqlite");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database
+        .execute_batch(
+            "CREATE TABLE taskRecords (taskId TEXT PRIMARY KEY, url TEXT, objectJsonMap TEXT);
+             CREATE TABLE pausedTasksTable (taskId TEXT PRIMARY KEY, objectJsonMap TEXT, modified INTEGER);",
+        )
+        .unwrap();
+    let insert = |table: &str, id: &str, document: Value| {
+        let text = format!("INSERT INTO {table} (taskId, objectJsonMap) VALUES (?1, ?2)");
+        database.execute(&text, (id, document.to_string())).unwrap();
+    };
+    insert("taskRecords", "one", record("http://127.0.0.1:9/f", "one", 6));
+    insert("taskRecords", "two", record("http://127.0.0.1:9/f", "two", 0));
+    insert("pausedTasksTable", "two", record("http://127.0.0.1:9/f", "two", 7));
+    drop(database);
+    let before = std::fs::read(&path).unwrap();
+
+    world.haul(&["import", path.to_str().unwrap()]).exits(0).says("2 tasks found, as sqlite");
+
+    assert_eq!(statuses(&world), [pair("one", "enqueued"), pair("two", "paused")]);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    world.write("other.sqlite", b"SQLite format 3\0 and no more");
+    world.haul(&["import", "other.sqlite"]).exits(6).says("other.sqlite");
+}
+
+#[test]
+fn with_one_problem_nothing_is_imported_and_all_problems_are_told() {
+    let world = World::new();
+    world.write("list", "http://127.0.0.1:9/good\n# comment\nftp://h/f\nmagnet:?xt=1\n");
+    world.write("tasks.json", json!([{"url": "http://127.0.0.1:9/f", "retries": 11}]).to_string());
+
+    let outcome = world.haul(&["import", "list", "tasks.json"]).exits(2);
+
+    for told in ["list:3: `url`", "list:4: `url`", "tasks.json: task 1: `retries`", "nothing was imported"] {
+        assert!(outcome.stderr.contains(told), "`{told}`:\n{}", outcome.stderr);
+    }
+    assert!(world.list().is_empty());
+}
+
+#[test]
+fn a_dry_run_tells_and_adds_nothing() {
+    let world = World::new();
+    let list = "https://127.0.0.1:9/f?token=canary\n";
+
+    let outcome = world.haul_reading(&["import", "-", "--dry-run", "--from", "urls"], list).exits(0);
+
+    assert!(
+        outcome.stdout.contains("stdin:1  DownloadTask  enqueued  https://127.0.0.1:9/f?token="),
+        "{}",
+        outcome.stdout
+    );
+    assert!(!outcome.stdout.contains("canary"), "{}", outcome.stdout);
+    assert!(world.list().is_empty());
+}
+
+#[test]
+fn an_input_file_of_aria2_is_downloaded_below_the_granted_directory() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"film"));
+    let lost = origin.serve("/lost", status(503));
+    let text = format!("{}\t{}\n dir=sub\n out=name\n max-tries=1\n header=X-One: 1\n", lost.url(), film.url());
+    world.write("session", text);
+
+    world.haul(&["import", "session", "-d", "here"]).exits(0).says("as aria2");
+    world.run().exits(0);
+
+    assert_eq!(world.read("here/sub/name"), b"film");
+    assert_eq!(film.requests()[0].header("x-one"), Some("1"));
+}
+
+#[test]
+fn a_payload_of_cordova_needs_a_grant_for_its_file_and_is_uploaded_as_a_form() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    let film = world.write("films/film.mp4", b"film");
+    let payload =
+        json!({"id": "u1", "filePath": film, "serverUrl": sink.url(), "fileKey": "film", "parameters": {"n": 1}});
+
+    world.haul_reading(&["import", "-"], &payload.to_string()).exits(2).says("root = ");
+    world.haul_reading(&["import", "-", "-d", "films"], &payload.to_string()).exits(0).says("as cordova");
+    world.run().exits(0);
+
+    let request = &sink.requests()[0];
+    let body = String::from_utf8_lossy(&request.body);
+    let (field, part) = (body.find("name=\"n\"").unwrap(), body.find("name=\"film\"; filename=\"film.mp4\"").unwrap());
+    assert!(field < part, "fields before the file: {body}");
+}
+
+#[test]
+fn what_is_no_store_is_refused_with_a_sentence() {
+    let world = World::new();
+    std::fs::create_dir(world.work().join("empty")).unwrap();
+
+    world.haul(&["import", "empty"]).exits(2).says("is no LocalStore folder");
+    world.haul(&["import", "missing"]).exits(6).says("missing");
+    world.haul_reading(&["import", "-", "--from", "tasks"], "{\"url\":").exits(2).says("stdin:1").says("is not JSON");
+    world.haul(&["import", "empty", "--from", "nonsense"]).exits(2).says("local-store");
+}

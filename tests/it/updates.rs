@@ -1,0 +1,182 @@
+//! What is told of tasks, and to whom: `updates`, notifications, what is retained; and what is done with finished files.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use haul::{Addition, Session, Settings, Task, Told, Work};
+use serde_json::json;
+
+use crate::support::*;
+
+/// Puts a program into the world's PATH that writes its arguments, one a line, to a file in the working directory.
+fn program(world: &mut World, name: &str) -> std::path::PathBuf {
+    let (bin, out) = (world.path("bin"), world.work().join(format!("{name}.said")));
+    std::fs::create_dir_all(&bin).unwrap();
+    let script = format!("#!/bin/sh\nfor word; do echo \"$word\"; done >> '{}'\n", out.display());
+    std::fs::write(bin.join(name), script).unwrap();
+    std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    world.set("PATH", &format!("{}:/usr/bin:/bin", bin.display()));
+    out
+}
+
+/// Blocks until a program that nobody waits for has written this.
+fn wait_for(path: &std::path::Path, text: &str) -> String {
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let said = std::fs::read_to_string(path).unwrap_or_default();
+        if said.contains(text) {
+            return said;
+        }
+        assert!(std::time::Instant::now() < until, "never `{text}`: {said}");
+        std::thread::sleep(Duration::from_millis(2)); // nobody tells when it writes
+    }
+}
+
+#[test]
+fn a_task_sends_only_the_updates_it_asked_for_and_its_record_and_the_log_stay_true() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"film"));
+    for (updates, statuses, progresses) in [
+        ("none", "", 0),
+        ("status", "running > complete", 0),
+        ("progress", "", 2),
+        ("statusAndProgress", "running > complete", 2),
+    ] {
+        world.add(&[json!({"url": film.url(), "taskId": updates, "updates": updates})]);
+        let outcome = world.run().exits(0);
+
+        assert_eq!(outcome.statuses(), statuses, "{updates}");
+        let told = outcome.json();
+        let progress: Vec<_> = told.iter().filter(|update| update["type"] == "progress").collect();
+        assert_eq!(progress.len(), progresses, "{updates}: 0.0 and 1.0");
+        assert_eq!(world.show(updates)["status"], "complete");
+        assert_eq!(world.final_events()[updates], ["complete"]);
+    }
+}
+
+#[test]
+fn a_canceled_task_that_sends_nothing_stays_silent() {
+    let (world, origin) = (World::new(), Origin::start());
+    let held = origin.serve("/held", file(b"x").head_gate(&Gate::new()));
+    world.add(&[
+        json!({"url": "http://127.0.0.1:9/f", "taskId": "quiet", "updates": 0, "notBefore": "+1h"}),
+        json!({"url": "http://127.0.0.1:9/f", "taskId": "loud", "notBefore": "+1h"}),
+        json!({"url": held.url(), "taskId": "held"}),
+    ]);
+    let running = world.spawn(&["--json", "run"]);
+    running.wait_for_status("running");
+
+    world.haul(&["cancel", "quiet"]).exits(0);
+    world.haul(&["cancel", "loud"]).exits(0);
+
+    running.wait_for_status("canceled");
+    assert!(!running.kill().stdout.contains("quiet"));
+}
+
+#[test]
+fn notifications_are_handed_to_a_command_as_arguments_and_to_the_desktop() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    let (said, desktop) = (program(&mut world, "teller"), program(&mut world, "notify-send"));
+    let film = origin.serve("/f", file(b"film"));
+    world.config(
+        "[notifications]\nto = [\"command\", \"desktop\", \"title\"]\n\
+         command = [\"teller\", \"{state}\", \"{title}\", \"{body}\", \"{filePath}\"]\n\
+         complete = { title = \"{displayName} is there\", body = \"$(id) {filename} {metaData}\" }\n\
+         [notifications.groups.films]\nerror = { title = \"no film\" }\n",
+    );
+    world.add(&[
+        json!({"url": film.url(), "displayName": "My film", "metaData": "m"}),
+        json!({"url": origin.serve("/gone", status(404)).url(), "group": "films"}),
+        json!({"url": film.url(), "group": "films"}),
+    ]);
+
+    let outcome = world.haul(&["run", "--until-idle", "-j", "1"]).exits(8);
+
+    wait_for(&said, "no film");
+    let said = wait_for(&said, "complete");
+    let path = world.path("in/f");
+    assert!(said.contains(&format!("complete\nMy film is there\n$(id) f m\n{}\n", path.display())), "{said}");
+    assert!(said.contains("error\nno film\n\n\n"), "{said}");
+    assert_eq!(said.matches("complete").count(), 1, "the group has texts of its own, and none for `complete`: {said}");
+    let shown = wait_for(&desktop, "no film");
+    assert!(shown.contains("--app-name=haul"), "{shown}");
+    assert!(!outcome.stderr.contains('\u{1b}'), "no title where there is no terminal");
+}
+
+#[test]
+fn what_is_too_old_or_too_much_is_forgotten_while_tasks_are_worked() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"film"));
+    world.config("[retain]\nrecords = 2\nage = \"10d\"\n");
+    let tasks: Vec<_> = (0..5).map(|number| json!({"url": film.url(), "taskId": number.to_string()})).collect();
+    world.add(&tasks);
+    world.haul(&["run", "--until-idle", "-j", "1"]).exits(0);
+    assert_eq!(world.list().len(), 5, "it looks at its start and after every hundredth end");
+
+    world.add(&[json!({"url": film.url(), "taskId": "last"})]);
+    world.run().exits(0);
+
+    let ids: Vec<_> = world.list().iter().map(|record| record["taskId"].as_str().unwrap().to_owned()).collect();
+    assert!((2..5).contains(&ids.len()), "more than two may stay when they ended in the same millisecond: {ids:?}");
+    assert!(ids.contains(&"last".to_owned()), "{ids:?}");
+}
+
+#[test]
+fn a_finished_file_is_opened_and_moved_without_overwriting() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    let opened = program(&mut world, "xdg-open");
+    let film = origin.serve("/f.png", file(b"film"));
+    world.set("XDG_PICTURES_DIR", world.path("user/Shots").to_str().unwrap());
+    let shots = world.path("user/Shots/trip");
+    std::fs::create_dir_all(&shots).unwrap();
+    std::fs::write(shots.join("f.png"), b"older").unwrap();
+    world.get(&["--id", "one", film.url()]).exits(0);
+
+    world.haul(&["open", "one"]).exits(0);
+    assert!(wait_for(&opened, "f.png").ends_with("work/f.png\n"));
+    let moved = world.haul(&["move", "one", "--to", "images", "--directory", "trip"]).exits(0);
+
+    assert_eq!(moved.stdout, format!("{}\n", shots.join("f (1).png").display()));
+    assert_eq!(std::fs::read(shots.join("f (1).png")).unwrap(), b"film");
+    assert_eq!(std::fs::read(shots.join("f.png")).unwrap(), b"older");
+    assert!(!world.names().contains(&"f.png".to_owned()));
+    world.haul(&["move", "one", "--to", "pictures"]).exits(6).says("is not there any more");
+    world.haul(&["move", "one", "--to", "nowhere"]).exits(6);
+    world.haul(&["open", "missing"]).exits(2);
+}
+
+#[test]
+fn a_program_waits_for_tasks_and_hears_how_long_it_has_waited() {
+    let origin = Origin::start();
+    let (home, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let gate = Gate::new();
+    let film = origin.serve("/f", file(b"film").head_gate(&gate));
+    let gone = origin.serve("/gone", status(404));
+    let add = |url: &str| Addition { task: Task::download(url), place: Some(place.path().into()) };
+    let tasks = vec![
+        add(film.url()),
+        Addition { task: Task { updates: haul::task::Updates::None, ..Task::download(gone.url()) }, ..add("") },
+    ];
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (mut batches, mut elapsed, mut statuses) = (Vec::new(), 0, 0);
+    let records = runtime.block_on(async {
+        let session = Session::open(Settings::new(home.path()), Work::Asked).await.unwrap();
+        let told = session.transmit(tasks, Duration::from_millis(10), |told| match told {
+            Told::Batch { succeeded, failed } => batches.push((succeeded, failed)),
+            Told::Elapsed(time) => {
+                elapsed += usize::from(!time.is_zero());
+                gate.open();
+            }
+            Told::Update(_) => statuses += 1,
+        });
+        let records = told.await.unwrap();
+        session.close().await;
+        records
+    });
+
+    assert_eq!((records[0]["status"].as_str(), records[1]["status"].as_str()), (Some("complete"), Some("notFound")));
+    assert_eq!((batches[0], *batches.last().unwrap()), ((0, 0), (1, 1)));
+    assert!(elapsed > 0, "it waited for that");
+    assert_eq!(statuses, 3, "of the first only: enqueued, running, complete");
+}

@@ -1,0 +1,105 @@
+//! Webhooks: final events reach a server at least once, signed, in order, also across failures and restarts.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+fn configure(world: &World, hook: &Resource, more: &str) {
+    world.config(&format!("[[webhooks]]\nname = \"ci\"\nurl = \"{}\"\n{more}", hook.url()));
+}
+
+fn bodies(hook: &Resource) -> Vec<Value> {
+    hook.requests().iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
+}
+
+#[test]
+fn each_final_event_is_posted_once_it_is_committed_and_signed() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (film, hook) = (origin.serve("/f", file(b"x")), origin.serve("/hook", status(204)));
+    configure(&world, &hook, "secret = \"whsec_c2VjcmV0\"\n");
+    let ids = world.add(&[json!({"url": film.url()}), json!({"url": origin.serve("/gone", status(404)).url()})]);
+
+    world.haul(&["run", "--until-idle", "-j", "1"]).exits(8);
+
+    let finals: Vec<_> = world
+        .events()
+        .into_iter()
+        .filter(|event| event["status"] != "enqueued" && event["status"] != "running")
+        .collect();
+    assert_eq!(bodies(&hook), finals, "what the log has, in its order");
+    assert!(finals.iter().any(|event| event["taskId"] == ids[0].as_str() && event["status"] == "complete"));
+    assert!(finals.iter().any(|event| event["taskId"] == ids[1].as_str() && event["status"] == "notFound"));
+    for request in hook.requests() {
+        let header = |name: &str| request.header(name).unwrap().to_owned();
+        let seconds: u64 = header("webhook-timestamp").parse().unwrap();
+        let expected = haul::webhook::sign(b"secret", &header("webhook-id"), seconds, &request.body);
+        assert_eq!(header("webhook-signature"), expected);
+        assert_eq!(request.header("content-type"), Some("application/json"));
+    }
+    world.run().exits(0);
+    assert_eq!(hook.requests().len(), 2, "what was taken is not sent again");
+}
+
+#[test]
+fn what_is_not_taken_is_sent_again_by_the_next_engine_under_the_same_id() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (film, hook) = (origin.serve("/f", file(b"x")), origin.serve("/hook", status(503)));
+    configure(&world, &hook, "");
+    world.get(&[film.url()]).exits(0);
+    let first: Vec<_> =
+        hook.requests().iter().map(|request| request.header("webhook-id").unwrap().to_owned()).collect();
+    assert!(!first.is_empty(), "it was tried while the download's engine lived");
+
+    hook.now(vec![status(200)]);
+    world.run().exits(0);
+
+    let ids: Vec<_> = hook.requests().iter().map(|request| request.header("webhook-id").unwrap().to_owned()).collect();
+    assert_eq!(ids.len(), first.len() + 1);
+    assert!(ids.iter().all(|id| *id == first[0]), "{ids:?}");
+}
+
+#[test]
+fn a_refusal_is_repeated_when_the_receiver_says() {
+    let (world, origin) = (World::new(), Origin::start());
+    let refusal = status(429).header("Retry-After", "0");
+    let (film, hook) = (origin.serve("/f", file(b"x")), origin.script("/hook", vec![refusal, status(200)]));
+    configure(&world, &hook, "");
+
+    world.get(&[film.url()]).exits(0);
+
+    assert_eq!(hook.requests().len(), 2);
+}
+
+#[test]
+fn statuses_and_groups_choose_what_is_told() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (film, hook) = (origin.serve("/f", file(b"x")), origin.serve("/hook", status(200)));
+    configure(&world, &hook, "statuses = [\"complete\"]\ngroups = [\"films\"]\n");
+    let gone = origin.serve("/gone", status(404));
+    world.add(&[
+        json!({"url": film.url(), "group": "films", "taskId": "wanted", "updates": "none"}),
+        json!({"url": film.url(), "taskId": "other-group"}),
+        json!({"url": gone.url(), "group": "films", "taskId": "other-status"}),
+    ]);
+
+    world.run();
+
+    let told: Vec<_> = bodies(&hook).iter().map(|body| body["taskId"].clone()).collect();
+    assert_eq!(told, ["wanted"], "whatever updates the task sends");
+}
+
+#[test]
+fn wrong_tables_are_refused_with_a_sentence() {
+    let world = World::new();
+    for (table, says) in [
+        ("[[webhooks]]\nurl = \"ftp://h\"\n", "`url` must be"),
+        ("[[webhooks]]\nurl = \"http://h\"\nstatuses = [\"running\"]\n", "`statuses` takes"),
+        ("[[webhooks]]\nurl = \"http://h\"\nsecret-env = \"NOT_SET\"\n", "`NOT_SET` is not set"),
+        ("[[webhooks]]\nname = \"a\"\nurl = \"http://h\"\n[[webhooks]]\nname = \"a\"\nurl = \"http://h\"\n", "`a`"),
+        ("[notifications]\nto = [\"command\"]\n", "`command`"),
+        ("[retain]\nage = \"long\"\n", "duration"),
+    ] {
+        world.config(table);
+        world.haul(&["ls"]).exits(2).says(says);
+    }
+}
