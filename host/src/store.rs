@@ -80,9 +80,31 @@ pub enum Selection {
     Ids(Vec<String>),
     /// A group.
     Group(String),
+    /// A scope, and all below it: `a` has `a/b`.
+    Scope(String),
     /// All.
     All,
 }
+
+impl Selection {
+    /// Whether a task is one of the selection.
+    pub(crate) fn has(&self, task: &Task) -> bool {
+        match self {
+            Selection::Ids(ids) => ids.contains(&task.task_id),
+            Selection::Group(group) => *group == task.group,
+            Selection::Scope(name) => task.scope.as_deref().is_some_and(|scope| is_within(scope, name)),
+            Selection::All => true,
+        }
+    }
+}
+
+/// Whether a scope is that one or below it.
+fn is_within(scope: &str, name: &str) -> bool {
+    scope.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The `ready_at` of an enqueued task that waits for another network: [`Change::Release`] ends it.
+pub(crate) const HELD: u64 = i64::MAX as u64;
 
 /// One change, applied as a whole or not at all. `at` is milliseconds since 1970.
 #[derive(Clone, Debug)]
@@ -98,6 +120,10 @@ pub(crate) enum Change {
     Durable { key: TaskKey, durable_bytes: u64 },
     /// Forgets the resume record: from here on the part file means nothing. No event.
     ForgetResume { key: TaskKey },
+    /// An enqueued task waits ([`HELD`]) until it is released. No event.
+    Hold { key: TaskKey },
+    /// Every held task is due at `at`. No event.
+    Release { at: u64 },
     /// running → publishing (shown as running): what is renamed to what. No event.
     Publishing { key: TaskKey, publish: Publish },
     /// Replaces the notes of a running task. They stay until it ends or waits for a retry. No event.
@@ -130,6 +156,13 @@ pub(crate) enum Change {
     Clean { before: u64, limit: usize },
     /// Stores a secret that belongs to no task, sealed, in the place of what was there under that name. No event.
     Secret { name: String, content: Vec<u8>, at: u64 },
+    /// Stores a setting of the home. No event.
+    Setting { name: &'static str, content: String },
+    /// Cancels a scope: from here on no task is added to it or below it. No event.
+    CancelScope { name: String, at: u64 },
+    /// Tasks may be added to a scope again, and to those below it; to those above it, not. Answer: [`Applied::Refused`] with
+    /// `None` when neither was cancelled. No event.
+    ReopenScope { name: String },
     /// A command waits for the ends of these tasks, or (`asked` false) has told them. Until it has, a complete task is found
     /// by its URL. No event.
     Asked { ids: Vec<String>, asked: bool },
@@ -168,6 +201,8 @@ pub(crate) enum Applied {
     Added(Vec<(TaskKey, String)>),
     /// These ids are taken; nothing was added.
     Taken(Vec<String>),
+    /// This scope is cancelled; nothing was added.
+    ScopeCanceled(String),
     /// Keys of the tasks that changed.
     Moved(Vec<TaskKey>),
     /// A consumer's position.

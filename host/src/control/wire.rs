@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::api::{Action, Reply, Request};
 use crate::error::Error;
+use crate::limits::LimitChanges;
 use crate::store::{Addition, IfExists, Selection};
 use crate::task::{Problem, Status, Task, json};
 
@@ -143,6 +144,18 @@ enum RequestForm {
         seq: u64,
     },
     Counts,
+    Limits {
+        changes: Box<LimitChanges>,
+        reset: bool,
+    },
+    LimitTask {
+        id: String,
+        limit_rate: Option<u64>,
+    },
+    Scopes,
+    ReopenScope {
+        name: String,
+    },
     Info,
 }
 
@@ -168,6 +181,7 @@ enum IfExistsForm {
 enum SelectionForm {
     Ids(Vec<String>),
     Group(String),
+    Scope(String),
     All,
 }
 

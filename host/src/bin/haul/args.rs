@@ -3,6 +3,7 @@
 //! What it means (which directory, which task, which settings) is worked out in `environment` and `tasks`. Nothing here opens
 //! a file.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -10,10 +11,11 @@ use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, Resettable};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use haul::config;
+use haul::limits::{Network, RequireWifi, Timetable};
 use haul::task::OnConflict;
 use haul::task::query::ListFormat;
 use haul::transport::MinTls;
-use haul::{Durability, IfExists, Status};
+use haul::{Durability, IfExists, LimitChanges, Status};
 
 mod finished;
 mod import;
@@ -150,6 +152,11 @@ pub(crate) enum Command {
     Open(Open),
     /// Move a finished file to one of your directories
     Move(Move),
+    /// Show or change limits: how many at once, how fast, over which network; kept in the home
+    Limits(Box<LimitsArgs>),
+    /// Look at cancelled scopes, and reopen them
+    #[command(subcommand)]
+    Scope(Scope),
     /// Print the durable event log
     Events(Events),
     /// Tell how far a consumer of the event log has come
@@ -384,6 +391,12 @@ pub(crate) struct TaskFlags {
     /// The task's group
     #[arg(long, value_name = "G")]
     pub(crate) group: Option<String>,
+    /// Cancel scope shared with other tasks; a tree by `/`
+    #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) scope: Option<String>,
+    /// Wait while the network is metered
+    #[arg(long = "requires-wifi")]
+    pub(crate) requires_wifi: bool,
     /// 0 goes first, 10 last
     #[arg(long, value_name = "0..10", default_value_t = 5, value_parser = clap::value_parser!(i32).range(0..=10))]
     pub(crate) priority: i32,
@@ -424,10 +437,10 @@ pub(crate) struct TaskFlags {
     pub(crate) login: LoginFlags,
 }
 
-/// Flags that set up an engine: of no effect when another process's engine is joined.
+/// Flags that limit what an engine does; the same for one that starts and, by `haul limits`, for one that runs.
 #[derive(Debug, Default, ClapArgs)]
-#[command(next_help_heading = "Engine options")]
-pub(crate) struct EngineFlags {
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitFlags {
     /// Transfers at once [default: 10]; 0: no limit
     #[arg(short = 'j', long = "jobs", value_name = "N")]
     pub(crate) jobs: Option<usize>,
@@ -437,9 +450,142 @@ pub(crate) struct EngineFlags {
     /// Transfers at once per group; 0: no limit
     #[arg(long, value_name = "N")]
     pub(crate) max_per_group: Option<usize>,
-    /// Bytes per second of all transfers together; 0: no limit
-    #[arg(long, value_name = "RATE", value_parser = bytes)]
-    pub(crate) limit_rate: Option<u64>,
+    /// Time between the starts of two transfers, at least
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) min_interval: Option<u64>,
+    /// Bytes per second of all transfers together: a rate, UPLOAD:DOWNLOAD, or a table such as "08:00,512K Sat-00:00,off"
+    #[arg(long, visible_aliases = ["rate", "bwlimit"], value_name = "RATE", value_parser = timetable)]
+    pub(crate) limit_rate: Option<Timetable>,
+    /// The same for one group; may be repeated
+    #[arg(long = "rate-group", value_name = "NAME=RATE", value_parser = group_rate)]
+    pub(crate) group_rates: Vec<(String, Timetable)>,
+    /// What network there is: on a metered one, tasks with requiresWiFi wait; offline, all [default: unmetered]
+    #[arg(long, value_name = "STATE")]
+    pub(crate) network: Option<NetworkState>,
+    /// Which tasks need an unmetered network: task, those that say so; all; none
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) require_wifi: Option<NeedsWifi>,
+    /// Room that must stay on the disk when all running downloads have ended
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) keep_free: Option<u64>,
+}
+
+impl LimitFlags {
+    /// What they change.
+    pub(crate) fn changes(&self) -> LimitChanges {
+        LimitChanges {
+            total: self.jobs,
+            per_host: self.max_per_host,
+            per_group: self.max_per_group,
+            groups: BTreeMap::new(),
+            min_interval_ms: self.min_interval,
+            rate: self.limit_rate.clone(),
+            group_rates: self.group_rates.iter().cloned().collect(),
+            network: self.network.map(Into::into),
+            require_wifi: self.require_wifi.map(Into::into),
+            keep_free: self.keep_free,
+        }
+    }
+
+    /// Each flag, and whether it was given.
+    pub(crate) fn given(&self) -> [(&'static str, bool); 9] {
+        [
+            ("-j", self.jobs.is_some()),
+            ("--max-per-host", self.max_per_host.is_some()),
+            ("--max-per-group", self.max_per_group.is_some()),
+            ("--min-interval", self.min_interval.is_some()),
+            ("--limit-rate", self.limit_rate.is_some()),
+            ("--rate-group", !self.group_rates.is_empty()),
+            ("--network", self.network.is_some()),
+            ("--require-wifi", self.require_wifi.is_some()),
+            ("--keep-free", self.keep_free.is_some()),
+        ]
+    }
+}
+
+/// `--network` as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NetworkState {
+    /// Bytes cost nothing
+    Unmetered,
+    /// Bytes cost money
+    Metered,
+    /// There is none
+    Offline,
+}
+
+impl From<NetworkState> for Network {
+    fn from(typed: NetworkState) -> Self {
+        match typed {
+            NetworkState::Unmetered => Network::Unmetered,
+            NetworkState::Metered => Network::Metered,
+            NetworkState::Offline => Network::Offline,
+        }
+    }
+}
+
+/// `--require-wifi` as typed; background_downloader's names will do as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NeedsWifi {
+    /// Tasks whose requiresWiFi says so
+    #[value(alias = "asSetByTask")]
+    Task,
+    /// All tasks
+    #[value(alias = "forAllTasks")]
+    All,
+    /// No task
+    #[value(alias = "forNoTasks")]
+    None,
+}
+
+impl From<NeedsWifi> for RequireWifi {
+    fn from(typed: NeedsWifi) -> Self {
+        match typed {
+            NeedsWifi::Task => RequireWifi::AsSetByTask,
+            NeedsWifi::All => RequireWifi::ForAllTasks,
+            NeedsWifi::None => RequireWifi::ForNoTasks,
+        }
+    }
+}
+
+/// `haul limits`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LimitsArgs {
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
+    /// Transfers at once of one group; 0: no limit; may be repeated
+    #[arg(long = "group", value_name = "NAME=N", value_parser = group_limit)]
+    pub(crate) groups: Vec<(String, usize)>,
+    /// Bytes per second of one task, or `off`; may be repeated
+    #[arg(long = "task", value_name = "ID=RATE", value_parser = task_rate)]
+    pub(crate) tasks: Vec<(String, Option<u64>)>,
+    /// Forget what was changed: the configuration counts again
+    #[arg(long)]
+    pub(crate) reset: bool,
+}
+
+/// `haul scope`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scope {
+    /// List the cancelled scopes
+    Ls,
+    /// Let a cancelled scope, and those below it, take tasks again
+    Reopen {
+        /// The scope
+        #[arg(value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+    },
+}
+
+/// Flags that set up an engine: of no effect when another process's engine is joined.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Engine options")]
+pub(crate) struct EngineFlags {
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
+    /// A file that exists and is longer than this is not downloaded again
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) skip_existing: Option<u64>,
     /// What a complete download survives: full, a power cut; relaxed, a crash
     #[arg(long, value_name = "HOW")]
     pub(crate) durability: Option<HowDurable>,
@@ -648,6 +794,9 @@ pub(crate) struct Select {
     /// All tasks of this group
     #[arg(long, value_name = "G")]
     pub(crate) group: Option<String>,
+    /// All tasks of this scope and those below it; once cancelled, it takes no more
+    #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) scope: Option<String>,
     /// All tasks
     #[arg(long)]
     pub(crate) all: bool,
@@ -812,6 +961,36 @@ fn granted_host(text: &str) -> Result<String, String> {
 
 fn duration(text: &str) -> Result<u64, String> {
     config::duration_ms(text).map_err(|error| error.to_string())
+}
+
+fn timetable(text: &str) -> Result<Timetable, String> {
+    config::timetable(text).map_err(|error| error.to_string())
+}
+
+fn group_rate(text: &str) -> Result<(String, Timetable), String> {
+    let (name, rate) = named(text, "NAME=RATE")?;
+    Ok((name, timetable(rate)?))
+}
+
+fn group_limit(text: &str) -> Result<(String, usize), String> {
+    let (name, limit) = named(text, "NAME=N")?;
+    let limit = limit.parse().map_err(|_| format!("`{limit}` is not a number of tasks"))?;
+    Ok((name, limit))
+}
+
+fn task_rate(text: &str) -> Result<(String, Option<u64>), String> {
+    match named(text, "ID=RATE")? {
+        (id, "off") => Ok((id, None)),
+        (id, rate) => Ok((id, Some(bytes(rate)?).filter(|rate| *rate > 0))),
+    }
+}
+
+/// What stands before and after the last `=`.
+fn named<'a>(text: &'a str, form: &str) -> Result<(String, &'a str), String> {
+    match text.rsplit_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value)),
+        _ => Err(format!("it is written {form}")),
+    }
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
