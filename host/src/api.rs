@@ -3,6 +3,8 @@
 //! Every command of the command line is one or more of these requests. [`Session`] is the way in: it becomes the home's
 //! engine, or joins the one that runs.
 
+mod queries;
+
 use serde_json::Value;
 
 use crate::control::{self, Entered, Home};
@@ -10,8 +12,8 @@ use crate::engine::{Settings, Work};
 use crate::error::Result;
 use crate::event::Update;
 use crate::limits::LimitChanges;
-use crate::store::{Addition, IfExists, Selection};
-use crate::task::{Status, Task};
+use crate::store::{Addition, Filter, IfExists, Selection};
+use crate::task::Task;
 
 pub use crate::control::{Client, Host};
 
@@ -69,10 +71,8 @@ pub enum Request {
     },
     /// Records. Answer: [`Reply::Records`], at most 1,000, and where to go on.
     List {
-        /// Only this status.
-        status: Option<Status>,
-        /// Only this group.
-        group: Option<String>,
+        /// Which tasks.
+        filter: Filter,
         /// Where to go on: 0, or `more` of the last answer.
         after: i64,
     },

@@ -255,13 +255,41 @@ pub(crate) struct QueueKey {
     pub(crate) group: Option<String>,
 }
 
-/// Which records a listing shows.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
-    /// Only this status.
-    pub(crate) status: Option<Status>,
+/// Which tasks a listing shows: those that fit all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only these statuses; empty: any.
+    pub statuses: Vec<Status>,
     /// Only this group.
-    pub(crate) group: Option<String>,
+    pub group: Option<String>,
+    /// Only this scope, and those below it.
+    pub scope: Option<String>,
+    /// Only these ids, or unique beginnings of them; empty: any.
+    pub ids: Vec<String>,
+}
+
+impl Filter {
+    /// The statuses of tasks that are not final.
+    pub const UNFINISHED: [Status; 4] = [Status::Enqueued, Status::Running, Status::WaitingToRetry, Status::Paused];
+    /// The statuses of tasks that were given up.
+    pub const FAILED: [Status; 2] = [Status::Failed, Status::NotFound];
+
+    /// The part of it that fits the fewest tasks.
+    fn narrowest(&self) -> Selection {
+        match (&self.scope, &self.group) {
+            _ if !self.ids.is_empty() => Selection::Ids(self.ids.clone()),
+            (Some(scope), _) => Selection::Scope(scope.clone()),
+            (_, Some(group)) => Selection::Group(group.clone()),
+            _ => Selection::All,
+        }
+    }
+
+    /// Whether a task fits, its status and id aside.
+    fn has(&self, task: &Task) -> bool {
+        let of_group = self.group.as_ref().is_none_or(|group| *group == task.group);
+        let within = |name: &String| task.scope.as_deref().is_some_and(|scope| is_within(scope, name));
+        of_group && self.scope.as_ref().is_none_or(within)
+    }
 }
 
 /// A task that was running or publishing when the last engine ended.

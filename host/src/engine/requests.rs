@@ -14,7 +14,7 @@ use crate::error::{Error, Failure, FailureDetail, Result};
 use crate::event::Update;
 use crate::limits::LimitChanges;
 use crate::scheduler::Why;
-use crate::store::{Addition, Applied, Change, HELD, IfExists, NewTask, Selection, TaskKey};
+use crate::store::{Addition, Applied, Change, Filter, HELD, IfExists, NewTask, Selection, TaskKey};
 use crate::task::{Body, Problem, Record, Status, Task, TaskType, Waiting, json};
 use crate::transfer::{BOUNDARY, new_boundary};
 
@@ -54,7 +54,7 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
             Ok(Reply::Done)
         }
         Request::Control { action, select } => control(engine, action, select).await,
-        Request::List { status, group, after } => list(engine, status, group, after).await,
+        Request::List { filter, after } => list(engine, filter, after).await,
         Request::Show { id } => show(engine, &id).await,
         Request::ExportResume { id, with_secrets } => resume_data::export(engine, &id, with_secrets).await,
         Request::ImportResume { document, url, place, part_file } => {
@@ -398,10 +398,11 @@ pub(super) fn find(engine: &Inner, id: &str) -> Result<(TaskKey, Record)> {
     }
 }
 
-async fn list(engine: &Inner, status: Option<Status>, group: Option<String>, after: TaskKey) -> Result<Reply> {
-    let filter = crate::store::Filter { status, group };
-    let found = engine.shared.store.records(&filter, after, PAGE)?;
-    let more = (found.len() == PAGE).then(|| found.last().map(|(key, _)| *key)).flatten();
+async fn list(engine: &Inner, mut filter: Filter, after: TaskKey) -> Result<Reply> {
+    for id in &mut filter.ids {
+        *id = find(engine, id)?.1.task.task_id.clone();
+    }
+    let (found, more) = engine.shared.store.records(&filter, after, PAGE)?;
     let mut records = Vec::with_capacity(found.len());
     for (key, record) in found {
         records.push(record_json(engine, key, record).await?);

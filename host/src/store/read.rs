@@ -72,22 +72,25 @@ impl Store {
         })
     }
 
-    /// Records in order of addition after `after`, at most `limit`.
-    pub(crate) fn records(&self, filter: &Filter, after: TaskKey, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
-        let select = match &filter.group {
-            Some(group) => Selection::Group(group.clone()),
-            None => Selection::All,
-        };
+    /// Records in order of addition after `after`, at most `limit`, and the key to go on after when there may be more.
+    pub(crate) fn records(
+        &self,
+        filter: &Filter,
+        after: TaskKey,
+        limit: usize,
+    ) -> Result<(Vec<(TaskKey, Record)>, Option<TaskKey>)> {
+        let select = filter.narrowest();
         self.read(|conn| {
-            if filter.status.is_none() && filter.group.is_none() {
-                return conn
-                    .prepare_cached(records!("WHERE t.key > ?1 ORDER BY t.key LIMIT ?2"))?
-                    .query_map((after, rows(limit)), |row| record(row, conn.vault))?
-                    .collect();
-            }
-            let statuses = filter.status.map_or(Status::ALL.to_vec(), |one| vec![one]);
-            let selected = select_keys(conn, &select, &statuses, after, limit)?;
-            by_keys(conn, selected.into_iter().map(|(key, _, _)| key))
+            let keys: Vec<TaskKey> = if filter.statuses.is_empty() && select == Selection::All {
+                keys(conn, "SELECT key FROM task WHERE key > ?1 ORDER BY key LIMIT ?2", (after, rows(limit)))?
+            } else {
+                let statuses = if filter.statuses.is_empty() { &Status::ALL } else { filter.statuses.as_slice() };
+                select_keys(conn, &select, statuses, after, limit)?.into_iter().map(|(key, _, _)| key).collect()
+            };
+            let more = keys.last().copied().filter(|_| keys.len() >= limit);
+            let mut records = by_keys(conn, keys)?;
+            records.retain(|(_, record)| filter.has(&record.task));
+            Ok((records, more))
         })
     }
 

@@ -3,7 +3,6 @@
 //! What it means (which directory, which task, which settings) is worked out in `environment` and `tasks`. Nothing here opens
 //! a file.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -11,11 +10,14 @@ use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, Resettable};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use haul::config;
-use haul::limits::{Network, RequireWifi, Timetable};
 use haul::task::OnConflict;
 use haul::task::query::ListFormat;
 use haul::transport::MinTls;
-use haul::{Durability, IfExists, LimitChanges, Status};
+use haul::{Durability, IfExists, Status};
+
+mod limits;
+
+pub(crate) use limits::{LimitFlags, LimitsArgs, Scope};
 
 mod finished;
 mod import;
@@ -130,6 +132,8 @@ pub(crate) enum Command {
     Run(Box<Run>),
     /// List tasks
     Ls(Ls),
+    /// Tell by the exit code whether all tasks are final: 0, or 1
+    Finished(Finished),
     /// Show one task, and why it waits
     Show(Show),
     /// Pause tasks; their bytes are kept
@@ -220,6 +224,9 @@ pub(crate) struct Get {
     pub(crate) task: TaskFlags,
     #[command(flatten)]
     pub(crate) engine: EngineFlags,
+    /// Tell how many have succeeded and failed, each time that changes
+    #[arg(long, help_heading = "Download options")]
+    pub(crate) batch: bool,
     /// Print this on stdout for each finished file
     #[arg(long, value_name = "WHAT", help_heading = "Download options")]
     pub(crate) print: Option<Print>,
@@ -437,146 +444,6 @@ pub(crate) struct TaskFlags {
     pub(crate) login: LoginFlags,
 }
 
-/// Flags that limit what an engine does; the same for one that starts and, by `haul limits`, for one that runs.
-#[derive(Debug, Default, ClapArgs)]
-#[command(next_help_heading = "Limits")]
-pub(crate) struct LimitFlags {
-    /// Transfers at once [default: 10]; 0: no limit
-    #[arg(short = 'j', long = "jobs", value_name = "N")]
-    pub(crate) jobs: Option<usize>,
-    /// Transfers at once per host; 0: no limit
-    #[arg(long, value_name = "N")]
-    pub(crate) max_per_host: Option<usize>,
-    /// Transfers at once per group; 0: no limit
-    #[arg(long, value_name = "N")]
-    pub(crate) max_per_group: Option<usize>,
-    /// Time between the starts of two transfers, at least
-    #[arg(long, value_name = "DUR", value_parser = duration)]
-    pub(crate) min_interval: Option<u64>,
-    /// Bytes per second of all transfers together: a rate, UPLOAD:DOWNLOAD, or a table such as "08:00,512K Sat-00:00,off"
-    #[arg(long, visible_aliases = ["rate", "bwlimit"], value_name = "RATE", value_parser = timetable)]
-    pub(crate) limit_rate: Option<Timetable>,
-    /// The same for one group; may be repeated
-    #[arg(long = "rate-group", value_name = "NAME=RATE", value_parser = group_rate)]
-    pub(crate) group_rates: Vec<(String, Timetable)>,
-    /// What network there is: on a metered one, tasks with requiresWiFi wait; offline, all [default: unmetered]
-    #[arg(long, value_name = "STATE")]
-    pub(crate) network: Option<NetworkState>,
-    /// Which tasks need an unmetered network: task, those that say so; all; none
-    #[arg(long, value_name = "WHICH")]
-    pub(crate) require_wifi: Option<NeedsWifi>,
-    /// Room that must stay on the disk when all running downloads have ended
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    pub(crate) keep_free: Option<u64>,
-}
-
-impl LimitFlags {
-    /// What they change.
-    pub(crate) fn changes(&self) -> LimitChanges {
-        LimitChanges {
-            total: self.jobs,
-            per_host: self.max_per_host,
-            per_group: self.max_per_group,
-            groups: BTreeMap::new(),
-            min_interval_ms: self.min_interval,
-            rate: self.limit_rate.clone(),
-            group_rates: self.group_rates.iter().cloned().collect(),
-            network: self.network.map(Into::into),
-            require_wifi: self.require_wifi.map(Into::into),
-            keep_free: self.keep_free,
-        }
-    }
-
-    /// Each flag, and whether it was given.
-    pub(crate) fn given(&self) -> [(&'static str, bool); 9] {
-        [
-            ("-j", self.jobs.is_some()),
-            ("--max-per-host", self.max_per_host.is_some()),
-            ("--max-per-group", self.max_per_group.is_some()),
-            ("--min-interval", self.min_interval.is_some()),
-            ("--limit-rate", self.limit_rate.is_some()),
-            ("--rate-group", !self.group_rates.is_empty()),
-            ("--network", self.network.is_some()),
-            ("--require-wifi", self.require_wifi.is_some()),
-            ("--keep-free", self.keep_free.is_some()),
-        ]
-    }
-}
-
-/// `--network` as typed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NetworkState {
-    /// Bytes cost nothing
-    Unmetered,
-    /// Bytes cost money
-    Metered,
-    /// There is none
-    Offline,
-}
-
-impl From<NetworkState> for Network {
-    fn from(typed: NetworkState) -> Self {
-        match typed {
-            NetworkState::Unmetered => Network::Unmetered,
-            NetworkState::Metered => Network::Metered,
-            NetworkState::Offline => Network::Offline,
-        }
-    }
-}
-
-/// `--require-wifi` as typed; background_downloader's names will do as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NeedsWifi {
-    /// Tasks whose requiresWiFi says so
-    #[value(alias = "asSetByTask")]
-    Task,
-    /// All tasks
-    #[value(alias = "forAllTasks")]
-    All,
-    /// No task
-    #[value(alias = "forNoTasks")]
-    None,
-}
-
-impl From<NeedsWifi> for RequireWifi {
-    fn from(typed: NeedsWifi) -> Self {
-        match typed {
-            NeedsWifi::Task => RequireWifi::AsSetByTask,
-            NeedsWifi::All => RequireWifi::ForAllTasks,
-            NeedsWifi::None => RequireWifi::ForNoTasks,
-        }
-    }
-}
-
-/// `haul limits`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct LimitsArgs {
-    #[command(flatten)]
-    pub(crate) limits: LimitFlags,
-    /// Transfers at once of one group; 0: no limit; may be repeated
-    #[arg(long = "group", value_name = "NAME=N", value_parser = group_limit)]
-    pub(crate) groups: Vec<(String, usize)>,
-    /// Bytes per second of one task, or `off`; may be repeated
-    #[arg(long = "task", value_name = "ID=RATE", value_parser = task_rate)]
-    pub(crate) tasks: Vec<(String, Option<u64>)>,
-    /// Forget what was changed: the configuration counts again
-    #[arg(long)]
-    pub(crate) reset: bool,
-}
-
-/// `haul scope`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Scope {
-    /// List the cancelled scopes
-    Ls,
-    /// Let a cancelled scope, and those below it, take tasks again
-    Reopen {
-        /// The scope
-        #[arg(value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
-        name: String,
-    },
-}
-
 /// Flags that set up an engine: of no effect when another process's engine is joined.
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Engine options")]
@@ -769,12 +636,38 @@ pub(crate) struct Run {
 /// `haul ls`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Ls {
-    /// Only tasks of this status, e.g. waitingToRetry
-    #[arg(long, value_name = "S", value_parser = status)]
-    pub(crate) status: Option<Status>,
+    /// Only these tasks: ids, or unique beginnings of them
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Only tasks of this status, e.g. waitingToRetry; may be repeated
+    #[arg(long = "status", value_name = "S", value_parser = status, value_delimiter = ',')]
+    pub(crate) statuses: Vec<Status>,
+    /// Only tasks that were given up: failed, notFound
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Only tasks that are not final
+    #[arg(long)]
+    pub(crate) unfinished: bool,
     /// Only tasks of this group
     #[arg(long, value_name = "G")]
     pub(crate) group: Option<String>,
+    /// Only tasks of this scope and those below it
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) scope: Option<String>,
+    /// Print only the ids
+    #[arg(long = "ids")]
+    pub(crate) only_ids: bool,
+}
+
+/// `haul finished`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Finished {
+    /// Only tasks of this group count
+    #[arg(long, value_name = "G")]
+    pub(crate) group: Option<String>,
+    /// This task does not count
+    #[arg(long, value_name = "ID")]
+    pub(crate) ignore: Option<String>,
 }
 
 /// `haul show`.
@@ -961,36 +854,6 @@ fn granted_host(text: &str) -> Result<String, String> {
 
 fn duration(text: &str) -> Result<u64, String> {
     config::duration_ms(text).map_err(|error| error.to_string())
-}
-
-fn timetable(text: &str) -> Result<Timetable, String> {
-    config::timetable(text).map_err(|error| error.to_string())
-}
-
-fn group_rate(text: &str) -> Result<(String, Timetable), String> {
-    let (name, rate) = named(text, "NAME=RATE")?;
-    Ok((name, timetable(rate)?))
-}
-
-fn group_limit(text: &str) -> Result<(String, usize), String> {
-    let (name, limit) = named(text, "NAME=N")?;
-    let limit = limit.parse().map_err(|_| format!("`{limit}` is not a number of tasks"))?;
-    Ok((name, limit))
-}
-
-fn task_rate(text: &str) -> Result<(String, Option<u64>), String> {
-    match named(text, "ID=RATE")? {
-        (id, "off") => Ok((id, None)),
-        (id, rate) => Ok((id, Some(bytes(rate)?).filter(|rate| *rate > 0))),
-    }
-}
-
-/// What stands before and after the last `=`.
-fn named<'a>(text: &'a str, form: &str) -> Result<(String, &'a str), String> {
-    match text.rsplit_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value)),
-        _ => Err(format!("it is written {form}")),
-    }
 }
 
 fn bytes(text: &str) -> Result<u64, String> {

@@ -105,6 +105,7 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::Import(typed) => import::run(typed, environment, printer).await,
         Command::Run(typed) => run::run(typed, environment, printer).await,
         Command::Ls(typed) => ls::ls(typed, environment, printer).await,
+        Command::Finished(typed) => ls::finished(typed, environment, printer).await,
         Command::Show(typed) => ls::show(typed, environment, printer).await,
         Command::Pause(select) => control(Action::Pause, select).await,
         Command::Resume(select) => control(Action::Resume, select).await,

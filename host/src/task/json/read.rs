@@ -60,6 +60,7 @@ const KNOWN: [&str; 55] = [
     "retriesRemaining",
     "allowPause",
     "priority",
+    "urlSessionPriority",
     "metaData",
     "displayName",
     "creationTime",
@@ -228,6 +229,7 @@ impl<'a> Reader<'a> {
                 set(&mut self.task.allow_pause, self.problems.flag(key, value));
             }
             "priority" => set(&mut self.task.priority, self.problems.whole(key, value)),
+            "urlSessionPriority" => set(&mut self.task.priority, self.problems.share(key, value).map(priority_of)),
             "metaData" => set(&mut self.task.meta_data, self.problems.text(key, value)),
             "displayName" => set(&mut self.task.display_name, self.problems.text(key, value)),
             "options" => self.options(value),
@@ -488,4 +490,10 @@ fn keep<T>(place: &mut Option<T>, read: Option<T>) {
     if read.is_some() {
         *place = read;
     }
+}
+
+/// The priority, 0 (first) to 10 (last), that URLSession's, 0.0 (last) to 1.0 (first), comes to.
+#[allow(clippy::cast_possible_truncation)] // 0 to 10
+fn priority_of(share: f64) -> i32 {
+    (10.0 - share * 10.0).round() as i32
 }
