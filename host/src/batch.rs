@@ -143,7 +143,9 @@ mod tests {
     #[test]
     fn a_batch_begins_at_nothing_and_counts_each_end_once() {
         let mut batch = Batch::default();
-        ["a", "b"].map(|id| batch.add(id.into()));
+        for id in ["a", "b"] {
+            batch.add(id.into());
+        }
         let nothing = BatchProgress { total: 2, ..BatchProgress::default() };
         assert_eq!(batch.progress(), nothing);
         assert!(!batch.take(&became("a", Status::Running, None)));

@@ -35,7 +35,7 @@ const IGNORED: [&str; 18] = [
 ];
 
 /// All keys that mean something, for suggestions.
-const KNOWN: [&str; 55] = [
+const KNOWN: [&str; 56] = [
     "profile",
     "taskType",
     "taskId",
