@@ -47,7 +47,9 @@ pub(crate) async fn recover(shared: &Shared) -> Result<()> {
         directory.remove_parts_of(&ids);
     }
     // What network there is now is found out when they are to start.
-    shared.store.write_later(Change::Release { at: clock::unix_ms() });
+    if shared.store.has_held()? {
+        last = Some(shared.store.write(Change::Release { at: clock::unix_ms() }));
+    }
     // The writer keeps the order: when the last change is committed, all are.
     match last {
         Some(pending) => pending.await.map(|_| ()),

@@ -223,6 +223,14 @@ impl Store {
         })
     }
 
+    /// Whether any task is held.
+    pub(crate) fn has_held(&self) -> Result<bool> {
+        self.read(|conn| {
+            let find = "SELECT 1 FROM task INDEXED BY task_due WHERE ready_at IS NOT NULL AND ready_at = ?1";
+            conn.prepare_cached(find)?.exists([number(HELD)])
+        })
+    }
+
     /// A setting of the home.
     pub(crate) fn setting(&self, name: &str) -> Result<Option<String>> {
         self.read(|conn| {

@@ -13,7 +13,7 @@ use values::{Problems, kind};
 
 /// Keys that mean nothing here and are ignored: those of background_downloader's records and updates when they stand beside
 /// a task's fields (A.10, A.12), and those of our own records.
-const IGNORED: [&str; 18] = [
+const IGNORED: [&str; 19] = [
     "status",
     "taskStatus",
     "progress",
@@ -29,6 +29,7 @@ const IGNORED: [&str; 18] = [
     "attempt",
     "filePath",
     "waiting",
+    "canResume",
     "notes",
     "place",
     "readyAt",
