@@ -130,13 +130,13 @@ fn minutes(time: &str) -> Option<Vec<u32>> {
 fn weekday(text: &str) -> Option<u32> {
     let text = text.to_ascii_lowercase();
     let is_it = |day: &&str| text.len() >= 3 && (text == **day || text == day[..3]);
-    DAYS.iter().position(|day| is_it(&day)).and_then(|day| u32::try_from(day).ok())
+    DAYS.iter().position(|day| is_it(day)).and_then(|day| u32::try_from(day).ok())
 }
 
 /// A number of bytes in the largest unit that divides it.
 fn short(bytes: u64) -> String {
     let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
-    match units.iter().find(|(unit, _)| bytes >= *unit && bytes % unit == 0) {
+    match units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{}{name}", bytes / unit),
         None => bytes.to_string(),
     }

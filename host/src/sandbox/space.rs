@@ -100,7 +100,7 @@ pub(super) fn reservation(
         );
         for (bytes, what) in [(others, "other downloads still need"), (keep_free, "must stay free")] {
             if bytes > 0 {
-                text.push_str(&format!(", of which {} {what}", bytes_text(bytes)));
+                text.push_str(&format!(", and {} {what}", bytes_text(bytes)));
             }
         }
         let failure = Failure::new(FailureKind::FileSystem, text);

@@ -40,6 +40,9 @@ macro_rules! records {
     };
 }
 
+/// Records, and the key to go on after when there may be more.
+type Page = (Vec<(TaskKey, Record)>, Option<TaskKey>);
+
 impl Store {
     /// The record of an id.
     pub(crate) fn record(&self, task_id: &str) -> Result<Option<(TaskKey, Record)>> {
@@ -78,7 +81,7 @@ impl Store {
         filter: &Filter,
         after: TaskKey,
         limit: usize,
-    ) -> Result<(Vec<(TaskKey, Record)>, Option<TaskKey>)> {
+    ) -> Result<Page> {
         let select = filter.narrowest();
         self.read(|conn| {
             let keys: Vec<TaskKey> = if filter.statuses.is_empty() && select == Selection::All {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits::Rates;
 
-/// Unused time that counts for later: bounds the burst after a pause.
-const CREDIT: Duration = Duration::from_millis(100);
+/// Unused time that counts for later: makes up for threads that wake late, and bounds the burst after a pause.
+const CREDIT: Duration = Duration::from_millis(250);
 /// Waits shorter than this are paid with the next one.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(bucket.take(500, start), millis(500));
         assert_eq!(bucket.take(500, start), millis(1000));
         assert_eq!(bucket.take(0, start + SECOND * 2), Duration::ZERO);
-        assert_eq!(bucket.take(1000, start + SECOND * 2), millis(900), "credit of 100 ms");
+        assert_eq!(bucket.take(1000, start + SECOND * 2), millis(750), "credit of 250 ms");
     }
 
     #[test]
