@@ -76,12 +76,7 @@ impl Store {
     }
 
     /// Records in order of addition after `after`, at most `limit`, and the key to go on after when there may be more.
-    pub(crate) fn records(
-        &self,
-        filter: &Filter,
-        after: TaskKey,
-        limit: usize,
-    ) -> Result<Page> {
+    pub(crate) fn records(&self, filter: &Filter, after: TaskKey, limit: usize) -> Result<Page> {
         let select = filter.narrowest();
         self.read(|conn| {
             let keys: Vec<TaskKey> = if filter.statuses.is_empty() && select == Selection::All {

@@ -4,8 +4,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::batch::BatchProgress;
 use crate::engine::{Settings, Work};
-use crate::task::Task;
+use crate::store::{Addition, IfExists};
+use crate::task::{Task, Updates};
+use crate::transmit::Told;
 
 /// A server of five bytes under any path but `/none`; its address.
 #[allow(clippy::disallowed_methods)] // it ends with the test's runtime
@@ -42,13 +45,17 @@ async fn a_batch_ends_with_all_of_its_tasks_and_begins_at_nothing() {
     ];
 
     let mut told: Vec<BatchProgress> = Vec::new();
-    let batch = session.transfer(tasks, |progress| told.push(*progress)).await.unwrap();
+    let keep = |what: Told<'_>| match what {
+        Told::Batch(progress) => told.push(progress),
+        Told::Update(_) | Told::Elapsed(_) => {}
+    };
+    let records = session.transmit(tasks, std::time::Duration::ZERO, keep).await.unwrap();
 
     assert_eq!(told.first(), Some(&BatchProgress { total: 3, ..BatchProgress::default() }));
     let end = BatchProgress { succeeded: 2, failed: 1, total: 3, bytes_done: 10, bytes_total: Some(10) };
     assert_eq!(told.last(), Some(&end));
-    assert_eq!((batch.succeeded().count(), batch.results().count()), (2, 3));
-    assert_eq!(batch.results().filter(|(_, status)| *status == Status::NotFound).count(), 1);
+    let statuses: Vec<_> = records.iter().map(|record| record["status"].as_str().unwrap_or_default()).collect();
+    assert_eq!(statuses, ["complete", "notFound", "complete"]);
     assert!(session.tasks_finished(Some("b"), None).await.unwrap());
     session.close().await;
 }
