@@ -3,14 +3,17 @@
 //! Every command of the command line is one or more of these requests. [`Session`] is the way in: it becomes the home's
 //! engine, or joins the one that runs.
 
+mod queries;
+
 use serde_json::Value;
 
 use crate::control::{self, Entered, Home};
 use crate::engine::{Settings, Work};
 use crate::error::Result;
 use crate::event::Update;
-use crate::store::{Addition, IfExists, Selection};
-use crate::task::{Status, Task};
+use crate::limits::LimitChanges;
+use crate::store::{Addition, Filter, IfExists, Selection};
+use crate::task::Task;
 
 pub use crate::control::{Client, Host};
 
@@ -68,10 +71,8 @@ pub enum Request {
     },
     /// Records. Answer: [`Reply::Records`], at most 1,000, and where to go on.
     List {
-        /// Only this status.
-        status: Option<Status>,
-        /// Only this group.
-        group: Option<String>,
+        /// Which tasks.
+        filter: Filter,
         /// Where to go on: 0, or `more` of the last answer.
         after: i64,
     },
@@ -124,6 +125,28 @@ pub enum Request {
     },
     /// Number of tasks per status that this engine still has to work (for `until idle`). Answer: [`Reply::Counts`].
     Counts,
+    /// Changes limits, now and for as long as the home lives, and answers those that count and those that are stored
+    /// ([`Reply::Info`], `{"current": …, "stored": …}` in the form of [`LimitChanges`]).
+    Limits {
+        /// What changes; nothing: only answers.
+        changes: Box<LimitChanges>,
+        /// Forget first what the home has stored, and the flags of the present engine: the configuration counts again.
+        reset: bool,
+    },
+    /// Changes the speed limit of a task that is not final, now and for its later attempts. Answer: `Done`.
+    LimitTask {
+        /// Id or unique prefix.
+        id: String,
+        /// Bytes per second, at least 1; `None`: no limit of its own.
+        limit_rate: Option<u64>,
+    },
+    /// Which scopes are cancelled. Answer: [`Reply::Info`], a list of `{"scope": …, "canceledAt": …}`.
+    Scopes,
+    /// Lets a cancelled scope, and those below it, take tasks again. Answer: `Done`.
+    ReopenScope {
+        /// Its name.
+        name: String,
+    },
     /// What `doctor` shows of a running engine: version, pid, limits, components. Answer: [`Reply::Info`].
     Info,
 }

@@ -20,6 +20,18 @@ pub(crate) fn timer_now() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
+/// The minute of the week by the machine's time zone, counted from Monday 00:00, and how far it has gone.
+#[allow(clippy::disallowed_methods)] // this is the place
+pub(crate) fn local_minute() -> (u32, Duration) {
+    let now = jiff::Zoned::now();
+    let number = |value: i8| u32::from(value.unsigned_abs());
+    let days = number(now.weekday().to_monday_zero_offset());
+    let minute = (days * 24 + number(now.hour())) * 60 + number(now.minute());
+    let gone =
+        Duration::from_millis(u64::from(number(now.second())) * 1000 + u64::from(now.millisecond().unsigned_abs()));
+    (minute, gone)
+}
+
 /// Sleeps on the present runtime.
 #[allow(clippy::disallowed_methods)] // this is the place
 pub(crate) async fn sleep(duration: Duration) {

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::engine::{Durability, QueueLimits, Retain};
+use crate::engine::{Durability, Retain};
 use crate::error::{Error, Result};
 use crate::hooks::{ComponentSource, Grants, Limits};
+use crate::limits::{Limits as EngineLimits, Network, QueueLimits, RequireWifi, Timetable};
 use crate::profile::Profile;
 use crate::transport::ProxySettings;
 use crate::webhook::Webhook;
@@ -36,8 +37,11 @@ pub(crate) mod reason {
 pub struct Config {
     /// `[directories]`: name to absolute path; `root = "/"` is the grant for `root`.
     pub directories: BTreeMap<String, PathBuf>,
-    /// `[limits]`: total, per-host, per-group, `[limits.groups]`.
-    pub limits: QueueLimits,
+    /// `[limits]`: total, per-host, per-group, min-interval, rate, keep-free, `[limits.groups]`, `[limits.group-rates]`; and
+    /// `[network]`: state, require-wifi.
+    pub limits: EngineLimits,
+    /// `skip-existing = "10M"`.
+    pub skip_existing: Option<u64>,
     /// `[[callbacks]]`: name, path, allow-hosts, config, limits. Paths are relative to the configuration's directory.
     pub callbacks: Vec<ComponentSource>,
     /// `[profiles.NAME]`, with what they inherit; `[profiles.default]` is for tasks that name none.
@@ -95,7 +99,8 @@ impl Config {
             retain: file.retain.into(),
             profiles,
             directories: file.directories.into_iter().map(|(name, path)| (name, path.0)).collect(),
-            limits: file.limits.into(),
+            limits: file.limits.with(&file.network),
+            skip_existing: file.skip_existing,
             callbacks: file.callbacks.into_iter().map(|callback| callback.source(folder)).collect(),
             durability: file.durability.into(),
             retry_jitter: file.retry_jitter,
@@ -109,6 +114,9 @@ impl Config {
 struct File {
     directories: BTreeMap<String, AbsolutePath>,
     limits: LimitsTable,
+    network: NetworkTable,
+    #[serde(deserialize_with = "size")]
+    skip_existing: Option<u64>,
     callbacks: Vec<CallbackTable>,
     profiles: BTreeMap<String, profiles::ProfileTable>,
     durability: DurabilityName,
@@ -141,17 +149,40 @@ struct LimitsTable {
     total: Option<usize>,
     per_host: Option<usize>,
     per_group: Option<usize>,
+    #[serde(deserialize_with = "interval")]
+    min_interval: Option<u64>,
+    rate: Timetable,
+    #[serde(deserialize_with = "size")]
+    keep_free: Option<u64>,
     groups: BTreeMap<String, usize>,
+    group_rates: BTreeMap<String, Timetable>,
 }
 
-impl From<LimitsTable> for QueueLimits {
-    fn from(table: LimitsTable) -> Self {
+/// `[network]`.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct NetworkTable {
+    state: Network,
+    require_wifi: RequireWifi,
+}
+
+impl LimitsTable {
+    fn with(self, network: &NetworkTable) -> EngineLimits {
         let defaults = QueueLimits::default();
-        Self {
-            total: table.total.unwrap_or(defaults.total),
-            per_host: table.per_host.unwrap_or(defaults.per_host),
-            per_group: table.per_group.unwrap_or(defaults.per_group),
-            groups: table.groups,
+        let queue = QueueLimits {
+            total: self.total.unwrap_or(defaults.total),
+            per_host: self.per_host.unwrap_or(defaults.per_host),
+            per_group: self.per_group.unwrap_or(defaults.per_group),
+            groups: self.groups,
+            min_interval_ms: self.min_interval.unwrap_or(defaults.min_interval_ms),
+        };
+        EngineLimits {
+            queue,
+            rate: self.rate,
+            group_rates: self.group_rates,
+            network: network.state,
+            require_wifi: network.require_wifi,
+            keep_free: self.keep_free.unwrap_or(0),
         }
     }
 }
@@ -273,6 +304,14 @@ fn log<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
     within(input, "log", units::bytes, 0, 1 << 20, "0 to 1M")
 }
 
+fn size<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    within(input, "a size", units::bytes, 0, u64::MAX, "0 or more")
+}
+
+fn interval<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    within(input, "min-interval", units::duration_ms, 0, 3_600_000, "0 to 1h")
+}
+
 /// A value with a unit, given as text or as a number in the smallest unit, within bounds.
 fn within<'de, D: Deserializer<'de>>(
     input: D,
@@ -307,6 +346,11 @@ pub fn duration_ms(text: &str) -> Result<u64> {
 /// Reads `10M`, `512K`, `1G`, `1234`; 1024-based. Bytes (per second).
 pub fn bytes(text: &str) -> Result<u64> {
     units::bytes(text).map_err(|reason| Error::Usage(format!("a size or rate {reason}")))
+}
+
+/// Reads `10M`, `1M:10M` (upload:download), `off`, or a table such as `08:00,512K Sat-00:00,off`.
+pub fn timetable(text: &str) -> Result<Timetable> {
+    Timetable::parse(text).map_err(|reason| Error::Usage(format!("a speed limit {reason}")))
 }
 
 /// Reads RFC 3339, or `+DUR` counted from `now_ms`. Milliseconds since 1970.

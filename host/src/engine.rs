@@ -27,11 +27,13 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::event::Update;
 use crate::hooks::{Component, ComponentSource, Hook, Hooks, HooksSettings, LogSink};
+use crate::limits::{LimitChanges, Limits};
 use crate::notify::Notifications;
 use crate::profile::{Profile, Profiles, Transports};
 use crate::sandbox::Sandbox;
 use crate::store::{Change, Store};
-use crate::transfer::{Flights, Shared, rate};
+use crate::transfer::rate::Throttle;
+use crate::transfer::{Flights, Shared};
 use crate::transport::Transport;
 use crate::webhook::Webhook;
 
@@ -45,25 +47,6 @@ pub enum Durability {
     Full,
     /// Rows only: after a power cut, files completed in the last half minute may be missing or empty.
     Relaxed,
-}
-
-/// How many tasks run at once. 0 is no limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueLimits {
-    /// In all. Default 10.
-    pub total: usize,
-    /// Per host and port. Default 0.
-    pub per_host: usize,
-    /// Per group. Default 0.
-    pub per_group: usize,
-    /// For groups by name, instead of `per_group`.
-    pub groups: BTreeMap<String, usize>,
-}
-
-impl Default for QueueLimits {
-    fn default() -> Self {
-        Self { total: 10, per_host: 0, per_group: 0, groups: BTreeMap::new() }
-    }
 }
 
 /// Which final tasks are forgotten by themselves while tasks are worked: those that have either too many younger ones or
@@ -87,8 +70,13 @@ pub struct Settings {
     pub key_dir: PathBuf,
     /// Base directories by name.
     pub directories: BTreeMap<String, PathBuf>,
-    /// How many at once.
-    pub limits: QueueLimits,
+    /// How many at once, how fast, over which network; what the home has stored counts more.
+    pub limits: Limits,
+    /// What counts even more than that, until it is changed: a command's flags.
+    pub limit_flags: LimitChanges,
+    /// A download whose file exists and is longer than so many bytes is complete at once, with status 304
+    /// (background_downloader's skipExistingFiles).
+    pub skip_existing: Option<u64>,
     /// Syncing.
     pub durability: Durability,
     /// Defaults and connections of tasks that name no profile.
@@ -97,8 +85,6 @@ pub struct Settings {
     pub profiles: BTreeMap<String, Profile>,
     /// Components attached to every task, in order.
     pub components: Vec<ComponentSource>,
-    /// Speed limit of all transfers together in bytes per second.
-    pub limit_rate: Option<u64>,
     /// Spread the waits before retries.
     pub retry_jitter: bool,
     /// On a full disk tasks wait (`run`, `serve`) rather than fail (`get`).
@@ -121,12 +107,13 @@ impl Settings {
             key_dir: home.clone(),
             home,
             directories: BTreeMap::new(),
-            limits: QueueLimits::default(),
+            limits: Limits::default(),
+            limit_flags: LimitChanges::default(),
+            skip_existing: None,
             durability: Durability::Full,
             profile: Profile::default(),
             profiles: BTreeMap::new(),
             components: Vec::new(),
-            limit_rate: None,
             retry_jitter: false,
             wait_for_disk: true,
             webhooks: Vec::new(),
@@ -166,7 +153,7 @@ struct Inner {
     /// For the admission of tasks; components' HTTP goes over it.
     transport: Transport,
     profiles: Profiles,
-    limits: QueueLimits,
+    limits: Mutex<CurrentLimits>,
     components: Vec<ComponentSource>,
     /// The components are there.
     loading: tokio::sync::OnceCell<()>,
@@ -179,6 +166,16 @@ struct Inner {
     /// Requests that are being answered.
     calls: AtomicUsize,
     answered: Notify,
+}
+
+/// The limits that count, and what they are made of.
+#[derive(Clone)]
+struct CurrentLimits {
+    /// By the settings.
+    base: Limits,
+    /// What the home has stored.
+    stored: LimitChanges,
+    current: Limits,
 }
 
 impl Inner {
@@ -234,16 +231,18 @@ impl Engine {
             components: OnceLock::new(),
             own_components: AtomicBool::new(false),
             durability: settings.durability,
-            rate: settings.limit_rate.map(|rate| Mutex::new(rate::Bucket::new(rate, clock::now()))),
+            throttle: Throttle::default(),
+            skip_existing: settings.skip_existing,
             boot_id: clock::boot_id(),
             retry_jitter: settings.retry_jitter,
             flights: Flights::default(),
         });
         recovery::recover(&shared).await?;
-        Self::start(shared, settings)
+        let limits = requests::limits_of(&shared.store, &settings)?;
+        Self::start(shared, settings, limits)
     }
 
-    fn start(shared: Arc<Shared>, settings: Settings) -> Result<Self> {
+    fn start(shared: Arc<Shared>, settings: Settings, limits: CurrentLimits) -> Result<Self> {
         #[allow(clippy::disallowed_methods)]
         // holds what running tasks, their ends and open requests can make: all limited
         let (input, inputs) = mpsc::unbounded_channel();
@@ -264,7 +263,7 @@ impl Engine {
             input.clone(),
             lanes,
             publisher,
-            settings.limits.clone(),
+            limits.current.clone(),
             settings.wait_for_disk,
             settings.retain,
         );
@@ -274,7 +273,7 @@ impl Engine {
             input,
             transport: Transports::new(&profiles).default,
             profiles,
-            limits: settings.limits,
+            limits: Mutex::new(limits),
             components: settings.components,
             loading: tokio::sync::OnceCell::new(),
             threads: Mutex::new(threads),

@@ -54,6 +54,7 @@
 //! with time and I/O enabled; bytes move on threads of haul's own.
 
 pub mod api;
+pub mod batch;
 mod clock;
 pub mod config;
 mod control;
@@ -64,6 +65,7 @@ pub mod error;
 pub mod event;
 pub mod hooks;
 pub mod import;
+pub mod limits;
 pub mod mask;
 pub mod notify;
 pub mod profile;
@@ -77,10 +79,12 @@ pub mod transport;
 pub mod webhook;
 
 pub use api::{Action, Reply, Request, Session};
-pub use engine::{Durability, Engine, QueueLimits, Retain, Settings, Work};
+pub use batch::Batch;
+pub use engine::{Durability, Engine, Retain, Settings, Work};
 pub use error::{Error, Failure, FailureKind, Result};
 pub use event::{ProgressUpdate, StatusUpdate, Update};
+pub use limits::{LimitChanges, Limits};
 pub use sandbox::{ignore_file_size_signal, move_file};
-pub use store::{Addition, IfExists, Selection};
+pub use store::{Addition, Filter, IfExists, Selection};
 pub use task::{Record, Status, Task};
 pub use transmit::Told;

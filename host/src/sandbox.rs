@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
@@ -43,6 +43,7 @@ const OPEN_DIRECTORIES: usize = 256;
 pub(crate) struct Sandbox {
     bases: BTreeMap<String, PathBuf>,
     durable: bool,
+    keep_free: Arc<AtomicU64>,
     final_mode: Mode,
     cache: Mutex<HashMap<Place, Directory>>,
     disks: Mutex<HashMap<u64, Arc<sync::Disk>>>,
@@ -61,6 +62,7 @@ impl Sandbox {
         Self {
             bases,
             durable: true,
+            keep_free: Arc::default(),
             final_mode: Mode::from_raw_mode(0o666 & !space::umask()),
             cache: Mutex::default(),
             disks: Mutex::default(),
@@ -72,6 +74,11 @@ impl Sandbox {
     pub(crate) fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
+    }
+
+    /// So many bytes must stay free on a disk beside what the files being written need. Counts for files created from now on.
+    pub(crate) fn keep_free(&self, bytes: u64) {
+        self.keep_free.store(bytes, Ordering::Relaxed);
     }
 
     /// Opens the directory of a task, creating what is missing (each new directory's parent is synced when `durable`).
@@ -118,6 +125,7 @@ impl Sandbox {
             path: open::join(&place.root, &place.below),
             place,
             durable: self.durable,
+            keep_free: Arc::clone(&self.keep_free),
             final_mode: self.final_mode,
             disk,
             opened: RwLock::new(Arc::new(opened)),
@@ -180,6 +188,7 @@ struct Inner {
     place: Place,
     path: PathBuf,
     durable: bool,
+    keep_free: Arc<AtomicU64>,
     final_mode: Mode,
     disk: Arc<sync::Disk>,
     opened: RwLock<Arc<Opened>>,
@@ -218,6 +227,12 @@ impl Directory {
         self.entries().filter(|entry| entry.starts_with(stem)).take(10_000).collect()
     }
 
+    /// Length of the regular file of that name, following no link.
+    pub(crate) fn size(&self, name: &str) -> Option<u64> {
+        let stat = self.stat(name).filter(is_regular)?;
+        u64::try_from(stat.st_size).ok()
+    }
+
     /// Identity of the regular file of that name, following no link.
     pub(crate) fn identity(&self, name: &str) -> Option<Identity> {
         self.stat(name).filter(is_regular).map(|stat| Identity::of(&stat))
@@ -232,7 +247,9 @@ impl Directory {
     pub(crate) fn create_part(&self, name: &str, expected: Option<u64>) -> Result<PartFile, Failure> {
         check_name(name)?;
         let mut opened = self.opened();
-        let reserve = space::reservation(opened.fd(), expected, self.path())?;
+        let keep_free = self.inner.keep_free.load(Ordering::Relaxed);
+        let needs = &self.inner.disk.needs;
+        let reserve = space::reservation(opened.fd(), expected, self.path(), needs, keep_free)?;
         let fd = match part::create(opened.fd(), name) {
             Err(Errno::NOENT) => {
                 opened = self.reopen()?;
@@ -241,7 +258,7 @@ impl Directory {
             created => created,
         };
         let fd = fd.map_err(|error| self.failure("create", name, error))?;
-        PartFile::created(self, name, fd, reserve)
+        PartFile::created(self, name, fd, expected.unwrap_or(0), reserve)
     }
 
     /// Opens a part file to go on with; `None` when it is gone or another one. Positioned at its end.

@@ -3,11 +3,12 @@
 //! The queue itself is in the store; only the heads of its parts are here. A *part* is what one limit can block as a whole:
 //! the tasks of one host, of one group, of both, or all of them when neither is limited. Tasks start in the order of
 //! priority, creation time and key; a task whose host or group is full is passed over, and is the first to start there
-//! when there is room (background_downloader B.14).
+//! when there is room (background_downloader B.14). Limits may change at any time; the time is an argument.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
-use crate::engine::QueueLimits;
+use crate::limits::QueueLimits;
 use crate::store::{QueueKey, QueuePosition, TaskKey};
 
 /// Tasks of one part kept in memory at most.
@@ -30,6 +31,8 @@ pub(crate) enum Step {
     Fetch { part: QueueKey, after: Option<QueuePosition> },
     /// Nothing can start now.
     Wait,
+    /// A task could start, but not before this: starts are some time apart.
+    WaitUntil(Instant),
 }
 
 /// Why a ready task does not run.
@@ -41,6 +44,8 @@ pub(crate) enum Why {
     Host(String, usize),
     /// As many run as may, of this group.
     Group(String, usize),
+    /// Starts are so many milliseconds apart.
+    Interval(u64),
     /// Nothing holds it up but the tasks before it.
     Turn,
 }
@@ -62,6 +67,8 @@ pub(crate) struct Scheduler {
     per_group: HashMap<String, usize>,
     /// Started tasks whose changes are not all committed: the store may still show them as ready.
     busy: HashSet<TaskKey>,
+    /// When a task started last.
+    last_start: Option<Instant>,
 }
 
 impl Scheduler {
@@ -73,7 +80,14 @@ impl Scheduler {
             per_host: HashMap::new(),
             per_group: HashMap::new(),
             busy: HashSet::new(),
+            last_start: None,
         }
+    }
+
+    /// These limits count from now on; what runs goes on. The queue may be divided in another way: every head is forgotten.
+    pub(crate) fn set_limits(&mut self, limits: QueueLimits) {
+        self.limits = limits;
+        self.forget();
     }
 
     /// Whether hosts or groups are limited, so that the queue must be looked at in parts.
@@ -126,8 +140,9 @@ impl Scheduler {
         }
     }
 
-    /// What to do next. Call until it answers [`Step::Wait`]; after each `Start`, call [`Scheduler::started`].
-    pub(crate) fn step(&mut self) -> Step {
+    /// What to do next. Call until it answers [`Step::Wait`] or `WaitUntil`; after each `Start`, call
+    /// [`Scheduler::started`].
+    pub(crate) fn step(&mut self, now: Instant) -> Step {
         if self.limits.total > 0 && self.running.len() >= self.limits.total {
             return Step::Wait;
         }
@@ -147,10 +162,19 @@ impl Scheduler {
             self.parts.retain(|_, part| part.more || !part.head.is_empty());
             return Step::Wait;
         };
+        if let Some(at) = self.next_start().filter(|at| *at > now) {
+            return Step::WaitUntil(at);
+        }
         if let Some(part) = self.parts.get_mut(&part) {
             part.head.remove(&position);
         }
         Step::Start(position.2)
+    }
+
+    /// The earliest time of the next start, as far as the interval between two is concerned.
+    fn next_start(&self) -> Option<Instant> {
+        let interval = Duration::from_millis(self.limits.min_interval_ms);
+        self.last_start.filter(|_| !interval.is_zero()).and_then(|last| last.checked_add(interval))
     }
 
     fn is_full(&self, part: &QueueKey) -> bool {
@@ -175,7 +199,8 @@ impl Scheduler {
     }
 
     /// A task has started: it takes a slot in all, of its host and of its group.
-    pub(crate) fn started(&mut self, key: TaskKey, host: &str, group: &str) {
+    pub(crate) fn started(&mut self, key: TaskKey, host: &str, group: &str, now: Instant) {
+        self.last_start = Some(now);
         self.busy.insert(key);
         if self.running.insert(key, (host.to_owned(), group.to_owned())).is_none() {
             *self.per_host.entry(host.to_owned()).or_default() += 1;
@@ -197,7 +222,7 @@ impl Scheduler {
     }
 
     /// Why a ready task of this host and group does not run now.
-    pub(crate) fn why(&self, host: &str, group: &str) -> Why {
+    pub(crate) fn why(&self, host: &str, group: &str, now: Instant) -> Why {
         if self.host_is_full(host) {
             return Why::Host(host.to_owned(), self.limits.per_host);
         }
@@ -207,6 +232,9 @@ impl Scheduler {
         }
         if self.limits.total > 0 && self.running.len() >= self.limits.total {
             return Why::Total(self.limits.total);
+        }
+        if self.next_start().is_some_and(|at| at > now) {
+            return Why::Interval(self.limits.min_interval_ms);
         }
         Why::Turn
     }

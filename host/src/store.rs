@@ -80,9 +80,31 @@ pub enum Selection {
     Ids(Vec<String>),
     /// A group.
     Group(String),
+    /// A scope, and all below it: `a` has `a/b`.
+    Scope(String),
     /// All.
     All,
 }
+
+impl Selection {
+    /// Whether a task is one of the selection.
+    pub(crate) fn has(&self, task: &Task) -> bool {
+        match self {
+            Selection::Ids(ids) => ids.contains(&task.task_id),
+            Selection::Group(group) => *group == task.group,
+            Selection::Scope(name) => task.scope.as_deref().is_some_and(|scope| is_within(scope, name)),
+            Selection::All => true,
+        }
+    }
+}
+
+/// Whether a scope is that one or below it.
+fn is_within(scope: &str, name: &str) -> bool {
+    scope.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The `ready_at` of an enqueued task that waits for another network: [`Change::Release`] ends it.
+pub(crate) const HELD: u64 = i64::MAX as u64;
 
 /// One change, applied as a whole or not at all. `at` is milliseconds since 1970.
 #[derive(Clone, Debug)]
@@ -98,6 +120,10 @@ pub(crate) enum Change {
     Durable { key: TaskKey, durable_bytes: u64 },
     /// Forgets the resume record: from here on the part file means nothing. No event.
     ForgetResume { key: TaskKey },
+    /// An enqueued task waits ([`HELD`]) until it is released. No event.
+    Hold { key: TaskKey },
+    /// Every held task is due at `at`. No event.
+    Release { at: u64 },
     /// running → publishing (shown as running): what is renamed to what. No event.
     Publishing { key: TaskKey, publish: Publish },
     /// Replaces the notes of a running task. They stay until it ends or waits for a retry. No event.
@@ -130,6 +156,13 @@ pub(crate) enum Change {
     Clean { before: u64, limit: usize },
     /// Stores a secret that belongs to no task, sealed, in the place of what was there under that name. No event.
     Secret { name: String, content: Vec<u8>, at: u64 },
+    /// Stores a setting of the home. No event.
+    Setting { name: &'static str, content: String },
+    /// Cancels a scope: from here on no task is added to it or below it. No event.
+    CancelScope { name: String, at: u64 },
+    /// Tasks may be added to a scope again, and to those below it; to those above it, not. Answer: [`Applied::Refused`] with
+    /// `None` when neither was cancelled. No event.
+    ReopenScope { name: String },
     /// A command waits for the ends of these tasks, or (`asked` false) has told them. Until it has, a complete task is found
     /// by its URL. No event.
     Asked { ids: Vec<String>, asked: bool },
@@ -168,6 +201,8 @@ pub(crate) enum Applied {
     Added(Vec<(TaskKey, String)>),
     /// These ids are taken; nothing was added.
     Taken(Vec<String>),
+    /// This scope is cancelled; nothing was added.
+    ScopeCanceled(String),
     /// Keys of the tasks that changed.
     Moved(Vec<TaskKey>),
     /// A consumer's position.
@@ -220,13 +255,41 @@ pub(crate) struct QueueKey {
     pub(crate) group: Option<String>,
 }
 
-/// Which records a listing shows.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
-    /// Only this status.
-    pub(crate) status: Option<Status>,
+/// Which tasks a listing shows: those that fit all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only these statuses; empty: any.
+    pub statuses: Vec<Status>,
     /// Only this group.
-    pub(crate) group: Option<String>,
+    pub group: Option<String>,
+    /// Only this scope, and those below it.
+    pub scope: Option<String>,
+    /// Only these ids, or unique beginnings of them; empty: any.
+    pub ids: Vec<String>,
+}
+
+impl Filter {
+    /// The statuses of tasks that are not final.
+    pub const UNFINISHED: [Status; 4] = [Status::Enqueued, Status::Running, Status::WaitingToRetry, Status::Paused];
+    /// The statuses of tasks that were given up.
+    pub const FAILED: [Status; 2] = [Status::Failed, Status::NotFound];
+
+    /// The part of it that fits the fewest tasks.
+    fn narrowest(&self) -> Selection {
+        match (&self.scope, &self.group) {
+            _ if !self.ids.is_empty() => Selection::Ids(self.ids.clone()),
+            (Some(scope), _) => Selection::Scope(scope.clone()),
+            (_, Some(group)) => Selection::Group(group.clone()),
+            _ => Selection::All,
+        }
+    }
+
+    /// Whether a task fits, its status and id aside.
+    fn has(&self, task: &Task) -> bool {
+        let of_group = self.group.as_ref().is_none_or(|group| *group == task.group);
+        let within = |name: &String| task.scope.as_deref().is_some_and(|scope| is_within(scope, name));
+        of_group && self.scope.as_ref().is_none_or(within)
+    }
 }
 
 /// A task that was running or publishing when the last engine ended.

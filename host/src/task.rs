@@ -182,7 +182,7 @@ pub struct Task {
     pub retries_remaining: i32,
     /// May be paused.
     pub allow_pause: bool,
-    /// 0 (first) to 10 (last).
+    /// 0 (first) to 10 (last). In JSON also `urlSessionPriority`, 0.0 (last) to 1.0 (first).
     pub priority: i32,
     /// Free text for the task's owner.
     pub meta_data: String,
@@ -464,6 +464,13 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether bytes are stored that its next attempt may go on from (background_downloader's taskCanResume).
+    pub fn can_resume(&self) -> bool {
+        let unfinished = !matches!(self.status, Status::Complete | Status::NotFound | Status::Canceled);
+        let stored = self.resume.as_ref().is_some_and(|resume| resume.ranges_known && !resume.encoded);
+        unfinished && self.task.allow_pause && stored
+    }
+
     /// The record of a task that has just been added.
     pub(crate) fn added(task: Arc<Task>, place: Option<std::path::PathBuf>) -> Self {
         Self {

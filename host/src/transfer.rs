@@ -14,8 +14,8 @@ mod request_body;
 mod upload;
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,7 @@ pub(crate) use crate::transport::retry_after;
 pub(crate) use authorize::Flights;
 use authorize::Prepared;
 pub(crate) use download::{exists_already, skipped};
+use rate::{Direction, OwnRate, Taker, Throttle};
 pub(crate) use upload::{BOUNDARY, new_boundary};
 
 /// What every attempt of an engine shares.
@@ -51,8 +52,10 @@ pub(crate) struct Shared {
     /// Some task has a component of its own.
     pub(crate) own_components: AtomicBool,
     pub(crate) durability: Durability,
-    /// Speed limit of all transfers together.
-    pub(crate) rate: Option<Mutex<rate::Bucket>>,
+    /// Speed limits that transfers share.
+    pub(crate) throttle: Throttle,
+    /// Longer files that exist are not downloaded again.
+    pub(crate) skip_existing: Option<u64>,
     pub(crate) boot_id: String,
     pub(crate) retry_jitter: bool,
     pub(crate) flights: Flights,
@@ -73,8 +76,9 @@ pub(crate) enum Reason {
     Cancel = 1,
     /// Somebody paused the task.
     Pause = 2,
-    /// The engine ends; the task is enqueued again.
-    Shutdown = 3,
+    /// It must not run just now: the engine ends, nobody wants it worked any more, or it needs another network. The task is
+    /// enqueued again.
+    Later = 3,
 }
 
 /// Stops an attempt, wherever it is. Cheap to clone.
@@ -100,7 +104,7 @@ impl Stop {
         match self.reason.load(Ordering::SeqCst) {
             1 => Reason::Cancel,
             2 => Reason::Pause,
-            _ => Reason::Shutdown,
+            _ => Reason::Later,
         }
     }
 }
@@ -110,6 +114,8 @@ pub(crate) struct Job {
     pub(crate) key: TaskKey,
     pub(crate) record: Record,
     pub(crate) stop: Stop,
+    /// Its speed limit, which may change while it runs.
+    pub(crate) rate: OwnRate,
 }
 
 /// How an attempt ended.
@@ -219,8 +225,16 @@ pub(crate) struct Context<'a> {
     pub(crate) record: &'a Record,
     pub(crate) chain: &'a Chain,
     pub(crate) hook_task: &'a HookTask,
+    pub(crate) rate: &'a OwnRate,
     /// The credentials were refreshed in this attempt.
     pub(crate) refreshed: bool,
+}
+
+impl Context<'_> {
+    /// Whose bytes a download's are.
+    fn taker(&self) -> Taker<'_> {
+        Taker { own: self.rate, group: &self.task.group, direction: Direction::Down }
+    }
 }
 
 /// How the inner part of an attempt ended, other than by success.
@@ -403,7 +417,8 @@ async fn with_credentials(
     let (mut started, mut refreshed) = (false, false);
     loop {
         let (key, record) = (job.key, &job.record);
-        let cx = Context { shared, transport, key, task, record, chain, hook_task: &hook_task, refreshed };
+        let rate = &job.rate;
+        let cx = Context { shared, transport, key, task, record, chain, hook_task: &hook_task, rate, refreshed };
         let prepared = prepare(&cx, &mut changes).await;
         if !std::mem::replace(&mut started, true) {
             drop(shared.store.write(Change::Start { key: job.key, at: clock::unix_ms() }));

@@ -7,10 +7,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::{Reply, Request, Session};
+use crate::batch::{Batch, BatchProgress};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::event::Update;
 use crate::store::{Addition, IfExists};
+use crate::task::Status;
 
 /// How often records are asked: tasks whose `updates` are `none` or `progress` tell nobody of their ends.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -22,13 +24,8 @@ pub enum Told<'a> {
     Update(&'a Update),
     /// Time passes: so long since the beginning. Ends with the last task.
     Elapsed(Duration),
-    /// So many have ended, with and without success; first (0, 0).
-    Batch {
-        /// Complete.
-        succeeded: usize,
-        /// Ended otherwise.
-        failed: usize,
-    },
+    /// How far all of them have come: first with nothing done, then each time one has ended.
+    Batch(BatchProgress),
 }
 
 impl Session {
@@ -47,8 +44,11 @@ impl Session {
         let Reply::Added { ids, .. } = self.call(add).await? else { return Err(unexpected()) };
         let begun = clock::timer_now();
         let mut ended: HashMap<String, Value> = HashMap::new();
-        let mut count = (0, 0);
-        tell(Told::Batch { succeeded: 0, failed: 0 });
+        let mut batch = Batch::default();
+        for id in &ids {
+            batch.add(id.clone());
+        }
+        tell(Told::Batch(batch.progress()));
         let mut look_at = begun + LOOK_AGAIN;
         let mut tick_at = begun + every;
         while ended.len() < ids.len() {
@@ -59,8 +59,9 @@ impl Session {
                     let update = update.ok_or_else(|| Error::HomeLocked("the engine has ended".into()))?;
                     if ids.iter().any(|id| id == update.task_id()) {
                         tell(Told::Update(&update));
-                        if let Update::Status(status) = &update {
-                            due.push(status.task_id.clone());
+                        match &update {
+                            Update::Status(status) => due.push(status.task_id.clone()),
+                            Update::Progress(_) => drop(batch.take(&update)),
                         }
                     }
                 }
@@ -77,7 +78,7 @@ impl Session {
                 }
             }
             for id in due {
-                self.look(&id, &mut ended, &mut count, &mut tell).await?;
+                self.look(&id, &mut ended, &mut batch, &mut tell).await?;
             }
         }
         Ok(ids.iter().filter_map(|id| ended.remove(id)).collect())
@@ -88,27 +89,20 @@ impl Session {
         &self,
         id: &str,
         ended: &mut HashMap<String, Value>,
-        count: &mut (usize, usize),
+        batch: &mut Batch,
         tell: &mut impl FnMut(Told<'_>),
     ) -> Result<()> {
         let Reply::Records { mut records, .. } = self.call(Request::Show { id: id.into() }).await? else {
             return Err(unexpected());
         };
         let Some(record) = records.pop().filter(|_| !ended.contains_key(id)) else { return Ok(()) };
-        let is_end = match record["status"].as_str() {
-            Some("complete") => {
-                count.0 += 1;
-                true
+        let status = record["status"].as_str().and_then(Status::from_name);
+        if let Some(status) = status.filter(|status| status.is_final() || *status == Status::Paused) {
+            if status.is_final() {
+                batch.end(id, status, record["bytesDone"].as_u64());
             }
-            Some("failed" | "notFound" | "canceled") => {
-                count.1 += 1;
-                true
-            }
-            status => status == Some("paused"),
-        };
-        if is_end {
             ended.insert(id.into(), record);
-            tell(Told::Batch { succeeded: count.0, failed: count.1 });
+            tell(Told::Batch(batch.progress()));
         }
         Ok(())
     }

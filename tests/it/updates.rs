@@ -163,7 +163,7 @@ fn a_program_waits_for_tasks_and_hears_how_long_it_has_waited() {
     let records = runtime.block_on(async {
         let session = Session::open(Settings::new(home.path()), Work::Asked).await.unwrap();
         let told = session.transmit(tasks, Duration::from_millis(10), |told| match told {
-            Told::Batch { succeeded, failed } => batches.push((succeeded, failed)),
+            Told::Batch(batch) => batches.push((batch.succeeded, batch.failed)),
             Told::Elapsed(time) => {
                 elapsed += usize::from(!time.is_zero());
                 gate.open();

@@ -133,8 +133,8 @@ fn a_full_configuration_is_read() {
     assert!(config.retry_jitter);
     assert_eq!(config.directories["downloads"], Path::new("/srv/in"));
     assert_eq!(config.directories["root"], Path::new("/"));
-    assert_eq!((config.limits.total, config.limits.per_host, config.limits.per_group), (10, 2, 0));
-    assert_eq!(config.limits.groups["big"], 1);
+    assert_eq!((config.limits.queue.total, config.limits.queue.per_host, config.limits.queue.per_group), (10, 2, 0));
+    assert_eq!(config.limits.queue.groups["big"], 1);
     let first = &config.callbacks[0];
     assert_eq!(first.name, "token");
     assert_eq!(first.path, Path::new("/etc/haul/parts/token.wasm"));
@@ -151,7 +151,7 @@ fn a_full_configuration_is_read() {
 #[test]
 fn an_empty_configuration_has_the_defaults() {
     let config = parse("").unwrap();
-    assert_eq!(config.limits, QueueLimits::default());
+    assert_eq!(config.limits, EngineLimits::default());
     assert_eq!(config.durability, Durability::Full);
     assert!(config.directories.is_empty() && config.callbacks.is_empty() && !config.retry_jitter);
 }

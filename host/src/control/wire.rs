@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::api::{Action, Reply, Request};
 use crate::error::Error;
-use crate::store::{Addition, IfExists, Selection};
+use crate::limits::LimitChanges;
+use crate::store::{Addition, Filter, IfExists, Selection};
 use crate::task::{Problem, Status, Task, json};
 
 /// Changes whenever an older process could misunderstand a newer one.
@@ -110,9 +111,8 @@ enum RequestForm {
         select: Selection,
     },
     List {
-        #[serde(with = "status")]
-        status: Option<Status>,
-        group: Option<String>,
+        #[serde(with = "FilterForm")]
+        filter: Filter,
         after: i64,
     },
     Show {
@@ -143,6 +143,18 @@ enum RequestForm {
         seq: u64,
     },
     Counts,
+    Limits {
+        changes: Box<LimitChanges>,
+        reset: bool,
+    },
+    LimitTask {
+        id: String,
+        limit_rate: Option<u64>,
+    },
+    Scopes,
+    ReopenScope {
+        name: String,
+    },
     Info,
 }
 
@@ -168,7 +180,18 @@ enum IfExistsForm {
 enum SelectionForm {
     Ids(Vec<String>),
     Group(String),
+    Scope(String),
     All,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Filter", rename_all = "camelCase")]
+struct FilterForm {
+    #[serde(with = "statuses")]
+    statuses: Vec<Status>,
+    group: Option<String>,
+    scope: Option<String>,
+    ids: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -260,17 +283,17 @@ mod task {
     }
 }
 
-/// A status by its name.
-mod status {
+/// Statuses by their names.
+mod statuses {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(status: &Option<Status>, out: S) -> Result<S::Ok, S::Error> {
-        status.map(Status::name).serialize(out)
+    pub(super) fn serialize<S: Serializer>(statuses: &[Status], out: S) -> Result<S::Ok, S::Error> {
+        out.collect_seq(statuses.iter().map(|status| status.name()))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Status>, D::Error> {
-        let name = Option::<String>::deserialize(input)?;
-        name.map(|name| Status::from_name(&name).ok_or_else(|| de::Error::custom("no such status"))).transpose()
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Status>, D::Error> {
+        let names = Vec::<String>::deserialize(input)?.into_iter();
+        names.map(|name| Status::from_name(&name).ok_or_else(|| de::Error::custom("no such status"))).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::event::{StatusUpdate, Update};
 use crate::hooks::{Head, HookHead, RetryVerdict};
 use crate::store::{Addition, TaskKey};
 use crate::task::{Body, Pairs, Problem, Record, Status, Task, TaskType, json};
+use crate::transfer::rate::OwnRate;
 use crate::transfer::{End, Job, Stop};
 
 /// The key of a task that is not stored: no row has it.
@@ -99,7 +100,12 @@ async fn answered(engine: &Inner, task: Task) -> Result<StatusUpdate> {
     let mut record = Record::added(Arc::new(Task { task_type: TaskType::Request, ..task }), None);
     loop {
         let (reply, answer) = oneshot::channel();
-        let job = Job { key: NOBODY, record: record.clone(), stop: Stop::default() };
+        let job = Job {
+            key: NOBODY,
+            record: record.clone(),
+            stop: Stop::default(),
+            rate: OwnRate::new(record.task.limit_rate, clock::now()),
+        };
         tell(engine, Input::Send { job: Box::new(job), reply })?;
         let (status, details) = match answer.await.map_err(|_| ended())? {
             End::Failed { verdict: RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms), .. } => {

@@ -3,9 +3,9 @@
 //! It never blocks on the disk but for short reads of the queue: writes are handed to the store, and what must wait for a
 //! commit comes back as an input. It decides nothing about a task that a hook decides.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, mpsc as std_mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,9 +17,11 @@ use crate::engine::{QueueLimits, Retain};
 use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::hooks::RetryVerdict;
+use crate::limits::{Limits, Network, Rates};
 use crate::scheduler::{HEAD, Ready, Scheduler, Step, Why};
-use crate::store::{Change, Pending, QueueKey, TaskKey};
+use crate::store::{Change, HELD, Pending, QueueKey, Selection, TaskKey};
 use crate::task::{OnConflict, Record, Status, Task};
+use crate::transfer::rate::OwnRate;
 use crate::transfer::{End, Finished, Job, Reason, Shared, Stop};
 
 /// How long a task waits before it looks for room on a full disk again.
@@ -63,8 +65,12 @@ pub(crate) enum Input {
     Final { update: Box<StatusUpdate> },
     /// Components have heard of it.
     Told { seq: u64 },
+    /// These limits count from now on.
+    Limits { limits: Box<Limits> },
+    /// A task's own speed limit is another one.
+    TaskRate { key: TaskKey, limit_rate: Option<u64> },
     /// Why a ready task waits.
-    Why { key: TaskKey, host: String, group: String, reply: oneshot::Sender<Option<Why>> },
+    Why { key: TaskKey, host: String, group: String, reply: oneshot::Sender<Option<Waits>> },
     /// Which tasks are running and how many are still to be worked.
     Working { reply: oneshot::Sender<Working> },
     /// Stop everything and end.
@@ -76,15 +82,22 @@ pub(crate) enum Input {
 /// Comes when a task that was asked to stop has settled: its key, id and status then.
 pub(crate) type Settling = oneshot::Receiver<(TaskKey, String, Status)>;
 
+/// Why a ready task does not run.
+#[derive(Debug)]
+pub(crate) enum Waits {
+    /// The queue.
+    Queue(Why),
+    /// There is no network.
+    Offline,
+}
+
 /// Which tasks are stopped.
 #[derive(Clone, Debug)]
 pub(crate) enum Stopping {
     /// These.
     Keys(Vec<TaskKey>),
-    /// Those of a group.
-    Group(String),
-    /// All.
-    All,
+    /// Those of a selection.
+    Selected(Selection),
 }
 
 /// What an engine is busy with.
@@ -112,6 +125,7 @@ struct Running {
     task: Arc<Task>,
     host: String,
     stop: Stop,
+    rate: OwnRate,
     publishing: bool,
     retries_remaining: i32,
     waiters: Vec<oneshot::Sender<(TaskKey, String, Status)>>,
@@ -131,6 +145,11 @@ pub(crate) struct Machine {
     next_lane: usize,
     publisher: std_mpsc::Sender<Finished>,
     scheduler: Scheduler,
+    limits: Limits,
+    /// When the speed limits are to be looked up again, in milliseconds since 1970; only while they follow a timetable.
+    rates_due: Option<u64>,
+    /// When the next task may start: starts are some time apart.
+    next_start: Option<Instant>,
     wait_for_disk: bool,
     running: HashMap<TaskKey, Running>,
     /// How many of them are with the publisher.
@@ -166,17 +185,20 @@ impl Machine {
         input: mpsc::UnboundedSender<Input>,
         lanes: Vec<Lane>,
         publisher: std_mpsc::Sender<Finished>,
-        limits: QueueLimits,
+        limits: Limits,
         wait_for_disk: bool,
         retain: Retain,
     ) -> Self {
-        Self {
+        let mut machine = Self {
             shared,
             input,
             lanes,
             next_lane: 0,
             publisher,
-            scheduler: Scheduler::new(limits),
+            scheduler: Scheduler::new(limits.queue.clone()),
+            limits,
+            rates_due: None,
+            next_start: None,
             wait_for_disk,
             running: HashMap::new(),
             publishing: 0,
@@ -190,7 +212,10 @@ impl Machine {
             acknowledged: 0,
             retain,
             ended: CLEAN_EVERY,
-        }
+        };
+        machine.shared.sandbox.keep_free(machine.limits.keep_free);
+        machine.set_rates();
+        machine
     }
 
     async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
@@ -227,9 +252,15 @@ impl Machine {
             Input::Settled { key, status, again } => self.settled(key, status, again),
             Input::Final { update } => self.tell_components(*update),
             Input::Told { seq } => self.told(seq),
+            Input::Limits { limits } => self.set_limits(*limits),
+            Input::TaskRate { key, limit_rate } => {
+                if let Some(running) = self.running.get(&key) {
+                    running.rate.set(limit_rate, clock::now());
+                }
+            }
             Input::Why { key, host, group, reply } => {
                 let worked = self.works_all() || self.is_asked(key);
-                let _ = reply.send(worked.then(|| self.scheduler.why(&host, &group)));
+                let _ = reply.send(worked.then(|| self.why(&host, &group)));
             }
             Input::Working { reply } => {
                 let asked = self.asks.values().map(|asks| asks.keys.len() as u64).sum();
@@ -242,6 +273,13 @@ impl Machine {
                 self.publishing = 0;
                 self.telling.clear();
             }
+        }
+    }
+
+    fn why(&self, host: &str, group: &str) -> Waits {
+        match self.limits.network {
+            Network::Offline => Waits::Offline,
+            _ => Waits::Queue(self.scheduler.why(host, group, clock::now())),
         }
     }
 
@@ -301,7 +339,7 @@ impl Machine {
         }
         for (key, running) in &self.running {
             if !self.asks.values().any(|asks| asks.keys.contains(key)) {
-                running.stop.ask(Reason::Shutdown);
+                running.stop.ask(Reason::Later);
             }
         }
         if left.all {
@@ -342,12 +380,14 @@ impl Machine {
     // Starting.
 
     fn start_what_can_start(&mut self) {
-        if self.closing.is_some() || self.asks.is_empty() {
+        self.next_start = None;
+        if self.closing.is_some() || self.asks.is_empty() || self.limits.network == Network::Offline {
             return;
         }
         while self.publishing < PUBLISHING {
-            match self.scheduler.step() {
+            match self.scheduler.step(clock::now()) {
                 Step::Wait => return,
+                Step::WaitUntil(at) => return self.next_start = Some(at),
                 Step::Fetch { part, after } => self.fetch(&part, after),
                 Step::Start(key) => self.start_task(key),
             }
@@ -371,20 +411,33 @@ impl Machine {
             None => self.shared.store.record_of(key).unwrap_or(None),
         };
         let Some(record) = record.filter(|record| record.status == Status::Enqueued) else { return };
+        if self.limits.holds(&record.task) {
+            return self.hold(key);
+        }
         let host = record.task.host();
-        self.scheduler.started(key, &host, &record.task.group);
+        self.scheduler.started(key, &host, &record.task.group, clock::now());
         self.shared.hub.begins(&record.task.task_id, record.resume.is_some(), record.task.sends_progress());
         let stop = Stop::default();
+        let rate = OwnRate::new(record.task.limit_rate, clock::now());
         let running = Running {
             task: Arc::clone(&record.task),
             host,
             stop: stop.clone(),
+            rate: rate.clone(),
             publishing: false,
             retries_remaining: record.retries_remaining,
             waiters: Vec::new(),
         };
         self.running.insert(key, running);
-        self.lane(Work::Attempt(Box::new(Job { key, record, stop })));
+        self.lane(Work::Attempt(Box::new(Job { key, record, stop, rate })));
+    }
+
+    /// A task that must not run on this network leaves the queue until there is another.
+    fn hold(&mut self, key: TaskKey) {
+        drop(self.shared.store.write(Change::Hold { key }));
+        if self.is_asked(key) {
+            self.sleeping.insert((HELD, key));
+        }
     }
 
     fn lane(&mut self, work: Work) {
@@ -430,7 +483,7 @@ impl Machine {
                 self.settle(key, change, status, None);
             }
             Reason::Pause => self.settle(key, Change::Pause { key, bytes_done, at }, Status::Paused, None),
-            Reason::Shutdown => {
+            Reason::Later => {
                 let change =
                     Change::Requeue { key, ready_at: None, retries_remaining: None, bytes_done: Some(bytes_done), at };
                 self.settle(key, change, Status::Enqueued, Some(0));
@@ -570,8 +623,10 @@ impl Machine {
 
     fn sleep_time(&self) -> Duration {
         let asleep = self.sleeping.first().map(|(at, _)| *at);
-        let next = [self.due, asleep].into_iter().flatten().min();
-        next.map_or(LONGEST_SLEEP, |at| Duration::from_millis(at.saturating_sub(clock::unix_ms()))).min(LONGEST_SLEEP)
+        let next = [self.due, asleep, self.rates_due].into_iter().flatten().min();
+        let sleep = next.map_or(LONGEST_SLEEP, |at| Duration::from_millis(at.saturating_sub(clock::unix_ms())));
+        let start = self.next_start.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(clock::now()));
+        sleep.min(start).min(LONGEST_SLEEP)
     }
 
     fn wake(&mut self) {
@@ -579,6 +634,9 @@ impl Machine {
         while let Some((at, key)) = self.sleeping.first().copied().filter(|(at, _)| *at <= now) {
             self.sleeping.remove(&(at, key));
             self.wake_one(key, now);
+        }
+        if self.rates_due.is_some_and(|due| due <= now) {
+            self.set_rates();
         }
         if self.due.is_some_and(|due| due <= now) {
             self.due = None;
@@ -633,6 +691,56 @@ impl Machine {
         });
     }
 
+    // Limits.
+
+    fn set_limits(&mut self, limits: Limits) {
+        let was_held = self.limits.clone();
+        self.limits = limits;
+        self.shared.sandbox.keep_free(self.limits.keep_free);
+        self.set_rates();
+        for running in self.running.values().filter(|running| self.limits.holds(&running.task)) {
+            running.stop.ask(Reason::Later);
+        }
+        let same_network = (was_held.network, was_held.require_wifi) == (self.limits.network, self.limits.require_wifi);
+        if !same_network {
+            self.release();
+        }
+        if was_held.queue != self.limits.queue {
+            self.scheduler.set_limits(self.limits.queue.clone());
+            if self.works_all() { self.all_keys() } else { self.only_asked() }
+        }
+    }
+
+    /// Held tasks are due: those that the network still does not suit are held again.
+    fn release(&mut self) {
+        let at = clock::unix_ms();
+        drop(self.shared.store.write(Change::Release { at }));
+        let held: Vec<(u64, TaskKey)> =
+            self.sleeping.range((HELD, TaskKey::MIN)..=(HELD, TaskKey::MAX)).copied().collect();
+        for (until, key) in held {
+            self.sleeping.remove(&(until, key));
+            self.sleeping.insert((at, key));
+        }
+        if self.works_all() {
+            self.due = Some(at);
+        }
+    }
+
+    /// The speed limits of this time of the week count from now on.
+    fn set_rates(&mut self) {
+        let (minute, gone) = clock::local_minute();
+        let of_groups: BTreeMap<String, Rates> =
+            self.limits.group_rates.iter().map(|(name, table)| (name.clone(), table.at(minute))).collect();
+        self.shared.throttle.set(self.limits.rate.at(minute), &of_groups, clock::now());
+        let tables = self.limits.group_rates.values().chain([&self.limits.rate]);
+        let next = tables.filter_map(|table| table.next_change(minute)).min();
+        let until = next.map(|minutes| Duration::from_secs(u64::from(minutes) * 60).saturating_sub(gone));
+        // The time zone's offset, or the clock, may change before.
+        let until = until.map(|until| until.min(LONGEST_SLEEP));
+        self.rates_due =
+            until.map(|until| clock::unix_ms() + u64::try_from(until.as_millis()).unwrap_or(u64::MAX).max(1));
+    }
+
     // Control.
 
     fn stop(&mut self, action: Action, keys: &Stopping, reply: oneshot::Sender<Vec<Settling>>) {
@@ -641,8 +749,7 @@ impl Machine {
         for (key, running) in &mut self.running {
             let meant = match keys {
                 Stopping::Keys(keys) => keys.contains(key),
-                Stopping::Group(group) => *group == running.task.group,
-                Stopping::All => true,
+                Stopping::Selected(select) => select.has(&running.task),
             };
             if meant && (action == Action::Cancel || running.task.allow_pause) {
                 running.stop.ask(reason);
@@ -656,7 +763,7 @@ impl Machine {
 
     fn close(&mut self, reply: oneshot::Sender<()>) {
         for running in self.running.values() {
-            running.stop.ask(Reason::Shutdown);
+            running.stop.ask(Reason::Later);
         }
         self.closing = Some(reply);
         self.give_up_closing();

@@ -46,6 +46,10 @@ pub(crate) async fn recover(shared: &Shared) -> Result<()> {
     for (directory, ids) in left_over.into_values() {
         directory.remove_parts_of(&ids);
     }
+    // What network there is now is found out when they are to start.
+    if shared.store.has_held()? {
+        last = Some(shared.store.write(Change::Release { at: clock::unix_ms() }));
+    }
     // The writer keeps the order: when the last change is committed, all are.
     match last {
         Some(pending) => pending.await.map(|_| ()),

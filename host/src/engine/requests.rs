@@ -7,13 +7,14 @@ use tokio::sync::oneshot;
 
 use crate::api::{Action, Reply, Request};
 use crate::clock;
-use crate::engine::machine::{Stopping, Waking, Working, ready_of};
-use crate::engine::{Inner, Input};
+use crate::engine::machine::{Stopping, Waits, Waking, Working, ready_of};
+use crate::engine::{CurrentLimits, Inner, Input, Settings};
 use crate::engine::{at_once, resume_data};
 use crate::error::{Error, Failure, FailureDetail, Result};
 use crate::event::Update;
+use crate::limits::LimitChanges;
 use crate::scheduler::Why;
-use crate::store::{Addition, Applied, Change, IfExists, NewTask, Selection, TaskKey};
+use crate::store::{Addition, Applied, Change, Filter, HELD, IfExists, NewTask, Selection, TaskKey};
 use crate::task::{Body, Problem, Record, Status, Task, TaskType, Waiting, json};
 use crate::transfer::{BOUNDARY, new_boundary};
 
@@ -53,7 +54,7 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
             Ok(Reply::Done)
         }
         Request::Control { action, select } => control(engine, action, select).await,
-        Request::List { status, group, after } => list(engine, status, group, after).await,
+        Request::List { filter, after } => list(engine, filter, after).await,
         Request::Show { id } => show(engine, &id).await,
         Request::ExportResume { id, with_secrets } => resume_data::export(engine, &id, with_secrets).await,
         Request::ImportResume { document, url, place, part_file } => {
@@ -71,6 +72,10 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
             let working = if working.all { all.max(working.busy) } else { working.asked.max(working.busy) };
             Ok(Reply::Counts { by_status, working })
         }
+        Request::Limits { changes, reset } => limits(engine, *changes, reset).await,
+        Request::LimitTask { id, limit_rate } => limit_task(engine, &id, limit_rate).await,
+        Request::Scopes => scopes(engine),
+        Request::ReopenScope { name } => reopen_scope(engine, name).await,
         Request::Info => info(engine).await,
     }
 }
@@ -335,6 +340,7 @@ async fn add_new(
             });
             Ok(waking.collect())
         }
+        Applied::ScopeCanceled(scope) => Err(Error::Refused(scope_is_canceled(&scope))),
         Applied::Taken(ids) => {
             let id = ids.first().map_or("", String::as_str);
             let mend = match if_exists {
@@ -345,6 +351,11 @@ async fn add_new(
         }
         other => Err(unexpected(&other)),
     }
+}
+
+/// What to do about it.
+fn scope_is_canceled(scope: &str) -> String {
+    format!("the scope `{scope}` is cancelled and takes no tasks: `haul scope reopen {scope}` lets it take them again")
 }
 
 fn unexpected(applied: &Applied) -> Error {
@@ -387,10 +398,11 @@ pub(super) fn find(engine: &Inner, id: &str) -> Result<(TaskKey, Record)> {
     }
 }
 
-async fn list(engine: &Inner, status: Option<Status>, group: Option<String>, after: TaskKey) -> Result<Reply> {
-    let filter = crate::store::Filter { status, group };
-    let found = engine.shared.store.records(&filter, after, PAGE)?;
-    let more = (found.len() == PAGE).then(|| found.last().map(|(key, _)| *key)).flatten();
+async fn list(engine: &Inner, mut filter: Filter, after: TaskKey) -> Result<Reply> {
+    for id in &mut filter.ids {
+        *id = find(engine, id)?.1.task.task_id.clone();
+    }
+    let (found, more) = engine.shared.store.records(&filter, after, PAGE)?;
     let mut records = Vec::with_capacity(found.len());
     for (key, record) in found {
         records.push(record_json(engine, key, record).await?);
@@ -436,6 +448,10 @@ async fn why_it_waits(engine: &Inner, key: TaskKey, record: &Record) -> Result<O
             Ok(waiting(if full { "disk" } else { "retry" }, record.ready_at, format!("the last attempt failed: {why}")))
         }
         Status::Enqueued => {
+            if record.ready_at == Some(HELD) {
+                let detail = "it needs an unmetered network: `haul limits --network unmetered` says that there is one";
+                return Ok(waiting("network", None, detail.into()));
+            }
             if record.ready_at.is_some_and(|at| at > clock::unix_ms()) {
                 return Ok(waiting("not-before", record.ready_at, "its notBefore has not come".into()));
             }
@@ -444,12 +460,17 @@ async fn why_it_waits(engine: &Inner, key: TaskKey, record: &Record) -> Result<O
             tell(engine, Input::Why { key, host, group, reply })?;
             let (reason, detail) = match answer.await.map_err(|_| ended())? {
                 None => ("queue", "nobody works the queue: `haul run` does".to_owned()),
-                Some(Why::Turn) => ("queue", "it is about to start".to_owned()),
-                Some(Why::Total(limit)) => ("total-limit", run(limit, "", "the limit")),
-                Some(Why::Host(host, limit)) => {
+                Some(Waits::Offline) => (
+                    "network",
+                    "there is no network: `haul limits --network unmetered` says when there is one".to_owned(),
+                ),
+                Some(Waits::Queue(Why::Interval(ms))) => ("queue", format!("starts are {ms} ms apart")),
+                Some(Waits::Queue(Why::Turn)) => ("queue", "it is about to start".to_owned()),
+                Some(Waits::Queue(Why::Total(limit))) => ("total-limit", run(limit, "", "the limit")),
+                Some(Waits::Queue(Why::Host(host, limit))) => {
                     ("host-limit", run(limit, &format!(" of {host}"), "the limit per host"))
                 }
-                Some(Why::Group(group, limit)) => {
+                Some(Waits::Queue(Why::Group(group, limit))) => {
                     ("group-limit", run(limit, &format!(" of group {group}"), "its limit"))
                 }
             };
@@ -567,12 +588,12 @@ async fn stop_many(engine: &Inner, action: Action, select: Selection) -> Result<
         }
         _ => (&[Status::Enqueued, Status::Running, Status::WaitingToRetry], Status::Paused),
     };
+    if let (Action::Cancel, Selection::Scope(name)) = (action, &select) {
+        // Before its tasks are looked for: one that is added now is found or refused.
+        store.write(Change::CancelScope { name: name.clone(), at: clock::unix_ms() }).await?;
+    }
     let meant = store.select(&select, statuses, 0, LISTED)?;
-    let keys = match &select {
-        Selection::Group(group) => Stopping::Group(group.clone()),
-        _ => Stopping::All,
-    };
-    let (moved, settled) = stop(engine, action, keys, select).await?;
+    let (moved, settled) = stop(engine, action, Stopping::Selected(select.clone()), select).await?;
     let mut stopped: HashSet<TaskKey> = moved.into_iter().collect();
     stopped.extend(settled.iter().filter(|(_, _, status)| *status == wanted).map(|(key, _, _)| *key));
     let mut changed = Vec::new();
@@ -622,8 +643,8 @@ async fn start_again(
     let mut last = None;
     for (key, record) in tasks {
         let id = record.task.task_id.clone();
-        if let Some(why) = start_refused(action, record.status) {
-            refused.push((id, why.into()));
+        if let Some(why) = start_refused(engine, action, &record)? {
+            refused.push((id, why));
             continue;
         }
         let retries_remaining = record.status.is_final().then_some(record.task.retries);
@@ -642,8 +663,8 @@ async fn start_again(
     tell(engine, Input::Added { asker: 0, tasks: waking, work: works.busy > 0 || works.asked > 0 })
 }
 
-fn start_refused(action: Action, status: Status) -> Option<&'static str> {
-    match (action, status) {
+fn start_refused(engine: &Inner, action: Action, record: &Record) -> Result<Option<String>> {
+    let why = match (action, record.status) {
         (_, Status::Complete) => Some("it is complete"),
         (_, Status::Enqueued) => Some("it is enqueued already"),
         (_, Status::Running) => Some("it is running already"),
@@ -652,7 +673,11 @@ fn start_refused(action: Action, status: Status) -> Option<&'static str> {
         }
         (Action::Retry, Status::Paused) => Some("it is paused: `haul resume` goes on with it"),
         _ => None,
+    };
+    if let (None, Some(scope)) = (why, &record.task.scope) {
+        return Ok(engine.shared.store.canceled_scope(scope)?.map(|scope| scope_is_canceled(&scope)));
     }
+    Ok(why.map(str::to_owned))
 }
 
 // Forgetting.
@@ -715,13 +740,78 @@ async fn ack(engine: &Inner, consumer: String, seq: u64) -> Result<Reply> {
     }
 }
 
+// Limits and scopes.
+
+/// Name of the setting that holds the limits of a home.
+const LIMITS: &str = "limits";
+
+/// The limits that an engine begins with: the settings', what the home has stored, then the flags.
+pub(super) fn limits_of(store: &crate::store::Store, settings: &Settings) -> Result<CurrentLimits> {
+    let broken = |error| Error::Other(format!("the limits stored in the home cannot be read: {error}"));
+    let stored = store.setting(LIMITS)?.map(|text| serde_json::from_str::<LimitChanges>(&text)).transpose();
+    let stored = stored.map_err(broken)?.unwrap_or_default();
+    let base = settings.limits.clone();
+    let mut current = base.clone();
+    current.apply(&stored);
+    current.apply(&settings.limit_flags);
+    Ok(CurrentLimits { base, stored, current })
+}
+
+async fn limits(engine: &Inner, changes: LimitChanges, reset: bool) -> Result<Reply> {
+    let failed = |error: serde_json::Error| Error::Other(format!("limits cannot be written: {error}"));
+    let held = || engine.limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut next = held().clone();
+    if reset {
+        next = CurrentLimits { current: next.base.clone(), stored: LimitChanges::default(), ..next };
+    }
+    next.stored.merge(&changes);
+    next.current.apply(&changes);
+    if reset || !changes.is_empty() {
+        let content = serde_json::to_string(&next.stored).map_err(failed)?;
+        engine.shared.store.write(Change::Setting { name: LIMITS, content }).await?;
+        *held() = next.clone();
+        tell(engine, Input::Limits { limits: Box::new(next.current.clone()) })?;
+    }
+    let json = |changes| serde_json::to_value(changes).map_err(failed);
+    let (current, stored) = (json(LimitChanges::all_of(&next.current))?, json(next.stored)?);
+    Ok(Reply::Info(serde_json::json!({ "current": current, "stored": stored })))
+}
+
+async fn limit_task(engine: &Inner, id: &str, limit_rate: Option<u64>) -> Result<Reply> {
+    let (key, record) = find(engine, id)?;
+    if record.status.is_final() {
+        return Err(Error::Refused(format!("`{id}` is final already: {}", record.status.name())));
+    }
+    let task = Box::new(Task { limit_rate, ..Task::clone(&record.task) });
+    engine.shared.store.write(Change::Replace { key, task }).await?;
+    tell(engine, Input::TaskRate { key, limit_rate })?;
+    Ok(Reply::Done)
+}
+
+fn scopes(engine: &Inner) -> Result<Reply> {
+    let canceled = engine.shared.store.canceled_scopes()?.into_iter();
+    let json = |(name, at)| serde_json::json!({ "scope": name, "canceledAt": json::time(at) });
+    Ok(Reply::Info(canceled.map(json).collect()))
+}
+
+async fn reopen_scope(engine: &Inner, name: String) -> Result<Reply> {
+    if let Some(above) = engine.shared.store.canceled_scope(&name)?.filter(|canceled| *canceled != name) {
+        let text = format!("`{name}` is below the cancelled scope `{above}`: reopen that one");
+        return Err(Error::Refused(text));
+    }
+    match engine.shared.store.write(Change::ReopenScope { name: name.clone() }).await? {
+        Applied::Done => Ok(Reply::Done),
+        _ => Err(Error::Refused(format!("no scope `{name}` is cancelled"))),
+    }
+}
+
 async fn info(engine: &Inner) -> Result<Reply> {
     let by_status = engine.shared.store.counts()?;
     let counts: serde_json::Map<String, serde_json::Value> = Status::ALL
         .iter()
         .map(|status| (status.name().to_owned(), by_status.get(*status as usize).copied().unwrap_or(0).into()))
         .collect();
-    let limits = &engine.limits;
+    let limits = engine.limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner).current.queue.clone();
     Ok(Reply::Info(serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),

@@ -50,19 +50,28 @@ pub(crate) struct PartFile {
     len: u64,
     /// Bytes allocated, at least, where that may be more than `len`.
     reserved: u64,
+    /// What it needs beyond that.
+    need: Option<std::sync::Arc<super::space::Need>>,
     /// Write-back was started up to here.
     written_back: u64,
 }
 
 impl PartFile {
-    /// Takes a file just created, and reserves room for `reserve` bytes.
-    pub(super) fn created(directory: &Directory, name: &str, fd: OwnedFd, reserve: u64) -> Result<Self, Failure> {
+    /// Takes a file just created that is to have `expected` bytes, and reserves room for `reserve` of them.
+    pub(super) fn created(
+        directory: &Directory,
+        name: &str,
+        fd: OwnedFd,
+        expected: u64,
+        reserve: u64,
+    ) -> Result<Self, Failure> {
         let stat = rustix::fs::fstat(&fd).map_err(|e| directory.failure("create", name, e))?;
         let mut part = Self::new(directory, name, fd, &stat);
         if let Err(failure) = part.reserve(reserve) {
             directory.remove_part(name);
             return Err(failure);
         }
+        part.need = directory.inner.disk.needs.add(expected, part.reserved);
         Ok(part)
     }
 
@@ -86,6 +95,7 @@ impl PartFile {
             identity: Identity::of(stat),
             len: length(stat),
             reserved: if has_slack(stat) { allocated(stat) } else { 0 },
+            need: None,
             written_back: length(stat),
         }
     }
@@ -128,6 +138,9 @@ impl PartFile {
                 Ok(written) => {
                     offset += written as u64;
                     self.len = self.len.max(offset);
+                    if let Some(need) = &self.need {
+                        need.has(self.len);
+                    }
                     left = &left[written..];
                 }
                 Err(error) => return Err(self.failure("write", error)),

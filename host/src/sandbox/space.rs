@@ -2,6 +2,8 @@
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::error::{Failure, FailureDetail, FailureKind};
 
@@ -30,25 +32,82 @@ pub(super) fn free(fd: BorrowedFd<'_>) -> Option<Space> {
     })
 }
 
-/// Bytes to reserve for a file of `expected` bytes in the directory; 0 is none. Nothing is remembered between calls: each
-/// reservation changes what is free, and asking costs a microsecond.
-pub(super) fn reservation(directory: BorrowedFd<'_>, expected: Option<u64>, path: &Path) -> Result<u64, Failure> {
-    let expected = expected.unwrap_or(0);
-    if expected < CHECKED_FROM {
+/// What the part files that are being written on one disk still need, beside what is allocated for them: where nothing can be
+/// reserved, or not all.
+#[derive(Debug, Default)]
+pub(super) struct Needs(Mutex<Vec<Weak<Need>>>);
+
+/// What one of them needs, for as long as it is written.
+#[derive(Debug)]
+pub(super) struct Need {
+    expected: u64,
+    /// Bytes allocated or written.
+    here: AtomicU64,
+}
+
+impl Need {
+    /// The file has at least so many bytes now.
+    pub(super) fn has(&self, bytes: u64) {
+        self.here.fetch_max(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Needs {
+    /// A file of `expected` bytes for which so many are allocated; `None` when it needs no more.
+    pub(super) fn add(&self, expected: u64, allocated: u64) -> Option<Arc<Need>> {
+        if expected < CHECKED_FROM || allocated >= expected {
+            return None;
+        }
+        let need = Arc::new(Need { expected, here: AtomicU64::new(allocated) });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&need));
+        Some(need)
+    }
+
+    /// Bytes that all of them together still need.
+    fn sum(&self) -> u64 {
+        let mut needs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        needs.retain(|need| need.strong_count() > 0);
+        let missing = |need: &Weak<Need>| {
+            need.upgrade().map_or(0, |need| need.expected.saturating_sub(need.here.load(Ordering::Relaxed)))
+        };
+        needs.iter().map(missing).sum()
+    }
+}
+
+/// Bytes to reserve for a file of `expected` bytes in the directory; 0 is none. It must fit beside what other files still
+/// need and `keep_free` bytes. What was reserved is not free any more, and asking costs a microsecond.
+pub(super) fn reservation(
+    directory: BorrowedFd<'_>,
+    expected: Option<u64>,
+    path: &Path,
+    needs: &Needs,
+    keep_free: u64,
+) -> Result<u64, Failure> {
+    let Some(expected) = expected else { return Ok(0) };
+    if expected < CHECKED_FROM && (keep_free == 0 || expected == 0) {
         return Ok(if expected < RESERVED_FROM { 0 } else { expected });
     }
     let Some(space) = free(directory) else {
         return Ok(0);
     };
-    if expected > space.free {
-        let text = format!(
+    let others = needs.sum();
+    if expected.saturating_add(others).saturating_add(keep_free) > space.free {
+        let mut text = format!(
             "needs {}, but only {} are free in `{}`",
             bytes_text(expected),
             bytes_text(space.free),
             path.display()
         );
+        for (bytes, what) in [(others, "other downloads still need"), (keep_free, "must stay free")] {
+            if bytes > 0 {
+                text.push_str(&format!(", and {} {what}", bytes_text(bytes)));
+            }
+        }
         let failure = Failure::new(FailureKind::FileSystem, text);
         return Err(failure.with(FailureDetail::DiskFull));
+    }
+    if expected < RESERVED_FROM {
+        return Ok(0);
     }
     Ok(reservable(expected, space))
 }

@@ -27,6 +27,8 @@ const ROUNDS_WITHOUT: u32 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     rounds_without: AtomicU32,
+    /// What part files on it still need.
+    pub(super) needs: super::space::Needs,
 }
 
 impl Disk {

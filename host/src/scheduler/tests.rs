@@ -1,22 +1,24 @@
 //! The scheduler against a model of the store: a sorted list of ready tasks.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use super::{HEAD, Ready, Scheduler, Step, Why};
-use crate::engine::QueueLimits;
+use crate::clock::now;
+use crate::limits::QueueLimits;
 
 fn limits(total: usize, per_host: usize, per_group: usize) -> QueueLimits {
-    QueueLimits { total, per_host, per_group, groups: BTreeMap::new() }
+    QueueLimits { total, per_host, per_group, ..QueueLimits::default() }
 }
 
 fn task(key: i64, priority: i32, host: &str, group: &str) -> Ready {
     Ready { position: (priority, key as u64, key), host: host.into(), group: group.into() }
 }
 
-/// The store's side: tasks not started yet.
-struct Queue(Vec<Ready>);
+/// The store's side: tasks not started yet; and what time it is.
+struct Queue(Vec<Ready>, Instant);
 
 impl Queue {
     fn announce(&self, scheduler: &mut Scheduler) {
@@ -29,12 +31,12 @@ impl Queue {
     fn start_all(&mut self, scheduler: &mut Scheduler) -> Vec<i64> {
         let mut started = Vec::new();
         loop {
-            match scheduler.step() {
-                Step::Wait => return started,
+            match scheduler.step(self.1) {
+                Step::Wait | Step::WaitUntil(_) => return started,
                 Step::Start(key) => {
                     let index = self.0.iter().position(|task| task.position.2 == key).expect("a task of the queue");
                     let task = self.0.remove(index);
-                    scheduler.started(key, &task.host, &task.group);
+                    scheduler.started(key, &task.host, &task.group, self.1);
                     started.push(key);
                 }
                 Step::Fetch { part, after } => {
@@ -57,10 +59,11 @@ impl Queue {
 #[test]
 fn tasks_start_by_priority_then_age_up_to_the_limit_in_all() {
     let mut scheduler = Scheduler::new(limits(3, 0, 0));
-    let mut queue = Queue(vec![task(1, 5, "a", "g"), task(2, 0, "a", "g"), task(3, 5, "a", "g"), task(4, 9, "a", "g")]);
+    let mut queue =
+        Queue(vec![task(1, 5, "a", "g"), task(2, 0, "a", "g"), task(3, 5, "a", "g"), task(4, 9, "a", "g")], now());
     queue.announce(&mut scheduler);
     assert_eq!(queue.start_all(&mut scheduler), [2, 1, 3]);
-    assert_eq!(scheduler.why("a", "g"), Why::Total(3));
+    assert_eq!(scheduler.why("a", "g", now()), Why::Total(3));
     scheduler.settled(1);
     assert_eq!(queue.start_all(&mut scheduler), [4]);
 }
@@ -68,10 +71,11 @@ fn tasks_start_by_priority_then_age_up_to_the_limit_in_all() {
 #[test]
 fn a_full_host_is_passed_over_and_comes_first_when_it_has_room() {
     let mut scheduler = Scheduler::new(limits(10, 1, 0));
-    let mut queue = Queue((1..=200).map(|key| task(key, 5, "busy", "g")).chain([task(201, 5, "other", "g")]).collect());
+    let mut queue =
+        Queue((1..=200).map(|key| task(key, 5, "busy", "g")).chain([task(201, 5, "other", "g")]).collect(), now());
     queue.announce(&mut scheduler);
     assert_eq!(queue.start_all(&mut scheduler), [1, 201]);
-    assert_eq!(scheduler.why("busy", "g"), Why::Host("busy".into(), 1));
+    assert_eq!(scheduler.why("busy", "g", now()), Why::Host("busy".into(), 1));
     scheduler.settled(1);
     assert_eq!(queue.start_all(&mut scheduler), [2]);
 }
@@ -81,11 +85,13 @@ fn a_group_may_have_a_limit_of_its_own() {
     let mut limits = limits(0, 0, 0);
     limits.groups.insert("slow".into(), 2);
     let mut scheduler = Scheduler::new(limits);
-    let mut queue =
-        Queue((1..=4).map(|key| task(key, 5, "a", "slow")).chain((5..=8).map(|key| task(key, 5, "a", "g"))).collect());
+    let mut queue = Queue(
+        (1..=4).map(|key| task(key, 5, "a", "slow")).chain((5..=8).map(|key| task(key, 5, "a", "g"))).collect(),
+        now(),
+    );
     queue.announce(&mut scheduler);
     assert_eq!(queue.start_all(&mut scheduler), [1, 2, 5, 6, 7, 8]);
-    assert_eq!(scheduler.why("a", "slow"), Why::Group("slow".into(), 2));
+    assert_eq!(scheduler.why("a", "slow", now()), Why::Group("slow".into(), 2));
 }
 
 #[test]
@@ -93,52 +99,115 @@ fn a_task_whose_start_is_not_committed_is_not_started_twice() {
     let mut scheduler = Scheduler::new(limits(1, 0, 0));
     scheduler.may_have("a", "g");
     let stale = [task(1, 5, "a", "g")];
-    scheduler.started(1, "a", "g");
+    scheduler.started(1, "a", "g", now());
     scheduler.ended(1);
-    let part = match scheduler.step() {
+    let part = match scheduler.step(now()) {
         Step::Fetch { part, .. } => part,
         other => panic!("{other:?}"),
     };
     scheduler.offer(&part, &stale, false);
-    assert_eq!(scheduler.step(), Step::Wait);
+    assert_eq!(scheduler.step(now()), Step::Wait);
     scheduler.settled(1);
+}
+
+#[test]
+fn starts_are_at_least_the_interval_apart_and_waiting_for_it_is_told() {
+    let mut scheduler = Scheduler::new(QueueLimits { min_interval_ms: 50, ..limits(0, 0, 0) });
+    let start = now();
+    let mut queue = Queue((1..=3).map(|key| task(key, 5, "a", "g")).collect(), start);
+    queue.announce(&mut scheduler);
+    assert_eq!(queue.start_all(&mut scheduler), [1]);
+    let next = start + Duration::from_millis(50);
+    assert_eq!(scheduler.step(start + Duration::from_millis(49)), Step::WaitUntil(next));
+    assert_eq!(scheduler.why("a", "g", start), Why::Interval(50));
+    queue.1 = next;
+    assert_eq!(queue.start_all(&mut scheduler), [2]);
+    scheduler.settled(1);
+    queue.0.clear();
+    scheduler.forget();
+    assert_eq!(scheduler.step(next), Step::Wait, "nobody is waked for nothing");
+}
+
+#[test]
+fn new_limits_count_at_once_for_what_waits_and_never_stop_what_runs() {
+    let mut scheduler = Scheduler::new(limits(1, 0, 0));
+    let mut queue = Queue((1..=9).map(|key| task(key, 5, "a", if key < 6 { "g" } else { "h" })).collect(), now());
+    queue.announce(&mut scheduler);
+    assert_eq!(queue.start_all(&mut scheduler), [1]);
+    scheduler.set_limits(limits(0, 0, 2));
+    queue.announce(&mut scheduler);
+    assert_eq!(queue.start_all(&mut scheduler), [2, 6, 7]);
+    scheduler.set_limits(limits(2, 0, 0));
+    queue.announce(&mut scheduler);
+    scheduler.settled(6);
+    assert_eq!(queue.start_all(&mut scheduler), [0; 0], "three still run");
+    scheduler.settled(1);
+    scheduler.settled(7);
+    assert_eq!(queue.start_all(&mut scheduler), [3]);
+}
+
+/// Limits as they are at some time.
+fn any_limits() -> impl Strategy<Value = QueueLimits> {
+    (0usize..5, 0usize..3, 0usize..3, prop::option::of(0usize..3), 0u64..3).prop_map(
+        |(total, host, group, own, interval)| {
+            let groups = own.map(|own| ("g1".to_owned(), own)).into_iter().collect();
+            QueueLimits { groups, min_interval_ms: interval * 10, ..limits(total, host, group) }
+        },
+    )
 }
 
 proptest! {
     #[test]
     fn no_limit_is_exceeded_no_task_starves_and_order_holds_within_a_part(
-        total in 0usize..5, per_host in 0usize..3, per_group in 0usize..3,
+        changing in prop::collection::vec(any_limits(), 1..5),
         tasks in prop::collection::vec((0i32..3, 0u8..4, 0u8..3), 1..120),
         ends in prop::collection::vec(any::<prop::sample::Index>(), 300),
     ) {
-        let mut scheduler = Scheduler::new(limits(total, per_host, per_group));
+        let mut scheduler = Scheduler::new(changing[0].clone());
         let all: Vec<Ready> = tasks.iter().enumerate()
             .map(|(i, (priority, host, group))| task(i as i64, *priority, &format!("h{host}"), &format!("g{group}"))).collect();
-        let mut queue = Queue(all.clone());
+        let mut queue = Queue(all.clone(), now());
         queue.announce(&mut scheduler);
         let mut running: Vec<i64> = Vec::new();
         let mut done = HashSet::new();
         let mut last: BTreeMap<(String, String), (i32, u64, i64)> = BTreeMap::new();
-        let mut ends = ends.into_iter();
-        loop {
-            for key in queue.start_all(&mut scheduler) {
-                let ready = &all[key as usize];
-                let before = last.insert((ready.host.clone(), ready.group.clone()), ready.position);
-                prop_assert!(before.is_none_or(|before| before < ready.position));
-                running.push(key);
+        let mut last_start: Option<Instant> = None;
+        for (turn, index) in ends.iter().cycle().enumerate() {
+            let limits = &changing[(turn / 20) % changing.len()];
+            if turn % 20 == 0 {
+                scheduler.set_limits(limits.clone());
+                queue.announce(&mut scheduler);
             }
-            prop_assert!(total == 0 || running.len() <= total);
-            for ready in &all {
-                let of_host = running.iter().filter(|key| all[**key as usize].host == ready.host).count();
-                let of_group = running.iter().filter(|key| all[**key as usize].group == ready.group).count();
-                prop_assert!(per_host == 0 || of_host <= per_host);
-                prop_assert!(per_group == 0 || of_group <= per_group);
+            let before = running.len();
+            let of = |running: &[i64], fits: &dyn Fn(&Ready) -> bool| running.iter().filter(|key| fits(&all[**key as usize])).count();
+            let started = queue.start_all(&mut scheduler);
+            if limits.min_interval_ms > 0 {
+                prop_assert!(started.len() <= 1);
+                let apart = last_start.map(|last| queue.1 - last);
+                prop_assert!(started.is_empty() || apart.is_none_or(|apart| apart >= Duration::from_millis(limits.min_interval_ms)));
             }
-            if running.is_empty() { break; }
-            let index = ends.next().map_or(0, |index| index.index(running.len()));
-            let key = running.remove(index);
-            done.insert(key);
-            scheduler.settled(key);
+            last_start = if started.is_empty() { last_start } else { Some(queue.1) };
+            for key in &started {
+                let ready = &all[*key as usize];
+                let earlier = last.insert((ready.host.clone(), ready.group.clone()), ready.position);
+                prop_assert!(earlier.is_none_or(|earlier| earlier < ready.position));
+                running.push(*key);
+                prop_assert!(limits.total == 0 || running.len() <= limits.total);
+                let of_host = of(&running, &|other| other.host == ready.host);
+                let of_group = of(&running, &|other| other.group == ready.group);
+                let group_limit = limits.groups.get(&ready.group).copied().unwrap_or(limits.per_group);
+                prop_assert!(limits.per_host == 0 || of_host <= limits.per_host);
+                prop_assert!(group_limit == 0 || of_group <= group_limit);
+            }
+            queue.1 += Duration::from_millis(15);
+            if queue.0.is_empty() && running.is_empty() { break; }
+            // A turn that neither starts nor ends anything, with nothing running, may only wait for the interval.
+            prop_assert!(before > 0 || !running.is_empty() || limits.min_interval_ms > 0);
+            if !running.is_empty() {
+                let key = running.remove(index.index(running.len()));
+                done.insert(key);
+                scheduler.settled(key);
+            }
         }
         prop_assert_eq!(done.len(), all.len());
     }

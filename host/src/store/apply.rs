@@ -12,7 +12,7 @@ use super::fault::{Sql, unwritable};
 use super::sweep::Cursor;
 use super::vault::Vault;
 use super::writer::{Numbers, Step};
-use super::{Applied, Change, Committed, IfExists, NewTask, Publish, TaskKey};
+use super::{Applied, Change, Committed, HELD, IfExists, NewTask, Publish, TaskKey, read};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Body, ResumeRecord, Status, Task};
 
@@ -100,6 +100,11 @@ impl<'a> Batch<'a> {
             Change::Pause { key, bytes_done, at } => self.pause(*key, *bytes_done, *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
             Change::Secret { name, content, at } => self.secret(name, content, *at)?,
+            Change::Hold { key } => self.hold(*key)?,
+            Change::Release { at } => self.release(*at)?,
+            Change::Setting { name, content } => self.setting(name, content)?,
+            Change::CancelScope { name, at } => self.cancel_scope(name, *at)?,
+            Change::ReopenScope { name } => self.reopen_scope(name)?,
             Change::Asked { ids, asked } => self.asked(ids, *asked)?,
             Change::Consumer { name } => self.consumer(name)?,
             Change::Ack { consumer, seq } => self.ack(consumer, *seq)?,
@@ -386,7 +391,7 @@ impl<'a> Batch<'a> {
             .conn
             .prepare_cached(
                 "UPDATE task SET priority = ?2, created = ?3, host = ?4, group_name = ?5, url = ?6, allow_pause = ?7,
-                   spec = ?8, body = ?9, sealed = ?10 WHERE key = ?1",
+                   spec = ?8, body = ?9, sealed = ?10, scope = ?11 WHERE key = ?1",
             )?
             .execute(params![
                 key,
@@ -399,8 +404,45 @@ impl<'a> Batch<'a> {
                 coded.spec,
                 body(task),
                 coded.sealed,
+                task.scope,
             ])?;
         Ok(if changed > 0 { Applied::Done } else { Applied::Refused(None) })
+    }
+
+    fn hold(&mut self, key: TaskKey) -> Sql<Applied> {
+        if let Err(refused) = self.fitting(key, |row| row.status == Status::Enqueued)? {
+            return Ok(refused);
+        }
+        self.conn.prepare_cached("UPDATE task SET ready_at = ?2 WHERE key = ?1")?.execute((key, number(HELD)))?;
+        Ok(Applied::Done)
+    }
+
+    fn release(&mut self, at: u64) -> Sql<Applied> {
+        self.conn
+            .prepare_cached(
+                "UPDATE task INDEXED BY task_due SET ready_at = ?1 WHERE ready_at IS NOT NULL AND ready_at = ?2",
+            )?
+            .execute((number(at), number(HELD)))?;
+        Ok(Applied::Done)
+    }
+
+    fn setting(&mut self, name: &str, content: &str) -> Sql<Applied> {
+        let write = "INSERT OR REPLACE INTO setting (name, content) VALUES (?1, ?2)";
+        self.conn.prepare_cached(write)?.execute((name, content))?;
+        Ok(Applied::Done)
+    }
+
+    fn cancel_scope(&mut self, name: &str, at: u64) -> Sql<Applied> {
+        let write = "INSERT OR REPLACE INTO scope (name, at) VALUES (?1, ?2)";
+        self.conn.prepare_cached(write)?.execute((name, number(at)))?;
+        Ok(Applied::Done)
+    }
+
+    fn reopen_scope(&mut self, name: &str) -> Sql<Applied> {
+        let (first, end) = read::below(name);
+        let forget = "DELETE FROM scope WHERE name = ?1 OR (name >= ?2 AND name < ?3)";
+        let forgotten = self.conn.prepare_cached(forget)?.execute((name, first, end))?;
+        Ok(if forgotten > 0 { Applied::Done } else { Applied::Refused(None) })
     }
 
     fn asked(&mut self, ids: &[String], asked: bool) -> Sql<Applied> {
@@ -480,8 +522,8 @@ impl<'a> Batch<'a> {
 
 const INSERT_TASK: &str =
     "INSERT INTO task (key, task_id, status, priority, created, host, group_name, url, allow_pause, ready_at,
-       retries_remaining, place, spec, body, asked, sealed)
-     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+       retries_remaining, place, spec, body, asked, sealed, scope)
+     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 
 /// What becomes of one task of an addition.
 enum Slot {
@@ -496,6 +538,9 @@ enum Slot {
 
 impl Batch<'_> {
     fn add(&mut self, tasks: &[NewTask], if_exists: IfExists, asked: bool, at: u64) -> Sql<Applied> {
+        if let Some(scope) = self.canceled_scope(tasks)? {
+            return Ok(Applied::ScopeCanceled(scope));
+        }
         let slots = match self.slots(tasks, if_exists)? {
             Ok(slots) => slots,
             Err(taken) => return Ok(Applied::Taken(taken)),
@@ -518,6 +563,22 @@ impl Batch<'_> {
             added.push((key, addition.task.task_id.clone()));
         }
         Ok(Applied::Added(added))
+    }
+
+    /// The first cancelled scope that one of the tasks is in.
+    fn canceled_scope(&self, tasks: &[NewTask]) -> Sql<Option<String>> {
+        let mut known: HashMap<&str, Option<String>> = HashMap::new();
+        for scope in tasks.iter().filter_map(|addition| addition.task.scope.as_deref()) {
+            let canceled = match known.get(scope) {
+                Some(_) => continue,
+                None => read::canceled_scope(self.conn, scope)?,
+            };
+            if canceled.is_some() {
+                return Ok(canceled);
+            }
+            known.insert(scope, None);
+        }
+        Ok(None)
     }
 
     /// Decides about all of the list before anything is written; the error is the ids in the way.
@@ -567,6 +628,7 @@ impl Batch<'_> {
             body(task),
             asked,
             coded.sealed,
+            task.scope,
         ])?;
         let row = Row {
             key,

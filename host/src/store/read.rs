@@ -11,7 +11,7 @@ use super::apply::number;
 use super::codec;
 use super::fault::{Sql, unreadable};
 use super::vault::Vault;
-use super::{Filter, Publish, QueueKey, QueuePosition, Queued, Reading, Selection, Store, TaskKey, Unfinished};
+use super::{Filter, HELD, Publish, QueueKey, QueuePosition, Queued, Reading, Selection, Store, TaskKey, Unfinished};
 use crate::error::Result;
 use crate::event::StatusUpdate;
 use crate::task::{Body, Record, ResumeRecord, Status};
@@ -39,6 +39,9 @@ macro_rules! records {
         )
     };
 }
+
+/// Records, and the key to go on after when there may be more.
+type Page = (Vec<(TaskKey, Record)>, Option<TaskKey>);
 
 impl Store {
     /// The record of an id.
@@ -72,22 +75,20 @@ impl Store {
         })
     }
 
-    /// Records in order of addition after `after`, at most `limit`.
-    pub(crate) fn records(&self, filter: &Filter, after: TaskKey, limit: usize) -> Result<Vec<(TaskKey, Record)>> {
-        let select = match &filter.group {
-            Some(group) => Selection::Group(group.clone()),
-            None => Selection::All,
-        };
+    /// Records in order of addition after `after`, at most `limit`, and the key to go on after when there may be more.
+    pub(crate) fn records(&self, filter: &Filter, after: TaskKey, limit: usize) -> Result<Page> {
+        let select = filter.narrowest();
         self.read(|conn| {
-            if filter.status.is_none() && filter.group.is_none() {
-                return conn
-                    .prepare_cached(records!("WHERE t.key > ?1 ORDER BY t.key LIMIT ?2"))?
-                    .query_map((after, rows(limit)), |row| record(row, conn.vault))?
-                    .collect();
-            }
-            let statuses = filter.status.map_or(Status::ALL.to_vec(), |one| vec![one]);
-            let selected = select_keys(conn, &select, &statuses, after, limit)?;
-            by_keys(conn, selected.into_iter().map(|(key, _, _)| key))
+            let keys: Vec<TaskKey> = if filter.statuses.is_empty() && select == Selection::All {
+                keys(conn, "SELECT key FROM task WHERE key > ?1 ORDER BY key LIMIT ?2", (after, rows(limit)))?
+            } else {
+                let statuses = if filter.statuses.is_empty() { &Status::ALL } else { filter.statuses.as_slice() };
+                select_keys(conn, &select, statuses, after, limit)?.into_iter().map(|(key, _, _)| key).collect()
+            };
+            let more = keys.last().copied().filter(|_| keys.len() >= limit);
+            let mut records = by_keys(conn, keys)?;
+            records.retain(|(_, record)| filter.has(&record.task));
+            Ok((records, more))
         })
     }
 
@@ -110,6 +111,11 @@ impl Store {
         self.read(|conn| {
             let keys = match select {
                 Selection::All => keys(conn, &format!("{WAITING} LIMIT {PARTS}"), [])?,
+                Selection::Scope(scope) => {
+                    let (first, end) = below(scope);
+                    let of = "AND (t.scope = ?1 OR (t.scope >= ?2 AND t.scope < ?3))";
+                    keys(conn, &format!("{WAITING} {of} LIMIT {PARTS}"), (scope, first, end))?
+                }
                 Selection::Group(group) => {
                     keys(conn, &format!("{WAITING} AND t.group_name = ?1 LIMIT {PARTS}"), [group])?
                 }
@@ -203,7 +209,7 @@ impl Store {
         })
     }
 
-    /// The earliest `ready_at` of a task that is enqueued or waitingToRetry.
+    /// The earliest `ready_at` of a task that is enqueued or waitingToRetry, and not held.
     pub(crate) fn next_ready_at(&self) -> Result<Option<u64>> {
         self.read(|conn| {
             conn.prepare_cached(
@@ -211,7 +217,38 @@ impl Store {
             )?
             .query_row([], |row| unsigned(row, 0))
             .optional()
+            .map(|at| at.filter(|at| *at < HELD))
         })
+    }
+
+    /// Whether any task is held.
+    pub(crate) fn has_held(&self) -> Result<bool> {
+        self.read(|conn| {
+            let find = "SELECT 1 FROM task INDEXED BY task_due WHERE ready_at IS NOT NULL AND ready_at = ?1";
+            conn.prepare_cached(find)?.exists([number(HELD)])
+        })
+    }
+
+    /// A setting of the home.
+    pub(crate) fn setting(&self, name: &str) -> Result<Option<String>> {
+        self.read(|conn| {
+            let find = "SELECT content FROM setting WHERE name = ?1";
+            conn.prepare_cached(find)?.query_row([name], |row| row.get(0)).optional()
+        })
+    }
+
+    /// Scopes that are cancelled, by name, and when they were.
+    pub(crate) fn canceled_scopes(&self) -> Result<Vec<(String, u64)>> {
+        self.read(|conn| {
+            conn.prepare_cached("SELECT name, at FROM scope ORDER BY name")?
+                .query_map([], |row| Ok((row.get(0)?, unsigned(row, 1)?)))?
+                .collect()
+        })
+    }
+
+    /// The cancelled scope that this one is or is below.
+    pub(crate) fn canceled_scope(&self, scope: &str) -> Result<Option<String>> {
+        self.read(|conn| canceled_scope(conn, scope))
     }
 
     /// Tasks that were running or publishing when the last engine ended.
@@ -330,6 +367,23 @@ pub(super) fn of_group(group: &str) -> &'static str {
     }
 }
 
+/// The cancelled scope that this one is or is below.
+pub(super) fn canceled_scope(conn: &Connection, scope: &str) -> Sql<Option<String>> {
+    let mut find = conn.prepare_cached("SELECT 1 FROM scope WHERE name = ?1")?;
+    let ends = scope.match_indices('/').map(|(end, _)| end).chain([scope.len()]);
+    for name in ends.map(|end| &scope[..end]) {
+        if find.exists([name])? {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// The names below a scope: from the first (included) to the second (excluded).
+pub(super) fn below(scope: &str) -> (String, String) {
+    (format!("{scope}/"), format!("{scope}0")) // `0` comes next after `/`
+}
+
 /// A limit as SQLite takes it.
 fn rows(limit: usize) -> i64 {
     number(limit as u64)
@@ -353,6 +407,11 @@ fn by_keys(conn: &Reading<'_>, keys: impl IntoIterator<Item = TaskKey>) -> Sql<V
     }
     Ok(records)
 }
+
+/// Tasks of a scope (?1) and below it (?2 to ?3) in a status, in order of addition.
+pub(super) const OF_SCOPE: &str = "SELECT key, task_id, status FROM task INDEXED BY task_scope
+     WHERE scope IS NOT NULL AND scope >= ?1 AND scope < ?3 AND (scope = ?1 OR scope >= ?2) AND status = ?4 AND key > ?5
+     ORDER BY key LIMIT ?6";
 
 /// Merges the sorted keys of each status: no index has all statuses in order of addition.
 fn select_keys(
@@ -382,6 +441,16 @@ fn select_keys(
             let mut find = conn.prepare_cached(&sql)?;
             for status in statuses {
                 let params = params![group, *status as u8, after, rows(limit)];
+                for row in find.query_map(params, selected)? {
+                    found.push(row?);
+                }
+            }
+        }
+        Selection::Scope(scope) => {
+            let (first, end) = below(scope);
+            let mut find = conn.prepare_cached(OF_SCOPE)?;
+            for status in statuses {
+                let params = params![scope, first, end, *status as u8, after, rows(limit)];
                 for row in find.query_map(params, selected)? {
                     found.push(row?);
                 }

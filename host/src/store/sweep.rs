@@ -160,7 +160,7 @@ impl Batch<'_> {
         Ok((keys, None))
     }
 
-    /// Keys of a group's, or all, tasks in a status, after `after` up to `last`.
+    /// Keys of a scope's, a group's, or all, tasks in a status, after `after` up to `last`.
     fn waiting(
         &self,
         select: &Selection,
@@ -169,6 +169,13 @@ impl Batch<'_> {
         last: TaskKey,
         limit: usize,
     ) -> Sql<Vec<TaskKey>> {
+        if let Selection::Scope(scope) = select {
+            let (first, end) = read::below(scope);
+            let mut find = self.conn.prepare_cached(read::OF_SCOPE)?;
+            let params = params![scope, first, end, status as u8, after, number(limit as u64)];
+            let found: Sql<Vec<TaskKey>> = find.query_map(params, |row| row.get(0))?.collect();
+            return found.map(|keys| keys.into_iter().filter(|key| *key <= last).collect());
+        }
         let (index, group) = match select {
             Selection::Group(group) => (read::of_group(group), Some(group)),
             _ => ("INDEXED BY task_status WHERE 1", None),

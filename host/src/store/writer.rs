@@ -163,7 +163,7 @@ fn rows(change: &Change) -> usize {
         Change::Remove { keys } => of_sweep(keys.len()),
         Change::CancelWaiting { select, .. } | Change::PauseWaiting { select, .. } => match select {
             Selection::Ids(ids) => of_sweep(ids.len()),
-            Selection::Group(_) | Selection::All => of_sweep(usize::MAX),
+            Selection::Group(_) | Selection::Scope(_) | Selection::All => of_sweep(usize::MAX),
         },
         Change::WakeDue { limit, .. } | Change::Clean { limit, .. } => of_sweep(*limit),
         _ => 1,

@@ -16,7 +16,6 @@ use crate::hooks::{Asked, Classified, Head, HookHead, Part, PartsVerdict, Resume
 use crate::sandbox::{Directory, Identity, PartFile, in_the_way};
 use crate::task::{Body, OnConflict, Pairs, Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::progress::Meter;
-use crate::transfer::rate::Bucket;
 use crate::transfer::{Context, Finished, Held, Stopped, details_of, parallel, retry_after, sweep_later, sync_later};
 use crate::transport::{Answer, Call, Framing};
 
@@ -26,6 +25,8 @@ const ERROR_BODY: usize = 64 * 1024;
 const SHORT: u64 = 256 * 1024;
 /// Questions in one attempt: the first, one without a range, and the rest of short answers.
 const QUESTIONS: u32 = 64;
+/// Longest wait for a speed limit before it is looked at again.
+const PACE: Duration = Duration::from_millis(200);
 /// Fresh starts in one attempt.
 const RESTARTS: u32 = 2;
 
@@ -56,7 +57,7 @@ pub(crate) async fn run(cx: &Context<'_>, places: &[Wire], place: usize, held: &
     let directory = cx.shared.sandbox.directory(&task.base_directory, cx.record.place.as_deref(), &task.directory)?;
     held.directory = Some(directory.clone());
     sweep_later(cx.shared, &directory);
-    taken_by_given_name(task, &directory)?;
+    taken_by_given_name(cx, &directory)?;
     let mut question = match what_is_stored(cx, held, &directory).await? {
         Stored::Nothing => Question::default(),
         Stored::All => return finish_stored(cx, held, directory, &places[place]).await,
@@ -78,17 +79,21 @@ pub(crate) async fn run(cx: &Context<'_>, places: &[Wire], place: usize, held: &
 }
 
 /// What is in the way of a name that the task gives is found before anything is asked.
-fn taken_by_given_name(task: &Task, directory: &Directory) -> Result<(), Stopped> {
-    match task.filename.as_deref().filter(|name| directory.exists(name)) {
-        Some(name) => taken(task, directory, name),
+fn taken_by_given_name(cx: &Context<'_>, directory: &Directory) -> Result<(), Stopped> {
+    match cx.task.filename.as_deref().filter(|name| directory.exists(name)) {
+        Some(name) => taken(cx, directory, name),
         None => Ok(()),
     }
 }
 
 /// What follows from a name that exists, unless another one is found for it.
-fn taken(task: &Task, directory: &Directory, name: &str) -> Result<(), Stopped> {
+fn taken(cx: &Context<'_>, directory: &Directory, name: &str) -> Result<(), Stopped> {
     let obstacle = directory.obstacle(name);
-    match (task.on_conflict, obstacle) {
+    let is_long = |than: u64| obstacle.is_none() && directory.size(name).is_some_and(|size| size > than);
+    if cx.shared.skip_existing.is_some_and(is_long) {
+        return Err(Stopped::Final(Status::Complete, Box::new(skipped(directory, name))));
+    }
+    match (cx.task.on_conflict, obstacle) {
         (Some(OnConflict::Fail), _) => Err(exists_already(name).into()),
         (Some(OnConflict::Skip | OnConflict::Replace), Some(obstacle)) => Err(in_the_way(name, obstacle).into()),
         (Some(OnConflict::Skip), None) => Err(Stopped::Final(Status::Complete, Box::new(skipped(directory, name)))),
@@ -371,7 +376,7 @@ pub(super) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Cal
     call.send_timeout = limit(task.timeouts.send_ms, call.send_timeout);
     call.idle_timeout = limit(task.timeouts.idle_ms, call.idle_timeout);
     call.max_redirects = task.max_redirects;
-    if task.limit_rate.is_some() || cx.shared.rate.is_some() {
+    if cx.shared.throttle.slowest(cx.taker()).is_some() {
         call.low_speed_bytes = 0;
     }
     call
@@ -472,7 +477,7 @@ async fn name_of(cx: &Context<'_>, directory: &Directory, head: &HookHead) -> Re
     if !directory.exists(&name) {
         return Ok(name);
     }
-    taken(task, directory, &name)?;
+    taken(cx, directory, &name)?;
     if matches!(task.on_conflict, Some(OnConflict::Unique) | None) {
         return Ok(cx.chain.filename(cx.hook_task, head, &directory.names_like(&name)).await?);
     }
@@ -503,7 +508,6 @@ impl Checkpoint {
 /// Follows one body into the part file.
 pub(super) struct Flow {
     meter: Meter,
-    bucket: Option<Bucket>,
     hasher: Option<Hasher>,
     checkpoint: Checkpoint,
     syncing: Option<tokio::task::JoinHandle<Option<u64>>>,
@@ -517,7 +521,6 @@ impl Flow {
         cx.shared.hub.sizes(&cx.task.task_id, start, held.resume.total_bytes);
         Self {
             meter: Meter::new(start, held.resume.total_bytes, now),
-            bucket: cx.task.limit_rate.map(|rate| Bucket::new(rate, now)),
             hasher: expected.filter(|_| start == 0).map(Checksum::hasher),
             checkpoint: Checkpoint { at: now, bytes: start },
             syncing: None,
@@ -670,13 +673,15 @@ pub(super) async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Fl
             time_remaining: reading.time_remaining,
         });
     }
-    let own = flow.bucket.as_mut().map_or(Duration::ZERO, |bucket| bucket.take(len, now));
-    let all = cx.shared.rate.as_ref().map_or(Duration::ZERO, |bucket| {
-        bucket.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(len, now)
-    });
-    let wait = own.max(all);
-    if wait > Duration::from_millis(1) {
-        clock::sleep(wait).await;
+    pace(cx, len, now).await;
+}
+
+/// Waits as long as the speed limits want after so many bytes. In steps: they may change meanwhile.
+async fn pace(cx: &Context<'_>, len: usize, now: std::time::Instant) {
+    let mut wait = cx.shared.throttle.take(cx.taker(), len, now);
+    while !wait.is_zero() {
+        clock::sleep(wait.min(PACE)).await;
+        wait = cx.shared.throttle.take(cx.taker(), 0, clock::now());
     }
 }
 

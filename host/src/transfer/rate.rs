@@ -1,49 +1,219 @@
-//! Speed limits: a bucket that fills at a rate and is emptied by bytes. Sans-io: it answers how long to wait.
+//! Speed limits: buckets that fill at a rate and are emptied by bytes; of all transfers, of a group, of a task, each of which
+//! may change while bytes move. Sans-io: it answers how long to wait.
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::limits::Rates;
+
+/// Unused time that counts for later: makes up for threads that wake late, and bounds the burst after a pause.
+const CREDIT: Duration = Duration::from_millis(250);
+/// Waits shorter than this are paid with the next one.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// A speed limit shared by everybody who takes from it.
 #[derive(Debug)]
-pub(crate) struct Bucket {
+struct Bucket {
     bytes_per_second: u64,
     /// When all that was taken so far has been earned.
     paid_until: Instant,
 }
 
-/// Unused time that counts for later: bounds the burst after a pause.
-const CREDIT: Duration = Duration::from_millis(100);
-
 impl Bucket {
-    /// `bytes_per_second` is at least 1.
-    pub(crate) fn new(bytes_per_second: u64, now: Instant) -> Self {
+    fn new(bytes_per_second: u64, now: Instant) -> Self {
         Self { bytes_per_second: bytes_per_second.max(1), paid_until: now }
     }
 
-    /// The rate.
-    pub(crate) fn bytes_per_second(&self) -> u64 {
-        self.bytes_per_second
+    /// What was taken and is not paid yet is paid at the new rate.
+    fn change(&mut self, bytes_per_second: u64, now: Instant) {
+        let rate = bytes_per_second.max(1);
+        let debt = self.paid_until.saturating_duration_since(now);
+        self.paid_until = now + debt.mul_f64(self.bytes_per_second as f64 / rate as f64);
+        self.bytes_per_second = rate;
     }
 
-    /// Takes `bytes` that have come, and answers how long to wait before reading on.
-    pub(crate) fn take(&mut self, bytes: usize, now: Instant) -> Duration {
-        let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-        let floor = now.checked_sub(CREDIT).unwrap_or(now);
-        self.paid_until = self.paid_until.max(floor) + cost;
+    /// Takes `bytes`, and answers how long to wait before the next.
+    fn take(&mut self, bytes: usize, now: Instant) -> Duration {
+        if bytes > 0 {
+            let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+            let floor = now.checked_sub(CREDIT).unwrap_or(now);
+            self.paid_until = self.paid_until.max(floor) + cost;
+        }
         self.paid_until.saturating_duration_since(now)
     }
+}
+
+/// Makes a bucket keep to a rate; none to none.
+fn set(bucket: &mut Option<Bucket>, rate: Option<u64>, now: Instant) {
+    match (bucket.as_mut(), rate) {
+        (Some(bucket), Some(rate)) => bucket.change(rate, now),
+        (None, Some(rate)) => *bucket = Some(Bucket::new(rate, now)),
+        (_, None) => *bucket = None,
+    }
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// They are sent.
+    Up,
+    /// They are received.
+    Down,
+}
+
+/// The buckets of both directions.
+#[derive(Debug, Default)]
+struct Pair {
+    up: Option<Bucket>,
+    down: Option<Bucket>,
+}
+
+impl Pair {
+    fn set(&mut self, rates: Rates, now: Instant) {
+        set(&mut self.up, rates.up, now);
+        set(&mut self.down, rates.down, now);
+    }
+
+    fn of(&mut self, direction: Direction) -> Option<&mut Bucket> {
+        match direction {
+            Direction::Up => self.up.as_mut(),
+            Direction::Down => self.down.as_mut(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shares {
+    all: Pair,
+    groups: HashMap<String, Pair>,
+}
+
+/// The speed limits that transfers share.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle(Mutex<Shares>);
+
+/// The speed limit of one task, which may change while it runs. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnRate(Arc<Mutex<Option<Bucket>>>);
+
+impl OwnRate {
+    pub(crate) fn new(rate: Option<u64>, now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(rate.map(|rate| Bucket::new(rate, now)))))
+    }
+
+    pub(crate) fn set(&self, rate: Option<u64>, now: Instant) {
+        set(&mut lock(&self.0), rate, now);
+    }
+}
+
+/// Whose bytes are counted, and which way they go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taker<'a> {
+    pub(crate) own: &'a OwnRate,
+    pub(crate) group: &'a str,
+    pub(crate) direction: Direction,
+}
+
+impl Throttle {
+    /// These limits count from now on.
+    pub(crate) fn set(&self, all: Rates, groups: &BTreeMap<String, Rates>, now: Instant) {
+        let mut shares = lock(&self.0);
+        shares.all.set(all, now);
+        shares.groups.retain(|name, _| groups.contains_key(name));
+        for (name, rates) in groups {
+            shares.groups.entry(name.clone()).or_default().set(*rates, now);
+        }
+    }
+
+    /// Takes bytes that have moved, and answers how long to wait before the next. With 0 bytes: how long still.
+    pub(crate) fn take(&self, taker: Taker<'_>, bytes: usize, now: Instant) -> Duration {
+        let mut wait = Duration::ZERO;
+        self.each(taker, |bucket| wait = wait.max(bucket.take(bytes, now)));
+        if wait > SHORTEST { wait } else { Duration::ZERO }
+    }
+
+    /// The lowest of the limits that count, in bytes per second.
+    pub(crate) fn slowest(&self, taker: Taker<'_>) -> Option<u64> {
+        let mut slowest: Option<u64> = None;
+        self.each(taker, |bucket| {
+            slowest = Some(slowest.map_or(bucket.bytes_per_second, |rate| rate.min(bucket.bytes_per_second)));
+        });
+        slowest
+    }
+
+    fn each(&self, taker: Taker<'_>, mut act: impl FnMut(&mut Bucket)) {
+        if let Some(own) = lock(&taker.own.0).as_mut() {
+            act(own);
+        }
+        let shares = &mut *lock(&self.0);
+        let group = shares.groups.get_mut(taker.group).and_then(|pair| pair.of(taker.direction));
+        for bucket in shares.all.of(taker.direction).into_iter().chain(group) {
+            act(bucket);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn millis(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn down(rate: u64) -> Rates {
+        Rates { up: None, down: Some(rate) }
+    }
+
     #[test]
     fn bytes_beyond_the_rate_are_paid_by_waiting() {
         let start = crate::clock::now();
         let mut bucket = Bucket::new(1000, start);
-        assert_eq!(bucket.take(500, start), Duration::from_millis(500));
-        assert_eq!(bucket.take(500, start), Duration::from_millis(1000));
-        assert_eq!(bucket.take(0, start + Duration::from_secs(2)), Duration::ZERO);
-        assert_eq!(bucket.take(1000, start + Duration::from_secs(2)), Duration::from_millis(900), "credit of 100 ms");
+        assert_eq!(bucket.take(500, start), millis(500));
+        assert_eq!(bucket.take(500, start), millis(1000));
+        assert_eq!(bucket.take(0, start + SECOND * 2), Duration::ZERO);
+        assert_eq!(bucket.take(1000, start + SECOND * 2), millis(750), "credit of 250 ms");
+    }
+
+    #[test]
+    fn the_lowest_of_all_group_and_task_counts_in_each_direction() {
+        let start = crate::clock::now();
+        let (throttle, own) = (Throttle::default(), OwnRate::default());
+        let taker = |group, direction| Taker { own: &own, group, direction };
+        assert_eq!(throttle.take(taker("g", Direction::Down), 1 << 30, start), Duration::ZERO);
+
+        throttle.set(down(1000), &BTreeMap::from([("g".into(), down(100))]), start);
+        assert_eq!(throttle.take(taker("g", Direction::Up), 5000, start), Duration::ZERO);
+        assert_eq!(throttle.take(taker("g", Direction::Down), 100, start), SECOND);
+        assert_eq!(
+            throttle.take(taker("other", Direction::Down), 100, start),
+            millis(200),
+            "what `g` took counts, too"
+        );
+        own.set(Some(10), start);
+        assert_eq!(throttle.take(taker("other", Direction::Up), 10, start), SECOND);
+        assert_eq!(throttle.slowest(taker("g", Direction::Down)), Some(10));
+        own.set(None, start);
+        assert_eq!(throttle.slowest(taker("g", Direction::Down)), Some(100));
+        assert_eq!(throttle.slowest(taker("g", Direction::Up)), None);
+    }
+
+    #[test]
+    fn a_new_rate_counts_for_what_is_owed_already() {
+        let start = crate::clock::now();
+        let (throttle, own) = (Throttle::default(), OwnRate::new(Some(10), start));
+        let taker = Taker { own: &own, group: "g", direction: Direction::Down };
+        assert_eq!(throttle.take(taker, 1000, start), SECOND * 100);
+        own.set(Some(1000), start);
+        assert_eq!(throttle.take(taker, 0, start), SECOND);
+        own.set(None, start);
+        assert_eq!(throttle.take(taker, 0, start), Duration::ZERO);
     }
 }

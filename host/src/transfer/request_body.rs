@@ -3,8 +3,8 @@
 //!
 //! What stands in it is decided in `upload`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::error::{Failure, FailureKind};
 use crate::sandbox::SourceFile;
 use crate::store::{Change, TaskKey};
 use crate::transfer::Shared;
-use crate::transfer::rate::Bucket;
+use crate::transfer::rate::{Direction, OwnRate, Taker};
 use crate::transport::{BeforeEnd, Source};
 
 /// Noted on a running task before the server can have the whole of a request that must not be repeated by itself.
@@ -53,9 +53,8 @@ pub(crate) struct RequestBody {
     /// Bytes the connection has taken.
     taken: AtomicU64,
     shared: Arc<Shared>,
-    own_rate: Option<Mutex<Bucket>>,
-    /// Bytes read at once, where a speed limit wants less.
-    step: usize,
+    rate: OwnRate,
+    group: String,
     /// Commits [`SENT`] for this task, whose notes are these, before the end.
     marks: Option<(TaskKey, Vec<String>)>,
 }
@@ -70,8 +69,8 @@ impl std::fmt::Debug for RequestBody {
 const STEPS_PER_SECOND: u64 = 8;
 
 impl RequestBody {
-    /// A body of these segments. `rate`: the task's own speed limit, in bytes per second.
-    pub(crate) fn new(shared: &Arc<Shared>, segments: Vec<Segment>, rate: Option<u64>) -> Self {
+    /// A body of these segments. `rate`: the task's own speed limit; `group`: its group, which may have one.
+    pub(crate) fn new(shared: &Arc<Shared>, segments: Vec<Segment>, rate: &OwnRate, group: &str) -> Self {
         let mut length = 0;
         let mut placed = Vec::with_capacity(segments.len());
         for segment in segments.into_iter().filter(|segment| segment.length() > 0) {
@@ -79,16 +78,13 @@ impl RequestBody {
             length += segment.length();
             placed.push((begin, segment));
         }
-        let of = |bucket: &Mutex<Bucket>| bucket.lock().unwrap_or_else(PoisonError::into_inner).bytes_per_second();
-        let slowest = rate.into_iter().chain(shared.rate.as_ref().map(of)).min();
-        let step = slowest.map_or(u64::MAX, |rate| (rate / STEPS_PER_SECOND).max(1));
         Self {
             segments: placed,
             length,
             taken: AtomicU64::new(0),
             shared: Arc::clone(shared),
-            own_rate: rate.map(|rate| Mutex::new(Bucket::new(rate, clock::now()))),
-            step: usize::try_from(step).unwrap_or(usize::MAX),
+            rate: rate.clone(),
+            group: group.to_owned(),
             marks: None,
         }
     }
@@ -98,6 +94,16 @@ impl RequestBody {
         let notes = notes.iter().cloned().chain([SENT.to_owned()]).collect();
         self.marks = Some((key, notes));
         self
+    }
+
+    fn taker(&self) -> Taker<'_> {
+        Taker { own: &self.rate, group: &self.group, direction: Direction::Up }
+    }
+
+    /// Bytes read at once, where a speed limit wants less than can be had.
+    fn step(&self) -> usize {
+        let slowest = self.shared.throttle.slowest(self.taker());
+        slowest.map_or(usize::MAX, |rate| usize::try_from(rate / STEPS_PER_SECOND).unwrap_or(usize::MAX).max(1))
     }
 
     /// Bytes that the connection has taken.
@@ -127,7 +133,7 @@ impl Source for RequestBody {
         };
         let within = offset - begin;
         let left = usize::try_from(segment.length().saturating_sub(within)).unwrap_or(usize::MAX);
-        let size = limit.min(left).min(self.step);
+        let size = limit.min(left).min(self.step());
         let bytes = match segment {
             Segment::Text(text) => {
                 let from = usize::try_from(within).unwrap_or(usize::MAX).min(text.len());
@@ -140,11 +146,7 @@ impl Source for RequestBody {
     }
 
     fn pause(&self, taken: usize) -> Duration {
-        let now = clock::now();
-        let take = |bucket: &Mutex<Bucket>| bucket.lock().unwrap_or_else(PoisonError::into_inner).take(taken, now);
-        let own = self.own_rate.as_ref().map_or(Duration::ZERO, take);
-        let all = self.shared.rate.as_ref().map_or(Duration::ZERO, take);
-        Some(own.max(all)).filter(|wait| *wait > Duration::from_millis(1)).unwrap_or_default()
+        self.shared.throttle.take(self.taker(), taken, clock::now())
     }
 
     fn before_end(&self) -> Option<BeforeEnd> {

@@ -112,6 +112,14 @@ impl World {
         }
     }
 
+    /// Waits until a task says that it waits for this reason.
+    pub fn wait_for_reason(&self, id: &str, reason: &str) {
+        let until = Instant::now() + PATIENCE;
+        while self.show(id)["waiting"]["reason"] != *reason {
+            assert!(Instant::now() < until, "not waiting for {reason}: {}", self.show(id));
+        }
+    }
+
     /// Waits until a task says that it has so many bytes.
     pub fn wait_for_bytes(&self, id: &str, bytes: u64) {
         let until = Instant::now() + PATIENCE;

@@ -15,6 +15,10 @@ use haul::task::query::ListFormat;
 use haul::transport::MinTls;
 use haul::{Durability, IfExists, Status};
 
+mod limits;
+
+pub(crate) use limits::{LimitFlags, LimitsArgs, Scope};
+
 mod finished;
 mod import;
 
@@ -128,6 +132,8 @@ pub(crate) enum Command {
     Run(Box<Run>),
     /// List tasks
     Ls(Ls),
+    /// Tell by the exit code whether all tasks are final: 0, or 1
+    Finished(Finished),
     /// Show one task, and why it waits
     Show(Show),
     /// Pause tasks; their bytes are kept
@@ -150,6 +156,11 @@ pub(crate) enum Command {
     Open(Open),
     /// Move a finished file to one of your directories
     Move(Move),
+    /// Show or change limits: how many at once, how fast, over which network; kept in the home
+    Limits(Box<LimitsArgs>),
+    /// Look at cancelled scopes, and reopen them
+    #[command(subcommand)]
+    Scope(Scope),
     /// Print the durable event log
     Events(Events),
     /// Tell how far a consumer of the event log has come
@@ -213,6 +224,9 @@ pub(crate) struct Get {
     pub(crate) task: TaskFlags,
     #[command(flatten)]
     pub(crate) engine: EngineFlags,
+    /// Tell how many have succeeded and failed, each time that changes
+    #[arg(long, help_heading = "Download options")]
+    pub(crate) batch: bool,
     /// Print this on stdout for each finished file
     #[arg(long, value_name = "WHAT", help_heading = "Download options")]
     pub(crate) print: Option<Print>,
@@ -384,6 +398,12 @@ pub(crate) struct TaskFlags {
     /// The task's group
     #[arg(long, value_name = "G")]
     pub(crate) group: Option<String>,
+    /// Cancel scope shared with other tasks; a tree by `/`
+    #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) scope: Option<String>,
+    /// Wait while the network is metered
+    #[arg(long = "requires-wifi")]
+    pub(crate) requires_wifi: bool,
     /// 0 goes first, 10 last
     #[arg(long, value_name = "0..10", default_value_t = 5, value_parser = clap::value_parser!(i32).range(0..=10))]
     pub(crate) priority: i32,
@@ -428,18 +448,11 @@ pub(crate) struct TaskFlags {
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Engine options")]
 pub(crate) struct EngineFlags {
-    /// Transfers at once [default: 10]; 0: no limit
-    #[arg(short = 'j', long = "jobs", value_name = "N")]
-    pub(crate) jobs: Option<usize>,
-    /// Transfers at once per host; 0: no limit
-    #[arg(long, value_name = "N")]
-    pub(crate) max_per_host: Option<usize>,
-    /// Transfers at once per group; 0: no limit
-    #[arg(long, value_name = "N")]
-    pub(crate) max_per_group: Option<usize>,
-    /// Bytes per second of all transfers together; 0: no limit
-    #[arg(long, value_name = "RATE", value_parser = bytes)]
-    pub(crate) limit_rate: Option<u64>,
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
+    /// A file that exists and is longer than this is not downloaded again
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) skip_existing: Option<u64>,
     /// What a complete download survives: full, a power cut; relaxed, a crash
     #[arg(long, value_name = "HOW")]
     pub(crate) durability: Option<HowDurable>,
@@ -623,12 +636,38 @@ pub(crate) struct Run {
 /// `haul ls`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Ls {
-    /// Only tasks of this status, e.g. waitingToRetry
-    #[arg(long, value_name = "S", value_parser = status)]
-    pub(crate) status: Option<Status>,
+    /// Only these tasks: ids, or unique beginnings of them
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Only tasks of this status, e.g. waitingToRetry; may be repeated
+    #[arg(long = "status", value_name = "S", value_parser = status, value_delimiter = ',')]
+    pub(crate) statuses: Vec<Status>,
+    /// Only tasks that were given up: failed, notFound
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Only tasks that are not final
+    #[arg(long)]
+    pub(crate) unfinished: bool,
     /// Only tasks of this group
     #[arg(long, value_name = "G")]
     pub(crate) group: Option<String>,
+    /// Only tasks of this scope and those below it
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) scope: Option<String>,
+    /// Print only the ids
+    #[arg(long = "ids")]
+    pub(crate) only_ids: bool,
+}
+
+/// `haul finished`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Finished {
+    /// Only tasks of this group count
+    #[arg(long, value_name = "G")]
+    pub(crate) group: Option<String>,
+    /// This task does not count
+    #[arg(long, value_name = "ID")]
+    pub(crate) ignore: Option<String>,
 }
 
 /// `haul show`.
@@ -648,6 +687,9 @@ pub(crate) struct Select {
     /// All tasks of this group
     #[arg(long, value_name = "G")]
     pub(crate) group: Option<String>,
+    /// All tasks of this scope and those below it; once cancelled, it takes no more
+    #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) scope: Option<String>,
     /// All tasks
     #[arg(long)]
     pub(crate) all: bool,

@@ -18,10 +18,11 @@ pub(crate) async fn control(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<u8> {
-    let selection = match &select.group {
-        Some(group) => Selection::Group(group.clone()),
-        None if select.all => Selection::All,
-        None => Selection::Ids(select.ids.clone()),
+    let selection = match (&select.group, &select.scope) {
+        (Some(group), _) => Selection::Group(group.clone()),
+        (_, Some(scope)) => Selection::Scope(scope.clone()),
+        _ if select.all => Selection::All,
+        _ => Selection::Ids(select.ids.clone()),
     };
     let by_id = matches!(selection, Selection::Ids(_));
     let request = Request::Control { action, select: selection };

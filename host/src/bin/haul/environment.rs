@@ -95,6 +95,7 @@ impl Environment {
             key_dir: self.state_dir.clone(),
             directories: self.directories.clone(),
             limits: self.config.limits.clone(),
+            skip_existing: self.config.skip_existing,
             durability: self.config.durability,
             components: self.config.callbacks.clone(),
             profile: self.config.profiles.get(profile::DEFAULT).cloned().unwrap_or_default(),
@@ -108,12 +109,9 @@ impl Environment {
     /// Settings of an engine that works: flags before configuration. `used`: the profile that certainly will be.
     pub(crate) fn working_settings(&self, flags: &EngineFlags, used: Option<&str>) -> Result<Settings> {
         let mut settings = self.settings();
-        let limits = &mut settings.limits;
-        limits.total = flags.jobs.unwrap_or(limits.total);
-        limits.per_host = flags.max_per_host.unwrap_or(limits.per_host);
-        limits.per_group = flags.max_per_group.unwrap_or(limits.per_group);
         settings.retain = self.config.retain;
-        settings.limit_rate = flags.limit_rate.filter(|rate| *rate > 0);
+        settings.limit_flags = flags.limits.changes();
+        settings.skip_existing = flags.skip_existing.or(settings.skip_existing);
         if let Some(durability) = flags.durability {
             settings.durability = durability.into();
         }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use haul::event::StatusUpdate;
-use haul::{Error, Request, Result, Update};
+use haul::{Batch, Error, Request, Result, Update};
 use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
@@ -37,17 +37,27 @@ pub(crate) struct Following {
     next_check: usize,
     /// Sequence number of the last update told.
     told: Option<u64>,
+    /// All of them, counted.
+    batch: Batch,
 }
 
 impl Following {
     /// Follows nothing yet.
     pub(crate) fn new(reporter: Reporter) -> Self {
-        Self { reporter, pending: HashSet::new(), order: Vec::new(), next_check: 0, told: None }
+        Self {
+            reporter,
+            pending: HashSet::new(),
+            order: Vec::new(),
+            next_check: 0,
+            told: None,
+            batch: Batch::default(),
+        }
     }
 
     /// Follows one more task, to be called by this URL.
     pub(crate) fn add(&mut self, id: String, url: &str) {
         self.reporter.label(&id, url);
+        self.batch.add(id.clone());
         if self.pending.insert(id.clone()) {
             self.order.push(id);
         }
@@ -85,6 +95,7 @@ impl Following {
 
     /// Waits until all have ended.
     pub(crate) async fn finish(&mut self, link: &mut Link, mut updates: Receiver<Update>) -> Result<()> {
+        self.reporter.batch(&self.batch.progress());
         let mut quiet = QUIET_MIN;
         while !self.pending.is_empty() {
             match tokio::time::timeout(quiet, updates.recv()).await {
@@ -105,6 +116,7 @@ impl Following {
                 }
             }
         }
+        self.reporter.summary(&self.batch.progress());
         self.reporter.flush();
         Ok(())
     }
@@ -193,6 +205,7 @@ impl Following {
         }
         match update {
             Update::Progress(progress) => {
+                self.batch.take(update);
                 self.reporter.print_json(update);
                 self.reporter.progress(progress);
             }
@@ -233,6 +246,8 @@ impl Following {
     fn end(&mut self, id: &str, outcome: &Outcome) {
         if self.pending.remove(id) {
             self.reporter.end(id, outcome);
+            self.batch.end(id, outcome.status, outcome.size);
+            self.reporter.batch(&self.batch.progress());
         }
     }
 }

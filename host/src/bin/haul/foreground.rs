@@ -130,14 +130,9 @@ fn tell_ignored(flags: &EngineFlags, has_components: bool, printer: &Printer) ->
              use another --home, or wait for its end"
         )));
     }
-    let own = [
-        ("-j", flags.jobs.is_some()),
-        ("--max-per-host", flags.max_per_host.is_some()),
-        ("--max-per-group", flags.max_per_group.is_some()),
-        ("--limit-rate", flags.limit_rate.is_some()),
-        ("--durability", flags.durability.is_some()),
-    ];
-    let given = own.into_iter().chain(flags.network.others()).filter(|(_, given)| *given);
+    let own = [("--skip-existing", flags.skip_existing.is_some()), ("--durability", flags.durability.is_some())];
+    let own = flags.limits.given().into_iter().chain(own);
+    let given = own.chain(flags.network.others()).filter(|(_, given)| *given);
     let ignored: Vec<&str> = given.map(|(name, _)| name).collect();
     if !ignored.is_empty() {
         printer.note(format_args!(

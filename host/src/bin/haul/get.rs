@@ -22,7 +22,7 @@ pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer)
         return Ok(exit::DONE);
     }
     let printed = if get.print.is_some() { Printed::Path } else { Printed::Nothing };
-    let reporter = Reporter::new(printer, printed);
+    let reporter = Reporter::new(printer, printed).telling_batch(get.batch);
     let tasks = Tasks { urls: &urls, addition: &|url| template.addition(url) };
     foreground::run(tasks, &get.engine, get.task.profile.as_deref(), environment, printer, reporter).await
 }

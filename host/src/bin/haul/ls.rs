@@ -1,9 +1,9 @@
-//! `haul ls` and `haul show`: tasks as a table, as lines, or as JSON records.
+//! `haul ls`, `haul show` and `haul finished`: tasks as a table, as lines, or as JSON records; whether any is left.
 
-use haul::{Request, Result, Status, Work};
+use haul::{Filter, Request, Result, Session, Status, Work};
 use serde_json::Value;
 
-use crate::args::{Ls, Show};
+use crate::args::{Finished, Ls, Show};
 use crate::environment::Environment;
 use crate::exit;
 use crate::link::{Link, ask, records};
@@ -11,7 +11,7 @@ use crate::printer::{Printer, Style};
 use crate::text;
 
 /// What `show` prints, in this order; what a record holds beside is for `--json`.
-const SHOWN: [&str; 29] = [
+const SHOWN: [&str; 31] = [
     "taskId",
     "taskType",
     "url",
@@ -39,6 +39,8 @@ const SHOWN: [&str; 29] = [
     "callbacks",
     "onConflict",
     "notBefore",
+    "scope",
+    "limitRate",
     "metaData",
     "creationTime",
 ];
@@ -55,15 +57,22 @@ async fn list(link: &mut Link, ls: &Ls, printer: &Printer) -> Result<()> {
     let mut after = 0;
     let mut is_first = true;
     loop {
-        let request = Request::List { status: ls.status, group: ls.group.clone(), after };
+        let request = Request::List { filter: filter(ls), after };
         let (records, more) = records(link.call(request).await?)?;
-        if is_first && !printer.json() && !records.is_empty() {
+        if is_first && !printer.json() && !ls.only_ids && !records.is_empty() {
             let heading = columns("ID", "STATUS", "DONE", "SIZE", "NAME");
             printer.data(printer.out_style(&heading, Style::Bold));
         }
         is_first = false;
         for record in &records {
-            if printer.json() {
+            if ls.only_ids {
+                let id = record["taskId"].as_str().unwrap_or_default();
+                printer.data(if printer.json() {
+                    record["taskId"].to_string()
+                } else {
+                    text::printable(id).into_owned()
+                });
+            } else if printer.json() {
                 printer.data(record);
             } else {
                 printer.data(row(record, printer));
@@ -75,6 +84,30 @@ async fn list(link: &mut Link, ls: &Ls, printer: &Printer) -> Result<()> {
             _ => return Ok(()),
         }
     }
+}
+
+/// Which tasks were asked for.
+fn filter(ls: &Ls) -> Filter {
+    let mut statuses = ls.statuses.clone();
+    if ls.failed {
+        statuses.extend(Filter::FAILED);
+    }
+    if ls.unfinished {
+        statuses.extend(Filter::UNFINISHED);
+    }
+    Filter { statuses, group: ls.group.clone(), scope: ls.scope.clone(), ids: ls.ids.clone() }
+}
+
+/// Runs `finished`; answers the exit code.
+pub(crate) async fn finished(typed: &Finished, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let session = Session::open(environment.settings(), Work::Nothing).await?;
+    let finished = session.tasks_finished(typed.group.as_deref(), typed.ignore.as_deref()).await;
+    session.close().await;
+    let finished = finished?;
+    if printer.json() {
+        printer.data(serde_json::json!({ "finished": finished }));
+    }
+    Ok(if finished { exit::DONE } else { exit::OTHER })
 }
 
 fn row(record: &Value, printer: &Printer) -> String {

@@ -26,6 +26,7 @@ mod foreground;
 mod get;
 mod import;
 mod input;
+mod limits;
 mod link;
 mod logging;
 mod ls;
@@ -38,6 +39,7 @@ mod reporter;
 mod request;
 mod resume_data;
 mod run;
+mod scope;
 mod shell;
 mod signals;
 mod tasks;
@@ -103,6 +105,7 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::Import(typed) => import::run(typed, environment, printer).await,
         Command::Run(typed) => run::run(typed, environment, printer).await,
         Command::Ls(typed) => ls::ls(typed, environment, printer).await,
+        Command::Finished(typed) => ls::finished(typed, environment, printer).await,
         Command::Show(typed) => ls::show(typed, environment, printer).await,
         Command::Pause(select) => control(Action::Pause, select).await,
         Command::Resume(select) => control(Action::Resume, select).await,
@@ -114,6 +117,8 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::Clean(typed) => control::clean(typed, environment, printer).await,
         Command::Open(typed) => finished::open(typed, environment, printer).await,
         Command::Move(typed) => finished::relocate(typed, environment, printer).await,
+        Command::Limits(typed) => limits::run(typed, environment, printer).await,
+        Command::Scope(typed) => scope::run(typed, environment, printer).await,
         Command::Events(typed) => events::run(typed, environment, printer).await,
         Command::Ack(typed) => events::ack(typed, environment, printer).await,
         Command::Callbacks(typed) => callbacks::run(typed, environment, printer),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use haul::batch::BatchProgress;
 use haul::event::ProgressUpdate;
 use haul::task::json;
 use haul::{Status, Update};
@@ -36,6 +37,9 @@ pub(crate) struct Reporter {
     multi: Option<MultiProgress>,
     bars: HashMap<String, ProgressBar>,
     tally: Tally,
+    /// Successes and failures told last, where they are told.
+    batch: Option<(u64, u64)>,
+    tells_batch: bool,
 }
 
 impl Reporter {
@@ -49,12 +53,45 @@ impl Reporter {
             multi: printer.bars(),
             bars: HashMap::new(),
             tally: Tally::default(),
+            batch: None,
+            tells_batch: false,
         }
     }
 
     /// The same for uploads and requests, whose files are responses.
     pub(crate) fn of_requests(printer: &Printer, printed: Printed) -> Self {
         Self { is_request: true, ..Self::new(printer, printed) }
+    }
+
+    /// Tells how far all of them together have come, too.
+    #[must_use]
+    pub(crate) fn telling_batch(mut self, tells: bool) -> Self {
+        self.tells_batch = tells;
+        self
+    }
+
+    /// Tells how many have succeeded and failed, where that is wanted and has changed.
+    pub(crate) fn batch(&mut self, batch: &BatchProgress) {
+        let counts = (batch.succeeded, batch.failed);
+        if !self.tells_batch || self.batch == Some(counts) {
+            return;
+        }
+        self.batch = Some(counts);
+        if self.printer.json() {
+            self.printer.data(batch_json(batch));
+        } else {
+            let BatchProgress { succeeded, failed, total, .. } = batch;
+            self.printer.note(format_args!("{succeeded} of {total} done, {failed} failed"));
+        }
+    }
+
+    /// One line about several tasks when all have ended.
+    pub(crate) fn summary(&self, batch: &BatchProgress) {
+        if batch.total > 1 && !self.printer.json() {
+            let BatchProgress { succeeded, failed, total, bytes_done, .. } = batch;
+            let bytes = text::size(*bytes_done);
+            self.printer.note(format_args!("{succeeded} of {total} done, {failed} failed, {bytes}"));
+        }
     }
 
     /// Gives a task's URL, masked, to call it by.
@@ -198,6 +235,17 @@ impl Reporter {
             _ => self.printer.error(format_args!("{label}: {reason}")),
         }
     }
+}
+
+fn batch_json(batch: &BatchProgress) -> serde_json::Value {
+    serde_json::json!({
+        "type": "batch",
+        "succeeded": batch.succeeded,
+        "failed": batch.failed,
+        "total": batch.total,
+        "bytesDone": batch.bytes_done,
+        "bytesTotal": batch.bytes_total,
+    })
 }
 
 fn reason(outcome: &Outcome) -> String {

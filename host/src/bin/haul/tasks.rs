@@ -79,6 +79,8 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<Option<Lo
     if let Some(group) = &flags.group {
         task.group = group.clone();
     }
+    task.scope.clone_from(&flags.scope);
+    task.requires_wifi = flags.requires_wifi;
     task.priority = flags.priority;
     task.retries = flags.retries;
     task.retries_remaining = flags.retries;

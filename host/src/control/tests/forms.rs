@@ -8,7 +8,8 @@ use serde_json::json;
 use super::super::wire::{Answer, ErrorForm, Question, Replied, Requested, line};
 use super::*;
 use crate::api::Action;
-use crate::store::{Addition, IfExists, Selection};
+use crate::limits::LimitChanges;
+use crate::store::{Addition, Filter, IfExists, Selection};
 use crate::task::{Problem, Task};
 
 fn all_requests() -> Vec<Request> {
@@ -31,7 +32,12 @@ fn all_requests() -> Vec<Request> {
         Request::Probe { addition: Box::new(tasks[0].clone()), unique: true },
         Request::Work { ids: None },
         Request::Work { ids: Some(ids.clone()) },
-        Request::List { status: None, group: None, after: 0 },
+        Request::List { filter: Filter::default(), after: 0 },
+        Request::Limits { changes: Box::default(), reset: true },
+        Request::Limits { changes: Box::new(LimitChanges { total: Some(3), ..LimitChanges::default() }), reset: false },
+        Request::LimitTask { id: "a".into(), limit_rate: Some(7) },
+        Request::Scopes,
+        Request::ReopenScope { name: "a/b".into() },
         Request::Show { id: "a".into() },
         Request::Remove { ids: ids.clone() },
         Request::Clean { older_than_ms: u64::MAX },
@@ -42,10 +48,14 @@ fn all_requests() -> Vec<Request> {
         Request::Info,
     ];
     for status in Status::ALL {
-        requests.push(Request::List { status: Some(status), group: Some("g".into()), after: i64::MAX });
+        let (group, scope) = (Some("g".into()), Some("a/b".into()));
+        let filter = Filter { statuses: vec![status, Status::Paused], group, scope, ids: ids.clone() };
+        requests.push(Request::List { filter, after: i64::MAX });
     }
     for action in [Action::Pause, Action::Resume, Action::Cancel, Action::Retry] {
-        for select in [Selection::Ids(ids.clone()), Selection::Group("g".into()), Selection::All] {
+        for select in
+            [Selection::Ids(ids.clone()), Selection::Group("g".into()), Selection::Scope("s".into()), Selection::All]
+        {
             requests.push(Request::Control { action, select });
         }
     }

@@ -117,8 +117,10 @@ fn records_are_listed_by_status_and_group_in_order_of_addition() {
     let home = mixed();
     let list = |status, group: Option<&str>, after, limit| -> Vec<TaskKey> {
         let group = group.map(str::to_owned);
-        let filter = Filter { status, group };
-        let records = home.store.records(&filter, after, limit).unwrap();
+        let statuses = Option::<Status>::into_iter(status).collect();
+        let filter = Filter { statuses, group, ..Filter::default() };
+        let (records, more) = home.store.records(&filter, after, limit).unwrap();
+        assert_eq!(more.is_some(), records.len() == limit);
         records.into_iter().map(|(key, _)| key).collect()
     };
     assert_eq!(list(None, None, 0, 3), [1, 2, 3]);

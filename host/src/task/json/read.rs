@@ -13,7 +13,7 @@ use values::{Problems, kind};
 
 /// Keys that mean nothing here and are ignored: those of background_downloader's records and updates when they stand beside
 /// a task's fields (A.10, A.12), and those of our own records.
-const IGNORED: [&str; 18] = [
+const IGNORED: [&str; 19] = [
     "status",
     "taskStatus",
     "progress",
@@ -29,13 +29,14 @@ const IGNORED: [&str; 18] = [
     "attempt",
     "filePath",
     "waiting",
+    "canResume",
     "notes",
     "place",
     "readyAt",
 ];
 
 /// All keys that mean something, for suggestions.
-const KNOWN: [&str; 55] = [
+const KNOWN: [&str; 56] = [
     "profile",
     "taskType",
     "taskId",
@@ -60,6 +61,7 @@ const KNOWN: [&str; 55] = [
     "retriesRemaining",
     "allowPause",
     "priority",
+    "urlSessionPriority",
     "metaData",
     "displayName",
     "creationTime",
@@ -228,6 +230,7 @@ impl<'a> Reader<'a> {
                 set(&mut self.task.allow_pause, self.problems.flag(key, value));
             }
             "priority" => set(&mut self.task.priority, self.problems.whole(key, value)),
+            "urlSessionPriority" => set(&mut self.task.priority, self.problems.share(key, value).map(priority_of)),
             "metaData" => set(&mut self.task.meta_data, self.problems.text(key, value)),
             "displayName" => set(&mut self.task.display_name, self.problems.text(key, value)),
             "options" => self.options(value),
@@ -488,4 +491,10 @@ fn keep<T>(place: &mut Option<T>, read: Option<T>) {
     if read.is_some() {
         *place = read;
     }
+}
+
+/// The priority, 0 (first) to 10 (last), that URLSession's, 0.0 (last) to 1.0 (first), comes to.
+#[allow(clippy::cast_possible_truncation)] // 0 to 10
+fn priority_of(share: f64) -> i32 {
+    (10.0 - share * 10.0).round() as i32
 }

@@ -281,6 +281,16 @@ fn the_full_form_has_background_downloaders_fields_and_the_short_form_only_diffe
 }
 
 #[test]
+fn a_priority_of_urlsession_is_turned_round() {
+    let priority = |share: f64| {
+        let json = json!({"url": "https://h/", "urlSessionPriority": share});
+        read(&json, &Defaults::default()).map(|task| task.priority).map_err(|problems| problems[0].to_string())
+    };
+    assert_eq!([0.0, 0.25, 0.5, 0.75, 1.0].map(|share| priority(share).unwrap()), [10, 8, 5, 3, 0]);
+    assert_eq!(priority(1.5).unwrap_err(), "`urlSessionPriority` must be a number from 0.0 to 1.0, not 1.5");
+}
+
+#[test]
 fn records_have_the_fields_of_the_interface() {
     let mut record = Record {
         task: Task { retries: 3, ..Task::download("https://h/?key=1") }.into(),

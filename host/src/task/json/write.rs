@@ -46,6 +46,7 @@ pub(super) fn record(record: &Record, waiting: Option<&Waiting>) -> Value {
         })
     });
     put("waiting", json!(waiting));
+    put("canResume", record.can_resume().into());
     put("notes", json!(record.notes));
     if let Some(place) = &record.place {
         put("place", path(place).into());

@@ -54,7 +54,7 @@ fn flags_of_get_are_understood() {
     assert_eq!(get.urls, ["-"]);
     assert_eq!(get.task.headers, [pair("A", "1"), pair("b", "c:d")]);
     assert_eq!(get.download.on_conflict, Some(Conflict::Skip));
-    assert_eq!(get.engine.jobs, Some(2));
+    assert_eq!(get.engine.limits.jobs, Some(2));
     assert_eq!(get.engine.components.config, [pair("k", "v=w")]);
     assert_eq!(get.print, Some(Print::Path));
 }

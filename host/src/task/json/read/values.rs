@@ -48,6 +48,15 @@ impl Problems {
     }
 
     /// A whole number that fits; `5.0` is one (A.17).
+    /// A number from 0.0 to 1.0.
+    pub(super) fn share(&mut self, field: &str, value: &Value) -> Option<f64> {
+        match value.as_f64() {
+            Some(share) if (0.0..=1.0).contains(&share) => Some(share),
+            _ if value.is_null() => None,
+            _ => self.problem(field, format!("must be a number from 0.0 to 1.0, not {value}")),
+        }
+    }
+
     pub(super) fn whole<T: TryFrom<i128>>(&mut self, field: &str, value: &Value) -> Option<T> {
         let Value::Number(number) = value else {
             return match value {

@@ -1,0 +1,75 @@
+//! `haul limits`: shows what limits the engine of the home, and changes it: now, and for every later engine of the home.
+
+use haul::{LimitChanges, Reply, Request, Result, Work};
+use serde_json::Value;
+
+use crate::args::LimitsArgs;
+use crate::environment::Environment;
+use crate::exit;
+use crate::link::{Link, unexpected};
+use crate::printer::{Printer, Style};
+use crate::text;
+
+/// What is shown, in this order: name in JSON, and in words.
+const SHOWN: [(&str, &str); 10] = [
+    ("total", "at once"),
+    ("perHost", "per host"),
+    ("perGroup", "per group"),
+    ("groups", "of groups"),
+    ("minIntervalMs", "min interval"),
+    ("rate", "rate"),
+    ("groupRates", "rates of groups"),
+    ("network", "network"),
+    ("requireWifi", "require wifi"),
+    ("keepFree", "keep free"),
+];
+
+/// Runs the command; answers the exit code.
+pub(crate) async fn run(typed: &LimitsArgs, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let groups = typed.groups.iter().cloned().collect();
+    let changes = Box::new(LimitChanges { groups, ..typed.limits.changes() });
+    let mut link = Link::new(environment.settings(), Work::Nothing);
+    let answered = change(&mut link, typed, changes).await;
+    link.close().await;
+    let limits = answered?;
+    if printer.json() {
+        printer.data(limits);
+        return Ok(exit::DONE);
+    }
+    for (name, words) in SHOWN {
+        let Some(value) = in_words(name, &limits["current"][name]) else { continue };
+        let changed = if limits["stored"][name].is_null() { "" } else { "  (kept in the home)" };
+        let words = printer.out_style(&format!("{words:<16}"), Style::Dim);
+        printer.data(format_args!("{words}{value}{changed}"));
+    }
+    Ok(exit::DONE)
+}
+
+async fn change(link: &mut Link, typed: &LimitsArgs, changes: Box<LimitChanges>) -> Result<Value> {
+    for (id, limit_rate) in &typed.tasks {
+        link.call(Request::LimitTask { id: id.clone(), limit_rate: *limit_rate }).await?;
+    }
+    match link.call(Request::Limits { changes, reset: typed.reset }).await? {
+        Reply::Info(limits) => Ok(limits),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// A limit as people read it; `None`: there is nothing to say.
+fn in_words(name: &str, value: &Value) -> Option<String> {
+    match (name, value) {
+        (_, Value::Null) => None,
+        ("minIntervalMs", value) => value.as_u64().map(|ms| format!("{ms} ms")),
+        ("keepFree", value) => value.as_u64().map(text::size),
+        ("total" | "perHost" | "perGroup", value) if value.as_u64() == Some(0) => Some("no limit".into()),
+        (_, Value::String(text)) => Some(text.clone()),
+        (_, Value::Object(groups)) => {
+            let each = |(group, limit): (&String, &Value)| {
+                let limit = limit.as_str().map_or_else(|| limit.to_string(), str::to_owned);
+                format!("{} {limit}", text::printable(group))
+            };
+            Some(groups.iter().map(each).collect::<Vec<_>>().join(", "))
+        }
+        (_, value) => Some(value.to_string()),
+    }
+}

@@ -1,0 +1,34 @@
+//! `haul scope`: which scopes are cancelled, and how one takes tasks again. A scope is cancelled by `haul cancel --scope`.
+
+use haul::{Reply, Request, Result};
+
+use crate::args::Scope;
+use crate::environment::Environment;
+use crate::exit;
+use crate::link::{ask, unexpected};
+use crate::printer::Printer;
+use crate::text;
+
+/// Runs the command; answers the exit code.
+pub(crate) async fn run(typed: &Scope, environment: &Environment, printer: &Printer) -> Result<u8> {
+    match typed {
+        Scope::Reopen { name } => {
+            ask(environment.settings(), Request::ReopenScope { name: name.clone() }).await?;
+            printer.note(format_args!("reopened {}", text::printable(name)));
+        }
+        Scope::Ls => match ask(environment.settings(), Request::Scopes).await? {
+            Reply::Info(scopes) => {
+                for scope in scopes.as_array().into_iter().flatten() {
+                    let part = |name: &str| scope[name].as_str().unwrap_or_default();
+                    if printer.json() {
+                        printer.data(scope);
+                    } else {
+                        printer.data(format_args!("{}  {}", part("canceledAt"), text::printable(part("scope"))));
+                    }
+                }
+            }
+            other => return Err(unexpected(&other)),
+        },
+    }
+    Ok(exit::DONE)
+}

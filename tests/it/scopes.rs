@@ -1,0 +1,69 @@
+//! Cancel scopes: one name shared by many tasks, a tree by `/`.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// Status of each task, by its id.
+fn status_of(world: &World, id: &str) -> String {
+    world.show(id)["status"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn cancelling_a_scope_ends_all_of_it_and_below_it_wherever_they_are_and_nothing_else() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let task = |id: &str, scope: &str| {
+        let film = origin.serve(&format!("/{id}"), file(b"x").head_gate(&gate));
+        json!({"taskId": id, "url": film.url(), "scope": scope})
+    };
+    world.add(&[task("1", "a"), task("2", "a/b"), task("3", "a/b/c"), task("4", "ab"), task("5", "b")]);
+    let running = world.spawn(&["--json", "run", "--until-idle", "-j", "2"]);
+    gate.wait_for(2);
+
+    world.haul(&["cancel", "--scope", "a"]).exits(0).says("canceled 3 tasks");
+
+    gate.open();
+    running.finish().exits(8);
+    let statuses: Vec<_> = ["1", "2", "3", "4", "5"].iter().map(|id| status_of(&world, id)).collect();
+    assert_eq!(statuses, ["canceled", "canceled", "canceled", "complete", "complete"]);
+}
+
+#[test]
+fn a_cancelled_scope_refuses_later_tasks_and_repeats_until_it_is_reopened() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/film", file(b"x"));
+    world.add(&[json!({"taskId": "first", "url": film.url(), "scope": "a/b"})]);
+    world.haul(&["cancel", "--scope", "a"]).exits(0);
+
+    world.haul(&["get", film.url(), "--scope", "a/b/c"]).exits(2).says("`haul scope reopen a`");
+    world.haul(&["retry", "first"]).exits(2).says("the scope `a` is cancelled");
+    let list = world.haul(&["--json", "scope", "ls"]).exits(0).json();
+    assert_eq!(list.iter().map(|scope| &scope["scope"]).collect::<Vec<_>>(), ["a"]);
+    world.haul(&["scope", "reopen", "a/b"]).exits(2).says("reopen that one");
+    world.haul(&["scope", "reopen", "nothing"]).exits(2).says("no scope");
+
+    world.haul(&["scope", "reopen", "a"]).exits(0);
+    world.haul(&["retry", "first"]).exits(0);
+    world.haul(&["get", film.url(), "--scope", "a/b/c"]).exits(0);
+    assert_eq!(world.haul(&["--json", "scope", "ls"]).exits(0).json(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_scope_is_paused_and_gone_on_with_without_being_cancelled() {
+    let (world, origin) = (World::new(), Origin::start());
+    let task = |id: &str, scope: &str| json!({"taskId": id, "url": origin.serve(&format!("/{id}"), file(b"x")).url(), "scope": scope});
+    world.add(&[task("1", "a"), task("2", "a/b"), task("3", "c")]);
+
+    world.haul(&["pause", "--scope", "a"]).exits(0).says("paused 2 tasks");
+    world.run().exits(0);
+    assert_eq!(origin.log(), ["GET /3"]);
+    world.haul(&["resume", "--scope", "a/b"]).exits(0).says("resumed 1 task");
+    world.add(&[task("4", "a")]);
+    world.run().exits(0);
+
+    assert_eq!(
+        (status_of(&world, "1"), status_of(&world, "2"), status_of(&world, "4")),
+        ("paused".into(), "complete".into(), "complete".into())
+    );
+}
