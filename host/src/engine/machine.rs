@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::api::Action;
 use crate::clock;
+use crate::engine::Retain;
 use crate::engine::lanes::{Lane, Work};
 use crate::engine::publisher::Outcome;
-use crate::engine::{QueueLimits, Retain};
 use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::hooks::RetryVerdict;

@@ -129,8 +129,9 @@ fn minutes(time: &str) -> Option<Vec<u32>> {
 /// `Mon` or `monday`: the number of days since Monday.
 fn weekday(text: &str) -> Option<u32> {
     let text = text.to_ascii_lowercase();
-    let is_it = |day: &&str| text.len() >= 3 && (text == **day || text == day[..3]);
-    DAYS.iter().position(|day| is_it(day)).and_then(|day| u32::try_from(day).ok())
+    DAYS.iter()
+        .position(|day| text.len() >= 3 && (text == *day || text == day[..3]))
+        .and_then(|day| u32::try_from(day).ok())
 }
 
 /// A number of bytes in the largest unit that divides it.
