@@ -1,4 +1,4 @@
--- Schema 4: secrets are encrypted. What of a task is secret stands in `sealed`, and the other columns hold it masked; rows of
+-- Schema 5: secrets are encrypted. What of a task is secret stands in `sealed`, and the other columns hold it masked; rows of
 -- before keep what they have in the clear, with NULL here.
 ALTER TABLE task ADD COLUMN sealed BLOB;
 
