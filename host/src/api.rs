@@ -94,7 +94,7 @@ pub enum Request {
         document: Value,
         /// Instead of the document's URL.
         url: Option<String>,
-        /// Absolute directory for the file, instead of the document's.
+        /// Absolute directory that is granted for the file: the document grants none.
         place: Option<std::path::PathBuf>,
         /// Where the part file is now.
         part_file: Option<std::path::PathBuf>,

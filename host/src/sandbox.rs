@@ -5,7 +5,7 @@
 //! It decides no names and knows no tasks: names come from the `filename` hook, order of steps from the engine.
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -245,20 +245,40 @@ impl Directory {
     /// Fails with detail `diskFull` when `expected` is more than what is free. At least 64 MiB and 1 % of the disk are never
     /// reserved: a server may say any length.
     pub(crate) fn create_part(&self, name: &str, expected: Option<u64>) -> Result<PartFile, Failure> {
+        self.create_with(part::create, name, expected)?.map_err(|error| self.failure("create", name, error))
+    }
+
+    /// As [`Self::create_part`], but what has that name stays: `None` then.
+    pub(crate) fn create_new_part(&self, name: &str, expected: Option<u64>) -> Result<Option<PartFile>, Failure> {
+        match self.create_with(part::create_new, name, expected)? {
+            Ok(part) => Ok(Some(part)),
+            Err(Errno::EXIST) => Ok(None),
+            Err(error) => Err(self.failure("create", name, error)),
+        }
+    }
+
+    fn create_with(
+        &self,
+        create: impl Fn(BorrowedFd<'_>, &str) -> Result<OwnedFd, Errno>,
+        name: &str,
+        expected: Option<u64>,
+    ) -> Result<Result<PartFile, Errno>, Failure> {
         check_name(name)?;
         let mut opened = self.opened();
         let keep_free = self.inner.keep_free.load(Ordering::Relaxed);
         let needs = &self.inner.disk.needs;
         let reserve = space::reservation(opened.fd(), expected, self.path(), needs, keep_free)?;
-        let fd = match part::create(opened.fd(), name) {
+        let fd = match create(opened.fd(), name) {
             Err(Errno::NOENT) => {
                 opened = self.reopen()?;
-                part::create(opened.fd(), name)
+                create(opened.fd(), name)
             }
             created => created,
         };
-        let fd = fd.map_err(|error| self.failure("create", name, error))?;
-        PartFile::created(self, name, fd, expected.unwrap_or(0), reserve)
+        match fd {
+            Ok(fd) => PartFile::created(self, name, fd, expected.unwrap_or(0), reserve).map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     /// Opens a part file to go on with; `None` when it is gone or another one. Positioned at its end.

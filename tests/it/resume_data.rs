@@ -98,11 +98,49 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn what_another_task_has_is_not_touched() {
+    let (one, other, origin) = (World::new(), World::new(), Origin::start());
+    let content = bytes(1, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+    let film = origin.script("/f", vec![whole.clone().cut(CUT), whole]);
+    let id = failed(&one, &film);
+    let document = export(&one, &id);
+
+    one.haul(&["import-resume", "film.resume"]).exits(2).says("exists already");
+    assert_same_bytes(&std::fs::read(part_of(&document)).unwrap(), &content[..CUT]);
+
+    // Another home, but the same directory: a part file of that name is there.
+    let (path, dir) = (one.path("work/film.resume"), one.work());
+    let added = other.haul(&["import-resume", path.to_str().unwrap(), "-d", dir.to_str().unwrap()]).exits(0);
+    assert_ne!(added.stdout.trim(), id);
+    assert_same_bytes(&std::fs::read(part_of(&document)).unwrap(), &content[..CUT]);
+    other.run().exits(0);
+    assert_same_bytes(&one.read("f"), &content);
+    assert_eq!(film.requests()[1].range_start(), Some(CUT as u64));
+}
+
+#[test]
+fn a_document_grants_no_directory() {
+    let (one, other, origin) = (World::new(), World::new(), Origin::start());
+    let film = origin.serve("/f", file(&bytes(1, SIZE)).etag("\"v1\"").cut(CUT));
+    export(&one, &failed(&one, &film));
+    let before = one.names();
+
+    let path = one.path("work/film.resume");
+    other.haul(&["import-resume", path.to_str().unwrap()]).exits(0);
+
+    assert_eq!(one.names(), before, "not where the document says");
+    assert_eq!(other.names().len(), 1, "but where the command is typed: {:?}", other.names());
+}
+
+#[test]
 fn secrets_are_left_out_unless_they_are_asked_for() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(&bytes(1, SIZE)).etag("\"v1\"").cut(CUT));
     let url = format!("{}?token=canary", film.url());
-    let last = world.get(&[&url, "-H", "Authorization: Bearer canary", "--retries", "0"]).exits(5).only_final();
+    let mirror = format!("{}?key=canary", film.url());
+    let secrets = ["-H", "Authorization: Bearer canary", "--mirror", &mirror];
+    let last = world.get(&[&[url.as_str(), "--retries", "0"][..], &secrets].concat()).exits(5).only_final();
     let id = last["taskId"].as_str().unwrap();
 
     let kept = world.haul(&["export-resume", id, "--with-secrets"]).exits(0);
@@ -110,6 +148,8 @@ fn secrets_are_left_out_unless_they_are_asked_for() {
 
     assert!(kept.stdout.contains("canary"));
     assert!(!document.stdout.contains("canary"), "{}", document.stdout);
+    let parsed: Value = serde_json::from_str(&document.stdout).unwrap();
+    assert_eq!(parsed["withheld"], serde_json::json!(["header Authorization", "mirrors", "url"]));
     let path = world.write("film.resume", &document.stdout);
     world.haul(&["import-resume", path.to_str().unwrap()]).exits(2).says("--url");
 }

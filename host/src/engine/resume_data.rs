@@ -17,8 +17,7 @@ use crate::engine::requests::{admit, find, store_added, tell};
 use crate::engine::{Inner, Input};
 use crate::error::{Error, Failure, Result};
 use crate::hooks::ResumeVerdict;
-use crate::mask::MASK;
-use crate::sandbox::{Directory, Identity, Sandbox, SourceFile};
+use crate::sandbox::{Directory, Identity, PartFile, Sandbox, SourceFile};
 use crate::store::{Addition, NewTask};
 use crate::task::{Piece, Problem, Record, ResumeRecord, Status, Task, json as form};
 
@@ -56,8 +55,8 @@ pub(super) async fn export(engine: &Inner, id: &str, with_secrets: bool) -> Resu
 
 /// What the document says but for the part file and the digests.
 fn document(record: &Record, resume: &ResumeRecord, ranges: &[(u64, u64)], with_secrets: bool) -> Value {
-    let mut task = form::write(&record.task, !with_secrets);
-    let withheld = if with_secrets { Vec::new() } else { withhold(&mut task) };
+    let (task, withheld) =
+        if with_secrets { (form::write(&record.task, false), Vec::new()) } else { withhold(&record.task) };
     json!({
         "haulResumeData": VERSION,
         "task": task,
@@ -74,26 +73,36 @@ fn document(record: &Record, resume: &ResumeRecord, ranges: &[(u64, u64)], with_
     })
 }
 
-/// Takes out what is masked, and names it.
-fn withhold(task: &mut Value) -> Vec<String> {
+/// The task without what is masked in it, and the names of what that is, in order.
+fn withhold(task: &Task) -> (Value, Vec<String>) {
+    let (mut whole, masked) = (form::write(task, false), form::write(task, true));
     let mut withheld = Vec::new();
-    if let Some(headers) = task["headers"].as_object_mut() {
-        headers.retain(|name, value| {
-            let secret = value.as_str() == Some(MASK);
-            if secret {
-                withheld.push(format!("header {name}"));
+    let Value::Object(members) = &mut whole else { return (whole, withheld) };
+    members.retain(|name, value| {
+        let shown = &masked[name];
+        if value == shown {
+            return true;
+        }
+        match (name.as_str(), value) {
+            ("headers", Value::Object(headers)) => headers.retain(|header, value| {
+                let open = *value == shown[header];
+                withheld.extend((!open).then(|| format!("header {header}")));
+                open
+            }),
+            // Shown as it is masked: it says where the bytes came from, and another one is given when it is taken in.
+            ("url", value) => {
+                withheld.push("url".into());
+                *value = shown.clone();
             }
-            !secret
-        });
-    }
-    if task["options"]["auth"].is_object() {
-        task["options"]["auth"] = Value::Null;
-        withheld.push("auth".into());
-    }
-    if task["url"].as_str().is_some_and(|url| url.contains(MASK)) {
-        withheld.push("url".into());
-    }
-    withheld
+            (name, _) => {
+                withheld.push(if name == "options" { "auth" } else { name }.into());
+                return false;
+            }
+        }
+        true
+    });
+    withheld.sort_unstable();
+    (whole, withheld)
 }
 
 /// Where the part file is, and which of its bytes are certainly good: first and last byte of each run, in order.
@@ -138,8 +147,8 @@ fn runs(pieces: &[Piece], same_boot: bool) -> Vec<(u64, u64)> {
     runs
 }
 
-/// Takes resume data in: copies the bytes that are there, and adds the task. `url` and `place` replace the document's, and
-/// `part_file` says where the bytes are now.
+/// Takes resume data in: copies the bytes that are there, and adds the task. `url` replaces the document's, `place` is the
+/// directory that is granted now (the document grants none), and `part_file` says where the bytes are now.
 pub(super) async fn import(
     engine: &Inner,
     document: Value,
@@ -147,14 +156,17 @@ pub(super) async fn import(
     place: Option<PathBuf>,
     part_file: Option<PathBuf>,
 ) -> Result<Reply> {
-    let taken = read(&document, url, place, part_file)?;
-    let mut additions = vec![Addition { task: taken.task, place: taken.place }];
-    let now = clock::unix_ms();
-    if additions[0].task.task_id.is_empty() {
-        additions[0].task.task_id = uuid::Uuid::now_v7().to_string();
+    let taken = read(&document, url, part_file)?;
+    let id = &taken.task.task_id;
+    if engine.shared.store.record(id)?.is_some() {
+        return Err(Error::Refused(format!(
+            "a task with the id `{id}` exists already: `haul resume {id}` goes on with it"
+        )));
     }
+    let mut additions = vec![Addition { task: taken.task, place }];
+    let now = clock::unix_ms();
     admit(engine, &mut additions, now).await?;
-    let Some(Addition { task, place }) = additions.pop() else { return Err(Error::Other("no task".into())) };
+    let Some(Addition { mut task, place }) = additions.pop() else { return Err(Error::Other("no task".into())) };
     let (shared, mut resume, ranges) = (Arc::clone(&engine.shared), taken.resume, taken.ranges);
     let (part_file, expected) = (taken.part_file, taken.digest);
     let work = move || -> Result<NewTask> {
@@ -165,9 +177,9 @@ pub(super) async fn import(
         }
         let directory = shared.sandbox.directory(&task.base_directory, place.as_deref(), &task.directory);
         let directory = directory.map_err(broken)?;
-        resume.part_name = crate::sandbox::part_name(&resume.final_name, &task.task_id);
-        let identity = copy(&directory, &resume.part_name, &file, &ranges, resume.total_bytes)?;
-        (resume.part_dev, resume.part_ino) = (identity.dev, identity.ino);
+        let mut part = new_part(&directory, &mut task, &mut resume)?;
+        copy(&directory, &resume.part_name, &mut part, &file, &ranges)?;
+        (resume.part_dev, resume.part_ino) = (part.identity().dev, part.identity().ino);
         resume.durable_bytes = ranges.iter().map(|(first, last)| last - first + 1).sum();
         resume.boot_id.clone_from(&shared.boot_id);
         resume.pieces = pieces_of(&ranges, resume.total_bytes);
@@ -197,7 +209,6 @@ fn place_of(engine: &Inner, new: &NewTask) -> Result<Directory> {
 /// What a document says.
 struct Taken {
     task: Task,
-    place: Option<PathBuf>,
     resume: ResumeRecord,
     ranges: Vec<(u64, u64)>,
     part_file: PathBuf,
@@ -205,7 +216,7 @@ struct Taken {
 }
 
 /// Reads a document; each error says what is wrong with it.
-fn read(document: &Value, url: Option<String>, place: Option<PathBuf>, part_file: Option<PathBuf>) -> Result<Taken> {
+fn read(document: &Value, url: Option<String>, part_file: Option<PathBuf>) -> Result<Taken> {
     let refuse = |why: &str| Error::Usage(format!("this is no resume data that can be used: {why}"));
     match document["haulResumeData"].as_u64() {
         Some(VERSION) => {}
@@ -251,7 +262,6 @@ fn read(document: &Value, url: Option<String>, place: Option<PathBuf>, part_file
     crate::hooks::check_name(&resume.final_name).map_err(|why| refuse(&format!("`finalName`: {why}")))?;
     let named = document["partFile"].as_str().map(PathBuf::from);
     Ok(Taken {
-        place: place.or_else(|| document["place"].as_str().map(PathBuf::from)),
         part_file: part_file.or(named).ok_or_else(|| refuse("`partFile` is missing"))?,
         digest: document["digest"].as_str().unwrap_or_default().to_owned(),
         task,
@@ -298,24 +308,32 @@ fn each(
     Ok(())
 }
 
-/// Copies runs of bytes into a new part file, durably.
+/// A part file that was not there: where another one has its name, perhaps the very one that is imported and another home's,
+/// the task gets a new id.
+fn new_part(directory: &Directory, task: &mut Task, resume: &mut ResumeRecord) -> Result<PartFile> {
+    loop {
+        resume.part_name = crate::sandbox::part_name(&resume.final_name, &task.task_id);
+        if let Some(part) = directory.create_new_part(&resume.part_name, resume.total_bytes).map_err(broken)? {
+            return Ok(part);
+        }
+        task.task_id = uuid::Uuid::now_v7().to_string();
+    }
+}
+
+/// Copies runs of bytes into a part file, durably; removes it when that fails.
 fn copy(
     directory: &Directory,
     name: &str,
+    part: &mut PartFile,
     file: &SourceFile,
     ranges: &[(u64, u64)],
-    total: Option<u64>,
-) -> Result<Identity> {
-    let mut part = directory.create_part(name, total).map_err(broken)?;
+) -> Result<()> {
     let copied = each(file, ranges, |at, bytes| part.write_at(bytes, at));
     let synced = copied.and_then(|()| part.syncer().and_then(|syncer| syncer.sync()).map_err(broken));
-    match synced {
-        Ok(()) => Ok(part.identity()),
-        Err(error) => {
-            directory.remove_part(name);
-            Err(error)
-        }
+    if synced.is_err() {
+        directory.remove_part(name);
     }
+    synced
 }
 
 /// The pieces that have these runs, and miss the rest; none where the one run begins at the first byte.

@@ -16,14 +16,19 @@ const WRITE_BACK: u64 = 16 << 20;
 
 /// Creates the file; removes a left-over of a part file first.
 pub(super) fn create(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::openat(directory, name, flags, MODE) {
+    match create_new(directory, name) {
         Err(Errno::EXIST) if names::is_part_name(name) => {
             rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
-            rustix::fs::openat(directory, name, flags, MODE)
+            create_new(directory, name)
         }
         created => created,
     }
+}
+
+/// Creates the file, or fails with EEXIST.
+pub(super) fn create_new(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, MODE)
 }
 
 /// Whether more is allocated than the file is long.

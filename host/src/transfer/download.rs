@@ -245,12 +245,7 @@ async fn ask(
         failure.description = crate::mask::text(&failure.description);
         failure
     })?;
-    if answer.insecure {
-        held.note("insecure-tls");
-    }
-    let headers = std::mem::take(&mut answer.headers);
-    let head = Head { status: answer.status, headers, url: answer.url.clone(), body: Vec::new() };
-    let head = HookHead::from(head);
+    let head = head_of(held, &mut answer);
     let asked = Asked {
         range_from: question.from,
         range_to: None,
@@ -295,6 +290,15 @@ async fn ask(
         }
         _ => Err(Failure::new(FailureKind::Resume, "the server's answer does not fit the question").into()),
     }
+}
+
+/// Takes an answer's head out of it, for the hooks.
+pub(super) fn head_of(held: &mut Held, answer: &mut Answer) -> HookHead {
+    if answer.insecure {
+        held.note("insecure-tls");
+    }
+    let headers = std::mem::take(&mut answer.headers);
+    HookHead::from(Head { status: answer.status, headers, url: answer.url.clone(), body: Vec::new() })
 }
 
 /// A URL as it may be shown: without its query where credentials may stand in it under any name.
@@ -436,7 +440,7 @@ async fn divide(cx: &Context<'_>, held: &mut Held, question: &Question) -> Resul
         return Ok(None);
     }
     let verdict = match held.resume.total_bytes {
-        _ if question.undivided => PartsVerdict::OneStream("the server takes no notice of ranges".into()),
+        _ if question.undivided => PartsVerdict::OneStream("its pieces could not be joined".into()),
         None => PartsVerdict::OneStream("the server does not say how long it is".into()),
         Some(total) => {
             let (resume, _) = cx.chain.resume(cx.hook_task, 0, &held.resume).await?;

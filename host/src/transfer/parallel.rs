@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with};
+use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with, head_of};
 use super::{Context, Held, Stopped, details_of, refused_with};
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
@@ -106,7 +106,7 @@ pub(super) async fn run(
         crew.read(0, place, Box::new(answer), true);
     }
     while held.resume.pieces.iter().any(|piece| piece.bytes_left() > 0) {
-        crew.relieve_stalled(held);
+        crew.relieve_stalled();
         crew.employ(held);
         let before = held.bytes_done();
         let wait = flow.due(before).map_or(STALLED, |due| due.saturating_duration_since(clock::now()).min(STALLED));
@@ -116,6 +116,8 @@ pub(super) async fn run(
                 if let Turn::Afresh { note, undivided } = crew.hear(held, worker, event).await? {
                     held.note(&note);
                     held.give_up(cx.shared, cx.key).await?;
+                    // Every connection is told another version: only one at a time can have one version whole.
+                    let undivided = undivided || question.restarts > 0;
                     *question = Question { restarts: question.restarts + 1, undivided, ..Question::default() };
                     return Ok(Next::AskAgain);
                 }
@@ -259,7 +261,7 @@ impl<'a, 'b> Crew<'a, 'b> {
     }
 
     /// Takes pieces from places that bring nothing, where there is another place.
-    fn relieve_stalled(&mut self, held: &Held) {
+    fn relieve_stalled(&mut self) {
         if self.places.iter().filter(|place| place.usable).count() < 2 {
             return;
         }
@@ -268,7 +270,6 @@ impl<'a, 'b> Crew<'a, 'b> {
         for id in late {
             let Some(worker) = self.workers.get(&id) else { continue };
             tracing::info!("{}: a place has stalled; another one goes on", self.cx.task.task_id);
-            debug_assert!(worker.piece < held.resume.pieces.len());
             self.places[worker.place].failures += 1;
             self.dismiss(id);
         }
@@ -343,12 +344,7 @@ impl<'a, 'b> Crew<'a, 'b> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
         let (number, place) = (worker.piece, worker.place);
         let piece = held.resume.pieces[number];
-        if answer.insecure {
-            held.note("insecure-tls");
-        }
-        let headers = std::mem::take(&mut answer.headers);
-        let head = Head { status: answer.status, headers, url: answer.url.clone(), body: Vec::new() };
-        let head = HookHead::from(head);
+        let head = head_of(held, &mut answer);
         let asked = Asked {
             range_from: Some(piece.next_byte),
             range_to: Some(piece.last_byte),

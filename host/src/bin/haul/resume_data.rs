@@ -43,10 +43,13 @@ fn write(path: &Path, document: &Value) -> Result<()> {
 
 /// Runs `import-resume`; answers the exit code.
 pub(crate) async fn import(typed: &ImportResume, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let document = read(&typed.file)?;
+    // A task in a named base directory needs none; any other goes where it is said to, never where the document says.
+    let here = document["place"].is_string().then_some(Path::new("."));
     let request = Request::ImportResume {
-        document: read(&typed.file)?,
+        document,
         url: typed.url.clone(),
-        place: typed.dir.as_deref().map(place).transpose()?,
+        place: typed.dir.as_deref().or(here).map(place).transpose()?,
         part_file: typed.part_file.as_deref().map(absolute).transpose()?,
     };
     let (ids, _) = added(ask(environment.working_settings(&typed.engine, None)?, request).await?)?;
