@@ -52,8 +52,61 @@ pub struct Details {
     pub file_size: Option<u64>,
     /// What a careful person wants to know: `restarted-changed`, `integrity-unverified`, `resumed`, ...
     pub notes: Vec<String>,
+    /// Exchanges of the attempt in order, at most 64.
+    pub hops: Vec<Hop>,
     /// For `waitingToRetry`: when the next attempt begins, in milliseconds since 1970.
     pub retry_at: Option<u64>,
+}
+
+/// One exchange of an attempt with a server: an answer, a redirect, a challenge, or a failure (URLSession's transaction
+/// metrics, dio's redirects).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hop {
+    /// URL asked, its query masked.
+    pub url: String,
+    /// Status of the answer; `None`: there was none.
+    pub status: Option<u16>,
+    /// What the answer was spoken in.
+    pub protocol: Option<Protocol>,
+    /// Address connected to: the server's, or the proxy's; `None` where no connection was made.
+    pub remote_address: Option<std::net::SocketAddr>,
+    /// It went through a proxy.
+    pub proxied: bool,
+    /// Over a connection that had served another exchange.
+    pub reused: bool,
+    /// Name lookup, in microseconds; 0 on a reused connection, like the next two.
+    pub lookup_us: u64,
+    /// TCP, in microseconds; with a proxy, until that leads to the server.
+    pub connect_us: u64,
+    /// TLS handshake, in microseconds.
+    pub tls_us: u64,
+    /// The rest until the head of the answer, or the failure, in microseconds.
+    pub answer_us: u64,
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Protocol; 3] = [Protocol::Http10, Protocol::Http11, Protocol::Http2];
+
+    /// As in a status line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Http10 => "HTTP/1.0",
+            Protocol::Http11 => "HTTP/1.1",
+            Protocol::Http2 => "HTTP/2",
+        }
+    }
 }
 
 /// How far a transfer is. Lossy: told at most twice a second, and never stored.

@@ -82,7 +82,7 @@ pub use api::{Action, Reply, Request, Session};
 pub use batch::Batch;
 pub use engine::{Durability, Engine, Retain, Settings, Work};
 pub use error::{Error, Failure, FailureKind, Result};
-pub use event::{ProgressUpdate, StatusUpdate, Update};
+pub use event::{Hop, ProgressUpdate, Protocol, StatusUpdate, Update};
 pub use limits::{LimitChanges, Limits};
 pub use sandbox::{ignore_file_size_signal, move_file};
 pub use store::{Addition, Filter, IfExists, Selection};

@@ -459,6 +459,8 @@ pub struct Record {
     pub exception: Option<crate::error::Failure>,
     /// What a careful person wants to know.
     pub notes: Vec<String>,
+    /// Exchanges of the last attempt, when it failed.
+    pub hops: Vec<crate::event::Hop>,
     /// What is stored to go on from.
     pub resume: Option<ResumeRecord>,
 }
@@ -486,6 +488,7 @@ impl Record {
             response_status_code: None,
             exception: None,
             notes: Vec::new(),
+            hops: Vec::new(),
             resume: None,
         }
     }

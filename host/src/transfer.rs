@@ -32,8 +32,8 @@ use crate::profile::Transports;
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
 use crate::store::{Change, Store, TaskKey};
 use crate::task::{Piece, Record, ResumeRecord, Status, Task, TaskType};
-use crate::transport::Transport;
 pub(crate) use crate::transport::retry_after;
+use crate::transport::{Trail, Transport};
 
 pub(crate) use authorize::Flights;
 use authorize::Prepared;
@@ -158,6 +158,8 @@ pub(crate) struct Held {
     stored: u64,
     /// What the store had of the task means nothing any more.
     gave_up: bool,
+    /// The exchanges of this attempt.
+    trail: Trail,
 }
 
 impl Held {
@@ -228,6 +230,7 @@ pub(crate) struct Context<'a> {
     pub(crate) rate: &'a OwnRate,
     /// The credentials were refreshed in this attempt.
     pub(crate) refreshed: bool,
+    pub(crate) trail: &'a Trail,
 }
 
 impl Context<'_> {
@@ -262,7 +265,12 @@ pub(crate) async fn run(shared: &Arc<Shared>, transports: &Transports, job: Job)
         end = attempt(shared, transports, &job, &mut held) => Ok(end),
     };
     match outcome {
-        Ok(end) => end,
+        Ok(mut end) => {
+            if let End::Final { details, .. } | End::Failed { details, .. } = &mut end {
+                details.hops = held.trail.take();
+            }
+            end
+        }
         Err(reason) => stopped(shared, &job, held, reason),
     }
 }
@@ -417,8 +425,8 @@ async fn with_credentials(
     let (mut started, mut refreshed) = (false, false);
     loop {
         let (key, record) = (job.key, &job.record);
-        let rate = &job.rate;
-        let cx = Context { shared, transport, key, task, record, chain, hook_task: &hook_task, rate, refreshed };
+        let (rate, trail, hook) = (&job.rate, &held.trail.clone(), &hook_task);
+        let cx = Context { shared, transport, key, task, record, chain, hook_task: hook, rate, refreshed, trail };
         let prepared = prepare(&cx, &mut changes).await;
         if !std::mem::replace(&mut started, true) {
             drop(shared.store.write(Change::Start { key: job.key, at: clock::unix_ms() }));

@@ -20,6 +20,7 @@ mod socks;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trail;
 mod words;
 
 use std::borrow::Cow;
@@ -43,6 +44,7 @@ pub use self::payload::{BeforeEnd, Payload, Source};
 use self::proxy::Routes;
 use self::redirect::Hop;
 use self::tls::Tls;
+pub use self::trail::Trail;
 use crate::clock;
 use crate::cookies::Jar;
 use crate::error::{Error, Failure, FailureKind};
@@ -235,6 +237,8 @@ pub struct Call {
     pub guard: Guard,
     /// Cookies and credentials of the profile go along. False for components: what they send is theirs alone.
     pub ambient: bool,
+    /// Is told of every exchange.
+    pub trail: Option<Trail>,
 }
 
 impl std::fmt::Debug for Call {
@@ -266,6 +270,7 @@ impl Call {
             follow: true,
             guard: Guard::Any,
             ambient: true,
+            trail: None,
         }
     }
 }
@@ -492,7 +497,14 @@ impl Transport {
         let mut answered = 0;
         loop {
             let dressed = self.shared.dressed(hop, call)?;
-            let answered_now = exchange::exchange(public_only, &dressed, call, &self.shared).await?;
+            let began = clock::now();
+            let answered_now = exchange::exchange(public_only, &dressed, call, &self.shared).await;
+            if let Some(trail) = &call.trail {
+                let answer = answered_now.as_ref().ok();
+                let head = answer.map(|now| (now.response.status().as_u16(), now.response.version()));
+                trail.add(&hop.url, began, head, answer.and_then(|now| now.sent.over()));
+            }
+            let answered_now = answered_now?;
             let rest = Some(answered_now.sent).filter(|sent| !sent.is_whole());
             let (head, incoming) = answered_now.response.into_parts();
             let body = AnswerBody::new(incoming, answered_now.framing, peer_of(&hop.url), call);

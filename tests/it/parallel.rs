@@ -113,11 +113,30 @@ fn a_piece_that_is_cut_goes_on_where_it_stopped() {
     let whole = file(&film()).etag("\"v1\"");
     let resource = origin.script("/f", vec![whole.clone(), whole.clone().cut(MIB), whole]);
 
-    world.get(&[resource.url(), "--parts", "2"]).exits(0);
+    let last = world.get(&[resource.url(), "--parts", "2"]).exits(0).only_final();
 
     assert_same_bytes(&world.read("f"), &film());
-    let ranges = ranges(&resource);
-    assert!(ranges.iter().any(|range| range.starts_with("bytes=4194304-")), "3 MiB + the 1 MiB it had: {ranges:?}");
+    let requests = resource.requests();
+    let cut = requests[1].range_start().unwrap() as usize + MIB;
+    let mut later = requests[2..].iter();
+    assert!(later.any(|request| request.range_start() == Some(cut as u64)), "where it was cut: {:?}", ranges(&resource));
+    assert_eq!(last["notes"], json!([]));
+}
+
+#[test]
+fn a_piece_that_is_split_before_it_is_answered_is_joined_all_the_same() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let whole = file(&film()).etag("\"v1\"");
+    let resource = origin.script("/f", vec![whole.clone(), whole.clone().head_gate(&gate), whole]);
+
+    let running = world.spawn_get(&[resource.url(), "--parts", "2"]);
+    resource.wait_for_requests(3); // the first piece is there, and its connection has taken half of the second one
+    gate.open();
+    let last = running.finish().exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &film());
+    assert_eq!(last["notes"], json!([]), "nothing begins again");
 }
 
 #[test]

@@ -20,6 +20,35 @@ fn every_kind_of_redirect_is_followed() {
 }
 
 #[test]
+fn each_exchange_is_told_with_its_status_protocol_and_address() {
+    let (world, origin) = (World::new(), Origin::start());
+    let there = origin.serve("/there", file(b"x"));
+    let film = origin.serve("/f", redirect(302, "there?key=canary"));
+
+    let last = world.get(&[film.url()]).exits(0).only_final();
+
+    let hops = last["hops"].as_array().unwrap();
+    let told: Vec<_> = hops.iter().map(|hop| (hop["url"].as_str().unwrap(), hop["status"].as_u64().unwrap())).collect();
+    assert_eq!(told, [(film.url(), 302), (there.url(), 200)]);
+    assert_eq!((&hops[0]["reused"], &hops[1]["reused"]), (&json!(false), &json!(true)));
+    for hop in hops {
+        assert_eq!(hop["protocol"], "HTTP/1.1");
+        assert!(film.url().contains(hop["remoteAddress"].as_str().unwrap()), "{hop}");
+    }
+    assert!(hops[0]["connectUs"].as_u64().unwrap() > 0 && hops[1]["connectUs"] == 0, "{hops:?}");
+
+    // Of a failed attempt, the record tells it too: here an exchange that nobody answered.
+    let gate = Gate::new();
+    let gone = origin.serve("/gone", file(b"x").head_gate(&gate));
+    let last = world.get(&[gone.url(), "--retries", "0", "--timeout-head", "200ms"]).exits(5).only_final();
+    let shown = world.haul(&["show", last["taskId"].as_str().unwrap(), "--json"]).exits(0);
+    let hops = &serde_json::from_str::<serde_json::Value>(&shown.stdout).unwrap()["hops"];
+    assert_eq!((hops[0]["url"].as_str(), &hops[0]["status"]), (Some(gone.url()), &json!(null)), "{hops}");
+    assert!(hops[0]["answerUs"].as_u64().unwrap() >= 200_000, "{hops}");
+    gate.open();
+}
+
+#[test]
 fn headers_stay_within_their_origin() {
     let (world, origin) = (World::new(), Origin::start());
     let there = origin.serve("/there", file(b"x"));

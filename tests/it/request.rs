@@ -131,7 +131,7 @@ fn time_limits_are_for_connecting_sending_waiting_and_all_of_it() {
     world.write("big", bytes(1, 40_000_000));
     let cases: [(&[&str], &str); 4] = [
         (&["request", silent.url(), "--timeout-head", "50ms"], "response limit"),
-        (&["request", stalls.url(), "--timeout-idle", "50ms"], "idle limit"),
+        (&["request", stalls.url(), "--timeout-idle", "50ms", "--timeout-head", "30s"], "idle limit"),
         (&["request", silent.url(), "--timeout-total", "50ms"], "limit of 50 ms"),
         (&["put", "--binary", "big", sink.url(), "--timeout-send", "300ms"], "send limit"),
     ];

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use super::vault::Vault;
 use super::{Publish, TaskKey};
 use crate::error::{Failure, FailureDetail, FailureKind};
-use crate::event::Details;
+use crate::event::{Details, Hop, Protocol};
 use crate::mask;
 use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Piece, Task, TaskType, Timeouts, Updates};
 
@@ -186,6 +186,9 @@ pub(super) struct Outcome {
     pub(super) exception: Option<Failure>,
     #[serde(rename = "n", skip_serializing_if = "Vec::is_empty")]
     pub(super) notes: Vec<String>,
+    /// Of an attempt that failed.
+    #[serde(rename = "o", with = "hops", skip_serializing_if = "Vec::is_empty")]
+    pub(super) hops: Vec<Hop>,
 }
 
 /// Encodes the outcome within details; `None` when it says nothing.
@@ -195,6 +198,7 @@ pub(super) fn encode_outcome(details: &Details) -> Json<Option<String>> {
         response_status_code: details.response_status_code,
         exception: details.exception.clone(),
         notes: details.notes.clone(),
+        hops: details.exception.as_ref().map_or_else(Vec::new, |_| details.hops.clone()),
     };
     if outcome == Outcome::default() {
         return Ok(None);
@@ -375,8 +379,44 @@ struct DetailsDef {
     file_size: Option<u64>,
     #[serde(rename = "n", skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
+    #[serde(rename = "o", with = "hops", skip_serializing_if = "Vec::is_empty")]
+    hops: Vec<Hop>,
     #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
     retry_at: Option<u64>,
+}
+
+/// A hop in a row: URL, status, place of its protocol in the list, address, whether proxied and reused, the four times.
+type HopRow<'a> = (Cow<'a, str>, Option<u16>, Option<usize>, Option<std::net::SocketAddr>, u8, [u64; 4]);
+
+mod hops {
+    use super::*;
+    pub(super) fn serialize<S: Serializer>(hops: &[Hop], out: S) -> Result<S::Ok, S::Error> {
+        out.collect_seq(hops.iter().map(|hop| -> HopRow<'_> {
+            let protocol = hop.protocol.and_then(|it| Protocol::ALL.iter().position(|known| *known == it));
+            let flags = u8::from(hop.proxied) | u8::from(hop.reused) << 1;
+            let times = [hop.lookup_us, hop.connect_us, hop.tls_us, hop.answer_us];
+            (Cow::Borrowed(&hop.url), hop.status, protocol, hop.remote_address, flags, times)
+        }))
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Hop>, D::Error> {
+        let rows = Vec::<HopRow<'static>>::deserialize(from)?;
+        let hop = |(url, status, protocol, remote_address, flags, times): HopRow<'static>| {
+            let [lookup_us, connect_us, tls_us, answer_us] = times;
+            Hop {
+                url: url.into_owned(),
+                status,
+                protocol: protocol.and_then(|place| Protocol::ALL.get(place).copied()),
+                remote_address,
+                proxied: flags & 1 != 0,
+                reused: flags & 2 != 0,
+                lookup_us,
+                connect_us,
+                tls_us,
+                answer_us,
+            }
+        };
+        Ok(rows.into_iter().map(hop).collect())
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -605,6 +605,7 @@ fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
         file_path: outcome.file_path.map(PathBuf::from),
         response_status_code: outcome.response_status_code,
         exception: outcome.exception,
+        hops: outcome.hops,
         notes: outcome.notes,
         resume,
         task: Arc::new(task),

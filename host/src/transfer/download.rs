@@ -380,6 +380,7 @@ pub(super) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Cal
     call.send_timeout = limit(task.timeouts.send_ms, call.send_timeout);
     call.idle_timeout = limit(task.timeouts.idle_ms, call.idle_timeout);
     call.max_redirects = task.max_redirects;
+    call.trail = Some(cx.trail.clone());
     if cx.shared.throttle.slowest(cx.taker()).is_some() {
         call.low_speed_bytes = 0;
     }
@@ -744,6 +745,7 @@ pub(super) async fn finish_with(
     details.notes.clone_from(&held.notes);
     details.file_size = Some(part.len());
     details.resumed_from = held.resumed_from;
+    details.hops = cx.trail.take();
     Ok(Finished {
         key: cx.key,
         task: Arc::clone(cx.task),

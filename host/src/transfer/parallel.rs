@@ -57,6 +57,8 @@ struct Worker {
     began: Instant,
     heard: Instant,
     bytes: u64,
+    /// First and last byte asked for: what the answer is judged by, for its piece may have been cut in two meanwhile.
+    asked: (u64, u64),
     /// It reads the answer to a request for the whole, and may go on beyond its piece.
     reads_whole: bool,
 }
@@ -103,7 +105,8 @@ pub(super) async fn run(
     let mut flow = Flow::new(cx, held, None);
     if let Some((place, answer, head)) = first {
         crew.head = Some((answer.status, head));
-        crew.read(0, place, Box::new(answer), true);
+        let whole = (0, crew.total.saturating_sub(1));
+        crew.read((0, place), whole, Box::new(answer), true);
     }
     while held.resume.pieces.iter().any(|piece| piece.bytes_left() > 0) {
         crew.relieve_stalled();
@@ -219,12 +222,12 @@ impl<'a, 'b> Crew<'a, 'b> {
             let answered = transport.send(call).await.map(Box::new);
             let _ = tell.send((worker, Event::Answered(answered))).await;
         });
-        self.hire(piece, place, task, false);
+        self.hire((piece, place), (missing.next_byte, missing.last_byte), task, false);
     }
 
     /// Reads an answer's body into a piece.
     #[allow(clippy::disallowed_methods)] // as in `ask`
-    fn read(&mut self, piece: usize, place: usize, mut answer: Box<Answer>, reads_whole: bool) {
+    fn read(&mut self, at: (usize, usize), asked: (u64, u64), mut answer: Box<Answer>, reads_whole: bool) {
         let (worker, tell) = (self.hired, self.tell.clone());
         let task = self.tasks.spawn_local(async move {
             loop {
@@ -239,12 +242,13 @@ impl<'a, 'b> Crew<'a, 'b> {
                 }
             }
         });
-        self.hire(piece, place, task, reads_whole);
+        self.hire(at, asked, task, reads_whole);
     }
 
-    fn hire(&mut self, piece: usize, place: usize, task: AbortHandle, reads_whole: bool) {
+    /// Takes a connection that fetches a piece from a place.
+    fn hire(&mut self, (piece, place): (usize, usize), asked: (u64, u64), task: AbortHandle, reads_whole: bool) {
         let now = clock::now();
-        let worker = Worker { piece, place, task, began: now, heard: now, bytes: 0, reads_whole };
+        let worker = Worker { piece, place, task, began: now, heard: now, bytes: 0, asked, reads_whole };
         self.workers.insert(self.hired, worker);
         self.hired += 1;
     }
@@ -342,21 +346,20 @@ impl<'a, 'b> Crew<'a, 'b> {
     /// Has the `classify` hook judge an answer, and reads it when it is the piece.
     async fn answered(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
-        let (number, place) = (worker.piece, worker.place);
-        let piece = held.resume.pieces[number];
+        let (number, place, (from, to)) = (worker.piece, worker.place, worker.asked);
         let head = head_of(held, &mut answer);
         let asked = Asked {
-            range_from: Some(piece.next_byte),
-            range_to: Some(piece.last_byte),
+            range_from: Some(from),
+            range_to: Some(to),
             total_bytes: Some(self.total),
             if_range: Some(self.if_range.clone()),
             ..Asked::default()
         };
         match self.cx.chain.classify(self.cx.hook_task, &asked, &head).await? {
-            Classified::Continues(from) if from == piece.next_byte => {
+            Classified::Continues(at) if at == from => {
                 self.head.get_or_insert((answer.status, head));
                 self.dismiss(id);
-                self.read(number, place, answer, false);
+                self.read((number, place), (from, to), answer, false);
                 Ok(Turn::GoOn)
             }
             Classified::UseFromZero(note) | Classified::AskFromZero(note) => Ok(self.differs(held, id, note)),

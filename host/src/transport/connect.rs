@@ -22,7 +22,9 @@ use url::Url;
 
 use super::proxy::Routes;
 use super::tls::Tls;
+use super::trail::Making;
 use super::{guard, words};
+use crate::clock;
 use crate::error::{Failure, FailureKind};
 
 /// How long an address may try alone before the next one tries too (RFC 8305 section 5).
@@ -41,6 +43,8 @@ pub(super) struct Trace {
     pub(super) read: AtomicU64,
     /// Writing failed: nothing more may be sent on it.
     pub(super) deaf: AtomicBool,
+    /// How it was made.
+    pub(super) making: Making,
 }
 
 /// Makes connections for one pool.
@@ -78,7 +82,8 @@ impl Connector {
         let host = guard::bare(uri.host().unwrap_or_default());
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
         let url = Url::parse(&uri.to_string()).map_err(|_| words::not_connected(format!("{host} is no host")))?;
-        let (stream, proxied) = match self.routes.of(&url) {
+        let began = clock::now();
+        let ((stream, mut making), proxied) = match self.routes.of(&url) {
             // The first time, certificates are read while TCP connects; a failure of that is told by the handshake.
             None if is_https => {
                 let dialing = dial(host, port, self.public_only);
@@ -90,26 +95,31 @@ impl Connector {
                     // The proxy connects, not we: the best that can be done is to look at the same names.
                     addresses(host, port, true).await?;
                 }
-                let stream = proxy.open(&self.tls, host, port, is_https, self.public_only).await?;
-                (stream, !is_https && proxy.takes_requests())
+                let opened = proxy.open(&self.tls, host, port, is_https, self.public_only).await?;
+                (opened, !is_https && proxy.takes_requests())
             }
         };
+        making.connect = began.elapsed().saturating_sub(making.lookup);
         if is_https {
             let (stream, h2) = self.tls.origin(stream, host, port).await?;
-            Ok(Wire::new(stream, h2, proxied, true))
+            making.tls = began.elapsed().saturating_sub(making.lookup + making.connect);
+            Ok(Wire::new(stream, making, h2, proxied, true))
         } else {
-            Ok(Wire::new(stream, false, proxied, false))
+            Ok(Wire::new(stream, making, false, proxied, false))
         }
     }
 }
 
-/// A TCP connection to the first address of the host that answers.
-pub(super) async fn dial(host: &str, port: u16, public_only: bool) -> Result<Box<dyn Stream>, Failure> {
+/// A TCP connection to the first address of the host that answers, and how it was made.
+pub(super) async fn dial(host: &str, port: u16, public_only: bool) -> Result<(Box<dyn Stream>, Making), Failure> {
+    let began = clock::now();
     let addresses = addresses(host, port, public_only).await?;
+    let lookup = began.elapsed();
     match race(addresses).await {
         Ok(stream) => {
             let _ = stream.set_nodelay(true); // a connection without it still works
-            Ok(Box::new(stream))
+            let making = Making { remote: stream.peer_addr().ok(), lookup, ..Making::default() };
+            Ok((Box::new(stream), making))
         }
         Err(error) => Err(words::not_connected(format!("cannot connect to {host}:{port}: {}", words::system(&error)))),
     }
@@ -206,8 +216,9 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    fn new(stream: Box<dyn Stream>, h2: bool, proxied: bool, fill: bool) -> TokioIo<Self> {
-        TokioIo::new(Self { stream, trace: Arc::default(), h2, proxied, fill, late: None })
+    fn new(stream: Box<dyn Stream>, making: Making, h2: bool, proxied: bool, fill: bool) -> TokioIo<Self> {
+        let trace = Arc::new(Trace { making, ..Trace::default() });
+        TokioIo::new(Self { stream, trace, h2, proxied, fill, late: None })
     }
 
     /// A server may answer and close before it has read the whole request (RFC 9112 section 9.5), a 413 for example. What

@@ -82,9 +82,15 @@ pub(super) struct Answered {
 pub(super) struct Sent {
     guard: Guard,
     trace: Option<Arc<Trace>>,
+    reused: bool,
 }
 
 impl Sent {
+    /// The connection, and whether it had served another request.
+    pub(super) fn over(&self) -> Option<(&Trace, bool)> {
+        self.trace.as_deref().map(|trace| (trace, self.reused))
+    }
+
     /// Whether all of it went out, as far as can be known.
     pub(super) fn is_whole(&self) -> bool {
         let deaf = self.trace.as_ref().is_some_and(|trace| trace.deaf.load(Ordering::Relaxed));
@@ -237,9 +243,7 @@ impl Exchange<'_> {
         match outcome {
             Ok(Ok(response)) => {
                 let trace = response.extensions().get::<Arc<Trace>>().cloned();
-                if let Some(trace) = &trace {
-                    trace.answered.store(true, Ordering::Relaxed);
-                }
+                let reused = trace.as_ref().is_some_and(|trace| trace.answered.swap(true, Ordering::Relaxed));
                 let is_deaf = trace.as_ref().is_some_and(|trace| trace.deaf.load(Ordering::Relaxed));
                 let headers = response.headers();
                 // Somebody on the way may have read it otherwise (RFC 9112 section 6.3).
@@ -249,7 +253,7 @@ impl Exchange<'_> {
                 {
                     connected.poison();
                 }
-                Try::Answered(response, Sent { guard, trace })
+                Try::Answered(response, Sent { guard, trace, reused })
             }
             Ok(Err(error)) => self.failed(&error, &watch),
             Err(failure) => Try::Failed(self.with_doubt(failure, watch.trace.is_some())),

@@ -16,6 +16,7 @@ use super::connect::{Stream, addresses, dial};
 use super::credentials::{Login, challenge, challenge_of, is_answered};
 use super::socks::{self, Target};
 use super::tls::Tls;
+use super::trail::Making;
 use super::{ProxySettings, guard, words};
 use crate::error::{Failure, FailureKind};
 
@@ -141,23 +142,24 @@ impl Proxy {
         port: u16,
         tunnel: bool,
         public_only: bool,
-    ) -> Result<Box<dyn Stream>, Failure> {
+    ) -> Result<(Box<dyn Stream>, Making), Failure> {
         let mut answered = 0;
         loop {
-            let mut stream = dial(&self.host, self.port, false).await?;
+            let (mut stream, making) = dial(&self.host, self.port, false).await?;
+            let making = Making { proxied: true, ..making };
             match self.kind {
                 Kind::Https => stream = tls.proxy(stream, &self.host, self.port).await?,
                 Kind::Http => {}
                 Kind::Socks | Kind::SocksByName => {
                     self.socks(&mut stream, host, port, public_only).await?;
-                    return Ok(stream);
+                    return Ok((stream, making));
                 }
             }
             if !tunnel {
-                return Ok(stream);
+                return Ok((stream, making));
             }
             match self.connect(&mut stream, host, port, answered).await? {
-                Tunnel::Open => return Ok(stream),
+                Tunnel::Open => return Ok((stream, making)),
                 Tunnel::Challenged => answered += 1,
             }
         }

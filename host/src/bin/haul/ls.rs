@@ -11,7 +11,7 @@ use crate::printer::{Printer, Style};
 use crate::text;
 
 /// What `show` prints, in this order; what a record holds beside is for `--json`.
-const SHOWN: [&str; 31] = [
+const SHOWN: [&str; 32] = [
     "taskId",
     "taskType",
     "url",
@@ -24,6 +24,7 @@ const SHOWN: [&str; 31] = [
     "resume",
     "expectedFileSize",
     "responseStatusCode",
+    "hops",
     "notes",
     "attempt",
     "retries",

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::FailureDetail;
+use crate::event::{Hop, Protocol};
 use crate::task::{Auth, Body, FilePart, OnConflict, TaskType, Timeouts, Updates};
 
 fn pairs() -> crate::task::Pairs {
@@ -150,6 +151,18 @@ fn details_with_all_there_is_come_back() {
         resumed_from: 5,
         file_size: Some(6),
         notes: vec!["resumed".into()],
+        hops: vec![Hop {
+            url: "http://a/".into(),
+            status: Some(503),
+            protocol: Some(Protocol::Http2),
+            remote_address: Some(([127, 0, 0, 1], 80).into()),
+            proxied: true,
+            reused: true,
+            lookup_us: 1,
+            connect_us: 2,
+            tls_us: 3,
+            answer_us: 4,
+        }],
         retry_at: Some(7),
     };
     let json = codec::encode_details(&details).unwrap();

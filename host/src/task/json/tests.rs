@@ -305,6 +305,7 @@ fn records_have_the_fields_of_the_interface() {
         response_status_code: Some(200),
         exception: None,
         notes: vec!["resumed".into()],
+        hops: Vec::new(),
         resume: None,
     };
     let json = write_record(&record, None);

@@ -6,7 +6,7 @@ use super::time;
 use super::write::failure;
 use crate::config::reason;
 use crate::error::{Failure, FailureDetail, FailureKind};
-use crate::event::{Details, ProgressUpdate, StatusUpdate, Update};
+use crate::event::{Details, Hop, ProgressUpdate, Protocol, StatusUpdate, Update};
 use crate::mask;
 use crate::task::{Pairs, Status};
 
@@ -52,10 +52,45 @@ fn status(update: &StatusUpdate) -> Value {
         json["responseUrl"] = url.as_str().into();
         json["redirects"] = json!(details.redirects);
     }
+    if !details.hops.is_empty() {
+        json["hops"] = details.hops.iter().map(hop).collect();
+    }
     if let Some(at) = details.retry_at {
         json["until"] = time(at).into();
     }
     json
+}
+
+/// Writes an exchange.
+pub(super) fn hop(hop: &Hop) -> Value {
+    json!({
+        "url": hop.url,
+        "status": hop.status,
+        "protocol": hop.protocol.map(Protocol::name),
+        "remoteAddress": hop.remote_address,
+        "proxied": hop.proxied,
+        "reused": hop.reused,
+        "lookupUs": hop.lookup_us,
+        "connectUs": hop.connect_us,
+        "tlsUs": hop.tls_us,
+        "answerUs": hop.answer_us,
+    })
+}
+
+fn read_hop(json: &Value) -> Option<Hop> {
+    let us = |name: &str| json[name].as_u64().unwrap_or(0);
+    Some(Hop {
+        url: text(json, "url")?,
+        status: code(&json["status"]),
+        protocol: Protocol::ALL.into_iter().find(|known| Some(known.name()) == json["protocol"].as_str()),
+        remote_address: json["remoteAddress"].as_str().and_then(|address| address.parse().ok()),
+        proxied: json["proxied"].as_bool().unwrap_or(false),
+        reused: json["reused"].as_bool().unwrap_or(false),
+        lookup_us: us("lookupUs"),
+        connect_us: us("connectUs"),
+        tls_us: us("tlsUs"),
+        answer_us: us("answerUs"),
+    })
 }
 
 /// Name to value; values of one name are joined (RFC 9110 §5.3). `null` when there are none.
@@ -110,6 +145,7 @@ fn read_status(json: &Value) -> Option<StatusUpdate> {
         resumed_from: json["resumedFrom"].as_u64().unwrap_or(0),
         file_size: json["fileSize"].as_u64(),
         notes: texts(&json["notes"]),
+        hops: json["hops"].as_array().into_iter().flatten().filter_map(read_hop).collect(),
         retry_at: moment(&json["until"]),
     };
     Some(StatusUpdate {

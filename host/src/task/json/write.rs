@@ -48,6 +48,9 @@ pub(super) fn record(record: &Record, waiting: Option<&Waiting>) -> Value {
     put("waiting", json!(waiting));
     put("canResume", record.can_resume().into());
     put("notes", json!(record.notes));
+    if !record.hops.is_empty() {
+        put("hops", record.hops.iter().map(super::update::hop).collect());
+    }
     if let Some(place) = &record.place {
         put("place", path(place).into());
     }

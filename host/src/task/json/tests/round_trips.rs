@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::*;
 use crate::error::{Failure, FailureDetail, FailureKind};
-use crate::event::{Details, ProgressUpdate, StatusUpdate};
+use crate::event::{Details, Hop, ProgressUpdate, Protocol, StatusUpdate};
 use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Status, TaskType, Timeouts, Updates};
 
 /// Text with the characters that matter: quotes, brackets, colons, other alphabets.
@@ -171,8 +171,8 @@ fn details() -> impl Strategy<Value = Details> {
     let texts = (of(word()), of(word()), of(word()), of(word()));
     let numbers = (of(any::<u16>()), any::<u64>(), of(any::<u64>()), of(0..4_000_000_000_000_u64));
     let headers = prop::collection::btree_map("[a-j-]{1,6}", word(), 0..3);
-    (texts, numbers, headers, of(failure()), vec(word(), 0..3)).prop_map(
-        |(texts, numbers, headers, exception, notes)| Details {
+    (texts, numbers, headers, of(failure()), vec(word(), 0..3), vec(hop(), 0..3)).prop_map(
+        |(texts, numbers, headers, exception, notes, hops)| Details {
             file_path: texts.0,
             redirects: texts.2.iter().cloned().collect(),
             response_url: texts.2.clone(),
@@ -186,8 +186,27 @@ fn details() -> impl Strategy<Value = Details> {
             response_headers: headers.into_iter().collect(),
             exception,
             notes,
+            hops,
         },
     )
+}
+
+fn hop() -> impl Strategy<Value = Hop> {
+    let answer = of((100_u16..600, prop::sample::select(Protocol::ALL.to_vec())));
+    let address = of((any::<std::net::IpAddr>(), any::<u16>()).prop_map(Into::into));
+    let times = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+    (word(), answer, address, any::<bool>(), any::<bool>(), times).prop_map(|hop| Hop {
+        url: hop.0,
+        status: hop.1.map(|(status, _)| status),
+        protocol: hop.1.map(|(_, protocol)| protocol),
+        remote_address: hop.2,
+        proxied: hop.3,
+        reused: hop.4,
+        lookup_us: hop.5.0,
+        connect_us: hop.5.1,
+        tls_us: hop.5.2,
+        answer_us: hop.5.3,
+    })
 }
 
 /// Numbers that serde_json reads to the last bit without its feature for that.

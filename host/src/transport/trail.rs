@@ -1,0 +1,73 @@
+//! The trail of an attempt: whom it asked, over which connections, and how long each step took.
+//!
+//! What URLSession's transaction metrics and dio's list of redirects tell. It judges nothing, and keeps the first 64 exchanges.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::Version;
+use url::Url;
+
+use super::connect::Trace;
+use crate::clock;
+use crate::event::{Hop, Protocol};
+
+/// Exchanges kept: far more than any chain of redirects, and as many as say something of a divided download.
+const MOST: usize = 64;
+
+/// How a connection came to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Making {
+    /// Whom the stream leads to: the server, or the proxy in front of it.
+    pub(super) remote: Option<SocketAddr>,
+    pub(super) proxied: bool,
+    pub(super) lookup: Duration,
+    pub(super) connect: Duration,
+    pub(super) tls: Duration,
+}
+
+/// Collects the exchanges of one attempt. Cheap to clone: all clones are one trail.
+#[derive(Clone, Debug, Default)]
+pub struct Trail(Arc<Mutex<Vec<Hop>>>);
+
+impl Trail {
+    /// The exchanges so far; the trail is empty then.
+    pub fn take(&self) -> Vec<Hop> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds an exchange that began at `began` and is answered, or has failed, now.
+    pub(super) fn add(&self, url: &Url, began: Instant, answer: Option<(u16, Version)>, trace: Option<(&Trace, bool)>) {
+        let all = clock::now().saturating_duration_since(began);
+        let (trace, reused) = trace.unzip();
+        let reused = reused.unwrap_or(false);
+        let making = trace.map(|trace| trace.making).unwrap_or_default();
+        let own = if reused {
+            Making { remote: making.remote, proxied: making.proxied, ..Making::default() }
+        } else {
+            making
+        };
+        let us = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let hop = Hop {
+            url: crate::mask::text(url.as_str()),
+            status: answer.map(|(status, _)| status),
+            protocol: answer.map(|(_, version)| match version {
+                Version::HTTP_2 => Protocol::Http2,
+                Version::HTTP_10 => Protocol::Http10,
+                _ => Protocol::Http11,
+            }),
+            remote_address: own.remote,
+            proxied: own.proxied,
+            reused,
+            lookup_us: us(own.lookup),
+            connect_us: us(own.connect),
+            tls_us: us(own.tls),
+            answer_us: us(all.saturating_sub(own.lookup + own.connect + own.tls)),
+        };
+        let mut hops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if hops.len() < MOST {
+            hops.push(hop);
+        }
+    }
+}
