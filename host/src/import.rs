@@ -92,8 +92,6 @@ pub struct Entry {
     pub origin: String,
     /// The task as far as it could be read.
     pub addition: Addition,
-    /// It had been paused, and will be after it is added.
-    pub paused: bool,
     /// Why it is not to be added, if it is not: it was complete, say.
     pub skipped: Option<String>,
     /// Why it cannot be added.
@@ -104,8 +102,8 @@ pub struct Entry {
 
 impl Entry {
     fn new(origin: String, task: Task) -> Self {
-        let addition = Addition { task, place: None };
-        Self { origin, addition, paused: false, skipped: None, problems: Vec::new(), notes: Vec::new() }
+        let addition = Addition { task, place: None, paused: false };
+        Self { origin, addition, skipped: None, problems: Vec::new(), notes: Vec::new() }
     }
 
     /// Something of which nothing could be read.
@@ -127,7 +125,7 @@ impl Entry {
     fn had(&mut self, status: Status, options: &Options) {
         match status {
             Status::Enqueued | Status::Running | Status::WaitingToRetry => {}
-            Status::Paused => self.paused = true,
+            Status::Paused => self.addition.paused = true,
             Status::Complete => self.skipped = Some("it is complete".into()),
             ended if options.ended => self.note(format!("it was {}, and is tried again", ended.name())),
             ended => self.skipped = Some(format!("it is {}", ended.name())),

@@ -12,7 +12,7 @@
 //! let mut updates = session.watch().await?;
 //!
 //! let task = Task { url: "https://example.org/film.mkv".into(), retries: 3, ..Task::default() };
-//! let addition = Addition { task, place: Some("/srv/films".into()) };
+//! let addition = Addition { task, place: Some("/srv/films".into()), paused: false };
 //! let (if_exists, continue_same, work) = (IfExists::Reject, true, true);
 //! session.call(Request::Add { tasks: vec![addition], if_exists, continue_same, work }).await?;
 //!

@@ -42,6 +42,8 @@ pub struct Addition {
     pub task: Task,
     /// The absolute directory granted for it in person.
     pub place: Option<std::path::PathBuf>,
+    /// It starts when it is resumed, and not by itself.
+    pub paused: bool,
 }
 
 /// A task to be added, shared with whoever starts it.
@@ -51,13 +53,15 @@ pub(crate) struct NewTask {
     pub(crate) task: Arc<Task>,
     /// The absolute directory granted for it in person.
     pub(crate) place: Option<std::path::PathBuf>,
+    /// It starts when it is resumed.
+    pub(crate) paused: bool,
     /// What it goes on from, where that is taken in with it.
     pub(crate) resume: Option<Box<ResumeRecord>>,
 }
 
 impl From<Addition> for NewTask {
-    fn from(Addition { task, place }: Addition) -> Self {
-        Self { task: Arc::new(task), place, resume: None }
+    fn from(Addition { task, place, paused }: Addition) -> Self {
+        Self { task: Arc::new(task), place, paused, resume: None }
     }
 }
 

@@ -119,7 +119,11 @@ fn a_piece_that_is_cut_goes_on_where_it_stopped() {
     let requests = resource.requests();
     let cut = requests[1].range_start().unwrap() as usize + MIB;
     let mut later = requests[2..].iter();
-    assert!(later.any(|request| request.range_start() == Some(cut as u64)), "where it was cut: {:?}", ranges(&resource));
+    assert!(
+        later.any(|request| request.range_start() == Some(cut as u64)),
+        "where it was cut: {:?}",
+        ranges(&resource)
+    );
     assert_eq!(last["notes"], json!([]));
 }
 

@@ -247,3 +247,20 @@ fn a_running_task_shows_its_bytes_whether_it_sends_progress_or_not() {
     assert_eq!(seen, 600_000);
     assert!(updates.iter().all(|update| update["type"] == "status"), "{updates:?}");
 }
+
+#[test]
+fn a_task_that_is_added_paused_waits_to_be_resumed() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let task = json!({"url": film.url(), "taskId": "a"}).to_string();
+
+    world.haul_reading(&["add", "-", "--paused"], &task).exits(0);
+    world.run().exits(0);
+    assert_eq!(world.list()[0]["status"], "paused");
+    assert_eq!(film.log().len(), 0);
+
+    world.haul(&["resume", "a"]).exits(0);
+    world.run().exits(0);
+    let statuses: Vec<_> = world.events().into_iter().map(|event| event["status"].clone()).collect();
+    assert_eq!(statuses, ["enqueued", "paused", "enqueued", "running", "complete"]);
+}

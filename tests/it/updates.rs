@@ -152,7 +152,7 @@ fn a_program_waits_for_tasks_and_hears_how_long_it_has_waited() {
     let gate = Gate::new();
     let film = origin.serve("/f", file(b"film").head_gate(&gate));
     let gone = origin.serve("/gone", status(404));
-    let add = |url: &str| Addition { task: Task::download(url), place: Some(place.path().into()) };
+    let add = |url: &str| Addition { task: Task::download(url), place: Some(place.path().into()), paused: false };
     let tasks = vec![
         add(film.url()),
         Addition { task: Task { updates: haul::task::Updates::None, ..Task::download(gone.url()) }, ..add("") },

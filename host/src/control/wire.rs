@@ -219,6 +219,8 @@ mod additions {
         task: Value,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<String>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        paused: bool,
     }
 
     pub(super) fn serialize<S: Serializer>(tasks: &[Addition], out: S) -> Result<S::Ok, S::Error> {
@@ -235,7 +237,7 @@ mod additions {
                 ))
             })
         });
-        Ok(Form { task: json::write_short(&addition.task), place: place.transpose()? })
+        Ok(Form { task: json::write_short(&addition.task), place: place.transpose()?, paused: addition.paused })
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Addition>, D::Error> {
@@ -243,7 +245,7 @@ mod additions {
         forms
             .map(|form| {
                 let task = super::task::read(&form.task)?;
-                Ok(Addition { task, place: form.place.map(Into::into) })
+                Ok(Addition { task, place: form.place.map(Into::into), paused: form.paused })
             })
             .collect()
     }

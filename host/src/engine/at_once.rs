@@ -34,7 +34,7 @@ pub(super) async fn send(engine: &Inner, task: Task) -> Result<Reply> {
 
 /// Asks by HEAD how long the task's file is and what it is called (background_downloader A.4, B.8, B.9).
 pub(super) async fn probe(engine: &Inner, addition: Addition, unique: bool) -> Result<Reply> {
-    let Addition { task, place } = addition;
+    let Addition { task, place, .. } = addition;
     let asked = Task { http_request_method: "HEAD".into(), body: Body::None, ..task.clone() };
     let details = answered(engine, asked).await?.details.map(Arc::unwrap_or_clone).unwrap_or_default();
     let status = details.response_status_code;
@@ -94,7 +94,7 @@ async fn answered(engine: &Inner, task: Task) -> Result<StatusUpdate> {
         retries_remaining,
         ..task
     };
-    let mut additions = [Addition { task, place: None }];
+    let mut additions = [Addition { task, place: None, paused: false }];
     admit(engine, &mut additions, creation_time).await?;
     let [Addition { task, .. }] = additions;
     let mut record = Record::added(Arc::new(Task { task_type: TaskType::Request, ..task }), None);

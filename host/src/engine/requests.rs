@@ -333,7 +333,8 @@ async fn add_new(
     match engine.shared.store.write(Change::Add { tasks, if_exists, asked, at: now }).await? {
         Applied::Added(keys) => {
             let is_new = if_exists != IfExists::ReturnExisting;
-            let waking = keys.into_iter().zip(added).map(|((key, _), NewTask { task, place, resume })| Waking {
+            let starts = keys.into_iter().zip(added).filter(|(_, new)| !new.paused);
+            let waking = starts.map(|((key, _), NewTask { task, place, resume, .. })| Waking {
                 ready: ready_of(key, &task),
                 at: task.not_before.filter(|at| *at > now),
                 record: (is_new && resume.is_none()).then(|| Box::new(Record::added(task, place))),

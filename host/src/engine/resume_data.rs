@@ -163,10 +163,10 @@ pub(super) async fn import(
             "a task with the id `{id}` exists already: `haul resume {id}` goes on with it"
         )));
     }
-    let mut additions = vec![Addition { task: taken.task, place }];
+    let mut additions = vec![Addition { task: taken.task, place, paused: false }];
     let now = clock::unix_ms();
     admit(engine, &mut additions, now).await?;
-    let Some(Addition { mut task, place }) = additions.pop() else { return Err(Error::Other("no task".into())) };
+    let Some(Addition { mut task, place, .. }) = additions.pop() else { return Err(Error::Other("no task".into())) };
     let (shared, mut resume, ranges) = (Arc::clone(&engine.shared), taken.resume, taken.ranges);
     let (part_file, expected) = (taken.part_file, taken.digest);
     let work = move || -> Result<NewTask> {
@@ -183,7 +183,7 @@ pub(super) async fn import(
         resume.durable_bytes = ranges.iter().map(|(first, last)| last - first + 1).sum();
         resume.boot_id.clone_from(&shared.boot_id);
         resume.pieces = pieces_of(&ranges, resume.total_bytes);
-        Ok(NewTask { task: Arc::new(task), place, resume: Some(Box::new(resume)) })
+        Ok(NewTask { task: Arc::new(task), place, paused: false, resume: Some(Box::new(resume)) })
     };
     let new = tokio::task::spawn_blocking(work).await;
     let new = new.map_err(|_| Error::Other("copying the part file panicked".into()))??;

@@ -90,7 +90,7 @@ impl Download {
             "http-passwd" => self.password = Some(value.into()),
             "allow-overwrite" => self.overwrite = value == "true",
             "auto-file-renaming" => self.rename = value == "true",
-            "pause" => self.entry.paused = value == "true",
+            "pause" => self.entry.addition.paused = value == "true",
             "split" => self.split = self.number(name, value),
             "max-connection-per-server" => self.per_server = self.number(name, value),
             "max-tries" => self.tries(value),

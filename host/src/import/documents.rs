@@ -83,7 +83,7 @@ pub(super) fn task(value: &Value, origin: String, options: &Options) -> Entry {
         entry.had(status, options);
     }
     if outer.contains_key("requiredStartByte") {
-        entry.paused = true;
+        entry.addition.paused = true;
         partial(&mut entry, outer);
     }
     if is_piece {

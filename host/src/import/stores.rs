@@ -106,12 +106,12 @@ impl Merged {
         match self.known.get(&id).and_then(|at| self.entries.get_mut(*at)) {
             Some(known) if !id.is_empty() => {
                 // A record that was left behind by a paused task says something else.
-                known.paused |= part == Part::Paused && known.skipped.is_none();
+                known.addition.paused |= part == Part::Paused && known.skipped.is_none();
                 known.notes.append(&mut entry.notes);
                 known.notes.dedup();
             }
             _ => {
-                entry.paused |= part == Part::Paused;
+                entry.addition.paused |= part == Part::Paused;
                 self.known.insert(id, self.entries.len());
                 self.entries.push(entry);
             }

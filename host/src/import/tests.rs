@@ -39,7 +39,7 @@ fn options_of_aria2_become_fields_and_the_others_are_told_without_their_values()
     assert_eq!((task.task_id.as_str(), task.checksum.as_deref()), ("0123456789abcdef", Some("sha-256=00")));
     assert_eq!(task.timeouts.idle_ms, Some(7000));
     assert_eq!(task.on_conflict, Some(OnConflict::Unique), "aria2 renames");
-    assert!(found[0].paused && found[0].problems.is_empty());
+    assert!(found[0].addition.paused && found[0].problems.is_empty());
     assert_eq!(found[0].notes, ["`all-proxy` has no meaning here and is left out"]);
     assert_eq!(found[1].origin, "in:19");
     assert_eq!((found[1].addition.task.retries, found[1].addition.task.chunks), (4, 1), "its defaults");
@@ -85,7 +85,7 @@ fn records_updates_and_resume_data_are_tasks_with_a_state() {
     assert_eq!(found[0].addition.task.retries, 2);
     let skipped: Vec<_> = found.iter().map(|entry| entry.skipped.is_some()).collect();
     assert_eq!(skipped, [false, true, false, true, true, false]);
-    let paused: Vec<_> = found.iter().map(|entry| entry.paused).collect();
+    let paused: Vec<_> = found.iter().map(|entry| entry.addition.paused).collect();
     assert_eq!(paused, [false, false, true, false, false, true]);
     assert!(found[2].notes[0].contains("77 bytes"), "{:?}", found[2].notes);
     assert!(found[5].notes[0].contains("`laterField`"));

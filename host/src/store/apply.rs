@@ -648,6 +648,9 @@ impl Batch<'_> {
                 .prepare_cached("UPDATE task SET bytes_done = ?2 WHERE key = ?1")?
                 .execute((key, number(resume.durable_bytes)))?;
         }
+        if addition.paused {
+            self.pause(key, addition.resume.as_ref().map_or(0, |resume| resume.durable_bytes), at)?;
+        }
         Ok(key)
     }
 }

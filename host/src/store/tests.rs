@@ -48,7 +48,7 @@ impl Home {
 
     /// Adds a task and gives its key.
     fn add(&self, task: Task) -> TaskKey {
-        let tasks = vec![NewTask { resume: None, task: std::sync::Arc::new(task), place: None }];
+        let tasks = vec![NewTask { paused: false, resume: None, task: std::sync::Arc::new(task), place: None }];
         let if_exists = IfExists::Reject;
         let change = Change::Add { tasks, if_exists, asked: false, at: 1 };
         match self.write(change) {
@@ -60,7 +60,7 @@ impl Home {
     fn add_many(&self, tasks: Vec<Task>) -> Vec<TaskKey> {
         let tasks = tasks
             .into_iter()
-            .map(|task| NewTask { resume: None, task: std::sync::Arc::new(task), place: None })
+            .map(|task| NewTask { paused: false, resume: None, task: std::sync::Arc::new(task), place: None })
             .collect();
         let if_exists = IfExists::Reject;
         let change = Change::Add { tasks, if_exists, asked: false, at: 1 };

@@ -36,7 +36,7 @@ async fn a_batch_ends_with_all_of_its_tasks_and_begins_at_nothing() {
     let address = server().await;
     let addition = |path: &str, updates| {
         let task = Task { updates, group: "b".into(), ..Task::download(format!("{address}/{path}")) };
-        Addition { task, place: Some(place.path().to_owned()) }
+        Addition { task, place: Some(place.path().to_owned()), paused: false }
     };
     let tasks = vec![
         addition("1", Updates::None),
@@ -66,7 +66,7 @@ async fn questions_about_all_tasks_know_groups_and_one_to_leave_out() {
     let session = Session::open(Settings::new(home.path()), Work::Nothing).await.unwrap();
     let addition = |id: &str, group: &str| {
         let task = Task { task_id: id.into(), group: group.into(), ..Task::download("http://127.0.0.1:9/x") };
-        Addition { task, place: Some(home.path().to_owned()) }
+        Addition { task, place: Some(home.path().to_owned()), paused: false }
     };
     let tasks = vec![addition("1", "a"), addition("2", "b"), addition("3", "a")];
     let request = Request::Add { tasks, if_exists: IfExists::Reject, continue_same: false, work: false };

@@ -35,7 +35,7 @@ const TOLD_MAX: usize = 20;
 pub(crate) async fn run(add: &Add, environment: &Environment, printer: &Printer) -> Result<u8> {
     let items = read_ahead(add.files.clone(), add.profile.clone());
     let mut link = Link::new(environment.settings(), Work::Nothing);
-    let added = enqueue(&mut link, items, add.if_exists.into(), printer).await;
+    let added = enqueue(&mut link, items, How { if_exists: add.if_exists.into(), paused: add.paused }, printer).await;
     let code = match added {
         Ok(ids) if printer.json() => print_records(&mut link, &ids, printer).await,
         Ok(_) => Ok(exit::DONE),
@@ -87,7 +87,7 @@ impl Batch {
     fn take(&mut self, item: Item) {
         match item {
             Item::Task(task, place, problems) => {
-                self.additions.push(Addition { task: *task, place: None });
+                self.additions.push(Addition { task: *task, place: None, paused: false });
                 self.places.push(place);
                 self.problems.push(problems);
             }
@@ -156,16 +156,18 @@ async fn next_batch(items: &mut Receiver<Item>) -> Option<Batch> {
     (batch.len() > 0 || batch.broken.is_some()).then_some(batch)
 }
 
+/// How tasks are added.
+#[derive(Clone, Copy)]
+struct How {
+    if_exists: IfExists,
+    paused: bool,
+}
+
 /// A request that has begun.
 type Asked<'a> = Pin<Box<dyn Future<Output = Result<Reply>> + 'a>>;
 
 /// Adds everything; answers the ids when they will be wanted for records.
-async fn enqueue(
-    link: &mut Link,
-    mut items: Receiver<Item>,
-    if_exists: IfExists,
-    printer: &Printer,
-) -> Result<Vec<String>> {
+async fn enqueue(link: &mut Link, mut items: Receiver<Item>, how: How, printer: &Printer) -> Result<Vec<String>> {
     let mut all = Vec::new();
     let mut keep = |reply: Reply| -> Result<()> {
         let (ids, _) = added(reply)?;
@@ -184,7 +186,7 @@ async fn enqueue(
                 let check = Request::Check { tasks: std::mem::take(&mut batch.additions) };
                 return Err(batch.refusal(link.call(check).await));
             }
-            keep(add_joined(link, batch, if_exists).await?)?;
+            keep(add_joined(link, batch, how).await?)?;
         }
         return Ok(all);
     }
@@ -201,7 +203,7 @@ async fn enqueue(
         {
             keep(answer.await.map_err(|error| at_places(error, &places))?)?;
         }
-        let request = request(batch.additions, if_exists);
+        let request = request(batch.additions, how);
         asked.push_back((begin(session.call(request)).await, batch.places));
     }
     for (answer, places) in asked {
@@ -228,21 +230,21 @@ async fn begin<'a>(call: impl Future<Output = Result<Reply>> + 'a) -> Asked<'a> 
 
 /// Adds through another process's engine. Ids are drawn here, so that a batch can be given again, and is added once, when
 /// the engine ends before it answers.
-async fn add_joined(link: &mut Link, mut batch: Batch, if_exists: IfExists) -> Result<Reply> {
+async fn add_joined(link: &mut Link, mut batch: Batch, how: How) -> Result<Reply> {
     for addition in &mut batch.additions {
         if addition.task.task_id.is_empty() {
             addition.task.task_id = uuid::Uuid::now_v7().to_string();
         }
     }
-    let first = request(batch.additions.clone(), if_exists);
+    let first = request(batch.additions.clone(), how);
     let answer = match link.call_once(first).await {
         Err(Error::HomeLocked(_)) if link.is_joined() => {
             link.forget();
-            let again = match if_exists {
+            let if_exists = match how.if_exists {
                 IfExists::Reject => IfExists::ReturnExisting,
                 if_exists => if_exists,
             };
-            let again = request(batch.additions, again);
+            let again = request(batch.additions, How { if_exists, ..how });
             link.call(again).await
         }
         answer => answer,
@@ -250,7 +252,8 @@ async fn add_joined(link: &mut Link, mut batch: Batch, if_exists: IfExists) -> R
     answer.map_err(|error| at_places(error, &batch.places))
 }
 
-fn request(tasks: Vec<Addition>, if_exists: IfExists) -> Request {
+fn request(mut tasks: Vec<Addition>, How { if_exists, paused }: How) -> Request {
+    tasks.iter_mut().for_each(|addition| addition.paused = paused);
     Request::Add { tasks, if_exists, continue_same: false, work: false }
 }
 

@@ -597,6 +597,9 @@ pub(crate) struct Add {
     /// When a task of the same id exists
     #[arg(long, value_name = "HOW", default_value = "reject")]
     pub(crate) if_exists: Exists,
+    /// Wait to be resumed (`haul resume`)
+    #[arg(long)]
+    pub(crate) paused: bool,
     /// Profile of the tasks that name none
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,

@@ -105,7 +105,7 @@ impl Story<'_> {
             ..Task::default()
         };
         let request = Request::Add {
-            tasks: vec![Addition { task, place: Some(files.into()) }],
+            tasks: vec![Addition { task, place: Some(files.into()), paused: false }],
             if_exists: IfExists::Reject,
             continue_same: false,
             work: true,

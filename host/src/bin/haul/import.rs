@@ -5,13 +5,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use haul::import::{self, Entry, Options};
-use haul::{Action, Addition, Error, IfExists, Reply, Request, Result, Selection, Work};
+use haul::{Addition, Error, IfExists, Request, Result, Work};
 use serde_json::json;
 
 use crate::args::Import;
 use crate::environment::{Environment, now_ms, place};
 use crate::exit;
-use crate::link::{Link, added, records, unexpected};
+use crate::link::{Link, added, records};
 use crate::printer::Printer;
 use crate::text;
 
@@ -92,7 +92,6 @@ async fn import(link: &mut Link, entries: &[Entry], typed: &Import, printer: &Pr
         let tasks: Vec<Addition> = batch.iter().map(|entry| with_id(&entry.addition)).collect();
         let request = Request::Add { tasks, if_exists, continue_same: false, work: false };
         let (ids, _) = added(link.call(request).await?)?;
-        pause(link, batch, &ids, printer).await?;
         for id in &ids {
             if printer.json() {
                 let (records, _) = records(link.call(Request::Show { id: id.clone() }).await?)?;
@@ -113,25 +112,6 @@ fn with_id(addition: &Addition) -> Addition {
         addition.task.task_id = uuid::Uuid::now_v7().to_string();
     }
     addition
-}
-
-/// What was paused stays so.
-async fn pause(link: &mut Link, batch: &[Entry], ids: &[String], printer: &Printer) -> Result<()> {
-    let paused = batch.iter().zip(ids).filter(|(entry, _)| entry.paused).map(|(_, id)| id.clone());
-    let paused: Vec<String> = paused.collect();
-    if paused.is_empty() {
-        return Ok(());
-    }
-    let request = Request::Control { action: Action::Pause, select: Selection::Ids(paused) };
-    match link.call(request).await? {
-        Reply::Changed { refused, .. } => {
-            for (id, reason) in refused {
-                printer.note(format_args!("{} was paused, and is not any more: {reason}", text::printable(&id)));
-            }
-            Ok(())
-        }
-        other => Err(unexpected(&other)),
-    }
 }
 
 /// All that is wrong, by origin.
@@ -178,10 +158,11 @@ fn show(entry: &Entry, printer: &Printer) {
     let task = &entry.addition.task;
     if printer.json() {
         let task = haul::task::json::write(task, true);
-        printer.data(json!({"origin": entry.origin, "paused": entry.paused, "notes": entry.notes, "task": task}));
+        printer
+            .data(json!({"origin": entry.origin, "paused": entry.addition.paused, "notes": entry.notes, "task": task}));
         return;
     }
-    let state = if entry.paused { "paused" } else { "enqueued" };
+    let state = if entry.addition.paused { "paused" } else { "enqueued" };
     let (kind, url) = (task.task_type.name(), haul::mask::url(&task.url));
     printer.data(text::printable(&format!("{}  {kind}  {state}  {url}", entry.origin)));
 }

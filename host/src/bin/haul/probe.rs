@@ -19,7 +19,7 @@ pub(crate) async fn run(probe: &Probe, environment: &Environment, printer: &Prin
     describe_one(&mut task, &probe.task, now_ms())?;
     let place = probe.dir.as_deref().map(place).transpose()?;
     let unique = place.is_some();
-    let request = Request::Probe { addition: Box::new(Addition { task, place }), unique };
+    let request = Request::Probe { addition: Box::new(Addition { task, place, paused: false }), unique };
     let mut interrupt = Interrupt::listen()?;
     let mut link = Link::new(environment.working_settings(&probe.engine, probe.task.profile.as_deref())?, Work::Asked);
     let asked = interrupt.unless(link.call(request)).await;

@@ -57,7 +57,7 @@ fn addition(put: &Put, callbacks: Vec<String>, now_ms: u64) -> Result<Addition> 
     if task.http_request_method.is_empty() {
         task.http_request_method = if put.binary { "PUT" } else { "POST" }.into();
     }
-    Ok(Addition { task, place: Some(grant) })
+    Ok(Addition { task, place: Some(grant), paused: false })
 }
 
 /// What the flags of uploads and requests say.

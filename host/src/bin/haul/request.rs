@@ -50,7 +50,7 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
             (split(&mut task, environment.home.join(RESPONSES).join(name))?, Printed::Response)
         }
     };
-    let addition = Addition { task, place };
+    let addition = Addition { task, place, paused: false };
     let reporter = Reporter::of_requests(printer, printed);
     let tasks = Tasks { urls: std::slice::from_ref(&send.url), addition: &|_| addition.clone() };
     foreground::run(tasks, &send.engine, send.task.profile.as_deref(), environment, printer, reporter).await

@@ -44,7 +44,7 @@ impl Template {
             task.chunks = download.parts;
         }
         task.callbacks = callbacks;
-        Ok(Self { addition: Addition { task, place: Some(place(&dir)?) }, login })
+        Ok(Self { addition: Addition { task, place: Some(place(&dir)?), paused: false }, login })
     }
 
     /// Whether the login can be given to each of these URLs: one that a profile completes is not known yet.

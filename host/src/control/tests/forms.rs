@@ -19,8 +19,10 @@ fn all_requests() -> Vec<Request> {
         retries: 3,
         ..Task::download("https://user:secret@h/?token=abc")
     };
-    let tasks =
-        vec![Addition { task, place: Some("/srv/ä b".into()) }, Addition { task: Task::default(), place: None }];
+    let tasks = vec![
+        Addition { task, place: Some("/srv/ä b".into()), paused: true },
+        Addition { task: Task::default(), place: None, paused: false },
+    ];
     let add = |if_exists, flag| Request::Add { tasks: tasks.clone(), if_exists, continue_same: flag, work: !flag };
     let ids = vec!["a".to_string(), "b".to_string()];
     let mut requests = vec![
@@ -125,7 +127,7 @@ fn every_error_survives_with_its_kind() {
 fn a_place_that_is_not_utf_8_is_refused_with_a_sentence() {
     let place = OsString::from_vec(b"/srv/\xff".to_vec());
     let request = Request::Add {
-        tasks: vec![Addition { task: Task::default(), place: Some(place.into()) }],
+        tasks: vec![Addition { task: Task::default(), place: Some(place.into()), paused: false }],
         if_exists: IfExists::Reject,
         continue_same: false,
         work: false,
@@ -142,7 +144,7 @@ async fn a_hundred_thousand_tasks_cross_in_one_request() {
     let worked = work("home").await;
     let client = join(&worked.home).await;
     let task = Task { filename: Some("f.bin".into()), ..Task::download("https://example.org/a/b/c/f.bin?x=1") };
-    let tasks = vec![Addition { task, place: Some("/srv/in".into()) }; count];
+    let tasks = vec![Addition { task, place: Some("/srv/in".into()), paused: false }; count];
     let request = Request::Add { tasks, if_exists: IfExists::Reject, continue_same: false, work: false };
     let reply = client.call(request).await;
     assert!(matches!(reply, Ok(Reply::Count(crossed)) if crossed == count as u64), "{reply:?}");

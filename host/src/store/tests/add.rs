@@ -72,8 +72,10 @@ fn full() -> Task {
 }
 
 fn add(home: &Home, ids: &[&str], if_exists: IfExists) -> Applied {
-    let tasks =
-        ids.iter().map(|id| NewTask { resume: None, task: std::sync::Arc::new(task(id)), place: None }).collect();
+    let tasks = ids
+        .iter()
+        .map(|id| NewTask { paused: false, resume: None, task: std::sync::Arc::new(task(id)), place: None })
+        .collect();
     home.write(Change::Add { tasks, if_exists, asked: false, at: 10 })
 }
 
@@ -177,7 +179,8 @@ fn a_new_task_is_enqueued_and_its_place_is_kept() {
     use std::os::unix::ffi::OsStringExt;
     let home = home();
     let place = PathBuf::from(std::ffi::OsString::from_vec(vec![b'/', 0xff]));
-    let tasks = vec![NewTask { resume: None, task: std::sync::Arc::new(task("a")), place: Some(place.clone()) }];
+    let tasks =
+        vec![NewTask { paused: false, resume: None, task: std::sync::Arc::new(task("a")), place: Some(place.clone()) }];
     let if_exists = IfExists::Reject;
     home.write(Change::Add { tasks, if_exists, asked: false, at: 10 });
     let (_, record) = home.store.record("a").unwrap().unwrap();

@@ -43,7 +43,7 @@ fn an_update_is_told_after_its_commit_and_before_the_answer() {
     });
     let store = Store::open(directory.path(), tell).unwrap();
     *slot.lock().unwrap() = Some(store.clone());
-    let tasks = vec![NewTask { resume: None, task: std::sync::Arc::new(task("a")), place: None }];
+    let tasks = vec![NewTask { paused: false, resume: None, task: std::sync::Arc::new(task("a")), place: None }];
     let change = Change::Add { tasks, if_exists: IfExists::Reject, asked: false, at: 1 };
     store.write(change).wait().unwrap();
     assert_eq!(receiver.try_recv(), Ok(true));

@@ -224,7 +224,12 @@ fn a_full_disk_fails_the_change_and_not_the_store() {
     let store = Store::start(conn, vault, path, tell).unwrap();
     let home = Home { store, told, tellings: std::sync::Arc::default(), directory };
     home.add(task("a"));
-    let addition = |n: usize| NewTask { resume: None, task: std::sync::Arc::new(task(&format!("t{n}"))), place: None };
+    let addition = |n: usize| NewTask {
+        paused: false,
+        resume: None,
+        task: std::sync::Arc::new(task(&format!("t{n}"))),
+        place: None,
+    };
     let answer = home.store.write(Change::Add {
         tasks: (0..5_000).map(addition).collect(),
         if_exists: IfExists::Reject,

@@ -64,7 +64,7 @@ fn change((what, which): Step) -> Change {
                 _ => IfExists::Replace,
             };
             Change::Add {
-                tasks: vec![NewTask { resume: None, task: std::sync::Arc::new(task), place: None }],
+                tasks: vec![NewTask { paused: false, resume: None, task: std::sync::Arc::new(task), place: None }],
                 if_exists,
                 asked: false,
                 at,

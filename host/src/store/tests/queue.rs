@@ -167,6 +167,7 @@ fn get_finds_the_unfinished_and_failed_tasks_of_a_url() {
     let long = format!("http://example.org/{}", "x".repeat(300));
     let add = |id: &str, url: &str, place: Option<&str>| {
         let tasks = vec![NewTask {
+            paused: false,
             resume: None,
             task: std::sync::Arc::new(Task { url: url.into(), ..task(id) }),
             place: place.map(Into::into),
@@ -194,7 +195,8 @@ fn get_finds_the_unfinished_and_failed_tasks_of_a_url() {
 #[test]
 fn a_complete_task_is_found_until_its_end_was_told() {
     let home = home();
-    let tasks = vec![NewTask { resume: None, task: std::sync::Arc::new(task("a")), place: Some("/a".into()) }];
+    let tasks =
+        vec![NewTask { paused: false, resume: None, task: std::sync::Arc::new(task("a")), place: Some("/a".into()) }];
     home.write(Change::Add { tasks, if_exists: IfExists::Reject, asked: false, at: 1 });
     let found = || home.store.with_urls([task("a").url.as_str()].into_iter(), 9).unwrap()[0].len();
     let asked = |asked| home.write(Change::Asked { ids: vec!["a".into(), "unknown".into()], asked });
