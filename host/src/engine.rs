@@ -8,6 +8,7 @@ pub(crate) mod hub;
 mod jars;
 mod lanes;
 mod machine;
+mod network;
 mod notifying;
 mod publisher;
 mod recovery;

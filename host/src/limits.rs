@@ -33,12 +33,14 @@ impl Default for QueueLimits {
     }
 }
 
-/// What network there is, as far as tasks are concerned. haul does not find it out: who knows says so.
+/// What network there is, as far as tasks are concerned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
-    /// Bytes cost nothing: every task may run.
+    /// What NetworkManager says of it; unmetered where there is none.
     #[default]
+    Auto,
+    /// Bytes cost nothing: every task may run.
     Unmetered,
     /// Bytes cost money: tasks with `requires_wifi` wait.
     Metered,
@@ -50,6 +52,7 @@ impl Network {
     /// The name in JSON, in the configuration and on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Network::Auto => "auto",
             Network::Unmetered => "unmetered",
             Network::Metered => "metered",
             Network::Offline => "offline",
@@ -122,15 +125,19 @@ impl Limits {
 
     /// Whether a task must wait for another network.
     pub(crate) fn holds(&self, task: &crate::task::Task) -> bool {
-        let needs_unmetered = match self.require_wifi {
+        match self.network {
+            Network::Auto | Network::Unmetered => false,
+            Network::Metered => self.needs_unmetered(task),
+            Network::Offline => true,
+        }
+    }
+
+    /// Whether a task may run on an unmetered network only.
+    pub(crate) fn needs_unmetered(&self, task: &crate::task::Task) -> bool {
+        match self.require_wifi {
             RequireWifi::AsSetByTask => task.requires_wifi,
             RequireWifi::ForAllTasks => true,
             RequireWifi::ForNoTasks => false,
-        };
-        match self.network {
-            Network::Unmetered => false,
-            Network::Metered => needs_unmetered,
-            Network::Offline => true,
         }
     }
 }

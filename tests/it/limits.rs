@@ -106,6 +106,31 @@ fn a_task_that_needs_an_unmetered_network_waits_for_one_and_goes_on() {
 }
 
 #[test]
+fn network_manager_is_asked_whether_bytes_cost_money() {
+    let (world, origin) = (World::new(), Origin::start());
+    let needs = origin.serve("/needs", file(b"x"));
+    let path = format!("PATH={}:{}", world.work().display(), std::env::var("PATH").unwrap());
+    // The one question is answered as NetworkManager answers it; without one, dbus-send fails.
+    let run = |answer: &str| {
+        let asks = world.write("dbus-send", format!("#!/bin/sh\n[ \"$1\" = --system ] || exit 1\n{answer}\n"));
+        std::fs::set_permissions(asks, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let ids = world.add(&[json!({"url": needs.url(), "requiresWiFi": true})]);
+        (world.spawn_through(&["env", &path], &["--json", "run", "--until-idle"]), ids)
+    };
+
+    for answer in ["echo '   variant       uint32 2'", "exit 1"] {
+        run(answer).0.finish().exits(0);
+    }
+    assert_eq!(needs.log().len(), 2);
+
+    let (running, ids) = run("echo '   variant       uint32 1'");
+    world.wait_for_reason(&ids[0], "network");
+    current(&world, &["--network", "unmetered"]);
+    running.finish().exits(0);
+    assert_eq!(needs.log().len(), 3);
+}
+
+#[test]
 fn without_a_network_everything_waits_and_what_runs_stops_and_goes_on_later() {
     let (world, origin) = (World::new(), Origin::start());
     let gate = Gate::new();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::network::{self, Finder};
 use crate::api::Action;
 use crate::clock;
 use crate::engine::Retain;
@@ -67,6 +68,10 @@ pub(crate) enum Input {
     Told { seq: u64 },
     /// These limits count from now on.
     Limits { limits: Box<Limits> },
+    /// What NetworkManager says.
+    Network { found: Network },
+    /// It is time to ask NetworkManager again.
+    AskNetwork,
     /// A task's own speed limit is another one.
     TaskRate { key: TaskKey, limit_rate: Option<u64> },
     /// Why a ready task waits.
@@ -145,7 +150,9 @@ pub(crate) struct Machine {
     next_lane: usize,
     publisher: std_mpsc::Sender<Finished>,
     scheduler: Scheduler,
+    /// With the network as it is.
     limits: Limits,
+    network: Finder,
     /// When the speed limits are to be looked up again, in milliseconds since 1970; only while they follow a timetable.
     rates_due: Option<u64>,
     /// When the next task may start: starts are some time apart.
@@ -196,6 +203,7 @@ impl Machine {
             next_lane: 0,
             publisher,
             scheduler: Scheduler::new(limits.queue.clone()),
+            network: Finder::new(limits.network),
             limits,
             rates_due: None,
             next_start: None,
@@ -252,7 +260,12 @@ impl Machine {
             Input::Settled { key, status, again } => self.settled(key, status, again),
             Input::Final { update } => self.tell_components(*update),
             Input::Told { seq } => self.told(seq),
-            Input::Limits { limits } => self.set_limits(*limits),
+            Input::Limits { limits } => {
+                self.network.give(limits.network);
+                self.set_limits(*limits);
+            }
+            Input::Network { found } => self.network_found(found),
+            Input::AskNetwork => self.ask_network(),
             Input::TaskRate { key, limit_rate } => {
                 if let Some(running) = self.running.get(&key) {
                     running.rate.set(limit_rate, clock::now());
@@ -411,7 +424,11 @@ impl Machine {
             None => self.shared.store.record_of(key).unwrap_or(None),
         };
         let Some(record) = record.filter(|record| record.status == Status::Enqueued) else { return };
-        if self.limits.holds(&record.task) {
+        let unknown = self.limits.needs_unmetered(&record.task) && self.network.is_unknown(clock::now());
+        if unknown {
+            self.ask_network();
+        }
+        if unknown || self.limits.holds(&record.task) {
             return self.hold(key);
         }
         let host = record.task.host();
@@ -434,6 +451,7 @@ impl Machine {
 
     /// A task that must not run on this network leaves the queue until there is another.
     fn hold(&mut self, key: TaskKey) {
+        self.network.waited_for = true;
         drop(self.shared.store.write(Change::Hold { key }));
         if self.is_asked(key) {
             self.sleeping.insert((HELD, key));
@@ -695,7 +713,7 @@ impl Machine {
 
     fn set_limits(&mut self, limits: Limits) {
         let was_held = self.limits.clone();
-        self.limits = limits;
+        self.limits = Limits { network: self.network.now(), ..limits };
         self.shared.sandbox.keep_free(self.limits.keep_free);
         self.set_rates();
         for running in self.running.values().filter(|running| self.limits.holds(&running.task)) {
@@ -708,6 +726,35 @@ impl Machine {
         if was_held.queue != self.limits.queue {
             self.scheduler.set_limits(self.limits.queue.clone());
             if self.works_all() { self.all_keys() } else { self.only_asked() }
+        }
+    }
+
+    #[allow(clippy::disallowed_methods)] // owned by the loop: it ends within seconds, and comes back as an input
+    fn ask_network(&mut self) {
+        if self.network.asking || !self.network.is_asked() {
+            return;
+        }
+        self.network.asking = true;
+        let sender = self.input.clone();
+        drop(tokio::task::spawn_blocking(move || sender.send(Input::Network { found: network::ask() })));
+    }
+
+    /// While tasks run or wait that the network matters to, it is asked for again.
+    #[allow(clippy::disallowed_methods)] // as in `after`
+    fn network_found(&mut self, found: Network) {
+        let was_waited_for = self.network.waited_for;
+        self.network.find(found, clock::now());
+        self.set_limits(self.limits.clone());
+        if was_waited_for {
+            self.release();
+        }
+        let matters = |running: &Running| self.limits.needs_unmetered(&running.task);
+        if was_waited_for || self.running.values().any(matters) {
+            let sender = self.input.clone();
+            tokio::task::spawn_local(async move {
+                clock::sleep(network::AGAIN).await;
+                let _ = sender.send(Input::AskNetwork);
+            });
         }
     }
 

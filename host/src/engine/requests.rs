@@ -450,7 +450,7 @@ async fn why_it_waits(engine: &Inner, key: TaskKey, record: &Record) -> Result<O
         }
         Status::Enqueued => {
             if record.ready_at == Some(HELD) {
-                let detail = "it needs an unmetered network: `haul limits --network unmetered` says that there is one";
+                let detail = "it needs an unmetered network; `haul limits --network unmetered` says that this is one";
                 return Ok(waiting("network", None, detail.into()));
             }
             if record.ready_at.is_some_and(|at| at > clock::unix_ms()) {

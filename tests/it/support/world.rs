@@ -148,7 +148,12 @@ impl World {
     /// Runs to the end by way of another program (`prlimit`, `unshare`), whose words come first.
     #[track_caller]
     pub fn haul_through(&self, program: &[&str], arguments: &[&str]) -> Outcome {
-        Running::start(self.command_through(program, arguments), "").finish()
+        self.spawn_through(program, arguments).finish()
+    }
+
+    /// The same in the background.
+    pub fn spawn_through(&self, program: &[&str], arguments: &[&str]) -> Running {
+        Running::start(self.command_through(program, arguments), "")
     }
 
     /// Starts in the background.

@@ -33,7 +33,7 @@ pub(crate) struct LimitFlags {
     /// The same for one group; may be repeated
     #[arg(long = "rate-group", value_name = "NAME=RATE", value_parser = group_rate)]
     pub(crate) group_rates: Vec<(String, Timetable)>,
-    /// What network there is: on a metered one, tasks with requiresWiFi wait; offline, all [default: unmetered]
+    /// What network there is: on a metered one, tasks with requiresWiFi wait; offline, all [default: auto]
     #[arg(long, value_name = "STATE")]
     pub(crate) network: Option<NetworkState>,
     /// Which tasks need an unmetered network: task, those that say so; all; none
@@ -80,6 +80,8 @@ impl LimitFlags {
 /// `--network` as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NetworkState {
+    /// What NetworkManager says
+    Auto,
     /// Bytes cost nothing
     Unmetered,
     /// Bytes cost money
@@ -91,6 +93,7 @@ pub(crate) enum NetworkState {
 impl From<NetworkState> for Network {
     fn from(typed: NetworkState) -> Self {
         match typed {
+            NetworkState::Auto => Network::Auto,
             NetworkState::Unmetered => Network::Unmetered,
             NetworkState::Metered => Network::Metered,
             NetworkState::Offline => Network::Offline,

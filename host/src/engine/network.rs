@@ -1,0 +1,113 @@
+//! What network there is where nobody says so: NetworkManager is asked over D-Bus whether bytes cost money.
+//!
+//! Asked only while there are tasks that need an unmetered network, and then every 10 seconds; through `dbus-send`, which comes
+//! with every D-Bus. Whether there is a network at all is not asked: a NetworkManager that manages none of the interfaces says
+//! no, and means nothing by it.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::limits::Network;
+
+/// How often it is asked.
+pub(super) const AGAIN: Duration = Duration::from_secs(10);
+
+/// What is known of the network.
+#[derive(Debug)]
+pub(super) struct Finder {
+    given: Network,
+    found: Option<(Network, Instant)>,
+    /// An answer is on its way.
+    pub(super) asking: bool,
+    /// Tasks wait for another answer.
+    pub(super) waited_for: bool,
+}
+
+impl Finder {
+    /// `given`: what the owner says of it.
+    pub(super) fn new(given: Network) -> Self {
+        Self { given, found: None, asking: false, waited_for: false }
+    }
+
+    /// The owner says something else.
+    pub(super) fn give(&mut self, given: Network) {
+        self.given = given;
+    }
+
+    /// Takes an answer.
+    pub(super) fn find(&mut self, found: Network, now: Instant) {
+        (self.asking, self.waited_for, self.found) = (false, false, Some((found, now)));
+    }
+
+    /// Whether it is NetworkManager that knows.
+    pub(super) fn is_asked(&self) -> bool {
+        self.given == Network::Auto
+    }
+
+    /// Whether an answer must be waited for.
+    pub(super) fn is_unknown(&self, now: Instant) -> bool {
+        self.is_asked() && self.found.is_none_or(|(_, at)| now.saturating_duration_since(at) > 2 * AGAIN)
+    }
+
+    /// What counts.
+    pub(super) fn now(&self) -> Network {
+        match self.given {
+            Network::Auto => self.found.map_or(Network::Unmetered, |(found, _)| found),
+            given => given,
+        }
+    }
+}
+
+/// Asks; blocks for 2 seconds at most. Unmetered where there is no NetworkManager, or it does not know.
+pub(super) fn ask() -> Network {
+    const MANAGER: &str = "org.freedesktop.NetworkManager";
+    let asked = Command::new("dbus-send")
+        .args(["--system", "--print-reply=literal", "--reply-timeout=2000", "--dest=org.freedesktop.NetworkManager"])
+        .args(["/org/freedesktop/NetworkManager", "org.freedesktop.DBus.Properties.Get"])
+        .args([format!("string:{MANAGER}"), "string:Metered".into()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    match asked {
+        Ok(answer) if answer.status.success() => read(&String::from_utf8_lossy(&answer.stdout)),
+        _ => Network::Unmetered,
+    }
+}
+
+/// Reads `variant uint32 N`: an NMMetered, of which 1 is yes and 3 is probably.
+fn read(answer: &str) -> Network {
+    match answer.split_whitespace().last() {
+        Some("1" | "3") => Network::Metered,
+        _ => Network::Unmetered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_counts_and_auto_is_what_was_found_for_a_while() {
+        let now = crate::clock::now();
+        let mut finder = Finder::new(Network::Auto);
+        assert!(finder.is_unknown(now) && finder.now() == Network::Unmetered);
+        finder.find(Network::Metered, now);
+        assert!(!finder.is_unknown(now) && finder.now() == Network::Metered);
+        assert!(finder.is_unknown(now + 3 * AGAIN));
+        finder.give(Network::Offline);
+        assert!(!finder.is_unknown(now + 3 * AGAIN) && finder.now() == Network::Offline);
+    }
+
+    #[test]
+    fn network_managers_answers_are_understood() {
+        for (answer, network) in [
+            ("   variant       uint32 1\n", Network::Metered),
+            ("   variant       uint32 3\n", Network::Metered),
+            ("   variant       uint32 0\n", Network::Unmetered),
+            ("   variant       uint32 4\n", Network::Unmetered),
+            ("", Network::Unmetered),
+        ] {
+            assert_eq!(read(answer), network, "{answer}");
+        }
+    }
+}
