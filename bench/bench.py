@@ -277,6 +277,33 @@ class Bench:
             return timed([HAUL, "-q", "run", "--until-idle", "-j", "50"], out, env=env)
         compare(f"{COUNT:,} uploads of 4 KiB", self.work, [("haul run", run)], self.rounds, per="files")
 
+    def groups(self):
+        global COUNT
+        COUNT = 2_000 if self.quick else 10_000
+        config = os.path.join(self.work, "groups.toml")
+
+        def run(name, limits):
+            tasks = os.path.join(self.work, f"{name}.jsonl")
+            with open(tasks, "w") as f:
+                for i in range(COUNT):
+                    group = f"g{i % 100}" if limits else "default"
+                    f.write(json.dumps({"url": self.origin.url(f"g/f{i:05}"), "filename": f"f{i:05}", "group": group}) + "\n")
+
+            def run(out):
+                shutil.rmtree(self.env["HAUL_HOME"], ignore_errors=True)
+                with open(config, "w") as f:
+                    f.write(f'[directories]\ndownloads = "{out}"\n[limits]\ntotal = 50\n{limits}\n')
+                env = {**self.env, "HAUL_CONFIG": config}
+                timed([HAUL, "-q", "add", tasks], out, env=env)
+                return timed([HAUL, "-q", "run", "--until-idle"], out, env=env)
+            return run
+        for i in range(COUNT):
+            self.origin.file(f"g/f{i:05}", 4096)
+        compare(f"{COUNT:,} queued files of 4 KiB, in 100 groups with limits", self.work, [
+            ("one group", run("one", "")),
+            ("100 groups, 2 at once of each", run("hundred", "per-group = 2")),
+        ], self.rounds, per="files")
+
     def medium(self):
         global COUNT
         COUNT = 64 if self.quick else 256
@@ -370,6 +397,7 @@ def main():
         "small-64k": lambda: bench.small(65536, "s64"),
         "callbacks": bench.callbacks,
         "medium": bench.medium,
+        "groups": bench.groups,
         "parts": bench.parts,
         "upload": bench.upload,
         "rate": bench.rate,
