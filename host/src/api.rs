@@ -68,6 +68,8 @@ pub enum Request {
         action: Action,
         /// With which tasks.
         select: Selection,
+        /// Why, for those who read the tasks' final updates; told of cancels.
+        reason: Option<String>,
     },
     /// Records. Answer: [`Reply::Records`], at most 1,000, and where to go on.
     List {

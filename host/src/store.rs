@@ -146,7 +146,7 @@ pub(crate) enum Change {
     Replace { key: TaskKey, task: Box<Task> },
     /// Cancels every task of the selection that is enqueued, waitingToRetry or paused (not running ones). Events without
     /// details. In slices that let other changes through; tasks added later are not meant. Answer: [`Applied::Moved`].
-    CancelWaiting { select: Selection, at: u64 },
+    CancelWaiting { select: Selection, details: Arc<Details>, at: u64 },
     /// Pauses every task of the selection that is enqueued or waitingToRetry and may be paused. Events. In slices, too.
     /// Answer: [`Applied::Moved`].
     PauseWaiting { select: Selection, at: u64 },

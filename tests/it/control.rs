@@ -390,3 +390,24 @@ fn full_listener() -> (std::net::TcpListener, Vec<std::net::TcpStream>) {
     }
     (listener, queue)
 }
+
+#[test]
+fn a_cancel_says_why_in_the_final_update_of_running_and_waiting_tasks() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.serve("/f", file(b"x").head_gate(&gate));
+    let ids = world.add(&[json!({"url": film.url(), "taskId": "a"}), json!({"url": film.url(), "taskId": "b"})]);
+    let running = world.spawn(&["--json", "run", "--until-idle", "-j", "1"]);
+    film.wait_for_requests(1);
+
+    world.haul(&["cancel", "--all", "--reason", "no longer wanted"]).exits(0);
+
+    running.finish();
+    for id in ids {
+        let last = world.events().into_iter().rfind(|event| event["taskId"] == *id).unwrap();
+        assert_eq!(last["status"], "canceled");
+        assert_eq!(last["exception"]["description"], "the task was cancelled: no longer wanted");
+        assert_eq!(world.show(&id)["exception"]["description"], last["exception"]["description"]);
+    }
+    gate.open();
+}

@@ -109,6 +109,8 @@ enum RequestForm {
         action: Action,
         #[serde(with = "SelectionForm")]
         select: Selection,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     List {
         #[serde(with = "FilterForm")]

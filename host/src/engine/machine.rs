@@ -51,7 +51,7 @@ pub(crate) enum Input {
     /// An asker has left.
     Gone { asker: u64 },
     /// Running tasks among these are paused or cancelled; answers what to wait for.
-    Stop { action: Action, keys: Stopping, reply: oneshot::Sender<Vec<Settling>> },
+    Stop { action: Action, keys: Stopping, details: Arc<Details>, reply: oneshot::Sender<Vec<Settling>> },
     /// These tasks are no longer ready.
     Left { keys: Vec<TaskKey> },
     /// An attempt of a request that nothing is recorded of.
@@ -133,6 +133,8 @@ struct Running {
     rate: OwnRate,
     publishing: bool,
     retries_remaining: i32,
+    /// What its final update says once it is cancelled.
+    canceled: Arc<Details>,
     waiters: Vec<oneshot::Sender<(TaskKey, String, Status)>>,
 }
 
@@ -252,7 +254,7 @@ impl Machine {
             Input::Added { asker, tasks, work } => self.added(asker, tasks, work),
             Input::WorkAll { asker } => self.work_all(asker),
             Input::Gone { asker } => self.gone(asker),
-            Input::Stop { action, keys, reply } => self.stop(action, &keys, reply),
+            Input::Stop { action, keys, details, reply } => self.stop(action, &keys, &details, reply),
             Input::Left { keys } => self.left(&keys),
             Input::Send { job, reply } => self.lane(Work::Send(job, reply)),
             Input::Ended { key, end } => self.ended(key, end),
@@ -443,6 +445,7 @@ impl Machine {
             rate: rate.clone(),
             publishing: false,
             retries_remaining: record.retries_remaining,
+            canceled: Arc::default(),
             waiters: Vec::new(),
         };
         self.running.insert(key, running);
@@ -494,8 +497,7 @@ impl Machine {
     fn stopped(&mut self, key: TaskKey, reason: Reason, bytes_done: u64, at: u64) {
         match reason {
             Reason::Cancel => {
-                let exception = Some(Failure::new(FailureKind::Canceled, "the task was cancelled"));
-                let details = Arc::new(Details { exception, ..Details::default() });
+                let details = self.running.get(&key).map(|running| Arc::clone(&running.canceled)).unwrap_or_default();
                 let status = Status::Canceled;
                 let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
                 self.settle(key, change, status, None);
@@ -790,7 +792,7 @@ impl Machine {
 
     // Control.
 
-    fn stop(&mut self, action: Action, keys: &Stopping, reply: oneshot::Sender<Vec<Settling>>) {
+    fn stop(&mut self, action: Action, keys: &Stopping, details: &Arc<Details>, reply: oneshot::Sender<Vec<Settling>>) {
         let reason = if action == Action::Cancel { Reason::Cancel } else { Reason::Pause };
         let mut waiting = Vec::new();
         for (key, running) in &mut self.running {
@@ -800,6 +802,7 @@ impl Machine {
             };
             if meant && (action == Action::Cancel || running.task.allow_pause) {
                 running.stop.ask(reason);
+                running.canceled = Arc::clone(details);
                 let (sender, receiver) = oneshot::channel();
                 running.waiters.push(sender);
                 waiting.push(receiver);

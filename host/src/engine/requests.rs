@@ -2,6 +2,7 @@
 //! loop or the store.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -10,8 +11,8 @@ use crate::clock;
 use crate::engine::machine::{Stopping, Waits, Waking, Working, ready_of};
 use crate::engine::{CurrentLimits, Inner, Input, Settings};
 use crate::engine::{at_once, resume_data};
-use crate::error::{Error, Failure, FailureDetail, Result};
-use crate::event::Update;
+use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
+use crate::event::{Details, Update};
 use crate::limits::LimitChanges;
 use crate::scheduler::Why;
 use crate::store::{Addition, Applied, Change, Filter, HELD, IfExists, NewTask, Selection, TaskKey};
@@ -53,7 +54,7 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
             engine.shared.store.write(Change::Asked { ids, asked: false }).await?;
             Ok(Reply::Done)
         }
-        Request::Control { action, select } => control(engine, action, select).await,
+        Request::Control { action, select, reason } => control(engine, action, select, reason).await,
         Request::List { filter, after } => list(engine, filter, after).await,
         Request::Show { id } => show(engine, &id).await,
         Request::ExportResume { id, with_secrets } => resume_data::export(engine, &id, with_secrets).await,
@@ -490,28 +491,46 @@ fn run(count: usize, of: &str, limit: &str) -> String {
 
 // Control.
 
-async fn control(engine: &Inner, action: Action, select: Selection) -> Result<Reply> {
+/// How tasks are stopped, and what the final update of a cancelled one says.
+struct Halt {
+    action: Action,
+    details: Arc<Details>,
+}
+
+impl Halt {
+    fn new(action: Action, reason: Option<&str>) -> Self {
+        let text = match reason {
+            Some(reason) => format!("the task was cancelled: {}", crate::mask::text(reason)),
+            None => "the task was cancelled".into(),
+        };
+        let exception = Some(Failure::new(FailureKind::Canceled, text));
+        Self { action, details: Arc::new(Details { exception, ..Details::default() }) }
+    }
+}
+
+async fn control(engine: &Inner, action: Action, select: Selection, reason: Option<String>) -> Result<Reply> {
+    let halt = Halt::new(action, reason.as_deref());
     match select {
         Selection::Ids(ids) => {
             let mut changed = Vec::new();
             let mut refused = Vec::new();
             let found: Vec<(TaskKey, Record)> = ids.iter().map(|id| find(engine, id)).collect::<Result<_>>()?;
             match action {
-                Action::Pause | Action::Cancel => stop_each(engine, action, found, &mut changed, &mut refused).await?,
+                Action::Pause | Action::Cancel => stop_each(engine, &halt, found, &mut changed, &mut refused).await?,
                 Action::Resume | Action::Retry => {
                     start_again(engine, action, found, &mut changed, &mut refused).await?;
                 }
             }
             Ok(Reply::Changed { count: changed.len() as u64, changed, refused })
         }
-        select if matches!(action, Action::Pause | Action::Cancel) => stop_many(engine, action, select).await,
+        select if matches!(action, Action::Pause | Action::Cancel) => stop_many(engine, &halt, select).await,
         select => start_many(engine, action, &select).await,
     }
 }
 
 async fn stop_each(
     engine: &Inner,
-    action: Action,
+    halt: &Halt,
     found: Vec<(TaskKey, Record)>,
     changed: &mut Vec<String>,
     refused: &mut Vec<(String, String)>,
@@ -519,17 +538,17 @@ async fn stop_each(
     let mut stopping = Vec::new();
     for (key, record) in found {
         let id = record.task.task_id.clone();
-        match stop_refused(action, &record) {
+        match stop_refused(halt.action, &record) {
             Some(why) => refused.push((id, why)),
             None => stopping.push((key, record)),
         }
     }
     let keys: Vec<TaskKey> = stopping.iter().map(|(key, _)| *key).collect();
     let ids = stopping.iter().map(|(_, record)| record.task.task_id.clone()).collect();
-    let (_, settled) = stop(engine, action, Stopping::Keys(keys), Selection::Ids(ids)).await?;
+    let (_, settled) = stop(engine, halt, Stopping::Keys(keys), Selection::Ids(ids)).await?;
     for (key, record) in stopping {
         let id = record.task.task_id.clone();
-        let wanted = if action == Action::Cancel { Status::Canceled } else { Status::Paused };
+        let wanted = if halt.action == Action::Cancel { Status::Canceled } else { Status::Paused };
         let now = engine.shared.store.record_of(key)?.map_or(record.status, |record| record.status);
         if now == wanted {
             changed.push(id);
@@ -555,13 +574,14 @@ type Stopped = (Vec<TaskKey>, Vec<(TaskKey, String, Status)>);
 
 /// Stops running tasks by their attempts and waiting ones in the store. A task that starts meanwhile is caught by one or
 /// the other: the store refuses to start what is paused or canceled.
-async fn stop(engine: &Inner, action: Action, keys: Stopping, select: Selection) -> Result<Stopped> {
+async fn stop(engine: &Inner, halt: &Halt, keys: Stopping, select: Selection) -> Result<Stopped> {
     let (reply, answer) = oneshot::channel();
-    tell(engine, Input::Stop { action, keys, reply })?;
+    let (action, details) = (halt.action, Arc::clone(&halt.details));
+    tell(engine, Input::Stop { action, keys, details: Arc::clone(&details), reply })?;
     let parts = if action == Action::Cancel { engine.shared.store.parts_of(&select)? } else { Vec::new() };
     let at = clock::unix_ms();
     let change = match action {
-        Action::Cancel => Change::CancelWaiting { select, at },
+        Action::Cancel => Change::CancelWaiting { select, details, at },
         _ => Change::PauseWaiting { select, at },
     };
     let moved = match engine.shared.store.write(change).await? {
@@ -581,20 +601,20 @@ async fn stop(engine: &Inner, action: Action, keys: Stopping, select: Selection)
 }
 
 /// Of a group or of all: what ends meanwhile by itself is nobody's concern, what may not be paused is told.
-async fn stop_many(engine: &Inner, action: Action, select: Selection) -> Result<Reply> {
+async fn stop_many(engine: &Inner, halt: &Halt, select: Selection) -> Result<Reply> {
     let store = &engine.shared.store;
-    let (statuses, wanted): (&[Status], Status) = match action {
+    let (statuses, wanted): (&[Status], Status) = match halt.action {
         Action::Cancel => {
             (&[Status::Enqueued, Status::Running, Status::WaitingToRetry, Status::Paused], Status::Canceled)
         }
         _ => (&[Status::Enqueued, Status::Running, Status::WaitingToRetry], Status::Paused),
     };
-    if let (Action::Cancel, Selection::Scope(name)) = (action, &select) {
+    if let (Action::Cancel, Selection::Scope(name)) = (halt.action, &select) {
         // Before its tasks are looked for: one that is added now is found or refused.
         store.write(Change::CancelScope { name: name.clone(), at: clock::unix_ms() }).await?;
     }
     let meant = store.select(&select, statuses, 0, LISTED)?;
-    let (moved, settled) = stop(engine, action, Stopping::Selected(select.clone()), select).await?;
+    let (moved, settled) = stop(engine, halt, Stopping::Selected(select.clone()), select).await?;
     let mut stopped: HashSet<TaskKey> = moved.into_iter().collect();
     stopped.extend(settled.iter().filter(|(_, _, status)| *status == wanted).map(|(key, _, _)| *key));
     let mut changed = Vec::new();
@@ -603,7 +623,7 @@ async fn stop_many(engine: &Inner, action: Action, select: Selection) -> Result<
         if stopped.contains(&key) {
             changed.push(id);
         } else if let Some(record) = store.record_of(key)?
-            && let Some(why) = stop_refused(action, &record).filter(|_| !record.status.is_final())
+            && let Some(why) = stop_refused(halt.action, &record).filter(|_| !record.status.is_final())
         {
             refused.push((id, why));
         }

@@ -1,12 +1,16 @@
 //! Changes of many tasks: cancel, pause, wake, remove, clean. Each is applied a slice at a time, a transaction for each, so
 //! that a sweep over a million tasks lets other changes through.
 
+use std::sync::Arc;
+
 use rusqlite::{OptionalExtension, params};
 
 use super::apply::{Batch, Row, number};
-use super::fault::Sql;
+use super::codec;
+use super::fault::{Sql, unwritable};
 use super::writer::Step;
 use super::{Applied, Change, Selection, TaskKey, read};
+use crate::event::Details;
 use crate::task::Status;
 
 /// Tasks looked at in one transaction: some 30 ms of work.
@@ -31,9 +35,9 @@ impl Batch<'_> {
     pub(super) fn sweep(&mut self, change: &Change, cursor: Cursor, moved: usize) -> Sql<Step> {
         let left = |limit: &usize| limit.saturating_sub(moved);
         match change {
-            Change::CancelWaiting { select, at } => {
+            Change::CancelWaiting { select, details, at } => {
                 let (keys, next) = self.slice(select, &CANCELED, cursor)?;
-                let moved = self.each(&keys, |batch, row| batch.cancel_one(row, *at))?;
+                let moved = self.each(&keys, |batch, row| batch.cancel_one(row, details, *at))?;
                 Ok(Step::Part(moved, next))
             }
             Change::PauseWaiting { select, at } => {
@@ -80,15 +84,17 @@ impl Batch<'_> {
         Ok(moved)
     }
 
-    fn cancel_one(&mut self, row: Row, at: u64) -> Sql<bool> {
+    fn cancel_one(&mut self, row: Row, details: &Arc<Details>, at: u64) -> Sql<bool> {
         if !CANCELED.contains(&row.status) {
             return Ok(false);
         }
         self.conn
-            .prepare_cached("UPDATE task SET status = 5, ready_at = NULL, ended_at = ?2, closed = 1 WHERE key = ?1")?
-            .execute((row.key, number(at)))?;
+            .prepare_cached(
+                "UPDATE task SET status = 5, ready_at = NULL, ended_at = ?2, closed = 1, outcome = ?3 WHERE key = ?1",
+            )?
+            .execute((row.key, number(at), codec::encode_outcome(details).map_err(unwritable)?))?;
         self.drop_resume(row.key)?;
-        self.moved(row, Status::Canceled, at, None)?;
+        self.moved(row, Status::Canceled, at, Some(details))?;
         Ok(true)
     }
 

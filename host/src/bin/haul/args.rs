@@ -12,18 +12,21 @@ use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand,
 use haul::config;
 use haul::task::OnConflict;
 use haul::task::query::ListFormat;
-use haul::transport::MinTls;
 use haul::{Durability, IfExists, Status};
 
 mod limits;
 
 pub(crate) use limits::{LimitFlags, LimitsArgs, Scope};
 
+mod control;
 mod finished;
 mod import;
+mod network;
 
+pub(crate) use control::{Cancel, Clean, Rm, Select};
 pub(crate) use finished::{Move, Open};
 pub(crate) use import::Import;
+pub(crate) use network::{LoginFlags, NetworkFlags};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all done, 1 other, 2 usage or invalid task, 3 not found, 4 authentication, 5 network, 6 disk, 7 checksum,
@@ -141,7 +144,7 @@ pub(crate) enum Command {
     /// Go on with paused tasks
     Resume(Select),
     /// Cancel tasks; their bytes are removed
-    Cancel(Select),
+    Cancel(Cancel),
     /// Try failed tasks again, and waiting ones at once
     Retry(Select),
     /// Give out what a partial download is, as a document
@@ -462,117 +465,6 @@ pub(crate) struct EngineFlags {
     pub(crate) components: ComponentFlags,
 }
 
-/// Flags that say how requests travel: before what profiles say.
-#[derive(Debug, Default, ClapArgs)]
-#[command(next_help_heading = "Network options")]
-pub(crate) struct NetworkFlags {
-    /// http, https, socks5 or socks5h proxy; `env`: as http_proxy, https_proxy and all_proxy say; `none`
-    #[arg(long, value_name = "URL")]
-    pub(crate) proxy: Option<String>,
-    /// Hosts reached without the proxy, set apart by commas [default: those of no_proxy]
-    #[arg(long, value_name = "LIST")]
-    pub(crate) no_proxy: Option<String>,
-    /// PEM file with further trusted certificates
-    #[arg(long, value_name = "FILE")]
-    pub(crate) cacert: Option<PathBuf>,
-    /// PEM file with the client certificate
-    #[arg(long, value_name = "FILE")]
-    pub(crate) cert: Option<PathBuf>,
-    /// PEM file with its private key, when that is not in the same file
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    pub(crate) key: Option<PathBuf>,
-    /// Accept any certificate
-    #[arg(long)]
-    pub(crate) insecure: bool,
-    /// Accept any certificate of this host; may be repeated
-    #[arg(long = "insecure-host", value_name = "HOST[:PORT]")]
-    pub(crate) insecure_hosts: Vec<String>,
-    /// Accept only these public keys; may be repeated
-    #[arg(long = "pinnedpubkey", value_name = "sha256//BASE64", value_delimiter = ';')]
-    pub(crate) pinned_keys: Vec<String>,
-    /// Lowest version of TLS
-    #[arg(long, value_name = "1.2|1.3")]
-    pub(crate) tls_min: Option<TlsVersion>,
-    /// Do not speak HTTP/2
-    #[arg(long = "http1.1")]
-    pub(crate) http1: bool,
-    /// Take cookies, and keep them in this file, in Netscape's form
-    #[arg(long, value_name = "FILE")]
-    pub(crate) cookie_jar: Option<PathBuf>,
-    /// Take logins from ~/.netrc
-    #[arg(long)]
-    pub(crate) netrc: bool,
-    /// Take logins from this file
-    #[arg(long, value_name = "FILE", conflicts_with = "netrc")]
-    pub(crate) netrc_file: Option<PathBuf>,
-    /// Send no password in the clear: wait to be asked for Digest
-    #[arg(long)]
-    pub(crate) digest: bool,
-}
-
-impl NetworkFlags {
-    /// Flags that protect something: refused where they could not be heeded.
-    pub(crate) fn protections(&self) -> [(&'static str, bool); 3] {
-        [
-            ("--pinnedpubkey", !self.pinned_keys.is_empty()),
-            ("--tls-min", self.tls_min.is_some()),
-            ("--digest", self.digest),
-        ]
-    }
-
-    /// The others that were given.
-    pub(crate) fn others(&self) -> [(&'static str, bool); 11] {
-        [
-            ("--proxy", self.proxy.is_some()),
-            ("--no-proxy", self.no_proxy.is_some()),
-            ("--cacert", self.cacert.is_some()),
-            ("--cert", self.cert.is_some()),
-            ("--insecure", self.insecure),
-            ("--insecure-host", !self.insecure_hosts.is_empty()),
-            ("--http1.1", self.http1),
-            ("--cookie-jar", self.cookie_jar.is_some()),
-            ("--netrc", self.netrc),
-            ("--netrc-file", self.netrc_file.is_some()),
-            ("--key", self.key.is_some()),
-        ]
-    }
-}
-
-/// `--tls-min` as typed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TlsVersion {
-    /// TLS 1.2
-    #[value(name = "1.2")]
-    V12,
-    /// TLS 1.3
-    #[value(name = "1.3")]
-    V13,
-}
-
-impl From<TlsVersion> for MinTls {
-    fn from(typed: TlsVersion) -> Self {
-        match typed {
-            TlsVersion::V12 => MinTls::V12,
-            TlsVersion::V13 => MinTls::V13,
-        }
-    }
-}
-
-/// Flags that prove who asks: their secrets are kept with the task, encrypted.
-#[derive(Debug, Default, ClapArgs)]
-#[command(next_help_heading = "Login options")]
-pub(crate) struct LoginFlags {
-    /// Login for the URL's server (Basic, or Digest when it asks for that); without a password: as ~/.netrc says
-    #[arg(long, value_name = "NAME:PASSWORD", conflicts_with_all = ["bearer_file", "bearer_env"])]
-    pub(crate) user: Option<String>,
-    /// File whose first line is a bearer token
-    #[arg(long, value_name = "FILE", conflicts_with = "bearer_env")]
-    pub(crate) bearer_file: Option<PathBuf>,
-    /// Environment variable that holds a bearer token
-    #[arg(long, value_name = "NAME")]
-    pub(crate) bearer_env: Option<String>,
-}
-
 /// Flags that attach components.
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Component options")]
@@ -678,40 +570,6 @@ pub(crate) struct Finished {
 pub(crate) struct Show {
     /// The task's id, or a unique beginning of it
     pub(crate) id: String,
-}
-
-/// Which tasks are controlled.
-#[derive(Debug, ClapArgs)]
-#[group(required = true, multiple = false)]
-pub(crate) struct Select {
-    /// Ids of tasks, or unique beginnings of them
-    #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<String>,
-    /// All tasks of this group
-    #[arg(long, value_name = "G")]
-    pub(crate) group: Option<String>,
-    /// All tasks of this scope and those below it; once cancelled, it takes no more
-    #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) scope: Option<String>,
-    /// All tasks
-    #[arg(long)]
-    pub(crate) all: bool,
-}
-
-/// `haul rm`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Rm {
-    /// Ids of tasks, or unique beginnings of them
-    #[arg(required = true, value_name = "ID")]
-    pub(crate) ids: Vec<String>,
-}
-
-/// `haul clean`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Clean {
-    /// Only tasks that ended longer ago than this
-    #[arg(long, value_name = "DUR", default_value = "0", value_parser = duration)]
-    pub(crate) older_than: u64,
 }
 
 /// `haul events`.

@@ -15,6 +15,7 @@ use crate::text;
 pub(crate) async fn control(
     action: Action,
     select: &Select,
+    reason: Option<String>,
     environment: &Environment,
     printer: &Printer,
 ) -> Result<u8> {
@@ -25,7 +26,7 @@ pub(crate) async fn control(
         _ => Selection::Ids(select.ids.clone()),
     };
     let by_id = matches!(selection, Selection::Ids(_));
-    let request = Request::Control { action, select: selection };
+    let request = Request::Control { action, select: selection, reason };
     let mut link = Link::new(environment.settings(), Work::Nothing);
     let answered = change(&mut link, action, request).await;
     link.close().await;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use haul::{Action, Error, Result};
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Cancel, Command};
 use crate::environment::Environment;
 use crate::printer::Printer;
 
@@ -95,7 +95,7 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         _ => {}
     }
     let environment = &Environment::new(&args.global)?;
-    let control = |action, select| control::control(action, select, environment, printer);
+    let control = |action, select| control::control(action, select, None, environment, printer);
     match &args.command {
         Command::Get(typed) => get::run(typed, environment, printer).await,
         Command::Put(typed) => put::run(typed, environment, printer).await,
@@ -109,7 +109,9 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::Show(typed) => ls::show(typed, environment, printer).await,
         Command::Pause(select) => control(Action::Pause, select).await,
         Command::Resume(select) => control(Action::Resume, select).await,
-        Command::Cancel(select) => control(Action::Cancel, select).await,
+        Command::Cancel(Cancel { select, reason }) => {
+            control::control(Action::Cancel, select, reason.clone(), environment, printer).await
+        }
         Command::Retry(select) => control(Action::Retry, select).await,
         Command::ExportResume(typed) => resume_data::export(typed, environment, printer).await,
         Command::ImportResume(typed) => resume_data::import(typed, environment, printer).await,

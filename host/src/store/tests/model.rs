@@ -2,6 +2,7 @@
 //! with what was told.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -49,7 +50,7 @@ fn change((what, which): Step) -> Change {
         9 => Change::Pause { key, bytes_done: 2, at },
         10 => resumable(key),
         11 => Change::Publishing { key, publish: publish_row() },
-        12 => Change::CancelWaiting { select, at },
+        12 => Change::CancelWaiting { select, details: Arc::default(), at },
         13 => Change::PauseWaiting { select, at },
         14 => Change::WakeDue { limit: 2, at: 15 },
         15 => Change::Remove { keys: vec![key] },

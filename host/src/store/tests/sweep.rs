@@ -29,7 +29,7 @@ fn assorted() -> Home {
 }
 
 fn cancel(select: Selection) -> Change {
-    Change::CancelWaiting { select, at: 7 }
+    Change::CancelWaiting { select, details: Arc::default(), at: 7 }
 }
 
 #[test]

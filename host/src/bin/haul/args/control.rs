@@ -1,0 +1,50 @@
+//! What `haul pause`, `resume`, `cancel`, `retry`, `rm` and `clean` were typed with.
+
+use clap::Args as ClapArgs;
+use clap::builder::NonEmptyStringValueParser;
+
+use super::duration;
+
+/// Which tasks are controlled.
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Select {
+    /// Ids of tasks, or unique beginnings of them
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// All tasks of this group
+    #[arg(long, value_name = "G")]
+    pub(crate) group: Option<String>,
+    /// All tasks of this scope and those below it; once cancelled, it takes no more
+    #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) scope: Option<String>,
+    /// All tasks
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// `haul cancel`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    pub(crate) select: Select,
+    /// Why, for the final updates of the tasks
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `haul rm`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Rm {
+    /// Ids of tasks, or unique beginnings of them
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+}
+
+/// `haul clean`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Clean {
+    /// Only tasks that ended longer ago than this
+    #[arg(long, value_name = "DUR", default_value = "0", value_parser = duration)]
+    pub(crate) older_than: u64,
+}
