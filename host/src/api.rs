@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::event::Update;
 use crate::limits::LimitChanges;
 use crate::store::{Addition, Filter, IfExists, Selection};
-use crate::task::Task;
 
 pub use crate::control::{Client, Host};
 
@@ -41,8 +40,8 @@ pub enum Request {
     /// Sends a request at once, beside the queue and its limits, again as its `retries` allow, and keeps nothing of it: what
     /// background_downloader calls a Request. Answer: [`Reply::Answered`].
     Send {
-        /// A task of type `Data` or `Request`. Its id, `notBefore` and `responseFile` mean nothing.
-        task: Box<Task>,
+        /// A task of type `Data` or `Request`, and where its `responseFile` goes. Its id and `notBefore` mean nothing.
+        addition: Box<Addition>,
     },
     /// Asks by HEAD what a download of this task would bring. Answer: [`Reply::Probed`].
     Probe {

@@ -65,7 +65,7 @@ impl Kind {
             return documents::kind(text);
         }
         let lines = || text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-        let has_options = lines().skip(1).any(|line| line.starts_with([' ', '\t']) && line.contains('='));
+        let has_options = lines().skip(1).any(|line| line.starts_with([' ', '\t']) && aria2::option(line).is_some());
         let has_mirrors = lines().any(|line| line.trim().contains('\t'));
         if has_options || has_mirrors { Kind::Aria2 } else { Kind::Urls }
     }

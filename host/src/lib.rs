@@ -35,12 +35,13 @@
 //! is to be answered at once, and not recorded, is sent by [`Request::Send`]:
 //!
 //! ```no_run
-//! # use haul::{Reply, Request, Session, Task};
+//! # use haul::{Addition, Reply, Request, Session, Task};
 //! # async fn example(session: &Session) -> haul::Result<()> {
 //! let mut task = Task::data("https://example.org/api");
 //! task.body = haul::task::Body::Bytes(b"{}".to_vec());
 //! task.content_type = Some("application/json".into());
-//! if let Reply::Answered(update) = session.call(Request::Send { task: Box::new(task) }).await? {
+//! let addition = Box::new(Addition { task, place: None, paused: false });
+//! if let Reply::Answered(update) = session.call(Request::Send { addition }).await? {
 //!     println!("{}: {}", update["responseStatusCode"], update["responseBody"]);
 //! }
 //! # Ok(())

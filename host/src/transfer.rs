@@ -39,7 +39,7 @@ pub(crate) use authorize::Flights;
 use authorize::Prepared;
 pub(crate) use download::{exists_already, skipped};
 use rate::{Direction, OwnRate, Taker, Throttle};
-pub(crate) use upload::{BOUNDARY, new_boundary};
+pub(crate) use upload::{BOUNDARY, remember};
 
 /// What every attempt of an engine shares.
 pub(crate) struct Shared {

@@ -157,3 +157,34 @@ fn what_is_no_store_is_refused_with_a_sentence() {
     world.haul_reading(&["import", "-", "--from", "tasks"], "{\"url\":").exits(2).says("stdin:1").says("is not JSON");
     world.haul(&["import", "empty", "--from", "nonsense"]).exits(2).says("local-store");
 }
+
+#[test]
+fn importing_again_changes_nothing_of_what_runs() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.serve("/f", file(b"film").gate(2, &gate));
+    world.write("record.json", record(film.url(), "a", 7).to_string());
+    world.haul(&["import", "record.json"]).exits(0).says("imported 1 task");
+    world.haul(&["resume", "a"]).exits(0);
+    let running = world.spawn(&["--json", "run", "--until-idle"]);
+    gate.wait_for(1);
+
+    world.haul(&["import", "record.json"]).exits(0).says("imported 0 tasks, 1 were here already");
+
+    gate.open();
+    running.finish().exits(0);
+    assert_eq!(statuses(&world), [pair("a", "complete")]);
+}
+
+#[test]
+fn an_indented_url_with_a_query_is_no_option_of_aria2() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (one, two) = (origin.url("/1"), origin.url("/2?size=10"));
+    world.write("list", format!("{one}\n  {two}\n"));
+
+    world.haul(&["import", "list", "-d", "."]).exits(0).says("2 tasks found, as urls");
+
+    let mut urls: Vec<_> = world.list().into_iter().map(|record| record["url"].as_str().unwrap().to_owned()).collect();
+    urls.sort();
+    assert_eq!(urls, [one, two]);
+}

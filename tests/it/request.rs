@@ -211,3 +211,17 @@ fn a_probe_tells_length_and_name_without_downloading() {
     assert_eq!(world.names(), ["a film.mkv"]);
     assert_eq!(world.list(), Vec::<Value>::new());
 }
+
+#[test]
+fn a_response_of_any_length_and_kind_goes_to_stdout_or_a_file_with_now_too() {
+    let (world, origin) = (World::new(), Origin::start());
+    let content = bytes(1, 300_000);
+    let sink = origin.serve("/r", status(200).body(&content));
+
+    let printed = world.command(&["request", "--now", sink.url()]).output().unwrap();
+    world.haul(&["request", "--now", sink.url(), "-o", "answer"]).exits(0);
+
+    assert_same_bytes(&world.read("answer"), &content);
+    assert_same_bytes(&printed.stdout, &content);
+    assert_eq!(world.list(), Vec::<Value>::new());
+}

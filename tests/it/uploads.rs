@@ -352,10 +352,11 @@ fn credentials_are_refreshed_once_and_the_whole_form_is_sent_again() {
 
 #[test]
 fn a_large_upload_tells_its_progress_and_cannot_be_paused_but_cancelled() {
-    let content = bytes(1, 40_000_000);
-    let (world, origin) = (world_with(&[("big", &content)]), Origin::start());
+    let (world, origin) = (world_with(&[("big", b"")]), Origin::start());
+    let big = std::fs::File::options().write(true).open(world.path("in/big")).unwrap();
+    big.set_len(200_000_000).unwrap(); // more than sockets hold
     let gate = Gate::new();
-    let sink = origin.serve("/up", status(200).body_gate(20_000_000, &gate));
+    let sink = origin.serve("/up", status(200).body_gate(50_000_000, &gate));
     let task = with(upload(sink.url(), "big"), json!({"updates": "statusAndProgress"}));
     let id = world.add(&[task]).remove(0);
     let running = world.spawn(&["--json", "run"]);
@@ -448,4 +449,22 @@ fn a_speed_limit_of_the_task_holds_for_what_it_sends() {
     assert_eq!(record["status"], "complete");
     assert_same_bytes(&only(&sink).body, &content);
     assert!(began.elapsed().as_millis() > 700, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_file_that_changes_before_it_is_sent_or_between_two_attempts_is_noted() {
+    let (world, origin) = (world_with(&[("a.txt", b"one")]), Origin::start());
+    let sink = origin.script("/up", vec![status(503).header("Retry-After", "0"), status(200)]);
+    let path = world.path("in/a.txt");
+
+    let id = world.add(&[with(binary(sink.url(), "a.txt"), json!({"retries": 1}))]).remove(0);
+    world.run();
+    assert_eq!(world.show(&id)["notes"], json!([]), "the same in both attempts");
+
+    let id = world.add(&[binary(sink.url(), "a.txt")]).remove(0);
+    std::fs::write(&path, "three").unwrap();
+    world.run();
+    let record = world.show(&id);
+    assert_eq!((&record["status"], &record["notes"]), (&json!("complete"), &json!(["source-changed"])), "{record}");
+    assert_eq!(sink.requests()[2].body, b"three");
 }

@@ -90,8 +90,8 @@ enum RequestForm {
         tasks: Vec<Addition>,
     },
     Send {
-        #[serde(with = "task")]
-        task: Box<Task>,
+        #[serde(with = "addition")]
+        addition: Box<Addition>,
     },
     Probe {
         #[serde(with = "addition")]
@@ -270,14 +270,6 @@ mod addition {
 /// A task in its short form.
 mod task {
     use super::*;
-
-    pub(super) fn serialize<S: Serializer>(task: &Task, out: S) -> Result<S::Ok, S::Error> {
-        json::write_short(task).serialize(out)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Box<Task>, D::Error> {
-        read(&Value::deserialize(input)?).map(Box::new)
-    }
 
     pub(super) fn read<E: de::Error>(form: &Value) -> Result<Task, E> {
         json::read(form, &json::Defaults::default()).map_err(|problems| {

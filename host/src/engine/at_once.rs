@@ -2,6 +2,7 @@
 //!
 //! They are attempts like any other, with all hooks but `on-task-finished`, which hears of what the event log has.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,20 +24,20 @@ use crate::transfer::{End, Job, Stop};
 const NOBODY: TaskKey = 0;
 
 /// Sends a request and answers its final update.
-pub(super) async fn send(engine: &Inner, task: Task) -> Result<Reply> {
+pub(super) async fn send(engine: &Inner, Addition { task, place, .. }: Addition) -> Result<Reply> {
     if !matches!(task.task_type, TaskType::Data | TaskType::Request) {
         let reason = format!("{} is not answered at once: it has to be added", task.task_type.name());
         return Err(Error::Invalid(vec![(0, vec![Problem { field: "taskType".into(), reason }])]));
     }
-    let update = answered(engine, task).await?;
+    let update = answered(engine, task, place).await?;
     Ok(Reply::Answered(json::write_update(&Update::Status(update))))
 }
 
 /// Asks by HEAD how long the task's file is and what it is called (background_downloader A.4, B.8, B.9).
 pub(super) async fn probe(engine: &Inner, addition: Addition, unique: bool) -> Result<Reply> {
     let Addition { task, place, .. } = addition;
-    let asked = Task { http_request_method: "HEAD".into(), body: Body::None, ..task.clone() };
-    let details = answered(engine, asked).await?.details.map(Arc::unwrap_or_clone).unwrap_or_default();
+    let asked = Task { http_request_method: "HEAD".into(), body: Body::None, response_file: None, ..task.clone() };
+    let details = answered(engine, asked, None).await?.details.map(Arc::unwrap_or_clone).unwrap_or_default();
     let status = details.response_status_code;
     let headers = match status {
         Some(200..=206) => details.response_headers,
@@ -81,23 +82,15 @@ fn length_of(answered: &Pairs, asked: &Pairs) -> Option<u64> {
 }
 
 /// One attempt after the other, as hook `retry` says.
-async fn answered(engine: &Inner, task: Task) -> Result<StatusUpdate> {
+async fn answered(engine: &Inner, task: Task, place: Option<PathBuf>) -> Result<StatusUpdate> {
     // A DataTask's rules are a Request's; only it may be added.
     let task_id = uuid::Uuid::now_v7().to_string();
     let (creation_time, retries_remaining) = (clock::unix_ms(), task.retries);
-    let task = Task {
-        task_type: TaskType::Data,
-        filename: None,
-        response_file: None,
-        task_id,
-        creation_time,
-        retries_remaining,
-        ..task
-    };
-    let mut additions = [Addition { task, place: None, paused: false }];
+    let task = Task { task_type: TaskType::Data, filename: None, task_id, creation_time, retries_remaining, ..task };
+    let mut additions = [Addition { task, place, paused: false }];
     admit(engine, &mut additions, creation_time).await?;
-    let [Addition { task, .. }] = additions;
-    let mut record = Record::added(Arc::new(Task { task_type: TaskType::Request, ..task }), None);
+    let [Addition { task, place, .. }] = additions;
+    let mut record = Record::added(Arc::new(Task { task_type: TaskType::Request, ..task }), place);
     loop {
         let (reply, answer) = oneshot::channel();
         let job = Job {

@@ -52,8 +52,8 @@ pub(crate) enum Input {
     Gone { asker: u64 },
     /// Running tasks among these are paused or cancelled; answers what to wait for.
     Stop { action: Action, keys: Stopping, details: Arc<Details>, reply: oneshot::Sender<Vec<Settling>> },
-    /// These tasks are no longer ready.
-    Left { keys: Vec<TaskKey> },
+    /// These tasks were paused or cancelled in the store. One that was started meanwhile stops.
+    Left { action: Action, keys: Vec<TaskKey> },
     /// An attempt of a request that nothing is recorded of.
     Send { job: Box<Job>, reply: oneshot::Sender<End> },
     /// An attempt has ended.
@@ -124,6 +124,11 @@ pub(crate) struct Waking {
     pub(crate) at: Option<u64>,
     /// What the store has of it, where that is known already.
     pub(crate) record: Option<Box<Record>>,
+}
+
+/// What stops an attempt.
+fn reason_of(action: Action) -> Reason {
+    if action == Action::Cancel { Reason::Cancel } else { Reason::Pause }
 }
 
 struct Running {
@@ -255,7 +260,11 @@ impl Machine {
             Input::WorkAll { asker } => self.work_all(asker),
             Input::Gone { asker } => self.gone(asker),
             Input::Stop { action, keys, details, reply } => self.stop(action, &keys, &details, reply),
-            Input::Left { keys } => self.left(&keys),
+            Input::Left { action, keys } => {
+                let started = keys.iter().filter_map(|key| self.running.get(key));
+                started.for_each(|running| running.stop.ask(reason_of(action)));
+                self.left(&keys);
+            }
             Input::Send { job, reply } => self.lane(Work::Send(job, reply)),
             Input::Ended { key, end } => self.ended(key, end),
             Input::Published { key, outcome } => self.published(key, outcome),
@@ -793,7 +802,7 @@ impl Machine {
     // Control.
 
     fn stop(&mut self, action: Action, keys: &Stopping, details: &Arc<Details>, reply: oneshot::Sender<Vec<Settling>>) {
-        let reason = if action == Action::Cancel { Reason::Cancel } else { Reason::Pause };
+        let reason = reason_of(action);
         let mut waiting = Vec::new();
         for (key, running) in &mut self.running {
             let meant = match keys {

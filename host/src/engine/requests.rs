@@ -16,8 +16,8 @@ use crate::event::{Details, Update};
 use crate::limits::LimitChanges;
 use crate::scheduler::Why;
 use crate::store::{Addition, Applied, Change, Filter, HELD, IfExists, NewTask, Selection, TaskKey};
-use crate::task::{Body, Problem, Record, Status, Task, TaskType, Waiting, json};
-use crate::transfer::{BOUNDARY, new_boundary};
+use crate::task::{Problem, Record, Status, Task, TaskType, Waiting, json};
+use crate::transfer::{BOUNDARY, remember};
 
 /// The consumer that stands for components with `on-task-finished`.
 pub(crate) const COMPONENTS: &str = "haul.on-task-finished";
@@ -38,7 +38,7 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::Add { tasks, if_exists, continue_same, work } => {
             add(engine, asker, tasks, if_exists, continue_same, work).await
         }
-        Request::Send { task } => at_once::send(engine, *task).await,
+        Request::Send { addition } => at_once::send(engine, *addition).await,
         Request::Probe { addition, unique } => at_once::probe(engine, *addition, unique).await,
         Request::Check { tasks } => check(engine, tasks).await,
         Request::Work { ids: None } => {
@@ -118,6 +118,9 @@ async fn add(
         }
         task.retries_remaining = task.retries;
     }
+    if if_exists == IfExists::Replace && !continue_same {
+        make_way(engine, &additions).await?;
+    }
     let given: Vec<bool> = additions.iter().map(|addition| !addition.task.task_id.is_empty()).collect();
     admit(engine, &mut additions, now).await?;
     let mut ids = vec![String::new(); additions.len()];
@@ -148,7 +151,7 @@ async fn add(
                     addition.task.task_id = uuid::Uuid::now_v7().to_string();
                 }
                 ids[index].clone_from(&addition.task.task_id);
-                draw_boundary(&mut addition.task);
+                remember(&engine.shared.sandbox, &mut addition.task, addition.place.as_deref());
                 fresh.push(addition);
             }
         }
@@ -161,11 +164,15 @@ async fn add(
     Ok(Reply::Added { ids, ended })
 }
 
-/// Gives a form the boundary that it has in every attempt.
-fn draw_boundary(task: &mut Task) {
-    if task.body == Body::Multipart && !task.extra.iter().any(|(name, _)| name == BOUNDARY) {
-        task.extra.push((BOUNDARY.into(), new_boundary(uuid::Uuid::now_v7())));
+/// Cancels the tasks that have these ids and are not over.
+async fn make_way(engine: &Inner, additions: &[Addition]) -> Result<()> {
+    let ids = additions.iter().map(|addition| addition.task.task_id.as_str()).filter(|id| !id.is_empty());
+    let mut found = Vec::new();
+    for id in ids {
+        found.extend(engine.shared.store.record(id)?.filter(|(_, record)| !record.status.is_final()));
     }
+    let halt = Halt::new(Action::Cancel, Some("another task takes its id"));
+    stop_each(engine, &halt, found, &mut Vec::new(), &mut Vec::new()).await
 }
 
 /// Says what is wrong with tasks, as adding them would.
@@ -285,6 +292,7 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
     let old = &record.task;
     let mut task = Task { task_id: old.task_id.clone(), creation_time: old.creation_time, ..new };
     task.extra.extend(old.extra.iter().filter(|(name, _)| name == BOUNDARY).cloned());
+    remember(&engine.shared.sandbox, &mut task, record.place.as_deref());
     let ready = ready_of(key, &task);
     if record.status == Status::Running {
         return Ok(Some(Waking { ready, at: Some(u64::MAX), record: None })); // runs already: only asked for
@@ -346,7 +354,7 @@ async fn add_new(
         Applied::Taken(ids) => {
             let id = ids.first().map_or("", String::as_str);
             let mend = match if_exists {
-                IfExists::Replace => "and is not over: cancel it first",
+                IfExists::Replace => "and is not over",
                 _ => "already: choose another, or say what to do with --if-exists",
             };
             Err(Error::Refused(format!("a task with the id `{id}` exists {mend}")))
@@ -572,14 +580,17 @@ fn stop_refused(action: Action, record: &Record) -> Option<String> {
 /// Waiting tasks that were stopped, and running ones with what became of them.
 type Stopped = (Vec<TaskKey>, Vec<(TaskKey, String, Status)>);
 
-/// Stops running tasks by their attempts and waiting ones in the store. A task that starts meanwhile is caught by one or
-/// the other: the store refuses to start what is paused or canceled.
+/// Stops running tasks by their attempts and waiting ones in the store, and then those that have started in between: the store
+/// refuses to start what is paused or canceled.
 async fn stop(engine: &Inner, halt: &Halt, keys: Stopping, select: Selection) -> Result<Stopped> {
-    let (reply, answer) = oneshot::channel();
-    let (action, details) = (halt.action, Arc::clone(&halt.details));
-    tell(engine, Input::Stop { action, keys, details: Arc::clone(&details), reply })?;
+    let (action, details) = (halt.action, &halt.details);
+    let stop_running = |keys: Stopping| {
+        let (reply, answer) = oneshot::channel();
+        tell(engine, Input::Stop { action, keys, details: Arc::clone(details), reply }).map(|()| answer)
+    };
+    let first = stop_running(keys.clone())?;
     let parts = if action == Action::Cancel { engine.shared.store.parts_of(&select)? } else { Vec::new() };
-    let at = clock::unix_ms();
+    let (details, at) = (Arc::clone(details), clock::unix_ms());
     let change = match action {
         Action::Cancel => Change::CancelWaiting { select, details, at },
         _ => Change::PauseWaiting { select, at },
@@ -592,10 +603,13 @@ async fn stop(engine: &Inner, halt: &Halt, keys: Stopping, select: Selection) ->
     for (_, record) in parts.iter().filter(|(key, _)| gone.contains(key)) {
         crate::transfer::remove_stored(&engine.shared, record);
     }
-    tell(engine, Input::Left { keys: moved.clone() })?;
+    tell(engine, Input::Left { action, keys: moved.clone() })?;
+    let second = stop_running(keys)?;
     let mut settled = Vec::new();
-    for settling in answer.await.map_err(|_| ended())? {
-        settled.extend(settling.await.ok());
+    for answer in [first, second] {
+        for settling in answer.await.map_err(|_| ended())? {
+            settled.extend(settling.await.ok());
+        }
     }
     Ok((moved, settled))
 }

@@ -275,7 +275,10 @@ fn source(sandbox: &Sandbox, path: &Path) -> Result<SourceFile> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(std::ffi::OsStr::to_str)) else {
         return Err(Error::Usage(format!("`{}` is no file", path.display())));
     };
-    sandbox.source("", Some(parent), "", name).map_err(broken)
+    sandbox.source("", Some(parent), "", name).map_err(|failure| {
+        // Otherwise, these are files to upload.
+        Error::FileSystem(failure.description.replacen("file to upload", "part file", 1))
+    })
 }
 
 /// SHA-256 of the runs of a file one after the other.

@@ -27,8 +27,8 @@ pub(super) fn read(text: &str, name: &str, options: &Options) -> Vec<Entry> {
             downloads.push(Download::new(origin, line));
             continue;
         }
-        match (downloads.last_mut(), line.trim().split_once('=')) {
-            (Some(download), Some((option, value))) => download.option(option.trim(), value.trim()),
+        match (downloads.last_mut(), option(line)) {
+            (Some(download), Some((option, value))) => download.option(option, value),
             (Some(download), None) => {
                 download.entry.problem(line.trim(), format!("(line {}) is no option: they are NAME=VALUE", index + 1));
             }
@@ -36,6 +36,14 @@ pub(super) fn read(text: &str, name: &str, options: &Options) -> Vec<Entry> {
         }
     }
     lost.into_iter().chain(downloads.into_iter().map(|download| download.finish(options))).collect()
+}
+
+/// An option and its value: its name is small letters, digits and dashes, which no URL is.
+pub(super) fn option(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once('=')?;
+    let name = name.trim();
+    let is_one = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (!name.is_empty() && name.bytes().all(is_one)).then(|| (name, value.trim()))
 }
 
 /// The directory that was granted in person holds what has no absolute path of its own.

@@ -110,6 +110,12 @@ impl SourceFile {
         Ok(bytes.into())
     }
 
+    /// Its state when it was opened, as a word to compare with another time's, after a restart too.
+    pub(crate) fn mark(&self) -> String {
+        let Snapshot { ino, size, modified, changed, .. } = self.opened;
+        format!("{size}-{}.{}-{}.{}-{ino}", modified.0, modified.1, changed.0, changed.1)
+    }
+
     /// Whether the file was written, moved or removed since it was opened.
     pub(crate) fn is_changed(&self) -> bool {
         !rustix::fs::fstat(&self.fd).is_ok_and(|stat| Snapshot::of(&stat) == self.opened)

@@ -28,6 +28,8 @@ const HALF_MIN: u64 = 1 << 20;
 const PIECES_MAX: usize = 1024;
 /// Failures in a row after which a place is left, and a piece given up.
 const TRIES: u32 = 3;
+/// How long the last connection waits before it asks for a piece again that has failed, times its failures.
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 /// A place this many times slower than the fastest one loses its last piece to that.
 const MUCH_SLOWER: f64 = 4.0;
 
@@ -83,6 +85,8 @@ struct Crew<'a, 'b> {
     hired: u64,
     /// Failures of each piece in a row, without a byte gained.
     failures: Vec<u32>,
+    /// Nothing is asked for before.
+    rests_until: Option<Instant>,
     tasks: JoinSet<()>,
     tell: mpsc::Sender<(u64, Event)>,
     /// Status and head of the first answer that was taken.
@@ -112,7 +116,8 @@ pub(super) async fn run(
         crew.relieve_stalled();
         crew.employ(held);
         let before = held.bytes_done();
-        let wait = flow.due(before).map_or(STALLED, |due| due.saturating_duration_since(clock::now()).min(STALLED));
+        let due = [flow.due(before), crew.rests_until].into_iter().flatten().min();
+        let wait = due.map_or(STALLED, |due| due.saturating_duration_since(clock::now()).min(STALLED));
         tokio::select! {
             biased;
             Some((worker, event)) = heard.recv() => {
@@ -156,6 +161,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             workers: BTreeMap::new(),
             hired: 0,
             failures: vec![0; held.resume.pieces.len()],
+            rests_until: None,
             tasks: JoinSet::new(),
             tell,
             head: None,
@@ -164,6 +170,10 @@ impl<'a, 'b> Crew<'a, 'b> {
 
     /// Gives connections that are free something to do.
     fn employ(&mut self, held: &mut Held) {
+        if self.rests_until.is_some_and(|until| until > clock::now()) {
+            return;
+        }
+        self.rests_until = None;
         let pieces = &mut held.resume.pieces;
         while self.workers.len() < self.connections {
             let busy = |piece: &usize| self.workers.values().any(|worker| worker.piece == *piece);
@@ -303,7 +313,7 @@ impl<'a, 'b> Crew<'a, 'b> {
         worker.heard = clock::now();
         match event {
             Event::Answered(Ok(answer)) => self.answered(held, id, answer).await,
-            Event::Answered(Err(failure)) => self.failed(id, failure),
+            Event::Answered(Err(failure)) => self.failed(held, id, failure),
             Event::Bytes(bytes) => {
                 self.write(held, id, &bytes)?;
                 Ok(Turn::GoOn)
@@ -311,7 +321,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             Event::Ended(failure) => {
                 let gained = worker.bytes > 0;
                 match failure {
-                    Some(failure) => self.failed(id, failure),
+                    Some(failure) => self.failed(held, id, failure),
                     // A 206 may be shorter than asked (RFC 9110 §15.3.7).
                     None if gained => {
                         self.dismiss(id);
@@ -319,28 +329,54 @@ impl<'a, 'b> Crew<'a, 'b> {
                     }
                     None => {
                         let failure = Failure::new(FailureKind::Connection, "the server sent no bytes");
-                        self.failed(id, failure.with(FailureDetail::Cut))
+                        self.failed(held, id, failure.with(FailureDetail::Cut))
                     }
                 }
             }
         }
     }
 
-    fn write(&mut self, held: &mut Held, id: u64, bytes: &[u8]) -> Result<(), Failure> {
-        let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
-        let Some(piece) = held.resume.pieces.get_mut(worker.piece) else { return Ok(()) };
-        let take = usize::try_from(piece.bytes_left()).unwrap_or(usize::MAX).min(bytes.len());
-        if let Some(part) = &mut held.part {
-            part.write_at(&bytes[..take], piece.next_byte)?;
-        }
-        piece.next_byte += take as u64;
-        worker.bytes += take as u64;
-        self.places[worker.place].failures = 0;
-        self.failures[worker.piece] = 0;
-        if piece.bytes_left() == 0 {
-            self.dismiss(id);
+    fn write(&mut self, held: &mut Held, id: u64, mut bytes: &[u8]) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
+            let Some(piece) = held.resume.pieces.get_mut(worker.piece) else { return Ok(()) };
+            let take = usize::try_from(piece.bytes_left()).unwrap_or(usize::MAX).min(bytes.len());
+            if let Some(part) = &mut held.part {
+                part.write_at(&bytes[..take], piece.next_byte)?;
+            }
+            piece.next_byte += take as u64;
+            worker.bytes += take as u64;
+            self.places[worker.place].failures = 0;
+            self.failures[worker.piece] = 0;
+            bytes = &bytes[take..];
+            if piece.bytes_left() == 0 && !self.reads_on(held, id) {
+                self.dismiss(id);
+            }
         }
         Ok(())
+    }
+
+    /// A connection that reads the whole goes on with the piece behind its own, where nobody has begun with that: it is one
+    /// request less, and where the server gives one connection only, all that there is.
+    fn reads_on(&mut self, held: &mut Held, id: u64) -> bool {
+        let pieces = &mut held.resume.pieces;
+        let Some(worker) = self.workers.get(&id).filter(|worker| worker.reads_whole) else { return false };
+        let (number, end) = (worker.piece, pieces[worker.piece].last_byte);
+        let is_free = |other: usize| !self.workers.values().any(|worker| worker.piece == other);
+        let behind = (0..pieces.len()).find(|other| {
+            let piece = &pieces[*other];
+            piece.first_byte == end + 1 && piece.next_byte == piece.first_byte && is_free(*other)
+        });
+        let Some(behind) = behind else { return false };
+        // It becomes part of the piece; what is left of it has no bytes, and nothing to fetch.
+        pieces[number].last_byte = pieces[behind].last_byte;
+        pieces.swap_remove(behind);
+        self.failures.swap_remove(behind);
+        let moved = pieces.len();
+        for worker in self.workers.values_mut().filter(|worker| worker.piece == moved) {
+            worker.piece = behind;
+        }
+        true
     }
 
     /// Has the `classify` hook judge an answer, and reads it when it is the piece.
@@ -364,13 +400,23 @@ impl<'a, 'b> Crew<'a, 'b> {
             }
             Classified::UseFromZero(note) | Classified::AskFromZero(note) => Ok(self.differs(held, id, note)),
             Classified::NotFound if self.others_than(place) => self.leave(id, "not found"),
+            // Another connection still reads it: it can be had once.
+            Classified::NotFound if self.workers.len() > 1 => {
+                let mut failure = Failure::new(FailureKind::HttpResponse, "not found, while it is being read");
+                failure.http_status = Some(answer.status);
+                self.failed(held, id, failure)
+            }
             Classified::NotFound => Err(Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head)))),
             Classified::Failed(mut failure) => {
                 let wait = || super::retry_after::wait_ms(head.headers(), clock::unix_ms());
                 failure.retry_after_ms = failure.retry_after_ms.or_else(wait);
-                self.failed(id, failure)
+                self.failed(held, id, failure)
             }
-            _ => self.failed(id, Failure::new(FailureKind::Resume, "the server's answer does not fit the question")),
+            _ => self.failed(
+                held,
+                id,
+                Failure::new(FailureKind::Resume, "the server's answer does not fit the question"),
+            ),
         }
     }
 
@@ -421,27 +467,49 @@ impl<'a, 'b> Crew<'a, 'b> {
 
     /// A connection has failed: its piece is asked for again, elsewhere where there is another place, until it has failed
     /// too often.
-    fn failed(&mut self, id: u64, failure: Failure) -> Result<Turn, Stopped> {
+    fn failed(&mut self, held: &mut Held, id: u64, failure: Failure) -> Result<Turn, Stopped> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
         let (piece, place) = (worker.piece, worker.place);
         self.dismiss(id);
         if refused_with(&failure).is_some() || failure.kind == FailureKind::Callback {
             return Err(failure.into());
         }
-        let too_many = matches!(failure.http_status, Some(429 | 503));
-        if too_many && !self.workers.is_empty() {
-            // It gives fewer connections than were asked for.
-            self.connections = self.workers.len();
-            return Ok(Turn::GoOn);
-        }
         self.failures[piece] += 1;
         self.places[place].failures += 1;
-        if self.places[place].failures >= TRIES && self.others_than(place) {
-            self.places[place].usable = false;
+        if self.others_than(place) {
+            self.places[place].usable &= self.places[place].failures < TRIES;
+            if self.failures[piece] < TRIES {
+                return Ok(Turn::GoOn);
+            }
+        }
+        let too_many = matches!(failure.http_status, Some(429 | 503));
+        if !self.workers.is_empty() {
+            // It gives fewer connections than were asked for: those that work go on, and take this piece later.
+            if too_many || self.failures[piece] >= TRIES {
+                self.failures[piece] = 0;
+                self.have_fewer(held, self.workers.len());
+            }
+            return Ok(Turn::GoOn);
         }
         if self.failures[piece] >= TRIES {
             return Err(failure.into());
         }
+        // All have failed at once: a connection that they shared, perhaps.
+        self.have_fewer(held, self.connections / 4);
+        self.rests_until = Some(clock::now() + BETWEEN_TRIES * self.failures[piece]);
         Ok(Turn::GoOn)
+    }
+
+    /// From now on, at most so many connections.
+    fn have_fewer(&mut self, held: &mut Held, connections: usize) {
+        let connections = connections.max(1);
+        if connections < self.connections {
+            self.connections = connections;
+            held.note(if connections == 1 { "single-stream" } else { "fewer-connections" });
+            if connections == 1 {
+                held.note("single-stream: the server gives no more connections");
+            }
+            tracing::info!("{}: {connections} connections are left", self.cx.task.task_id);
+        }
     }
 }

@@ -29,6 +29,9 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) async fn run(cx: &Context<'_>, mut wire: Wire, held: &mut Held) -> Result<Finished, Stopped> {
     not_sent_before(cx)?;
     let segments = upload::pack(cx, &mut wire.headers)?;
+    if upload::is_changed(cx.task, &segments) {
+        held.note("source-changed");
+    }
     let mut body = RequestBody::new(cx.shared, segments, cx.rate, &cx.task.group);
     if matches!(cx.task.http_request_method.as_str(), "POST" | "PATCH") {
         body = body.marked(cx.key, &held.notes);

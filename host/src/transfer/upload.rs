@@ -3,10 +3,12 @@
 //!
 //! It opens files through the sandbox and sends nothing.
 
+use std::path::Path;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Failure, FailureKind};
-use crate::sandbox::SourceFile;
+use crate::sandbox::{Sandbox, SourceFile};
 use crate::task::{Body, FilePart, Pairs, Task, TaskType};
 use crate::transfer::Context;
 use crate::transfer::multipart::{self, FileHead};
@@ -14,6 +16,9 @@ use crate::transfer::request_body::Segment;
 
 /// Name under which a task's `extra` keeps the boundary of its form: drawn once, the same in every attempt.
 pub(crate) const BOUNDARY: &str = "boundary";
+
+/// Name under which it keeps in which state its files were when it was added.
+const SOURCES: &str = "sources";
 
 /// What stays as it is in a Content-Disposition, as in JavaScript's and Dart's encoding of URI components.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
@@ -30,6 +35,47 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 /// Whether the task sends files.
 pub(crate) fn is_upload(task: &Task) -> bool {
     matches!(task.task_type, TaskType::Upload | TaskType::MultiUpload)
+}
+
+/// Writes down what is to be the same in every attempt: a form's boundary, and the state of the files that there are.
+pub(crate) fn remember(sandbox: &Sandbox, task: &mut Task, place: Option<&Path>) {
+    if task.body == Body::Multipart && !task.extra.iter().any(|(name, _)| name == BOUNDARY) {
+        task.extra.push((BOUNDARY.into(), new_boundary(uuid::Uuid::now_v7())));
+    }
+    if is_upload(task) {
+        let open = |part: &FilePart| sandbox.source(&task.base_directory, place, &task.directory, &part.filename);
+        let files: Result<Vec<SourceFile>, Failure> = parts_of(task).iter().map(open).collect();
+        task.extra.retain(|(name, _)| name != SOURCES);
+        if let Ok(files) = files {
+            task.extra.push((SOURCES.into(), marks(files.iter())));
+        }
+    }
+}
+
+/// Whether the files are others than when the task was added.
+pub(super) fn is_changed(task: &Task, segments: &[Segment]) -> bool {
+    let files = segments.iter().filter_map(|segment| match segment {
+        Segment::File { file, .. } => Some(file),
+        Segment::Text(_) => None,
+    });
+    let known = task.extra.iter().find(|(name, _)| name == SOURCES);
+    known.is_some_and(|(_, known)| *known != marks(files))
+}
+
+fn marks<'a>(files: impl Iterator<Item = &'a SourceFile>) -> String {
+    files.map(SourceFile::mark).collect::<Vec<_>>().join(" ")
+}
+
+/// The files of an upload.
+fn parts_of(task: &Task) -> Vec<FilePart> {
+    match task.task_type {
+        TaskType::MultiUpload => task.files.clone(),
+        _ => vec![FilePart {
+            field: task.file_field.clone(),
+            filename: task.filename.clone().unwrap_or_default(),
+            mime_type: task.mime_type.clone(),
+        }],
+    }
 }
 
 /// The body of the task's request; the headers become those that go with it.
@@ -88,14 +134,7 @@ fn stretch(headers: &Pairs, file: &SourceFile) -> Result<(u64, u64), Failure> {
 /// A form of the task's fields and files.
 fn form(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> {
     let task = cx.task;
-    let parts: Vec<FilePart> = match task.task_type {
-        TaskType::MultiUpload => task.files.clone(),
-        _ => vec![FilePart {
-            field: task.file_field.clone(),
-            filename: task.filename.clone().unwrap_or_default(),
-            mime_type: task.mime_type.clone(),
-        }],
-    };
+    let parts = parts_of(task);
     let boundary = boundary_of(task);
     headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
     headers.push(("Content-Type".into(), format!("multipart/form-data; boundary={boundary}")));

@@ -326,6 +326,13 @@ impl Exchange<'_> {
             return Try::Failed(failure.clone());
         }
         let hyper = words::find::<hyper::Error>(error);
+        // The server promises that it has not looked at the request (RFC 9113 section 8.7).
+        let is_refused =
+            words::find::<h2::Error>(error).is_some_and(|h2| h2.reason() == Some(h2::Reason::REFUSED_STREAM));
+        if is_refused {
+            let text = format!("{} refused the request unread, again and again", self.peer);
+            return Try::Stale(Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse));
+        }
         if hyper.is_some_and(hyper::Error::is_parse_too_large) {
             // hyper says the same of a Content-Length beyond 64 bits.
             let text =

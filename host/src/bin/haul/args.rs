@@ -283,7 +283,7 @@ pub(crate) struct Send {
     #[arg(long, value_name = "HOW", default_value = "multi", help_heading = "Request options")]
     pub(crate) list_format: Lists,
     /// Answer at once, beside the queue and its limits; nothing is recorded
-    #[arg(long, conflicts_with_all = ["output", "dir", "id", "group", "not_before", "metadata"], help_heading = "Request options")]
+    #[arg(long, conflicts_with_all = ["id", "group", "not_before", "metadata"], help_heading = "Request options")]
     pub(crate) now: bool,
     #[command(flatten)]
     pub(crate) request: RequestFlags,

@@ -34,10 +34,12 @@ pub(crate) async fn run(typed: &Import, environment: &Environment, printer: &Pri
     let mut link = Link::new(environment.settings(), Work::Nothing);
     let done = import(&mut link, &entries, typed, printer).await;
     link.close().await;
-    let count = done?;
-    let (verb, tasks) = (if typed.dry_run { "would import" } else { "imported" }, text::tasks(count));
+    let known = done?;
+    let tasks = text::tasks(entries.len() as u64 - known);
+    let verb = if typed.dry_run { "would import" } else { "imported" };
     let left_out = if skipped.is_empty() { String::new() } else { format!(", left out {}", skipped.len()) };
-    printer.note(format_args!("{verb} {tasks}{left_out}"));
+    let known = if known == 0 { String::new() } else { format!(", {known} were here already") };
+    printer.note(format_args!("{verb} {tasks}{known}{left_out}"));
     Ok(exit::DONE)
 }
 
@@ -80,15 +82,17 @@ fn read(typed: &Import, printer: &Printer) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Judges all, then adds all; answers how many.
+/// Judges all, then adds all; answers how many were here already.
 async fn import(link: &mut Link, entries: &[Entry], typed: &Import, printer: &Printer) -> Result<u64> {
     refuse(problems(link, entries).await?)?;
     if typed.dry_run {
         entries.iter().for_each(|entry| show(entry, printer));
-        return Ok(entries.len() as u64);
+        return Ok(0);
     }
+    let mut known = 0;
     let if_exists: IfExists = typed.if_exists.into();
     for batch in entries.chunks(BATCH) {
+        known += here_already(link, batch, if_exists).await?;
         let tasks: Vec<Addition> = batch.iter().map(|entry| with_id(&entry.addition)).collect();
         let request = Request::Add { tasks, if_exists, continue_same: false, work: false };
         let (ids, _) = added(link.call(request).await?)?;
@@ -102,7 +106,25 @@ async fn import(link: &mut Link, entries: &[Entry], typed: &Import, printer: &Pr
         }
         printer.flush();
     }
-    Ok(entries.len() as u64)
+    Ok(known)
+}
+
+/// How many tasks of a batch stay as they are.
+async fn here_already(link: &mut Link, batch: &[Entry], if_exists: IfExists) -> Result<u64> {
+    let mut known = 0;
+    let ids = batch.iter().map(|entry| &entry.addition.task.task_id).filter(|id| !id.is_empty());
+    for id in ids.filter(|_| if_exists == IfExists::ReturnExisting) {
+        match link.call(Request::Show { id: id.clone() }).await {
+            Ok(reply) => {
+                // A unique beginning of another id is found too.
+                let (found, _) = records(reply)?;
+                known += u64::from(found.iter().any(|record| record["taskId"] == **id));
+            }
+            Err(Error::UnknownTask(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(known)
 }
 
 /// An id is drawn here, so that a request made twice adds one task.

@@ -51,6 +51,11 @@ fn code(status: Option<u16>, printer: &Printer) -> u8 {
         printer.error("there was no answer: name and length are what the URL and the headers say");
         return exit::NETWORK;
     };
+    if status >= 300 {
+        printer.error(format_args!(
+            "the server answers HEAD with {status}: name and length are what the URL and the headers say"
+        ));
+    }
     let mut outcome = Outcome::new(match status {
         200..=299 => haul::Status::Complete,
         404 => haul::Status::NotFound,

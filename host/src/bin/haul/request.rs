@@ -35,11 +35,7 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
     describe_one(&mut task, &send.task, now_ms())?;
     describe_request(&mut task, &send.request);
     describe_body(&mut task, send)?;
-    if send.now {
-        task.task_type = TaskType::Request;
-        return answered_now(task, send, environment, printer).await;
-    }
-    task.task_type = TaskType::Data;
+    task.task_type = if send.now { TaskType::Request } else { TaskType::Data };
     let (place, printed) = match response_path(&send.request)? {
         Some(path) => (split(&mut task, path)?, Printed::Nothing),
         // JSON has the body in its updates.
@@ -51,6 +47,9 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
         }
     };
     let addition = Addition { task, place, paused: false };
+    if send.now {
+        return answered_now(addition, printed, send, environment, printer).await;
+    }
     let reporter = Reporter::of_requests(printer, printed);
     let tasks = Tasks { urls: std::slice::from_ref(&send.url), addition: &|_| addition.clone() };
     foreground::run(tasks, &send.engine, send.task.profile.as_deref(), environment, printer, reporter).await
@@ -112,10 +111,16 @@ fn content(typed: &str, flag: &str) -> Result<Vec<u8>> {
 }
 
 /// Answered beside the queue: what comes is printed, and nothing is kept.
-async fn answered_now(task: Task, send: &Send, environment: &Environment, printer: &Printer) -> Result<u8> {
+async fn answered_now(
+    addition: Addition,
+    printed: Printed,
+    send: &Send,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<u8> {
     let mut interrupt = Interrupt::listen()?;
     let mut link = Link::new(environment.working_settings(&send.engine, send.task.profile.as_deref())?, Work::Asked);
-    let asked = interrupt.unless(link.call(Request::Send { task: Box::new(task) })).await;
+    let asked = interrupt.unless(link.call(Request::Send { addition: Box::new(addition) })).await;
     let closed = interrupt.unless(link.close()).await;
     let (Some(reply), Some(())) = (asked, closed) else { return Ok(exit::INTERRUPTED) };
     let json = match reply? {
@@ -125,15 +130,15 @@ async fn answered_now(task: Task, send: &Send, environment: &Environment, printe
     let Some(Update::Status(update)) = json::read_update(&json) else {
         return Err(Error::Other("the engine gave an answer that is no update".into()));
     };
-    Ok(tell(&update, &json, &send.url, printer))
+    Ok(tell(&update, &json, (&send.url, printed), printer))
 }
 
-fn tell(update: &StatusUpdate, json: &serde_json::Value, url: &str, printer: &Printer) -> u8 {
+fn tell(update: &StatusUpdate, json: &serde_json::Value, (url, printed): (&str, Printed), printer: &Printer) -> u8 {
     let outcome = Outcome::of_update(update);
     if printer.json() {
         printer.data(json);
     }
-    let mut reporter = Reporter::of_requests(printer, Printed::Response);
+    let mut reporter = Reporter::of_requests(printer, printed);
     reporter.label(&update.task_id, &haul::mask::url(url));
     reporter.tally().asked = 1;
     reporter.end(&update.task_id, &outcome);

@@ -30,7 +30,7 @@ fn all_requests() -> Vec<Request> {
         add(IfExists::ReturnExisting, false),
         add(IfExists::Replace, true),
         Request::Check { tasks: tasks.clone() },
-        Request::Send { task: Box::new(tasks[0].task.clone()) },
+        Request::Send { addition: Box::new(tasks[0].clone()) },
         Request::Probe { addition: Box::new(tasks[0].clone()), unique: true },
         Request::Work { ids: None },
         Request::Work { ids: Some(ids.clone()) },

@@ -183,11 +183,15 @@ fn several_files_are_read_in_all_forms() {
     let task = read_ok(json!({"taskType":"MultiUploadTask","files":["file:///srv/a%20b.txt",["f","file:///c"]]}));
     assert_eq!(task.files, [part("file1", "srv/a b.txt", ""), part("f", "c", "")]);
     assert_eq!(task.base_directory, "root");
+    let task = read_ok(json!({"taskType":"MultiUploadTask","files":["/srv/a.txt",["f","c"]],"baseDirectory":4,
+        "directory":"/data"}));
+    assert_eq!(task.files, [part("a", "srv/a.txt", ""), part("f", "data/c", "")]);
+    assert_eq!((task.base_directory.as_str(), task.directory.as_str()), ("root", ""));
     assert_eq!(
         problems(json!({"taskType":"MultiUploadTask","files":["file:///a","b",5]})),
         [
             "`files` must hold names, [field, name] or [field, name, media type]",
-            "`files` must be all URIs or all names"
+            "`files` must be all absolute (URIs or paths), or all names"
         ]
     );
     assert_eq!(

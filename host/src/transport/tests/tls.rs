@@ -74,13 +74,25 @@ async fn answer_versions(stream: tokio_rustls::server::TlsStream<TcpStream>) {
         let text = format!("{:?} {}", request.version(), request.uri().path());
         Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(Bytes::from(text))))
     });
-    let io = TokioIo::new(stream);
     if is_h2 {
-        let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        let _ = builder.serve_connection(io, service).await;
-    } else {
-        let builder = hyper::server::conn::http1::Builder::new();
-        let _ = builder.serve_connection(io, service).await;
+        return answer_streams(stream).await;
+    }
+    let builder = hyper::server::conn::http1::Builder::new();
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// The same over HTTP/2, but that the first request for `/refused` is refused unread.
+async fn answer_streams(stream: tokio_rustls::server::TlsStream<TcpStream>) {
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    let mut has_refused = false;
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        if request.uri().path() == "/refused" && !std::mem::replace(&mut has_refused, true) {
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+            continue;
+        }
+        let text = format!("{:?} {}", request.version(), request.uri().path());
+        let response = http::Response::builder().header("content-length", text.len()).body(()).unwrap();
+        respond.send_response(response, false).unwrap().send_data(Bytes::from(text), true).unwrap();
     }
 }
 
@@ -167,6 +179,14 @@ async fn many_requests_at_once_share_http2_connections() {
     for call in calls {
         assert_eq!(call.await.unwrap(), "HTTP/2.0 /");
     }
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_unread_is_sent_again_whatever_its_method() {
+    let server = secure(&["h2"], |_| {}).await;
+    let transport = Transport::new(server.settings());
+    let call = Call::new("POST", format!("https://localhost:{}/refused", server.port));
+    assert_eq!(fetch(&transport, call).await.unwrap().1, "HTTP/2.0 /refused");
 }
 
 #[tokio::test]

@@ -70,14 +70,24 @@ impl Reader<'_> {
         rows.map(|((filename, field), mime_type)| FilePart { field, filename, mime_type }).collect()
     }
 
-    /// Sets the files. `file:` URIs are absolute: they need `root` as base directory, so all of them have to be URIs.
+    /// Sets the files. `file:` URIs and absolute paths (background_downloader's A.6 takes a path that exists as it is) need
+    /// `root` as base directory; names beside them are below it only where the task is.
     fn multi_upload(&mut self, mut parts: Vec<FilePart>) {
-        let uris = parts.iter().filter(|part| is_uri(&part.filename)).count();
-        if uris > 0 && uris < parts.len() {
-            self.problems.problem::<()>("files", "must be all URIs or all names");
-        } else if uris > 0 {
+        let is_absolute = |part: &FilePart| is_uri(&part.filename) || part.filename.starts_with('/');
+        let absolute = parts.iter().filter(|part| is_absolute(part)).count();
+        let is_below_root = self.task.base_directory == "root";
+        if absolute > 0 && absolute < parts.len() && !is_below_root {
+            self.problems.problem::<()>("files", "must be all absolute (URIs or paths), or all names");
+        } else if absolute > 0 {
+            let directory = self.task.directory.trim_matches('/').to_owned();
             for part in &mut parts {
-                match below_root(&part.filename) {
+                let path = match part.filename.strip_prefix('/') {
+                    Some(path) => Ok(path.to_owned()),
+                    None if is_uri(&part.filename) => below_root(&part.filename),
+                    None if directory.is_empty() => Ok(part.filename.clone()),
+                    None => Ok(format!("{directory}/{}", part.filename)),
+                };
+                match path {
                     Ok(path) => part.filename = path,
                     Err(reason) => self.problems.problem("files", reason).unwrap_or_default(),
                 }
