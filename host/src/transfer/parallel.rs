@@ -356,19 +356,17 @@ impl<'a, 'b> Crew<'a, 'b> {
         Ok(())
     }
 
-    /// A connection that reads the whole goes on with the piece behind its own, where nobody has begun with that: it is one
-    /// request less, and where the server gives one connection only, all that there is.
+    /// A connection that reads the whole goes on with the piece behind its own, as long as no byte of that is there, even if
+    /// it was asked for: where the server gives one connection only, this one is all that there is.
     fn reads_on(&mut self, held: &mut Held, id: u64) -> bool {
-        let pieces = &mut held.resume.pieces;
         let Some(worker) = self.workers.get(&id).filter(|worker| worker.reads_whole) else { return false };
-        let (number, end) = (worker.piece, pieces[worker.piece].last_byte);
-        let is_free = |other: usize| !self.workers.values().any(|worker| worker.piece == other);
-        let behind = (0..pieces.len()).find(|other| {
-            let piece = &pieces[*other];
-            piece.first_byte == end + 1 && piece.next_byte == piece.first_byte && is_free(*other)
-        });
-        let Some(behind) = behind else { return false };
-        // It becomes part of the piece; what is left of it has no bytes, and nothing to fetch.
+        let number = worker.piece;
+        let end = held.resume.pieces[number].last_byte;
+        let is_behind = |piece: &Piece| piece.first_byte == end + 1 && piece.next_byte == piece.first_byte;
+        let Some(behind) = held.resume.pieces.iter().position(is_behind) else { return false };
+        let asking = self.workers.iter().find(|(_, worker)| worker.piece == behind).map(|(id, _)| *id);
+        asking.into_iter().for_each(|asking| self.dismiss(asking));
+        let pieces = &mut held.resume.pieces;
         pieces[number].last_byte = pieces[behind].last_byte;
         pieces.swap_remove(behind);
         self.failures.swap_remove(behind);
