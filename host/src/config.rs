@@ -44,6 +44,8 @@ pub struct Config {
     pub skip_existing: Option<u64>,
     /// `[[callbacks]]`: name, path, allow-hosts, config, limits. Paths are relative to the configuration's directory.
     pub callbacks: Vec<ComponentSource>,
+    /// `policy = "FILE.wasm"`: replaces the default policy.
+    pub policy: Option<ComponentSource>,
     /// `[profiles.NAME]`, with what they inherit; `[profiles.default]` is for tasks that name none.
     pub profiles: BTreeMap<String, Profile>,
     /// `durability = "full" | "relaxed"`.
@@ -101,6 +103,7 @@ impl Config {
             directories: file.directories.into_iter().map(|(name, path)| (name, path.0)).collect(),
             limits: file.limits.with(&file.network),
             skip_existing: file.skip_existing,
+            policy: file.policy.map(|path| ComponentSource::policy(folder.join(path))),
             callbacks: file.callbacks.into_iter().map(|callback| callback.source(folder)).collect(),
             durability: file.durability.into(),
             retry_jitter: file.retry_jitter,
@@ -117,6 +120,8 @@ struct File {
     network: NetworkTable,
     #[serde(deserialize_with = "size")]
     skip_existing: Option<u64>,
+    #[serde(deserialize_with = "policy_path")]
+    policy: Option<PathBuf>,
     callbacks: Vec<CallbackTable>,
     profiles: BTreeMap<String, profiles::ProfileTable>,
     durability: DurabilityName,
@@ -264,6 +269,10 @@ impl<'de> Deserialize<'de> for AbsolutePath {
             Err(de::Error::custom(format!("a directory must be an absolute path, not `{}`", path.display())))
         }
     }
+}
+
+fn policy_path<'de, D: Deserializer<'de>>(input: D) -> Result<Option<PathBuf>, D::Error> {
+    component_path(input).map(Some)
 }
 
 fn component_path<'de, D: Deserializer<'de>>(input: D) -> Result<PathBuf, D::Error> {

@@ -80,6 +80,11 @@ impl Checksum {
         self.hex.eq_ignore_ascii_case(hex)
     }
 
+    /// How it is computed.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     /// The algorithm's name, such as `sha-256`.
     pub(crate) fn name(&self) -> &'static str {
         self.algorithm.name()

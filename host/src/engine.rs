@@ -86,6 +86,9 @@ pub struct Settings {
     pub profiles: BTreeMap<String, Profile>,
     /// Components attached to every task, in order.
     pub components: Vec<ComponentSource>,
+    /// Answers decisions in the place of the default policy, as a whole: it must answer every one. What it admits is held to
+    /// the rules of the task model nevertheless.
+    pub policy: Option<ComponentSource>,
     /// Spread the waits before retries.
     pub retry_jitter: bool,
     /// On a full disk tasks wait (`run`, `serve`) rather than fail (`get`).
@@ -115,6 +118,7 @@ impl Settings {
             profile: Profile::default(),
             profiles: BTreeMap::new(),
             components: Vec::new(),
+            policy: None,
             retry_jitter: false,
             wait_for_disk: true,
             webhooks: Vec::new(),
@@ -156,6 +160,7 @@ struct Inner {
     profiles: Profiles,
     limits: Mutex<CurrentLimits>,
     components: Vec<ComponentSource>,
+    policy: Option<ComponentSource>,
     /// The components are there.
     loading: tokio::sync::OnceCell<()>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -191,10 +196,24 @@ impl Inner {
             let loaded = tokio::task::spawn_blocking(load).await;
             let components = loaded.map_err(|_| Error::Other("loading the components panicked".into()))??;
             let _ = self.shared.components.set(components); // only ever here
+            self.load_policy().await?;
             tell_of_ends(&self.shared, &self.transport, &self.input)?;
             self.tell_people()
         };
         self.loading.get_or_try_init(load).await.copied()
+    }
+
+    /// Loads what replaces the default policy.
+    async fn load_policy(&self) -> Result<()> {
+        let Some(source) = self.policy.clone() else { return Ok(()) };
+        let shared = Arc::clone(&self.shared);
+        let loaded = tokio::task::spawn_blocking(move || shared.hooks.load_policy(&source)).await;
+        let policy = loaded.map_err(|_| Error::Other("loading the policy panicked".into()))??;
+        if policy.hooks().contains(&Hook::OnTaskFinished) {
+            self.shared.own_components.store(true, Ordering::Relaxed);
+        }
+        let _ = self.shared.policy.set(policy); // only ever here
+        Ok(())
     }
 
     /// Starts webhooks and notifications.
@@ -230,6 +249,7 @@ impl Engine {
             hooks,
             sandbox: Sandbox::new(settings.directories.clone()).durable(settings.durability == Durability::Full),
             components: OnceLock::new(),
+            policy: OnceLock::new(),
             own_components: AtomicBool::new(false),
             durability: settings.durability,
             throttle: Throttle::default(),
@@ -276,6 +296,7 @@ impl Engine {
             profiles,
             limits: Mutex::new(limits),
             components: settings.components,
+            policy: settings.policy,
             loading: tokio::sync::OnceCell::new(),
             threads: Mutex::new(threads),
             webhooks: settings.webhooks,

@@ -22,6 +22,7 @@ mod quota;
 mod runtime;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -34,6 +35,10 @@ use crate::transport::Transport;
 
 pub use chain::Chain;
 pub use component::Component;
+pub use verdicts::{
+    FinishedFile, OnError, OnProgress, OnRedirect, OnRequest, OnResponse, ProgressSample, RedirectHop, RequestHead,
+    RetryChanges,
+};
 
 /// The hooks that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,6 +114,14 @@ pub struct ComponentSource {
     pub path: PathBuf,
     /// What it may do.
     pub grants: Grants,
+}
+
+impl ComponentSource {
+    /// A file that replaces the default policy: a pure function, without any grants.
+    pub fn policy(path: PathBuf) -> Self {
+        let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Self { name, path, grants: Grants::default() }
+    }
 }
 
 /// Where hooks keep their things.
@@ -222,10 +235,6 @@ impl Hooks {
         let compiled = component::compile(&shared.engine, &shared.cache, &wasm, &digest, path)?;
         let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
         interfaces.check(&format!("component `{name}`"))?;
-        for hook in interfaces.hooks.iter().filter(|hook| !hook.is_called()) {
-            let line = format!("it exports `{}`, which this version of haul does not call yet", hook.name());
-            (shared.log.0)(name, &line);
-        }
         let pre = self.linker()?.instantiate_pre(&compiled).map_err(|error| {
             let why = check::text(error.root_cause().to_string());
             Error::Component(format!("component `{name}` cannot be linked: {why}"))
@@ -235,6 +244,25 @@ impl Hooks {
         let component = Arc::new(component);
         loaded.push(component.clone());
         Ok(component)
+    }
+
+    /// Loads a component that is to replace the default policy: it must answer every decision.
+    ///
+    /// # Errors
+    /// As [`Hooks::load`], and [`Error::Component`] that names the decisions it does not answer.
+    pub fn load_policy(&self, source: &ComponentSource) -> Result<Arc<Component>, Error> {
+        let policy = self.load(source)?;
+        let answers = |hook: &Hook| policy.hooks().contains(hook);
+        let missing = Hook::ALL.into_iter().filter(|hook| hook.is_decision() && !answers(hook));
+        let missing: Vec<String> = missing.map(|hook| format!("`{}`", hook.name())).collect();
+        if missing.is_empty() {
+            return Ok(policy);
+        }
+        Err(Error::Component(format!(
+            "the policy {} does not answer {}: a policy answers every decision (attach it by --callbacks to replace some)",
+            source.path.display(),
+            missing.join(", ")
+        )))
     }
 
     /// What a component file is, without attaching it. Runs nothing of it.

@@ -30,7 +30,7 @@ use self::vault::Vault;
 use self::writer::{Job, Writer};
 use crate::error::{Error, Result};
 use crate::event::{Details, StatusUpdate};
-use crate::task::{Record, ResumeRecord, Status, Task};
+use crate::task::{Changes, Record, ResumeRecord, Status, Task};
 
 /// Key of a task within one database: the row number. Rises in the order of addition.
 pub(crate) type TaskKey = i64;
@@ -144,6 +144,8 @@ pub(crate) enum Change {
     Pause { key: TaskKey, bytes_done: u64, at: u64 },
     /// Replaces the task itself (a refreshed token, a new URL), in any status; its id and attempts left stay. No event.
     Replace { key: TaskKey, task: Box<Task> },
+    /// Replaces what components have changed about the requests of a task, in any status; `None`: nothing. No event.
+    Changes { key: TaskKey, changes: Option<Box<Changes>> },
     /// Cancels every task of the selection that is enqueued, waitingToRetry or paused (not running ones). Events without
     /// details. In slices that let other changes through; tasks added later are not meant. Answer: [`Applied::Moved`].
     CancelWaiting { select: Selection, details: Arc<Details>, at: u64 },

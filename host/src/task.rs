@@ -463,6 +463,19 @@ pub struct Record {
     pub hops: Vec<crate::event::Hop>,
     /// What is stored to go on from.
     pub resume: Option<ResumeRecord>,
+    /// What components have changed about its requests.
+    pub changes: Option<Changes>,
+}
+
+/// What components have changed about a task's requests since it was added (hooks `on-error` and `on-response`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Another URL, with its query; `None`: the task's.
+    pub url: Option<String>,
+    /// Headers that replace those of the same name.
+    pub headers: Pairs,
+    /// The bytes that are stored are certainly those of this URL, too.
+    pub is_joined: bool,
 }
 
 impl Record {
@@ -490,6 +503,7 @@ impl Record {
             notes: Vec::new(),
             hops: Vec::new(),
             resume: None,
+            changes: None,
         }
     }
 }

@@ -4,8 +4,10 @@
 //! at any await: what must outlive that, the part file and its record, is in [`Held`].
 
 mod authorize;
+mod callbacks;
 mod download;
 mod multipart;
+mod overlap;
 mod parallel;
 pub(crate) mod progress;
 pub(crate) mod rate;
@@ -26,17 +28,19 @@ use crate::engine::hub::Hub;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::Details;
 use crate::hooks::{
-    Attempt, Chain, Component, ComponentSource, Grants, Hook, HookHead, HookTask, Hooks, RetryVerdict, StartChanges,
+    Attempt, Chain, Component, ComponentSource, Grants, Head, Hook, HookHead, HookTask, Hooks, RetryChanges,
+    RetryVerdict, StartChanges,
 };
 use crate::profile::Transports;
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
 use crate::store::{Change, Store, TaskKey};
-use crate::task::{Piece, Record, ResumeRecord, Status, Task, TaskType};
+use crate::task::{Changes, Piece, Record, ResumeRecord, Status, Task, TaskType};
 pub(crate) use crate::transport::retry_after;
 use crate::transport::{Trail, Transport};
 
 pub(crate) use authorize::Flights;
 use authorize::Prepared;
+use callbacks::Interceptors;
 pub(crate) use download::{exists_already, skipped};
 use rate::{Direction, OwnRate, Taker, Throttle};
 pub(crate) use upload::{BOUNDARY, remember};
@@ -49,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) sandbox: Sandbox,
     /// Attached to every task, in order, by name.
     pub(crate) components: OnceLock<Vec<(String, Arc<Component>)>>,
+    /// Asked last, in the place of the default policy.
+    pub(crate) policy: OnceLock<Arc<Component>>,
     /// Some task has a component of its own.
     pub(crate) own_components: AtomicBool,
     pub(crate) durability: Durability,
@@ -124,10 +130,22 @@ pub(crate) enum End {
     Bytes(Box<Finished>),
     /// The task is over.
     Final { status: Status, details: Box<Details>, bytes_done: u64 },
-    /// It failed, and this is what the `retry` hook says.
-    Failed { failure: Failure, verdict: RetryVerdict, details: Box<Details>, bytes_done: u64 },
+    /// It failed, and this is what follows.
+    Failed(Box<Failed>),
     /// It was stopped from outside.
     Stopped { reason: Reason, bytes_done: u64 },
+}
+
+/// An attempt that failed, and what follows: by a component that wants another one, else by the `retry` hook.
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    pub(crate) verdict: RetryVerdict,
+    /// A component wants it: that uses up a retry in any case.
+    pub(crate) wanted: bool,
+    /// What components have changed about the task's requests, if that is news.
+    pub(crate) changes: Option<Changes>,
+    pub(crate) details: Box<Details>,
+    pub(crate) bytes_done: u64,
 }
 
 /// A downloaded file that has no name yet.
@@ -160,6 +178,9 @@ pub(crate) struct Held {
     gave_up: bool,
     /// The exchanges of this attempt.
     trail: Trail,
+    /// What components have changed about the task's requests, and whether the store does not know yet.
+    changes: Option<Changes>,
+    changes_are_new: bool,
 }
 
 impl Held {
@@ -169,6 +190,31 @@ impl Held {
             Some(part) if self.resume.pieces.is_empty() => part.len(),
             Some(_) => self.resume.pieces.iter().map(Piece::bytes_done).sum(),
         }
+    }
+
+    /// Takes what a component wants changed from the next request on.
+    fn change(&mut self, later: &RetryChanges) {
+        callbacks::merge(self.changes.get_or_insert_default(), later);
+        self.changes_are_new = true;
+    }
+
+    /// Whether the stored bytes came from another URL than the one that is asked now, and are not known to be the same.
+    fn has_moved(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| changes.url.is_some() && !changes.is_joined)
+    }
+
+    /// The stored bytes are those of the present URL.
+    fn joined(&mut self, shared: &Shared, key: TaskKey) {
+        if let Some(changes) = self.changes.as_mut().filter(|changes| changes.url.is_some() && !changes.is_joined) {
+            changes.is_joined = true;
+            self.store_changes(shared, key);
+        }
+    }
+
+    /// Makes the store know what components have changed.
+    fn store_changes(&mut self, shared: &Shared, key: TaskKey) {
+        shared.store.write_later(Change::Changes { key, changes: self.changes.clone().map(Box::new) });
+        self.changes_are_new = false;
     }
 
     fn note(&mut self, note: &str) {
@@ -228,12 +274,21 @@ pub(crate) struct Context<'a> {
     pub(crate) chain: &'a Chain,
     pub(crate) hook_task: &'a HookTask,
     pub(crate) rate: &'a OwnRate,
+    /// Stops the attempt.
+    pub(crate) stop: &'a Stop,
+    /// The components on the way of each request, where there are any.
+    pub(crate) interceptors: Option<Arc<Interceptors>>,
     /// The credentials were refreshed in this attempt.
     pub(crate) refreshed: bool,
     pub(crate) trail: &'a Trail,
 }
 
 impl Context<'_> {
+    /// Whether a component has said that `on-error` is not to be asked about this failure.
+    fn is_last_word(&self, failure: &Failure) -> bool {
+        self.interceptors.as_ref().is_some_and(|interceptors| interceptors.is_last_word(failure))
+    }
+
     /// Whose bytes a download's are.
     fn taker(&self) -> Taker<'_> {
         Taker { own: self.rate, group: &self.task.group, direction: Direction::Down }
@@ -244,6 +299,15 @@ impl Context<'_> {
 pub(crate) enum Stopped {
     /// It failed.
     Failure(Failure, Option<Box<Details>>),
+    /// It failed, and `on-error` is not asked any more.
+    Rejected(Failure, Option<Box<Details>>),
+    /// It failed, and a component wants another attempt.
+    Retry {
+        /// After so long.
+        after_ms: u64,
+        failure: Failure,
+        details: Option<Box<Details>>,
+    },
     /// The task is over, without a failure to judge.
     Final(Status, Box<Details>),
 }
@@ -257,8 +321,9 @@ impl From<Failure> for Stopped {
 /// Makes an attempt.
 pub(crate) async fn run(shared: &Arc<Shared>, transports: &Transports, job: Job) -> End {
     let stored = if job.record.resume.is_some() { job.record.bytes_done } else { 0 };
-    let mut held = Held { notes: job.record.notes.clone(), stored, ..Held::default() };
-    held.notes.retain(|note| note != "resumed" && note != request_body::SENT);
+    let (notes, changes) = (job.record.notes.clone(), job.record.changes.clone());
+    let mut held = Held { notes, stored, changes, ..Held::default() };
+    held.notes.retain(|note| note != "resumed" && note != request_body::SENT && note != callbacks::CANNED);
     let outcome = tokio::select! {
         biased;
         reason = job.stop.asked() => Err(reason),
@@ -266,8 +331,10 @@ pub(crate) async fn run(shared: &Arc<Shared>, transports: &Transports, job: Job)
     };
     match outcome {
         Ok(mut end) => {
-            if let End::Final { details, .. } | End::Failed { details, .. } = &mut end {
-                details.hops = held.trail.take();
+            match &mut end {
+                End::Final { details, .. } => details.hops = held.trail.take(),
+                End::Failed(failed) => failed.details.hops = held.trail.take(),
+                End::Bytes(_) | End::Stopped { .. } => {}
             }
             end
         }
@@ -359,6 +426,15 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
         }
     }
     let result = with_credentials(shared, transport, job, &chain, &mut task, hook_task.clone(), held).await;
+    let result = match result {
+        Err(stopped) if chain.has(Hook::OnError) => {
+            match callbacks::after(&chain, &hook_task, held, number(&job.record), stopped).await {
+                Ok(head) => with_answer(shared, transport, job, &chain, &task, &hook_task, held, head).await,
+                Err(stopped) => Err(stopped),
+            }
+        }
+        result => result,
+    };
     match result {
         Ok(finished) => End::Bytes(Box::new(finished)),
         Err(Stopped::Final(status, details)) => {
@@ -366,11 +442,59 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
             let bytes_done = details.file_size.filter(|_| status == Status::Complete).unwrap_or(0);
             End::Final { status, details, bytes_done }
         }
-        Err(Stopped::Failure(failure, details)) => judge(shared, job, &chain, &hook_task, held, failure, details).await,
+        Err(Stopped::Failure(failure, details) | Stopped::Rejected(failure, details)) => {
+            judge(shared, job, &chain, &hook_task, held, failure, details).await
+        }
+        Err(Stopped::Retry { after_ms, failure, details }) => {
+            let verdict = match job.record.retries_remaining {
+                1.. => RetryVerdict::AfterMs(after_ms),
+                _ => RetryVerdict::GiveUp,
+            };
+            held.record(shared, job.key);
+            conclude(shared, job, held, failure, (verdict, true), details).await
+        }
     }
 }
 
-/// The components attached to the task: the engine's, then the task's own.
+/// Attempts counted by the retries used, so that pauses, mirrors and refreshed tokens do not count: 1 for the first.
+fn number(record: &Record) -> u32 {
+    u32::try_from(record.task.retries - record.retries_remaining).unwrap_or(0) + 1
+}
+
+/// Ends a failed attempt with an answer that a component gives: nothing is sent.
+#[allow(clippy::too_many_arguments)] // what an attempt is made of
+async fn with_answer(
+    shared: &Arc<Shared>,
+    transport: &Transport,
+    job: &Job,
+    chain: &Chain,
+    task: &Arc<Task>,
+    hook_task: &HookTask,
+    held: &mut Held,
+    answer: Head,
+) -> Result<Finished, Stopped> {
+    let interceptors = Interceptors::new(chain, hook_task, Some(answer));
+    let (key, record, rate, stop) = (job.key, &job.record, &job.rate, &job.stop);
+    let trail = &held.trail.clone();
+    let cx = Context {
+        shared,
+        transport,
+        key,
+        task,
+        record,
+        chain,
+        hook_task,
+        rate,
+        stop,
+        interceptors,
+        refreshed: true,
+        trail,
+    };
+    let wire = download::Wire { url: task.url.clone(), headers: Vec::new() };
+    within_time(&cx, wire, held).await
+}
+
+/// The components attached to the task: the engine's, then the task's own, and last what replaces the default policy.
 pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> Result<Chain, Failure> {
     let mut components: Vec<Arc<Component>> =
         shared.components().iter().map(|(_, component)| Arc::clone(component)).collect();
@@ -378,6 +502,7 @@ pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> R
         let own = own_component(shared, name).map_err(|why| Failure::new(FailureKind::Callback, why))?;
         components.extend(own);
     }
+    components.extend(shared.policy.get().map(Arc::clone));
     Ok(shared.hooks.chain(&components, transport))
 }
 
@@ -425,15 +550,32 @@ async fn with_credentials(
     let (mut started, mut refreshed) = (false, false);
     loop {
         let (key, record) = (job.key, &job.record);
-        let (rate, trail, hook) = (&job.rate, &held.trail.clone(), &hook_task);
-        let cx = Context { shared, transport, key, task, record, chain, hook_task: hook, rate, refreshed, trail };
-        let prepared = prepare(&cx, &mut changes).await;
+        let (rate, stop, trail) = (&job.rate, &job.stop, &held.trail.clone());
+        let interceptors = Interceptors::new(chain, &hook_task, None);
+        let cx = Context {
+            shared,
+            transport,
+            key,
+            task,
+            record,
+            chain,
+            hook_task: &hook_task,
+            rate,
+            stop,
+            interceptors,
+            refreshed,
+            trail,
+        };
+        let prepared = prepare(&cx, held, &mut changes).await;
         if !std::mem::replace(&mut started, true) {
             drop(shared.store.write(Change::Start { key: job.key, at: clock::unix_ms() }));
         }
         let fresh = match prepared? {
             Prepared::Refreshed(fresh) => fresh,
             Prepared::Ready(wire) => match within_time(&cx, wire, held).await {
+                Err(Stopped::Failure(failure, details)) if cx.is_last_word(&failure) => {
+                    return Err(Stopped::Rejected(failure, details));
+                }
                 Err(Stopped::Failure(failure, details)) if refused_with(&failure).is_some() => {
                     match authorize::after_refusal(&cx, refused_with(&failure)).await {
                         Ok(Some(fresh)) => fresh,
@@ -450,9 +592,15 @@ async fn with_credentials(
     }
 }
 
-/// The request with its credentials and with what `on-task-start`, asked once an attempt, makes of it.
-async fn prepare(cx: &Context<'_>, changes: &mut Option<StartChanges>) -> Result<Prepared, Failure> {
+/// The request with its credentials, with what components have changed before, and with what `on-task-start`, asked once an
+/// attempt, makes of it.
+async fn prepare(cx: &Context<'_>, held: &mut Held, changes: &mut Option<StartChanges>) -> Result<Prepared, Failure> {
     let mut prepared = authorize::prepare(cx).await?;
+    if let (Prepared::Ready(wire), Some(Changes { url, headers, .. })) = (&mut prepared, &held.changes) {
+        let (url, headers) = (url.clone(), headers.clone());
+        authorize::apply(&StartChanges { url, headers, ..StartChanges::default() }, wire);
+        held.note("url-changed");
+    }
     if let Prepared::Ready(wire) = &mut prepared
         && cx.chain.has(Hook::OnTaskStart)
     {
@@ -525,12 +673,12 @@ fn may_be_elsewhere(failure: &Failure) -> bool {
 }
 
 /// Credentials and headers of the task go to its own origin only, as with redirects.
-fn headers_for(mirror: &str, wire: &download::Wire) -> crate::task::Pairs {
+pub(crate) fn headers_for(mirror: &str, wire: &download::Wire) -> crate::task::Pairs {
     let origin = |url: &str| url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/").to_ascii_lowercase();
     if origin(mirror) == origin(&wire.url) {
         return wire.headers.clone();
     }
-    let safe = ["accept", "accept-language", "accept-encoding", "user-agent", "range"];
+    let safe = ["accept", "accept-language", "accept-encoding", "content-type", "user-agent", "range"];
     let keep = |name: &str| safe.iter().any(|safe| safe.eq_ignore_ascii_case(name));
     wire.headers.iter().filter(|(name, _)| keep(name)).cloned().collect()
 }
@@ -553,8 +701,7 @@ async fn judge(
     let bytes_done = held.bytes_done();
     held.record(shared, job.key);
     let attempt = Attempt {
-        // Counted by the retries used, so that pauses, mirrors and refreshed tokens do not lengthen the waits.
-        number: u32::try_from(job.record.task.retries - job.record.retries_remaining).unwrap_or(0) + 1,
+        number: number(&job.record),
         retries_remaining: u32::try_from(job.record.retries_remaining).unwrap_or(0),
         elapsed_ms: clock::unix_ms().saturating_sub(job.record.task.creation_time),
         bytes_done,
@@ -567,6 +714,18 @@ async fn judge(
         Ok(verdict) => (failure, verdict),
         Err(broken) => (broken, RetryVerdict::GiveUp),
     };
+    conclude(shared, job, held, failure, (verdict, false), details).await
+}
+
+/// What is told of a failed attempt, and what becomes of its bytes. `wanted`: a component wants another attempt.
+async fn conclude(
+    shared: &Shared,
+    job: &Job,
+    held: &mut Held,
+    failure: Failure,
+    (verdict, wanted): (RetryVerdict, bool),
+    details: Option<Box<Details>>,
+) -> End {
     let id = &job.record.task.task_id;
     tracing::info!("{id}: {}: {}", crate::mask::text(&failure.description), verdict_in_words(verdict));
     if failure.outcome_unknown {
@@ -587,7 +746,8 @@ async fn judge(
     details.notes.clone_from(&held.notes);
     details.resumed_from = held.resumed_from;
     details.exception = Some(failure.clone());
-    End::Failed { failure, verdict, details, bytes_done }
+    let changes = held.changes.clone().filter(|_| held.changes_are_new);
+    End::Failed(Box::new(Failed { failure, verdict, wanted, changes, details, bytes_done }))
 }
 
 fn verdict_in_words(verdict: RetryVerdict) -> String {
@@ -606,7 +766,8 @@ fn over(held: &Held, failure: Failure, details: Option<Box<Details>>) -> End {
     let mut details = details.unwrap_or_default();
     details.exception = Some(failure.clone());
     details.notes.clone_from(&held.notes);
-    End::Failed { failure, verdict: RetryVerdict::GiveUp, details, bytes_done: held.bytes_done() }
+    let (verdict, bytes_done) = (RetryVerdict::GiveUp, held.bytes_done());
+    End::Failed(Box::new(Failed { failure, verdict, wanted: false, changes: None, details, bytes_done }))
 }
 
 /// What an update says of a response: headers masked, media type and character set apart.

@@ -17,6 +17,7 @@ mod proxy;
 mod redirect;
 pub(crate) mod retry_after;
 mod socks;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -43,6 +44,7 @@ use self::payload::Outgoing;
 pub use self::payload::{BeforeEnd, Payload, Source};
 use self::proxy::Routes;
 use self::redirect::Hop;
+pub use self::steps::{Asked, Canned, Follow, Go, Outbound, Redirect, Steps};
 use self::tls::Tls;
 pub use self::trail::Trail;
 use crate::clock;
@@ -239,6 +241,8 @@ pub struct Call {
     pub ambient: bool,
     /// Is told of every exchange.
     pub trail: Option<Trail>,
+    /// Who is asked on the way.
+    pub steps: Option<Arc<dyn Steps>>,
 }
 
 impl std::fmt::Debug for Call {
@@ -271,6 +275,7 @@ impl Call {
             guard: Guard::Any,
             ambient: true,
             trail: None,
+            steps: None,
         }
     }
 }
@@ -305,6 +310,8 @@ pub struct Answer {
     pub insecure: bool,
     /// It came before the whole request was sent, and the rest is not sent.
     pub early: bool,
+    /// [`Call::steps`] gave it, nothing was sent; with [`Canned::follow`].
+    pub canned: Option<bool>,
     /// The body.
     pub body: AnswerBody,
 }
@@ -450,39 +457,64 @@ impl Transport {
     pub async fn send(&self, call: Call) -> Result<Answer, Failure> {
         let mut hop = first_hop(&call)?;
         let mut before: Vec<(String, Url)> = Vec::new();
+        let mut way = steps::Way::new(&hop);
         loop {
-            let (head, mut body, rest) = self.answer(&hop, &call).await?;
+            if let Some(steps) = &call.steps {
+                hop = match way.ask(&**steps, &call, hop).await? {
+                    Ok(hop) => hop,
+                    Err((hop, canned)) => return Ok(steps::answer(hop, before, canned)),
+                };
+            }
+            let (head, body, rest) = self.answer(&hop, &call).await?;
             let status = head.status.as_u16();
             let follows = call.follow && call.max_redirects > 0;
             let is_answer = !redirect::is_redirect(status) || (call.keep_body && status == 303);
             if !follows || is_answer {
-                let early = rest.is_some() && !head.status.is_success();
-                if let Some(rest) = rest {
-                    body.belongs_to(rest, head.status.is_success());
-                }
-                let insecure = |url: &Url| self.is_unchecked(url);
-                let framing = body.framing();
-                return Ok(Answer {
-                    status,
-                    headers: pairs(&head.headers),
-                    insecure: insecure(&hop.url) || before.iter().any(|(_, url)| insecure(url)),
-                    hops: before.into_iter().map(|(_, url)| url.into()).collect(),
-                    url: hop.url.into(),
-                    framing,
-                    early,
-                    body,
-                });
+                return Ok(self.last_answer(hop, before, head, body, rest));
             }
             let locations: Vec<String> = head.headers.get_all(http::header::LOCATION).iter().map(text).collect();
-            let next = redirect::next(&hop, status, &locations, &before, &call)?;
+            let mut next = redirect::next(&hop, status, &locations, &before, &call)?;
             let wait = retry_after::wait_ms(&pairs(&head.headers), clock::unix_ms());
             let wait = redirect::wait(&hop, status, wait.map(Duration::from_millis))?;
+            if let Some(steps) = &call.steps {
+                next = match way.follow(&**steps, &call, (before.len() + 1, status, &hop.url), next).await? {
+                    Some(next) => next,
+                    None => return Ok(self.last_answer(hop, before, head, body, rest)),
+                };
+            }
             drain(body).await;
             if !wait.is_zero() {
                 clock::sleep(wait).await;
             }
             let left = std::mem::replace(&mut hop, next);
             before.push((left.method, left.url));
+        }
+    }
+
+    /// The answer of the last hop.
+    fn last_answer(
+        &self,
+        hop: Hop,
+        before: Vec<(String, Url)>,
+        head: http::response::Parts,
+        mut body: AnswerBody,
+        rest: Option<Sent>,
+    ) -> Answer {
+        let early = rest.is_some() && !head.status.is_success();
+        if let Some(rest) = rest {
+            body.belongs_to(rest, head.status.is_success());
+        }
+        let insecure = |url: &Url| self.is_unchecked(url);
+        Answer {
+            status: head.status.as_u16(),
+            headers: pairs(&head.headers),
+            insecure: insecure(&hop.url) || before.iter().any(|(_, url)| insecure(url)),
+            hops: before.into_iter().map(|(_, url)| url.into()).collect(),
+            url: hop.url.into(),
+            framing: body.framing(),
+            early,
+            canned: None,
+            body,
         }
     }
 

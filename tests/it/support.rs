@@ -6,6 +6,7 @@ pub mod form;
 pub mod nginx;
 pub mod origin;
 pub mod process;
+pub mod steered;
 pub mod tls;
 pub mod world;
 

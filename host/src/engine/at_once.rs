@@ -101,13 +101,16 @@ async fn answered(engine: &Inner, task: Task, place: Option<PathBuf>) -> Result<
         };
         tell(engine, Input::Send { job: Box::new(job), reply })?;
         let (status, details) = match answer.await.map_err(|_| ended())? {
-            End::Failed { verdict: RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms), .. } => {
-                clock::sleep(Duration::from_millis(ms)).await;
-                record.retries_remaining -= 1;
-                record.attempt += 1;
-                continue;
-            }
-            End::Failed { details, .. } => (Status::Failed, details),
+            End::Failed(failed) => match failed.verdict {
+                RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms) => {
+                    clock::sleep(Duration::from_millis(ms)).await;
+                    record.retries_remaining -= 1;
+                    record.attempt += 1;
+                    record.changes = failed.changes.or(record.changes);
+                    continue;
+                }
+                RetryVerdict::GiveUp => (Status::Failed, failed.details),
+            },
             End::Final { status, details, .. } => (status, details),
             End::Bytes(_) | End::Stopped { .. } => return Err(ended()),
         };

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::engine::Retain;
 use crate::engine::lanes::{Lane, Work};
 use crate::engine::publisher::Outcome;
-use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
+use crate::error::{Error, FailureDetail, FailureKind, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::hooks::RetryVerdict;
 use crate::limits::{Limits, Network, Rates};
@@ -23,7 +23,7 @@ use crate::scheduler::{HEAD, Ready, Scheduler, Step, Why};
 use crate::store::{Change, HELD, Pending, QueueKey, Selection, TaskKey};
 use crate::task::{OnConflict, Record, Status, Task};
 use crate::transfer::rate::OwnRate;
-use crate::transfer::{End, Finished, Job, Reason, Shared, Stop};
+use crate::transfer::{End, Failed, Finished, Job, Reason, Shared, Stop};
 
 /// How long a task waits before it looks for room on a full disk again.
 const DISK_PAUSE_MS: u64 = 10_000;
@@ -497,9 +497,7 @@ impl Machine {
                 self.settle(key, change, status, None);
             }
             End::Stopped { reason, bytes_done } => self.stopped(key, reason, bytes_done, at),
-            End::Failed { failure, verdict, details, bytes_done } => {
-                self.failed(key, &failure, verdict, details, bytes_done, at);
-            }
+            End::Failed(failed) => self.failed(key, *failed, at),
         }
     }
 
@@ -520,18 +518,15 @@ impl Machine {
         }
     }
 
-    fn failed(
-        &mut self,
-        key: TaskKey,
-        failure: &Failure,
-        verdict: RetryVerdict,
-        mut details: Box<Details>,
-        bytes_done: u64,
-        at: u64,
-    ) {
+    fn failed(&mut self, key: TaskKey, failed: Failed, at: u64) {
+        let Failed { failure, verdict, wanted, changes, mut details, bytes_done } = failed;
+        if let Some(changes) = changes {
+            // Before what follows: whoever goes on, goes on with them.
+            self.shared.store.write_later(Change::Changes { key, changes: Some(Box::new(changes)) });
+        }
         let remaining = self.running.get(&key).map_or(0, |running| running.retries_remaining);
         let free = failure.kind == FailureKind::Checksum || failure.detail == FailureDetail::DiskFull;
-        let retries_remaining = if free { remaining } else { remaining - 1 };
+        let retries_remaining = if free && !wanted { remaining } else { remaining - 1 };
         let wait = match verdict {
             _ if failure.detail == FailureDetail::DiskFull && self.wait_for_disk => Some(DISK_PAUSE_MS),
             RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms) => Some(ms),

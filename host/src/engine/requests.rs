@@ -300,6 +300,10 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
     let store = &engine.shared.store;
     let (retries, at) = (task.retries, task.not_before.filter(|at| *at > now));
     let unchanged = record.status == Status::Enqueued && **old == task;
+    if old.url != task.url {
+        // Another link of the same resource: it counts before what a component had found.
+        drop(store.write(Change::Changes { key, changes: None }));
+    }
     if !unchanged {
         drop(store.write(Change::Replace { key, task: Box::new(task) }));
     }

@@ -1,5 +1,7 @@
 //! Chains: who is asked, in which order, and what is made of the answers.
 
+mod callbacks;
+
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;

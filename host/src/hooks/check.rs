@@ -1,12 +1,16 @@
 //! Whether an answer can be acted on: the rules for what components hand back (reliability.md E.6). Each refusal is a
 //! phrase that follows "gave an unusable answer: ". Changes nothing but texts for people, which lose control characters.
 
+mod verdicts;
+
 use std::sync::Arc;
 
 use super::Part;
 use crate::error::Failure;
 use crate::event::StatusUpdate;
 use crate::task::{Auth, Pairs};
+
+pub(super) use verdicts::{RESPONSE_BODY_BYTES_MAX, on_error, on_redirect, on_request, on_response};
 
 const HEADERS_MAX: usize = 32;
 const HEADERS_BYTES_MAX: usize = 16 << 10;

@@ -1,6 +1,8 @@
 //! Between the task model and the types of the contract. Converts only: whether an answer makes sense is
 //! [`super::check`]'s business.
 
+mod verdicts;
+
 use super::bindings::haul::transfer as wit;
 use super::{
     Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Head, OnAuthVerdict, Part, PartsVerdict, ResumeVerdict,
@@ -9,6 +11,11 @@ use super::{
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Auth, Body, FilePart, OnConflict, Problem, ResumeRecord, Status, Task, TaskType, Timeouts, Updates};
+
+pub(super) use verdicts::{
+    Responded, failure_of_part, finished, progress, redirect, request, to_on_error, to_on_progress, to_on_redirect,
+    to_on_request, to_on_response, weight_of,
+};
 
 pub(super) fn task(task: &Task) -> wit::types::Task {
     wit::types::Task {

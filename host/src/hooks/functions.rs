@@ -29,7 +29,6 @@ pub(super) trait Ask: Send + Sync + 'static {
 macro_rules! hooks {
     ($($hook:ident $field:ident = $interface:literal $function:literal ($($param:ty),*) -> ($($answer:ty)?);)*) => {
         /// The hooks that an instance answers.
-        #[allow(dead_code)] // some are typed when a component is loaded, and not asked yet
         #[derive(Default)]
         pub(super) struct Functions {
             $($field: Option<TypedFunc<($($param,)*), ($($answer,)?)>>,)*
@@ -45,7 +44,6 @@ macro_rules! hooks {
         }
 
         $(
-            #[allow(dead_code)]
             pub(super) struct $hook;
 
             impl Ask for $hook {
@@ -107,12 +105,6 @@ impl Hook {
     pub fn is_decision(self) -> bool {
         use Hook::*;
         matches!(self, Admit | Classify | Filename | Resume | Authorize | Retry | Parts)
-    }
-
-    /// Whether this version asks it at all.
-    pub fn is_called(self) -> bool {
-        use Hook::*;
-        !matches!(self, OnRequest | OnRedirect | OnResponse | OnError | OnProgress | Verify)
     }
 
     /// Whether a component may use HTTP while it answers.

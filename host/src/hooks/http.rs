@@ -20,7 +20,7 @@ use crate::transport::{Answer, Call, Guard, Transport};
 
 const REQUESTS_AT_ONCE: usize = 2;
 const REQUEST_BODY_BYTES_MAX: usize = check::REQUEST_BODY_BYTES_MAX;
-const RESPONSE_BODY_BYTES_MAX: usize = 256 << 10;
+const RESPONSE_BODY_BYTES_MAX: usize = check::RESPONSE_BODY_BYTES_MAX;
 const HEADERS_MAX: usize = 64;
 /// Size of the headers of a request, and of a response.
 pub(super) const HEADERS_BYTES_MAX: usize = 32 << 10;

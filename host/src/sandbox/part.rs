@@ -154,6 +154,21 @@ impl PartFile {
         Ok(())
     }
 
+    /// Bytes from `offset` on, at most `limit`: blocks for as long as the kernel takes to copy them.
+    pub(crate) fn read_at(&self, offset: u64, limit: usize) -> Result<Vec<u8>, Failure> {
+        let mut bytes = vec![0; limit.min(usize::try_from(self.len.saturating_sub(offset)).unwrap_or(limit))];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match retry(|| rustix::io::pread(&self.fd, &mut bytes[filled..], offset + filled as u64)) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) => return Err(self.failure("read", error)),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
     /// The end of the file, in bytes from its start.
     #[allow(clippy::len_without_is_empty)] // nobody asks
     pub(crate) fn len(&self) -> u64 {

@@ -14,7 +14,7 @@ use super::vault::Vault;
 use super::writer::{Numbers, Step};
 use super::{Applied, Change, Committed, HELD, IfExists, NewTask, Publish, TaskKey, read};
 use crate::event::{Details, StatusUpdate};
-use crate::task::{Body, ResumeRecord, Status, Task};
+use crate::task::{Body, Changes, ResumeRecord, Status, Task};
 
 /// Refreshed credentials kept: the newest.
 const CREDENTIALS: i64 = 4096;
@@ -99,6 +99,7 @@ impl<'a> Batch<'a> {
             }
             Change::Pause { key, bytes_done, at } => self.pause(*key, *bytes_done, *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
+            Change::Changes { key, changes } => self.changes(*key, changes.as_deref())?,
             Change::Secret { name, content, at } => self.secret(name, content, *at)?,
             Change::Hold { key } => self.hold(*key)?,
             Change::Release { at } => self.release(*at)?,
@@ -407,6 +408,17 @@ impl<'a> Batch<'a> {
                 task.scope,
             ])?;
         Ok(if changed > 0 { Applied::Done } else { Applied::Refused(None) })
+    }
+
+    fn changes(&mut self, key: TaskKey, changes: Option<&Changes>) -> Sql<Applied> {
+        let sealed = changes.map(|changes| codec::encode_changes(key, changes, self.vault));
+        let sealed = sealed.transpose().map_err(unwritable)?;
+        let change = "UPDATE task SET changes = ?2 WHERE key = ?1 AND changes IS NOT ?2";
+        let changed = self.conn.prepare_cached(change)?.execute((key, sealed))?;
+        if changed > 0 {
+            return Ok(Applied::Done);
+        }
+        Ok(self.row(key)?.map_or(Applied::Refused(None), |_| Applied::Done))
     }
 
     fn hold(&mut self, key: TaskKey) -> Sql<Applied> {

@@ -14,7 +14,7 @@ use super::{Publish, TaskKey};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, Hop, Protocol};
 use crate::mask;
-use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Piece, Task, TaskType, Timeouts, Updates};
+use crate::task::{Auth, Body, Changes, FilePart, OnConflict, Pairs, Piece, Task, TaskType, Timeouts, Updates};
 
 type Json<T> = serde_json::Result<T>;
 
@@ -101,6 +101,35 @@ impl Hidden {
             mirrors: task.mirrors.iter().any(is_hidden).then(|| task.mirrors.clone()),
         }
     }
+}
+
+/// What components have changed about a task's requests, sealed.
+pub(super) fn encode_changes(key: TaskKey, changes: &Changes, vault: &Vault) -> Json<Vec<u8>> {
+    let changes = ChangesDef { url: changes.url.clone(), headers: changes.headers.clone(), joined: changes.is_joined };
+    Ok(vault.seal(&place_of_changes(key), &serde_json::to_vec(&changes)?))
+}
+
+/// The opposite of [`encode_changes`].
+pub(super) fn decode_changes(key: TaskKey, sealed: &[u8], vault: &Vault) -> Json<Changes> {
+    let plain = vault.unseal(&place_of_changes(key), sealed);
+    let plain = plain.ok_or_else(|| serde_json::Error::custom("it was not sealed by this home's key"))?;
+    let ChangesDef { url, headers, joined } = serde_json::from_slice(&plain)?;
+    Ok(Changes { url, headers, is_joined: joined })
+}
+
+fn place_of_changes(key: TaskKey) -> String {
+    format!("changes:{key}")
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct ChangesDef {
+    #[serde(rename = "l", skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(rename = "h", skip_serializing_if = "Vec::is_empty")]
+    headers: Pairs,
+    #[serde(rename = "j", skip_serializing_if = "std::ops::Not::not")]
+    joined: bool,
 }
 
 /// A refreshed auth block, and the one it came of.

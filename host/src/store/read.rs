@@ -31,7 +31,8 @@ macro_rules! records {
             "SELECT t.key, t.task_id, t.status, t.priority, t.created, t.group_name, t.url, t.ready_at, t.attempt,
                t.retries_remaining, t.bytes_done, t.expected_size, t.place, t.outcome, t.spec, t.body,
                r.task, r.part_name, r.part_dev, r.part_ino, r.durable_bytes, r.boot_id, r.total_bytes, r.etag,
-               r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url, r.pieces, t.sealed
+               r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url, r.pieces, t.sealed,
+               t.changes
              FROM task t ",
             $index,
             " LEFT JOIN resume r ON r.task = t.key ",
@@ -581,6 +582,9 @@ fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
     if let Some(sealed) = row.get_ref(31)?.as_blob_or_null()? {
         codec::reveal(row.get(0)?, sealed, vault, &mut task).map_err(|error| unreadable(31, error))?;
     }
+    let changes = row.get_ref(32)?.as_blob_or_null()?;
+    let changes =
+        changes.map(|sealed| codec::decode_changes(row.get(0)?, sealed, vault).map_err(|error| unreadable(32, error)));
     task.retries_remaining = row.get(9)?;
     if let Body::Bytes(bytes) = &mut task.body {
         *bytes = row.get::<_, Option<Vec<u8>>>(15)?.unwrap_or_default();
@@ -608,6 +612,7 @@ fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
         hops: outcome.hops,
         notes: outcome.notes,
         resume,
+        changes: changes.transpose()?,
         task: Arc::new(task),
     };
     Ok((row.get(0)?, record))

@@ -15,7 +15,7 @@ use crate::hooks::{AuthReason, AuthorizeVerdict, Head, OnAuthVerdict, Situation,
 use crate::store::Store;
 use crate::task::{Auth, Pairs};
 use crate::transfer::download::Wire;
-use crate::transfer::{Context, Shared};
+use crate::transfer::{Context, Shared, headers_for};
 use crate::transport::Call;
 
 /// Credentials remembered at most.
@@ -150,9 +150,10 @@ pub(crate) async fn after_refusal(cx: &Context<'_>, status: Option<u16>) -> Resu
     }
 }
 
-/// The request as hook `on-task-start` wants it.
+/// The request as a component wants it. To another origin go neither credentials nor the task's own headers.
 pub(crate) fn apply(changes: &StartChanges, wire: &mut Wire) {
     if let Some(url) = &changes.url {
+        wire.headers = headers_for(url, wire);
         wire.url.clone_from(url);
     }
     wire.headers.retain(|(name, _)| !changes.remove_headers.iter().any(|gone| gone.eq_ignore_ascii_case(name)));

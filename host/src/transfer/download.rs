@@ -8,16 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::digest::{Checksum, Hasher};
+use crate::digest::{Algorithm, Checksum, Hasher};
 use crate::engine::Durability;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, ProgressUpdate};
-use crate::hooks::{Asked, Classified, Head, HookHead, Part, PartsVerdict, ResumeVerdict};
+use crate::hooks::{Asked, Classified, Head, Hook, HookHead, Part, PartsVerdict, ResumeVerdict};
 use crate::sandbox::{Directory, Identity, PartFile, in_the_way};
 use crate::task::{Body, OnConflict, Pairs, Piece, ResumeRecord, Status, Task, TaskType};
+use crate::transfer::callbacks::{self, Sampler};
 use crate::transfer::progress::Meter;
-use crate::transfer::{Context, Finished, Held, Stopped, details_of, parallel, retry_after, sweep_later, sync_later};
-use crate::transport::{Answer, Call, Framing};
+use crate::transfer::{
+    Context, Finished, Held, Stopped, details_of, overlap, parallel, retry_after, sweep_later, sync_later,
+};
+use crate::transport::{Answer, Call, Framing, Steps};
 
 /// Bytes of an error's body that are kept.
 const ERROR_BODY: usize = 64 * 1024;
@@ -48,6 +51,8 @@ pub(super) struct Question {
     pub(super) restarts: u32,
     /// Take one stream, whatever the task wants.
     pub(super) undivided: bool,
+    /// Ask from so many bytes earlier: they must be equal to those that are stored, which came from another URL.
+    pub(super) overlap: u64,
 }
 
 /// Downloads from the place of that number first, or, divided, from all of them. On success the part file in `held` is
@@ -150,6 +155,10 @@ async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory
             Ok(Stored::GoOn(Question { from: Some(from), if_range, ..Question::default() }))
         }
         ResumeVerdict::NothingMissing => Ok(Stored::All),
+        ResumeVerdict::StartAfresh(note) if note == "restarted-no-validator" && overlap::of(held) > 0 => {
+            held.resumed_from = bytes;
+            Ok(Stored::GoOn(Question { from: Some(bytes), overlap: overlap::of(held), ..Question::default() }))
+        }
         ResumeVerdict::StartAfresh(note) => {
             tracing::info!("{id}: {bytes} bytes are stored and given up ({note})");
             held.note(&note);
@@ -225,6 +234,13 @@ fn own_range(task: &Task) -> bool {
     task.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("range"))
 }
 
+impl Question {
+    /// The first byte that is asked for, where that is not the first of all.
+    fn first_byte(&self) -> Option<u64> {
+        self.from.map(|from| from.saturating_sub(self.overlap))
+    }
+}
+
 pub(super) enum Next {
     Done(Box<Finished>),
     AskAgain,
@@ -245,22 +261,37 @@ async fn ask(
         failure.description = crate::mask::text(&failure.description);
         failure
     })?;
-    let head = head_of(held, &mut answer);
     let asked = Asked {
-        range_from: question.from,
+        range_from: question.first_byte(),
         range_to: None,
         total_bytes: question.from.and(held.resume.total_bytes),
-        if_range: question.from.map(|_| question.if_range.clone()),
+        if_range: question.from.map(|_| question.if_range.clone()).filter(|if_range| !if_range.is_empty()),
         own_range: own_range(cx.task),
         restarts: question.restarts,
     };
-    let verdict = cx.chain.classify(cx.hook_task, &asked, &head).await?;
+    let (verdict, head) = callbacks::judge(cx, held, &asked, &mut answer, true).await?;
+    let gives_up = matches!(verdict, Classified::UseFromZero(_) | Classified::AskFromZero(_));
+    if gives_up && question.overlap == 0 && question.from.is_some() && overlap::of(held) > 0 {
+        let (id, overlap) = (&cx.task.task_id, overlap::of(held));
+        tracing::info!("{id}: the new URL has another validator: the last {overlap} bytes are compared");
+        *question = Question { overlap, if_range: String::new(), ..question.clone() };
+        return Ok(Next::AskAgain);
+    }
     log_answer(cx, &answer, &verdict);
     match verdict {
         Classified::Success if question.from.is_none() => {
             from_zero(cx, held, directory, (places, place), question, answer, head).await
         }
+        Classified::Continues(_) if question.overlap > 0 => {
+            if !overlap::is_equal(held, &mut answer, &head, question.overlap).await? {
+                return afresh(cx, held, question, "restarted-changed").await;
+            }
+            held.note("same-by-overlap");
+            join(cx, held, &head);
+            body(cx, held, directory, question, answer, head).await
+        }
         Classified::Continues(from) if question.from == Some(from) && from == held.bytes_done() => {
+            held.joined(cx.shared, cx.key);
             body(cx, held, directory, question, answer, head).await
         }
         Classified::AlreadyComplete if question.from.is_some() => {
@@ -271,13 +302,7 @@ async fn ask(
             question.restarts += 1;
             from_zero(cx, held, directory, (places, place), question, answer, head).await
         }
-        Classified::AskFromZero(note) if question.restarts < RESTARTS => {
-            held.note(&note);
-            held.give_up(cx.shared, cx.key).await?;
-            let undivided = question.undivided;
-            *question = Question { restarts: question.restarts + 1, undivided, ..Question::default() };
-            Ok(Next::AskAgain)
-        }
+        Classified::AskFromZero(note) if question.restarts < RESTARTS => afresh(cx, held, question, &note).await,
         Classified::NotFound => {
             let details = error_details(&mut answer, &head).await;
             Err(Stopped::Final(Status::NotFound, Box::new(details)))
@@ -292,13 +317,25 @@ async fn ask(
     }
 }
 
-/// Takes an answer's head out of it, for the hooks.
-pub(super) fn head_of(held: &mut Held, answer: &mut Answer) -> HookHead {
-    if answer.insecure {
-        held.note("insecure-tls");
-    }
-    let headers = std::mem::take(&mut answer.headers);
-    HookHead::from(Head { status: answer.status, headers, url: answer.url.clone(), body: Vec::new() })
+/// Gives the stored bytes up and asks for the whole.
+async fn afresh(cx: &Context<'_>, held: &mut Held, question: &mut Question, note: &str) -> Result<Next, Stopped> {
+    held.note(note);
+    held.give_up(cx.shared, cx.key).await?;
+    let undivided = question.undivided;
+    *question = Question { restarts: question.restarts + 1, undivided, ..Question::default() };
+    Ok(Next::AskAgain)
+}
+
+/// The stored bytes are those of this answer's URL: from here on its validators count.
+fn join(cx: &Context<'_>, held: &mut Held, head: &HookHead) {
+    let header = |name: &str| head.header(name).map(str::to_owned);
+    held.resume.etag = header("etag");
+    held.resume.last_modified = header("last-modified");
+    held.resume.date = header("date");
+    held.resume.ranges_known = true;
+    held.recorded = false;
+    held.record(cx.shared, cx.key);
+    held.joined(cx.shared, cx.key);
 }
 
 /// A URL as it may be shown: without its query where credentials may stand in it under any name.
@@ -314,7 +351,7 @@ fn log_question(cx: &Context<'_>, wire: &Wire, question: &Question) {
         return;
     }
     let (id, method, url) = (&cx.task.task_id, &cx.task.http_request_method, shown(cx, &wire.url));
-    let (from, attempt) = (question.from.unwrap_or(0), cx.record.attempt + 1);
+    let (from, attempt) = (question.first_byte().unwrap_or(0), cx.record.attempt + 1);
     tracing::info!("{id}: {method} {url} from byte {from}, attempt {attempt}");
 }
 
@@ -362,10 +399,13 @@ pub(super) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Cal
             call.headers.push(("content-type".into(), content_type.clone()));
         }
     }
-    if let Some(from) = question.from {
+    call.steps = cx.interceptors.clone().map(|steps| steps as Arc<dyn Steps>);
+    if let Some(from) = question.first_byte() {
         let to = question.to.map_or(String::new(), |to| to.to_string());
         call.headers.push(("range".into(), format!("bytes={from}-{to}")));
-        call.headers.push(("if-range".into(), question.if_range.clone()));
+        if !question.if_range.is_empty() {
+            call.headers.push(("if-range".into(), question.if_range.clone()));
+        }
     }
     let limit = |ms: Option<u64>, default: Option<Duration>| match ms {
         None => default,
@@ -426,6 +466,8 @@ async fn from_zero(
         ..ResumeRecord::default()
     };
     held.part = Some(part);
+    held.joined(cx.shared, cx.key);
+    question.undivided |= answer.canned.is_some();
     if let Some(if_range) = divide(cx, held, question).await? {
         record_now(cx, held).await?;
         let first = Some((place, answer, head));
@@ -514,6 +556,7 @@ impl Checkpoint {
 pub(super) struct Flow {
     meter: Meter,
     hasher: Option<Hasher>,
+    sampler: Option<Sampler>,
     checkpoint: Checkpoint,
     syncing: Option<tokio::task::JoinHandle<Option<u64>>>,
     /// Where each piece of a divided file stood when `syncing` began.
@@ -521,12 +564,14 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(cx: &Context<'_>, held: &Held, expected: Option<&Checksum>) -> Self {
+    /// `digest`: what is computed while the bytes come, where they come from the first one on.
+    pub(super) fn new(cx: &Context<'_>, held: &Held, digest: Option<Algorithm>) -> Self {
         let (start, now) = (held.bytes_done(), clock::now());
         cx.shared.hub.sizes(&cx.task.task_id, start, held.resume.total_bytes);
         Self {
             meter: Meter::new(start, held.resume.total_bytes, now),
-            hasher: expected.filter(|_| start == 0).map(Checksum::hasher),
+            hasher: digest.filter(|_| start == 0).map(Hasher::new),
+            sampler: Sampler::new(cx.chain),
             checkpoint: Checkpoint { at: now, bytes: start },
             syncing: None,
             synced: Vec::new(),
@@ -550,7 +595,8 @@ async fn body(
 ) -> Result<Next, Stopped> {
     let start = held.bytes_done();
     let expected = expected_digest(cx.task, head.headers());
-    let mut flow = Flow::new(cx, held, expected.as_ref().map(|(checksum, _)| checksum));
+    let wanted = expected.as_ref().map(|(checksum, _)| checksum.algorithm());
+    let mut flow = Flow::new(cx, held, wanted.or(cx.chain.has(Hook::Verify).then_some(Algorithm::Sha256)));
     if held.resume.total_bytes.is_none_or(|total| total > SHORT) {
         record_now(cx, held).await?; // before the first byte that depends on it
     }
@@ -668,6 +714,9 @@ pub(super) async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Fl
         checkpoint(cx, held, flow, done).await;
     }
     if let Some(reading) = flow.meter.at(done, now) {
+        if let Some(sampler) = &mut flow.sampler {
+            sampler.sample(cx, &reading, done, held.resume.total_bytes);
+        }
         cx.shared.hub.progress(ProgressUpdate {
             task_id: cx.task.task_id.clone(),
             group: cx.task.group.clone(),
@@ -732,9 +781,13 @@ pub(super) async fn finish_with(
     digest: Option<String>,
     expected: Option<(Checksum, bool)>,
 ) -> Result<Finished, Failure> {
-    if let Some((checksum, _)) = expected {
-        verify(held, &checksum, digest).await?;
+    if let Some((checksum, _)) = &expected {
+        compare(held, checksum, digest.clone()).await?;
         held.notes.retain(|note| note != "integrity-unverified");
+    }
+    if cx.chain.has(Hook::Verify) {
+        let known = known_digests(held, expected.map(|(checksum, _)| checksum), digest).await?;
+        callbacks::verify(cx, held, known).await?;
     }
     let gone = || Failure::new(FailureKind::General, "the part file is gone");
     let mut part = held.part.take().ok_or_else(gone)?;
@@ -759,18 +812,41 @@ pub(super) async fn finish_with(
     })
 }
 
+/// The digests of the file that hook `verify` sees. `expected`: what the file has been compared with; `digest`: what was
+/// computed while it came.
+async fn known_digests(held: &Held, expected: Option<Checksum>, digest: Option<String>) -> Result<Pairs, Failure> {
+    let pair = |name: &str, value: String| (name.to_owned(), value);
+    let mut known = Pairs::new();
+    let sha256 = match expected {
+        Some(checksum) if checksum.algorithm() == Algorithm::Sha256 => Some(checksum.hex().to_owned()),
+        Some(checksum) => {
+            known.push(pair(checksum.name(), checksum.hex().to_owned()));
+            None
+        }
+        None => digest,
+    };
+    let sha256 = match sha256 {
+        Some(digest) => digest,
+        None => digest_of(held, Hasher::new(Algorithm::Sha256)).await?,
+    };
+    known.insert(0, pair(Algorithm::Sha256.name(), sha256));
+    Ok(known)
+}
+
+/// Reads the whole part file.
+async fn digest_of(held: &Held, hasher: Hasher) -> Result<String, Failure> {
+    let gone = || Failure::new(FailureKind::General, "the part file is gone");
+    let reader = held.part.as_ref().ok_or_else(gone)?.reader()?;
+    let read = tokio::task::spawn_blocking(move || hasher.read_all(reader)).await;
+    let read = read.map_err(|_| Failure::new(FailureKind::General, "the digest could not be computed"))?;
+    read.map_err(|error| Failure::file_system("cannot read the part file", &error))
+}
+
 /// Compares the digest of the whole file, reading it again when some of it came in an earlier attempt.
-async fn verify(held: &Held, checksum: &Checksum, digest: Option<String>) -> Result<(), Failure> {
+async fn compare(held: &Held, checksum: &Checksum, digest: Option<String>) -> Result<(), Failure> {
     let found = match digest {
         Some(digest) => digest,
-        None => {
-            let gone = || Failure::new(FailureKind::General, "the part file is gone");
-            let reader = held.part.as_ref().ok_or_else(gone)?.reader()?;
-            let hasher = checksum.hasher();
-            let read = tokio::task::spawn_blocking(move || hasher.read_all(reader)).await;
-            let read = read.map_err(|_| Failure::new(FailureKind::General, "the digest could not be computed"))?;
-            read.map_err(|error| Failure::file_system("cannot read the part file", &error))?
-        }
+        None => digest_of(held, checksum.hasher()).await?,
     };
     if checksum.matches(&found) {
         return Ok(());

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with, head_of};
-use super::{Context, Held, Stopped, details_of, refused_with};
+use super::callbacks;
+use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with};
+use super::{Context, Held, Stopped, authorize, details_of, refused_with};
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
-use crate::hooks::{Asked, Classified, Head, HookHead};
+use crate::hooks::{Asked, Classified, Head, Hook, HookHead, OnError, StartChanges};
 use crate::sandbox::Directory;
 use crate::task::{Piece, Status};
 use crate::transport::{Answer, Transport};
@@ -313,7 +314,7 @@ impl<'a, 'b> Crew<'a, 'b> {
         worker.heard = clock::now();
         match event {
             Event::Answered(Ok(answer)) => self.answered(held, id, answer).await,
-            Event::Answered(Err(failure)) => self.failed(held, id, failure),
+            Event::Answered(Err(failure)) => self.failed(held, id, failure).await,
             Event::Bytes(bytes) => {
                 self.write(held, id, &bytes)?;
                 Ok(Turn::GoOn)
@@ -321,7 +322,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             Event::Ended(failure) => {
                 let gained = worker.bytes > 0;
                 match failure {
-                    Some(failure) => self.failed(held, id, failure),
+                    Some(failure) => self.failed(held, id, failure).await,
                     // A 206 may be shorter than asked (RFC 9110 §15.3.7).
                     None if gained => {
                         self.dismiss(id);
@@ -329,7 +330,7 @@ impl<'a, 'b> Crew<'a, 'b> {
                     }
                     None => {
                         let failure = Failure::new(FailureKind::Connection, "the server sent no bytes");
-                        self.failed(held, id, failure.with(FailureDetail::Cut))
+                        self.failed(held, id, failure.with(FailureDetail::Cut)).await
                     }
                 }
             }
@@ -381,7 +382,6 @@ impl<'a, 'b> Crew<'a, 'b> {
     async fn answered(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
         let (number, place, (from, to)) = (worker.piece, worker.place, worker.asked);
-        let head = head_of(held, &mut answer);
         let asked = Asked {
             range_from: Some(from),
             range_to: Some(to),
@@ -389,7 +389,9 @@ impl<'a, 'b> Crew<'a, 'b> {
             if_range: Some(self.if_range.clone()),
             ..Asked::default()
         };
-        match self.cx.chain.classify(self.cx.hook_task, &asked, &head).await? {
+        let first = self.head.is_none();
+        let (verdict, head) = callbacks::judge(self.cx, held, &asked, &mut answer, first).await?;
+        match verdict {
             Classified::Continues(at) if at == from => {
                 self.head.get_or_insert((answer.status, head));
                 self.dismiss(id);
@@ -402,19 +404,18 @@ impl<'a, 'b> Crew<'a, 'b> {
             Classified::NotFound if self.workers.len() > 1 => {
                 let mut failure = Failure::new(FailureKind::HttpResponse, "not found, while it is being read");
                 failure.http_status = Some(answer.status);
-                self.failed(held, id, failure)
+                self.failed(held, id, failure).await
             }
             Classified::NotFound => Err(Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head)))),
             Classified::Failed(mut failure) => {
                 let wait = || super::retry_after::wait_ms(head.headers(), clock::unix_ms());
                 failure.retry_after_ms = failure.retry_after_ms.or_else(wait);
-                self.failed(held, id, failure)
+                self.failed(held, id, failure).await
             }
-            _ => self.failed(
-                held,
-                id,
-                Failure::new(FailureKind::Resume, "the server's answer does not fit the question"),
-            ),
+            _ => {
+                let failure = Failure::new(FailureKind::Resume, "the server's answer does not fit the question");
+                self.failed(held, id, failure).await
+            }
         }
     }
 
@@ -465,12 +466,16 @@ impl<'a, 'b> Crew<'a, 'b> {
 
     /// A connection has failed: its piece is asked for again, elsewhere where there is another place, until it has failed
     /// too often.
-    fn failed(&mut self, held: &mut Held, id: u64, failure: Failure) -> Result<Turn, Stopped> {
+    async fn failed(&mut self, held: &mut Held, id: u64, failure: Failure) -> Result<Turn, Stopped> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
         let (piece, place) = (worker.piece, worker.place);
         self.dismiss(id);
         if refused_with(&failure).is_some() || failure.kind == FailureKind::Callback {
             return Err(failure.into());
+        }
+        let too_many = matches!(failure.http_status, Some(429 | 503));
+        if !too_many || self.workers.is_empty() {
+            self.after_error(held, piece, place, &failure).await?;
         }
         self.failures[piece] += 1;
         self.places[place].failures += 1;
@@ -480,7 +485,6 @@ impl<'a, 'b> Crew<'a, 'b> {
                 return Ok(Turn::GoOn);
             }
         }
-        let too_many = matches!(failure.http_status, Some(429 | 503));
         if !self.workers.is_empty() {
             // It gives fewer connections than were asked for: those that work go on, and take this piece later.
             if too_many || self.failures[piece] >= TRIES {
@@ -508,6 +512,40 @@ impl<'a, 'b> Crew<'a, 'b> {
                 held.note("single-stream: the server gives no more connections");
             }
             tracing::info!("{}: {connections} connections are left", self.cx.task.task_id);
+        }
+    }
+
+    /// Hook `on-error` about a part. What it changes counts for all further requests to that place; the part is then asked for
+    /// again like any other that failed, or, where that is to wait, by the next attempt.
+    async fn after_error(
+        &mut self,
+        held: &mut Held,
+        piece: usize,
+        place: usize,
+        failure: &Failure,
+    ) -> Result<(), Stopped> {
+        if !self.cx.chain.has(Hook::OnError) || self.cx.is_last_word(failure) {
+            return Ok(());
+        }
+        let part = held.resume.pieces.get(piece).map(|piece| (piece.first_byte, piece.last_byte));
+        let number = super::number(self.cx.record);
+        match self.cx.chain.on_error(self.cx.hook_task, failure, number, part).await {
+            OnError::Next | OnError::Resolve(_) => Ok(()),
+            OnError::Reject(failure) => Err(Stopped::Rejected(failure, None)),
+            OnError::Retry(changes) => {
+                held.change(&changes);
+                if changes.after_ms > 0 {
+                    let failure = failure.clone();
+                    return Err(Stopped::Retry { after_ms: changes.after_ms, failure, details: None });
+                }
+                held.store_changes(self.cx.shared, self.cx.key);
+                held.note("url-changed");
+                let place = &mut self.places[place];
+                let changes = StartChanges { url: changes.url, headers: changes.headers, ..StartChanges::default() };
+                authorize::apply(&changes, &mut place.wire);
+                (place.usable, place.failures) = (true, 0);
+                Ok(())
+            }
         }
     }
 }

@@ -11,9 +11,10 @@ use crate::clock;
 use crate::engine::Durability;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, ProgressUpdate};
-use crate::hooks::{Asked, Classified, Head, HookHead};
+use crate::hooks::{Asked, Classified, HookHead};
 use crate::sandbox::{Directory, Published, part_name};
 use crate::task::Status;
+use crate::transfer::callbacks::{self, Sampler};
 use crate::transfer::download::{Wire, log_answer, plain_call};
 use crate::transfer::progress::Meter;
 use crate::transfer::request_body::{RequestBody, SENT};
@@ -52,9 +53,6 @@ pub(crate) async fn run(cx: &Context<'_>, mut wire: Wire, held: &mut Held) -> Re
             return Err(failure.into());
         }
     };
-    if answer.insecure {
-        held.note("insecure-tls");
-    }
     judge(cx, held, answer, &body).await
 }
 
@@ -74,6 +72,7 @@ fn not_sent_before(cx: &Context<'_>) -> Result<(), Failure> {
 async fn send(cx: &Context<'_>, call: Call, body: &RequestBody) -> Result<Answer, Failure> {
     let total = Some(body.length());
     let mut meter = Meter::new(0, total, clock::now());
+    let mut sampler = Sampler::new(cx.chain);
     cx.shared.hub.sizes(&cx.task.task_id, 0, total);
     let mut answer = std::pin::pin!(cx.transport.send(call));
     loop {
@@ -85,25 +84,27 @@ async fn send(cx: &Context<'_>, call: Call, body: &RequestBody) -> Result<Answer
         let taken = body.taken();
         match meter.at(taken, clock::now()) {
             None => cx.shared.hub.sizes(&cx.task.task_id, taken, total),
-            Some(reading) => cx.shared.hub.progress(ProgressUpdate {
-                task_id: cx.task.task_id.clone(),
-                group: cx.task.group.clone(),
-                progress: reading.progress.unwrap_or(0.0),
-                bytes_done: taken,
-                expected_file_size: total,
-                network_speed: reading.network_speed,
-                time_remaining: reading.time_remaining,
-            }),
+            Some(reading) => {
+                if let Some(sampler) = &mut sampler {
+                    sampler.sample(cx, &reading, taken, total);
+                }
+                cx.shared.hub.progress(ProgressUpdate {
+                    task_id: cx.task.task_id.clone(),
+                    group: cx.task.group.clone(),
+                    progress: reading.progress.unwrap_or(0.0),
+                    bytes_done: taken,
+                    expected_file_size: total,
+                    network_speed: reading.network_speed,
+                    time_remaining: reading.time_remaining,
+                });
+            }
         }
     }
 }
 
 /// What the answer means, by hook `classify`, and what is kept of it.
 async fn judge(cx: &Context<'_>, held: &mut Held, mut answer: Answer, body: &RequestBody) -> Result<Finished, Stopped> {
-    let headers = std::mem::take(&mut answer.headers);
-    let head = Head { status: answer.status, headers, url: answer.url.clone(), body: Vec::new() };
-    let head = HookHead::from(head);
-    let verdict = cx.chain.classify(cx.hook_task, &Asked::default(), &head).await?;
+    let (verdict, head) = callbacks::judge(cx, held, &Asked::default(), &mut answer, true).await?;
     log_answer(cx, &answer, &verdict);
     match verdict {
         Classified::Success if answer.early => {

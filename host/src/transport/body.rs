@@ -94,6 +94,23 @@ impl AnswerBody {
         }
     }
 
+    /// A body that is here already.
+    pub(super) fn given(body: Bytes) -> Self {
+        let framing = Framing::Length(body.len() as u64);
+        Self {
+            incoming: None,
+            failed: None,
+            rest: body,
+            framing,
+            peer: String::new(),
+            received: 0,
+            idle_timeout: None,
+            pace: Pace { bytes_per_second: 0, window: Duration::ZERO, waited: Duration::ZERO, bytes: 0 },
+            request: None,
+            cut_request: false,
+        }
+    }
+
     /// The answer came before its request was sent. The rest of it goes out while the body is read, or (`goes_on` false) is
     /// not sent any more.
     pub(super) fn belongs_to(&mut self, request: Sent, goes_on: bool) {
@@ -109,10 +126,10 @@ impl AnswerBody {
     /// short, one that stalls, and one with broken framing are failures; so are all later calls then. Dropping the future
     /// loses no bytes.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        if let Some(failure) = &self.failed {
-            return Err(failure.clone());
-        }
         if self.rest.is_empty() {
+            if let Some(failure) = &self.failed {
+                return Err(failure.clone());
+            }
             match self.wait().await {
                 Ok(Some(data)) => self.rest = data,
                 Ok(None) => {
@@ -128,6 +145,25 @@ impl AnswerBody {
         }
         let size = self.rest.len().min(MAX_PIECE);
         Ok(Some(self.rest.split_to(size)))
+    }
+
+    /// The first bytes, at most `limit`, without taking them: [`AnswerBody::next`] brings them as well. Waits for them; a
+    /// failure is that of a later `next`.
+    pub async fn preview(&mut self, limit: usize) -> Bytes {
+        let mut all = Vec::new();
+        while all.len() < limit {
+            let Ok(Some(piece)) = self.next().await else { break };
+            all.extend_from_slice(&piece);
+        }
+        self.put_back(&all);
+        self.rest.slice(..self.rest.len().min(limit))
+    }
+
+    /// Puts bytes before those to come.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.rest = [bytes, &*self.rest].concat().into();
+        }
     }
 
     /// Reads at most `limit` bytes and gives up the rest; failures count as the end.

@@ -18,6 +18,9 @@ const KEPT: [&str; 6] = ["accept", "accept-encoding", "accept-language", "if-ran
 /// Headers that say what the body is: gone with it, and kept with it even to another origin, for they hold no secret.
 const OF_BODY: [&str; 4] = ["content-encoding", "content-language", "content-type", "digest"];
 
+/// Headers that prove who asks.
+const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
 /// Longest wait before a redirect is followed.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
@@ -83,6 +86,37 @@ pub(super) fn next(
         Payload::default()
     };
     Ok(Hop { method, url, headers, body, login: hop.login.clone().filter(|_| stays) })
+}
+
+/// The request with another URL and other headers, where the rules allow that: its body and method stay.
+///
+/// # Errors
+/// Kind `policy` for a way from https to http, kind `url` for what is no URL.
+pub(super) fn changed(hop: Hop, url: &str, headers: Pairs) -> Result<Hop, Failure> {
+    let refuse = |kind, why: &str| Err(Failure::new(kind, format!("a component {why}")));
+    let Ok(mut to) = Url::parse(url) else {
+        return refuse(FailureKind::Url, "changed the URL to one that is none");
+    };
+    if !matches!(to.scheme(), "http" | "https") {
+        return refuse(FailureKind::Url, "changed the URL to one that is neither http nor https");
+    }
+    if to.scheme() == "http" && hop.url.scheme() == "https" {
+        return refuse(FailureKind::Policy, "changed the URL from https to unprotected http, which is not allowed");
+    }
+    // Both can't fail: an http URL has a host.
+    let _ = to.set_username("");
+    let _ = to.set_password(None);
+    to.set_fragment(None);
+    let stays = to.origin() == hop.url.origin();
+    Ok(Hop { url: to, headers, login: hop.login.filter(|_| stays), ..hop })
+}
+
+/// Takes out what does not leave the origin it was meant for: credentials under whatever value, and `own`, the headers that
+/// the call began with.
+pub(super) fn hold_back(headers: &mut Pairs, own: &Pairs) {
+    let is_own = |name: &str| own.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+    let may_go = |name: &str| is_one_of(name, &KEPT) || is_one_of(name, &OF_BODY);
+    headers.retain(|(name, _)| !is_one_of(name, &CREDENTIALS) && (may_go(name) || !is_own(name)));
 }
 
 /// How long to wait before the redirect is followed (Retry-After of a 3xx, RFC 9110 section 10.2.3).

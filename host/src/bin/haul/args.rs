@@ -469,6 +469,9 @@ pub(crate) struct EngineFlags {
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Component options")]
 pub(crate) struct ComponentFlags {
+    /// Component that replaces the default policy as a whole: it must answer every decision
+    #[arg(long, value_name = "FILE.wasm")]
+    pub(crate) policy: Option<PathBuf>,
     /// Component to attach for this invocation, or the name of a configured one; may be repeated
     #[arg(long = "callbacks", value_name = "FILE.wasm")]
     pub(crate) callbacks: Vec<PathBuf>,

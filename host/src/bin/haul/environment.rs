@@ -98,6 +98,7 @@ impl Environment {
             skip_existing: self.config.skip_existing,
             durability: self.config.durability,
             components: self.config.callbacks.clone(),
+            policy: self.config.policy.clone(),
             profile: self.config.profiles.get(profile::DEFAULT).cloned().unwrap_or_default(),
             profiles: self.config.profiles.clone(),
             retry_jitter: self.config.retry_jitter,
@@ -121,6 +122,9 @@ impl Environment {
         settings.profile.transport.check()?;
         if let Some(profile) = used.and_then(|name| settings.profiles.get(name)) {
             profile.transport.check()?;
+        }
+        if let Some(file) = &flags.components.policy {
+            settings.policy = Some(ComponentSource::policy(absolute(file)?));
         }
         settings.components.extend(components(&flags.components, &self.config.callbacks)?);
         Ok(settings)

@@ -123,7 +123,8 @@ fn with_urls(error: Error, urls: &[String]) -> Error {
 /// checked, or a component that would not be asked, is refused.
 fn tell_ignored(flags: &EngineFlags, has_components: bool, printer: &Printer) -> Result<()> {
     let protections = flags.network.protections().into_iter();
-    let mut refused = protections.chain([("--callbacks FILE", has_components)]);
+    let components = [("--callbacks FILE", has_components), ("--policy FILE", flags.components.policy.is_some())];
+    let mut refused = protections.chain(components);
     if let Some((flag, _)) = refused.find(|(_, given)| *given) {
         return Err(Error::HomeLocked(format!(
             "another haul process is the engine of this home, and {flag} cannot be handed to it; \

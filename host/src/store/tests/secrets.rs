@@ -70,3 +70,26 @@ fn a_refreshed_credential_is_found_by_what_it_is_and_by_nothing_else() {
     assert_eq!(home.store.credential(&name).unwrap(), Some((asked, fresh)));
     assert_eq!(home.store.credential(&home.store.credential_name(b"two")).unwrap(), None);
 }
+
+#[test]
+fn what_components_have_changed_is_kept_sealed_until_it_is_replaced() {
+    let home = home();
+    let (key, other) = (home.add(task("a")), home.add(task("b")));
+    let changes = crate::task::Changes {
+        url: Some("http://h/?sig=cAnArY".into()),
+        headers: vec![("x-key".into(), "cAnArY".into())],
+        is_joined: true,
+    };
+    assert_eq!(home.store.record_of(key).unwrap().unwrap().changes, None);
+
+    home.write(Change::Changes { key, changes: Some(Box::new(changes.clone())) });
+
+    let home = reopened(home, "");
+    assert_eq!(home.store.record_of(key).unwrap().unwrap().changes, Some(changes));
+    let database = std::fs::read(home.directory.path().join("haul.db")).unwrap();
+    assert!(!database.windows(6).any(|bytes| bytes == b"cAnArY"));
+    home.write(Change::Changes { key, changes: None });
+    assert_eq!(home.store.record_of(key).unwrap().unwrap().changes, None);
+    let home = reopened(home, &format!("UPDATE task SET changes = x'01' WHERE key = {other}"));
+    assert!(matches!(home.store.record_of(other), Err(Error::Damaged(_))));
+}

@@ -30,6 +30,7 @@ fn components_of_the_same_file_name_get_names_of_their_own() {
         callbacks: vec!["/a/hook.wasm".into(), "/b/hook.wasm".into()],
         allow_hosts: vec!["h".into()],
         config: vec![("k".into(), "v".into())],
+        ..ComponentFlags::default()
     };
     let sources = components(&flags, &[]).unwrap();
     let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();

@@ -1,0 +1,127 @@
+//! The callback hooks on a request's way: every component that answers one is asked, in order, until one says something
+//! else than "go on". That order is the same for requests, responses and errors.
+
+use super::Chain;
+use crate::error::Failure;
+use crate::hooks::functions as asks;
+use crate::hooks::{
+    FinishedFile, Head, Hook, HookTask, OnError, OnProgress, OnRedirect, OnRequest, OnResponse, ProgressSample,
+    RedirectHop, RequestHead, check, convert,
+};
+
+impl Chain {
+    /// Hook `on-request`: each component is asked with what the one before it has made of the request.
+    pub async fn on_request(&self, task: &HookTask, mut request: RequestHead) -> Result<OnRequest, Failure> {
+        let mut from = 0;
+        while let Some(position) = self.next(from, Hook::OnRequest) {
+            let weight = task.weight + convert::weight_of(&request.headers, &request.url);
+            let params = (task.wit.clone(), convert::request(&request));
+            let (verdict,) = self.call::<asks::OnRequest>(position, weight, params).await?;
+            let verdict = convert::to_on_request(verdict).and_then(|verdict| check::on_request(&request, verdict));
+            match self.usable(Some(position), Hook::OnRequest, verdict)? {
+                OnRequest::Next(changed) => request = changed,
+                last => return Ok(last),
+            }
+            from = position + 1;
+        }
+        Ok(OnRequest::Next(request))
+    }
+
+    /// Hook `on-redirect`: the first verdict other than `follow` counts.
+    pub async fn on_redirect(&self, task: &HookTask, hop: &RedirectHop) -> Result<OnRedirect, Failure> {
+        let mut from = 0;
+        while let Some(position) = self.next(from, Hook::OnRedirect) {
+            let weight = task.weight + 2 * convert::weight_of(&hop.next.headers, &hop.next.url);
+            let params = (task.wit.clone(), convert::redirect(hop));
+            let (verdict,) = self.call::<asks::OnRedirect>(position, weight, params).await?;
+            let verdict = convert::to_on_redirect(verdict).and_then(|verdict| check::on_redirect(&hop.next, verdict));
+            match self.usable(Some(position), Hook::OnRedirect, verdict)? {
+                OnRedirect::Follow => from = position + 1,
+                last => return Ok(last),
+            }
+        }
+        Ok(OnRedirect::Follow)
+    }
+
+    /// Hook `on-response`: each component is asked with what the one before it has made of the response, whose body is that
+    /// of an error, up to a limit, or empty.
+    pub async fn on_response(&self, task: &HookTask, mut head: Head) -> Result<OnResponse, Failure> {
+        let (mut from, mut resolved) = (0, false);
+        while let Some(position) = self.next(from, Hook::OnResponse) {
+            let weight = task.weight + convert::weight_of(&head.headers, &head.url) + 2 * head.body.len();
+            let params = (task.wit.clone(), convert::response(head.clone()));
+            let (verdict,) = self.call::<asks::OnResponse>(position, weight, params).await?;
+            let verdict = convert::to_on_response(verdict).and_then(|verdict| check::on_response(&head, verdict));
+            match self.usable(Some(position), Hook::OnResponse, verdict)? {
+                convert::Responded::Next(changed) => head = changed,
+                convert::Responded::Resolve(follow) => {
+                    resolved = true;
+                    if !follow {
+                        break;
+                    }
+                }
+                convert::Responded::Reject { failure, follow } => return Ok(OnResponse::Reject { failure, follow }),
+                convert::Responded::Retry(changes) => return Ok(OnResponse::Retry(changes)),
+            }
+            from = position + 1;
+        }
+        Ok(OnResponse::Next { head, resolved })
+    }
+
+    /// Hook `on-error`. `attempt`: 1 for the first. `part`: first and last byte of the part that failed. A component that
+    /// fails here has said nothing: the next one is asked.
+    pub async fn on_error(
+        &self,
+        task: &HookTask,
+        failure: &Failure,
+        attempt: u32,
+        part: Option<(u64, u64)>,
+    ) -> OnError {
+        let mut from = 0;
+        while let Some(position) = self.next(from, Hook::OnError) {
+            let params = (task.wit.clone(), convert::failure_of_part(failure, part), attempt);
+            let answer = self.call::<asks::OnError>(position, task.weight, params).await;
+            let verdict = answer.and_then(|(verdict,)| {
+                self.usable(Some(position), Hook::OnError, check::on_error(convert::to_on_error(verdict)))
+            });
+            match verdict {
+                Ok(OnError::Next) | Err(_) => from = position + 1, // the failure of a component is logged and counted
+                Ok(last) => return last,
+            }
+        }
+        OnError::Next
+    }
+
+    /// Hook `on-progress`: the first verdict other than `go-on` counts. A component that fails here has said nothing.
+    pub async fn on_progress(&self, task: &HookTask, sample: ProgressSample) -> OnProgress {
+        let mut from = 0;
+        while let Some(position) = self.next(from, Hook::OnProgress) {
+            let params = (task.wit.clone(), convert::progress(sample));
+            if let Ok((verdict,)) = self.call::<asks::OnProgress>(position, task.weight, params).await {
+                self.links.components[position].well();
+                match convert::to_on_progress(&verdict) {
+                    OnProgress::GoOn => {}
+                    last => return last,
+                }
+            }
+            from = position + 1;
+        }
+        OnProgress::GoOn
+    }
+
+    /// Hook `verify`: every component must agree. The inner error says who refuses the file, and why.
+    pub async fn verify(&self, task: &HookTask, file: &FinishedFile) -> Result<Result<(), String>, Failure> {
+        let mut from = 0;
+        while let Some(position) = self.next(from, Hook::Verify) {
+            let params = (task.wit.clone(), convert::finished(file));
+            let (verdict,) = self.call::<asks::Verify>(position, task.weight, params).await?;
+            let component = &self.links.components[position];
+            component.well();
+            if let Err(why) = verdict {
+                return Ok(Err(format!("component `{}` refuses the file: {}", component.name(), check::text(why))));
+            }
+            from = position + 1;
+        }
+        Ok(Ok(()))
+    }
+}

@@ -1,0 +1,315 @@
+//! The callback hooks on an attempt's way: `on-request` and `on-redirect` before what goes out, `on-response` before an answer
+//! is classified, `on-error` after a failure, `on-progress` meanwhile, `verify` at the end.
+//!
+//! Where no component exports a hook, nothing is converted, allocated or called for it. What a verdict may not do is checked
+//! in `hooks`; the rules that stand below verdicts are in `transport::steps`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+
+use crate::error::{Failure, FailureKind};
+use crate::event::Details;
+use crate::hooks::{
+    Asked, Chain, Classified, FinishedFile, Head, Hook, HookHead, HookTask, OnError, OnProgress, OnRedirect, OnRequest,
+    OnResponse, ProgressSample, RedirectHop, RequestHead, RetryChanges,
+};
+use crate::task::{Changes, Status};
+use crate::transfer::progress::Reading;
+use crate::transfer::{Context, Held, Reason, Stop, Stopped, details_of};
+use crate::transport::{self, Answer, Canned, Follow, Go, Outbound, Redirect, Steps};
+
+/// Bytes of an error's body that `on-response` sees.
+const PREVIEW: usize = 64 * 1024;
+/// Redirects whose verdicts an attempt remembers.
+const REMEMBERED: usize = 64;
+/// The first bytes that `verify` sees.
+const FIRST_BYTES: usize = 4 * 1024;
+/// Noted when a component gave the answer and no server did.
+pub(super) const CANNED: &str = "answered-by-component";
+
+/// Asks the components on the way of each request of an attempt.
+pub(crate) struct Interceptors {
+    chain: Chain,
+    hook_task: HookTask,
+    on_request: bool,
+    on_redirect: bool,
+    /// What every request is answered with: nothing is asked or sent.
+    given: Option<Canned>,
+    /// What was said about redirects: status, from, to. The parts of a divided download share it.
+    judged: Mutex<Vec<((u16, String, String), OnRedirect)>>,
+    /// A failure that `on-error` is not to be asked about.
+    last_word: Mutex<Option<Failure>>,
+}
+
+impl Interceptors {
+    /// `None`: there is nobody to ask. `given`: what `on-error` has answered in the place of every server.
+    pub(super) fn new(chain: &Chain, hook_task: &HookTask, given: Option<Head>) -> Option<Arc<Self>> {
+        let (on_request, on_redirect) = (chain.has(Hook::OnRequest), chain.has(Hook::OnRedirect));
+        if !on_request && !on_redirect && given.is_none() {
+            return None;
+        }
+        let given = given.map(|head| canned(head, false));
+        let (chain, hook_task) = (chain.clone(), hook_task.clone());
+        let (judged, last_word) = (Mutex::default(), Mutex::default());
+        Some(Arc::new(Self { chain, hook_task, on_request, on_redirect, given, judged, last_word }))
+    }
+
+    /// Whether a component has said that `on-error` is not to be asked about this failure.
+    pub(super) fn is_last_word(&self, failure: &Failure) -> bool {
+        self.last_word.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(failure)
+    }
+
+    fn rejected(&self, mut failure: Failure, follow: bool) -> Failure {
+        failure.description = crate::mask::text(&failure.description);
+        if !follow {
+            *self.last_word.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        }
+        failure
+    }
+
+    async fn judge_request(&self, step: Outbound) -> Result<Go, Failure> {
+        if let Some(given) = &self.given {
+            return Ok(Go::Answer(given.clone()));
+        }
+        if !self.on_request {
+            return Ok(Go::Send(step));
+        }
+        match self.chain.on_request(&self.hook_task, head_of(step)).await? {
+            OnRequest::Next(request) => Ok(Go::Send(step_of(request))),
+            OnRequest::Resolve { response, follow } => Ok(Go::Answer(canned(response, follow))),
+            OnRequest::Reject { failure, follow } => Err(self.rejected(failure, follow)),
+        }
+    }
+
+    async fn judge_redirect(&self, redirect: Redirect) -> Result<Follow, Failure> {
+        if !self.on_redirect {
+            return Ok(Follow::Yes);
+        }
+        let key = (redirect.status, redirect.from_url.clone(), redirect.next.url.clone());
+        let known = || {
+            let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+            judged.iter().find(|(known, _)| *known == key).map(|(_, verdict)| verdict.clone())
+        };
+        let verdict = match known() {
+            Some(OnRedirect::FollowWith(request)) => OnRedirect::FollowWith(with_own(request, &redirect.next)),
+            Some(verdict) => verdict,
+            None => {
+                let Redirect { number, status, from_url, next } = redirect;
+                let hop = RedirectHop { number, status, from_url, next: head_of(next) };
+                let verdict = self.chain.on_redirect(&self.hook_task, &hop).await?;
+                let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+                if judged.len() < REMEMBERED {
+                    judged.push((key, verdict.clone()));
+                }
+                verdict
+            }
+        };
+        match verdict {
+            OnRedirect::Follow => Ok(Follow::Yes),
+            OnRedirect::FollowWith(request) => Ok(Follow::With(step_of(request))),
+            OnRedirect::StopHere => Ok(Follow::No),
+            OnRedirect::Reject(failure) => Err(self.rejected(failure, true)),
+        }
+    }
+}
+
+impl Steps for Interceptors {
+    fn before_request(&self, step: Outbound) -> transport::Asked<'_, Go> {
+        Box::pin(self.judge_request(step))
+    }
+
+    fn before_redirect(&self, redirect: Redirect) -> transport::Asked<'_, Follow> {
+        Box::pin(self.judge_redirect(redirect))
+    }
+}
+
+fn head_of(Outbound { method, url, headers }: Outbound) -> RequestHead {
+    RequestHead { method, url, headers }
+}
+
+fn step_of(RequestHead { method, url, headers }: RequestHead) -> Outbound {
+    Outbound { method, url, headers }
+}
+
+/// A verdict about an earlier request for the same redirect, with the range of this one.
+fn with_own(mut request: RequestHead, next: &Outbound) -> RequestHead {
+    let of_range = |name: &str| ["range", "if-range"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    request.headers.retain(|(name, _)| !of_range(name));
+    request.headers.extend(next.headers.iter().filter(|(name, _)| of_range(name)).cloned());
+    request
+}
+
+fn canned(head: Head, follow: bool) -> Canned {
+    let Head { status, headers, body, .. } = head;
+    Canned { status, headers, body: body.into(), follow }
+}
+
+/// What an answer means: hook `on-response` is asked about it where `first` says so, then `classify`. The answer's status
+/// becomes the one that was classified.
+pub(super) async fn judge(
+    cx: &Context<'_>,
+    held: &mut Held,
+    asked: &Asked,
+    answer: &mut Answer,
+    first: bool,
+) -> Result<(Classified, HookHead), Stopped> {
+    if answer.insecure {
+        held.note("insecure-tls");
+    }
+    if answer.canned.is_some() {
+        held.note(CANNED);
+    }
+    let headers = std::mem::take(&mut answer.headers);
+    let mut head = Head { status: answer.status, headers, url: answer.url.clone(), body: Vec::new() };
+    let mut resolved = false;
+    if first && answer.canned != Some(false) && cx.chain.has(Hook::OnResponse) {
+        (head, resolved) = respond(cx, held, head, answer).await?;
+        answer.status = head.status;
+    }
+    let head = HookHead::from(head);
+    let verdict = cx.chain.classify(cx.hook_task, asked, &head).await?;
+    let verdict = match verdict {
+        Classified::NotFound | Classified::Failed(_) if resolved => match asked.range_from {
+            None => Classified::Success,
+            Some(_) => Classified::UseFromZero("restarted-whole-body".into()),
+        },
+        verdict => verdict,
+    };
+    Ok((verdict, head))
+}
+
+/// Hook `on-response`. The head it leaves, and whether its status counts as success.
+async fn respond(
+    cx: &Context<'_>,
+    held: &mut Held,
+    mut head: Head,
+    answer: &mut Answer,
+) -> Result<(Head, bool), Stopped> {
+    if !(200..400).contains(&head.status) {
+        head.body = answer.body.preview(PREVIEW).await.to_vec();
+    }
+    let (status, seen) = (head.status, HookHead::from(head.clone()));
+    let ended = |mut failure: Failure, body: &[u8]| {
+        failure.description = crate::mask::text(&failure.description);
+        let mut details = details_of(status, &seen);
+        details.response_body = (!body.is_empty()).then(|| String::from_utf8_lossy(body).into_owned());
+        (failure, Some(Box::new(details)))
+    };
+    let body = head.body.clone();
+    match cx.chain.on_response(cx.hook_task, head).await? {
+        OnResponse::Next { head, resolved } => Ok((Head { body: Vec::new(), ..head }, resolved)),
+        OnResponse::Reject { failure, follow } => {
+            let (failure, details) = ended(failure, &body);
+            Err(if follow { Stopped::Failure(failure, details) } else { Stopped::Rejected(failure, details) })
+        }
+        OnResponse::Retry(changes) => {
+            held.change(&changes);
+            let text = format!("the server answered {status}, and a component wants another attempt");
+            let mut failure = Failure::new(FailureKind::HttpResponse, text);
+            failure.http_status = Some(status);
+            let (failure, details) = ended(failure, &body);
+            Err(Stopped::Retry { after_ms: changes.after_ms, failure, details })
+        }
+    }
+}
+
+/// What hook `on-error` makes of how an attempt ended; `Ok`: this is the answer after all.
+pub(super) async fn after(
+    chain: &Chain,
+    hook_task: &HookTask,
+    held: &mut Held,
+    attempt: u32,
+    stopped: Stopped,
+) -> Result<Head, Stopped> {
+    let failure = match &stopped {
+        Stopped::Failure(failure, _) => failure.clone(),
+        Stopped::Final(Status::NotFound, details) => not_found(details),
+        _ => return Err(stopped),
+    };
+    let verdict = chain.on_error(hook_task, &failure, attempt, None).await;
+    let details = match stopped {
+        Stopped::Failure(_, details) if !matches!(verdict, OnError::Next) => details,
+        Stopped::Final(_, details) if !matches!(verdict, OnError::Next) => Some(details),
+        stopped => return Err(stopped),
+    };
+    match verdict {
+        OnError::Resolve(head) => Ok(head),
+        OnError::Retry(changes) => {
+            held.change(&changes);
+            Err(Stopped::Retry { after_ms: changes.after_ms, failure, details })
+        }
+        OnError::Reject(mut failure) => {
+            failure.description = crate::mask::text(&failure.description);
+            Err(Stopped::Rejected(failure, details))
+        }
+        OnError::Next => Err(Stopped::Failure(failure, details)), // returned above
+    }
+}
+
+fn not_found(details: &Details) -> Failure {
+    let mut failure = Failure::new(FailureKind::HttpResponse, "server answered 404 Not Found");
+    failure.http_status = details.response_status_code.or(Some(404));
+    failure
+}
+
+/// Adds what a component wants changed: the later URL and headers win.
+pub(super) fn merge(changes: &mut Changes, later: &RetryChanges) {
+    if let Some(url) = &later.url {
+        changes.is_joined &= changes.url.as_ref() == Some(url);
+        changes.url = Some(url.clone());
+    }
+    changes.headers.retain(|(name, _)| !later.headers.iter().any(|(other, _)| name.eq_ignore_ascii_case(other)));
+    changes.headers.extend(later.headers.iter().cloned());
+}
+
+/// Hook `verify`. `known`: digests that were computed, by algorithm.
+pub(super) async fn verify(cx: &Context<'_>, held: &mut Held, known: Vec<(String, String)>) -> Result<(), Failure> {
+    let Some(part) = held.part.as_ref() else { return Ok(()) };
+    let first_bytes = part.read_at(0, FIRST_BYTES)?;
+    let file = FinishedFile { bytes: part.len(), digests: known, first_bytes };
+    match cx.chain.verify(cx.hook_task, &file).await? {
+        Ok(()) => Ok(()),
+        Err(why) => {
+            held.give_up(cx.shared, cx.key).await?;
+            Err(Failure::new(FailureKind::Policy, crate::mask::text(&why)))
+        }
+    }
+}
+
+/// Hands samples of a transfer's progress to hook `on-progress`, beside the transfer and one at a time: what comes while one
+/// is being looked at is left out.
+pub(super) struct Sampler {
+    asked: JoinSet<()>,
+}
+
+impl Sampler {
+    /// `None`: nobody wants to know.
+    pub(super) fn new(chain: &Chain) -> Option<Self> {
+        chain.has(Hook::OnProgress).then(|| Self { asked: JoinSet::new() })
+    }
+
+    #[allow(clippy::disallowed_methods)] // owned by the sampler: it ends with the transfer
+    pub(super) fn sample(&mut self, cx: &Context<'_>, reading: &Reading, bytes_done: u64, total_bytes: Option<u64>) {
+        while self.asked.try_join_next().is_some() {}
+        if !self.asked.is_empty() {
+            return;
+        }
+        let bytes_per_second = reading.network_speed.map_or(0, |megabytes| (megabytes * 1e6) as u64);
+        let sample = ProgressSample { bytes_done, total_bytes, bytes_per_second };
+        let (chain, hook_task, stop) = (cx.chain.clone(), cx.hook_task.clone(), cx.stop.clone());
+        let may_pause = cx.task.allow_pause;
+        self.asked.spawn_local(async move {
+            act(chain.on_progress(&hook_task, sample).await, &stop, may_pause);
+        });
+    }
+}
+
+fn act(verdict: OnProgress, stop: &Stop, may_pause: bool) {
+    match verdict {
+        OnProgress::Cancel => stop.ask(Reason::Cancel),
+        OnProgress::Pause if may_pause => stop.ask(Reason::Pause),
+        OnProgress::Pause => tracing::info!("a component wants to pause a task that may not be paused"),
+        OnProgress::GoOn => {}
+    }
+}

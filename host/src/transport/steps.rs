@@ -1,0 +1,158 @@
+//! Who is asked on the way of a call: before each request goes out, and before each redirect is followed.
+//!
+//! What they answer stands below the rules of redirects, which no answer lifts: not from https to http, and once a call has
+//! left its origin, neither credentials nor the call's own headers go along. Cookies and logins of the profile are added
+//! behind them. A call without anybody to ask costs nothing more.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use url::{Origin, Url};
+
+use super::redirect::{self, Hop};
+use super::{Answer, AnswerBody, Call, Framing};
+use crate::error::Failure;
+use crate::task::Pairs;
+
+/// A request without its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbound {
+    /// In capitals; an answer's is not looked at.
+    pub method: String,
+    /// Absolute, without userinfo and fragment.
+    pub url: String,
+    /// Without those that the connection adds.
+    pub headers: Pairs,
+}
+
+/// A redirect that may be followed.
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    /// 1 for the first of a call.
+    pub number: u32,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// Where it comes from.
+    pub from_url: String,
+    /// The request that would follow.
+    pub next: Outbound,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Go {
+    /// It goes out like this.
+    Send(Outbound),
+    /// Nothing goes out: this is the answer.
+    Answer(Canned),
+}
+
+/// An answer that no server gave.
+#[derive(Clone, Debug)]
+pub struct Canned {
+    /// 200 to 599.
+    pub status: u16,
+    /// Names in lower case, without framing.
+    pub headers: Pairs,
+    /// The whole body.
+    pub body: Bytes,
+    /// Whether others are to judge it as well; handed on as [`Answer::canned`].
+    pub follow: bool,
+}
+
+/// What becomes of a redirect.
+#[derive(Debug)]
+pub enum Follow {
+    /// It is followed.
+    Yes,
+    /// It is followed by this request.
+    With(Outbound),
+    /// It is the answer.
+    No,
+}
+
+/// An answer to come.
+pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// Who is asked. A failure ends the call.
+pub trait Steps: Send + Sync {
+    /// Before each request, the first one included.
+    fn before_request(&self, step: Outbound) -> Asked<'_, Go>;
+
+    /// Before each redirect that the rules allow.
+    fn before_redirect(&self, redirect: Redirect) -> Asked<'_, Follow>;
+}
+
+/// Where a call began, and whether it is still there.
+pub(super) struct Way {
+    origin: Origin,
+    has_left: bool,
+}
+
+impl Way {
+    pub(super) fn new(first: &Hop) -> Self {
+        Self { origin: first.url.origin(), has_left: false }
+    }
+
+    /// Asks about the next request of a call. `Err` inside: the answer that makes it needless.
+    pub(super) async fn ask(
+        &mut self,
+        steps: &dyn Steps,
+        call: &Call,
+        hop: Hop,
+    ) -> Result<Result<Hop, (Hop, Canned)>, Failure> {
+        match steps.before_request(step_of(&hop)).await? {
+            Go::Send(step) => self.changed(call, hop, step).map(Ok),
+            Go::Answer(canned) => Ok(Err((hop, canned))),
+        }
+    }
+
+    /// Asks about a redirect. `None`: it is not followed.
+    pub(super) async fn follow(
+        &mut self,
+        steps: &dyn Steps,
+        call: &Call,
+        (number, status, from): (usize, u16, &Url),
+        next: Hop,
+    ) -> Result<Option<Hop>, Failure> {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let redirect = Redirect { number, status, from_url: from.as_str().to_owned(), next: step_of(&next) };
+        match steps.before_redirect(redirect).await? {
+            Follow::Yes => Ok(Some(next)),
+            Follow::With(step) => self.changed(call, next, step).map(Some),
+            Follow::No => Ok(None),
+        }
+    }
+
+    /// The request as it was answered, within the rules.
+    fn changed(&mut self, call: &Call, hop: Hop, step: Outbound) -> Result<Hop, Failure> {
+        let mut changed = redirect::changed(hop, &step.url, step.headers)?;
+        self.has_left |= changed.url.origin() != self.origin;
+        if self.has_left {
+            redirect::hold_back(&mut changed.headers, &call.headers);
+        }
+        Ok(changed)
+    }
+}
+
+fn step_of(hop: &Hop) -> Outbound {
+    Outbound { method: hop.method.clone(), url: hop.url.as_str().to_owned(), headers: hop.headers.clone() }
+}
+
+/// An answer made of one that no server gave.
+pub(super) fn answer(hop: Hop, before: Vec<(String, Url)>, canned: Canned) -> Answer {
+    let Canned { status, headers, body, follow } = canned;
+    let body = if hop.method == "HEAD" { Bytes::new() } else { body };
+    Answer {
+        status,
+        headers,
+        url: hop.url.into(),
+        hops: before.into_iter().map(|(_, url)| url.into()).collect(),
+        framing: Framing::Length(body.len() as u64),
+        insecure: false,
+        early: false,
+        canned: Some(follow),
+        body: AnswerBody::given(body),
+    }
+}

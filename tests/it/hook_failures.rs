@@ -1,0 +1,103 @@
+//! What follows when a hook fails: its documented fail mode, and never a delay for another task.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::steered::{add, asked_of, world};
+use crate::support::*;
+
+/// Works a task whose component fails in one hook (`panic`, `loop`), beside one where it does not; answers the record of the
+/// first and what was printed. The other is never harmed.
+#[track_caller]
+fn failing(hook: &str, how: &str, origin: &Origin, task: Value) -> (Value, Outcome) {
+    let world = world();
+    let good = origin.serve("/good", file(&bytes(1, 300_000)).pace(600_000));
+    let mut task = task;
+    task["retries"] = json!(0);
+    add(&world, task, &[&format!("{hook} {how}")]);
+    add(&world, json!({"url": good.url(), "taskId": "good"}), &[]);
+    let began = Instant::now();
+    let outcome = world.run();
+    assert!(began.elapsed() < Duration::from_secs(12), "{hook} {how}: {:?}", began.elapsed());
+    assert_eq!(world.show("good")["status"], "complete", "{hook} {how}: {}", outcome.stderr);
+    assert_same_bytes(&std::fs::read(world.path("in/good")).unwrap(), &bytes(1, 300_000));
+    (world.show("t"), outcome)
+}
+
+/// A download that is redirected, and another that fails, so that each hook is asked.
+fn origin() -> Origin {
+    let origin = Origin::start();
+    origin.serve("/f", redirect(302, "/g"));
+    origin.serve("/g", file(b"film"));
+    origin.serve("/e", status(500));
+    origin
+}
+
+#[track_caller]
+fn fails_closed(hook: &str, how: &str) {
+    let origin = origin();
+    let (record, outcome) = failing(hook, how, &origin, json!({"url": origin.url("/f")}));
+    assert_eq!((&record["status"], &record["exception"]["type"]), (&json!("failed"), &json!("callback")), "{record}");
+    assert!(record["exception"]["description"].as_str().unwrap().contains(&format!("`{hook}`")), "{record}");
+    assert!(!asked_of(&outcome, hook).is_empty());
+}
+
+#[test]
+fn a_broken_veto_sends_nothing() {
+    let origin = origin();
+    let (record, _) = failing("before-task-start", "panic", &origin, json!({"url": origin.url("/f")}));
+    assert_eq!(record["exception"]["type"], "callback", "{record}");
+    assert_eq!(origin.log().iter().filter(|line| !line.contains("/good")).count(), 0);
+}
+
+#[test]
+fn hooks_on_the_way_of_a_request_fail_the_attempt() {
+    for hook in ["on-task-start", "on-request", "on-redirect", "on-response", "classify", "filename", "verify"] {
+        fails_closed(hook, "panic");
+    }
+}
+
+#[test]
+fn hooks_on_the_way_of_a_request_that_never_end_fail_the_attempt() {
+    for hook in ["on-request", "on-redirect", "on-response", "verify"] {
+        fails_closed(hook, "loop");
+    }
+}
+
+#[test]
+fn a_broken_on_error_has_said_nothing() {
+    for how in ["panic", "loop"] {
+        let origin = origin();
+        let (record, outcome) = failing("on-error", how, &origin, json!({"url": origin.url("/e")}));
+        assert_eq!(record["exception"]["httpResponseCode"], 500, "{record}");
+        assert_eq!(asked_of(&outcome, "retry").len(), 1, "`retry` decides");
+        assert!(outcome.stderr.contains("failed in `on-error`"), "it is told: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_broken_retry_gives_up() {
+    let origin = origin();
+    let (record, _) = failing("retry", "panic", &origin, json!({"url": origin.url("/e")}));
+    assert_eq!((&record["status"], &record["exception"]["type"]), (&json!("failed"), &json!("callback")), "{record}");
+}
+
+#[test]
+fn a_broken_on_progress_delays_not_even_its_own_task() {
+    for how in ["panic", "loop", "sleep"] {
+        let origin = Origin::start();
+        let content = bytes(2, 1_000_000);
+        let film = origin.serve("/f", file(&content).pace(600_000));
+        let (record, outcome) = failing("on-progress", how, &origin, json!({"url": film.url()}));
+        assert_eq!(record["status"], "complete", "{how}: {record}");
+        assert!(!asked_of(&outcome, "on-progress").is_empty(), "{how}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_broken_on_task_finished_harms_nobody() {
+    let origin = origin();
+    let (record, _) = failing("on-task-finished", "panic", &origin, json!({"url": origin.url("/f")}));
+    assert_eq!(record["status"], "complete", "{record}");
+}

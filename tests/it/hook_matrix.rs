@@ -1,0 +1,275 @@
+//! When each hook is asked, counted: per task, attempt, hop and part. The table of docs/callbacks.md, row by row.
+
+use serde_json::{Value, json};
+
+use crate::support::steered::{asked_of, counts, work, world};
+use crate::support::*;
+
+/// What happens, and how often each hook is asked then; hooks that are not named are not asked.
+#[track_caller]
+fn asks(outcome: &Outcome, expected: &[(&str, usize)]) {
+    let expected = expected.iter().map(|(hook, count)| ((*hook).to_owned(), *count)).collect();
+    let mut counts = counts(outcome);
+    counts.remove("resume"); // asked for everybody who looks at a task that waits, too
+    assert_eq!(counts, expected, "{}", outcome.stderr);
+}
+
+fn complete(world: &World) -> Value {
+    let record = world.show("t");
+    assert_eq!(record["status"], "complete", "{record}");
+    record
+}
+
+#[test]
+fn a_plain_download() {
+    let (world, origin) = (world(), Origin::start());
+    let film = origin.serve("/f", file(b"film"));
+
+    let outcome = work(&world, json!({"url": film.url()}), &[]).exits(0);
+
+    complete(&world);
+    asks(
+        &outcome,
+        &[
+            ("before-task-start", 1),
+            ("on-task-start", 1),
+            ("on-request", 1),
+            ("on-response", 1),
+            ("classify", 1),
+            ("filename", 1),
+            ("verify", 1),
+            ("on-task-finished", 1),
+        ],
+    );
+    let digest = format!("4 bytes sha-256={} first 4", sha256(b"film"));
+    assert_eq!(asked_of(&outcome, "verify"), [digest]);
+}
+
+#[test]
+fn a_download_behind_two_redirects() {
+    let (world, origin) = (world(), Origin::start());
+    let first = origin.serve("/1", redirect(302, "/2"));
+    origin.serve("/2", redirect(307, "/3"));
+    origin.serve("/3", file(b"film"));
+
+    let outcome = work(&world, json!({"url": first.url()}), &[]).exits(0);
+
+    complete(&world);
+    asks(
+        &outcome,
+        &[
+            ("before-task-start", 1),
+            ("on-task-start", 1),
+            ("on-request", 3),
+            ("on-redirect", 2),
+            ("on-response", 1),
+            ("classify", 1),
+            ("filename", 1),
+            ("verify", 1),
+            ("on-task-finished", 1),
+        ],
+    );
+    let hop = |number: u32, status: u16| {
+        format!(
+            "{number} {status} {} -> {}",
+            origin.url(&format!("/{number}")),
+            origin.url(&format!("/{}", number + 1))
+        )
+    };
+    assert_eq!(asked_of(&outcome, "on-redirect"), [hop(1, 302), hop(2, 307)]);
+}
+
+#[test]
+fn a_download_that_is_tried_again() {
+    let (world, origin) = (world(), Origin::start());
+    let film = origin.script("/f", vec![status(503).header("Retry-After", "0"), file(b"film")]);
+
+    let outcome = work(&world, json!({"url": film.url()}), &[]).exits(0);
+
+    complete(&world);
+    asks(
+        &outcome,
+        &[
+            ("before-task-start", 2),
+            ("on-task-start", 2),
+            ("on-request", 2),
+            ("on-response", 2),
+            ("classify", 2),
+            ("on-error", 1),
+            ("retry", 1),
+            ("filename", 1),
+            ("verify", 1),
+            ("on-task-finished", 1),
+        ],
+    );
+    assert_eq!(asked_of(&outcome, "on-response"), ["503 13 bytes", "200 0 bytes"], "an error's body is looked at");
+}
+
+#[test]
+fn a_download_that_goes_on() {
+    let (world, origin) = (world(), Origin::start());
+    let content = bytes(1, 600_000);
+    let whole = file(&content).etag("\"v1\"");
+    let film = origin.script("/f", vec![whole.clone().cut(400_000), whole]);
+
+    let outcome = work(&world, json!({"url": film.url()}), &["retry now"]).exits(0);
+
+    complete(&world);
+    asks(
+        &outcome,
+        &[
+            ("before-task-start", 2),
+            ("on-task-start", 2),
+            ("on-request", 2),
+            ("on-response", 2),
+            ("classify", 2),
+            ("on-error", 1),
+            ("retry", 1),
+            ("filename", 1),
+            ("verify", 1),
+            ("on-task-finished", 1),
+        ],
+    );
+    assert!(asked_of(&outcome, "resume").contains(&"400000".to_owned()));
+    assert!(asked_of(&outcome, "on-request")[1].ends_with(" bytes=400000-"), "{:?}", asked_of(&outcome, "on-request"));
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
+}
+
+#[test]
+fn a_download_in_three_parts_behind_a_redirect() {
+    let (world, origin) = (world(), Origin::start());
+    let content = bytes(2, 300_000);
+    let film = origin.serve("/f", redirect(302, "/g"));
+    origin.serve("/g", file(&content).etag("\"v1\""));
+
+    let task = json!({"url": film.url(), "chunks": 3});
+    let outcome = work(&world, task, &["parts divide 3"]).exits(0);
+
+    complete(&world);
+    asks(
+        &outcome,
+        &[
+            ("before-task-start", 1),
+            ("on-task-start", 1),
+            ("on-request", 6),  // two hops of each part
+            ("on-redirect", 1), // the parts share it
+            ("on-response", 1), // the first one decides
+            ("classify", 3),
+            ("filename", 1),
+            ("parts", 1),
+            ("verify", 1),
+            ("on-task-finished", 1),
+        ],
+    );
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
+}
+
+#[test]
+fn a_part_that_fails() {
+    let (world, origin) = (world(), Origin::start());
+    let content = bytes(3, 300_000);
+    let whole = file(&content).etag("\"v1\"");
+    let film = origin.script("/f", vec![whole.clone(), status(500), whole]);
+
+    let task = json!({"url": film.url(), "chunks": 2});
+    let outcome = work(&world, task, &["parts divide 2"]).exits(0);
+
+    complete(&world);
+    assert_eq!(asked_of(&outcome, "on-error"), ["FailureKind::HttpResponse 500 attempt 1 part 150000-299999"]);
+    assert_eq!(asked_of(&outcome, "retry").len(), 0, "the attempt has not failed");
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
+}
+
+#[test]
+fn an_upload() {
+    let (world, origin) = (world(), Origin::start());
+    let up = origin.serve("/up", status(201));
+    std::fs::create_dir_all(world.path("in")).unwrap();
+    std::fs::write(world.path("in/mine.txt"), b"mine").unwrap();
+
+    let task = json!({"taskType": "UploadTask", "url": up.url(), "filename": "mine.txt"});
+    let outcome = work(&world, task, &[]).exits(0);
+
+    complete(&world);
+    asks(
+        &outcome,
+        &[
+            ("before-task-start", 1),
+            ("on-task-start", 1),
+            ("on-request", 1),
+            ("on-response", 1),
+            ("classify", 1),
+            ("on-task-finished", 1),
+        ],
+    );
+}
+
+#[test]
+fn a_request_that_is_answered_at_once() {
+    let (world, origin) = (world(), Origin::start());
+    let page = origin.serve("/p", status(200));
+
+    let outcome = world.haul(&["request", "--now", page.url()]).exits(0);
+
+    asks(
+        &outcome,
+        &[
+            ("admit", 1),
+            ("before-task-start", 1),
+            ("on-task-start", 1),
+            ("on-request", 1),
+            ("on-response", 1),
+            ("classify", 1),
+        ],
+    );
+}
+
+#[test]
+fn a_401_and_fresh_credentials() {
+    let (world, origin) = (world(), Origin::start());
+    let film = origin.script("/f", vec![status(401), file(b"film")]);
+
+    let auth = json!({"accessToken": "old", "accessHeaders": {"Authorization": "Bearer {accessToken}"}});
+    let task = json!({"url": film.url(), "options": {"auth": auth}});
+    let outcome = work(&world, task, &["on-auth token new"]).exits(0);
+
+    complete(&world);
+    asks(
+        &outcome,
+        &[
+            ("before-task-start", 1),
+            ("authorize", 2),
+            ("on-auth", 1),
+            ("on-task-start", 1),
+            ("on-request", 2),
+            ("on-response", 2),
+            ("classify", 2),
+            ("filename", 1),
+            ("verify", 1),
+            ("on-task-finished", 1),
+        ],
+    );
+    assert_eq!(film.requests()[1].header("authorization"), Some("Bearer new"));
+}
+
+#[test]
+fn a_404_is_a_failed_attempt_that_is_not_tried_again() {
+    let (world, origin) = (world(), Origin::start());
+    let film = origin.serve("/f", status(404));
+
+    let outcome = work(&world, json!({"url": film.url()}), &[]).exits(3);
+
+    assert_eq!(world.show("t")["status"], "notFound");
+    asks(
+        &outcome,
+        &[
+            ("before-task-start", 1),
+            ("on-task-start", 1),
+            ("on-request", 1),
+            ("on-response", 1),
+            ("classify", 1),
+            ("on-error", 1),
+            ("on-task-finished", 1),
+        ],
+    );
+}
