@@ -11,6 +11,7 @@ mod connect;
 mod credentials;
 mod exchange;
 mod guard;
+mod handles;
 mod netrc;
 mod payload;
 mod proxy;
@@ -38,6 +39,8 @@ pub use self::body::AnswerBody;
 use self::connect::Connector;
 pub use self::credentials::{Credentials, Proof, Secret};
 use self::credentials::{Keyring, Login};
+pub use self::handles::{NamedCredential, NamedCredentials};
+pub(crate) use self::handles::names as credential_names;
 use self::exchange::Sent;
 use self::payload::Outgoing;
 pub use self::payload::{BeforeEnd, Payload, Source};
@@ -97,6 +100,8 @@ pub struct TransportSettings {
     pub cookies: Option<Jar>,
     /// Credentials for one origin.
     pub credentials: Option<Credentials>,
+    /// Credentials that requests use by handle.
+    pub named_credentials: NamedCredentials,
     /// File of logins by host (`~/.netrc`).
     pub netrc: Option<PathBuf>,
     /// Send no password before a server has asked for Digest: none in the clear.
@@ -160,6 +165,7 @@ impl Default for TransportSettings {
             user_agent: concat!("haul/", env!("CARGO_PKG_VERSION")).into(),
             cookies: None,
             credentials: None,
+            named_credentials: NamedCredentials::default(),
             netrc: None,
             digest_only: false,
         }
@@ -450,8 +456,13 @@ impl Transport {
     pub async fn send(&self, call: Call) -> Result<Answer, Failure> {
         let mut hop = first_hop(&call)?;
         let mut before: Vec<(String, Url)> = Vec::new();
+        let mut used = handles::Used::default();
         loop {
-            let (head, mut body, rest) = self.answer(&hop, &call).await?;
+            let (filled, secrets) = handles::fill(&self.shared.settings.named_credentials, &hop)?;
+            used.extend(secrets);
+            let answered = self.answer(&filled, &call).await;
+            drop(filled);
+            let (head, mut body, rest) = answered?;
             let status = head.status.as_u16();
             let follows = call.follow && call.max_redirects > 0;
             let is_answer = !redirect::is_redirect(status) || (call.keep_body && status == 303);
@@ -462,16 +473,13 @@ impl Transport {
                 }
                 let insecure = |url: &Url| self.is_unchecked(url);
                 let framing = body.framing();
-                return Ok(Answer {
-                    status,
-                    headers: pairs(&head.headers),
-                    insecure: insecure(&hop.url) || before.iter().any(|(_, url)| insecure(url)),
-                    hops: before.into_iter().map(|(_, url)| url.into()).collect(),
-                    url: hop.url.into(),
-                    framing,
-                    early,
-                    body,
-                });
+                let insecure = insecure(&hop.url) || before.iter().any(|(_, url)| insecure(url));
+                let mut hops: Vec<String> = before.into_iter().map(|(_, url)| url.into()).collect();
+                let (mut headers, mut url) = (pairs(&head.headers), String::from(hop.url));
+                let shown = headers.iter_mut().map(|(_, value)| value).chain(&mut hops).chain([&mut url]);
+                shown.for_each(|text| used.mask(text));
+                body.hides(used);
+                return Ok(Answer { status, headers, url, hops, framing, insecure, early, body });
             }
             let locations: Vec<String> = head.headers.get_all(http::header::LOCATION).iter().map(text).collect();
             let next = redirect::next(&hop, status, &locations, &before, &call)?;

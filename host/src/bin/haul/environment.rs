@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use haul::config::{self, Config};
-use haul::hooks::{ComponentSource, Grants};
+use haul::hooks::{Compiler, ComponentSource, Grants};
 use haul::profile::{self, KeepCookies, Profile};
 use haul::{Error, Result, Settings};
 
@@ -98,6 +98,9 @@ impl Environment {
             skip_existing: self.config.skip_existing,
             durability: self.config.durability,
             components: self.config.callbacks.clone(),
+            grants: self.config.grants.clone(),
+            credentials: self.config.credentials.clone(),
+            compiler: compiler(),
             profile: self.config.profiles.get(profile::DEFAULT).cloned().unwrap_or_default(),
             profiles: self.config.profiles.clone(),
             retry_jitter: self.config.retry_jitter,
@@ -125,6 +128,15 @@ impl Environment {
         settings.components.extend(components(&flags.components, &self.config.callbacks)?);
         Ok(settings)
     }
+}
+
+/// The first and only argument of a process that compiles a component.
+pub(crate) const COMPILE: &str = "compile-component";
+
+/// Components are compiled by this program in a process of its own.
+pub(crate) fn compiler() -> Compiler {
+    // The file that runs, even when another version has taken its name meanwhile.
+    Compiler::Child { program: "/proc/self/exe".into(), arguments: vec![COMPILE.into()] }
 }
 
 /// What the flags say of how requests travel, in the place of what the profile says.
