@@ -68,7 +68,7 @@ pub enum Hook {
 }
 
 /// A component to attach.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ComponentSource {
     /// Name in logs and messages; by default the file's stem.
     pub name: String,
@@ -76,6 +76,8 @@ pub struct ComponentSource {
     pub path: PathBuf,
     /// What it may do.
     pub grants: Grants,
+    /// SHA-256 that the file must have, in lower-case hexadecimal; `None`: whatever is there.
+    pub sha256: Option<String>,
 }
 
 /// Where hooks keep their things.
@@ -196,10 +198,13 @@ impl Hooks {
     ///
     /// Blocks: compiling takes 0.1 s for Rust and C, seconds for components that carry an interpreter. One at a time.
     pub fn load(&self, source: &ComponentSource) -> Result<Arc<Component>, Error> {
-        let ComponentSource { name, path, grants } = source;
+        let ComponentSource { name, path, grants, sha256 } = source;
         let wasm = component::read(path)?;
+        if let Some(pinned) = sha256 {
+            check_pin(name, path, &wasm, pinned)?;
+        }
         let digest = cache::digest(&wasm);
-        let grants = self.granted(name, path, &wasm, grants)?;
+        let grants = self.granted(name, path, &wasm, grants);
         let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = loaded.iter().find(|known| known.is(name, &digest, &grants)) {
             return Ok(known.clone());
@@ -224,17 +229,8 @@ impl Hooks {
     }
 
     /// What a component of that name has: what is granted beside it and by the rules.
-    fn granted(&self, name: &str, path: &Path, wasm: &[u8], grants: &Grants) -> Result<Grants, Error> {
-        let sha256 = || cache::hex(&Sha256::digest(wasm));
-        if let Some(wanted) = grants.sha256.as_deref().filter(|wanted| **wanted != sha256()) {
-            let found = sha256();
-            let path = path.display();
-            return Err(Error::Component(format!(
-                "{path} is not the file that is attached: its SHA-256 is {found}, not {wanted}; look at it, and change \
-                 `sha256` if it is to be trusted"
-            )));
-        }
-        Ok(grants.with_rules(&self.shared.rules, name, path, sha256))
+    fn granted(&self, name: &str, path: &Path, wasm: &[u8], grants: &Grants) -> Grants {
+        grants.with_rules(&self.shared.rules, name, path, || sha256(wasm))
     }
 
     /// Components keep their state in this store from now on.
@@ -246,7 +242,7 @@ impl Hooks {
     pub fn inspect(&self, path: &Path, grants: &Grants) -> Result<Inspection, Error> {
         let wasm = component::read(path)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let grants = &self.granted(&name, path, &wasm, grants)?;
+        let grants = &self.granted(&name, path, &wasm, grants);
         let requested = Requested::of(&wasm)?;
         let digest = cache::digest(&wasm);
         let shared = &*self.shared;
@@ -257,7 +253,7 @@ impl Hooks {
             (name, becomes)
         };
         Ok(Inspection {
-            digest: cache::hex(&Sha256::digest(&wasm)),
+            digest: sha256(&wasm),
             size: wasm.len() as u64,
             hooks: interfaces.hooks.iter().map(|hook| hook.name().to_owned()).collect(),
             contract: interfaces.contract,
@@ -288,6 +284,22 @@ impl Hooks {
     fn policy<A: functions::Ask>(&self, params: A::Params) -> Result<A::Answer, Failure> {
         self.shared.policy.ask::<A>(&self.shared.ticker, params)
     }
+}
+
+fn check_pin(name: &str, path: &Path, wasm: &[u8], pinned: &str) -> Result<(), Error> {
+    let found = sha256(wasm);
+    if found == pinned {
+        return Ok(());
+    }
+    Err(Error::Component(format!(
+        "component `{name}`: {} is not the file that was attached: its SHA-256 is {found}, not {pinned}",
+        path.display()
+    )))
+}
+
+/// SHA-256 of a component's bytes in hexadecimal: what people know it by.
+fn sha256(wasm: &[u8]) -> String {
+    cache::hex(&Sha256::digest(wasm))
 }
 
 /// A task in the form that hooks take, converted once per attempt.

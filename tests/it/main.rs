@@ -20,6 +20,8 @@ mod download;
 mod events;
 mod filenames;
 mod framing;
+mod grants;
+mod hostile;
 mod import;
 mod limits;
 mod parallel;

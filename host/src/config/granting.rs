@@ -51,7 +51,6 @@ impl Row {
                 FailModeName::Closed => FailMode::Closed,
                 FailModeName::Open => FailMode::Open,
             },
-            sha256: self.sha256,
         }
     }
 }
@@ -77,8 +76,9 @@ impl CallbackTable {
     pub(super) fn source(self, folder: &Path) -> ComponentSource {
         let stem = || self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = self.row.name.clone().unwrap_or_else(stem);
+        let (path, sha256) = (folder.join(&self.path), self.row.sha256.clone());
         let grants = self.row.grants(format!("name:{name}"));
-        ComponentSource { name, path: folder.join(&self.path), grants }
+        ComponentSource { name, path, grants, sha256 }
     }
 }
 

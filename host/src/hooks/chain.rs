@@ -398,7 +398,9 @@ fn authorized(verdict: AuthorizeVerdict) -> Result<AuthorizeVerdict, String> {
 
 fn authorized_handles(verdict: &AuthorizeVerdict) -> Vec<String> {
     match verdict {
-        AuthorizeVerdict::Ready { headers, query } => [check::handles(&[], headers), check::handles(&[], query)].concat(),
+        AuthorizeVerdict::Ready { headers, query } => {
+            [check::handles(&[], headers), check::handles(&[], query)].concat()
+        }
         AuthorizeVerdict::Send { url, headers, .. } => check::handles(std::slice::from_ref(url), headers),
         AuthorizeVerdict::Refreshed(auth) => check::auth_handles(auth),
         AuthorizeVerdict::RefreshFirst | AuthorizeVerdict::Impossible(_) => Vec::new(),

@@ -167,7 +167,8 @@ fn files(wasm: &[u8]) -> io::Result<(File, File)> {
 
 /// Waits for the end of a child; one that takes too long is killed. `None`: it was.
 fn wait(child: &mut Child, wall: Duration) -> io::Result<Option<ExitStatus>> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no such child"))?;
+    let pid =
+        i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no such child"))?;
     let ended = pidfd_open(pid, PidfdFlags::empty()).and_then(|handle| {
         let limit = Timespec { tv_sec: wall.as_secs().cast_signed(), tv_nsec: wall.subsec_nanos().into() };
         let mut waiting = [PollFd::from_borrowed_fd(handle.as_fd(), PollFlags::IN)];

@@ -22,8 +22,6 @@ pub struct Grants {
     pub limits: Limits,
     /// What its failures mean.
     pub fail_mode: FailMode,
-    /// SHA-256 in hexadecimal of the one file that may be loaded with these grants; `None`: any.
-    pub sha256: Option<String>,
 }
 
 /// State that a component keeps from call to call and from process to process.
@@ -123,13 +121,7 @@ impl Grantee {
 impl Grants {
     /// These, and what the rules grant the component besides. What is said here counts more: settings of the same name, and
     /// limits, state and fail mode that are not the defaults.
-    pub(super) fn with_rules(
-        &self,
-        rules: &[GrantRule],
-        name: &str,
-        path: &Path,
-        sha256: impl Fn() -> String,
-    ) -> Self {
+    pub(super) fn with_rules(&self, rules: &[GrantRule], name: &str, path: &Path, sha256: impl Fn() -> String) -> Self {
         let meant = rules.iter().filter(|rule| rule.to.means(name, path, &sha256));
         let mut all = self.clone();
         for GrantRule { grants, .. } in meant {

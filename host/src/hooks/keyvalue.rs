@@ -3,8 +3,8 @@
 //! Two drafts are in use: `0.2.0-draft` (wasmtime) and `0.2.0-draft2` (Spin). Of both: store, batch, and `increment` of
 //! atomics; not compare-and-swap. Everything waits on a thread that may block, never on one that moves bytes.
 
-use wasmtime::component::{ComponentType, Linker, LinkerInstance, Lower, Resource, ResourceType};
 use wasmtime::StoreContextMut;
+use wasmtime::component::{ComponentType, Linker, LinkerInstance, Lower, Resource, ResourceType};
 
 use super::host::State;
 use crate::error::{Error, Result};
@@ -93,9 +93,12 @@ fn link_store(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     linker.func_wrap_async("[method]bucket.exists", |store: Caller<'_>, (bucket, key): (Opened, String)| {
         Box::new(work(store, bucket, move |store, bucket| Ok(store.value(&bucket, &key)?.is_some())))
     })?;
-    linker.func_wrap_async("[method]bucket.set", |store: Caller<'_>, (bucket, key, value): (Opened, String, Vec<u8>)| {
-        Box::new(work(store, bucket, move |store, bucket| edit(store, &bucket, vec![(key, Edit::Set(value))])))
-    })?;
+    linker.func_wrap_async(
+        "[method]bucket.set",
+        |store: Caller<'_>, (bucket, key, value): (Opened, String, Vec<u8>)| {
+            Box::new(work(store, bucket, move |store, bucket| edit(store, &bucket, vec![(key, Edit::Set(value))])))
+        },
+    )?;
     linker.func_wrap_async("[method]bucket.delete", |store: Caller<'_>, (bucket, key): (Opened, String)| {
         Box::new(work(store, bucket, move |store, bucket| edit(store, &bucket, vec![(key, Edit::Delete)])))
     })
@@ -113,13 +116,16 @@ fn link_keys_by_number(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Resu
 }
 
 fn link_keys_by_name(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
-    linker.func_wrap_async("[method]bucket.list-keys", |store: Caller<'_>, (bucket, cursor): (Opened, Option<String>)| {
-        Box::new(work(store, bucket, move |store, bucket| {
-            let keys = store.keys(&bucket, cursor.as_deref().unwrap_or_default(), 0, KEYS_MAX)?;
-            let cursor = keys.last().filter(|_| keys.len() == KEYS_MAX).cloned();
-            Ok(Named { keys, cursor })
-        }))
-    })
+    linker.func_wrap_async(
+        "[method]bucket.list-keys",
+        |store: Caller<'_>, (bucket, cursor): (Opened, Option<String>)| {
+            Box::new(work(store, bucket, move |store, bucket| {
+                let keys = store.keys(&bucket, cursor.as_deref().unwrap_or_default(), 0, KEYS_MAX)?;
+                let cursor = keys.last().filter(|_| keys.len() == KEYS_MAX).cloned();
+                Ok(Named { keys, cursor })
+            }))
+        },
+    )
 }
 
 fn link_batch(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {

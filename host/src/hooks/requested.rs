@@ -127,7 +127,6 @@ impl Requested {
             keyvalue: Some(keyvalue).filter(|grant| grant.quota_bytes > 0),
             limits: self.limits.clone(),
             fail_mode: FailMode::default(),
-            sha256: None,
         }
     }
 }
@@ -143,7 +142,8 @@ mod tests {
     fn a_request_says_what_is_wanted_and_what_of_it_is_missing() {
         let wanted = Requested::parse(TEXT.as_bytes()).unwrap();
         assert_eq!(wanted.reason.as_deref(), Some("Renews tokens."));
-        let all = ["allow-hosts auth.example", "config client", "credentials corp", "keyvalue 65536", "limits.cpu (ms) 500"];
+        let all =
+            ["allow-hosts auth.example", "config client", "credentials corp", "keyvalue 65536", "limits.cpu (ms) 500"];
         assert_eq!(wanted.missing(&Grants::default()), all);
         assert_eq!(wanted.lines(), all);
         assert_eq!(wanted.missing(&wanted.grants("name:x")), ["config client"], "its value is the owner's to say");

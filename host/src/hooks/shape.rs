@@ -46,7 +46,8 @@ impl Counted {
             Payload::CodeSectionEntry(body) => {
                 let bytes = body.range().len();
                 at_most(bytes as u64, BODY_BYTES_MAX as u64, "bytes of code in one function")?;
-                let groups = body.get_locals_reader().map_or(Vec::new(), |locals| locals.into_iter().flatten().collect());
+                let groups =
+                    body.get_locals_reader().map_or(Vec::new(), |locals| locals.into_iter().flatten().collect());
                 at_most(groups.iter().map(|(count, _)| u64::from(*count)).sum(), LOCALS_MAX, "locals in one function")
             }
             Payload::ModuleSection { .. } => {
@@ -86,4 +87,53 @@ impl Counted {
 
 fn at_most(count: u64, most: u64, what: &str) -> Result<(), String> {
     if count <= most { Ok(()) } else { Err(format!("has {count} {what}, at most {most} are taken")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_encoder::{
+        CodeSection, Component, Function, FunctionSection, Module, ModuleSection, TypeSection, ValType,
+    };
+
+    /// A core module of so many functions, each of so many bytes and locals.
+    fn module(functions: u32, bytes: usize, locals: u32) -> Module {
+        let (mut types, mut declared, mut code) = (TypeSection::new(), FunctionSection::new(), CodeSection::new());
+        types.ty().function([], []);
+        for _ in 0..functions {
+            declared.function(0);
+            let mut function = Function::new([(locals, ValType::I32)]);
+            function.raw(vec![0x01; bytes]); // nop
+            function.instructions().end();
+            code.function(&function);
+        }
+        let mut module = Module::new();
+        module.section(&types).section(&declared).section(&code);
+        module
+    }
+
+    fn within(module: &Module, depth: usize) -> Vec<u8> {
+        let mut component = Component::new();
+        component.section(&ModuleSection(module));
+        for _ in 1..depth {
+            let mut outer = Component::new();
+            outer.section(&wasm_encoder::NestedComponentSection(&component));
+            component = outer;
+        }
+        component.finish()
+    }
+
+    #[test]
+    fn what_has_too_much_of_something_is_refused_before_it_is_compiled() {
+        assert_eq!(check(&within(&module(1_000, 10, 10), 3)), Ok(()));
+        for (wasm, words) in [
+            (within(&module(100_001, 0, 0), 1), "100001 functions"),
+            (within(&module(1, 1 << 20, 0), 1), "bytes of code in one function"),
+            (within(&module(1, 0, 20_001), 1), "20001 locals"),
+            (within(&module(1, 0, 0), 10), "components within each other"),
+        ] {
+            let told = check(&wasm).unwrap_err();
+            assert!(told.contains(words) && told.contains("at most"), "{told}");
+        }
+    }
 }

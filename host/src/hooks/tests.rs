@@ -12,6 +12,7 @@ use crate::transport::TransportSettings;
 mod cache;
 mod components;
 mod example;
+mod hostile;
 mod policy;
 
 /// Hooks in a directory of their own, and what components log.

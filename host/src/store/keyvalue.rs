@@ -98,7 +98,11 @@ impl Batch<'_> {
                         sum = number;
                         Some(number.to_string().into_bytes())
                     }
-                    None => return Ok(Applied::KeyValue(Err(format!("the value of `{key}` is no number that can grow so")))),
+                    None => {
+                        return Ok(Applied::KeyValue(Err(format!(
+                            "the value of `{key}` is no number that can grow so"
+                        ))));
+                    }
                 },
             };
             used = used.saturating_sub(old.map_or(0, |(_, bytes)| bytes));

@@ -36,7 +36,7 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
     }
     // Loading says what is wrong with one that cannot be attached, e.g. the versions that do not fit.
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    hooks.load(&ComponentSource { name, path, grants })?;
+    hooks.load(&ComponentSource { name, path, grants, ..ComponentSource::default() })?;
     Ok(exit::DONE)
 }
 
@@ -101,7 +101,10 @@ fn print(check: &Check, inspection: &Inspection, printer: &Printer) {
     if let Some(requested) = &inspection.requested {
         line("because", requested.reason.as_deref().unwrap_or("-"));
         let state = |item: &String| if inspection.missing.contains(item) { "not granted" } else { "granted" };
-        list("asks for", &requested.lines().iter().map(|item| format!("{item}  ({})", state(item))).collect::<Vec<_>>());
+        list(
+            "asks for",
+            &requested.lines().iter().map(|item| format!("{item}  ({})", state(item))).collect::<Vec<_>>(),
+        );
     }
 }
 
