@@ -64,7 +64,7 @@ impl Limits {
         Self {
             memory_bytes: (1 << 30) + 64 * bytes,
             cpu_s,
-            wall: Duration::from_secs(2 * cpu_s),
+            wall: Duration::from_secs(4 * cpu_s),
             answer_bytes: (16 << 20) + 16 * bytes,
         }
     }

@@ -89,7 +89,9 @@ fn a_component_that_never_starts_is_refused() {
     let home = Home::new();
     let source = ComponentSource { name: "it".into(), path: component("starts-forever"), ..ComponentSource::default() };
     let told = home.hooks.load(&source).unwrap_err().to_string();
-    assert_eq!(told, "component `it` cannot be started: it used up its time on the CPU");
+    // Which of the two comes first is a question of how busy the machine is.
+    let limits = ["it used up its time on the CPU", "it took longer than 10 s"];
+    assert!(limits.iter().any(|limit| told == format!("component `it` cannot be started: {limit}")), "{told}");
 }
 
 #[tokio::test]
