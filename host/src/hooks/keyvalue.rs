@@ -32,6 +32,7 @@ enum Refused {
 
 type Answer<T> = wasmtime::Result<(std::result::Result<T, Refused>,)>;
 type Opened = Resource<Bucket>;
+type Pair = (String, Vec<u8>);
 type Caller<'a> = StoreContextMut<'a, State>;
 
 /// `key-response` of `0.2.0-draft`.
@@ -157,7 +158,7 @@ where
     })
 }
 
-fn get_many(store: &Store, bucket: &Bucket, keys: Vec<String>) -> Result<Vec<Option<(String, Vec<u8>)>>> {
+fn get_many(store: &Store, bucket: &Bucket, keys: Vec<String>) -> Result<Vec<Option<Pair>>> {
     if keys.len() > KEYS_MAX {
         return Err(Error::Usage(format!("at most {KEYS_MAX} values are read at once")));
     }
