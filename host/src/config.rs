@@ -3,6 +3,7 @@
 //! Every key is checked: an unknown one, a wrong type or a value out of range is refused with its line and what would be
 //! right. It does not check that directories and components exist; who uses them does.
 
+mod granting;
 mod profiles;
 mod telling;
 mod units;
@@ -17,12 +18,13 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::engine::{Durability, Retain};
 use crate::error::{Error, Result};
-use crate::hooks::{ComponentSource, Grants, Limits};
+use crate::hooks::{ComponentSource, GrantRule};
 use crate::limits::{Limits as EngineLimits, Network, QueueLimits, RequireWifi, Timetable};
 use crate::profile::Profile;
-use crate::transport::ProxySettings;
+use crate::transport::{NamedCredential, ProxySettings};
 use crate::webhook::Webhook;
 
+pub(crate) use granting::{CallbackLimits, quota};
 pub use profiles::Variables;
 pub use telling::{NotificationsConfig, ShowOn};
 pub(crate) use units::{LAST_TIME_MS, write_time};
@@ -42,10 +44,15 @@ pub struct Config {
     pub limits: EngineLimits,
     /// `skip-existing = "10M"`.
     pub skip_existing: Option<u64>,
-    /// `[[callbacks]]`: name, path, allow-hosts, config, limits. Paths are relative to the configuration's directory.
+    /// `[[callbacks]]`: name, path, sha256, allow-hosts, config, credentials, keyvalue, limits, fail-mode. Paths are relative
+    /// to the configuration's directory.
     pub callbacks: Vec<ComponentSource>,
     /// `policy = "FILE.wasm"`: replaces the default policy.
     pub policy: Option<ComponentSource>,
+    /// `[[grants]]`: sha256, path or name, and what `[[callbacks]]` grants too.
+    pub grants: Vec<GrantRule>,
+    /// `[credentials.NAME]`: origins, and one of value, value-file, value-env.
+    pub credentials: BTreeMap<String, NamedCredential>,
     /// `[profiles.NAME]`, with what they inherit; `[profiles.default]` is for tasks that name none.
     pub profiles: BTreeMap<String, Profile>,
     /// `durability = "full" | "relaxed"`.
@@ -105,6 +112,8 @@ impl Config {
             skip_existing: file.skip_existing,
             policy: file.policy.map(|path| ComponentSource::policy(folder.join(path))),
             callbacks: file.callbacks.into_iter().map(|callback| callback.source(folder)).collect(),
+            grants: file.grants.into_iter().map(|rule| rule.rule(folder)).collect(),
+            credentials: granting::credentials(file.credentials, folder, variables).map_err(wrong)?,
             durability: file.durability.into(),
             retry_jitter: file.retry_jitter,
         })
@@ -122,7 +131,9 @@ struct File {
     skip_existing: Option<u64>,
     #[serde(deserialize_with = "policy_path")]
     policy: Option<PathBuf>,
-    callbacks: Vec<CallbackTable>,
+    callbacks: Vec<granting::CallbackTable>,
+    grants: Vec<granting::RuleTable>,
+    credentials: BTreeMap<String, granting::CredentialTable>,
     profiles: BTreeMap<String, profiles::ProfileTable>,
     durability: DurabilityName,
     retry_jitter: bool,
@@ -192,71 +203,6 @@ impl LimitsTable {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct CallbackTable {
-    name: Option<String>,
-    #[serde(deserialize_with = "component_path")]
-    path: PathBuf,
-    #[serde(default, deserialize_with = "granted_hosts")]
-    allow_hosts: Vec<String>,
-    #[serde(default)]
-    config: BTreeMap<String, String>,
-    #[serde(default)]
-    limits: CallbackLimits,
-}
-
-impl CallbackTable {
-    fn source(self, folder: &Path) -> ComponentSource {
-        let stem = || {
-            let stem = self.path.file_stem().unwrap_or_default();
-            stem.to_string_lossy().into_owned()
-        };
-        ComponentSource {
-            name: self.name.clone().unwrap_or_else(stem),
-            path: folder.join(&self.path),
-            grants: Grants {
-                allow_hosts: self.allow_hosts,
-                config: self.config.into_iter().collect(),
-                limits: self.limits.into(),
-            },
-        }
-    }
-}
-
-/// `[callbacks.limits]`. The bounds are those of reliability.md E.6.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
-struct CallbackLimits {
-    #[serde(deserialize_with = "memory")]
-    memory: Option<u64>,
-    #[serde(deserialize_with = "cpu")]
-    cpu: Option<u64>,
-    #[serde(deserialize_with = "wall")]
-    wall: Option<u64>,
-    #[serde(deserialize_with = "wall_http")]
-    wall_http: Option<u64>,
-    http_requests: Option<u32>,
-    #[serde(deserialize_with = "log")]
-    log: Option<u64>,
-}
-
-impl From<CallbackLimits> for Limits {
-    fn from(table: CallbackLimits) -> Self {
-        let defaults = Limits::default();
-        let size =
-            |given: Option<u64>, default| given.map_or(default, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        Self {
-            memory_bytes: size(table.memory, defaults.memory_bytes),
-            cpu_ms: table.cpu.unwrap_or(defaults.cpu_ms),
-            wall_ms: table.wall.unwrap_or(defaults.wall_ms),
-            wall_http_ms: table.wall_http.unwrap_or(defaults.wall_http_ms),
-            http_requests: table.http_requests.unwrap_or(defaults.http_requests),
-            log_bytes: size(table.log, defaults.log_bytes),
-        }
-    }
-}
-
 /// A path that must be absolute; a type of its own, so that the error has the line of the value.
 struct AbsolutePath(PathBuf);
 
@@ -272,45 +218,7 @@ impl<'de> Deserialize<'de> for AbsolutePath {
 }
 
 fn policy_path<'de, D: Deserializer<'de>>(input: D) -> Result<Option<PathBuf>, D::Error> {
-    component_path(input).map(Some)
-}
-
-fn component_path<'de, D: Deserializer<'de>>(input: D) -> Result<PathBuf, D::Error> {
-    let path = PathBuf::deserialize(input)?;
-    if path.as_os_str().is_empty() || path.starts_with("~") {
-        return Err(de::Error::custom(
-            "`path` must be absolute or relative to this file's directory (`~` is not understood)",
-        ));
-    }
-    Ok(path)
-}
-
-fn granted_hosts<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
-    let hosts = Vec::<String>::deserialize(input)?;
-    match hosts.iter().find_map(|host| units::granted_host(host).err()) {
-        Some(reason) => Err(de::Error::custom(format!("a host of `allow-hosts` {reason}"))),
-        None => Ok(hosts),
-    }
-}
-
-fn memory<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
-    within(input, "memory", units::bytes, 1 << 20, 128 << 20, "1M to 128M")
-}
-
-fn cpu<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
-    within(input, "cpu", units::duration_ms, 1, 2_000, "1ms to 2s")
-}
-
-fn wall<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
-    within(input, "wall", units::duration_ms, 1, 120_000, "1ms to 120s")
-}
-
-fn wall_http<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
-    within(input, "wall-http", units::duration_ms, 1, 120_000, "1ms to 120s")
-}
-
-fn log<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
-    within(input, "log", units::bytes, 0, 1 << 20, "0 to 1M")
+    granting::component_path(input)
 }
 
 fn size<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {

@@ -27,7 +27,7 @@ use crate::api::{Reply, Request};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::event::Update;
-use crate::hooks::{Component, ComponentSource, Hook, Hooks, HooksSettings, LogSink};
+use crate::hooks::{Compiler, Component, ComponentSource, GrantRule, Hook, Hooks, HooksSettings, LogSink};
 use crate::limits::{LimitChanges, Limits};
 use crate::notify::Notifications;
 use crate::profile::{Profile, Profiles, Transports};
@@ -35,7 +35,7 @@ use crate::sandbox::Sandbox;
 use crate::store::{Change, Store};
 use crate::transfer::rate::Throttle;
 use crate::transfer::{Flights, Shared};
-use crate::transport::Transport;
+use crate::transport::{NamedCredential, Transport};
 use crate::webhook::Webhook;
 
 pub(crate) use machine::Input;
@@ -89,6 +89,12 @@ pub struct Settings {
     /// Answers decisions in the place of the default policy, as a whole: it must answer every one. What it admits is held to
     /// the rules of the task model nevertheless.
     pub policy: Option<ComponentSource>,
+    /// Grants to components however they are attached, beside those that come with them.
+    pub grants: Vec<GrantRule>,
+    /// Credentials that tasks and components use by handle, by name.
+    pub credentials: BTreeMap<String, NamedCredential>,
+    /// Where components are compiled.
+    pub compiler: Compiler,
     /// Spread the waits before retries.
     pub retry_jitter: bool,
     /// On a full disk tasks wait (`run`, `serve`) rather than fail (`get`).
@@ -119,6 +125,9 @@ impl Settings {
             profiles: BTreeMap::new(),
             components: Vec::new(),
             policy: None,
+            grants: Vec::new(),
+            credentials: BTreeMap::new(),
+            compiler: Compiler::Here,
             retry_jitter: false,
             wait_for_disk: true,
             webhooks: Vec::new(),
@@ -240,9 +249,12 @@ impl Engine {
             cache_dir: settings.cache_dir.clone(),
             key_dir: settings.key_dir.clone(),
             log: LogSink(Arc::new(|name, line| tracing::info!(target: "component", "{name}: {line}"))),
+            rules: settings.grants.clone(),
+            compiler: settings.compiler.clone(),
         });
         let store = opening.join().map_err(|_| Error::Other("the store's thread panicked".into()))??;
         let hooks = hooks?;
+        hooks.keep_state_in(&store);
         let shared = Arc::new(Shared {
             store,
             hub,
@@ -268,6 +280,10 @@ impl Engine {
         // holds what running tasks, their ends and open requests can make: all limited
         let (input, inputs) = mpsc::unbounded_channel();
         let mut profiles = Profiles { default: settings.profile, named: settings.profiles };
+        let credentials = Arc::new(settings.credentials);
+        for (_, profile) in profiles.all_mut() {
+            profile.transport.named_credentials = Arc::clone(&credentials);
+        }
         jars::open(&mut profiles, &shared.store)?;
         let mut threads = Vec::new();
         let mut lanes = Vec::new();

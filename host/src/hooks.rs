@@ -9,17 +9,22 @@ mod bindings;
 mod cache;
 mod chain;
 mod check;
+mod compile;
 mod component;
 mod convert;
 mod functions;
+mod grants;
 mod health;
 mod host;
 mod http;
 mod interfaces;
+mod keyvalue;
 mod log;
 mod policy;
 mod quota;
+mod requested;
 mod runtime;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod verdicts;
@@ -30,11 +35,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Failure};
+use crate::store::Store;
 use crate::task::{Auth, Pairs};
 use crate::transport::Transport;
 
 pub use chain::Chain;
+pub use compile::{Compiler, compile_as_child};
 pub use component::Component;
+pub use grants::{FailMode, GrantRule, Grantee, Grants, KeyValueGrant, Limits};
+pub use requested::Requested;
 pub use verdicts::{
     FinishedFile, OnError, OnProgress, OnRedirect, OnRequest, OnResponse, ProgressSample, RedirectHop, RequestHead,
     RetryChanges,
@@ -63,50 +72,8 @@ pub enum Hook {
     OnTaskFinished,
 }
 
-/// What the owner allows a component.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grants {
-    /// Hosts its HTTP may reach: `host`, `host:port` or `scheme://host:port`, exact. A host that is private or loopback
-    /// must be listed like any other; listing it grants its private addresses.
-    pub allow_hosts: Vec<String>,
-    /// Settings it can read through wasi:config and, as `config-…`, nowhere else.
-    pub config: Pairs,
-    /// Hard limits, where they differ from the defaults.
-    pub limits: Limits,
-}
-
-/// Limits of a component. Defaults: reliability.md E.6.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Linear memory in all. Default 32 MiB, at most 128 MiB.
-    pub memory_bytes: usize,
-    /// Time on the CPU per call. Default 250 ms (50 ms for on-progress), at most 2 s.
-    pub cpu_ms: u64,
-    /// Wall clock per call of a hook that may not use HTTP. Default 2 s.
-    pub wall_ms: u64,
-    /// Wall clock per call of a hook that may use HTTP. Default 30 s, at most 120 s.
-    pub wall_http_ms: u64,
-    /// HTTP requests per call. Default 4.
-    pub http_requests: u32,
-    /// Log bytes per call. Default 16 KiB.
-    pub log_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory_bytes: 32 << 20,
-            cpu_ms: 250,
-            wall_ms: 2_000,
-            wall_http_ms: 30_000,
-            http_requests: 4,
-            log_bytes: 16 << 10,
-        }
-    }
-}
-
 /// A component to attach.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ComponentSource {
     /// Name in logs and messages; by default the file's stem.
     pub name: String,
@@ -114,13 +81,15 @@ pub struct ComponentSource {
     pub path: PathBuf,
     /// What it may do.
     pub grants: Grants,
+    /// SHA-256 that the file must have, in lower-case hexadecimal; `None`: whatever is there.
+    pub sha256: Option<String>,
 }
 
 impl ComponentSource {
     /// A file that replaces the default policy: a pure function, without any grants.
     pub fn policy(path: PathBuf) -> Self {
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Self { name, path, grants: Grants::default() }
+        Self { name, path, ..Self::default() }
     }
 }
 
@@ -133,6 +102,10 @@ pub struct HooksSettings {
     pub key_dir: PathBuf,
     /// Each line a component writes to its log or streams: component's name, line (control characters escaped).
     pub log: LogSink,
+    /// Grants to components however they are attached, beside those that a [`ComponentSource`] brings.
+    pub rules: Vec<GrantRule>,
+    /// Where components are compiled.
+    pub compiler: Compiler,
 }
 
 /// Receives log lines of components.
@@ -168,6 +141,10 @@ pub struct Inspection {
     pub imports: Vec<(String, String)>,
     /// Exports that mean nothing to haul.
     pub other_exports: Vec<String>,
+    /// What it asks for in its section `haul:grants`.
+    pub requested: Option<Requested>,
+    /// What of that is not granted, one item a line.
+    pub missing: Vec<String>,
 }
 
 /// The wasm engine, the default policy, and what is loaded. Cheap to clone.
@@ -184,6 +161,11 @@ struct Shared {
     /// What components can import; made when the first one is loaded.
     linker: OnceLock<wasmtime::component::Linker<host::State>>,
     loaded: Mutex<Vec<Arc<Component>>>,
+    rules: Vec<GrantRule>,
+    compiler: Compiler,
+    refused: compile::Refused,
+    /// Where components keep their state; none where there is no home.
+    store: OnceLock<Store>,
     /// Calls of all components together.
     turns: tokio::sync::Semaphore,
     log: LogSink,
@@ -203,9 +185,10 @@ impl Hooks {
     pub fn new(settings: HooksSettings) -> Result<Self, Error> {
         let engine = runtime::engine()?;
         let cache = cache::Cache::new(&settings.cache_dir, &settings.key_dir);
+        let compile = || engine.precompile_component(policy::WASM).map_err(|error| format!("{error:#}"));
         let component = cache
-            .component(&engine, policy::WASM, &cache::digest(policy::WASM))
-            .map_err(|error| Error::Other(format!("cannot compile the default policy: {error:#}")))?;
+            .component(&engine, &cache::digest(policy::WASM), compile)
+            .map_err(|why| Error::Other(format!("the default policy cannot be compiled: {why}")))?;
         let shared = Shared {
             ticker: runtime::Ticker::start(&engine)?,
             policy: policy::Policy::new(&engine, &component)?,
@@ -213,6 +196,10 @@ impl Hooks {
             cache,
             linker: OnceLock::new(),
             loaded: Mutex::default(),
+            rules: settings.rules,
+            compiler: settings.compiler,
+            refused: compile::Refused::default(),
+            store: OnceLock::new(),
             turns: tokio::sync::Semaphore::new(CALLS_AT_ONCE),
             log: settings.log,
         };
@@ -224,22 +211,26 @@ impl Hooks {
     ///
     /// Blocks: compiling takes 0.1 s for Rust and C, seconds for components that carry an interpreter. One at a time.
     pub fn load(&self, source: &ComponentSource) -> Result<Arc<Component>, Error> {
-        let ComponentSource { name, path, grants } = source;
+        let ComponentSource { name, path, grants, sha256 } = source;
         let wasm = component::read(path)?;
+        if let Some(pinned) = sha256 {
+            check_pin(name, path, &wasm, pinned)?;
+        }
         let digest = cache::digest(&wasm);
+        let grants = self.granted(name, path, &wasm, grants);
         let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = loaded.iter().find(|known| known.is(name, &digest, grants)) {
+        if let Some(known) = loaded.iter().find(|known| known.is(name, &digest, &grants)) {
             return Ok(known.clone());
         }
         let shared = &*self.shared;
-        let compiled = component::compile(&shared.engine, &shared.cache, &wasm, &digest, path)?;
+        let compiled = component::compile(shared, &wasm, &digest, path)?;
         let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
         interfaces.check(&format!("component `{name}`"))?;
         let pre = self.linker()?.instantiate_pre(&compiled).map_err(|error| {
             let why = check::text(error.root_cause().to_string());
             Error::Component(format!("component `{name}` cannot be linked: {why}"))
         })?;
-        let (grants, log) = (grants.clone(), shared.log.clone());
+        let log = shared.log.clone();
         let component = Component::new(name.clone(), digest, grants, &interfaces, pre, log, &shared.ticker)?;
         let component = Arc::new(component);
         loaded.push(component.clone());
@@ -265,24 +256,39 @@ impl Hooks {
         )))
     }
 
+    /// What a component of that name has: what is granted beside it and by the rules.
+    fn granted(&self, name: &str, path: &Path, wasm: &[u8], grants: &Grants) -> Grants {
+        grants.with_rules(&self.shared.rules, name, path, || sha256(wasm))
+    }
+
+    /// Components keep their state in this store from now on.
+    pub(crate) fn keep_state_in(&self, store: &Store) {
+        let _ = self.shared.store.set(store.clone()); // once, by the engine that owns both
+    }
+
     /// What a component file is, without attaching it. Runs nothing of it.
     pub fn inspect(&self, path: &Path, grants: &Grants) -> Result<Inspection, Error> {
         let wasm = component::read(path)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let grants = &self.granted(&name, path, &wasm, grants);
+        let requested = Requested::of(&wasm)?;
         let digest = cache::digest(&wasm);
         let shared = &*self.shared;
-        let compiled = component::compile(&shared.engine, &shared.cache, &wasm, &digest, path)?;
+        let compiled = component::compile(shared, &wasm, &digest, path)?;
         let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
         let describe = |name: String| {
             let becomes = interfaces::judge(&name, grants).to_string();
             (name, becomes)
         };
         Ok(Inspection {
-            digest: cache::hex(&Sha256::digest(&wasm)),
+            digest: sha256(&wasm),
             size: wasm.len() as u64,
             hooks: interfaces.hooks.iter().map(|hook| hook.name().to_owned()).collect(),
             contract: interfaces.contract,
             imports: interfaces.imports.into_iter().map(describe).collect(),
             other_exports: interfaces.other_exports,
+            missing: requested.as_ref().map_or(Vec::new(), |requested| requested.missing(grants)),
+            requested,
         })
     }
 
@@ -308,11 +314,29 @@ impl Hooks {
     }
 }
 
+fn check_pin(name: &str, path: &Path, wasm: &[u8], pinned: &str) -> Result<(), Error> {
+    let found = sha256(wasm);
+    if found == pinned {
+        return Ok(());
+    }
+    Err(Error::Component(format!(
+        "component `{name}`: {} is not the file that was attached: its SHA-256 is {found}, not {pinned}",
+        path.display()
+    )))
+}
+
+/// SHA-256 of a component's bytes in hexadecimal: what people know it by.
+fn sha256(wasm: &[u8]) -> String {
+    cache::hex(&Sha256::digest(wasm))
+}
+
 /// A task in the form that hooks take, converted once per attempt.
 #[derive(Clone, Debug)]
 pub struct HookTask {
     /// Bytes that an answer may repeat of it.
     weight: usize,
+    /// Names of the credentials that it has handles of.
+    handles: Arc<[String]>,
     wit: Arc<bindings::haul::transfer::types::Task>,
 }
 

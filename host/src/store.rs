@@ -9,12 +9,14 @@ mod apply;
 mod codec;
 mod fault;
 pub(crate) mod foreign;
+mod keyvalue;
 mod open;
 mod read;
 mod sweep;
 mod vault;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::mpsc::{self, Sender};
@@ -26,6 +28,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::fault::Sql;
+pub(crate) use self::keyvalue::{Bucket, Edit};
 use self::vault::Vault;
 use self::writer::{Job, Writer};
 use crate::error::{Error, Result};
@@ -162,6 +165,8 @@ pub(crate) enum Change {
     Clean { before: u64, limit: usize },
     /// Stores a secret that belongs to no task, sealed, in the place of what was there under that name. No event.
     Secret { name: String, content: Vec<u8>, at: u64 },
+    /// Changes pairs of a component's state, all or none. Answer: [`Applied::KeyValue`]. No event.
+    KeyValue { bucket: Bucket, edits: BTreeMap<String, Edit> },
     /// Stores a setting of the home. No event.
     Setting { name: &'static str, content: String },
     /// Cancels a scope: from here on no task is added to it or below it. No event.
@@ -215,6 +220,8 @@ pub(crate) enum Applied {
     Position(u64),
     /// The log ends before that number, at this one.
     BeyondEnd(u64),
+    /// What an addition to a component's state came to (0 without one), or why nothing was changed.
+    KeyValue(std::result::Result<i64, String>),
 }
 
 /// A change on its way. Await it, or `wait` for it on a thread that may block: either returns after the commit.

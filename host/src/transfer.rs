@@ -28,8 +28,8 @@ use crate::engine::hub::Hub;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::Details;
 use crate::hooks::{
-    Attempt, Chain, Component, ComponentSource, Grants, Head, Hook, HookHead, HookTask, Hooks, RetryChanges,
-    RetryVerdict, StartChanges,
+    Attempt, Chain, Component, ComponentSource, Head, Hook, HookHead, HookTask, Hooks, RetryChanges, RetryVerdict,
+    StartChanges,
 };
 use crate::profile::Transports;
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
@@ -517,7 +517,7 @@ pub(crate) fn own_component(shared: &Shared, name: &str) -> Result<Option<Arc<Co
         return Err(format!("`{name}` is neither under [[callbacks]] in the configuration nor an absolute path"));
     }
     let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let source = ComponentSource { name: stem, path: path.to_owned(), grants: Grants::default() };
+    let source = ComponentSource { name: stem, path: path.to_owned(), ..ComponentSource::default() };
     let component = shared.hooks.load(&source).map_err(|error| error.to_string())?;
     shared.own_components.store(true, Ordering::Relaxed);
     Ok(Some(component))

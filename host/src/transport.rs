@@ -11,6 +11,7 @@ mod connect;
 mod credentials;
 mod exchange;
 mod guard;
+mod handles;
 mod netrc;
 mod payload;
 mod proxy;
@@ -40,6 +41,8 @@ use self::connect::Connector;
 pub use self::credentials::{Credentials, Proof, Secret};
 use self::credentials::{Keyring, Login};
 use self::exchange::Sent;
+pub(crate) use self::handles::names as credential_names;
+pub use self::handles::{NamedCredential, NamedCredentials};
 use self::payload::Outgoing;
 pub use self::payload::{BeforeEnd, Payload, Source};
 use self::proxy::Routes;
@@ -99,6 +102,8 @@ pub struct TransportSettings {
     pub cookies: Option<Jar>,
     /// Credentials for one origin.
     pub credentials: Option<Credentials>,
+    /// Credentials that requests use by handle.
+    pub named_credentials: NamedCredentials,
     /// File of logins by host (`~/.netrc`).
     pub netrc: Option<PathBuf>,
     /// Send no password before a server has asked for Digest: none in the clear.
@@ -162,6 +167,7 @@ impl Default for TransportSettings {
             user_agent: concat!("haul/", env!("CARGO_PKG_VERSION")).into(),
             cookies: None,
             credentials: None,
+            named_credentials: NamedCredentials::default(),
             netrc: None,
             digest_only: false,
         }
@@ -458,6 +464,7 @@ impl Transport {
         let mut hop = first_hop(&call)?;
         let mut before: Vec<(String, Url)> = Vec::new();
         let mut way = steps::Way::new(&hop);
+        let mut used = handles::Used::default();
         loop {
             if let Some(steps) = &call.steps {
                 hop = match way.ask(&**steps, &call, hop).await? {
@@ -465,21 +472,25 @@ impl Transport {
                     Err((hop, canned)) => return Ok(steps::answer(hop, before, canned)),
                 };
             }
-            let (head, body, rest) = self.answer(&hop, &call).await?;
+            let (filled, secrets) = handles::fill(&self.shared.settings.named_credentials, &hop)?;
+            used.extend(secrets);
+            let answered = self.answer(&filled, &call).await;
+            drop(filled);
+            let (head, body, rest) = answered?;
             let status = head.status.as_u16();
             let follows = call.follow && call.max_redirects > 0;
             let is_answer = !redirect::is_redirect(status) || (call.keep_body && status == 303);
             if !follows || is_answer {
-                return Ok(self.last_answer(hop, before, head, body, rest));
+                return Ok(self.last_answer((hop, before), head, body, rest, used));
             }
             let locations: Vec<String> = head.headers.get_all(http::header::LOCATION).iter().map(text).collect();
             let mut next = redirect::next(&hop, status, &locations, &before, &call)?;
             let wait = retry_after::wait_ms(&pairs(&head.headers), clock::unix_ms());
             let wait = redirect::wait(&hop, status, wait.map(Duration::from_millis))?;
             if let Some(steps) = &call.steps {
-                next = match way.follow(&**steps, &call, (before.len() + 1, status, &hop.url), next).await? {
+                next = match way.follow(&**steps, &call, (before.len() + 1, status, &hop.url), next, &used).await? {
                     Some(next) => next,
-                    None => return Ok(self.last_answer(hop, before, head, body, rest)),
+                    None => return Ok(self.last_answer((hop, before), head, body, rest, used)),
                 };
             }
             drain(body).await;
@@ -494,28 +505,25 @@ impl Transport {
     /// The answer of the last hop.
     fn last_answer(
         &self,
-        hop: Hop,
-        before: Vec<(String, Url)>,
+        (hop, before): (Hop, Vec<(String, Url)>),
         head: http::response::Parts,
         mut body: AnswerBody,
         rest: Option<Sent>,
+        used: handles::Used,
     ) -> Answer {
         let early = rest.is_some() && !head.status.is_success();
         if let Some(rest) = rest {
             body.belongs_to(rest, head.status.is_success());
         }
         let insecure = |url: &Url| self.is_unchecked(url);
-        Answer {
-            status: head.status.as_u16(),
-            headers: pairs(&head.headers),
-            insecure: insecure(&hop.url) || before.iter().any(|(_, url)| insecure(url)),
-            hops: before.into_iter().map(|(_, url)| url.into()).collect(),
-            url: hop.url.into(),
-            framing: body.framing(),
-            early,
-            canned: None,
-            body,
-        }
+        let insecure = insecure(&hop.url) || before.iter().any(|(_, url)| insecure(url));
+        let mut hops: Vec<String> = before.into_iter().map(|(_, url)| url.into()).collect();
+        let (mut headers, mut url) = (pairs(&head.headers), String::from(hop.url));
+        let shown = headers.iter_mut().map(|(_, value)| value).chain(&mut hops).chain([&mut url]);
+        shown.for_each(|text| used.mask(text));
+        let framing = body.framing();
+        body.hides(used);
+        Answer { status: head.status.as_u16(), headers, insecure, hops, url, framing, early, canned: None, body }
     }
 
     /// One hop's answer: its cookies are taken, and a challenge that can be answered is. With what is still to be sent of

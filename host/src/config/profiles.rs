@@ -233,6 +233,7 @@ impl ProfileTable {
                 user_agent: self.user_agent.unwrap_or(default.user_agent),
                 cookies: None,
                 credentials,
+                named_credentials: default.named_credentials,
                 netrc,
                 digest_only,
             },
@@ -242,11 +243,7 @@ impl ProfileTable {
 
 impl AuthTable {
     fn proof(self, folder: &Path, variables: Variables<'_>) -> Result<Option<Proof>, String> {
-        let from_env = |name: String| {
-            let missing =
-                || Secret::Missing(format!("the environment variable `{name}`, which the profile names, is not set"));
-            variables(&name).filter(|value| !value.is_empty()).map_or_else(missing, Secret::Text)
-        };
+        let from_env = |name: String| secret_of(&name, "the profile", variables);
         let from_file = |path: PathBuf| Secret::File(folder.join(path));
         let passwords: Vec<Secret> =
             [self.password.map(Secret::Text), self.password_file.map(from_file), self.password_env.map(from_env)]
@@ -264,6 +261,12 @@ impl AuthTable {
                 .into()),
         }
     }
+}
+
+/// The secret in a variable of the environment that `who` names.
+pub(super) fn secret_of(name: &str, who: &str, variables: Variables<'_>) -> Secret {
+    let missing = || Secret::Missing(format!("the environment variable `{name}`, which {who} names, is not set"));
+    variables(name).filter(|value| !value.is_empty()).map_or_else(missing, Secret::Text)
 }
 
 /// The proxies that a word means: a URL, `none`, or `env` for those of http_proxy, https_proxy and all_proxy.

@@ -1,6 +1,7 @@
 //! Tables for the units, and what the configuration takes and refuses.
 
 use super::*;
+use crate::hooks::{Grants, Limits};
 
 #[test]
 fn durations_are_read() {

@@ -42,19 +42,25 @@ impl Cache {
         Self { place: place.ok() }
     }
 
-    /// The component of these bytes, whose [`digest`] it is given.
-    pub(super) fn component(&self, engine: &Engine, wasm: &[u8], digest: &[u8; 32]) -> wasmtime::Result<Component> {
-        let Some(place) = &self.place else { return Component::from_binary(engine, wasm) };
-        let name = place.name(engine, digest);
-        if let Some(component) = place.read(engine, &name) {
+    /// The component of this [`digest`]; `compile` makes its code where the cache has none.
+    pub(super) fn component(
+        &self,
+        engine: &Engine,
+        digest: &[u8; 32],
+        compile: impl FnOnce() -> Result<Vec<u8>, String>,
+    ) -> Result<Component, String> {
+        let place = self.place.as_ref().map(|place| (place, place.name(engine, digest)));
+        let kept = place.as_ref().and_then(|(place, name)| place.read(engine, name));
+        if let Some(component) = kept {
             return Ok(component);
         }
-        let component = Component::from_binary(engine, wasm)?;
-        let written = component.serialize().map_err(io::Error::other).and_then(|code| place.write(&name, &code));
-        if let Err(error) = written {
+        let code = compile()?;
+        if let Some((place, name)) = place
+            && let Err(error) = place.write(&name, &code)
+        {
             tracing::debug!("cannot keep a compiled component: {error}");
         }
-        Ok(component)
+        deserialize(engine, &code).map_err(|error| format!("cannot be used as compiled: {error:#}"))
     }
 }
 
@@ -108,10 +114,11 @@ impl Place {
     }
 }
 
-/// Makes code of bytes that [`Place::read`] has proved to be written by this home.
+/// Makes code of bytes that [`Place::read`] has proved to be written by this home, or that were compiled just now.
 #[allow(unsafe_code)]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes carry our mark, so they are what `Component::serialize` gave under an engine of the same hash.
+    // SAFETY: the bytes are what `Engine::precompile_component` gave under an engine of the same hash: they carry our mark,
+    // or come from our own compiler, here or in a process that nobody else can write to.
     unsafe { Component::deserialize(engine, code) }
 }
 

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::error::{Failure, FailureKind};
 use crate::event::StatusUpdate;
+use crate::store::Store;
 use crate::task::{Auth, Problem, ResumeRecord, Task};
 use crate::transport::Transport;
 
@@ -45,6 +46,11 @@ impl Chain {
         self.links.hooks.ticker()
     }
 
+    /// Where components keep their state.
+    pub(super) fn store(&self) -> Option<&Store> {
+        self.links.hooks.shared.store.get()
+    }
+
     /// Calls of all components together.
     pub(super) fn turns(&self) -> &Semaphore {
         &self.links.hooks.shared.turns
@@ -58,7 +64,7 @@ impl Chain {
     /// Converts a task once for many calls.
     pub fn prepare(&self, task: &Task) -> HookTask {
         let wit = convert::task(task);
-        HookTask { weight: convert::weight(&wit), wit: Arc::new(wit) }
+        HookTask { weight: convert::weight(&wit), handles: check::task_handles(task).into(), wit: Arc::new(wit) }
     }
 
     /// Hook `admit`, for up to 1,000 tasks. What a component lets through goes past the default policy as well, so that
@@ -150,7 +156,11 @@ impl Chain {
         let (who, (verdict,)) = self.ask::<hooks::Authorize>(task.weight, params).await?;
         let verdict = convert::to_authorize(verdict)
             .ok_or_else(|| "a verdict that this version does not know".to_owned())
-            .and_then(authorized);
+            .and_then(authorized)
+            .and_then(|verdict| {
+                let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
+                self.may_use(who, &authorized_handles(&verdict), &asked).map(|()| verdict)
+            });
         self.usable(who, Hook::Authorize, verdict)
     }
 
@@ -191,7 +201,9 @@ impl Chain {
         let mut from = 0;
         while let Some(position) = self.next(from, Hook::BeforeTaskStart) {
             let params = (task.wit.clone(),);
-            let (answer,) = self.call::<hooks::BeforeTaskStart>(position, task.weight, params).await?;
+            from = position + 1;
+            let answer = self.call_unless_passed::<hooks::BeforeTaskStart>(position, task.weight, params).await?;
+            let Some((answer,)) = answer else { continue };
             let update = answer.map(|update| {
                 convert::to_update(update, &task.wit)
                     .ok_or_else(|| "a status that this version does not know".to_owned())
@@ -201,7 +213,6 @@ impl Chain {
             if update.is_some() {
                 return Ok(update);
             }
-            from = position + 1;
         }
         Ok(None)
     }
@@ -213,13 +224,22 @@ impl Chain {
         auth: &Auth,
         reason: AuthReason,
     ) -> Result<Option<OnAuthVerdict>, Failure> {
-        let Some(position) = self.next(0, Hook::OnAuth) else {
-            return Ok(None);
-        };
         let params = (task.wit.clone(), convert::auth(auth), convert::reason(reason));
-        let (verdict,) = self.call::<hooks::OnAuth>(position, task.weight, params).await?;
+        let mut from = 0;
+        let (position, verdict) = loop {
+            let Some(position) = self.next(from, Hook::OnAuth) else { return Ok(None) };
+            let answer = self.call_unless_passed::<hooks::OnAuth>(position, task.weight, params.clone()).await?;
+            match answer {
+                Some((verdict,)) => break (position, verdict),
+                None => from = position + 1,
+            }
+        };
         let verdict = match convert::to_on_auth(verdict) {
-            OnAuthVerdict::Refreshed(auth) => check::auth(&auth).map(|()| OnAuthVerdict::Refreshed(auth)),
+            OnAuthVerdict::Refreshed(fresh) => {
+                let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
+                let may_use = || self.may_use(Some(position), &check::auth_handles(&fresh), &asked);
+                check::auth(&fresh).and_then(|()| may_use()).map(|()| OnAuthVerdict::Refreshed(fresh))
+            }
             OnAuthVerdict::Failed(why) => Ok(OnAuthVerdict::Failed(check::text(why))),
             OnAuthVerdict::Unchanged => Ok(OnAuthVerdict::Unchanged),
         };
@@ -231,12 +251,20 @@ impl Chain {
         let mut merged = StartChanges::default();
         let mut from = 0;
         while let Some(position) = self.next(from, Hook::OnTaskStart) {
-            let (answer,) = self.call::<hooks::OnTaskStart>(position, task.weight, (task.wit.clone(),)).await?;
-            let changes = answer.map(|changes| started(convert::to_changes(changes))).transpose();
+            from = position + 1;
+            let params = (task.wit.clone(),);
+            let answer = self.call_unless_passed::<hooks::OnTaskStart>(position, task.weight, params).await?;
+            let Some((answer,)) = answer else { continue };
+            let changes = answer.map(|changes| {
+                let changes = started(convert::to_changes(changes))?;
+                let handles = check::handles(changes.url.as_slice(), &changes.headers);
+                self.may_use(Some(position), &handles, &task.handles)?;
+                Ok(changes)
+            });
+            let changes = changes.transpose();
             if let Some(changes) = self.usable(Some(position), Hook::OnTaskStart, changes)? {
                 merge(&mut merged, changes);
             }
-            from = position + 1;
         }
         Ok(merged)
     }
@@ -257,9 +285,33 @@ impl Chain {
     /// Asks the first component that answers the hook, else the default policy. `None` as the first part: the policy
     /// answered. `weight`: bytes that the answer may repeat of the question.
     async fn ask<A: Ask>(&self, weight: usize, params: A::Params) -> Result<(Option<usize>, A::Answer), Failure> {
-        match self.next(0, A::HOOK) {
-            Some(position) => Ok((Some(position), self.call::<A>(position, weight, params).await?)),
-            None => Ok((None, self.links.hooks.policy::<A>(params)?)),
+        let mut from = 0;
+        while let Some(position) = self.next(from, A::HOOK) {
+            let answer = self.call::<A>(position, weight, params.clone()).await;
+            match answer {
+                Err(failure) if self.links.components[position].fails_open() => {
+                    tracing::debug!("passed over: {}", failure.description);
+                    from = position + 1;
+                }
+                answer => return Ok((Some(position), answer?)),
+            }
+        }
+        Ok((None, self.links.hooks.policy::<A>(params)?))
+    }
+
+    /// Asks a component; `None` when it fails and is passed over.
+    async fn call_unless_passed<A: Ask>(
+        &self,
+        position: usize,
+        weight: usize,
+        params: A::Params,
+    ) -> Result<Option<A::Answer>, Failure> {
+        match self.call::<A>(position, weight, params).await {
+            Err(failure) if self.links.components[position].fails_open() => {
+                tracing::debug!("passed over: {}", failure.description);
+                Ok(None)
+            }
+            answer => answer.map(Some),
         }
     }
 
@@ -283,6 +335,12 @@ impl Chain {
         let component = &self.links.components[position];
         tracing::debug!("`{}` is asked `{}`", component.name(), A::HOOK.name());
         component.call::<A>(self, position, false, weight, params).await
+    }
+
+    /// Whether who answered may use these credentials by handle, when it was asked with those. The default policy may: it has
+    /// no others than those of the question.
+    fn may_use(&self, who: Option<usize>, answered: &[String], asked: &[String]) -> Result<(), String> {
+        who.map_or(Ok(()), |position| self.links.components[position].may_use(answered, asked))
     }
 
     fn next(&self, from: usize, hook: Hook) -> Option<usize> {
@@ -338,6 +396,17 @@ fn authorized(verdict: AuthorizeVerdict) -> Result<AuthorizeVerdict, String> {
         AuthorizeVerdict::Impossible(why) => AuthorizeVerdict::Impossible(check::text(why)),
         verdict => verdict,
     })
+}
+
+fn authorized_handles(verdict: &AuthorizeVerdict) -> Vec<String> {
+    match verdict {
+        AuthorizeVerdict::Ready { headers, query } => {
+            [check::handles(&[], headers), check::handles(&[], query)].concat()
+        }
+        AuthorizeVerdict::Send { url, headers, .. } => check::handles(std::slice::from_ref(url), headers),
+        AuthorizeVerdict::Refreshed(auth) => check::auth_handles(auth),
+        AuthorizeVerdict::RefreshFirst | AuthorizeVerdict::Impossible(_) => Vec::new(),
+    }
 }
 
 fn started(changes: StartChanges) -> Result<StartChanges, String> {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::Part;
 use crate::error::Failure;
 use crate::event::StatusUpdate;
-use crate::task::{Auth, Pairs};
+use crate::task::{Auth, Pairs, Task};
+use crate::transport::credential_names;
 
 pub(super) use verdicts::{RESPONSE_BODY_BYTES_MAX, on_error, on_redirect, on_request, on_response};
 
@@ -57,6 +58,27 @@ pub(super) fn headers(headers: &Pairs) -> Checked {
         }
     }
     Ok(())
+}
+
+/// Names of the credentials that URLs and pairs have handles of.
+pub(super) fn handles(urls: &[String], pairs: &Pairs) -> Vec<String> {
+    urls.iter().chain(pairs.iter().map(|(_, value)| value)).flat_map(|text| credential_names(text)).collect()
+}
+
+/// The same of an auth block.
+pub(super) fn auth_handles(auth: &Auth) -> Vec<String> {
+    let Auth { access_token, refresh_token, refresh_url, .. } = auth;
+    let texts: Vec<String> = [access_token, refresh_token, refresh_url].into_iter().flatten().cloned().collect();
+    let pairs = [&auth.access_headers, &auth.access_query_params, &auth.refresh_headers, &auth.refresh_query_params];
+    pairs.into_iter().flat_map(|pairs| handles(&[], pairs)).chain(handles(&texts, &Vec::new())).collect()
+}
+
+/// The same of a task.
+pub(super) fn task_handles(task: &Task) -> Vec<String> {
+    let urls = [std::slice::from_ref(&task.url), &task.mirrors].concat();
+    let query = handles(&[], &task.url_query_parameters);
+    let auth = task.auth.as_ref().map_or(Vec::new(), auth_handles);
+    [handles(&urls, &task.headers), query, auth].concat()
 }
 
 /// Parts of a divided download: at most 1,024, each with bytes and a place of the task, together all bytes in order.

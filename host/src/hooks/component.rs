@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component as Wasm, InstancePre};
-use wasmtime::{Engine, Store, Trap, UpdateDeadline};
+use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::functions::{Ask, Functions};
 use super::health::Health;
@@ -19,7 +19,7 @@ use super::interfaces::Interfaces;
 use super::log::Log;
 use super::quota::Quota;
 use super::runtime::{TICK, Ticker};
-use super::{Chain, Grants, Hook, Limits, LogSink, check};
+use super::{Chain, FailMode, Grants, Hook, LogSink, Shared, check};
 use crate::error::{Error, Failure, FailureKind};
 
 /// Calls of one component at once.
@@ -80,7 +80,7 @@ impl Component {
         let component = Self {
             name,
             digest,
-            grants: Grants { limits: capped(&grants.limits), ..grants },
+            grants,
             hooks: interfaces.hooks.clone(),
             pre,
             log,
@@ -106,12 +106,20 @@ impl Component {
     }
 
     pub(super) fn is(&self, name: &str, digest: &[u8; 32], grants: &Grants) -> bool {
-        let Grants { allow_hosts, config, limits } = grants;
-        self.name == name
-            && self.digest == *digest
-            && self.grants.allow_hosts == *allow_hosts
-            && self.grants.config == *config
-            && self.grants.limits == capped(limits)
+        self.name == name && self.digest == *digest && self.grants == *grants
+    }
+
+    /// Refuses handles of credentials that it was not granted and that are not in the question.
+    pub(super) fn may_use(&self, answered: &[String], asked: &[String]) -> Result<(), String> {
+        match answered.iter().find(|name| !self.grants.credentials.contains(name) && !asked.contains(name)) {
+            Some(name) => Err(format!("credential `{}` is not granted to it", check::text(name.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it is passed over when it fails.
+    pub(super) fn fails_open(&self) -> bool {
+        self.grants.fail_mode == FailMode::Open
     }
 
     pub(super) fn answers(&self, hook: Hook) -> bool {
@@ -291,18 +299,6 @@ impl Drop for Ended {
     }
 }
 
-/// No grant goes beyond these (reliability.md E.6).
-fn capped(limits: &Limits) -> Limits {
-    Limits {
-        memory_bytes: limits.memory_bytes.min(128 << 20),
-        cpu_ms: limits.cpu_ms.min(2_000),
-        wall_ms: limits.wall_ms.min(120_000),
-        wall_http_ms: limits.wall_http_ms.min(120_000),
-        http_requests: limits.http_requests.min(64),
-        log_bytes: limits.log_bytes.min(1 << 20),
-    }
-}
-
 fn reason(error: &wasmtime::Error) -> String {
     let sentence = match error.downcast_ref::<Trap>() {
         Some(Trap::UnreachableCodeReached) => "it trapped (a panic, or an abort)".to_owned(),
@@ -342,15 +338,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Compiles a component's bytes, or takes the result from the cache.
-pub(super) fn compile(
-    engine: &Engine,
-    cache: &super::cache::Cache,
-    wasm: &[u8],
-    digest: &[u8; 32],
-    path: &Path,
-) -> Result<Wasm, Error> {
-    cache.component(engine, wasm, digest).map_err(|error| {
-        let why = check::text(error.root_cause().to_string());
-        Error::Component(format!("{} is not a valid component: {why}", path.display()))
+pub(super) fn compile(shared: &Shared, wasm: &[u8], digest: &[u8; 32], path: &Path) -> Result<Wasm, Error> {
+    let compile = || match shared.refused.reason(digest) {
+        Some(reason) => Err(reason),
+        None => shared.compiler.compile(&shared.engine, wasm),
+    };
+    shared.cache.component(&shared.engine, digest, compile).map_err(|reason| {
+        shared.refused.remember(digest, &reason);
+        Error::Component(format!("{} {reason}", path.display()))
     })
 }

@@ -19,7 +19,7 @@ pub(super) trait Ask: Send + Sync + 'static {
     /// Which one.
     const HOOK: Hook;
     /// What it is asked.
-    type Params: ComponentNamedList + Lower + Send + Sync + 'static;
+    type Params: ComponentNamedList + Lower + Clone + Send + Sync + 'static;
     /// What it answers.
     type Answer: ComponentNamedList + Lift + Send + Sync + 'static;
     /// The function in an instance, if it has one.

@@ -15,7 +15,7 @@ use super::functions::{self as hooks, Ask};
 use super::http::{HEADERS_BYTES_MAX, Reach};
 use super::log::Log;
 use super::quota::Quota;
-use super::{Chain, Grants, convert};
+use super::{Chain, Grants, KeyValueGrant, convert, keyvalue};
 use crate::error::{Error, Failure};
 use crate::task::Pairs;
 use wit::types::{Auth, Failure as WitFailure, Response, Task};
@@ -31,13 +31,15 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// The data of a store.
 pub(super) struct State {
-    table: ResourceTable,
+    pub table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     pub reach: Reach,
     pub log: Log,
     pub memory: Memory,
     config: Pairs,
+    /// State that it keeps.
+    pub keyvalue: Option<KeyValueGrant>,
     /// The call in progress.
     pub running: Option<Running>,
     /// Ticks of CPU time that the call has left.
@@ -72,10 +74,11 @@ impl State {
             table,
             wasi,
             http,
-            reach: Reach::new(&grants.allow_hosts, http_quota, log.clone()),
+            reach: Reach::new(grants, http_quota, log.clone()),
             log,
             memory: Memory { left: grants.limits.memory_bytes },
             config: grants.config.clone(),
+            keyvalue: grants.keyvalue.clone(),
             running: None,
             ticks_left: 0,
         }
@@ -162,6 +165,7 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<State>, Error> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)
         .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker))
         .and_then(|()| link_settings(&mut linker))
+        .and_then(|()| keyvalue::link(&mut linker))
         .and_then(|()| link_fetch(&mut linker))
         .and_then(|()| link_decisions(&mut linker))
         .map_err(|error| Error::Other(format!("cannot link the host's functions: {error:#}")))?;

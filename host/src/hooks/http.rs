@@ -11,12 +11,12 @@ use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::check;
 use super::log::Log;
 use super::quota::Quota;
+use super::{Grants, check};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::task::Pairs;
-use crate::transport::{Answer, Call, Guard, Transport};
+use crate::transport::{Answer, Call, Guard, Transport, credential_names};
 
 const REQUESTS_AT_ONCE: usize = 2;
 const REQUEST_BODY_BYTES_MAX: usize = check::REQUEST_BODY_BYTES_MAX;
@@ -32,6 +32,8 @@ const IDLE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
     allowed: Arc<[Place]>,
+    /// Names of the credentials it may use by handle.
+    credentials: Arc<[String]>,
     /// Of all instances of the component.
     quota: Arc<Mutex<Quota>>,
     log: Log,
@@ -67,9 +69,10 @@ enum Refused {
 }
 
 impl Reach {
-    pub(super) fn new(allow_hosts: &[String], quota: Arc<Mutex<Quota>>, log: Log) -> Self {
+    pub(super) fn new(grants: &Grants, quota: Arc<Mutex<Quota>>, log: Log) -> Self {
         Self {
-            allowed: allow_hosts.iter().map(|text| Place::parse(text)).collect(),
+            allowed: grants.allow_hosts.iter().map(|text| Place::parse(text)).collect(),
+            credentials: grants.credentials.iter().cloned().collect(),
             quota,
             log,
             call: Arc::default(),
@@ -120,6 +123,7 @@ impl Reach {
         body: Bytes,
         limits: &RequestOptions,
     ) -> Result<(Answer, Bytes), Refused> {
+        self.check_handles(&url, &headers)?;
         let transport = self.admit(&url)?;
         if headers.len() > HEADERS_MAX || bytes_of(&headers) > HEADERS_BYTES_MAX {
             return Err(Refused::Denied("too many or too large headers".into()));
@@ -148,7 +152,17 @@ impl Reach {
             whole.extend_from_slice(&piece);
         }
         drop(slot);
-        Ok((answer, whole.freeze()))
+        let whole = answer.body.masked(whole.into());
+        Ok((answer, whole.into()))
+    }
+
+    /// Refuses a request with a handle of a credential that is not granted.
+    fn check_handles(&self, url: &str, headers: &Pairs) -> Result<(), Refused> {
+        let texts = headers.iter().map(|(_, value)| value.as_str()).chain([url]);
+        match texts.flat_map(credential_names).find(|name| !self.credentials.contains(name)) {
+            Some(name) => Err(Refused::Denied(format!("credential `{}` is not granted", check::text(name)))),
+            None => Ok(()),
+        }
     }
 
     /// Takes one request off the allowance, if the URL's host is granted.

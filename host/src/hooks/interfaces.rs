@@ -135,6 +135,10 @@ pub(super) fn judge(name: &str, grants: &Grants) -> Import {
     match bare {
         "wasi:http/types" => linked("types and bodies"),
         "wasi:http/outgoing-handler" => http(grants),
+        "wasi:keyvalue/store" | "wasi:keyvalue/batch" | "wasi:keyvalue/atomics" => match &grants.keyvalue {
+            Some(grant) => Import::Linked(format!("state of up to {} bytes", grant.quota_bytes)),
+            None => denied("no state is granted (`keyvalue` in the configuration)"),
+        },
         "wasi:config/store" => Import::Linked(format!("{} settings", grants.config.len())),
         "wasi:cli/stdout" | "wasi:cli/stderr" => linked("its lines go to the log"),
         "wasi:cli/environment" | "wasi:cli/stdin" => linked("empty"),

@@ -12,6 +12,7 @@ use crate::transport::TransportSettings;
 mod cache;
 mod components;
 mod example;
+mod hostile;
 mod policy;
 
 /// Hooks in a directory of their own, and what components log.
@@ -53,6 +54,8 @@ fn hooks_in(directory: &Path, lines: &Arc<Mutex<Vec<String>>>) -> Hooks {
         cache_dir: directory.join("cache"),
         key_dir: directory.join("home"),
         log: LogSink(Arc::new(log)),
+        rules: Vec::new(),
+        compiler: Compiler::Here,
     })
     .unwrap()
 }

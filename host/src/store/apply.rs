@@ -22,7 +22,7 @@ const CREDENTIALS: i64 = 4096;
 /// A transaction under way.
 pub(super) struct Batch<'a> {
     pub(super) conn: &'a Connection,
-    vault: &'a Vault,
+    pub(super) vault: &'a Vault,
     pub(super) numbers: &'a mut Numbers,
     /// The updates to tell after the commit.
     told: &'a mut Vec<Committed>,
@@ -101,6 +101,7 @@ impl<'a> Batch<'a> {
             Change::Replace { key, task } => self.replace(*key, task)?,
             Change::Changes { key, changes } => self.changes(*key, changes.as_deref())?,
             Change::Secret { name, content, at } => self.secret(name, content, *at)?,
+            Change::KeyValue { bucket, edits } => self.keyvalue(bucket, edits)?,
             Change::Hold { key } => self.hold(*key)?,
             Change::Release { at } => self.release(*at)?,
             Change::Setting { name, content } => self.setting(name, content)?,

@@ -3,6 +3,7 @@
 mod add;
 mod events;
 mod files;
+mod keyvalue;
 mod life;
 mod model;
 mod queue;

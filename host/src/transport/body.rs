@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::exchange::Sent;
+use super::handles::Used;
 use super::{Call, Framing, MAX_PIECE, words};
 use crate::error::{Failure, FailureDetail, FailureKind};
 
@@ -30,6 +31,8 @@ pub struct AnswerBody {
     request: Option<(Sent, bool)>,
     /// The server had not taken all of it when the answer ended.
     cut_request: bool,
+    /// Secrets of the request, which what is collected does not show.
+    used: Used,
 }
 
 /// The low-speed rule: each full window of waiting must have brought its bytes.
@@ -91,6 +94,7 @@ impl AnswerBody {
             },
             request: None,
             cut_request: false,
+            used: Used::default(),
         }
     }
 
@@ -108,6 +112,7 @@ impl AnswerBody {
             pace: Pace { bytes_per_second: 0, window: Duration::ZERO, waited: Duration::ZERO, bytes: 0 },
             request: None,
             cut_request: false,
+            used: Used::default(),
         }
     }
 
@@ -115,6 +120,11 @@ impl AnswerBody {
     /// not sent any more.
     pub(super) fn belongs_to(&mut self, request: Sent, goes_on: bool) {
         self.request = Some((request, goes_on));
+    }
+
+    /// The request had secrets in the place of handles.
+    pub(super) fn hides(&mut self, used: Used) {
+        self.used = used;
     }
 
     /// Whether a success ended without the server having taken the whole request: then [`AnswerBody::next`] has failed.
@@ -176,7 +186,12 @@ impl AnswerBody {
             let room = piece.len().min(limit - all.len());
             all.extend_from_slice(&piece[..room]);
         }
-        all
+        self.masked(all)
+    }
+
+    /// What was read of it, for people and components: without the secrets that the request had in the place of handles.
+    pub fn masked(&self, bytes: Vec<u8>) -> Vec<u8> {
+        self.used.mask_bytes(bytes)
     }
 
     async fn wait(&mut self) -> Result<Option<Bytes>, Failure> {

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use url::{Origin, Url};
 
+use super::handles::Used;
 use super::redirect::{self, Hop};
 use super::{Answer, AnswerBody, Call, Framing};
 use crate::error::Failure;
@@ -115,9 +116,12 @@ impl Way {
         call: &Call,
         (number, status, from): (usize, u16, &Url),
         next: Hop,
+        used: &Used,
     ) -> Result<Option<Hop>, Failure> {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        let redirect = Redirect { number, status, from_url: from.as_str().to_owned(), next: step_of(&next) };
+        let mut shown = step_of(&next);
+        used.mask(&mut shown.url); // a server may repeat in its Location what it was sent
+        let redirect = Redirect { number, status, from_url: from.as_str().to_owned(), next: shown };
         match steps.before_redirect(redirect).await? {
             Follow::Yes => Ok(Some(next)),
             Follow::With(step) => self.changed(call, next, step).map(Some),

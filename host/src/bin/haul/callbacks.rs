@@ -7,7 +7,7 @@ use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, Log
 use serde_json::json;
 
 use crate::args::{Callbacks, Check};
-use crate::environment::{Environment, absolute};
+use crate::environment::{Environment, absolute, compiler};
 use crate::exit;
 use crate::printer::{Printer, Style};
 use crate::text;
@@ -25,7 +25,9 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
     let path = absolute(&check.file)?;
     let log = printer.clone();
     let hooks = hooks(environment, LogSink(Arc::new(move |name, line| log.note(format_args!("{name}: {line}")))))?;
-    let grants = Grants { allow_hosts: check.allow_hosts.clone(), ..Grants::default() };
+    let attached = environment.config.callbacks.iter().find(|source| source.path == path);
+    let mut grants = attached.map_or_else(Grants::default, |source| source.grants.clone());
+    grants.allow_hosts.extend(check.allow_hosts.iter().cloned());
     let inspection = hooks.inspect(&path, &grants)?;
     if printer.json() {
         printer.data(as_json(check, &inspection));
@@ -34,13 +36,14 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
     }
     // Loading says what is wrong with one that cannot be attached, e.g. the versions that do not fit.
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    hooks.load(&ComponentSource { name, path, grants })?;
+    hooks.load(&ComponentSource { name, path, grants, ..ComponentSource::default() })?;
     Ok(exit::DONE)
 }
 
 fn hooks(environment: &Environment, log: LogSink) -> Result<Hooks> {
     let (cache_dir, key_dir) = (environment.cache_dir.clone(), environment.state_dir.clone());
-    Hooks::new(HooksSettings { cache_dir, key_dir, log })
+    let (rules, compiler) = (environment.config.grants.clone(), compiler());
+    Hooks::new(HooksSettings { cache_dir, key_dir, log, rules, compiler })
 }
 
 /// The components of the configuration, and why each of them that cannot be loaded cannot.
@@ -65,6 +68,11 @@ fn as_json(check: &Check, inspection: &Inspection) -> serde_json::Value {
         "hooks": inspection.hooks,
         "imports": imports,
         "otherExports": inspection.other_exports,
+        "requested": inspection.requested.as_ref().map(|requested| json!({
+            "reason": requested.reason,
+            "items": requested.lines(),
+            "missing": inspection.missing,
+        })),
         "compatible": !inspection.hooks.is_empty(),
     })
 }
@@ -90,6 +98,14 @@ fn print(check: &Check, inspection: &Inspection, printer: &Printer) {
         inspection.imports.iter().map(|(name, state)| format!("{name:<width$}  {state}")).collect();
     list("imports", &imports);
     list("ignored", &inspection.other_exports);
+    if let Some(requested) = &inspection.requested {
+        line("because", requested.reason.as_deref().unwrap_or("-"));
+        let state = |item: &String| if inspection.missing.contains(item) { "not granted" } else { "granted" };
+        list(
+            "asks for",
+            &requested.lines().iter().map(|item| format!("{item}  ({})", state(item))).collect::<Vec<_>>(),
+        );
+    }
 }
 
 fn list(environment: &Environment, printer: &Printer) -> Result<u8> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use haul::config::{self, Config};
-use haul::hooks::{ComponentSource, Grants};
+use haul::hooks::{Compiler, ComponentSource, Grants};
 use haul::profile::{self, KeepCookies, Profile};
 use haul::{Error, Result, Settings};
 
@@ -99,6 +99,9 @@ impl Environment {
             durability: self.config.durability,
             components: self.config.callbacks.clone(),
             policy: self.config.policy.clone(),
+            grants: self.config.grants.clone(),
+            credentials: self.config.credentials.clone(),
+            compiler: compiler(),
             profile: self.config.profiles.get(profile::DEFAULT).cloned().unwrap_or_default(),
             profiles: self.config.profiles.clone(),
             retry_jitter: self.config.retry_jitter,
@@ -129,6 +132,15 @@ impl Environment {
         settings.components.extend(components(&flags.components, &self.config.callbacks)?);
         Ok(settings)
     }
+}
+
+/// The first and only argument of a process that compiles a component.
+pub(crate) const COMPILE: &str = "compile-component";
+
+/// Components are compiled by this program in a process of its own.
+pub(crate) fn compiler() -> Compiler {
+    // The file that runs, even when another version has taken its name meanwhile.
+    Compiler::Child { program: "/proc/self/exe".into(), arguments: vec![COMPILE.into()] }
 }
 
 /// What the flags say of how requests travel, in the place of what the profile says.
@@ -211,7 +223,7 @@ pub(crate) fn components(flags: &ComponentFlags, configured: &[ComponentSource])
         let name = names.find(|name| !taken(name)).unwrap_or_default();
         let grants =
             Grants { allow_hosts: flags.allow_hosts.clone(), config: flags.config.clone(), ..Grants::default() };
-        sources.push(ComponentSource { name, path: absolute(file)?, grants });
+        sources.push(ComponentSource { name, path: absolute(file)?, grants, ..ComponentSource::default() });
     }
     let useless = [("--allow-host", flags.allow_hosts.is_empty()), ("--callback-config", flags.config.is_empty())];
     match useless.iter().find(|(_, is_empty)| !is_empty) {

@@ -46,6 +46,9 @@ mod tasks;
 mod text;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == environment::COMPILE) {
+        return ExitCode::from(haul::hooks::compile_as_child());
+    }
     haul::ignore_file_size_signal(); // a file over the limit is an error like a full disk, not the end of the process
     let args = match Args::read() {
         Ok(args) => args,

@@ -8,6 +8,7 @@ use crate::hooks::{
     FinishedFile, Head, Hook, HookTask, OnError, OnProgress, OnRedirect, OnRequest, OnResponse, ProgressSample,
     RedirectHop, RequestHead, check, convert,
 };
+use crate::task::Pairs;
 
 impl Chain {
     /// Hook `on-request`: each component is asked with what the one before it has made of the request.
@@ -16,13 +17,22 @@ impl Chain {
         while let Some(position) = self.next(from, Hook::OnRequest) {
             let weight = task.weight + convert::weight_of(&request.headers, &request.url);
             let params = (task.wit.clone(), convert::request(&request));
-            let (verdict,) = self.call::<asks::OnRequest>(position, weight, params).await?;
+            let answer = self.call_unless_passed::<asks::OnRequest>(position, weight, params).await?;
+            from = position + 1;
+            let Some((verdict,)) = answer else { continue };
             let verdict = convert::to_on_request(verdict).and_then(|verdict| check::on_request(&request, verdict));
+            let verdict = verdict.and_then(|verdict| {
+                let answered = match &verdict {
+                    OnRequest::Next(changed) => handles_of(Some(&changed.url), &changed.headers),
+                    _ => Vec::new(),
+                };
+                let asked = handles_of(Some(&request.url), &request.headers);
+                self.may_use(Some(position), &answered, &asked).map(|()| verdict)
+            });
             match self.usable(Some(position), Hook::OnRequest, verdict)? {
                 OnRequest::Next(changed) => request = changed,
                 last => return Ok(last),
             }
-            from = position + 1;
         }
         Ok(OnRequest::Next(request))
     }
@@ -33,10 +43,20 @@ impl Chain {
         while let Some(position) = self.next(from, Hook::OnRedirect) {
             let weight = task.weight + 2 * convert::weight_of(&hop.next.headers, &hop.next.url);
             let params = (task.wit.clone(), convert::redirect(hop));
-            let (verdict,) = self.call::<asks::OnRedirect>(position, weight, params).await?;
+            let answer = self.call_unless_passed::<asks::OnRedirect>(position, weight, params).await?;
+            from = position + 1;
+            let Some((verdict,)) = answer else { continue };
             let verdict = convert::to_on_redirect(verdict).and_then(|verdict| check::on_redirect(&hop.next, verdict));
+            let verdict = verdict.and_then(|verdict| {
+                let answered = match &verdict {
+                    OnRedirect::FollowWith(next) => handles_of(Some(&next.url), &next.headers),
+                    _ => Vec::new(),
+                };
+                let asked = handles_of(Some(&hop.next.url), &hop.next.headers);
+                self.may_use(Some(position), &answered, &asked).map(|()| verdict)
+            });
             match self.usable(Some(position), Hook::OnRedirect, verdict)? {
-                OnRedirect::Follow => from = position + 1,
+                OnRedirect::Follow => {}
                 last => return Ok(last),
             }
         }
@@ -50,8 +70,17 @@ impl Chain {
         while let Some(position) = self.next(from, Hook::OnResponse) {
             let weight = task.weight + convert::weight_of(&head.headers, &head.url) + 2 * head.body.len();
             let params = (task.wit.clone(), convert::response(head.clone()));
-            let (verdict,) = self.call::<asks::OnResponse>(position, weight, params).await?;
+            let answer = self.call_unless_passed::<asks::OnResponse>(position, weight, params).await?;
+            from = position + 1;
+            let Some((verdict,)) = answer else { continue };
             let verdict = convert::to_on_response(verdict).and_then(|verdict| check::on_response(&head, verdict));
+            let verdict = verdict.and_then(|verdict| {
+                let answered = match &verdict {
+                    convert::Responded::Retry(changes) => handles_of(changes.url.as_ref(), &changes.headers),
+                    _ => Vec::new(),
+                };
+                self.may_use(Some(position), &answered, &task.handles).map(|()| verdict)
+            });
             match self.usable(Some(position), Hook::OnResponse, verdict)? {
                 convert::Responded::Next(changed) => head = changed,
                 convert::Responded::Resolve(follow) => {
@@ -63,7 +92,6 @@ impl Chain {
                 convert::Responded::Reject { failure, follow } => return Ok(OnResponse::Reject { failure, follow }),
                 convert::Responded::Retry(changes) => return Ok(OnResponse::Retry(changes)),
             }
-            from = position + 1;
         }
         Ok(OnResponse::Next { head, resolved })
     }
@@ -82,7 +110,14 @@ impl Chain {
             let params = (task.wit.clone(), convert::failure_of_part(failure, part), attempt);
             let answer = self.call::<asks::OnError>(position, task.weight, params).await;
             let verdict = answer.and_then(|(verdict,)| {
-                self.usable(Some(position), Hook::OnError, check::on_error(convert::to_on_error(verdict)))
+                let verdict = check::on_error(convert::to_on_error(verdict)).and_then(|verdict| {
+                    let answered = match &verdict {
+                        OnError::Retry(changes) => handles_of(changes.url.as_ref(), &changes.headers),
+                        _ => Vec::new(),
+                    };
+                    self.may_use(Some(position), &answered, &task.handles).map(|()| verdict)
+                });
+                self.usable(Some(position), Hook::OnError, verdict)
             });
             match verdict {
                 Ok(OnError::Next) | Err(_) => from = position + 1, // the failure of a component is logged and counted
@@ -114,14 +149,20 @@ impl Chain {
         let mut from = 0;
         while let Some(position) = self.next(from, Hook::Verify) {
             let params = (task.wit.clone(), convert::finished(file));
-            let (verdict,) = self.call::<asks::Verify>(position, task.weight, params).await?;
+            let answer = self.call_unless_passed::<asks::Verify>(position, task.weight, params).await?;
+            from = position + 1;
+            let Some((verdict,)) = answer else { continue };
             let component = &self.links.components[position];
             component.well();
             if let Err(why) = verdict {
                 return Ok(Err(format!("component `{}` refuses the file: {}", component.name(), check::text(why))));
             }
-            from = position + 1;
         }
         Ok(Ok(()))
     }
+}
+
+/// The credentials that a request names by handle.
+fn handles_of(url: Option<&String>, headers: &Pairs) -> Vec<String> {
+    check::handles(url.map_or(&[], std::slice::from_ref), headers)
 }

@@ -1,0 +1,226 @@
+//! Credentials by handle: `{credential:NAME}` in a header's value or in a query parameter stands for a secret that the
+//! owner's configuration names, and that only some origins get. The secret takes its place when a request is written, after
+//! all hooks: whoever wrote the handle never has it. Where an answer repeats it, it is masked again.
+//!
+//! Paths and bodies are left as they are. Who may write which handle is decided by who takes answers of components.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use url::Url;
+
+use super::Secret;
+use super::redirect::Hop;
+use crate::error::{Failure, FailureKind};
+use crate::mask::MASK;
+
+const MARK: &str = "{credential:";
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// A shorter secret is not looked for in answers: it might be anything.
+const RECOGNISED_BYTES_MIN: usize = 6;
+
+/// A secret with a name, and who gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedCredential {
+    /// URLs of the origins it may be sent to, and to no other.
+    pub origins: Vec<String>,
+    /// The secret.
+    pub secret: Secret,
+}
+
+/// The credentials that can be used by handle, by name. Cheap to clone.
+pub type NamedCredentials = Arc<BTreeMap<String, NamedCredential>>;
+
+/// The names of the credentials that a header's value, a URL or a parameter (encoded or not) has handles of.
+pub(crate) fn names(text: &str) -> Vec<String> {
+    if !text.contains("credential") {
+        return Vec::new();
+    }
+    let decoded = percent_decode_str(text).decode_utf8_lossy();
+    decoded.split(MARK).skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// The secrets that were put into a request: what must not be seen in its answer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Used(Vec<Hidden>);
+
+#[derive(Clone)]
+struct Hidden(String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl Used {
+    fn add(&mut self, secret: &str) {
+        for form in [secret.to_owned(), encoded(secret)] {
+            if form.len() >= RECOGNISED_BYTES_MIN && !self.0.iter().any(|Hidden(known)| *known == form) {
+                self.0.push(Hidden(form));
+            }
+        }
+    }
+
+    pub(super) fn extend(&mut self, more: Used) {
+        self.0.extend(more.0);
+    }
+
+    /// A text without them.
+    pub(super) fn mask(&self, text: &mut String) {
+        for Hidden(secret) in &self.0 {
+            if text.contains(secret.as_str()) {
+                *text = text.replace(secret.as_str(), MASK);
+            }
+        }
+    }
+
+    /// Bytes without them.
+    pub(super) fn mask_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let is_in = |Hidden(secret): &Hidden| bytes.windows(secret.len()).any(|at| at == secret.as_bytes());
+        if !self.0.iter().any(is_in) {
+            return bytes;
+        }
+        let mut masked = Vec::with_capacity(bytes.len());
+        let mut rest = &bytes[..];
+        while let Some(&first) = rest.first() {
+            match self.0.iter().find(|Hidden(secret)| rest.starts_with(secret.as_bytes())) {
+                Some(Hidden(secret)) => {
+                    masked.extend_from_slice(MASK.as_bytes());
+                    rest = &rest[secret.len()..];
+                }
+                None => {
+                    masked.push(first);
+                    rest = &rest[1..];
+                }
+            }
+        }
+        masked
+    }
+}
+
+/// The request with secrets in the place of their handles, and which they are.
+///
+/// # Errors
+/// [`FailureKind::Policy`]: there is no such credential, it is not for this origin, or it cannot be had.
+pub(super) fn fill<'a>(credentials: &NamedCredentials, hop: &'a Hop) -> Result<(Cow<'a, Hop>, Used), Failure> {
+    let in_query = hop.url.query().is_some_and(|query| !names(query).is_empty());
+    let in_headers = hop.headers.iter().any(|(_, value)| value.contains(MARK));
+    let mut used = Used::default();
+    if !in_query && !in_headers {
+        return Ok((Cow::Borrowed(hop), used));
+    }
+    let mut filled = hop.clone();
+    for (_, value) in filled.headers.iter_mut().filter(|(_, value)| value.contains(MARK)) {
+        *value = replaced(credentials, &hop.url, value, &mut used)?;
+    }
+    if let Some(query) = hop.url.query().filter(|_| in_query) {
+        filled.url.set_query(Some(&query_with(credentials, &hop.url, query, &mut used)?));
+    }
+    Ok((Cow::Owned(filled), used))
+}
+
+/// A query whose parameters with handles have the secrets, encoded; the others stay byte for byte.
+fn query_with(credentials: &NamedCredentials, url: &Url, query: &str, used: &mut Used) -> Result<String, Failure> {
+    let mut parts = Vec::new();
+    for part in query.split('&') {
+        parts.push(if names(part).is_empty() {
+            part.to_owned()
+        } else {
+            let (name, value) = part.split_once('=').unwrap_or(("", part));
+            let value = percent_decode_str(value).decode_utf8_lossy();
+            let value = encoded(&replaced(credentials, url, &value, used)?);
+            if part.contains('=') { format!("{name}={value}") } else { value }
+        });
+    }
+    Ok(parts.join("&"))
+}
+
+fn replaced(credentials: &NamedCredentials, url: &Url, text: &str, used: &mut Used) -> Result<String, Failure> {
+    let mut whole = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(MARK) {
+        let Some((name, left)) = after.split_once('}') else { break };
+        whole.push_str(before);
+        let secret = secret(credentials, url, name)?;
+        used.add(&secret);
+        whole.push_str(&secret);
+        rest = left;
+    }
+    whole.push_str(rest);
+    Ok(whole)
+}
+
+fn secret(credentials: &NamedCredentials, url: &Url, name: &str) -> Result<String, Failure> {
+    let refuse = |why: String| Failure::new(FailureKind::Policy, format!("credential `{name}` {why}"));
+    let Some(credential) = credentials.get(name) else {
+        return Err(refuse(format!("is not in the configuration; `[credentials.{name}]` would be it")));
+    };
+    let is_for = |origin: &String| Url::parse(origin).is_ok_and(|known| known.origin() == url.origin());
+    if !credential.origins.iter().any(is_for) {
+        let place = url.origin().ascii_serialization();
+        return Err(refuse(format!("is not for {place}: its `origins` do not have it")));
+    }
+    let secret = credential.secret.read()?;
+    if http::HeaderValue::from_str(&secret).is_err() {
+        return Err(refuse("has characters that no header can carry".into()));
+    }
+    Ok(secret)
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, &UNRESERVED).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::Payload;
+
+    fn credentials() -> NamedCredentials {
+        let origins = vec!["https://api.example".to_owned()];
+        let named = |secret: &str| NamedCredential { origins: origins.clone(), secret: Secret::Text(secret.into()) };
+        Arc::new([("corp".to_owned(), named("s3cret&more")), ("b".into(), named("another"))].into())
+    }
+
+    fn hop(url: &str, headers: &[(&str, &str)]) -> Hop {
+        let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        Hop { method: "GET".into(), url: Url::parse(url).unwrap(), headers, body: Payload::default(), login: None }
+    }
+
+    #[test]
+    fn a_secret_takes_the_place_of_its_handle_in_headers_and_parameters() {
+        let url = "https://api.example/p?x=%20&k={credential:corp}&l=a%7Bcredential%3Ab%7D";
+        let given = hop(url, &[("X-A", "Bearer {credential:corp}, {credential:b}"), ("X-B", "{credential:")]);
+        let (filled, used) = fill(&credentials(), &given).unwrap();
+        assert_eq!(filled.headers[0].1, "Bearer s3cret&more, another");
+        assert_eq!(filled.headers[1].1, "{credential:");
+        assert_eq!(filled.url.as_str(), "https://api.example/p?x=%20&k=s3cret%26more&l=aanother");
+        let mut told = "got s3cret&more as s3cret%26more".to_owned();
+        used.mask(&mut told);
+        assert_eq!(told, "got *** as ***");
+        assert_eq!(used.mask_bytes(b"[another]".to_vec()), b"[***]");
+        assert!(!format!("{used:?}").contains("another"));
+    }
+
+    #[test]
+    fn another_origin_an_unknown_name_and_a_useless_value_fail_the_request() {
+        let told = |hop: &Hop| fill(&credentials(), hop).unwrap_err();
+        for place in ["http://api.example/", "https://api.example:444/", "https://evil.example/"] {
+            let failure = told(&hop(place, &[("X-A", "{credential:corp}")]));
+            assert_eq!(failure.kind, FailureKind::Policy);
+            assert!(failure.description.starts_with("credential `corp` is not for http"), "{}", failure.description);
+        }
+        let unknown = told(&hop("https://api.example/?k=%7Bcredential:nobody%7D", &[]));
+        assert!(unknown.description.contains("`[credentials.nobody]`"), "{}", unknown.description);
+    }
+
+    #[test]
+    fn handles_are_found_in_any_form_that_is_filled() {
+        assert_eq!(names("a {credential:x}{credential:y"), ["x"]);
+        assert_eq!(names("?a=%7bcredential%3ax%7d&b=%7Bcredential:y%7D"), ["x", "y"]);
+        assert!(names("{accessToken} credential").is_empty());
+    }
+}

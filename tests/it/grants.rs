@@ -1,0 +1,208 @@
+//! What components are granted: state, credentials by handle, by digest or name; what their failures mean; what they ask for.
+
+use serde_json::json;
+
+use crate::support::components::component;
+use crate::support::*;
+
+/// Found anywhere but in a request to its origin, it fails the test.
+const CANARY: &str = "cAnArY-0123456789";
+
+/// `[[callbacks]]` with a component of tests/components, and these lines.
+fn attached(name: &str, lines: &str) -> String {
+    format!("[[callbacks]]\nname = {name:?}\npath = {:?}\n{lines}\n", component(name))
+}
+
+fn credential(origin: &Origin) -> String {
+    format!("[credentials.corp]\norigins = [\"http://{}\"]\nvalue-env = \"CORP\"\n", origin.authority())
+}
+
+/// What a component that keeps state says of it, at the next task.
+#[track_caller]
+fn state_after(world: &World, origin: &Origin, meta: &str) -> String {
+    let film = origin.serve("/f", file(b"x"));
+    let before = film.requests().len();
+    world.add(&[json!({"url": film.url(), "metaData": meta, "onConflict": "replace"})]);
+    world.run().exits(0);
+    film.requests()[before].header("x-state").unwrap().to_owned()
+}
+
+#[test]
+fn state_is_kept_from_process_to_process_within_a_quota() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.config(&attached("keeps-state", "keyvalue = \"64K\""));
+
+    assert_eq!(state_after(&world, &origin, "one"), "1 none count,last 1 false");
+    assert_eq!(state_after(&world, &origin, "two"), "2 one count,last 1 false");
+    let refused = state_after(&world, &origin, "huge");
+    assert!(refused.contains("65536 are granted"), "{refused}");
+    assert_eq!(state_after(&world, &origin, "three"), "4 two count,last 1 false");
+}
+
+#[test]
+fn state_is_private_and_must_be_granted() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.config(&attached("keeps-state", ""));
+    assert_eq!(state_after(&world, &origin, "one"), "denied");
+
+    world.config(&attached("keeps-state", "keyvalue = \"64K\""));
+    assert_eq!(state_after(&world, &origin, "one"), "1 none count,last 1 false");
+
+    let other_name = attached("keeps-state", "keyvalue = \"64K\"").replace("\"keeps-state\"", "\"other\"");
+    world.config(&other_name);
+    assert_eq!(state_after(&world, &origin, "mine"), "1 none count,last 1 false", "another component's is not seen");
+}
+
+#[test]
+fn a_rule_grants_to_the_file_with_its_digest_however_it_is_attached() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let path = component("keeps-state");
+    let digest = sha256(&std::fs::read(&path).unwrap());
+    let state = || {
+        world.haul(&["get", film.url(), "--callbacks", path.to_str().unwrap()]).exits(0);
+        film.requests().last().unwrap().header("x-state").unwrap().to_owned()
+    };
+
+    world.config(&format!("[[grants]]\nsha256 = {digest:?}\nkeyvalue = \"64K\"\n"));
+    assert!(state().starts_with("1 none"));
+    world.config(&format!("[[grants]]\nsha256 = {:?}\nkeyvalue = \"64K\"\n", "0".repeat(64)));
+    assert_eq!(state(), "denied");
+}
+
+#[test]
+fn a_file_that_is_not_the_one_that_was_attached_is_not_loaded() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let digest = sha256(&std::fs::read(component("one-hook-only")).unwrap());
+    world.config(&attached("one-hook-only", &format!("sha256 = {digest:?}")));
+    world.haul(&["get", film.url()]).exits(0);
+
+    world.config(&attached("traps", &format!("sha256 = {digest:?}")));
+    world.haul(&["get", film.url()]).exits(10).says(&digest);
+    assert_eq!(film.log().len(), 1);
+}
+
+#[test]
+fn who_fails_open_is_passed_over_and_who_fails_closed_fails_its_task() {
+    let (world, origin) = (World::new(), Origin::start());
+    for (mode, code) in [("closed", 10), ("open", 0)] {
+        let film = origin.script("/f", vec![status(503).header("Retry-After", "0"), file(b"x")]);
+        world.config(&attached("traps", &format!("fail-mode = {mode:?}")));
+        world.haul(&["get", film.url(), "--retries", "1"]).exits(code);
+    }
+}
+
+#[test]
+fn check_tells_what_a_component_asks_for_and_what_of_it_is_missing() {
+    let world = World::new();
+    let path = component("keeps-state");
+    let words = ["callbacks", "check", path.to_str().unwrap()];
+    world.config("[[grants]]\nname = \"keeps_state\"\nkeyvalue = \"64K\"\n");
+
+    let plain = world.haul(&words).exits(0).stdout;
+    let told: serde_json::Value =
+        serde_json::from_str(&world.haul(&[&["--json"][..], &words].concat()).exits(0).stdout).unwrap();
+
+    assert!(plain.contains("Counts tasks."), "{plain}");
+    assert!(
+        plain.contains("keyvalue 65536  (granted)") && plain.contains("credentials corp  (not granted)"),
+        "{plain}"
+    );
+    assert_eq!(told["requested"]["missing"], json!(["allow-hosts auth.example.org", "credentials corp"]));
+}
+
+#[test]
+fn a_credential_goes_to_its_origin_and_nobody_else_ever_sees_it() {
+    let (mut world, origin, other) = (World::new(), Origin::start(), Origin::start());
+    world.set("CORP", CANARY);
+    world.config(&(attached("tells-everything", &grant(&origin)) + &credential(&origin)));
+    let echo =
+        |code| status(code).header("X-Echo", CANARY).header("X-Next", &format!("/?k={CANARY}")).body(CANARY.as_bytes());
+    let (good, bad) = (origin.serve("/good", file(b"x").header("X-Echo", CANARY)), origin.serve("/bad", echo(500)));
+    let asked = origin.serve("/asked", echo(200));
+    let gone = other.serve("/gone", file(b"y"));
+    let away = origin.serve("/away", redirect(302, gone.url()));
+    let task = |url: &str, id: &str| json!({"url": url, "taskId": id, "metaData": asked.url()});
+    world.add(&[task(good.url(), "good"), task(bad.url(), "bad"), task(away.url(), "away"), task(gone.url(), "wrong")]);
+
+    let mut printed = String::new();
+    let mut keep = |outcome: Outcome| printed.push_str(&format!("{}{}", outcome.stdout, outcome.stderr));
+    keep(world.haul(&["-v", "--json", "run", "--until-idle"]));
+    keep(world.haul(&["--json", "events"]));
+    for id in ["good", "bad", "away", "wrong"] {
+        keep(world.haul(&["--json", "show", id]));
+    }
+
+    let bearer = format!("Bearer {CANARY}");
+    assert_eq!(good.requests()[0].header("x-key"), Some(bearer.as_str()));
+    assert_eq!(asked.requests()[0].header("x-key"), Some(bearer.as_str()), "its own HTTP has it too");
+    assert_eq!(good.requests()[0].header("x-fetched"), Some("200"));
+    assert_eq!(gone.requests().len(), 1, "only the redirect got there");
+    assert_eq!(gone.requests()[0].header("x-key"), None);
+    assert_eq!(world.show("away")["status"], "complete");
+    let wrong = world.show("wrong");
+    assert!(wrong["exception"]["description"].as_str().unwrap().contains("credential `corp` is not for"), "{wrong}");
+    assert!(printed.contains("fetch Ok") && printed.contains("body ***"), "{printed}");
+    let leaks: Vec<_> = printed.lines().filter(|line| line.contains("cAnArY")).collect();
+    assert!(leaks.is_empty(), "{leaks:#?}");
+    for name in ["haul.db", "haul.db-wal"] {
+        let bytes = std::fs::read(world.home().join(name)).unwrap_or_default();
+        assert!(!bytes.windows(6).any(|at| at == b"cAnArY"), "{name}");
+    }
+}
+
+/// Everything that the component of the test above needs.
+fn grant(origin: &Origin) -> String {
+    format!("credentials = [\"corp\"]\nallow-hosts = [{:?}]", origin.authority())
+}
+
+#[test]
+fn a_credential_that_is_not_granted_cannot_be_used() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    world.set("CORP", CANARY);
+    let film = origin.serve("/f", file(b"x"));
+    world.config(&(attached("tells-everything", "") + &credential(&origin)));
+
+    let refused = world.haul(&["get", film.url(), "--retries", "0"]).exits(10);
+
+    refused.says("credential `corp` is not granted to it");
+    assert_eq!(film.log().len(), 0);
+}
+
+#[test]
+fn a_task_uses_a_credential_in_headers_and_in_its_query() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    world.set("CORP", CANARY);
+    world.config(&credential(&origin));
+    let film = origin.serve("/f", file(b"x"));
+
+    let url = format!("{}?q=1&api={{credential:corp}}", film.url());
+    let told = world.haul(&["-v", "--json", "get", &url, "-H", "X-Key: {credential:corp}"]).exits(0);
+
+    let request = &film.requests()[0];
+    assert_eq!(request.header("x-key"), Some(CANARY));
+    assert!(request.target.ends_with(&format!("?q=1&api={CANARY}")), "{}", request.target);
+    assert!(!format!("{}{}", told.stdout, told.stderr).contains("cAnArY"));
+    world
+        .haul(&["get", film.url(), "--retries", "0", "-H", "X-Key: {credential:none}"])
+        .exits(1)
+        .says("[credentials.none]");
+}
+
+#[test]
+fn a_configuration_that_grants_nonsense_is_refused_with_its_line() {
+    let world = World::new();
+    for (text, words) in [
+        ("[[grants]]\nkeyvalue = \"1M\"\n", "one of `sha256`, `path` and `name`"),
+        ("[[grants]]\nname = \"x\"\nsha256 = \"12\"\n", "64 hexadecimal digits"),
+        ("[[grants]]\nname = \"x\"\nkeyvalue = \"1G\"\n", "`keyvalue` must be 0 to 64M"),
+        ("[[grants]]\nname = \"x\"\nfail-mode = \"ajar\"\n", "ajar"),
+        ("[credentials.x]\norigins = [\"api.example\"]\nvalue = \"s\"\n", "https://host"),
+        ("[credentials.x]\norigins = [\"https://api.example\"]\n", "say one of `value`"),
+        ("[credentials.\"a b\"]\norigins = [\"https://api.example\"]\nvalue = \"s\"\n", "letters, digits"),
+    ] {
+        world.config(text);
+        world.haul(&["ls"]).exits(2).says(words);
+    }
+}

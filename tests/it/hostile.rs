@@ -1,0 +1,86 @@
+//! All hostile components of tests/components at once: each fails its own task, the host's memory stays small, and another
+//! task is worked meanwhile as if nothing had happened. Compilers are attacked too.
+
+use serde_json::json;
+
+use crate::support::components::component;
+use crate::support::*;
+
+/// Each fails in `retry` or `on-task-start`, which its task makes sure it is asked.
+const HOSTILE: [&str; 13] = [
+    "answers-hugely",
+    "answers-nonsense",
+    "asks-again",
+    "eats-memory",
+    "fills-memory",
+    "leaks-handles",
+    "loops-forever",
+    "never-returns",
+    "piles-headers",
+    "recurses",
+    "traps",
+    "wants-random",
+    "tells-everything", // uses a credential that it was not granted
+];
+
+/// What the engine may take for all of them together, compiled code and one memory at its limit included.
+const MEMORY_KIB_MAX: u64 = 160 << 10;
+
+#[test]
+fn the_hostile_set_fails_alone_in_little_memory_while_others_are_worked() {
+    let (world, origin) = (World::new(), Origin::start());
+    let good = origin.serve("/good", file(&bytes(1, 1_000_000)).pace(500_000));
+    let running = world.spawn(&["--json", "run"]);
+    world.add(&[json!({"url": good.url(), "taskId": "good"})]);
+    running.wait_for_status("running");
+    let before = memory_kib(running.pid(), "VmRSS:");
+
+    let bad = origin.serve("/bad", status(503).header("Retry-After", "0"));
+    let hostile = |name: &&str| json!({"url": bad.url(), "taskId": name, "callbacks": [component(name)], "retries": 1, "metaData": ""});
+    world.add(&HOSTILE.iter().map(hostile).collect::<Vec<_>>());
+    running.wait_for_statuses("failed", HOSTILE.len());
+    running.wait_for_statuses("complete", 1);
+    let most = memory_kib(running.pid(), "VmHWM:");
+
+    for name in HOSTILE {
+        let task = world.show(name);
+        assert_eq!(task["exception"]["type"], "callback", "{name}: {task}");
+    }
+    assert_same_bytes(&std::fs::read(world.path("in/good")).unwrap(), &bytes(1, 1_000_000));
+    assert!(most < before + MEMORY_KIB_MAX, "{before} KiB before, {most} KiB at most");
+}
+
+/// A line of what the kernel says of a process's memory.
+fn memory_kib(pid: u32, what: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn a_component_that_is_made_to_be_hard_to_compile_is_refused() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let bomb = world.write("bomb.wasm", bomb());
+
+    let words = ["get", film.url(), "--callbacks", bomb.to_str().unwrap()];
+    world.haul(&words).exits(10).says("bytes of code in one function");
+    assert_eq!(film.log().len(), 0);
+}
+
+/// A component whose one function has two million instructions.
+fn bomb() -> Vec<u8> {
+    use wasm_encoder::{CodeSection, Component, Function, FunctionSection, Module, ModuleSection, TypeSection};
+    let (mut types, mut functions, mut code) = (TypeSection::new(), FunctionSection::new(), CodeSection::new());
+    types.ty().function([], []);
+    functions.function(0);
+    let mut function = Function::new([]);
+    function.raw(vec![0x01; 2_000_000]);
+    function.instructions().end();
+    code.function(&function);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&code);
+    let mut component = Component::new();
+    component.section(&ModuleSection(&module));
+    component.finish()
+}
