@@ -344,7 +344,7 @@ fn a_killed_engine_goes_on_with_the_new_link() {
 fn the_parts_of_a_divided_download_get_the_new_link() {
     let (world, origin, elsewhere) = (world(), Origin::start(), Origin::start());
     let content = bytes(10, 600_000);
-    let link = origin.script("/f", vec![file(&content).etag("\"v1\""), status(403)]);
+    let link = origin.script("/f", vec![file(&content).etag("\"v1\"").pace(400_000), status(403)]);
     let fresh = elsewhere.serve("/signed", file(&content).etag("\"v1\""));
 
     let words = ["parts divide 3", &format!("on-error retry 0 {}", fresh.url())];

@@ -81,7 +81,7 @@ fn updates() -> impl Strategy<Value = Updates> {
 }
 
 fn file_part() -> impl Strategy<Value = FilePart> {
-    ("[a-z]{0,3}", "[a-z/.]{0,5}", "[a-z/]{0,5}").prop_map(|(field, filename, mime_type)| FilePart {
+    ("[a-z]{0,3}", "([a-z.][a-z/.]{0,4})?", "[a-z/]{0,5}").prop_map(|(field, filename, mime_type)| FilePart {
         field,
         filename,
         mime_type,
