@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn measure() -> anyhow::Result<()> {
     let dir = std::env::temp_dir().join(format!("haul-decisions-{}", std::process::id()));
-    let settings = HooksSettings { cache_dir: dir.clone(), key_dir: dir.clone(), log: LogSink(Arc::new(|_, _| ())) };
+    let settings = HooksSettings { cache_dir: dir.clone(), key_dir: dir.clone(), log: LogSink(Arc::new(|_, _| ())), record: None };
     std::fs::create_dir_all(&dir)?;
     let start = Instant::now();
     let hooks = Hooks::new(settings.clone())?;
@@ -50,7 +50,7 @@ async fn measure() -> anyhow::Result<()> {
     chain.admit(&thousand, 0).await.map_err(|failure| anyhow::anyhow!(failure.description))?;
     println!("| policy: admit, per task of a thousand | {:.2} |", start.elapsed().as_secs_f64() * 1e6 / 1000.0);
     if let Some(path) = std::env::args().nth(1) {
-        let source = ComponentSource { name: "example".into(), path: path.into(), grants: Grants::default() };
+        let source = ComponentSource { name: "example".into(), path: path.into(), ..ComponentSource::default() };
         let component = hooks.load(&source)?;
         let chain = hooks.chain(&[component], &transport);
         row("user's Rust component: on-task-start", async || drop(chain.on_task_start(&prepared).await)).await;

@@ -42,7 +42,7 @@ pub struct Config {
     pub limits: EngineLimits,
     /// `skip-existing = "10M"`.
     pub skip_existing: Option<u64>,
-    /// `[[callbacks]]`: name, path, allow-hosts, config, limits. Paths are relative to the configuration's directory.
+    /// `[[callbacks]]`: name, path, group, allow-hosts, config, limits. Paths are relative to the configuration's directory.
     pub callbacks: Vec<ComponentSource>,
     /// `[profiles.NAME]`, with what they inherit; `[profiles.default]` is for tasks that name none.
     pub profiles: BTreeMap<String, Profile>,
@@ -198,6 +198,8 @@ struct CallbackTable {
     #[serde(default)]
     config: BTreeMap<String, String>,
     #[serde(default)]
+    group: Option<String>,
+    #[serde(default)]
     limits: CallbackLimits,
 }
 
@@ -215,6 +217,8 @@ impl CallbackTable {
                 config: self.config.into_iter().collect(),
                 limits: self.limits.into(),
             },
+            group: self.group,
+            ..ComponentSource::default()
         }
     }
 }

@@ -19,12 +19,16 @@ mod interfaces;
 mod log;
 mod policy;
 mod quota;
+mod record;
 mod runtime;
+mod sense;
 #[cfg(test)]
 mod tests;
+mod words;
+pub mod workshop;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -101,7 +105,7 @@ impl Default for Limits {
 }
 
 /// A component to attach.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ComponentSource {
     /// Name in logs and messages; by default the file's stem.
     pub name: String,
@@ -109,6 +113,17 @@ pub struct ComponentSource {
     pub path: PathBuf,
     /// What it may do.
     pub grants: Grants,
+    /// Only tasks of this group ask it; `None`: every task does. `admit` is asked of those that every task asks.
+    pub group: Option<String>,
+    /// SHA-256 that the file must have, in lower-case hexadecimal; `None`: whatever is there.
+    pub sha256: Option<String>,
+}
+
+impl ComponentSource {
+    /// Whether tasks of a group ask it; `None`: tasks of any group.
+    pub(crate) fn is_for(&self, group: Option<&str>) -> bool {
+        self.group.is_none() || self.group.as_deref() == group
+    }
 }
 
 /// Where hooks keep their things.
@@ -120,6 +135,8 @@ pub struct HooksSettings {
     pub key_dir: PathBuf,
     /// Each line a component writes to its log or streams: component's name, line (control characters escaped).
     pub log: LogSink,
+    /// File that calls are recorded in, secrets masked ([`workshop::Call`], one a line).
+    pub record: Option<PathBuf>,
 }
 
 /// Receives log lines of components.
@@ -170,10 +187,11 @@ struct Shared {
     policy: policy::Policy,
     /// What components can import; made when the first one is loaded.
     linker: OnceLock<wasmtime::component::Linker<host::State>>,
-    loaded: Mutex<Vec<Arc<Component>>>,
+    loaded: Mutex<Vec<(ComponentSource, Arc<Component>)>>,
     /// Calls of all components together.
     turns: tokio::sync::Semaphore,
     log: LogSink,
+    recorder: Option<record::Recorder>,
 }
 
 /// Calls of all components at once (reliability.md E.6).
@@ -202,20 +220,25 @@ impl Hooks {
             loaded: Mutex::default(),
             turns: tokio::sync::Semaphore::new(CALLS_AT_ONCE),
             log: settings.log,
+            recorder: settings.record.as_deref().map(record::Recorder::open).transpose()?,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Loads a component: compiles it or takes it from the cache, checks its version, imports and exports by
-    /// instantiating it once. Loading the same file with the same grants again answers the same component.
+    /// instantiating it once. Loading the same file from the same source again answers the same component.
     ///
     /// Blocks: compiling takes 0.1 s for Rust and C, seconds for components that carry an interpreter. One at a time.
     pub fn load(&self, source: &ComponentSource) -> Result<Arc<Component>, Error> {
-        let ComponentSource { name, path, grants } = source;
+        let ComponentSource { name, path, grants, sha256, .. } = source;
         let wasm = component::read(path)?;
+        if let Some(pinned) = sha256 {
+            check_pin(name, path, &wasm, pinned)?;
+        }
         let digest = cache::digest(&wasm);
-        let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = loaded.iter().find(|known| known.is(name, &digest, grants)) {
+        let mut loaded = self.loaded();
+        loaded.retain(|(known, component)| known != source || component.digest() == &digest);
+        if let Some((_, known)) = loaded.iter().find(|(known, _)| known == source) {
             return Ok(known.clone());
         }
         let shared = &*self.shared;
@@ -233,8 +256,17 @@ impl Hooks {
         let (grants, log) = (grants.clone(), shared.log.clone());
         let component = Component::new(name.clone(), digest, grants, &interfaces, pre, log, &shared.ticker)?;
         let component = Arc::new(component);
-        loaded.push(component.clone());
+        loaded.push((source.clone(), component.clone()));
         Ok(component)
+    }
+
+    /// Lets go of a component that is attached no more; calls in progress go on.
+    pub(crate) fn forget(&self, component: &Arc<Component>) {
+        self.loaded().retain(|(_, known)| !Arc::ptr_eq(known, component));
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Vec<(ComponentSource, Arc<Component>)>> {
+        self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a component file is, without attaching it. Runs nothing of it.
@@ -249,7 +281,7 @@ impl Hooks {
             (name, becomes)
         };
         Ok(Inspection {
-            digest: cache::hex(&Sha256::digest(&wasm)),
+            digest: sha256(&wasm),
             size: wasm.len() as u64,
             hooks: interfaces.hooks.iter().map(|hook| hook.name().to_owned()).collect(),
             contract: interfaces.contract,
@@ -278,6 +310,27 @@ impl Hooks {
     fn policy<A: functions::Ask>(&self, params: A::Params) -> Result<A::Answer, Failure> {
         self.shared.policy.ask::<A>(&self.shared.ticker, params)
     }
+}
+
+fn check_pin(name: &str, path: &Path, wasm: &[u8], pinned: &str) -> Result<(), Error> {
+    let found = sha256(wasm);
+    if found == pinned {
+        return Ok(());
+    }
+    Err(Error::Component(format!(
+        "component `{name}`: {} is not the file that was attached: its SHA-256 is {found}, not {pinned}",
+        path.display()
+    )))
+}
+
+/// SHA-256 of a component's bytes in hexadecimal: what people know it by.
+pub(crate) fn sha256(wasm: &[u8]) -> String {
+    cache::hex(&Sha256::digest(wasm))
+}
+
+/// Reads a component's file, within its limits. The error says what is wrong with it.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    component::read(path)
 }
 
 /// A task in the form that hooks take, converted once per attempt.

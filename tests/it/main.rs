@@ -39,3 +39,4 @@ mod tidy;
 mod updates;
 mod uploads;
 mod webhooks;
+mod workshop;

@@ -53,6 +53,7 @@ fn hooks_in(directory: &Path, lines: &Arc<Mutex<Vec<String>>>) -> Hooks {
         cache_dir: directory.join("cache"),
         key_dir: directory.join("home"),
         log: LogSink(Arc::new(log)),
+        record: None,
     })
     .unwrap()
 }

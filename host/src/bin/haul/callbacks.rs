@@ -1,46 +1,67 @@
-//! `haul callbacks check` and `list`: what a component is, and which are attached.
+//! `haul callbacks`: what a component is, which are attached, and (in files of their own) the workshop: a new folder, trying
+//! a component out, attaching it to the home.
 
 use std::sync::Arc;
 
-use haul::Result;
-use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
-use serde_json::json;
+use haul::hooks::{Component, ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
+use haul::{Reply, Request, Result};
+use serde_json::{Value, json};
 
-use crate::args::{Callbacks, Check};
+use crate::args::{Callbacks, Check, GrantFlags};
 use crate::environment::{Environment, absolute};
 use crate::exit;
+use crate::link::{ask, unexpected};
 use crate::printer::{Printer, Style};
 use crate::text;
 
+mod attach;
+mod new;
+mod replay;
+mod trial;
+mod watch;
+
 /// Runs the command; answers the exit code.
-pub(crate) fn run(typed: &Callbacks, environment: &Environment, printer: &Printer) -> Result<u8> {
+pub(crate) async fn run(typed: &Callbacks, environment: &Environment, printer: &Printer) -> Result<u8> {
     match typed {
+        Callbacks::New(new) => new::run(new, printer),
         Callbacks::Check(check) => self::check(check, environment, printer),
-        Callbacks::List => list(environment, printer),
+        Callbacks::Test(typed) => trial::run(typed, environment, printer).await,
+        Callbacks::Replay(replay) => replay::run(replay, environment, printer).await,
+        Callbacks::List => list(environment, printer).await,
+        Callbacks::Attach(attach) => attach::attach(attach, environment, printer).await,
+        Callbacks::Detach(detach) => attach::detach(detach, environment, printer).await,
+        Callbacks::Rollback(back) => attach::roll_back(back, environment, printer).await,
     }
 }
 
 /// Runs `callbacks check`; answers the exit code.
 pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let path = absolute(&check.file)?;
+    let source = source(&check.file, &check.grants)?;
     let log = printer.clone();
     let hooks = hooks(environment, LogSink(Arc::new(move |name, line| log.note(format_args!("{name}: {line}")))))?;
-    let grants = Grants { allow_hosts: check.allow_hosts.clone(), ..Grants::default() };
-    let inspection = hooks.inspect(&path, &grants)?;
+    let inspection = hooks.inspect(&source.path, &source.grants)?;
     if printer.json() {
-        printer.data(as_json(check, &inspection));
+        printer.data(as_json(check, &inspection, &source.grants));
     } else {
-        print(check, &inspection, printer);
+        print(check, &inspection, &source.grants, printer);
     }
     // Loading says what is wrong with one that cannot be attached, e.g. the versions that do not fit.
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    hooks.load(&ComponentSource { name, path, grants })?;
+    hooks.load(&source)?;
     Ok(exit::DONE)
+}
+
+/// A file, named by its stem, with what the flags grant it.
+fn source(file: &std::path::Path, flags: &GrantFlags) -> Result<ComponentSource> {
+    let path = absolute(file)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let grants =
+        Grants { allow_hosts: flags.allow_hosts.clone(), config: flags.config.clone(), ..Grants::default() };
+    Ok(ComponentSource { name, path, grants, ..ComponentSource::default() })
 }
 
 fn hooks(environment: &Environment, log: LogSink) -> Result<Hooks> {
     let (cache_dir, key_dir) = (environment.cache_dir.clone(), environment.state_dir.clone());
-    Hooks::new(HooksSettings { cache_dir, key_dir, log })
+    Hooks::new(HooksSettings { cache_dir, key_dir, log, record: None })
 }
 
 /// The components of the configuration, and why each of them that cannot be loaded cannot.
@@ -54,7 +75,9 @@ pub(crate) fn configured(environment: &Environment) -> Result<Vec<(&ComponentSou
     Ok(sources.iter().map(loaded).collect())
 }
 
-fn as_json(check: &Check, inspection: &Inspection) -> serde_json::Value {
+fn as_json(check: &Check, inspection: &Inspection, grants: &Grants) -> Value {
+    let limits = &grants.limits;
+
     let imports: Vec<_> =
         inspection.imports.iter().map(|(name, state)| json!({"name": name, "state": state})).collect();
     json!({
@@ -65,11 +88,23 @@ fn as_json(check: &Check, inspection: &Inspection) -> serde_json::Value {
         "hooks": inspection.hooks,
         "imports": imports,
         "otherExports": inspection.other_exports,
+        "grants": {
+            "allowHosts": grants.allow_hosts,
+            "config": grants.config.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            "limits": {
+                "memoryBytes": limits.memory_bytes,
+                "cpuMs": limits.cpu_ms,
+                "wallMs": limits.wall_ms,
+                "wallHttpMs": limits.wall_http_ms,
+                "httpRequests": limits.http_requests,
+                "logBytes": limits.log_bytes,
+            },
+        },
         "compatible": !inspection.hooks.is_empty(),
     })
 }
 
-fn print(check: &Check, inspection: &Inspection, printer: &Printer) {
+fn print(check: &Check, inspection: &Inspection, grants: &Grants, printer: &Printer) {
     let line = |name: &str, value: &str| {
         let name = printer.out_style(&format!("{name:<10}"), Style::Dim);
         printer.data(format_args!("{name}{}", text::printable(value)));
@@ -90,35 +125,81 @@ fn print(check: &Check, inspection: &Inspection, printer: &Printer) {
         inspection.imports.iter().map(|(name, state)| format!("{name:<width$}  {state}")).collect();
     list("imports", &imports);
     list("ignored", &inspection.other_exports);
+    let settings: Vec<String> = grants.config.iter().map(|(name, _)| name.clone()).collect();
+    list("hosts", &grants.allow_hosts);
+    list("settings", &settings);
+    let limits = &grants.limits;
+    line("memory", &text::size(limits.memory_bytes as u64));
+    let (cpu, wall, http) = (limits.cpu_ms, limits.wall_ms, limits.wall_http_ms);
+    line("time", &format!("{cpu} ms on the CPU, {wall} ms in all, {http} ms where a hook may use HTTP; per call"));
+    line("http", &format!("{} requests per call", limits.http_requests));
+    line("log", &format!("{} per call", text::size(limits.log_bytes as u64)));
 }
 
-fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
+async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
+    let of_home = match ask(environment.settings(), Request::Attached).await? {
+        Reply::Info(Value::Array(list)) => list,
+        other => return Err(unexpected(&other)),
+    };
     for (source, problem) in configured(environment)? {
-        if printer.json() {
-            printer.data(json!({
-                "name": source.name,
-                "path": source.path.to_string_lossy(),
-                "exists": source.path.is_file(),
-                "problem": problem,
-                "allowHosts": source.grants.allow_hosts,
-            }));
-            continue;
-        }
-        let hosts = match source.grants.allow_hosts.as_slice() {
-            [] => "no hosts".into(),
-            hosts => hosts.join(", "),
-        };
-        let broken = problem.map_or(String::new(), |why| format!("  broken: {}", text::printable(&why)));
-        let path = source.path.to_string_lossy();
-        printer.data(format_args!(
-            "{:<20}  {}  {}{broken}",
-            text::printable(&source.name),
-            text::printable(&path),
-            text::printable(&hosts),
-        ));
+        let listed = json!({
+            "name": source.name,
+            "attachedBy": "configuration",
+            "group": source.group,
+            "path": source.path.to_string_lossy(),
+            "exists": source.path.is_file(),
+            "problem": problem,
+            "allowHosts": source.grants.allow_hosts,
+        });
+        print_listed(&listed, printer);
     }
-    if environment.config.callbacks.is_empty() && !printer.json() {
-        printer.note(format_args!("no components are attached by {}", environment.config_path.display()));
+    for mut listed in of_home.iter().cloned() {
+        let path = std::path::PathBuf::from(listed["path"].as_str().unwrap_or_default());
+        let (name, sha256) = (words(&listed["name"]), words(&listed["sha256"]));
+        let source = ComponentSource { name, path, sha256: Some(sha256), ..ComponentSource::default() };
+        let problem = load_quietly(environment, &source)?.err();
+        listed["attachedBy"] = "home".into();
+        listed["exists"] = source.path.is_file().into();
+        listed["problem"] = problem.into();
+        print_listed(&listed, printer);
+    }
+    if environment.config.callbacks.is_empty() && of_home.is_empty() && !printer.json() {
+        let config = environment.config_path.display();
+        printer.note(format_args!("no components are attached, neither by {config} nor to this home"));
     }
     Ok(exit::DONE)
+}
+
+/// The component, or why it cannot be loaded.
+fn load_quietly(
+    environment: &Environment,
+    source: &ComponentSource,
+) -> Result<std::result::Result<Arc<Component>, String>> {
+    let hooks = hooks(environment, LogSink(Arc::new(|_, _| {})))?;
+    Ok(hooks.load(source).map_err(|error| error.to_string()))
+}
+
+fn print_listed(listed: &Value, printer: &Printer) {
+    if printer.json() {
+        return printer.data(listed);
+    }
+    let hosts: Vec<String> = listed["allowHosts"].as_array().into_iter().flatten().map(words).collect();
+    let hosts = if hosts.is_empty() { "no hosts".to_owned() } else { hosts.join(", ") };
+    let tasks = listed["group"].as_str().map_or("every task".to_owned(), |group| format!("group {group}"));
+    // What the home keeps is known by its digest, what the configuration names by its path.
+    let what = match listed["sha256"].as_str() {
+        Some(sha256) => format!("sha-256 {}", sha256.get(..16).unwrap_or(sha256)),
+        None => words(&listed["path"]),
+    };
+    let earlier = match listed["previous"].as_array().map_or(0, Vec::len) {
+        0 => String::new(),
+        count => format!("  {count} earlier"),
+    };
+    let broken = listed["problem"].as_str().map_or(String::new(), |why| format!("  broken: {why}"));
+    let line = format!("{:<20}  {tasks}  {what}  {hosts}{earlier}{broken}", words(&listed["name"]));
+    printer.data(text::printable(&line));
+}
+
+fn words(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }

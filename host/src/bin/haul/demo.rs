@@ -62,6 +62,7 @@ fn settings(dir: &Path, demo: &Demo, origin: &Origin) -> Result<Settings> {
             name: stem.to_string_lossy().into_owned(),
             path: absolute(file)?,
             grants: Grants { allow_hosts: vec![origin.address().to_string()], ..Grants::default() },
+            ..ComponentSource::default()
         });
     }
     let directories = [("downloads".to_owned(), dir.join("files"))].into();

@@ -122,7 +122,8 @@ impl Environment {
         if let Some(profile) = used.and_then(|name| settings.profiles.get(name)) {
             profile.transport.check()?;
         }
-        settings.components.extend(components(&flags.components, &self.config.callbacks)?);
+        settings.component_flags = components(&flags.components, &self.config.callbacks)?;
+        settings.record = flags.record.as_deref().map(absolute).transpose()?;
         Ok(settings)
     }
 }
@@ -207,7 +208,7 @@ pub(crate) fn components(flags: &ComponentFlags, configured: &[ComponentSource])
         let name = names.find(|name| !taken(name)).unwrap_or_default();
         let grants =
             Grants { allow_hosts: flags.allow_hosts.clone(), config: flags.config.clone(), ..Grants::default() };
-        sources.push(ComponentSource { name, path: absolute(file)?, grants });
+        sources.push(ComponentSource { name, path: absolute(file)?, grants, ..ComponentSource::default() });
     }
     let useless = [("--allow-host", flags.allow_hosts.is_empty()), ("--callback-config", flags.config.is_empty())];
     match useless.iter().find(|(_, is_empty)| !is_empty) {

@@ -34,7 +34,7 @@ pub(crate) async fn run(
     let mut settings = environment.working_settings(flags, profile)?;
     settings.wait_for_disk = false;
     settings.notifications = notifier::notifications(&environment.config.notifications, printer);
-    let has_components = !settings.components.is_empty();
+    let has_components = !settings.component_flags.is_empty();
     let mut interrupt = Interrupt::listen()?;
     let mut link = Link::new(settings, Work::Asked);
     let joined = |link: &Link| {
@@ -123,7 +123,7 @@ fn with_urls(error: Error, urls: &[String]) -> Error {
 /// checked, or a component that would not be asked, is refused.
 fn tell_ignored(flags: &EngineFlags, has_components: bool, printer: &Printer) -> Result<()> {
     let protections = flags.network.protections().into_iter();
-    let mut refused = protections.chain([("--callbacks FILE", has_components)]);
+    let mut refused = protections.chain([("--callbacks FILE", has_components), ("--record", flags.record.is_some())]);
     if let Some((flag, _)) = refused.find(|(_, given)| *given) {
         return Err(Error::HomeLocked(format!(
             "another haul process is the engine of this home, and {flag} cannot be handed to it; \

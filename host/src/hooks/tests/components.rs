@@ -8,7 +8,7 @@ pub(super) mod built;
 use built::component;
 
 fn source(name: &str, grants: Grants) -> ComponentSource {
-    ComponentSource { name: name.into(), path: component(name), grants }
+    ComponentSource { name: name.into(), path: component(name), grants, ..ComponentSource::default() }
 }
 
 impl Home {
@@ -22,7 +22,7 @@ impl Home {
     }
 
     fn refusal(&self, path: &Path) -> String {
-        let source = ComponentSource { name: "it".into(), path: path.into(), grants: Grants::default() };
+        let source = ComponentSource { name: "it".into(), path: path.into(), ..ComponentSource::default() };
         self.hooks.load(&source).unwrap_err().to_string()
     }
 

@@ -7,7 +7,7 @@ use crate::task::Status;
 impl Home {
     fn example(&self, allow_hosts: Vec<String>) -> Chain {
         let grants = Grants { allow_hosts, ..Grants::default() };
-        let source = ComponentSource { name: "example".into(), path: example(), grants };
+        let source = ComponentSource { name: "example".into(), path: example(), grants, ..ComponentSource::default() };
         self.chain(&[self.hooks.load(&source).unwrap()])
     }
 }

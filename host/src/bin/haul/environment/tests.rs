@@ -46,7 +46,7 @@ fn grants_without_a_component_are_refused() {
 #[test]
 fn a_configured_component_is_called_by_its_name() {
     let configured =
-        [ComponentSource { name: "stamp".into(), path: "/c/stamp.wasm".into(), grants: Grants::default() }];
+        [ComponentSource { name: "stamp".into(), path: "/c/stamp.wasm".into(), ..ComponentSource::default() }];
     let flags = ComponentFlags { callbacks: vec!["stamp".into(), "/a/stamp.wasm".into()], ..ComponentFlags::default() };
     assert_eq!(named(&flags, &configured), ["stamp"]);
     let files = components(&flags, &configured).unwrap();
