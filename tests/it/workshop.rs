@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::components::{component, example};
+use crate::support::world::names_in;
 use crate::support::*;
 
 /// A component of tests/components, as an argument.
@@ -104,9 +105,11 @@ fn a_new_component_is_built_changed_tried_out_and_used() {
     assert!(film.requests()[0].header("x-mine").is_some());
 }
 
-/// Builds a new Rust folder, with what the example's build has left.
+/// Builds a new Rust folder under a name of its own, with what the example's build has left.
 fn build(folder: &Path) -> PathBuf {
     example();
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    std::fs::write(folder.join("Cargo.toml"), manifest.replace("haul-callbacks-example", "mine")).unwrap();
     let target = repository().join("target/test-components");
     let status = Command::new(env!("CARGO"))
         .args(["build", "--release", "--quiet", "--target=wasm32-wasip2", "--target-dir"])
@@ -116,10 +119,7 @@ fn build(folder: &Path) -> PathBuf {
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .status();
     assert!(status.unwrap().success(), "a new folder builds as it is");
-    let built = target.join("wasm32-wasip2/release/haul_callbacks_example.wasm");
-    let kept = folder.join("mine.wasm");
-    std::fs::copy(built, &kept).unwrap();
-    kept
+    target.join("wasm32-wasip2/release/mine.wasm")
 }
 
 // Trying out.
@@ -316,7 +316,7 @@ fn replay_tells_what_another_component_would_have_answered() {
 #[test]
 fn an_engine_that_runs_elsewhere_cannot_be_told_to_record() {
     let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
-    let slow = origin.serve("/slow", file(&bytes(1, 1000)).body_gate(10, &gate));
+    let slow = origin.serve("/slow", file(&bytes(1, 1000)).gate(10, &gate));
     let film = origin.serve("/f", file(b"x"));
     let running = world.spawn_get(&[slow.url()]);
     running.wait_for_status("running");
@@ -455,7 +455,7 @@ fn what_cannot_be_loaded_is_not_attached_and_what_was_stays() {
 fn a_running_transfer_asks_what_has_taken_a_components_place_and_does_not_stop() {
     let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
     let whole = || file(&bytes(1, 1000)).etag("\"v\"");
-    let film = origin.script("/f", vec![whole().body_gate(10, &gate).cut(500), whole()]);
+    let film = origin.script("/f", vec![whole().gate(10, &gate).cut(500), whole()]);
     attach(&world, "appends-a", &["--name", "it"]);
     let running = world.spawn(&["-v", "get", film.url(), "--retries", "1"]);
     gate.wait_for(1);
@@ -473,7 +473,7 @@ fn a_running_transfer_asks_what_has_taken_a_components_place_and_does_not_stop()
 #[test]
 fn a_running_engine_takes_what_is_attached_and_detached_at_once() {
     let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
-    let slow = origin.serve("/slow", file(&bytes(1, 1000)).body_gate(10, &gate));
+    let slow = origin.serve("/slow", file(&bytes(1, 1000)).gate(10, &gate));
     let (one, two, three) =
         (origin.serve("/one", file(b"x")), origin.serve("/two", file(b"x")), origin.serve("/three", file(b"x")));
     let running = world.spawn_get(&[slow.url()]);

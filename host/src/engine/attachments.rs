@@ -18,7 +18,7 @@ use crate::clock;
 use crate::engine::Inner;
 use crate::error::{Error, Result};
 use crate::hooks::{self, Component, ComponentSource, Grants, Hook};
-use crate::store::{Change, Store};
+use crate::store::Store;
 use crate::task::{Pairs, json as task_json};
 
 /// Name of the secret that holds the list of a home.
@@ -371,7 +371,7 @@ fn read(store: &Store) -> Result<Vec<Kept>> {
 async fn write(store: &Store, all: &[Kept]) -> Result<()> {
     let content = serde_json::to_vec(all)
         .map_err(|error| Error::Other(format!("the list of attached components cannot be written: {error}")))?;
-    store.write(Change::Secret { name: LIST.into(), content, at: clock::unix_ms() }).await.map(drop)
+    store.keep_secret(LIST, &content, clock::unix_ms()).await.map(drop)
 }
 
 /// Copies a component's file into the home, under its SHA-256, which it answers.

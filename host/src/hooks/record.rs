@@ -60,6 +60,9 @@ impl Recorder {
     }
 }
 
+/// Cases of a task's body that hold no bytes.
+const BODY_CASES: [&str; 3] = ["none", "file", "multipart"];
+
 /// Masks a value in the form of [`super::words`]. `name`: the member it is the value of.
 pub(super) fn mask_value(name: &str, value: &mut Value) {
     match value {
@@ -81,7 +84,7 @@ fn masked_text(name: &str, text: &str) -> String {
         String::new()
     } else if ["token", "secret", "password"].iter().any(|part| lower.contains(part)) {
         MASK.into()
-    } else if is_body(name) {
+    } else if is_body(name) && !BODY_CASES.contains(&text) {
         masked_body(text)
     } else if text.contains("://") && !text.contains(char::is_whitespace) {
         mask::url(text)

@@ -72,9 +72,10 @@ fn template(typed: &str) -> Result<&'static Template> {
 
 /// A folder that has something in it already is somebody's.
 fn refuse_used(dir: &Path) -> Result<()> {
-    match std::fs::read_dir(dir) {
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) => Err(Error::Usage(format!("`{}` is not empty: name another folder", dir.display()))),
+    let used = std::fs::read_dir(dir).map(|mut entries| entries.next().is_some());
+    match used {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Error::Usage(format!("`{}` is not empty: name another folder", dir.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::FileSystem(format!("cannot use `{}`: {error}", dir.display()))),
     }

@@ -6,19 +6,20 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
 use haul::{Error, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
-use tokio::io::unix::AsyncFd;
 
-/// A file has changed when nothing more has happened to it for so long.
-const QUIET: Duration = Duration::from_millis(200);
+/// A file has changed when nothing more has happened to it for so long: 200 ms.
+const QUIET: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// Changes of one file.
+#[derive(Clone)]
 pub(super) struct Changes {
-    events: AsyncFd<OwnedFd>,
+    events: Arc<OwnedFd>,
     name: OsString,
 }
 
@@ -29,37 +30,49 @@ impl Changes {
         let watch = || {
             let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
             inotify::add_watch(&events, folder, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::CREATE)?;
-            AsyncFd::new(events)
+            Ok(Arc::new(events))
         };
-        let events: std::io::Result<AsyncFd<OwnedFd>> = watch();
-        let events =
-            events.map_err(|error| Error::FileSystem(format!("cannot watch `{}`: {error}", folder.display())))?;
-        Ok(Self { events, name: file.file_name().unwrap_or_default().to_owned() })
+        let failed =
+            |error: Errno| Error::FileSystem(format!("cannot watch the folder `{}`: {error}", folder.display()));
+        Ok(Self { events: watch().map_err(failed)?, name: file.file_name().unwrap_or_default().to_owned() })
     }
 
-    /// Waits for the next change, and until it is over.
-    pub(super) async fn next(&self) -> std::result::Result<(), Error> {
-        while !self.seen().await? {}
-        while matches!(tokio::time::timeout(QUIET, self.seen()).await, Ok(Ok(_))) {}
-        Ok(())
+    /// Waits for the next change, and until it is over. To be waited for to the end: a thread waits.
+    pub(super) async fn next(&self) -> Result<()> {
+        let changes = self.clone();
+        let waited = tokio::task::spawn_blocking(move || -> std::result::Result<(), Errno> {
+            while !changes.seen()? {
+                changes.wait(None)?;
+            }
+            while changes.wait(Some(&QUIET))? {
+                changes.seen()?;
+            }
+            Ok(())
+        });
+        let failed = |error: Errno| Error::FileSystem(format!("cannot watch the component's folder any more: {error}"));
+        waited.await.map_err(|_| Error::Other("the thread that watches a folder panicked".into()))?.map_err(failed)
     }
 
-    /// Waits until something happens in the folder; whether the file was among it.
-    async fn seen(&self) -> Result<bool> {
-        let failed = |error: std::io::Error| Error::FileSystem(format!("cannot watch the component's folder: {error}"));
-        let mut ready = self.events.readable().await.map_err(failed)?;
+    /// Waits until something happens in the folder; false when nothing did in time.
+    fn wait(&self, time: Option<&Timespec>) -> std::result::Result<bool, Errno> {
+        match poll(&mut [PollFd::new(&*self.events, PollFlags::IN)], time) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the file was among what has happened.
+    fn seen(&self) -> std::result::Result<bool, Errno> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(self.events.get_ref(), &mut buffer);
+        let mut reader = inotify::Reader::new(&*self.events, &mut buffer);
         let mut seen = false;
         loop {
             match reader.next() {
                 Ok(event) => seen |= event.file_name().is_some_and(|name| name.to_bytes() == self.name.as_bytes()),
-                Err(Errno::AGAIN) => {
-                    ready.clear_ready();
-                    return Ok(seen);
-                }
+                Err(Errno::AGAIN) => return Ok(seen),
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(failed(error.into())),
+                Err(error) => return Err(error),
             }
         }
     }
