@@ -20,7 +20,8 @@ fn main() -> anyhow::Result<()> {
 
 async fn measure() -> anyhow::Result<()> {
     let dir = std::env::temp_dir().join(format!("haul-decisions-{}", std::process::id()));
-    let settings = HooksSettings { cache_dir: dir.clone(), key_dir: dir.clone(), log: LogSink(Arc::new(|_, _| ())), record: None };
+    let settings =
+        HooksSettings { cache_dir: dir.clone(), key_dir: dir.clone(), log: LogSink(Arc::new(|_, _| ())), record: None };
     std::fs::create_dir_all(&dir)?;
     let start = Instant::now();
     let hooks = Hooks::new(settings.clone())?;

@@ -18,7 +18,8 @@ fn path_of(name: &str) -> String {
 
 /// A sample call of `filename`, one line.
 fn filename_call(url: &str) -> String {
-    json!({"hook": "filename", "input": {"task": {"id": "t", "url": url}, "response": {"status": 200, "url": url}}}).to_string()
+    json!({"hook": "filename", "input": {"task": {"id": "t", "url": url}, "response": {"status": 200, "url": url}}})
+        .to_string()
 }
 
 // A new folder.
@@ -154,7 +155,10 @@ fn test_ends_with_10_when_a_hook_traps_or_answers_nonsense() {
 
     assert!(traps[0]["problem"].as_str().unwrap().contains("trapped"), "{}", traps[0]);
     assert_eq!(traps[0]["verdict"], Value::Null);
-    assert_eq!(traps[0]["log"].as_array().unwrap().iter().filter(|line| line.as_str() == traps[0]["problem"].as_str()).count(), 0);
+    assert_eq!(
+        traps[0]["log"].as_array().unwrap().iter().filter(|line| line.as_str() == traps[0]["problem"].as_str()).count(),
+        0
+    );
     let problem = |hook: &str| {
         let call = nonsense.iter().find(|call| call["hook"] == *hook).unwrap();
         call["problem"].as_str().unwrap_or("").to_owned()
@@ -283,7 +287,8 @@ fn what_was_recorded_can_be_tried_with_the_same_component() {
     let (world, origin) = (World::new(), Origin::start());
     let (record, _) = recorded(&world, &origin, "appends-a");
 
-    let tried = world.haul(&["--json", "callbacks", "test", &path_of("appends-a"), "--inputs", &record]).exits(0).json();
+    let tried =
+        world.haul(&["--json", "callbacks", "test", &path_of("appends-a"), "--inputs", &record]).exits(0).json();
 
     assert_eq!(tried.len(), 1, "of all hooks it answers one");
     assert_eq!(tried[0]["verdict"], "filma");
@@ -337,7 +342,8 @@ fn attach(world: &World, name: &str, more: &[&str]) -> Value {
 
 fn name_of_a_download(world: &World, origin: &Origin, more: &[&str]) -> String {
     let film = origin.serve("/f", file(b"x"));
-    let done = world.haul(&[&["get", film.url(), "--print", "path", "--on-conflict", "replace"], more].concat()).exits(0);
+    let done =
+        world.haul(&[&["get", film.url(), "--print", "path", "--on-conflict", "replace"], more].concat()).exits(0);
     Path::new(done.stdout.trim()).file_name().unwrap().to_str().unwrap().to_owned()
 }
 
@@ -385,7 +391,11 @@ fn the_configuration_can_attach_to_a_group_too_and_is_asked_first() {
     world.config(&format!("[[callbacks]]\nname = \"letters\"\ngroup = \"films\"\npath = {a:?}\n"));
     attach(&world, "appends-b", &["--name", "more"]);
 
-    assert_eq!(name_of_a_download(&world, &origin, &["--group", "films"]), "fba", "who is asked first has the last word");
+    assert_eq!(
+        name_of_a_download(&world, &origin, &["--group", "films"]),
+        "fba",
+        "who is asked first has the last word"
+    );
     assert_eq!(name_of_a_download(&world, &origin, &[]), "fb");
     world.haul(&["callbacks", "attach", &b, "--name", "letters"]).exits(2).says("configuration");
 }

@@ -75,7 +75,8 @@ impl Attached {
     /// Attaches a component of the home, in the place of one of the same name and group. Answers the one replaced.
     fn put(&self, source: &ComponentSource, component: &Arc<Component>) -> Option<Arc<Component>> {
         let mut list = self.list_mut();
-        let same = |entry: &&mut Entry| entry.by == By::Home && is(&entry.source, &source.name, source.group.as_deref());
+        let same =
+            |entry: &&mut Entry| entry.by == By::Home && is(&entry.source, &source.name, source.group.as_deref());
         let Some(entry) = list.iter_mut().find(same) else {
             let place = list.partition_point(|entry| entry.by <= By::Home);
             let entry = Entry { by: By::Home, source: source.clone(), component: Arc::clone(component) };
@@ -131,11 +132,7 @@ impl Kept {
         ComponentSource {
             name: self.name.clone(),
             path: file_of(folder, &self.sha256),
-            grants: Grants {
-                allow_hosts: self.allow_hosts.clone(),
-                config: self.config.clone(),
-                ..Grants::default()
-            },
+            grants: Grants { allow_hosts: self.allow_hosts.clone(), config: self.config.clone(), ..Grants::default() },
             group: self.group.clone(),
             sha256: Some(self.sha256.clone()),
         }
@@ -242,7 +239,13 @@ pub(super) async fn attach(engine: &Inner, path: PathBuf, new: NewAttachment) ->
             kept.turn_to(&sha256, at);
             (kept.allow_hosts, kept.config) = (allow_hosts, config);
             let same_file = before.sha256 == kept.sha256;
-            let change = if *kept == before { "unchanged" } else if same_file { "granted" } else { "swapped" };
+            let change = if *kept == before {
+                "unchanged"
+            } else if same_file {
+                "granted"
+            } else {
+                "swapped"
+            };
             (place, change)
         }
         None if all.len() >= ATTACHED => {
@@ -267,12 +270,7 @@ pub(super) struct NewAttachment {
 }
 
 /// Goes back to the version before, or to another one that is kept.
-pub(super) async fn roll_back(
-    engine: &Inner,
-    name: &str,
-    group: Option<&str>,
-    to: Option<&str>,
-) -> Result<Reply> {
+pub(super) async fn roll_back(engine: &Inner, name: &str, group: Option<&str>, to: Option<&str>) -> Result<Reply> {
     let _turn = engine.attaching.lock().await;
     let mut all = read(&engine.shared.store)?;
     let place = find(&all, name, group)?;

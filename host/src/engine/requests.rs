@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 
 use crate::api::{Action, Reply, Request};
 use crate::clock;
+use crate::engine::attachments::{self, NewAttachment};
 use crate::engine::machine::{Stopping, Waits, Waking, Working, ready_of};
 use crate::engine::{CurrentLimits, Inner, Input, Settings};
-use crate::engine::attachments::{self, NewAttachment};
 use crate::engine::{at_once, resume_data};
 use crate::error::{Error, Failure, FailureDetail, Result};
 use crate::event::Update;

@@ -312,7 +312,12 @@ impl Chain {
     }
 
     /// Records a call. Calls that a component makes of the next one are part of its own and not recorded.
-    fn record<A: Ask>(&self, who: Option<&Component>, question: Option<Vec<Value>>, answer: &Result<A::Answer, Failure>) {
+    fn record<A: Ask>(
+        &self,
+        who: Option<&Component>,
+        question: Option<Vec<Value>>,
+        answer: &Result<A::Answer, Failure>,
+    ) {
         let shared = &self.links.hooks.shared;
         let (Some(recorder), Some(question)) = (&shared.recorder, question) else { return };
         let function = who.map_or_else(|| shared.policy.function(A::HOOK), |component| component.function(A::HOOK));

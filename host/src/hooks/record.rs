@@ -128,7 +128,8 @@ fn mask_json(value: &mut Value) {
 
 /// Whether a list is one of names and values.
 fn is_pairs(items: &[Value]) -> bool {
-    let is_pair = |item: &Value| item.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(Value::is_string));
+    let is_pair =
+        |item: &Value| item.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(Value::is_string));
     !items.is_empty() && items.iter().all(is_pair)
 }
 

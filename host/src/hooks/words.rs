@@ -7,9 +7,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
+use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Type};
-use wasmtime::Engine;
 
 use super::Hook;
 use super::bindings::haul::transfer as wit;
@@ -189,7 +189,8 @@ fn to_rust(value: &Value, ty: &Type, at: &str) -> Result<Value, String> {
                 (_, Some(value)) => ("Err", result.err(), value),
                 _ => return Err(format!("`{at}` must be {{\"ok\": ...}} or {{\"err\": ...}}")),
             };
-            let value = ty.map_or(Ok(Value::Null), |ty| to_rust(value, &ty, &format!("{at}.{}", side.to_lowercase())))?;
+            let value =
+                ty.map_or(Ok(Value::Null), |ty| to_rust(value, &ty, &format!("{at}.{}", side.to_lowercase())))?;
             Ok(json!({ side: value }))
         }
         (Type::Variant(variant), value) => case_to_rust(variant, value, at),

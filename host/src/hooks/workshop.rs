@@ -133,7 +133,12 @@ impl Hooks {
     ///
     /// Call it on a single-threaded runtime: the time on the CPU is the thread's. Errors: [`Error::Usage`] when the
     /// component does not answer the hook, or the call's input does not fit its types.
-    pub async fn try_out(&self, component: &Arc<Component>, call: &Call, transport: &Transport) -> Result<Trial, Error> {
+    pub async fn try_out(
+        &self,
+        component: &Arc<Component>,
+        call: &Call,
+        transport: &Transport,
+    ) -> Result<Trial, Error> {
         call.hook.visit(Attempted { hooks: self, component, transport, input: &call.input }).await.map_err(Error::Usage)
     }
 }
@@ -172,7 +177,14 @@ impl Visit for Attempted<'_> {
             Err(failure) => (None, Some(failure.description)),
         };
         let us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        Ok(Trial { input, verdict, problem, wall_us: us(wall), cpu_us: us(cpu), memory_bytes: component.memory_bytes() })
+        Ok(Trial {
+            input,
+            verdict,
+            problem,
+            wall_us: us(wall),
+            cpu_us: us(cpu),
+            memory_bytes: component.memory_bytes(),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use haul::hooks::{Component, ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
+use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
 use haul::{Reply, Request, Result};
 use serde_json::{Value, json};
 
@@ -54,8 +54,7 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
 fn source(file: &std::path::Path, flags: &GrantFlags) -> Result<ComponentSource> {
     let path = absolute(file)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let grants =
-        Grants { allow_hosts: flags.allow_hosts.clone(), config: flags.config.clone(), ..Grants::default() };
+    let grants = Grants { allow_hosts: flags.allow_hosts.clone(), config: flags.config.clone(), ..Grants::default() };
     Ok(ComponentSource { name, path, grants, ..ComponentSource::default() })
 }
 
@@ -153,11 +152,12 @@ async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
         });
         print_listed(&listed, printer);
     }
+    let hooks = hooks(environment, LogSink(Arc::new(|_, _| {})))?;
     for mut listed in of_home.iter().cloned() {
         let path = std::path::PathBuf::from(listed["path"].as_str().unwrap_or_default());
         let (name, sha256) = (words(&listed["name"]), words(&listed["sha256"]));
         let source = ComponentSource { name, path, sha256: Some(sha256), ..ComponentSource::default() };
-        let problem = load_quietly(environment, &source)?.err();
+        let problem = hooks.load(&source).err().map(|error| error.to_string());
         listed["attachedBy"] = "home".into();
         listed["exists"] = source.path.is_file().into();
         listed["problem"] = problem.into();
@@ -168,15 +168,6 @@ async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
         printer.note(format_args!("no components are attached, neither by {config} nor to this home"));
     }
     Ok(exit::DONE)
-}
-
-/// The component, or why it cannot be loaded.
-fn load_quietly(
-    environment: &Environment,
-    source: &ComponentSource,
-) -> Result<std::result::Result<Arc<Component>, String>> {
-    let hooks = hooks(environment, LogSink(Arc::new(|_, _| {})))?;
-    Ok(hooks.load(source).map_err(|error| error.to_string()))
 }
 
 fn print_listed(listed: &Value, printer: &Printer) {

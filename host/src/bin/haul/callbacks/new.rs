@@ -53,7 +53,11 @@ pub(crate) fn run(new: &New, printer: &Printer) -> Result<u8> {
         printer.data(serde_json::json!({"dir": dir.to_string_lossy(), "language": template.language, "build": build}));
         return Ok(exit::DONE);
     }
-    printer.note(format_args!("{} is a component in {}; README.md tells what is where", dir.display(), template.language));
+    printer.note(format_args!(
+        "{} is a component in {}; README.md tells what is where",
+        dir.display(),
+        template.language
+    ));
     printer.note(format_args!("next: cd {} && {build}", dir.display()));
     Ok(exit::DONE)
 }

@@ -74,7 +74,9 @@ async fn once(
     if calls.is_empty() {
         let hooks: Vec<&str> = bench.component.hooks().iter().map(|hook| hook.name()).collect();
         let (name, hooks) = (&source.name, hooks.join(", "));
-        return Err(Error::Usage(format!("none of the calls is one that is wanted and that `{name}` answers: {hooks}")));
+        return Err(Error::Usage(format!(
+            "none of the calls is one that is wanted and that `{name}` answers: {hooks}"
+        )));
     }
     let mut problems = 0;
     for (place, call) in &calls {
@@ -106,7 +108,8 @@ impl Bench {
     pub(super) fn new(source: &ComponentSource, environment: &Environment) -> Result<Self> {
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let lines = Arc::clone(&log);
-        let sink = move |_: &str, line: &str| lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+        let sink =
+            move |_: &str, line: &str| lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
         let hooks = hooks(environment, LogSink(Arc::new(sink)))?;
         let component = hooks.load(source)?;
         log.lock().unwrap_or_else(PoisonError::into_inner).clear();
