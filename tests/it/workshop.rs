@@ -385,6 +385,21 @@ fn a_component_of_a_group_is_asked_by_its_tasks_only() {
 }
 
 #[test]
+fn a_task_can_name_a_component_of_another_group() {
+    let (world, origin) = (World::new(), Origin::start());
+    attach(&world, "appends-a", &["--group", "films", "--name", "letters"]);
+    let (one, two) = (origin.serve("/one", file(b"x")), origin.serve("/two", file(b"x")));
+
+    world.add(&[
+        json!({"url": one.url(), "group": "songs", "callbacks": ["letters"]}),
+        json!({"url": two.url(), "group": "films", "callbacks": ["letters"]}),
+    ]);
+    world.run().exits(0);
+
+    assert_eq!(names_in(&world.path("in")), ["onea", "twoa"], "and is asked once, not twice, where it is attached");
+}
+
+#[test]
 fn the_configuration_can_attach_to_a_group_too_and_is_asked_first() {
     let (world, origin) = (World::new(), Origin::start());
     let (a, b) = (component("appends-a"), path_of("appends-b"));

@@ -10,6 +10,7 @@ use wasmtime::component::{ComponentNamedList, Instance, Lift, Lower, TypedFunc};
 use super::Hook;
 use super::bindings::haul::transfer as wit;
 use super::words::Words;
+use super::workshop::Visit;
 use wit::types::{Auth, Failure, Request, Response, Task, Update};
 
 /// The version of the contract that this host speaks.
@@ -25,14 +26,6 @@ pub(super) trait Ask: Send + Sync + 'static {
     type Answer: ComponentNamedList + Lift + Words + Send + Sync + 'static;
     /// The function in an instance, if it has one.
     fn of(functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Answer>>;
-}
-
-/// Something to do with a hook that is known only when the program runs.
-pub(super) trait Visit {
-    /// What comes of it.
-    type Output;
-    /// Does it.
-    async fn hook<A: super::sense::Sense>(self) -> Self::Output;
 }
 
 macro_rules! hooks {

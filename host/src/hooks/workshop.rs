@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::functions::Visit;
 use super::sense::Sense;
 use super::words::{self, Words};
 use super::{Component, Hook, Hooks};
@@ -148,6 +147,14 @@ struct Attempted<'a> {
     component: &'a Arc<Component>,
     transport: &'a Transport,
     input: &'a Value,
+}
+
+/// Something to do with a hook that is known only when the program runs.
+pub(super) trait Visit {
+    /// What comes of it.
+    type Output;
+    /// Does it.
+    async fn hook<A: Sense>(self) -> Self::Output;
 }
 
 impl Visit for Attempted<'_> {
