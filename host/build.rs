@@ -38,10 +38,10 @@ fn templates(examples: &Path, contract: &Path) -> String {
         let ignored = std::fs::read_to_string(folder.join(".gitignore")).unwrap_or_default();
         let ignored: Vec<&str> = ignored.lines().map(|line| line.trim().trim_matches('/')).collect();
         let language = folder.file_name().unwrap_or_default();
-        let _ = write!(source, "Template {{ language: {language:?}, files: &{} }},\n", files(&folder, &ignored, true));
+        let _ = writeln!(source, "Template {{ language: {language:?}, files: &{} }},", files(&folder, &ignored, true));
     }
     println!("cargo::rerun-if-changed={}", examples.join("README.md").display());
-    let _ = write!(source, "];\nstatic CONTRACT: &[TemplateFile] = &{};\n", files(contract, &[], false));
+    let _ = writeln!(source, "];\nstatic CONTRACT: &[TemplateFile] = &{};", files(contract, &[], false));
     source
 }
 
@@ -69,9 +69,9 @@ fn files(folder: &Path, ignored: &[&str], deep: bool) -> String {
             let below = path.strip_prefix(folder).unwrap_or(path);
             let program = path.metadata().is_ok_and(|data| data.permissions().mode() & 0o111 != 0);
             let full = path.canonicalize().unwrap_or_else(|_| path.clone());
-            let _ = write!(
+            let _ = writeln!(
                 array,
-                "TemplateFile {{ path: {below:?}, content: include_bytes!({full:?}), program: {program} }},\n"
+                "TemplateFile {{ path: {below:?}, content: include_bytes!({full:?}), program: {program} }},"
             );
         }
     }
