@@ -26,6 +26,7 @@ async fn measure() -> anyhow::Result<()> {
         log: LogSink(Arc::new(|_, _| ())),
         rules: Vec::new(),
         compiler: Compiler::Here,
+        record: None,
     };
     std::fs::create_dir_all(&dir)?;
     let start = Instant::now();

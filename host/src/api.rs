@@ -148,6 +148,41 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Attaches a component to the home: for good, and at once, in the place of one of the same name and group. Its file is
+    /// copied into the home. Answer: [`Reply::Info`] as of `Attached`, with `change`: `attached`, `swapped`, `granted` (the
+    /// same file, other grants) or `unchanged`. Errors: [`crate::Error::Component`] when it cannot be loaded; what was
+    /// attached before stays then.
+    Attach {
+        /// The `.wasm` file, absolute.
+        path: std::path::PathBuf,
+        /// Its name in logs and later requests: 1 to 100 characters, no `/`, not one of the configuration.
+        name: String,
+        /// Only tasks of this group ask it; `None`: every task does.
+        group: Option<String>,
+        /// Hosts that its HTTP may reach.
+        allow_hosts: Vec<String>,
+        /// Settings that it can read.
+        config: crate::task::Pairs,
+    },
+    /// Takes an attached component away, at once. Answer: [`Reply::Info`] with what it was.
+    Detach {
+        /// Its name.
+        name: String,
+        /// Its group.
+        group: Option<String>,
+    },
+    /// Goes back to the version before, whose place this one takes; up to 8 versions are kept. Answer: as of `Attach`.
+    RollBack {
+        /// The component's name.
+        name: String,
+        /// Its group.
+        group: Option<String>,
+        /// The version: a unique beginning of its SHA-256; `None`: the last one.
+        to: Option<String>,
+    },
+    /// What the home attaches. Answer: [`Reply::Info`], a list of `{"name", "group", "sha256", "path", "allowHosts", "config":
+    /// [names], "previous": [SHA-256, ...], "attachedAt"}`.
+    Attached,
     /// What `doctor` shows of a running engine: version, pid, limits, components. Answer: [`Reply::Info`].
     Info,
 }

@@ -32,6 +32,12 @@ pub(crate) fn local_minute() -> (u32, Duration) {
     (minute, gone)
 }
 
+/// Time that the present thread has spent on a CPU.
+pub(crate) fn thread_cpu() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(spent).unwrap_or_default()
+}
+
 /// Sleeps on the present runtime.
 #[allow(clippy::disallowed_methods)] // this is the place
 pub(crate) async fn sleep(duration: Duration) {

@@ -44,8 +44,8 @@ pub struct Config {
     pub limits: EngineLimits,
     /// `skip-existing = "10M"`.
     pub skip_existing: Option<u64>,
-    /// `[[callbacks]]`: name, path, sha256, allow-hosts, config, credentials, keyvalue, limits, fail-mode. Paths are relative
-    /// to the configuration's directory.
+    /// `[[callbacks]]`: name, path, group, sha256, allow-hosts, config, credentials, keyvalue, limits, fail-mode. Paths are
+    /// relative to the configuration's directory.
     pub callbacks: Vec<ComponentSource>,
     /// `policy = "FILE.wasm"`: replaces the default policy.
     pub policy: Option<ComponentSource>,

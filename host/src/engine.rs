@@ -4,6 +4,7 @@
 //! that only read, and the admission of new tasks, are in `requests` and run on the caller's thread.
 
 mod at_once;
+pub(crate) mod attachments;
 pub(crate) mod hub;
 mod jars;
 mod lanes;
@@ -27,7 +28,7 @@ use crate::api::{Reply, Request};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::event::Update;
-use crate::hooks::{Compiler, Component, ComponentSource, GrantRule, Hook, Hooks, HooksSettings, LogSink};
+use crate::hooks::{Compiler, ComponentSource, GrantRule, Hook, Hooks, HooksSettings, LogSink};
 use crate::limits::{LimitChanges, Limits};
 use crate::notify::Notifications;
 use crate::profile::{Profile, Profiles, Transports};
@@ -84,7 +85,7 @@ pub struct Settings {
     pub profile: Profile,
     /// Profiles by name.
     pub profiles: BTreeMap<String, Profile>,
-    /// Components attached to every task, in order.
+    /// Components attached to every task, or to those of a group, in order. Those that the home attaches come after them.
     pub components: Vec<ComponentSource>,
     /// Answers decisions in the place of the default policy, as a whole: it must answer every one. What it admits is held to
     /// the rules of the task model nevertheless.
@@ -95,6 +96,10 @@ pub struct Settings {
     pub credentials: BTreeMap<String, NamedCredential>,
     /// Where components are compiled.
     pub compiler: Compiler,
+    /// Components that come after those of the home: a command's flags.
+    pub component_flags: Vec<ComponentSource>,
+    /// File that all calls of hooks are recorded in, secrets masked; see [`crate::hooks::workshop`].
+    pub record: Option<PathBuf>,
     /// Spread the waits before retries.
     pub retry_jitter: bool,
     /// On a full disk tasks wait (`run`, `serve`) rather than fail (`get`).
@@ -128,6 +133,8 @@ impl Settings {
             grants: Vec::new(),
             credentials: BTreeMap::new(),
             compiler: Compiler::Here,
+            component_flags: Vec::new(),
+            record: None,
             retry_jitter: false,
             wait_for_disk: true,
             webhooks: Vec::new(),
@@ -168,10 +175,14 @@ struct Inner {
     transport: Transport,
     profiles: Profiles,
     limits: Mutex<CurrentLimits>,
+    home: PathBuf,
     components: Vec<ComponentSource>,
     policy: Option<ComponentSource>,
+    component_flags: Vec<ComponentSource>,
     /// The components are there.
     loading: tokio::sync::OnceCell<()>,
+    /// Held while what is attached is loaded or changed.
+    attaching: tokio::sync::Mutex<()>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     webhooks: Vec<Webhook>,
     delivery: Mutex<Option<webhooks::Delivery>>,
@@ -198,17 +209,17 @@ impl Inner {
     /// when one of them is broken.
     async fn load_components(&self) -> Result<()> {
         let load = || async {
-            let (shared, sources) = (Arc::clone(&self.shared), self.components.clone());
-            let load = move || -> Result<Vec<(String, Arc<Component>)>> {
-                sources.iter().map(|source| Ok((source.name.clone(), shared.hooks.load(source)?))).collect()
-            };
-            let loaded = tokio::task::spawn_blocking(load).await;
-            let components = loaded.map_err(|_| Error::Other("loading the components panicked".into()))??;
-            let _ = self.shared.components.set(components); // only ever here
+            let from = attachments::LoadFrom::new(self);
+            let loaded = tokio::task::spawn_blocking(move || attachments::load(&from)).await;
+            loaded.map_err(|_| Error::Other("loading the components panicked".into()))??;
             self.load_policy().await?;
-            tell_of_ends(&self.shared, &self.transport, &self.input)?;
+            tell_of_ends(&self.shared, &self.input)?;
             self.tell_people()
         };
+        if self.loading.initialized() {
+            return Ok(());
+        }
+        let _turn = self.attaching.lock().await;
         self.loading.get_or_try_init(load).await.copied()
     }
 
@@ -219,7 +230,7 @@ impl Inner {
         let loaded = tokio::task::spawn_blocking(move || shared.hooks.load_policy(&source)).await;
         let policy = loaded.map_err(|_| Error::Other("loading the policy panicked".into()))??;
         if policy.hooks().contains(&Hook::OnTaskFinished) {
-            self.shared.own_components.store(true, Ordering::Relaxed);
+            self.shared.hear_of_ends.store(true, Ordering::Relaxed);
         }
         let _ = self.shared.policy.set(policy); // only ever here
         Ok(())
@@ -251,6 +262,7 @@ impl Engine {
             log: LogSink(Arc::new(|name, line| tracing::info!(target: "component", "{name}: {line}"))),
             rules: settings.grants.clone(),
             compiler: settings.compiler.clone(),
+            record: settings.record.clone(),
         });
         let store = opening.join().map_err(|_| Error::Other("the store's thread panicked".into()))??;
         let hooks = hooks?;
@@ -260,9 +272,9 @@ impl Engine {
             hub,
             hooks,
             sandbox: Sandbox::new(settings.directories.clone()).durable(settings.durability == Durability::Full),
-            components: OnceLock::new(),
+            components: Arc::default(),
             policy: OnceLock::new(),
-            own_components: AtomicBool::new(false),
+            hear_of_ends: AtomicBool::new(false),
             durability: settings.durability,
             throttle: Throttle::default(),
             skip_existing: settings.skip_existing,
@@ -311,9 +323,12 @@ impl Engine {
             transport: Transports::new(&profiles).default,
             profiles,
             limits: Mutex::new(limits),
+            home: settings.home,
             components: settings.components,
             policy: settings.policy,
+            component_flags: settings.component_flags,
             loading: tokio::sync::OnceCell::new(),
+            attaching: tokio::sync::Mutex::default(),
             threads: Mutex::new(threads),
             webhooks: settings.webhooks,
             delivery: Mutex::default(),
@@ -381,15 +396,14 @@ impl Engine {
 
 /// Has components with `on-task-finished` told about every final update: those of now after their commit, and first those
 /// that an engine before this one had not told (at least once; the update's `seq` tells repeats).
-fn tell_of_ends(shared: &Arc<Shared>, transport: &Transport, input: &mpsc::UnboundedSender<Input>) -> Result<()> {
-    let all: Vec<Arc<Component>> = shared.components().iter().map(|(_, component)| Arc::clone(component)).collect();
-    let listens = shared.hooks.chain(&all, transport).has(Hook::OnTaskFinished);
+fn tell_of_ends(shared: &Arc<Shared>, input: &mpsc::UnboundedSender<Input>) -> Result<()> {
+    let listens = shared.components.answer(Hook::OnTaskFinished);
     let position = shared.store.consumers()?.into_iter().find(|(name, _)| name == requests::COMPONENTS);
     let consumer = requests::COMPONENTS.to_owned();
     let (sender, watched) = (input.clone(), Arc::clone(shared));
     let last = shared.store.last_seq()?;
     shared.hub.on_final(Box::new(move |update| {
-        if update.seq > last && (listens || watched.own_components.load(Ordering::Relaxed)) {
+        if update.seq > last && (listens || watched.hear_of_ends.load(Ordering::Relaxed)) {
             let _ = sender.send(Input::Final { update: Box::new(update.clone()) });
         }
     }));
@@ -418,6 +432,18 @@ fn tell_of_ends(shared: &Arc<Shared>, transport: &Transport, input: &mpsc::Unbou
         for update in updates.into_iter().filter(|update| update.status.is_final() && update.seq <= last) {
             let _ = input.send(Input::Final { update: Box::new(update) });
         }
+    }
+    Ok(())
+}
+
+/// From now on somebody wants to hear of final updates. What ended before is nobody's business, unless somebody had listened
+/// before.
+async fn hear_of_ends(shared: &Shared) -> Result<()> {
+    shared.hear_of_ends.store(true, Ordering::Relaxed);
+    if !shared.store.consumers()?.iter().any(|(name, _)| name == requests::COMPONENTS) {
+        let (consumer, seq) = (requests::COMPONENTS.to_owned(), shared.store.last_seq()?);
+        shared.store.write_later(Change::Consumer { name: consumer.clone() });
+        shared.store.write(Change::Ack { consumer, seq }).await?;
     }
     Ok(())
 }

@@ -22,15 +22,19 @@ mod keyvalue;
 mod log;
 mod policy;
 mod quota;
+mod record;
 mod requested;
 mod runtime;
+mod sense;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod verdicts;
+mod words;
+pub mod workshop;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -81,6 +85,8 @@ pub struct ComponentSource {
     pub path: PathBuf,
     /// What it may do.
     pub grants: Grants,
+    /// Only tasks of this group ask it; `None`: every task does. `admit` is asked of those that every task asks.
+    pub group: Option<String>,
     /// SHA-256 that the file must have, in lower-case hexadecimal; `None`: whatever is there.
     pub sha256: Option<String>,
 }
@@ -90,6 +96,11 @@ impl ComponentSource {
     pub fn policy(path: PathBuf) -> Self {
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Self { name, path, ..Self::default() }
+    }
+
+    /// Whether tasks of a group ask it; `None`: tasks of any group.
+    pub(crate) fn is_for(&self, group: Option<&str>) -> bool {
+        self.group.is_none() || self.group.as_deref() == group
     }
 }
 
@@ -106,6 +117,8 @@ pub struct HooksSettings {
     pub rules: Vec<GrantRule>,
     /// Where components are compiled.
     pub compiler: Compiler,
+    /// File that calls are recorded in, secrets masked ([`workshop::Call`], one a line).
+    pub record: Option<PathBuf>,
 }
 
 /// Receives log lines of components.
@@ -160,7 +173,7 @@ struct Shared {
     policy: policy::Policy,
     /// What components can import; made when the first one is loaded.
     linker: OnceLock<wasmtime::component::Linker<host::State>>,
-    loaded: Mutex<Vec<Arc<Component>>>,
+    loaded: Mutex<Vec<(ComponentSource, Arc<Component>)>>,
     rules: Vec<GrantRule>,
     compiler: Compiler,
     refused: compile::Refused,
@@ -169,6 +182,7 @@ struct Shared {
     /// Calls of all components together.
     turns: tokio::sync::Semaphore,
     log: LogSink,
+    recorder: Option<record::Recorder>,
 }
 
 /// Calls of all components at once (reliability.md E.6).
@@ -202,24 +216,27 @@ impl Hooks {
             store: OnceLock::new(),
             turns: tokio::sync::Semaphore::new(CALLS_AT_ONCE),
             log: settings.log,
+            recorder: settings.record.as_deref().map(record::Recorder::open).transpose()?,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Loads a component: compiles it or takes it from the cache, checks its version, imports and exports by
-    /// instantiating it once. Loading the same file with the same grants again answers the same component.
+    /// instantiating it once. Loading the same file from the same source again answers the same component.
     ///
     /// Blocks: compiling takes 0.1 s for Rust and C, seconds for components that carry an interpreter. One at a time.
     pub fn load(&self, source: &ComponentSource) -> Result<Arc<Component>, Error> {
-        let ComponentSource { name, path, grants, sha256 } = source;
+        let ComponentSource { name, path, grants, sha256, .. } = source;
         let wasm = component::read(path)?;
         if let Some(pinned) = sha256 {
             check_pin(name, path, &wasm, pinned)?;
         }
         let digest = cache::digest(&wasm);
+        // With the rules as they are: another configuration may grant something else to the same file.
         let grants = self.granted(name, path, &wasm, grants);
-        let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = loaded.iter().find(|known| known.is(name, &digest, &grants)) {
+        let mut loaded = self.loaded();
+        loaded.retain(|(known, component)| known != source || component.digest() == &digest);
+        if let Some((_, known)) = loaded.iter().find(|(known, _)| known == source) {
             return Ok(known.clone());
         }
         let shared = &*self.shared;
@@ -233,7 +250,7 @@ impl Hooks {
         let log = shared.log.clone();
         let component = Component::new(name.clone(), digest, grants, &interfaces, pre, log, &shared.ticker)?;
         let component = Arc::new(component);
-        loaded.push(component.clone());
+        loaded.push((source.clone(), component.clone()));
         Ok(component)
     }
 
@@ -264,6 +281,15 @@ impl Hooks {
     /// Components keep their state in this store from now on.
     pub(crate) fn keep_state_in(&self, store: &Store) {
         let _ = self.shared.store.set(store.clone()); // once, by the engine that owns both
+    }
+
+    /// Lets go of a component that is attached no more; calls in progress go on.
+    pub(crate) fn forget(&self, component: &Arc<Component>) {
+        self.loaded().retain(|(_, known)| !Arc::ptr_eq(known, component));
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Vec<(ComponentSource, Arc<Component>)>> {
+        self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a component file is, without attaching it. Runs nothing of it.
@@ -326,8 +352,13 @@ fn check_pin(name: &str, path: &Path, wasm: &[u8], pinned: &str) -> Result<(), E
 }
 
 /// SHA-256 of a component's bytes in hexadecimal: what people know it by.
-fn sha256(wasm: &[u8]) -> String {
+pub(crate) fn sha256(wasm: &[u8]) -> String {
     cache::hex(&Sha256::digest(wasm))
+}
+
+/// Reads a component's file, within its limits. The error says what is wrong with it.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    component::read(path)
 }
 
 /// A task in the form that hooks take, converted once per attempt.

@@ -15,15 +15,15 @@ mod request;
 mod request_body;
 mod upload;
 
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::engine::Durability;
+use crate::engine::attachments::Attached;
 use crate::engine::hub::Hub;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::Details;
@@ -51,12 +51,12 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) hooks: Hooks,
     pub(crate) sandbox: Sandbox,
-    /// Attached to every task, in order, by name.
-    pub(crate) components: OnceLock<Vec<(String, Arc<Component>)>>,
+    /// What is attached, in order; nothing before a task is added or worked.
+    pub(crate) components: Arc<Attached>,
     /// Asked last, in the place of the default policy.
     pub(crate) policy: OnceLock<Arc<Component>>,
-    /// Some task has a component of its own.
-    pub(crate) own_components: AtomicBool,
+    /// A component that was not there when all were loaded may want to hear of ends.
+    pub(crate) hear_of_ends: AtomicBool,
     pub(crate) durability: Durability,
     /// Speed limits that transfers share.
     pub(crate) throttle: Throttle,
@@ -65,13 +65,6 @@ pub(crate) struct Shared {
     pub(crate) boot_id: String,
     pub(crate) retry_jitter: bool,
     pub(crate) flights: Flights,
-}
-
-impl Shared {
-    /// The components attached to every task; none before a task is added or worked.
-    pub(crate) fn components(&self) -> &[(String, Arc<Component>)] {
-        self.components.get().map_or(&[], Vec::as_slice)
-    }
 }
 
 /// Why an attempt is stopped from outside.
@@ -494,32 +487,32 @@ async fn with_answer(
     within_time(&cx, wire, held).await
 }
 
-/// The components attached to the task: the engine's, then the task's own, and last what replaces the default policy.
+/// The components attached to the task: those of every task and of its group, then the task's own, and last what replaces
+/// the default policy.
 pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> Result<Chain, Failure> {
-    let mut components: Vec<Arc<Component>> =
-        shared.components().iter().map(|(_, component)| Arc::clone(component)).collect();
+    let mut components = shared.components.of_group(Some(&task.group));
     for name in &task.callbacks {
-        let own = own_component(shared, name).map_err(|why| Failure::new(FailureKind::Callback, why))?;
+        let own = own_component(shared, name, &task.group).map_err(|why| Failure::new(FailureKind::Callback, why))?;
         components.extend(own);
     }
     components.extend(shared.policy.get().map(Arc::clone));
     Ok(shared.hooks.chain(&components, transport))
 }
 
-/// The component that a task names: none when it is attached to every task anyway, else the one at that absolute path,
-/// loaded without any grants (loading it again costs little). The error says what to do.
-pub(crate) fn own_component(shared: &Shared, name: &str) -> Result<Option<Arc<Component>>, String> {
-    if shared.components().iter().any(|(known, _)| known == name) {
-        return Ok(None);
+/// The component that a task of a group names: none when such tasks ask it anyway, else the attached one of that name, else
+/// the one at that absolute path, loaded without any grants (loading it again costs little). The error says what to do.
+pub(crate) fn own_component(shared: &Shared, name: &str, group: &str) -> Result<Option<Arc<Component>>, String> {
+    if let Some(attached) = shared.components.named(name, group) {
+        return Ok(attached);
     }
     let path = std::path::Path::new(name);
     if !path.is_absolute() {
-        return Err(format!("`{name}` is neither under [[callbacks]] in the configuration nor an absolute path"));
+        return Err(format!("`{name}` is neither attached (haul callbacks list) nor an absolute path"));
     }
     let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let source = ComponentSource { name: stem, path: path.to_owned(), ..ComponentSource::default() };
     let component = shared.hooks.load(&source).map_err(|error| error.to_string())?;
-    shared.own_components.store(true, Ordering::Relaxed);
+    shared.hear_of_ends.store(true, Ordering::Relaxed);
     Ok(Some(component))
 }
 

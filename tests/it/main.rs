@@ -46,3 +46,4 @@ mod tidy;
 mod updates;
 mod uploads;
 mod webhooks;
+mod workshop;

@@ -118,10 +118,12 @@ fn only_the_sandbox_opens_files_of_transfers() {
         "host/src/import.rs", // what other programs keep
         "host/src/import/",
         "host/src/engine/jars.rs",           // cookie files
+        "host/src/engine/attachments.rs",    // components kept in the home
         "host/src/transport/credentials.rs", // files of secrets
         "host/src/transport/netrc.rs",
         "host/src/hooks/component.rs",
         "host/src/hooks/compile.rs", // nameless files, for the compiler's process
+        "host/src/hooks/record.rs",  // records of calls
         "host/src/hooks/cache.rs",   // compiled components and the key that proves them
         "host/src/transport/tls.rs", // --cacert
         "host/src/bin/haul/",

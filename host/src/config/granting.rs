@@ -18,6 +18,8 @@ struct Row {
     name: Option<String>,
     #[serde(deserialize_with = "component_path")]
     path: Option<PathBuf>,
+    /// Of `callbacks` alone.
+    group: Option<String>,
     #[serde(deserialize_with = "sha256")]
     sha256: Option<String>,
     #[serde(deserialize_with = "granted_hosts")]
@@ -76,9 +78,9 @@ impl CallbackTable {
     pub(super) fn source(self, folder: &Path) -> ComponentSource {
         let stem = || self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = self.row.name.clone().unwrap_or_else(stem);
-        let (path, sha256) = (folder.join(&self.path), self.row.sha256.clone());
+        let (path, group, sha256) = (folder.join(&self.path), self.row.group.clone(), self.row.sha256.clone());
         let grants = self.row.grants(format!("name:{name}"));
-        ComponentSource { name, path, grants, sha256 }
+        ComponentSource { name, path, grants, group, sha256 }
     }
 }
 
@@ -93,6 +95,7 @@ impl TryFrom<Row> for RuleTable {
     fn try_from(row: Row) -> Result<Self, String> {
         let said = [row.name.is_some(), row.path.is_some(), row.sha256.is_some()];
         match said.iter().filter(|said| **said).count() {
+            _ if row.group.is_some() => Err("`group` is for a table of `callbacks`, not of `grants`".into()),
             1 => Ok(Self(row)),
             _ => Err("a table of `grants` says to whom by one of `sha256`, `path` and `name`".into()),
         }

@@ -11,7 +11,7 @@ use crate::api::{Action, Reply, Request};
 use crate::error::Error;
 use crate::limits::LimitChanges;
 use crate::store::{Addition, Filter, IfExists, Selection};
-use crate::task::{Problem, Status, Task, json};
+use crate::task::{Pairs, Problem, Status, Task, json};
 
 /// Changes whenever an older process could misunderstand a newer one.
 pub(super) const PROTOCOL: u32 = 1;
@@ -157,6 +157,23 @@ enum RequestForm {
     ReopenScope {
         name: String,
     },
+    Attach {
+        path: std::path::PathBuf,
+        name: String,
+        group: Option<String>,
+        allow_hosts: Vec<String>,
+        config: Pairs,
+    },
+    Detach {
+        name: String,
+        group: Option<String>,
+    },
+    RollBack {
+        name: String,
+        group: Option<String>,
+        to: Option<String>,
+    },
+    Attached,
     Info,
 }
 

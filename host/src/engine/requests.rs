@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::api::{Action, Reply, Request};
 use crate::clock;
+use crate::engine::attachments::{self, NewAttachment};
 use crate::engine::machine::{Stopping, Waits, Waking, Working, ready_of};
 use crate::engine::{CurrentLimits, Inner, Input, Settings};
 use crate::engine::{at_once, resume_data};
@@ -77,6 +78,14 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::LimitTask { id, limit_rate } => limit_task(engine, &id, limit_rate).await,
         Request::Scopes => scopes(engine),
         Request::ReopenScope { name } => reopen_scope(engine, name).await,
+        Request::Attach { path, name, group, allow_hosts, config } => {
+            attachments::attach(engine, path, NewAttachment { name, group, allow_hosts, config }).await
+        }
+        Request::Detach { name, group } => attachments::detach(engine, &name, group.as_deref()).await,
+        Request::RollBack { name, group, to } => {
+            attachments::roll_back(engine, &name, group.as_deref(), to.as_deref()).await
+        }
+        Request::Attached => attachments::list(engine),
         Request::Info => info(engine).await,
     }
 }
@@ -188,8 +197,8 @@ async fn check(engine: &Inner, mut tasks: Vec<Addition>) -> Result<Reply> {
 pub(super) async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
     engine.load_components().await?;
     describe(engine, additions)?;
-    let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &Task::default())
-        .map_err(|failure| Error::Component(failure.description))?;
+    let everybodys = engine.shared.components.of_group(None);
+    let chain = engine.shared.hooks.chain(&everybodys, &engine.transport);
     let broken = |failure: Failure| Error::Component(failure.description);
     let mut invalid = Vec::new();
     for (slice_number, slice) in additions.chunks_mut(SLICE).enumerate() {
@@ -244,7 +253,7 @@ fn with_own_problems(
 /// What this version and this home cannot do for a task.
 fn own_problems(engine: &Inner, task: &Task, place: Option<&std::path::Path>) -> Vec<Problem> {
     let problem = |field: &str, reason| Problem { field: field.into(), reason };
-    let load = |name: &String| crate::transfer::own_component(&engine.shared, name).err();
+    let load = |name: &String| crate::transfer::own_component(&engine.shared, name, &task.group).err();
     let task_type = task.task_type.not_added().map(|reason| problem("taskType", reason.into()));
     let has_files = task.task_type != TaskType::Data || task.response_file.is_some();
     let base = engine.shared.sandbox.granted(&task.base_directory, place).err().filter(|_| has_files);

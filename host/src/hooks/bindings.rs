@@ -28,4 +28,5 @@ wasmtime::component::bindgen!({
         }
     ",
     path: "../wit",
+    additional_derives: [serde::Serialize, serde::Deserialize], // for `words`
 });

@@ -4,14 +4,17 @@ mod callbacks;
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::bindings::haul::transfer as wit;
 use super::functions::{self as hooks, Ask};
 use super::runtime::Ticker;
+use super::words::Words;
+use super::workshop::Call;
 use super::{
     Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Component, Hook, HookHead, HookTask, Hooks,
-    OnAuthVerdict, PartsVerdict, ResumeVerdict, RetryVerdict, Situation, StartChanges, check, convert,
+    OnAuthVerdict, PartsVerdict, ResumeVerdict, RetryVerdict, Situation, StartChanges, check, convert, words,
 };
 use crate::error::{Failure, FailureKind};
 use crate::event::StatusUpdate;
@@ -58,7 +61,7 @@ impl Chain {
 
     /// Whether a user's component answers the hook (the default policy does not count).
     pub fn has(&self, hook: Hook) -> bool {
-        self.links.components.iter().any(|component| component.answers(hook))
+        self.next(0, hook).is_some()
     }
 
     /// Converts a task once for many calls.
@@ -276,7 +279,7 @@ impl Chain {
             let params = (task.wit.clone(), convert::update(update, &task.wit));
             let told = self.call::<hooks::OnTaskFinished>(position, task.weight, params).await;
             if told.is_ok() {
-                self.links.components[position].well();
+                self.component(position, Hook::OnTaskFinished).well();
             }
             from = position + 1;
         }
@@ -287,16 +290,15 @@ impl Chain {
     async fn ask<A: Ask>(&self, weight: usize, params: A::Params) -> Result<(Option<usize>, A::Answer), Failure> {
         let mut from = 0;
         while let Some(position) = self.next(from, A::HOOK) {
-            let answer = self.call::<A>(position, weight, params.clone()).await;
-            match answer {
-                Err(failure) if self.links.components[position].fails_open() => {
-                    tracing::debug!("passed over: {}", failure.description);
-                    from = position + 1;
-                }
-                answer => return Ok((Some(position), answer?)),
+            match self.call_unless_passed::<A>(position, weight, params.clone()).await? {
+                None => from = position + 1,
+                Some(answer) => return Ok((Some(position), answer)),
             }
         }
-        Ok((None, self.links.hooks.policy::<A>(params)?))
+        let question = self.question::<A>(&params);
+        let answer = self.links.hooks.policy::<A>(params);
+        self.record::<A>(None, question, &answer);
+        Ok((None, answer?))
     }
 
     /// Asks a component; `None` when it fails and is passed over.
@@ -325,16 +327,19 @@ impl Chain {
         let Some(next) = self.next(position + 1, A::HOOK) else {
             return self.links.hooks.policy::<A>(params);
         };
-        let component = &self.links.components[next];
+        let component = self.component(next, A::HOOK);
         let answer = component.call::<A>(self, next, true, weight, params).await?;
         component.well();
         Ok(answer)
     }
 
     async fn call<A: Ask>(&self, position: usize, weight: usize, params: A::Params) -> Result<A::Answer, Failure> {
-        let component = &self.links.components[position];
+        let component = self.component(position, A::HOOK);
         tracing::debug!("`{}` is asked `{}`", component.name(), A::HOOK.name());
-        component.call::<A>(self, position, false, weight, params).await
+        let question = self.question::<A>(&params);
+        let answer = component.call::<A>(self, position, false, weight, params).await;
+        self.record::<A>(Some(component), question, &answer);
+        answer
     }
 
     /// Whether who answered may use these credentials by handle, when it was asked with those. The default policy may: it has
@@ -345,13 +350,45 @@ impl Chain {
 
     fn next(&self, from: usize, hook: Hook) -> Option<usize> {
         let components = self.links.components.get(from..)?;
-        let after = components.iter().position(|component| component.answers(hook))?;
-        Some(from + after)
+        let answers = |component: &Arc<Component>| component.now().is_some_and(|now| now.answers(hook));
+        Some(from + components.iter().position(answers)?)
+    }
+
+    /// The component at a position, or what has taken its place; not one that has just come and does not answer the hook.
+    fn component(&self, position: usize, hook: Hook) -> &Arc<Component> {
+        let component = &self.links.components[position];
+        component.now().filter(|now| now.answers(hook)).unwrap_or(component)
+    }
+
+    /// What a hook is about to be asked, while calls are recorded.
+    fn question<A: Ask>(&self, params: &A::Params) -> Option<Vec<Value>> {
+        self.links.hooks.shared.recorder.as_ref().map(|_| params.say())
+    }
+
+    /// Records a call. Calls that a component makes of the next one are part of its own and not recorded.
+    fn record<A: Ask>(
+        &self,
+        who: Option<&Component>,
+        question: Option<Vec<Value>>,
+        answer: &Result<A::Answer, Failure>,
+    ) {
+        let shared = &self.links.hooks.shared;
+        let (Some(recorder), Some(question)) = (&shared.recorder, question) else { return };
+        let function = who.map_or_else(|| shared.policy.function(A::HOOK), |component| component.function(A::HOOK));
+        let Some(function) = function else { return };
+        recorder.write(Call {
+            hook: A::HOOK,
+            about: String::new(),
+            component: who.map(|component| component.name().to_owned()),
+            input: words::question(&function, &question),
+            verdict: answer.as_ref().ok().map(|answer| words::answer(&function, &answer.say())),
+            failure: answer.as_ref().err().map(|failure| failure.description.clone()),
+        });
     }
 
     /// Turns the refusal of an answer into the failure that names who gave it, and keeps count.
     fn usable<T>(&self, who: Option<usize>, hook: Hook, answer: Result<T, String>) -> Result<T, Failure> {
-        let component = who.map(|position| &self.links.components[position]);
+        let component = who.map(|position| self.component(position, hook));
         match (answer, component) {
             (Ok(answer), component) => {
                 component.inspect(|component| component.well());

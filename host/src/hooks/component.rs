@@ -5,10 +5,11 @@
 //! that hangs delays nobody else's; and no more than eight of all components.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{Component as Wasm, InstancePre};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
@@ -52,6 +53,8 @@ pub struct Component {
     /// What all its instances together may still log and send in this minute.
     log_quota: Arc<Mutex<Quota>>,
     http_quota: Arc<Mutex<Quota>>,
+    /// What has taken its place since; `None` in it: nothing, it was detached.
+    successor: OnceLock<Option<Arc<Component>>>,
 }
 
 impl std::fmt::Debug for Component {
@@ -89,6 +92,7 @@ impl Component {
             health: Mutex::default(),
             log_quota: Arc::new(Mutex::new(Quota::new(LOG_BYTES_A_MINUTE))),
             http_quota: Arc::new(Mutex::new(Quota::new(HTTP_REQUESTS_A_MINUTE))),
+            successor: OnceLock::new(),
         };
         let warm = component.start_blocking(ticker)?;
         component.idle().push(warm);
@@ -105,8 +109,8 @@ impl Component {
         &self.hooks
     }
 
-    pub(super) fn is(&self, name: &str, digest: &[u8; 32], grants: &Grants) -> bool {
-        self.name == name && self.digest == *digest && self.grants == *grants
+    pub(super) fn digest(&self) -> &[u8; 32] {
+        &self.digest
     }
 
     /// Refuses handles of credentials that it was not granted and that are not in the question.
@@ -124,6 +128,32 @@ impl Component {
 
     pub(super) fn answers(&self, hook: Hook) -> bool {
         self.hooks.contains(&hook)
+    }
+
+    /// Another component takes its place, or (`None`) nobody: chains that were made with this one ask the other from their
+    /// next call on, and calls in progress end here. Only the first time counts.
+    pub(crate) fn replace(&self, successor: Option<Arc<Component>>) {
+        let _ = self.successor.set(successor);
+    }
+
+    /// The component that stands in its place now; `None`: nobody.
+    pub(super) fn now(self: &Arc<Self>) -> Option<&Arc<Self>> {
+        let mut now = self;
+        while let Some(successor) = now.successor.get() {
+            now = successor.as_ref()?;
+        }
+        Some(now)
+    }
+
+    /// The type of a hook's function.
+    pub(super) fn function(&self, hook: Hook) -> Option<ComponentFunc> {
+        super::words::function(self.pre.engine(), self.pre.component(), hook)
+    }
+
+    /// Linear memory of the largest instance that waits for its next call, in bytes.
+    pub(super) fn memory_bytes(&self) -> Option<usize> {
+        let used = |warm: &Warm| self.grants.limits.memory_bytes.saturating_sub(warm.store.data().memory.left());
+        self.idle().iter().map(used).max()
     }
 
     /// Calls a hook. `weight`: bytes that the answer may repeat of the question. `nested`: the call is made by another

@@ -9,6 +9,8 @@ use wasmtime::component::{ComponentNamedList, Instance, Lift, Lower, TypedFunc};
 
 use super::Hook;
 use super::bindings::haul::transfer as wit;
+use super::words::Words;
+use super::workshop::Visit;
 use wit::types::{Auth, Failure, Request, Response, Task, Update};
 
 /// The version of the contract that this host speaks.
@@ -19,9 +21,9 @@ pub(super) trait Ask: Send + Sync + 'static {
     /// Which one.
     const HOOK: Hook;
     /// What it is asked.
-    type Params: ComponentNamedList + Lower + Clone + Send + Sync + 'static;
+    type Params: ComponentNamedList + Lower + Words + Clone + Send + Sync + 'static;
     /// What it answers.
-    type Answer: ComponentNamedList + Lift + Send + Sync + 'static;
+    type Answer: ComponentNamedList + Lift + Words + Send + Sync + 'static;
     /// The function in an instance, if it has one.
     fn of(functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Answer>>;
 }
@@ -64,6 +66,20 @@ macro_rules! hooks {
             pub fn name(self) -> &'static str {
                 match self {
                     $(Hook::$hook => $interface,)*
+                }
+            }
+
+            /// The name of its function.
+            pub(super) fn function(self) -> &'static str {
+                match self {
+                    $(Hook::$hook => $function,)*
+                }
+            }
+
+            /// Does something with the hook as a type.
+            pub(super) async fn visit<V: Visit>(self, visit: V) -> V::Output {
+                match self {
+                    $(Hook::$hook => visit.hook::<$hook>().await,)*
                 }
             }
         }

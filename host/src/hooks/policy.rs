@@ -5,9 +5,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder};
 
+use super::Hook;
 use super::functions::{Ask, Functions};
 use super::runtime::{TICK, Ticker};
 use crate::error::{Error, Failure, FailureKind};
@@ -48,6 +50,11 @@ impl Policy {
             .and_then(|()| linker.instantiate_pre(component))
             .map_err(|error| Error::Other(format!("{NAME} cannot be linked: {error:#}")))?;
         Ok(Self { pre, idle: Mutex::default() })
+    }
+
+    /// The type of a hook's function.
+    pub(super) fn function(&self, hook: Hook) -> Option<ComponentFunc> {
+        super::words::function(self.pre.engine(), self.pre.component(), hook)
     }
 
     /// Asks a hook.

@@ -56,6 +56,7 @@ fn hooks_in(directory: &Path, lines: &Arc<Mutex<Vec<String>>>) -> Hooks {
         log: LogSink(Arc::new(log)),
         rules: Vec::new(),
         compiler: Compiler::Here,
+        record: None,
     })
     .unwrap()
 }

@@ -18,11 +18,13 @@ mod limits;
 
 pub(crate) use limits::{LimitFlags, LimitsArgs, Scope};
 
+mod callbacks;
 mod control;
 mod finished;
 mod import;
 mod network;
 
+pub(crate) use callbacks::{Attach, Callbacks, Check, Detach, GrantFlags, New, Replay, RollBack, TryOut};
 pub(crate) use control::{Cancel, Clean, Rm, Select};
 pub(crate) use finished::{Move, Open};
 pub(crate) use import::Import;
@@ -463,6 +465,9 @@ pub(crate) struct EngineFlags {
     pub(crate) network: NetworkFlags,
     #[command(flatten)]
     pub(crate) components: ComponentFlags,
+    /// File to append every call of a hook to, secrets masked: for `haul callbacks test` and `replay`
+    #[arg(long, value_name = "FILE", help_heading = "Component options")]
+    pub(crate) record: Option<PathBuf>,
 }
 
 /// Flags that attach components.
@@ -597,26 +602,6 @@ pub(crate) struct Ack {
     pub(crate) consumer: String,
     /// The last event it has dealt with
     pub(crate) seq: u64,
-}
-
-/// `haul callbacks`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Callbacks {
-    /// Show a component's hooks and imports, what is granted and what is refused
-    Check(Check),
-    /// List the components that the configuration attaches
-    List,
-}
-
-/// `haul callbacks check`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Check {
-    /// The component
-    #[arg(value_name = "FILE.wasm")]
-    pub(crate) file: PathBuf,
-    /// Host that its HTTP may reach; may be repeated
-    #[arg(long = "allow-host", value_name = "HOST", value_parser = granted_host)]
-    pub(crate) allow_hosts: Vec<String>,
 }
 
 /// `haul demo`.

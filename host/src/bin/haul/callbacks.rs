@@ -1,49 +1,79 @@
-//! `haul callbacks check` and `list`: what a component is, and which are attached.
+//! `haul callbacks`: what a component is, which are attached, and (in files of their own) the workshop: a new folder, trying
+//! a component out, attaching it to the home.
 
 use std::sync::Arc;
 
-use haul::Result;
 use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
-use serde_json::json;
+use haul::{Reply, Request, Result};
+use serde_json::{Value, json};
 
-use crate::args::{Callbacks, Check};
+use crate::args::{Callbacks, Check, GrantFlags};
 use crate::environment::{Environment, absolute, compiler};
 use crate::exit;
+use crate::link::{ask, unexpected};
 use crate::printer::{Printer, Style};
 use crate::text;
 
+mod attach;
+mod new;
+mod replay;
+mod trial;
+mod watch;
+
 /// Runs the command; answers the exit code.
-pub(crate) fn run(typed: &Callbacks, environment: &Environment, printer: &Printer) -> Result<u8> {
+pub(crate) async fn run(typed: &Callbacks, environment: &Environment, printer: &Printer) -> Result<u8> {
     match typed {
+        Callbacks::New(new) => new::run(new, printer),
         Callbacks::Check(check) => self::check(check, environment, printer),
-        Callbacks::List => list(environment, printer),
+        Callbacks::Test(typed) => trial::run(typed, environment, printer).await,
+        Callbacks::Replay(replay) => replay::run(replay, environment, printer).await,
+        Callbacks::List => list(environment, printer).await,
+        Callbacks::Attach(attach) => attach::attach(attach, environment, printer).await,
+        Callbacks::Detach(detach) => attach::detach(detach, environment, printer).await,
+        Callbacks::Rollback(back) => attach::roll_back(back, environment, printer).await,
     }
 }
 
 /// Runs `callbacks check`; answers the exit code.
 pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let path = absolute(&check.file)?;
+    let source = source(&check.file, &check.grants)?;
     let log = printer.clone();
     let hooks = hooks(environment, LogSink(Arc::new(move |name, line| log.note(format_args!("{name}: {line}")))))?;
-    let attached = environment.config.callbacks.iter().find(|source| source.path == path);
-    let mut grants = attached.map_or_else(Grants::default, |source| source.grants.clone());
-    grants.allow_hosts.extend(check.allow_hosts.iter().cloned());
-    let inspection = hooks.inspect(&path, &grants)?;
+    let source = as_configured(source, environment);
+    let inspection = hooks.inspect(&source.path, &source.grants)?;
     if printer.json() {
-        printer.data(as_json(check, &inspection));
+        printer.data(as_json(check, &inspection, &source.grants));
     } else {
-        print(check, &inspection, printer);
+        print(check, &inspection, &source.grants, printer);
     }
     // Loading says what is wrong with one that cannot be attached, e.g. the versions that do not fit.
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    hooks.load(&ComponentSource { name, path, grants, ..ComponentSource::default() })?;
+    hooks.load(&source)?;
     Ok(exit::DONE)
+}
+
+/// With what the configuration grants a component of this path, beside the flags.
+fn as_configured(mut source: ComponentSource, environment: &Environment) -> ComponentSource {
+    let known = environment.config.callbacks.iter().find(|known| known.path == source.path);
+    if let Some(known) = known {
+        let typed = std::mem::replace(&mut source.grants, known.grants.clone());
+        source.grants.allow_hosts.extend(typed.allow_hosts);
+        source.grants.config.extend(typed.config);
+    }
+    source
+}
+
+/// A file, named by its stem, with what the flags grant it.
+fn source(file: &std::path::Path, flags: &GrantFlags) -> Result<ComponentSource> {
+    let path = absolute(file)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let grants = Grants { allow_hosts: flags.allow_hosts.clone(), config: flags.config.clone(), ..Grants::default() };
+    Ok(ComponentSource { name, path, grants, ..ComponentSource::default() })
 }
 
 fn hooks(environment: &Environment, log: LogSink) -> Result<Hooks> {
     let (cache_dir, key_dir) = (environment.cache_dir.clone(), environment.state_dir.clone());
     let (rules, compiler) = (environment.config.grants.clone(), compiler());
-    Hooks::new(HooksSettings { cache_dir, key_dir, log, rules, compiler })
+    Hooks::new(HooksSettings { cache_dir, key_dir, log, rules, compiler, record: None })
 }
 
 /// The components of the configuration, and why each of them that cannot be loaded cannot.
@@ -57,7 +87,9 @@ pub(crate) fn configured(environment: &Environment) -> Result<Vec<(&ComponentSou
     Ok(sources.iter().map(loaded).collect())
 }
 
-fn as_json(check: &Check, inspection: &Inspection) -> serde_json::Value {
+fn as_json(check: &Check, inspection: &Inspection, grants: &Grants) -> Value {
+    let limits = &grants.limits;
+
     let imports: Vec<_> =
         inspection.imports.iter().map(|(name, state)| json!({"name": name, "state": state})).collect();
     json!({
@@ -73,11 +105,23 @@ fn as_json(check: &Check, inspection: &Inspection) -> serde_json::Value {
             "items": requested.lines(),
             "missing": inspection.missing,
         })),
+        "grants": {
+            "allowHosts": grants.allow_hosts,
+            "config": grants.config.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            "limits": {
+                "memoryBytes": limits.memory_bytes,
+                "cpuMs": limits.cpu_ms,
+                "wallMs": limits.wall_ms,
+                "wallHttpMs": limits.wall_http_ms,
+                "httpRequests": limits.http_requests,
+                "logBytes": limits.log_bytes,
+            },
+        },
         "compatible": !inspection.hooks.is_empty(),
     })
 }
 
-fn print(check: &Check, inspection: &Inspection, printer: &Printer) {
+fn print(check: &Check, inspection: &Inspection, grants: &Grants, printer: &Printer) {
     let line = |name: &str, value: &str| {
         let name = printer.out_style(&format!("{name:<10}"), Style::Dim);
         printer.data(format_args!("{name}{}", text::printable(value)));
@@ -106,35 +150,73 @@ fn print(check: &Check, inspection: &Inspection, printer: &Printer) {
             &requested.lines().iter().map(|item| format!("{item}  ({})", state(item))).collect::<Vec<_>>(),
         );
     }
+    let settings: Vec<String> = grants.config.iter().map(|(name, _)| name.clone()).collect();
+    list("hosts", &grants.allow_hosts);
+    list("settings", &settings);
+    let limits = &grants.limits;
+    line("memory", &text::size(limits.memory_bytes as u64));
+    let (cpu, wall, http) = (limits.cpu_ms, limits.wall_ms, limits.wall_http_ms);
+    line("time", &format!("{cpu} ms on the CPU, {wall} ms in all, {http} ms where a hook may use HTTP; per call"));
+    line("http", &format!("{} requests per call", limits.http_requests));
+    line("log", &format!("{} per call", text::size(limits.log_bytes as u64)));
 }
 
-fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
+async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
+    let of_home = match ask(environment.settings(), Request::Attached).await? {
+        Reply::Info(Value::Array(list)) => list,
+        other => return Err(unexpected(&other)),
+    };
     for (source, problem) in configured(environment)? {
-        if printer.json() {
-            printer.data(json!({
-                "name": source.name,
-                "path": source.path.to_string_lossy(),
-                "exists": source.path.is_file(),
-                "problem": problem,
-                "allowHosts": source.grants.allow_hosts,
-            }));
-            continue;
-        }
-        let hosts = match source.grants.allow_hosts.as_slice() {
-            [] => "no hosts".into(),
-            hosts => hosts.join(", "),
-        };
-        let broken = problem.map_or(String::new(), |why| format!("  broken: {}", text::printable(&why)));
-        let path = source.path.to_string_lossy();
-        printer.data(format_args!(
-            "{:<20}  {}  {}{broken}",
-            text::printable(&source.name),
-            text::printable(&path),
-            text::printable(&hosts),
-        ));
+        let listed = json!({
+            "name": source.name,
+            "attachedBy": "configuration",
+            "group": source.group,
+            "path": source.path.to_string_lossy(),
+            "exists": source.path.is_file(),
+            "problem": problem,
+            "allowHosts": source.grants.allow_hosts,
+        });
+        print_listed(&listed, printer);
     }
-    if environment.config.callbacks.is_empty() && !printer.json() {
-        printer.note(format_args!("no components are attached by {}", environment.config_path.display()));
+    let hooks = hooks(environment, LogSink(Arc::new(|_, _| {})))?;
+    for mut listed in of_home.iter().cloned() {
+        let path = std::path::PathBuf::from(listed["path"].as_str().unwrap_or_default());
+        let (name, sha256) = (words(&listed["name"]), words(&listed["sha256"]));
+        let source = ComponentSource { name, path, sha256: Some(sha256), ..ComponentSource::default() };
+        let problem = hooks.load(&source).err().map(|error| error.to_string());
+        listed["attachedBy"] = "home".into();
+        listed["exists"] = source.path.is_file().into();
+        listed["problem"] = problem.into();
+        print_listed(&listed, printer);
+    }
+    if environment.config.callbacks.is_empty() && of_home.is_empty() && !printer.json() {
+        let config = environment.config_path.display();
+        printer.note(format_args!("no components are attached, neither by {config} nor to this home"));
     }
     Ok(exit::DONE)
+}
+
+fn print_listed(listed: &Value, printer: &Printer) {
+    if printer.json() {
+        return printer.data(listed);
+    }
+    let hosts: Vec<String> = listed["allowHosts"].as_array().into_iter().flatten().map(words).collect();
+    let hosts = if hosts.is_empty() { "no hosts".to_owned() } else { hosts.join(", ") };
+    let tasks = listed["group"].as_str().map_or("every task".to_owned(), |group| format!("group {group}"));
+    // What the home keeps is known by its digest, what the configuration names by its path.
+    let what = match listed["sha256"].as_str() {
+        Some(sha256) => format!("sha-256 {}", sha256.get(..16).unwrap_or(sha256)),
+        None => words(&listed["path"]),
+    };
+    let earlier = match listed["previous"].as_array().map_or(0, Vec::len) {
+        0 => String::new(),
+        count => format!("  {count} earlier"),
+    };
+    let broken = listed["problem"].as_str().map_or(String::new(), |why| format!("  broken: {why}"));
+    let line = format!("{:<20}  {tasks}  {what}  {hosts}{earlier}{broken}", words(&listed["name"]));
+    printer.data(text::printable(&line));
+}
+
+fn words(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }

@@ -129,7 +129,8 @@ impl Environment {
         if let Some(file) = &flags.components.policy {
             settings.policy = Some(ComponentSource::policy(absolute(file)?));
         }
-        settings.components.extend(components(&flags.components, &self.config.callbacks)?);
+        settings.component_flags = components(&flags.components, &self.config.callbacks)?;
+        settings.record = flags.record.as_deref().map(absolute).transpose()?;
         Ok(settings)
     }
 }

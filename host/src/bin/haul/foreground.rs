@@ -34,7 +34,7 @@ pub(crate) async fn run(
     let mut settings = environment.working_settings(flags, profile)?;
     settings.wait_for_disk = false;
     settings.notifications = notifier::notifications(&environment.config.notifications, printer);
-    let has_components = !settings.components.is_empty();
+    let has_components = !settings.component_flags.is_empty();
     let mut interrupt = Interrupt::listen()?;
     let mut link = Link::new(settings, Work::Asked);
     let joined = |link: &Link| {
@@ -123,7 +123,11 @@ fn with_urls(error: Error, urls: &[String]) -> Error {
 /// checked, or a component that would not be asked, is refused.
 fn tell_ignored(flags: &EngineFlags, has_components: bool, printer: &Printer) -> Result<()> {
     let protections = flags.network.protections().into_iter();
-    let components = [("--callbacks FILE", has_components), ("--policy FILE", flags.components.policy.is_some())];
+    let components = [
+        ("--callbacks FILE", has_components),
+        ("--policy FILE", flags.components.policy.is_some()),
+        ("--record", flags.record.is_some()),
+    ];
     let mut refused = protections.chain(components);
     if let Some((flag, _)) = refused.find(|(_, given)| *given) {
         return Err(Error::HomeLocked(format!(

@@ -1,0 +1,80 @@
+//! `haul callbacks attach`, `detach`, `rollback`: what the home attaches. The engine of the home does it, whichever process
+//! that is, and its next calls ask what is attached then.
+
+use haul::{Reply, Request, Result};
+use serde_json::Value;
+
+use super::{hooks, source, words};
+use crate::args::{Attach, Detach, RollBack};
+use crate::environment::Environment;
+use crate::exit;
+use crate::link::{ask, unexpected};
+use crate::printer::Printer;
+use crate::text;
+
+/// Runs `attach`; answers the exit code.
+pub(super) async fn attach(typed: &Attach, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let source = source(&typed.file, &typed.grants)?;
+    tell_refused(&source, environment, printer)?;
+    let request = Request::Attach {
+        path: source.path,
+        name: typed.name.clone().unwrap_or(source.name),
+        group: typed.group.clone(),
+        allow_hosts: source.grants.allow_hosts,
+        config: source.grants.config,
+    };
+    change(request, environment, printer).await
+}
+
+/// Runs `detach`; answers the exit code.
+pub(super) async fn detach(typed: &Detach, environment: &Environment, printer: &Printer) -> Result<u8> {
+    change(Request::Detach { name: typed.name.clone(), group: typed.group.clone() }, environment, printer).await
+}
+
+/// Runs `rollback`; answers the exit code.
+pub(super) async fn roll_back(typed: &RollBack, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let RollBack { name, group, to } = typed;
+    let request = Request::RollBack { name: name.clone(), group: group.clone(), to: to.clone() };
+    change(request, environment, printer).await
+}
+
+/// What the component would like to use and may not: better known before it runs.
+fn tell_refused(source: &haul::hooks::ComponentSource, environment: &Environment, printer: &Printer) -> Result<()> {
+    let hooks = hooks(environment, haul::hooks::LogSink(std::sync::Arc::new(|_, _| {})))?;
+    for (name, state) in hooks.inspect(&source.path, &source.grants)?.imports {
+        // Every component of some languages imports these, used or not.
+        let usual = name.starts_with("wasi:filesystem/") || name.starts_with("wasi:sockets/");
+        if state.starts_with("refused") && !usual {
+            printer.note(format_args!("{}  {}", text::printable(&name), text::printable(&state)));
+        }
+    }
+    Ok(())
+}
+
+async fn change(request: Request, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let changed = match ask(environment.settings(), request).await? {
+        Reply::Info(changed) => changed,
+        other => return Err(unexpected(&other)),
+    };
+    if printer.json() {
+        printer.data(changed);
+    } else {
+        printer.note(text::printable(&in_words(&changed)));
+    }
+    Ok(exit::DONE)
+}
+
+fn in_words(changed: &Value) -> String {
+    let (name, sha256) = (words(&changed["name"]), words(&changed["sha256"]));
+    let tasks = changed["group"].as_str().map_or("every task".to_owned(), |group| format!("tasks of group {group}"));
+    let digest = format!("sha-256 {}", sha256.get(..16).unwrap_or(&sha256));
+    let before = changed["previous"][0].as_str().and_then(|sha256| sha256.get(..16)).unwrap_or_default();
+    match changed["change"].as_str().unwrap_or_default() {
+        "attached" => format!("`{name}` is attached to {tasks} ({digest})"),
+        "swapped" => format!("`{name}` is another version from its next call on ({digest}); before: {before}"),
+        "granted" => format!("`{name}` has other grants from its next call on ({digest})"),
+        "rolledBack" => format!("`{name}` is an earlier version from its next call on ({digest}); before: {before}"),
+        "detached" => format!("`{name}` is attached to {tasks} no more"),
+        _ => format!("`{name}` was attached to {tasks} like this already ({digest})"),
+    }
+}
