@@ -163,6 +163,7 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<State>, Error> {
         .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker))
         .and_then(|()| link_settings(&mut linker))
         .and_then(|()| link_fetch(&mut linker))
+        .and_then(|()| link_log(&mut linker))
         .and_then(|()| link_decisions(&mut linker))
         .map_err(|error| Error::Other(format!("cannot link the host's functions: {error:#}")))?;
     Ok(linker)
@@ -183,6 +184,16 @@ fn link_fetch(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                     Err(failure) => Err(convert::failure(&failure)),
                 },))
             })
+        },
+    )
+}
+
+fn link_log(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.instance("haul:transfer/log@0.1.0")?.func_wrap(
+        "write",
+        |store: StoreContextMut<'_, State>, (line,): (String,)| {
+            store.data().log.line(&line);
+            Ok(())
         },
     )
 }
