@@ -1,9 +1,9 @@
-// A component that steers haul's transfers, one hook of each kind. Take what you need and delete the rest, here and in
-// world.wit. What the hooks are asked and may answer is documented in the contract, wit/.
+// A component that steers haul's transfers, one hook of each kind. Take what you need and delete the rest, here and
+// in world.wit. What the hooks are asked and may answer is documented in the contract, wit/.
 //
 // In C: what a hook is given is its own to free, what it answers is freed by the bindings, and what it gives to a
-// function that it calls stays its own. `option` is { is_some, val }, a variant { tag, val }. abort() counts as a failure
-// of the component.
+// function that it calls stays its own. `option` is { is_some, val }, a variant { tag, val }. abort() counts as a
+// failure of the component.
 
 #include "callbacks.h"
 
@@ -128,7 +128,8 @@ void exports_haul_transfer_filename_decide(haul_transfer_types_task_t *task, hau
 }
 
 // Waits twice as long as the next one would when the server says that it is overloaded.
-void exports_haul_transfer_retry_decide(haul_transfer_types_task_t *task, exports_haul_transfer_retry_attempt_t *attempt,
+void exports_haul_transfer_retry_decide(haul_transfer_types_task_t *task,
+                                        exports_haul_transfer_retry_attempt_t *attempt,
                                         haul_transfer_types_failure_t *failure,
                                         exports_haul_transfer_retry_verdict_t *verdict) {
   // The bindings make two equal types of an interface that is both imported and exported.
@@ -158,8 +159,8 @@ static string expand(string form, string token) {
   return made;
 }
 
-// What follows `"key":` in a flat JSON object; NULL where there is none. Enough for the answers of token servers; take a
-// JSON library for more.
+// What follows `"key":` in a flat JSON object; NULL where there is none. Enough for the answers of token servers;
+// take a JSON library for more.
 static const char *member(const char *json, const char *key) {
   string quoted = format("\"%s\"", key);
   const char *found = strstr(json, (const char *)quoted.ptr);
@@ -211,8 +212,8 @@ static bool take_token(haul_transfer_types_auth_t *auth, const haul_transfer_typ
   return given;
 }
 
-// POSTs the refresh token and reads the new access token from the answer. Errors are told without the URL, which may hold
-// secrets.
+// POSTs the refresh token and reads the new access token from the answer. Errors are told without the URL, which may
+// hold secrets.
 static bool renew(haul_transfer_types_auth_t *auth, string *why) {
   if (!auth->refresh_url.is_some || !auth->refresh_token.is_some) {
     *why = format("the task has no refresh URL or no refresh token");

@@ -1,8 +1,9 @@
 """A component that steers haul's transfers, one hook of each kind. Take what you need and delete the rest, here and in
 world.wit. What the hooks are asked and may answer is documented in the contract, wit/.
 
-In Python: kebab-case becomes snake_case, `option` is a value or None, each case of a variant is a class (`Status_Complete`),
-and a `result` is returned or raised as `Err`. An exception that is not caught counts as a failure of the component.
+In Python: kebab-case becomes snake_case, `option` is a value or None, each case of a variant is a class
+(`Status_Complete`), and a `result` is returned or raised as `Err`. An exception that is not caught counts as a failure
+of the component.
 """
 
 import dataclasses
@@ -54,7 +55,7 @@ class OnTaskFinished(exports.OnTaskFinished):
 
 
 class Filename(exports.Filename):
-    """Puts the group before the name of tasks whose metadata is `rename`; the name itself is the next one's business."""
+    """Puts the group before the name of tasks whose metadata is `rename`; the name is the next one's business."""
 
     def decide(self, task, response, taken):
         if task.meta_data != "rename":

@@ -24,8 +24,8 @@ func Handle(task haul.Task, old haul.Auth, reason authorize.Reason) auth.Verdict
 	return auth.MakeVerdictRefreshed(renewed)
 }
 
-// renew POSTs the refresh token and reads the new access token from the answer. Errors are told without the URL, which may
-// hold secrets.
+// renew POSTs the refresh token and reads the new access token from the answer. Errors are told without the URL,
+// which may hold secrets.
 func renew(old haul.Auth) (haul.Auth, error) {
 	url, hasURL := old.RefreshUrl.Get()
 	token, hasToken := old.RefreshToken.Get()

@@ -1,4 +1,5 @@
-// Package export_haul_transfer_retry waits twice as long as the next one would when the server says that it is overloaded.
+// Package export_haul_transfer_retry waits twice as long as the next one would when the server says that it is
+// overloaded.
 package export_haul_transfer_retry
 
 import (

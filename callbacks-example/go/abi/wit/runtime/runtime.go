@@ -1,7 +1,9 @@
-// Package runtime hands out the memory that arguments and results of calls lie in, and says when garbage is collected.
+// Package runtime hands out the memory that arguments and results of calls lie in, and says when garbage is
+// collected.
 //
-// A component may not call the host while the host writes arguments into its memory, but Go's collector reads the clock,
-// which is such a call. So it never starts by itself here: it runs at the begin of a hook, every so many hooks.
+// A component may not call the host while the host writes arguments into its memory, but Go's collector reads the
+// clock, which is such a call. So it never starts by itself here: it runs at the beginning of a hook, every so many
+// hooks.
 package runtime
 
 import (
@@ -10,8 +12,8 @@ import (
 	"unsafe"
 )
 
-// Hooks between two collections. A hook leaves some 20 KiB behind; haul grants 32 MiB by default. A hook that makes much
-// more garbage than that calls runtime.GC itself.
+// Hooks between two collections. A hook leaves some 20 KiB behind; haul grants 32 MiB by default. A hook that makes
+// much more garbage than that calls runtime.GC itself.
 const hooksPerCollection = 64
 
 var (
