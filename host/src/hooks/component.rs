@@ -64,8 +64,6 @@ struct Warm {
     store: Store<State>,
     functions: Functions,
     calls: u32,
-    /// Memory that was left of its limit when it had started.
-    room_bytes: usize,
 }
 
 impl Component {
@@ -181,7 +179,7 @@ impl Component {
         state.reach.end();
         warm.calls += 1;
         let mut idle = self.idle();
-        if warm.calls < CALLS_MAX && !warm.has_grown() && idle.len() < CALLS_AT_ONCE {
+        if warm.calls < CALLS_MAX && idle.len() < CALLS_AT_ONCE {
             idle.push(warm);
         }
         Ok(answer)
@@ -202,11 +200,10 @@ impl Component {
                 .ok_or_else(|| wasmtime::format_err!("it used up its time on the CPU"))?;
             Ok(UpdateDeadline::Yield(1))
         });
-        let mut warm = Warm { store, functions: Functions::default(), calls: 0, room_bytes: 0 };
+        let mut warm = Warm { store, functions: Functions::default(), calls: 0 };
         warm.allow(START_CPU_MS);
         let instance = self.pre.instantiate_async(&mut warm.store).await?;
         warm.functions = Functions::find(&mut warm.store, &instance)?;
-        warm.room_bytes = warm.store.data().memory.left();
         Ok(warm)
     }
 
@@ -279,12 +276,6 @@ impl Component {
 }
 
 impl Warm {
-    /// It has used half of the room it had: made anew between two calls, it does not meet its limit within one. Languages
-    /// that leak (StarlingMonkey, by long lists) or collect garbage late need that.
-    fn has_grown(&self) -> bool {
-        self.store.data().memory.left() < self.room_bytes / 2
-    }
-
     fn allow(&mut self, cpu_ms: u64) {
         self.store.data_mut().ticks_left = cpu_ms / TICK.as_millis() as u64;
         self.store.set_epoch_deadline(1);

@@ -99,13 +99,6 @@ pub(super) struct Memory {
     left: usize,
 }
 
-impl Memory {
-    /// Bytes that its linear memories may still grow by.
-    pub(super) fn left(&self) -> usize {
-        self.left
-    }
-}
-
 impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let Some(left) = self.left.checked_sub(desired.saturating_sub(current)) else {
