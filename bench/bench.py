@@ -19,6 +19,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HAUL = os.path.join(ROOT, "target/release/haul")
 DECISIONS = os.path.join(ROOT, "target/release/examples/decisions")
+LANGUAGES = os.path.join(ROOT, "target/release/examples/languages")
 MIB = 1 << 20
 NGINX = """
 worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log; daemon off; {user}
@@ -351,6 +352,17 @@ class Bench:
         found = glob.glob(os.path.join(ROOT, "target/callbacks-example/wasm32-wasip2/release/*.wasm"))
         subprocess.run([DECISIONS, *found[:1]], check=True)
 
+    def languages(self):
+        found = [os.path.join(ROOT, f"target/languages/{name}.wasm")
+                 for name in ("rust", "c", "go", "javascript", "typescript", "python")]
+        print("\n## Components in each language\n", flush=True)
+        subprocess.run([LANGUAGES, *found], check=True)
+        urls = self.small_urls()
+        get = ["get", "-", "-j", "50"]
+        with_each = [(f"haul, {os.path.basename(path)}", self.haul(*get, "--callbacks", path, stdin=urls)) for path in found]
+        compare(f"{COUNT:,} files of 4 KiB with each example's callbacks", self.work,
+                [("haul", self.haul(*get, stdin=urls)), *with_each], self.rounds, per="files")
+
     def million(self):
         count = 100_000 if self.quick else 1_000_000
         tasks = os.path.join(self.work, "tasks.jsonl")
@@ -402,11 +414,13 @@ def main():
         "upload": bench.upload,
         "rate": bench.rate,
         "decisions": bench.decisions,
+        "languages": bench.languages,
         "million": bench.million,
     }
     try:
         for name, scenario in scenarios.items():
-            if not wanted or name in wanted:
+            # Its toolchains take minutes: only where it is asked for.
+            if name in wanted or not wanted and name != "languages":
                 scenario()
     finally:
         bench.origin.stop()

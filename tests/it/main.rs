@@ -13,6 +13,7 @@ mod support;
 mod auth;
 mod callbacks;
 mod cli;
+mod conformance;
 mod control;
 mod cookies;
 mod crash;

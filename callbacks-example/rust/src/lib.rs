@@ -80,7 +80,13 @@ impl hooks::on_task_start::Guest for Example {
 /// Whatever a component prints becomes lines of haul's log.
 impl hooks::on_task_finished::Guest for Example {
     fn handle(task: Task, update: Update) {
-        println!("task {} of group {} ended: {:?}", task.id, task.group, update.status);
+        let status = match update.status {
+            Status::Complete => "complete",
+            Status::NotFound => "not-found",
+            Status::Canceled => "canceled",
+            _ => "failed",
+        };
+        println!("task {} of group {} ended: {status}", task.id, task.group);
     }
 }
 

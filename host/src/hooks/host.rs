@@ -174,6 +174,7 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<State>, Error> {
         .and_then(|()| link_settings(&mut linker))
         .and_then(|()| keyvalue::link(&mut linker))
         .and_then(|()| link_fetch(&mut linker))
+        .and_then(|()| link_log(&mut linker))
         .and_then(|()| link_decisions(&mut linker))
         .map_err(|error| Error::Other(format!("cannot link the host's functions: {error:#}")))?;
     Ok(linker)
@@ -194,6 +195,16 @@ fn link_fetch(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                     Err(failure) => Err(convert::failure(&failure)),
                 },))
             })
+        },
+    )
+}
+
+fn link_log(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.instance("haul:transfer/log@0.1.0")?.func_wrap(
+        "write",
+        |store: StoreContextMut<'_, State>, (line,): (String,)| {
+            store.data().log.line(&line);
+            Ok(())
         },
     )
 }

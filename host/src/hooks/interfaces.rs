@@ -120,6 +120,7 @@ pub(super) fn judge(name: &str, grants: &Grants) -> Import {
         return match interface {
             "types" => Import::Linked("types only".into()),
             "fetch" => http(grants),
+            "log" => Import::Linked("its lines go to the log".into()),
             // The types of the callbacks are shared: on-error uses those of on-response.
             interface => match Hook::from_name(interface) {
                 Some(hook) if hook.is_decision() => {

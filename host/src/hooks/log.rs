@@ -63,6 +63,11 @@ impl Log {
         (self.sink.0)(&self.name, line);
     }
 
+    /// A whole line, by the contract's `log`.
+    pub(super) fn line(&self, line: &str) {
+        self.write(format!("{line}\n").as_bytes());
+    }
+
     fn write(&self, bytes: &[u8]) {
         let mut page = self.page();
         let taken = self.take(bytes.len().min(page.left));

@@ -21,6 +21,16 @@ pub(crate) fn example() -> PathBuf {
     target.join("haul_callbacks_example.wasm")
 }
 
+/// The component of callbacks-example in a language: the name of a folder there. `tests/languages` builds it; the first
+/// time that takes minutes, most of them for the toolchain.
+#[allow(dead_code)]
+pub(crate) fn language(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("there is no root");
+    let status = Command::new(root.join("tests/languages")).arg(name).status().expect("cannot run tests/languages");
+    assert!(status.success(), "cannot build callbacks-example/{name}; what it said is above");
+    root.join("target/languages").join(format!("{name}.wasm"))
+}
+
 /// Builds a crate for wasm32-wasip2 and answers the directory of the result.
 fn build(crate_dir: &str, what: &[&str]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

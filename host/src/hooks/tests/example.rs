@@ -53,7 +53,7 @@ async fn it_tells_the_log_how_a_task_ended() {
     };
     chain.on_task_finished(&chain.prepare(&task()), &update).await;
     let lines = home.lines.lock().unwrap().clone();
-    assert_eq!(lines, ["example: task t1 of group default ended: Status::Complete"]);
+    assert_eq!(lines, ["example: task t1 of group default ended: complete"]);
 }
 
 #[tokio::test]
