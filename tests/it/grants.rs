@@ -171,6 +171,33 @@ fn a_credential_that_is_not_granted_cannot_be_used() {
 }
 
 #[test]
+fn on_the_way_too_a_component_uses_only_the_credentials_that_it_was_granted() {
+    let hooks = [
+        "on-request next - X-Key={credential:corp}",
+        "on-response 500-retry 0 - X-Key={credential:corp}",
+        "on-error retry 0 - X-Key={credential:corp}",
+        "on-redirect with - X-Key={credential:corp}",
+    ];
+    for words in hooks {
+        for (granted, lines) in [(false, ""), (true, "credentials = [\"corp\"]")] {
+            let (mut world, origin) = (World::new(), Origin::start());
+            world.set("CORP", CANARY);
+            world.config(&(attached("steered", lines) + &credential(&origin)));
+            let film = origin.script("/f", vec![status(500).header("Retry-After", "0"), file(b"x")]);
+            let start = origin.serve("/", redirect(302, "/f"));
+
+            let task = ["--retries", "1", "--metadata", words];
+            world.haul(&[&["get", start.url(), "-o", "f"][..], &task].concat());
+
+            let keys: Vec<_> =
+                film.requests().iter().filter_map(|seen| seen.header("x-key").map(str::to_owned)).collect();
+            assert!(keys.iter().all(|key| key == CANARY), "never the handle: {keys:?}");
+            assert_eq!(!keys.is_empty(), granted, "{words}");
+        }
+    }
+}
+
+#[test]
 fn a_task_uses_a_credential_in_headers_and_in_its_query() {
     let (mut world, origin) = (World::new(), Origin::start());
     world.set("CORP", CANARY);

@@ -168,7 +168,7 @@ fn a_download_in_three_parts_behind_a_redirect() {
 fn a_part_that_fails() {
     let (world, origin) = (world(), Origin::start());
     let content = bytes(3, 300_000);
-    let whole = file(&content).etag("\"v1\"");
+    let whole = file(&content).etag("\"v1\"").pace(400_000);
     let film = origin.script("/f", vec![whole.clone(), status(500), whole]);
 
     let task = json!({"url": film.url(), "chunks": 2});

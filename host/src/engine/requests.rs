@@ -197,7 +197,8 @@ async fn check(engine: &Inner, mut tasks: Vec<Addition>) -> Result<Reply> {
 pub(super) async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
     engine.load_components().await?;
     describe(engine, additions)?;
-    let everybodys = engine.shared.components.of_group(None);
+    let mut everybodys = engine.shared.components.of_group(None);
+    everybodys.extend(engine.shared.policy.get().map(Arc::clone));
     let chain = engine.shared.hooks.chain(&everybodys, &engine.transport);
     let broken = |failure: Failure| Error::Component(failure.description);
     let mut invalid = Vec::new();
