@@ -28,6 +28,9 @@ const FIRST_BYTES: usize = 4 * 1024;
 /// Noted when a component gave the answer and no server did.
 pub(super) const CANNED: &str = "answered-by-component";
 
+/// A redirect: its status, where it comes from, and where it leads.
+type Redirected = (u16, String, String);
+
 /// Asks the components on the way of each request of an attempt.
 pub(crate) struct Interceptors {
     chain: Chain,
@@ -37,7 +40,7 @@ pub(crate) struct Interceptors {
     /// What every request is answered with: nothing is asked or sent.
     given: Option<Canned>,
     /// What was said about redirects: status, from, to. The parts of a divided download share it.
-    judged: Mutex<Vec<((u16, String, String), OnRedirect)>>,
+    judged: Mutex<Vec<(Redirected, OnRedirect)>>,
     /// A failure that `on-error` is not to be asked about.
     last_word: Mutex<Option<Failure>>,
 }
