@@ -233,3 +233,20 @@ fn a_configuration_that_grants_nonsense_is_refused_with_its_line() {
         world.haul(&["ls"]).exits(2).says(words);
     }
 }
+
+#[test]
+fn attaching_tells_what_a_component_asks_for_and_grants_its_hosts_when_told_to() {
+    let world = World::new();
+    let path = component("keeps-state");
+    let attach = ["callbacks", "attach", path.to_str().unwrap()];
+
+    let told = world.haul(&attach).exits(0);
+    told.says("Counts tasks.").says("  allow-hosts auth.example.org").says("`[[grants]]`");
+    assert!(
+        !world.haul(&["callbacks", "list"]).exits(0).stdout.contains("auth.example.org"),
+        "nobody was there to say yes"
+    );
+
+    world.haul(&[&attach[..], &["--grant-hosts"]].concat()).exits(0);
+    assert!(world.haul(&["callbacks", "list"]).exits(0).stdout.contains("auth.example.org"));
+}

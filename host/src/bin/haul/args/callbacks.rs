@@ -108,6 +108,9 @@ pub(crate) struct Attach {
     /// Only tasks of this group ask it
     #[arg(long, value_name = "G", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) group: Option<String>,
+    /// Let it reach the hosts that it asks for (on a terminal, this is asked)
+    #[arg(long)]
+    pub(crate) grant_hosts: bool,
     #[command(flatten)]
     pub(crate) grants: GrantFlags,
 }

@@ -1,6 +1,9 @@
 //! `haul callbacks attach`, `detach`, `rollback`: what the home attaches. The engine of the home does it, whichever process
 //! that is, and its next calls ask what is attached then.
 
+use std::io::{IsTerminal, Write};
+
+use haul::hooks::{ComponentSource, Grants, Hooks, Inspection};
 use haul::{Reply, Request, Result};
 use serde_json::Value;
 
@@ -14,8 +17,14 @@ use crate::text;
 
 /// Runs `attach`; answers the exit code.
 pub(super) async fn attach(typed: &Attach, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let source = source(&typed.file, &typed.grants)?;
-    tell_refused(&source, environment, printer)?;
+    let mut source = source(&typed.file, &typed.grants)?;
+    let hooks = hooks(environment, haul::hooks::LogSink(std::sync::Arc::new(|_, _| {})))?;
+    let inspection = hooks.inspect(&source.path, &source.grants)?;
+    let hosts = tell_requested(&inspection, &source.grants, printer);
+    if !hosts.is_empty() && (typed.grant_hosts || confirms("let it reach these hosts?")) {
+        source.grants.allow_hosts.extend(hosts);
+    }
+    tell_refused(&hooks, &source, printer)?;
     let request = Request::Attach {
         path: source.path,
         name: typed.name.clone().unwrap_or(source.name),
@@ -38,9 +47,34 @@ pub(super) async fn roll_back(typed: &RollBack, environment: &Environment, print
     change(request, environment, printer).await
 }
 
+/// What the component asks for in its section `haul:grants` and has not got; answers which hosts are among that.
+fn tell_requested(inspection: &Inspection, granted: &Grants, printer: &Printer) -> Vec<String> {
+    let Some(requested) = inspection.requested.as_ref().filter(|_| !inspection.missing.is_empty()) else {
+        return Vec::new();
+    };
+    printer.note(format_args!("it asks for more than it is granted: {}", requested.reason.as_deref().unwrap_or("-")));
+    inspection.missing.iter().for_each(|item| printer.note(format_args!("  {}", text::printable(item))));
+    let hosts = requested.allow_hosts.iter().filter(|host| !granted.allow_hosts.contains(host));
+    let hosts: Vec<String> = hosts.cloned().collect();
+    if hosts.len() < inspection.missing.len() {
+        printer.note("what are no hosts, a table `[[grants]]` of the configuration grants (docs/grants.md)");
+    }
+    hosts
+}
+
+/// Asks whoever sits at the terminal; nobody there means no.
+fn confirms(question: &str) -> bool {
+    let (input, mut output) = (std::io::stdin(), std::io::stderr());
+    if !input.is_terminal() || !output.is_terminal() {
+        return false;
+    }
+    let mut answer = String::new();
+    let asked = write!(output, "{question} [y/N] ").and_then(|()| output.flush());
+    asked.and_then(|()| input.read_line(&mut answer)).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
 /// What the component would like to use and may not: better known before it runs.
-fn tell_refused(source: &haul::hooks::ComponentSource, environment: &Environment, printer: &Printer) -> Result<()> {
-    let hooks = hooks(environment, haul::hooks::LogSink(std::sync::Arc::new(|_, _| {})))?;
+fn tell_refused(hooks: &Hooks, source: &ComponentSource, printer: &Printer) -> Result<()> {
     for (name, state) in hooks.inspect(&source.path, &source.grants)?.imports {
         // Every component of some languages imports these, used or not.
         let usual = name.starts_with("wasi:filesystem/") || name.starts_with("wasi:sockets/");
