@@ -22,6 +22,10 @@ use crate::transfer::{
 };
 use crate::transport::{Answer, Call, Framing, Steps};
 
+/// How often the store is told which bytes of a divided file are there: what a kill may cost. The length of its part file
+/// does not say it.
+const TELL_PIECES: Duration = Duration::from_millis(250);
+
 /// Bytes of an error's body that are kept.
 const ERROR_BODY: usize = 64 * 1024;
 /// Downloads shorter than this are not recorded for going on until they are interrupted or a checkpoint comes.
@@ -558,6 +562,8 @@ pub(super) struct Flow {
     hasher: Option<Hasher>,
     sampler: Option<Sampler>,
     checkpoint: Checkpoint,
+    /// When the store was last told which bytes of a divided file are there, and how many those were.
+    told: Option<(std::time::Instant, u64)>,
     syncing: Option<tokio::task::JoinHandle<Option<u64>>>,
     /// Where each piece of a divided file stood when `syncing` began.
     synced: Vec<u64>,
@@ -573,14 +579,20 @@ impl Flow {
             hasher: digest.filter(|_| start == 0).map(Hasher::new),
             sampler: Sampler::new(cx.chain),
             checkpoint: Checkpoint { at: now, bytes: start },
+            told: (!held.resume.pieces.is_empty()).then_some((now, start)),
             syncing: None,
             synced: Vec::new(),
         }
     }
 
+    /// When the store is to be told which bytes of a divided file are there.
+    fn tells(&self, done: u64) -> Option<std::time::Instant> {
+        self.told.filter(|(_, bytes)| done > *bytes).map(|(at, _)| at + TELL_PIECES)
+    }
+
     /// When something is to be done although no bytes come.
     pub(super) fn due(&self, done: u64) -> Option<std::time::Instant> {
-        [self.meter.due(done), self.checkpoint.due(done)].into_iter().flatten().min()
+        [self.meter.due(done), self.checkpoint.due(done), self.tells(done)].into_iter().flatten().min()
     }
 }
 
@@ -712,6 +724,10 @@ pub(super) async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Fl
     if flow.checkpoint.due(done).is_some_and(|due| due <= now) {
         tracing::debug!("{}: checkpoint at {done} bytes", cx.task.task_id);
         checkpoint(cx, held, flow, done).await;
+    }
+    if flow.tells(done).is_some_and(|due| due <= now) {
+        held.record(cx.shared, cx.key);
+        flow.told = Some((now, done));
     }
     if let Some(reading) = flow.meter.at(done, now) {
         if let Some(sampler) = &mut flow.sampler {
