@@ -72,10 +72,75 @@ fn a_server_that_fails_again_and_again_is_left_alone() {
 }
 
 #[test]
+fn files_are_named_by_the_day_of_their_last_change() {
+    let (world, origin) = (World::new(), Origin::start());
+    let path = component("recipe-rename-by-date");
+    let callbacks = ["--callbacks", path.to_str().unwrap()];
+    let dated = origin.serve("/a.txt", file(b"x").last_modified("Sun, 06 Nov 1994 08:49:37 GMT"));
+    let plain = origin.serve("/b.txt", file(b"x"));
+
+    world.haul(&[&["get", dated.url(), plain.url()][..], &callbacks].concat()).exits(0);
+    world.haul(&[&["get", dated.url(), "--id", "again"][..], &callbacks].concat()).exits(0);
+
+    assert_eq!(world.names(), ["1994-11-06 a (1).txt", "1994-11-06 a.txt", "b.txt"]);
+}
+
+#[test]
+fn a_download_goes_on_at_the_next_mirror() {
+    let (world, origin) = (World::new(), Origin::start());
+    let content = bytes(1, 600_000);
+    let whole = file(&content).etag("\"v1\"");
+    let first = origin.serve("/1", whole.clone().cut(400_000));
+    let (second, third) = (origin.serve("/2", status(500)), origin.serve("/3", whole));
+    let path = component("recipe-mirror-choice");
+    world.config(&format!("[[callbacks]]\nname = \"mirrors\"\npath = {path:?}\n"));
+
+    let mirrors = format!("{}\n{}", second.url(), third.url());
+    world.add(&[json!({"url": first.url(), "retries": 3, "metaData": mirrors, "filename": "f"})]);
+    world.run().exits(0);
+
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
+    assert_eq!((second.log().len(), third.requests()[0].range_start()), (1, Some(400_000)));
+}
+
+#[test]
+fn an_overloaded_server_has_its_rest() {
+    let (world, origin) = (World::new(), Origin::start());
+    let path = component("recipe-politeness");
+    let waits = |film: &Resource, id: &str| {
+        let running = world.spawn_get(&[film.url(), "--id", id, "--callbacks", path.to_str().unwrap()]);
+        running.wait_for_status("waitingToRetry");
+        let record = world.show(id);
+        world.haul(&["cancel", id]).exits(0);
+        running.finish();
+        record["waiting"]["until"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond()
+    };
+    let now = jiff::Timestamp::now().as_millisecond();
+
+    assert!(waits(&origin.serve("/busy", status(503)), "a") >= now + 15_000);
+    assert!(waits(&origin.serve("/long", status(429).header("Retry-After", "60")), "b") >= now + 60_000);
+}
+
+#[test]
+fn somebody_is_told_of_each_end() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let told = origin.serve("/told", status(200));
+    let path = component("recipe-webhook");
+    let words = ["--callbacks", path.to_str().unwrap(), "--allow-host", &origin.authority(), "--metadata", told.url()];
+
+    world.haul(&[&["get", film.url()][..], &words].concat()).exits(0);
+
+    let body = String::from_utf8(told.requests()[0].body.clone()).unwrap();
+    assert!(body.ends_with(&format!(": {} is here", film.url())), "{body}");
+}
+
+#[test]
 fn the_documentation_shows_the_recipes_as_they_are() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let guide = std::fs::read_to_string(root.join("docs/callbacks.md")).unwrap();
-    for name in ["expired-link", "cache-hit", "virus-scan", "circuit-breaker"] {
+    let recipes = ["expired-link", "cache-hit", "virus-scan", "circuit-breaker", "rename-by-date", "mirror-choice"];
+    for name in recipes.into_iter().chain(["politeness", "webhook"]) {
         let recipe = root.join(format!("tests/components/examples/recipe-{name}.rs"));
         let code = std::fs::read_to_string(recipe).unwrap();
         let shown = code.split_once("struct Recipe;").unwrap().1.split("export!").next().unwrap().trim();
