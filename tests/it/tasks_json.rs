@@ -264,6 +264,10 @@ fn an_id_is_used_once() {
     let outcome = world.haul_reading(&["add", "-", "--if-exists", "return-existing"], &other).exits(0);
     assert_eq!(outcome.stdout, "one\n");
     assert_eq!(only_url(), "http://127.0.0.1:9/f");
+    for refused in [json!({"url": "no url", "taskId": "one"}).to_string(), format!("{other}\n{other}")] {
+        world.haul_reading(&["add", "-", "--if-exists", "replace"], &refused).exits(2);
+        assert_eq!(world.list()[0]["status"], "enqueued", "what is refused takes nobody's place");
+    }
     world.haul_reading(&["add", "-", "--if-exists", "replace"], &other).exits(0);
     assert_eq!(only_url(), "http://127.0.0.1:9/other");
 }

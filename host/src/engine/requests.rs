@@ -127,11 +127,11 @@ async fn add(
         }
         task.retries_remaining = task.retries;
     }
+    let given: Vec<bool> = additions.iter().map(|addition| !addition.task.task_id.is_empty()).collect();
+    admit(engine, &mut additions, now).await?;
     if if_exists == IfExists::Replace && !continue_same {
         make_way(engine, &additions).await?;
     }
-    let given: Vec<bool> = additions.iter().map(|addition| !addition.task.task_id.is_empty()).collect();
-    admit(engine, &mut additions, now).await?;
     let mut ids = vec![String::new(); additions.len()];
     let mut waking = Vec::new();
     let mut fresh = Vec::new();
@@ -173,10 +173,16 @@ async fn add(
     Ok(Reply::Added { ids, ended })
 }
 
-/// Cancels the tasks that have these ids and are not over.
+/// Cancels the tasks that have these ids and are not over, unless the store is going to refuse the new ones.
 async fn make_way(engine: &Inner, additions: &[Addition]) -> Result<()> {
-    let ids = additions.iter().map(|addition| addition.task.task_id.as_str()).filter(|id| !id.is_empty());
-    let mut found = Vec::new();
+    let (mut ids, mut found) = (HashSet::new(), Vec::new());
+    for addition in additions.iter().filter(|addition| !addition.task.task_id.is_empty()) {
+        let scope =
+            addition.task.scope.as_deref().map(|scope| engine.shared.store.canceled_scope(scope)).transpose()?;
+        if !ids.insert(addition.task.task_id.as_str()) || scope.flatten().is_some() {
+            return Ok(());
+        }
+    }
     for id in ids {
         found.extend(engine.shared.store.record(id)?.filter(|(_, record)| !record.status.is_final()));
     }
