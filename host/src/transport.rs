@@ -476,6 +476,7 @@ impl Transport {
             used.extend(secrets);
             let answered = self.answer(&filled, &call).await;
             drop(filled);
+            call.trail.iter().for_each(|trail| trail.mask(&used));
             let (head, body, rest) = answered?;
             let status = head.status.as_u16();
             let follows = call.follow && call.max_redirects > 0;

@@ -123,8 +123,16 @@ fn a_credential_goes_to_its_origin_and_nobody_else_ever_sees_it() {
     let asked = origin.serve("/asked", echo(200));
     let gone = other.serve("/gone", file(b"y"));
     let away = origin.serve("/away", redirect(302, gone.url()));
-    let task = |url: &str, id: &str| json!({"url": url, "taskId": id, "metaData": asked.url()});
-    world.add(&[task(good.url(), "good"), task(bad.url(), "bad"), task(away.url(), "away"), task(gone.url(), "wrong")]);
+    let repeats = origin.serve("/repeats", redirect(302, &format!("/to/{CANARY}")));
+    origin.serve(&format!("/to/{CANARY}"), file(b"z"));
+    let task = |url: &str, id: &str| json!({"url": url, "taskId": id, "metaData": asked.url(), "filename": id});
+    world.add(&[
+        task(repeats.url(), "path"),
+        task(good.url(), "good"),
+        task(bad.url(), "bad"),
+        task(away.url(), "away"),
+        task(gone.url(), "wrong"),
+    ]);
 
     let mut printed = String::new();
     let mut keep = |outcome: Outcome| printed.push_str(&format!("{}{}", outcome.stdout, outcome.stderr));

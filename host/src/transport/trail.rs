@@ -10,6 +10,7 @@ use http::Version;
 use url::Url;
 
 use super::connect::Trace;
+use super::handles::Used;
 use crate::clock;
 use crate::event::{Hop, Protocol};
 
@@ -35,6 +36,12 @@ impl Trail {
     /// The exchanges so far; the trail is empty then.
     pub fn take(&self) -> Vec<Hop> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Hides secrets that a server has repeated in a redirect.
+    pub(super) fn mask(&self, used: &Used) {
+        let mut hops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hops.iter_mut().for_each(|hop| used.mask(&mut hop.url));
     }
 
     /// Adds an exchange that began at `began` and is answered, or has failed, now.
