@@ -20,6 +20,11 @@ pub struct Batch {
     members: BTreeMap<String, Member>,
     succeeded: u64,
     failed: u64,
+    // Kept as they change: progress is asked for at each update of each member.
+    bytes_done: u64,
+    bytes: u64,
+    /// Members whose length is known.
+    measured: u64,
 }
 
 /// How far a batch has come.
@@ -50,10 +55,12 @@ impl Batch {
                 let Some(member) = self.members.get_mut(&progress.task_id).filter(|member| member.end.is_none()) else {
                     return false;
                 };
-                let before = (member.bytes_done, member.bytes);
+                let before = *member;
                 member.bytes_done = progress.bytes_done.max(member.bytes_done);
                 member.bytes = progress.expected_file_size.or(member.bytes);
-                before != (member.bytes_done, member.bytes)
+                let after = *member;
+                self.count(before, after);
+                (before.bytes_done, before.bytes) != (after.bytes_done, after.bytes)
             }
             Update::Status(update) if update.status.is_final() => {
                 let size = update.details.as_ref().and_then(|details| details.file_size);
@@ -68,6 +75,7 @@ impl Batch {
         let Some(member) = self.members.get_mut(id).filter(|member| member.end.is_none()) else {
             return false;
         };
+        let before = *member;
         member.end = Some(status);
         if status == Status::Complete {
             self.succeeded += 1;
@@ -76,17 +84,27 @@ impl Batch {
             self.failed += 1;
         }
         member.bytes = Some(member.bytes_done);
+        let after = *member;
+        self.count(before, after);
         true
+    }
+
+    /// A member is no longer what it was. Lengths are what servers say: their sum may wrap, but never be in the way.
+    fn count(&mut self, before: Member, after: Member) {
+        self.bytes_done = self.bytes_done.wrapping_sub(before.bytes_done).wrapping_add(after.bytes_done);
+        self.bytes = self.bytes.wrapping_sub(before.bytes.unwrap_or(0)).wrapping_add(after.bytes.unwrap_or(0));
+        self.measured = self.measured - u64::from(before.bytes.is_some()) + u64::from(after.bytes.is_some());
     }
 
     /// How far it has come.
     pub fn progress(&self) -> BatchProgress {
+        let total = self.members.len() as u64;
         BatchProgress {
             succeeded: self.succeeded,
             failed: self.failed,
-            total: self.members.len() as u64,
-            bytes_done: self.members.values().map(|member| member.bytes_done).sum(),
-            bytes_total: self.members.values().map(|member| member.bytes).sum(),
+            total,
+            bytes_done: self.bytes_done,
+            bytes_total: (self.measured == total).then_some(self.bytes),
         }
     }
 

@@ -338,7 +338,7 @@ impl Directory {
             };
             part.finish()?;
         }
-        if let Some(obstacle) = self.obstacle(to).filter(|_| replace) {
+        if replace && let Some(obstacle) = self.obstacle(to) {
             return Err(in_the_way(to, obstacle));
         }
         let opened = self.opened();

@@ -561,7 +561,7 @@ async fn with_credentials(
         };
         let prepared = prepare(&cx, held, &mut changes).await;
         if !std::mem::replace(&mut started, true) {
-            drop(shared.store.write(Change::Start { key: job.key, at: clock::unix_ms() }));
+            shared.store.write_soon(Change::Start { key: job.key, at: clock::unix_ms() });
         }
         let fresh = match prepared? {
             Prepared::Refreshed(fresh) => fresh,
@@ -665,10 +665,14 @@ fn may_be_elsewhere(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::Connection | FailureKind::HttpResponse | FailureKind::Resume)
 }
 
+/// Whether two URLs are of the same scheme, host and port. Userinfo is no part of an origin.
+pub(crate) fn is_same_origin(one: &str, other: &str) -> bool {
+    matches!((url::Url::parse(one), url::Url::parse(other)), (Ok(one), Ok(other)) if one.origin() == other.origin())
+}
+
 /// Credentials and headers of the task go to its own origin only, as with redirects.
 pub(crate) fn headers_for(mirror: &str, wire: &download::Wire) -> crate::task::Pairs {
-    let origin = |url: &str| url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/").to_ascii_lowercase();
-    if origin(mirror) == origin(&wire.url) {
+    if is_same_origin(mirror, &wire.url) {
         return wire.headers.clone();
     }
     let safe = ["accept", "accept-language", "accept-encoding", "content-type", "user-agent", "range"];

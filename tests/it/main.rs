@@ -22,6 +22,7 @@ mod events;
 mod filenames;
 mod framing;
 mod grants;
+mod hook_bytes;
 mod hook_chains;
 mod hook_failures;
 mod hook_matrix;

@@ -96,11 +96,18 @@ impl Chain {
         Ok(answer.collect())
     }
 
-    /// Hook `classify`.
+    /// Hook `classify`. A component can be stricter than the default policy, but not join bytes, or take less than the whole
+    /// for the whole, where that would not: which bytes belong together is no matter of opinion.
     pub async fn classify(&self, task: &HookTask, asked: &Asked, head: &HookHead) -> Result<Classified, Failure> {
         let params = (task.wit.clone(), convert::asked(asked), head.wit.clone());
-        let (who, (verdict,)) = self.ask::<hooks::Classify>(task.weight, params).await?;
-        let verdict = match convert::to_classified(verdict) {
+        let (who, (verdict,)) = self.ask::<hooks::Classify>(task.weight, params.clone()).await?;
+        let verdict = convert::to_classified(verdict);
+        if let Some(verdict) = verdict.as_ref().filter(|_| who.is_some()) {
+            let (usual,) = self.links.hooks.policy::<hooks::Classify>(params)?;
+            let checked = check::classified(verdict, convert::to_classified(usual).as_ref(), head.wit.status);
+            self.usable(who, Hook::Classify, checked)?;
+        }
+        let verdict = match verdict {
             Some(Classified::Continues(from)) if asked.range_from != Some(from) => {
                 Err(format!("it continues at byte {from}, which was not asked for"))
             }
@@ -121,7 +128,8 @@ impl Chain {
         Ok(name)
     }
 
-    /// Hook `resume`. The second part lists each condition and whether it holds.
+    /// Hook `resume`. The second part lists each condition and whether it holds. A component can give bytes up that the
+    /// default policy goes on with, but go on only by the validator that is stored, and miss nothing only where nothing is.
     pub async fn resume(
         &self,
         task: &HookTask,
@@ -129,8 +137,12 @@ impl Chain {
         stored: &ResumeRecord,
     ) -> Result<(ResumeVerdict, Vec<(String, bool)>), Failure> {
         let params = (task.wit.clone(), convert::stored(bytes_done, stored));
-        let (who, (answer,)) = self.ask::<hooks::Resume>(task.weight, params).await?;
+        let (who, (answer,)) = self.ask::<hooks::Resume>(task.weight, params.clone()).await?;
         let (verdict, conditions) = convert::to_resume(answer);
+        if who.is_some() {
+            let (usual,) = self.links.hooks.policy::<hooks::Resume>(params)?;
+            self.usable(who, Hook::Resume, check::resumes(&verdict, &convert::to_resume(usual).0))?;
+        }
         let verdict = match verdict {
             ResumeVerdict::GoOn { from_bytes, .. } if from_bytes > bytes_done => {
                 Err(format!("it goes on at byte {from_bytes}, but only {bytes_done} are stored"))

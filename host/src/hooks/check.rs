@@ -5,7 +5,7 @@ mod verdicts;
 
 use std::sync::Arc;
 
-use super::Part;
+use super::{Classified, Part, ResumeVerdict};
 use crate::error::Failure;
 use crate::event::StatusUpdate;
 use crate::task::{Auth, Pairs, Task};
@@ -98,6 +98,41 @@ pub(super) fn parts(parts: &[Part], total_bytes: u64, places: usize) -> Checked 
         next = part.last_byte + 1;
     }
     if next == total_bytes { Ok(()) } else { Err(format!("nobody fetches the bytes from {next} on")) }
+}
+
+/// What a component makes of a response, next to what the default policy does: it can be stricter. Bytes are joined, and a file
+/// is complete, only where the policy says so too; a part or a refusal to give one is never the whole.
+pub(super) fn classified(verdict: &Classified, usual: Option<&Classified>, status: u16) -> Checked {
+    use Classified::{AlreadyComplete, Continues, Success, UseFromZero};
+    match (verdict, usual) {
+        (Continues(from), Some(Continues(usual))) if from == usual => Ok(()),
+        (Continues(from), _) => Err(format!("nothing proves that the response continues the stored bytes at {from}")),
+        (AlreadyComplete, Some(AlreadyComplete)) => Ok(()),
+        (AlreadyComplete, _) => Err(format!("a response {status} does not say that the stored bytes are all")),
+        (Success | UseFromZero(_), Some(Success | UseFromZero(_))) => Ok(()),
+        (Success | UseFromZero(_), _) if is_of_parts(status) => {
+            Err(format!("a response {status} does not bring the whole"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether only a server can give that status: it is about parts (RFC 9110 §15.3.7, §15.5.17).
+fn is_of_parts(status: u16) -> bool {
+    matches!(status, 206 | 416)
+}
+
+/// What a component makes of stored bytes, next to what the default policy does.
+pub(super) fn resumes(verdict: &ResumeVerdict, usual: &ResumeVerdict) -> Checked {
+    use ResumeVerdict::{GoOn, NothingMissing};
+    match (verdict, usual) {
+        (GoOn { if_range, .. }, GoOn { if_range: stored, .. }) if if_range == stored => Ok(()),
+        (GoOn { .. }, GoOn { if_range: stored, .. }) => Err(format!("it goes on without the stored validator {stored}")),
+        (GoOn { .. }, _) => Err("it goes on, but nothing identifies the stored bytes".into()),
+        (NothingMissing, NothingMissing) => Ok(()),
+        (NothingMissing, _) => Err("nothing says that the stored bytes are all".into()),
+        _ => Ok(()),
+    }
 }
 
 fn header_name(name: &str) -> Checked {

@@ -57,6 +57,8 @@ pub(super) struct Question {
     pub(super) undivided: bool,
     /// Ask from so many bytes earlier: they must be equal to those that are stored, which came from another URL.
     pub(super) overlap: u64,
+    /// Why the bytes that are stored are to be given up, once others are there to take their place.
+    pub(super) instead: Option<String>,
 }
 
 /// Downloads from the place of that number first, or, divided, from all of them. On success the part file in `held` is
@@ -137,9 +139,7 @@ async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory
         return Ok(Stored::Nothing);
     }
     if own_range(cx.task) {
-        held.note("restarted-own-range");
-        held.give_up(cx.shared, cx.key).await?;
-        return Ok(Stored::Nothing);
+        return instead(cx, held, "restarted-own-range").await;
     }
     let bytes = held.bytes_done();
     let (verdict, _) = cx.chain.resume(cx.hook_task, bytes, &held.resume).await?;
@@ -156,7 +156,8 @@ async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory
                 part.truncate(from)?;
             }
             held.resumed_from = from;
-            Ok(Stored::GoOn(Question { from: Some(from), if_range, ..Question::default() }))
+            let overlap = overlap::elsewhere(held, &cx.task.url);
+            Ok(Stored::GoOn(Question { from: Some(from), if_range, overlap, ..Question::default() }))
         }
         ResumeVerdict::NothingMissing => Ok(Stored::All),
         ResumeVerdict::StartAfresh(note) if note == "restarted-no-validator" && overlap::of(held) > 0 => {
@@ -164,13 +165,22 @@ async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory
             Ok(Stored::GoOn(Question { from: Some(bytes), overlap: overlap::of(held), ..Question::default() }))
         }
         ResumeVerdict::StartAfresh(note) => {
-            tracing::info!("{id}: {bytes} bytes are stored and given up ({note})");
-            held.note(&note);
-            held.give_up(cx.shared, cx.key).await?;
-            Ok(Stored::Nothing)
+            tracing::info!("{id}: {bytes} bytes are stored and will be given up ({note})");
+            instead(cx, held, &note).await
         }
         ResumeVerdict::Refuse(why) => Err(Failure::new(FailureKind::Resume, why)),
     }
+}
+
+/// What is stored will not do. It stays until a whole file comes in its place: a refusal takes nothing away. A divided file
+/// goes at once.
+async fn instead(cx: &Context<'_>, held: &mut Held, note: &str) -> Result<Stored, Failure> {
+    if held.resume.pieces.is_empty() {
+        return Ok(Stored::GoOn(Question { instead: Some(note.to_owned()), ..Question::default() }));
+    }
+    held.note(note);
+    held.give_up(cx.shared, cx.key).await?;
+    Ok(Stored::Nothing)
 }
 
 /// Opens the stored part file and cuts it to what is certainly good. False: there is nothing to go on from.
@@ -275,7 +285,8 @@ async fn ask(
     };
     let (verdict, head) = callbacks::judge(cx, held, &asked, &mut answer, true).await?;
     let gives_up = matches!(verdict, Classified::UseFromZero(_) | Classified::AskFromZero(_));
-    if gives_up && question.overlap == 0 && question.from.is_some() && overlap::of(held) > 0 {
+    let was_compared = question.overlap > 0 && question.if_range.is_empty();
+    if gives_up && !was_compared && question.from.is_some() && overlap::of(held) > 0 {
         let (id, overlap) = (&cx.task.task_id, overlap::of(held));
         tracing::info!("{id}: the new URL has another validator: the last {overlap} bytes are compared");
         *question = Question { overlap, if_range: String::new(), ..question.clone() };
@@ -441,6 +452,9 @@ async fn from_zero(
     answer: Answer,
     head: HookHead,
 ) -> Result<Next, Stopped> {
+    if let Some(note) = &question.instead {
+        held.note(note);
+    }
     if held.part.is_some() || held.recorded {
         held.give_up(cx.shared, cx.key).await?;
     }

@@ -1,7 +1,9 @@
 //! Whether bytes that came from one URL are those of another: the last of them are asked for once more at the new one, and
 //! must be equal, before anything is joined.
 //!
-//! Only where a component has given a download another URL. At the same URL a strong validator is asked for, always.
+//! Only where a component has given a download another URL. At the same URL a strong validator is asked for, always. An equal
+//! validator is proof enough where only the URL's query is another one (a new signature), and not at another path or origin:
+//! validators tell the versions of one resource apart, not resources (RFC 9110 section 8.8.1).
 
 use crate::error::Failure;
 use crate::hooks::HookHead;
@@ -22,13 +24,28 @@ pub(super) fn of(held: &Held) -> u64 {
     }
 }
 
+/// How many bytes must be proved although the validator is the same, because the URL is that of another resource.
+pub(super) fn elsewhere(held: &Held, given: &str) -> u64 {
+    let new = held.changes.as_ref().and_then(|changes| changes.url.as_deref());
+    let Some(new) = new.filter(|_| held.has_moved() && held.resume.pieces.is_empty()) else { return 0 };
+    let known = [given, &held.resume.final_url];
+    if known.into_iter().any(|known| is_same_resource(known, new)) { 0 } else { held.bytes_done().min(MOST) }
+}
+
+/// Whether two URLs differ in nothing but their queries.
+fn is_same_resource(one: &str, other: &str) -> bool {
+    let (Ok(one), Ok(other)) = (url::Url::parse(one), url::Url::parse(other)) else { return false };
+    one.origin() == other.origin() && one.path() == other.path()
+}
+
 /// Whether an answer that begins so many bytes before the end of the part file brings those, of a resource of that length.
 /// Then what follows is the rest.
 pub(super) async fn is_equal(held: &Held, answer: &mut Answer, head: &HookHead, overlap: u64) -> Result<bool, Failure> {
     let Some(part) = &held.part else { return Ok(false) };
     let is_encoded = head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
+    let is_other = is_encoded != held.resume.encoded;
     let total = head.header("content-range").and_then(|range| range.rsplit('/').next()?.trim().parse::<u64>().ok());
-    if is_encoded || total != held.resume.total_bytes {
+    if is_other || total != held.resume.total_bytes {
         return Ok(false);
     }
     let length = usize::try_from(overlap).unwrap_or(usize::MAX);

@@ -253,8 +253,16 @@ impl hooks::admit::Guest for Component {
 
 impl hooks::classify::Guest for Component {
     fn decide(task: Task, how: hooks::classify::Asked, response: Response) -> hooks::classify::Verdict {
-        asked(&task, "classify", &response.status.to_string());
-        next::classify::decide(&task, &how, &response)
+        use hooks::classify::{RestartReason, Verdict};
+        let words = asked(&task, "classify", &response.status.to_string());
+        // Of answers about the rest only.
+        let from = how.range_from_bytes.filter(|_| word(&words, 0) == response.status.to_string());
+        match (from, word(&words, 1)) {
+            (Some(from), "continues") => Verdict::Continues(from),
+            (Some(_), "complete") => Verdict::AlreadyComplete,
+            (Some(_), "whole") => Verdict::UseFromZero(RestartReason::WholeBody),
+            _ => next::classify::decide(&task, &how, &response),
+        }
     }
 }
 
@@ -268,8 +276,14 @@ impl hooks::filename::Guest for Component {
 
 impl hooks::resume::Guest for Component {
     fn decide(task: Task, stored: hooks::resume::Stored) -> hooks::resume::Answer {
-        asked(&task, "resume", &stored.bytes_done.to_string());
-        next::resume::decide(&task, &stored)
+        use hooks::resume::{Answer, Terms, Verdict};
+        let words = asked(&task, "resume", &stored.bytes_done.to_string());
+        let verdict = match word(&words, 0) {
+            "go-on" => Verdict::GoOn(Terms { from_bytes: stored.bytes_done, if_range: word(&words, 1).into() }),
+            "nothing" => Verdict::NothingMissing,
+            _ => return next::resume::decide(&task, &stored),
+        };
+        Answer { verdict, conditions: vec![] }
     }
 }
 

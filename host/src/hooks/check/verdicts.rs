@@ -1,6 +1,6 @@
 //! The rules for verdicts of the callback hooks on a request's way.
 
-use super::{Checked, HEADERS_MAX, WAIT_MS_MAX, failure, headers, is_ours, text, url};
+use super::{Checked, HEADERS_MAX, WAIT_MS_MAX, failure, headers, is_of_parts, is_ours, text, url};
 use crate::hooks::convert::Responded;
 use crate::hooks::{Head, OnError, OnRedirect, OnRequest, RequestHead, RetryChanges};
 
@@ -78,6 +78,9 @@ fn response(mut made_up: Head) -> Checked<Head> {
     if !(200..=599).contains(&made_up.status) {
         return Err(format!("a response with status {}, which is not within 200 to 599", made_up.status));
     }
+    if is_of_parts(made_up.status) {
+        return Err(format!("a response with status {}, which only a server can give", made_up.status));
+    }
     if made_up.body.len() > RESPONSE_BODY_BYTES_MAX {
         let length = made_up.body.len();
         return Err(format!("a response of {length} bytes, at most {RESPONSE_BODY_BYTES_MAX} are taken"));
@@ -95,8 +98,7 @@ fn changed_response(given: &Head, mut changed: Head) -> Checked<Head> {
     if !(200..=599).contains(&changed.status) {
         return Err(format!("a response with status {}, which is not within 200 to 599", changed.status));
     }
-    let says_bytes = |status: u16| matches!(status, 206 | 416);
-    if changed.status != given.status && (says_bytes(changed.status) || says_bytes(given.status)) {
+    if changed.status != given.status && (is_of_parts(changed.status) || is_of_parts(given.status)) {
         return Err(format!("{} in the place of status {}", changed.status, given.status));
     }
     if changed.headers.len() > given.headers.len() + HEADERS_MAX {

@@ -1,0 +1,125 @@
+//! What no answer of a component brings about: bytes of two versions in one file, a part of a file for the whole, and the loss of
+//! bytes that a refusal does not replace.
+
+use serde_json::json;
+
+use crate::support::steered::{work, world};
+use crate::support::*;
+
+const MIB: usize = 1 << 20;
+
+/// A download that is cut, and then goes on as the component says with what the server answers: it fails, says why, and its
+/// bytes stay.
+#[track_caller]
+fn refused(then: Answer, words: &str, why: &str) {
+    let (world, origin) = (world(), Origin::start());
+    let content = bytes(1, 3 * MIB);
+    let link = origin.script("/f", vec![file(&content).etag("\"a\"").cut(2 * MIB), then]);
+
+    let outcome = work(&world, json!({"url": link.url(), "retries": 1}), &[words, "retry now"]).exits(10);
+
+    let description = outcome.only_final()["exception"]["description"].as_str().unwrap().to_owned();
+    assert!(description.contains(why), "{description}");
+    assert!(!world.path("in/f").exists());
+    assert_eq!(world.show("t")["bytesDone"], 2 * MIB);
+}
+
+fn other() -> Answer {
+    file(&bytes(2, 3 * MIB)).etag("\"b\"")
+}
+
+#[test]
+fn a_component_goes_on_by_the_stored_validator_or_not_at_all() {
+    refused(other(), "resume go-on \"b\"", "without the stored validator \"a\"");
+}
+
+#[test]
+fn half_a_file_is_not_complete_because_a_component_says_so() {
+    refused(other(), "resume nothing", "nothing says that the stored bytes are all");
+    refused(other().ignoring_if_range(), "classify 206 complete", "does not say that the stored bytes are all");
+}
+
+#[test]
+fn bytes_of_another_version_are_not_joined_because_a_component_says_so() {
+    refused(other().ignoring_if_range(), "classify 206 continues", "nothing proves that the response continues");
+    refused(other(), "classify 200 continues", "nothing proves that the response continues");
+}
+
+#[test]
+fn the_second_half_is_not_the_whole_because_a_component_says_so() {
+    let same = file(&bytes(1, 3 * MIB)).etag("\"a\"");
+    refused(same, "classify 206 whole", "a response 206 does not bring the whole");
+}
+
+#[test]
+fn a_component_does_not_make_up_a_part() {
+    let (world, origin) = (world(), Origin::start());
+    let link = origin.serve("/f", file(b"film"));
+
+    let task = json!({"url": link.url(), "retries": 0});
+    let outcome = work(&world, task, &["on-request resolve 206 fi content-range=bytes_0-1/4"]).exits(10);
+
+    assert!(outcome.stderr.contains("which only a server can give"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_new_signature_of_the_same_url_is_the_same_resource() {
+    let (world, origin) = (world(), Origin::start());
+    let content = bytes(3, 3 * MIB);
+    let whole = file(&content).etag("\"a\"");
+    let link = origin.script("/f", vec![whole.clone().cut(2 * MIB), status(403), whole]);
+
+    let words = [&format!("on-response 403-retry 0 {}?signature=2", link.url()), "retry now"];
+    let outcome = work(&world, json!({"url": format!("{}?signature=1", link.url())}), &words).exits(0);
+
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
+    let asked = format!("range: bytes={}-  if-range: \"a\"", 2 * MIB);
+    assert!(link.log().last().unwrap().ends_with(&asked), "{:?}", link.log());
+    assert_eq!(outcome.only_final()["notes"], json!(["url-changed", "resumed"]));
+}
+
+#[test]
+fn the_same_validator_at_another_path_proves_nothing() {
+    let (world, origin) = (world(), Origin::start());
+    let (content, other) = (bytes(4, 3 * MIB), bytes(5, 3 * MIB));
+    let link = origin.script("/f", vec![file(&content).etag("\"1\"").cut(2 * MIB), status(403)]);
+    let elsewhere = origin.serve("/g", file(&other).etag("\"1\""));
+
+    let words = [&format!("on-response 403-retry 0 {}", elsewhere.url()), "retry now"];
+    let outcome = work(&world, json!({"url": link.url()}), &words).exits(0);
+
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &other);
+    let asked = [format!("GET /g  range: bytes={MIB}-  if-range: \"1\""), "GET /g".to_owned()];
+    assert_eq!(elsewhere.log(), asked);
+    assert_eq!(outcome.only_final()["notes"], json!(["url-changed", "restarted-changed"]));
+}
+
+#[test]
+fn a_refusal_takes_no_bytes_away_even_where_they_cannot_be_gone_on_with() {
+    let (world, origin) = (world(), Origin::start());
+    let content = bytes(6, 3 * MIB);
+    // Without a validator: the link would have to be read from the first byte, but it has expired.
+    let link = origin.script("/f", vec![file(&content).cut(2 * MIB), status(403)]);
+    let fresh = origin.serve("/g", file(&content));
+
+    let words = [&format!("on-response 403-retry 0 {}", fresh.url()), "retry now"];
+    let outcome = work(&world, json!({"url": link.url()}), &words).exits(0);
+
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
+    assert_eq!(fresh.log(), [format!("GET /g  range: bytes={MIB}-")]);
+    assert_eq!(outcome.only_final()["notes"], json!(["url-changed", "same-by-overlap", "resumed"]));
+}
+
+#[test]
+fn the_login_of_a_url_goes_along_to_another_of_its_origin() {
+    let (world, origin) = (world(), Origin::start());
+    let link = origin.serve("/g", file(b"film"));
+    let given = origin.url("/f").replace("http://", "http://user:word@");
+
+    let task = json!({"url": given, "headers": {"X-Own": "1"}});
+    work(&world, task, &[&format!("on-task-start url {}", link.url())]).exits(0);
+
+    let request = &link.requests()[0];
+    assert_eq!(request.header("x-own"), Some("1"));
+    assert_eq!(request.header("authorization"), Some("Basic dXNlcjp3b3Jk"));
+}
