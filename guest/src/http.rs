@@ -17,6 +17,11 @@ pub(crate) fn values<'a>(headers: &'a [(String, String)], name: &'a str) -> impl
         .map(|(_, value)| value.trim_matches([' ', '\t']))
 }
 
+/// The protocol by which an upload goes on where it was interrupted; `extra` names it.
+pub(crate) fn resumable(task: &Task) -> Option<&str> {
+    task.extra.iter().find(|(name, _)| name == "resumable").map(|(_, value)| value.as_str())
+}
+
 /// Whether a header is there at all.
 pub(crate) fn has(headers: &[(String, String)], name: &str) -> bool {
     values(headers, name).next().is_some()

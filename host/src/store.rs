@@ -33,7 +33,7 @@ use self::vault::Vault;
 use self::writer::{Job, Writer};
 use crate::error::{Error, Result};
 use crate::event::{Details, StatusUpdate};
-use crate::task::{Changes, Record, ResumeRecord, Status, Task};
+use crate::task::{Changes, Record, ResumeRecord, Status, Task, UploadRecord};
 
 /// Key of a task within one database: the row number. Rises in the order of addition.
 pub(crate) type TaskKey = i64;
@@ -147,6 +147,8 @@ pub(crate) enum Change {
     Pause { key: TaskKey, bytes_done: u64, at: u64 },
     /// Replaces the task itself (a refreshed token, a new URL), in any status; its id and attempts left stay. No event.
     Replace { key: TaskKey, task: Box<Task> },
+    /// Replaces the upload that a server keeps open for a task that is not final; `None`: there is none. No event.
+    Upload { key: TaskKey, upload: Option<Box<UploadRecord>> },
     /// Replaces what components have changed about the requests of a task, in any status; `None`: nothing. No event.
     Changes { key: TaskKey, changes: Option<Box<Changes>> },
     /// Cancels every task of the selection that is enqueued, waitingToRetry or paused (not running ones). Events without

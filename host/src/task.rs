@@ -13,6 +13,8 @@ pub type Pairs = Vec<(String, String)>;
 
 /// Where `extra` names the profile.
 pub(crate) const PROFILE: &str = "profile";
+/// Where `extra` names the protocol of a resumable upload.
+pub(crate) const RESUMABLE: &str = "resumable";
 
 /// What kind of transfer a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -102,6 +104,34 @@ pub struct FilePart {
     pub filename: String,
     /// Media type; empty means by the name's extension.
     pub mime_type: String,
+}
+
+/// A protocol by which an upload goes on where it was interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resumable {
+    /// tus 1.0.0, core and creation.
+    Tus,
+    /// Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload), interop version 8.
+    Ietf,
+}
+
+impl Resumable {
+    /// All of them.
+    pub const ALL: [Resumable; 2] = [Resumable::Tus, Resumable::Ietf];
+
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resumable::Tus => "tus",
+            Resumable::Ietf => "ietf",
+        }
+    }
+
+    /// The protocol of that name; `None` for any other text.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.name() == name)
+    }
 }
 
 /// Time limits in milliseconds. `None` is the engine's default; 0 is no limit.
@@ -332,13 +362,33 @@ impl Task {
 
     /// Name of the profile it was added with (JSON `profile`), kept in `extra`.
     pub fn profile(&self) -> Option<&str> {
-        self.extra.iter().find(|(name, _)| name == PROFILE).map(|(_, value)| value.as_str())
+        self.extra_value(PROFILE)
     }
 
     /// Sets or changes the profile.
     pub fn set_profile(&mut self, name: &str) {
-        self.extra.retain(|(known, _)| known != PROFILE);
-        self.extra.push((PROFILE.into(), name.into()));
+        self.set_extra(PROFILE, name);
+    }
+
+    /// By which protocol an upload goes on where it was interrupted (JSON `resumable`), kept in `extra`; `None`: every
+    /// attempt sends all of it.
+    pub fn resumable(&self) -> Option<Resumable> {
+        self.extra_value(RESUMABLE).and_then(Resumable::from_name)
+    }
+
+    /// Makes an upload one that goes on where it was interrupted: its file is the body, and it may be paused.
+    pub fn set_resumable(&mut self, protocol: Resumable) {
+        self.set_extra(RESUMABLE, protocol.name());
+        (self.body, self.allow_pause) = (Body::File, true);
+    }
+
+    fn extra_value(&self, name: &str) -> Option<&str> {
+        self.extra.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn set_extra(&mut self, name: &str, value: &str) {
+        self.extra.retain(|(known, _)| known != name);
+        self.extra.push((name.into(), value.into()));
     }
 
     /// Whether watchers get status updates.
@@ -463,6 +513,8 @@ pub struct Record {
     pub hops: Vec<crate::event::Hop>,
     /// What is stored to go on from.
     pub resume: Option<ResumeRecord>,
+    /// The upload that its server keeps open for it.
+    pub upload: Option<UploadRecord>,
     /// What components have changed about its requests.
     pub changes: Option<Changes>,
 }
@@ -479,11 +531,16 @@ pub struct Changes {
 }
 
 impl Record {
+    /// Whether bytes of earlier attempts are here, or, of an upload, with its server.
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.resume.is_some() || self.upload.is_some()
+    }
+
     /// Whether bytes are stored that its next attempt may go on from (background_downloader's taskCanResume).
     pub fn can_resume(&self) -> bool {
         let unfinished = !matches!(self.status, Status::Complete | Status::NotFound | Status::Canceled);
         let stored = self.resume.as_ref().is_some_and(|resume| resume.ranges_known && !resume.encoded);
-        unfinished && self.task.allow_pause && stored
+        unfinished && self.task.allow_pause && (stored || self.upload.is_some())
     }
 
     /// The record of a task that has just been added.
@@ -503,6 +560,7 @@ impl Record {
             notes: Vec::new(),
             hops: Vec::new(),
             resume: None,
+            upload: None,
             changes: None,
         }
     }
@@ -576,4 +634,24 @@ pub struct ResumeRecord {
     pub final_name: String,
     /// URL that answered, for people; secrets masked.
     pub final_url: String,
+}
+
+/// An upload that a server keeps open: what must be known to send it the rest (tus, Resumable Uploads for HTTP).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct UploadRecord {
+    /// Where its bytes go. Whoever knows it may add to the upload: it is stored encrypted.
+    pub url: String,
+    /// Bytes of the whole upload.
+    pub length: u64,
+    /// Bytes that the server has said it has.
+    pub offset: u64,
+    /// State of the file when the upload began, to be compared.
+    pub source: String,
+}
+
+impl std::fmt::Debug for UploadRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { length, offset, .. } = self;
+        f.debug_struct("UploadRecord").field("length", length).field("offset", offset).finish_non_exhaustive()
+    }
 }

@@ -444,7 +444,7 @@ impl Machine {
         }
         let host = record.task.host();
         self.scheduler.started(key, &host, &record.task.group, clock::now());
-        self.shared.hub.begins(&record.task.task_id, record.resume.is_some(), record.task.sends_progress());
+        self.shared.hub.begins(&record.task.task_id, record.has_bytes(), record.task.sends_progress());
         let stop = Stop::default();
         let rate = OwnRate::new(record.task.limit_rate, clock::now());
         let running = Running {

@@ -293,6 +293,7 @@ fn same_task(
             && record.task.body == new.task.body
             && record.task.fields == new.task.fields
             && record.task.files == new.task.files
+            && record.task.resumable() == new.task.resumable()
     };
     let is_it = |key: &TaskKey, record: &Record| !used.contains(key) && same(record) && is_open(engine, *key, record);
     Ok(candidates.into_iter().find(|(key, record)| is_it(key, record)))

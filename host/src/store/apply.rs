@@ -14,7 +14,7 @@ use super::vault::Vault;
 use super::writer::{Numbers, Step};
 use super::{Applied, Change, Committed, HELD, IfExists, NewTask, Publish, TaskKey, read};
 use crate::event::{Details, StatusUpdate};
-use crate::task::{Body, Changes, ResumeRecord, Status, Task};
+use crate::task::{Body, Changes, ResumeRecord, Status, Task, UploadRecord};
 
 /// Refreshed credentials kept: the newest.
 const CREDENTIALS: i64 = 4096;
@@ -99,6 +99,7 @@ impl<'a> Batch<'a> {
             }
             Change::Pause { key, bytes_done, at } => self.pause(*key, *bytes_done, *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
+            Change::Upload { key, upload } => self.upload(*key, upload.as_deref())?,
             Change::Changes { key, changes } => self.changes(*key, changes.as_deref())?,
             Change::Secret { name, content, at } => self.secret(name, content, *at)?,
             Change::KeyValue { bucket, edits } => self.keyvalue(bucket, edits)?,
@@ -297,7 +298,7 @@ impl<'a> Batch<'a> {
         self.conn
             .prepare_cached(
                 "UPDATE task SET status = ?2, publish = NULL, ready_at = NULL, ended_at = ?3, bytes_done = ?5,
-                   closed = ?4 AND (asked = 0 OR ?2 <> 2),
+                   closed = ?4 AND (asked = 0 OR ?2 <> 2), upload = CASE ?2 WHEN 4 THEN upload END,
                    outcome = ?6, expected_size = coalesce(?7, expected_size) WHERE key = ?1",
             )?
             .execute(params![
@@ -409,6 +410,22 @@ impl<'a> Batch<'a> {
                 task.scope,
             ])?;
         Ok(if changed > 0 { Applied::Done } else { Applied::Refused(None) })
+    }
+
+    /// What the server is known to have is shown as done.
+    fn upload(&mut self, key: TaskKey, upload: Option<&UploadRecord>) -> Sql<Applied> {
+        if let Err(refused) = self.fitting(key, |row| !row.status.is_final())? {
+            return Ok(refused);
+        }
+        let sealed = upload.map(|upload| codec::encode_upload(key, upload, self.vault));
+        let sealed = sealed.transpose().map_err(unwritable)?;
+        self.conn.prepare_cached("UPDATE task SET upload = ?2, bytes_done = ?3 WHERE key = ?1")?.execute((
+            key,
+            sealed,
+            upload.map_or(0, |upload| number(upload.offset)),
+        ))?;
+        self.expect_size(key, upload.map(|upload| upload.length))?;
+        Ok(Applied::Done)
     }
 
     fn changes(&mut self, key: TaskKey, changes: Option<&Changes>) -> Sql<Applied> {

@@ -14,7 +14,9 @@ use super::{Publish, TaskKey};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, Hop, Protocol};
 use crate::mask;
-use crate::task::{Auth, Body, Changes, FilePart, OnConflict, Pairs, Piece, Task, TaskType, Timeouts, Updates};
+use crate::task::{
+    Auth, Body, Changes, FilePart, OnConflict, Pairs, Piece, Task, TaskType, Timeouts, Updates, UploadRecord,
+};
 
 type Json<T> = serde_json::Result<T>;
 
@@ -119,6 +121,24 @@ pub(super) fn decode_changes(key: TaskKey, sealed: &[u8], vault: &Vault) -> Json
 
 fn place_of_changes(key: TaskKey) -> String {
     format!("changes:{key}")
+}
+
+/// An upload that a server keeps open, sealed.
+pub(super) fn encode_upload(key: TaskKey, upload: &UploadRecord, vault: &Vault) -> Json<Vec<u8>> {
+    let UploadRecord { url, length, offset, source } = upload;
+    Ok(vault.seal(&place_of_upload(key), &serde_json::to_vec(&(url, length, offset, source))?))
+}
+
+/// The opposite of [`encode_upload`].
+pub(super) fn decode_upload(key: TaskKey, sealed: &[u8], vault: &Vault) -> Json<UploadRecord> {
+    let plain = vault.unseal(&place_of_upload(key), sealed);
+    let plain = plain.ok_or_else(|| serde_json::Error::custom("it was not sealed by this home's key"))?;
+    let (url, length, offset, source) = serde_json::from_slice(&plain)?;
+    Ok(UploadRecord { url, length, offset, source })
+}
+
+fn place_of_upload(key: TaskKey) -> String {
+    format!("upload:{key}")
 }
 
 #[derive(Default, Serialize, Deserialize)]

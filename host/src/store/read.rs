@@ -32,7 +32,7 @@ macro_rules! records {
                t.retries_remaining, t.bytes_done, t.expected_size, t.place, t.outcome, t.spec, t.body,
                r.task, r.part_name, r.part_dev, r.part_ino, r.durable_bytes, r.boot_id, r.total_bytes, r.etag,
                r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url, r.pieces, t.sealed,
-               t.changes
+               t.changes, t.upload
              FROM task t ",
             $index,
             " LEFT JOIN resume r ON r.task = t.key ",
@@ -585,6 +585,9 @@ fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
     let changes = row.get_ref(32)?.as_blob_or_null()?;
     let changes =
         changes.map(|sealed| codec::decode_changes(row.get(0)?, sealed, vault).map_err(|error| unreadable(32, error)));
+    let upload = row.get_ref(33)?.as_blob_or_null()?;
+    let upload =
+        upload.map(|sealed| codec::decode_upload(row.get(0)?, sealed, vault).map_err(|error| unreadable(33, error)));
     task.retries_remaining = row.get(9)?;
     if let Body::Bytes(bytes) = &mut task.body {
         *bytes = row.get::<_, Option<Vec<u8>>>(15)?.unwrap_or_default();
@@ -612,6 +615,7 @@ fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
         hops: outcome.hops,
         notes: outcome.notes,
         resume,
+        upload: upload.transpose()?,
         changes: changes.transpose()?,
         task: Arc::new(task),
     };

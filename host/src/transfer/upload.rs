@@ -4,6 +4,7 @@
 //! It opens files through the sandbox and sends nothing.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -55,7 +56,7 @@ pub(crate) fn remember(sandbox: &Sandbox, task: &mut Task, place: Option<&Path>)
 /// Whether the files are others than when the task was added.
 pub(super) fn is_changed(task: &Task, segments: &[Segment]) -> bool {
     let files = segments.iter().filter_map(|segment| match segment {
-        Segment::File { file, .. } => Some(file),
+        Segment::File { file, .. } => Some(&**file),
         Segment::Text(_) => None,
     });
     let known = task.extra.iter().find(|(name, _)| name == SOURCES);
@@ -88,10 +89,33 @@ pub(super) fn pack(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>
     }
 }
 
+/// What a binary upload sends of its file.
+#[derive(Clone)]
+pub(super) struct Stretch {
+    pub(super) file: Arc<SourceFile>,
+    /// First byte.
+    from: u64,
+    /// Number of bytes, at least 1.
+    pub(super) length: u64,
+}
+
+impl Stretch {
+    /// So many bytes of it, from this one of its own on.
+    pub(super) fn part(&self, offset: u64, length: u64) -> Segment {
+        Segment::File { file: Arc::clone(&self.file), from: self.from + offset, length }
+    }
+}
+
 /// The file, or the range of it that the task's `Range` says, as the body.
 fn binary(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> {
+    let stretch = opened(cx, headers)?;
+    Ok(vec![stretch.part(0, stretch.length)])
+}
+
+/// Opens the file of a binary upload; the headers become those that go with it.
+pub(super) fn opened(cx: &Context<'_>, headers: &mut Pairs) -> Result<Stretch, Failure> {
     let name = cx.task.filename.as_deref().unwrap_or_default();
-    let file = open(cx, name)?;
+    let file = Arc::new(open(cx, name)?);
     if file.len() == 0 {
         let text = format!("`{}` has 0 length, and a binary upload must have something to send", file.path());
         return Err(Failure::new(FailureKind::FileSystem, text));
@@ -107,7 +131,7 @@ fn binary(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure
         let name = utf8_percent_encode(name, PLAIN);
         headers.push(("Content-Disposition".into(), format!("attachment; filename=\"{name}\"")));
     }
-    Ok(vec![Segment::File { file, from, length }])
+    Ok(Stretch { file, from, length })
 }
 
 /// First byte and number of bytes that a task's `Range: bytes=a-b` or `bytes=a-` means; without one all of them (B.6).
@@ -145,7 +169,7 @@ fn form(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> 
         let file = open(cx, &part.filename)?;
         let length = file.len();
         segments.extend(texts.next().map(|text| Segment::Text(text.into())));
-        segments.push(Segment::File { file, from: 0, length });
+        segments.push(Segment::File { file: Arc::new(file), from: 0, length });
     }
     segments.extend(texts.next().map(|text| Segment::Text(text.into())));
     Ok(segments)

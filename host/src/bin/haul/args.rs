@@ -10,8 +10,8 @@ use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, Resettable};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use haul::config;
-use haul::task::OnConflict;
 use haul::task::query::ListFormat;
+use haul::task::{OnConflict, Resumable};
 use haul::{Durability, IfExists, Status};
 
 mod limits;
@@ -247,6 +247,9 @@ pub(crate) struct Put {
     /// Send the file's bytes as the body, by PUT; otherwise it is part of a form, sent by POST
     #[arg(long, conflicts_with_all = ["file_field", "fields"], help_heading = "Upload options")]
     pub(crate) binary: bool,
+    /// Send the file's bytes by a protocol that goes on where it was interrupted; fields become tus' metadata
+    #[arg(long, value_name = "HOW", conflicts_with_all = ["binary", "file_field"], help_heading = "Upload options")]
+    pub(crate) resumable: Option<HowResumable>,
     /// Form field of the file [default: file, or of several files each one's name without extension]
     #[arg(long, value_name = "NAME", help_heading = "Upload options")]
     pub(crate) file_field: Option<String>,
@@ -262,6 +265,24 @@ pub(crate) struct Put {
     pub(crate) task: TaskFlags,
     #[command(flatten)]
     pub(crate) engine: EngineFlags,
+}
+
+/// `--resumable` as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HowResumable {
+    /// tus 1.0
+    Tus,
+    /// Resumable Uploads for HTTP, the draft's interop version 8
+    Ietf,
+}
+
+impl From<HowResumable> for Resumable {
+    fn from(typed: HowResumable) -> Self {
+        match typed {
+            HowResumable::Tus => Resumable::Tus,
+            HowResumable::Ietf => Resumable::Ietf,
+        }
+    }
 }
 
 /// `haul request`.

@@ -1,4 +1,5 @@
-//! `haul put`: uploads in the foreground. Killed at any moment, the same command line sends again.
+//! `haul put`: uploads in the foreground. Killed at any moment, the same command line sends again, or, with
+//! `--resumable`, goes on.
 
 use std::path::{Path, PathBuf};
 
@@ -43,10 +44,11 @@ fn addition(put: &Put, callbacks: Vec<String>, now_ms: u64) -> Result<Addition> 
             (task.directory, task.filename) = (directory.to_owned(), Some(name.to_owned()));
             task.file_field = put.file_field.clone().unwrap_or_else(|| "file".into());
             task.body = if put.binary { Body::File } else { Body::Multipart };
+            put.resumable.into_iter().for_each(|protocol| task.set_resumable(protocol.into()));
         }
-        several if put.binary => {
-            let text = format!("--binary sends one file, and there are {}", several.len());
-            return Err(Error::Usage(text));
+        several if put.binary || put.resumable.is_some() => {
+            let flag = if put.binary { "--binary" } else { "--resumable" };
+            return Err(Error::Usage(format!("{flag} sends one file, and there are {}", several.len())));
         }
         several => {
             task.task_type = TaskType::MultiUpload;

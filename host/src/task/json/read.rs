@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{Defaults, base64};
 use crate::config::reason;
 use crate::task::query::{self, ListFormat};
-use crate::task::{Auth, Body, OnConflict, Problem, Task, TaskType, Timeouts, Updates};
+use crate::task::{Auth, Body, OnConflict, Problem, RESUMABLE, Resumable, Task, TaskType, Timeouts, Updates};
 use values::{Problems, kind};
 
 /// Keys that mean nothing here and are ignored: those of background_downloader's records and updates when they stand beside
@@ -36,8 +36,9 @@ const IGNORED: [&str; 19] = [
 ];
 
 /// All keys that mean something, for suggestions.
-const KNOWN: [&str; 56] = [
+const KNOWN: [&str; 57] = [
     "profile",
+    "resumable",
     "taskType",
     "taskId",
     "url",
@@ -121,6 +122,9 @@ pub(super) fn task(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
             reader.problems.unknown("", key, "a task");
         }
     }
+    if let Some(protocol) = reader.resumable {
+        reader.task.set_extra(RESUMABLE, protocol.name());
+    }
     reader.lists();
     reader.places();
     reader.body();
@@ -152,6 +156,7 @@ struct Reader<'a> {
     uri: bool,
     /// The JSON says whether the task may be paused.
     pause_given: bool,
+    resumable: Option<Resumable>,
 }
 
 impl<'a> Reader<'a> {
@@ -272,6 +277,12 @@ impl<'a> Reader<'a> {
             "profile" => {
                 if let Some(name) = self.problems.text(key, value) {
                     self.task.set_profile(&name);
+                }
+            }
+            "resumable" => {
+                let names = Resumable::ALL.map(|protocol| (protocol.name(), protocol));
+                if let Some(protocol) = self.problems.named(key, value, &names, false) {
+                    self.resumable = Some(protocol);
                 }
             }
             "extra" => {
@@ -416,7 +427,7 @@ impl<'a> Reader<'a> {
         let upload = matches!(self.task.task_type, TaskType::Upload | TaskType::MultiUpload);
         let Some((field, value)) = given.next() else {
             if upload && self.task.body == Body::None {
-                self.task.body = Body::Multipart;
+                self.task.body = if self.resumable.is_some() { Body::File } else { Body::Multipart };
             }
             return;
         };

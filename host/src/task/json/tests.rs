@@ -311,6 +311,7 @@ fn records_have_the_fields_of_the_interface() {
         notes: vec!["resumed".into()],
         hops: Vec::new(),
         resume: None,
+        upload: None,
         changes: None,
     };
     let json = write_record(&record, None);
