@@ -80,6 +80,16 @@ pub enum IfExists {
     Replace,
 }
 
+/// A scope that takes no tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CanceledScope {
+    pub(crate) name: String,
+    /// When it was cancelled, in milliseconds since 1970.
+    pub(crate) at: u64,
+    /// Why, in the words of whoever did it.
+    pub(crate) reason: Option<String>,
+}
+
 /// Which tasks a control request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
@@ -172,7 +182,7 @@ pub(crate) enum Change {
     /// Stores a setting of the home. No event.
     Setting { name: &'static str, content: String },
     /// Cancels a scope: from here on no task is added to it or below it. No event.
-    CancelScope { name: String, at: u64 },
+    CancelScope { name: String, reason: Option<String>, at: u64 },
     /// Tasks may be added to a scope again, and to those below it; to those above it, not. Answer: [`Applied::Refused`] with
     /// `None` when neither was cancelled. No event.
     ReopenScope { name: String },
@@ -215,7 +225,7 @@ pub(crate) enum Applied {
     /// These ids are taken; nothing was added.
     Taken(Vec<String>),
     /// This scope is cancelled; nothing was added.
-    ScopeCanceled(String),
+    ScopeCanceled(CanceledScope),
     /// Keys of the tasks that changed.
     Moved(Vec<TaskKey>),
     /// A consumer's position.
@@ -261,13 +271,15 @@ pub(crate) struct Queued {
 /// Position in the queue: priority, creation time, key. Tasks start in this order.
 pub(crate) type QueuePosition = (i32, u64, TaskKey);
 
-/// Which part of the queue: all of it, or the tasks of one host and/or one group.
+/// Which part of the queue: all of it, or the tasks of one host, of one group, of one direction, or of several of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct QueueKey {
     /// Only tasks of this host.
     pub(crate) host: Option<String>,
     /// Only tasks of this group.
     pub(crate) group: Option<String>,
+    /// Only uploads, or only others.
+    pub(crate) uploads: Option<bool>,
 }
 
 /// Which tasks a listing shows: those that fit all of it.

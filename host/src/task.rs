@@ -95,15 +95,20 @@ pub enum Body {
     Multipart,
 }
 
-/// One file of a multipart form.
+/// One file of a multipart form, or another part of it that has its place among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilePart {
     /// Name of the form field.
     pub field: String,
-    /// Path relative to the task's directory.
+    /// Path relative to the task's directory, whose last segment is the name sent. Beside `content`: the name sent; empty, the
+    /// part is a field.
     pub filename: String,
     /// Media type; empty means by the name's extension.
     pub mime_type: String,
+    /// Further headers of the part.
+    pub headers: Pairs,
+    /// What the part holds, when that is no file on the disk. At most 1 MiB in a task.
+    pub content: Option<Vec<u8>>,
 }
 
 /// A protocol by which an upload goes on where it was interrupted.
@@ -248,7 +253,7 @@ pub struct Task {
     pub mime_type: String,
     /// Form fields, sent before the files.
     pub fields: Pairs,
-    /// Files of a multi-upload.
+    /// Files of a multi-upload, in order.
     pub files: Vec<FilePart>,
     /// Uploads and requests: path below the base directory where the response's body is stored, whole. `None`: up to 64 KiB
     /// of it are kept with the task.
@@ -358,6 +363,11 @@ impl Task {
         let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
         let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
         authority.rsplit('@').next().unwrap_or("").to_ascii_lowercase()
+    }
+
+    /// Whether it sends files.
+    pub fn is_upload(&self) -> bool {
+        matches!(self.task_type, TaskType::Upload | TaskType::MultiUpload)
     }
 
     /// Name of the profile it was added with (JSON `profile`), kept in `extra`.

@@ -44,7 +44,7 @@ use authorize::Prepared;
 use callbacks::Interceptors;
 pub(crate) use download::{exists_already, skipped};
 use rate::{Direction, OwnRate, Taker, Throttle};
-pub(crate) use upload::{BOUNDARY, remember};
+pub(crate) use upload::{BOUNDARY, remember, wrong_parts};
 
 /// What every attempt of an engine shares.
 pub(crate) struct Shared {

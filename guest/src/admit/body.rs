@@ -63,7 +63,10 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
     problems.add_if(task.files.is_empty(), "files", "must name at least one file");
     for (index, file) in task.files.iter().enumerate() {
         let number = index + 1;
-        if let Err(reason) = place::check_file_path(&file.filename) {
+        if http::is_in_task(task, index) {
+            let wrong = has_control(&file.filename);
+            problems.add_if(wrong, "files", "must have names without control characters");
+        } else if let Err(reason) = place::check_file_path(&file.filename) {
             problems.add("files", format!("must hold paths below the task's directory; number {number} {reason}"));
         }
         if file.field.is_empty() || has_control(&file.field) {

@@ -1,7 +1,7 @@
 //! What each change does to the database, within the writer's transaction. A change that does not fit the task's state is
 //! refused before anything is written. Changes of many tasks are in `sweep`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::fault::{Sql, unwritable};
 use super::sweep::Cursor;
 use super::vault::Vault;
 use super::writer::{Numbers, Step};
-use super::{Applied, Change, Committed, HELD, IfExists, NewTask, Publish, TaskKey, read};
+use super::{Applied, CanceledScope, Change, Committed, HELD, IfExists, NewTask, Publish, TaskKey, read};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Body, Changes, ResumeRecord, Status, Task, UploadRecord};
 
@@ -106,7 +106,7 @@ impl<'a> Batch<'a> {
             Change::Hold { key } => self.hold(*key)?,
             Change::Release { at } => self.release(*at)?,
             Change::Setting { name, content } => self.setting(name, content)?,
-            Change::CancelScope { name, at } => self.cancel_scope(name, *at)?,
+            Change::CancelScope { name, reason, at } => self.cancel_scope(name, reason.as_deref(), *at)?,
             Change::ReopenScope { name } => self.reopen_scope(name)?,
             Change::Asked { ids, asked } => self.asked(ids, *asked)?,
             Change::Consumer { name } => self.consumer(name)?,
@@ -462,9 +462,9 @@ impl<'a> Batch<'a> {
         Ok(Applied::Done)
     }
 
-    fn cancel_scope(&mut self, name: &str, at: u64) -> Sql<Applied> {
-        let write = "INSERT OR REPLACE INTO scope (name, at) VALUES (?1, ?2)";
-        self.conn.prepare_cached(write)?.execute((name, number(at)))?;
+    fn cancel_scope(&mut self, name: &str, reason: Option<&str>, at: u64) -> Sql<Applied> {
+        let write = "INSERT OR REPLACE INTO scope (name, at, reason) VALUES (?1, ?2, ?3)";
+        self.conn.prepare_cached(write)?.execute((name, number(at), reason))?;
         Ok(Applied::Done)
     }
 
@@ -596,17 +596,16 @@ impl Batch<'_> {
     }
 
     /// The first cancelled scope that one of the tasks is in.
-    fn canceled_scope(&self, tasks: &[NewTask]) -> Sql<Option<String>> {
-        let mut known: HashMap<&str, Option<String>> = HashMap::new();
+    fn canceled_scope(&self, tasks: &[NewTask]) -> Sql<Option<CanceledScope>> {
+        let mut known: HashSet<&str> = HashSet::new();
         for scope in tasks.iter().filter_map(|addition| addition.task.scope.as_deref()) {
-            let canceled = match known.get(scope) {
-                Some(_) => continue,
-                None => read::canceled_scope(self.conn, scope)?,
-            };
+            if !known.insert(scope) {
+                continue;
+            }
+            let canceled = read::canceled_scope(self.conn, scope)?;
             if canceled.is_some() {
                 return Ok(canceled);
             }
-            known.insert(scope, None);
         }
         Ok(None)
     }

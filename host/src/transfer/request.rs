@@ -43,7 +43,7 @@ pub(crate) async fn run(cx: &Context<'_>, mut wire: Wire, held: &mut Held) -> Re
     let body = Arc::new(body);
     let mut call = plain_call(cx, &wire);
     call.body = Payload::Source(Arc::clone(&body) as Arc<dyn Source>);
-    call.keep_body = upload::is_upload(cx.task);
+    call.keep_body = cx.task.is_upload();
     let of = Of { before: 0, total: body.length() };
     let answer = send(cx, held, call, &body, of).await?;
     judge(cx, held, answer, of.total).await
@@ -174,7 +174,7 @@ async fn succeeded(
     };
     match kept {
         Err(failure)
-            if failure.kind == FailureKind::Connection && upload::is_upload(cx.task) && !answer.body.cut_request() =>
+            if failure.kind == FailureKind::Connection && cx.task.is_upload() && !answer.body.cut_request() =>
         {
             // The upload is done, whatever becomes of the answer's body.
             tracing::info!("{}: {}", cx.task.task_id, crate::mask::text(&failure.description));
