@@ -385,8 +385,6 @@ async fn add_new(
     }
 }
 
-/// What to do about it.
-
 fn unexpected(applied: &Applied) -> Error {
     Error::Other(format!("the store answered {applied:?}"))
 }
