@@ -156,7 +156,9 @@ pub(super) fn of_append(
         200..=299 => match (protocol, offset, complete) {
             (Resumable::Tus, Some(offset), _) if offset == known.length && is_last => Said::Complete,
             (Resumable::Ietf, _, Some(true)) if is_last => Said::Complete,
-            (Resumable::Ietf, None, None) if is_last => Said::Complete,
+            (Resumable::Ietf, offset, None) if is_last && offset.is_none_or(|offset| offset == known.length) => {
+                Said::Complete
+            }
             (_, Some(offset), _) if (from..=from + sent).contains(&offset) => Said::Has(offset),
             (_, Some(offset), _) => {
                 Said::Impossible(format!("it has {offset} bytes after those up to {}", from + sent))
@@ -263,6 +265,7 @@ mod tests {
         let ietf = |status, text: &str, sent| of_append(Ietf, status, &pairs(text), KNOWN, (40, sent));
         assert_eq!(ietf(200, "upload-complete: ?1", 60), Said::Complete);
         assert_eq!(ietf(200, "", 60), Said::Complete);
+        assert_eq!(ietf(204, "upload-offset: 100", 60), Said::Complete);
         assert_eq!(ietf(204, "upload-complete: ?0; upload-offset: 50", 10), Said::Has(50));
         assert_eq!(ietf(204, "upload-complete: ?0", 60), Said::Unclear);
         assert_eq!(ietf(422, "upload-complete: ?1", 60), Said::Complete);
