@@ -579,8 +579,8 @@ impl Record {
 /// Why a task is not running, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// `host-limit`, `group-limit`, `total-limit`, `retry`, `not-before`, `network`, `auth`, `disk`, or `queue` (nobody works
-    /// the queue, or it is about to start).
+    /// `host-limit`, `group-limit`, `direction-limit`, `total-limit`, `retry`, `not-before`, `network`, `auth`, `disk`, or
+    /// `queue` (nobody works the queue, or it is about to start).
     pub reason: &'static str,
     /// Until when, in milliseconds since 1970, where that is known.
     pub until: Option<u64>,
