@@ -52,6 +52,8 @@ fn may_help(task: &Task, failure: &Failure) -> bool {
     }
     match failure.kind {
         FailureKind::HttpResponse if leaves_doubt(task, failure) => false,
+        // The request before is still at the upload, cut off unnoticed (tus 1.0.0, 423 Locked).
+        FailureKind::HttpResponse if failure.http_status == Some(423) => http::resumable(task).is_some(),
         FailureKind::HttpResponse => status_may_change(failure),
         FailureKind::Connection | FailureKind::Resume => true,
         FailureKind::Callback | FailureKind::General | FailureKind::Other(_) => true,
@@ -61,9 +63,10 @@ fn may_help(task: &Task, failure: &Failure) -> bool {
     }
 }
 
-/// The owner said that repeating does no harm, or the server knows the request by its key (reliability B.4).
+/// The owner said that repeating does no harm, the server knows the request by its key, or what it has is asked for before
+/// more is sent (reliability B.4).
 fn may_be_repeated(task: &Task) -> bool {
-    task.repeatable || http::has(&task.headers, "idempotency-key")
+    task.repeatable || http::has(&task.headers, "idempotency-key") || http::resumable(task).is_some()
 }
 
 /// Whether a server that failed may have done what a POST or PATCH asks for, which would be done twice then (B.4).

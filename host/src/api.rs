@@ -127,7 +127,8 @@ pub enum Request {
     /// Number of tasks per status that this engine still has to work (for `until idle`). Answer: [`Reply::Counts`].
     Counts,
     /// Changes limits, now and for as long as the home lives, and answers those that count and those that are stored
-    /// ([`Reply::Info`], `{"current": …, "stored": …}` in the form of [`LimitChanges`]).
+    /// ([`Reply::Info`], `{"current": …, "stored": …}` in the form of [`LimitChanges`], and `sources`: of each that counts `flag`,
+    /// `home`, `configuration` or `default`).
     Limits {
         /// What changes; nothing: only answers.
         changes: Box<LimitChanges>,
@@ -141,7 +142,7 @@ pub enum Request {
         /// Bytes per second, at least 1; `None`: no limit of its own.
         limit_rate: Option<u64>,
     },
-    /// Which scopes are cancelled. Answer: [`Reply::Info`], a list of `{"scope": …, "canceledAt": …}`.
+    /// Which scopes are cancelled. Answer: [`Reply::Info`], a list of `{"scope": …, "canceledAt": …, "reason": …}`.
     Scopes,
     /// Lets a cancelled scope, and those below it, take tasks again. Answer: `Done`.
     ReopenScope {

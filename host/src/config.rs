@@ -163,6 +163,8 @@ impl From<DurabilityName> for Durability {
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct LimitsTable {
     total: Option<usize>,
+    uploads: Option<usize>,
+    downloads: Option<usize>,
     per_host: Option<usize>,
     per_group: Option<usize>,
     #[serde(deserialize_with = "interval")]
@@ -187,6 +189,8 @@ impl LimitsTable {
         let defaults = QueueLimits::default();
         let queue = QueueLimits {
             total: self.total.unwrap_or(defaults.total),
+            uploads: self.uploads.unwrap_or(defaults.uploads),
+            downloads: self.downloads.unwrap_or(defaults.downloads),
             per_host: self.per_host.unwrap_or(defaults.per_host),
             per_group: self.per_group.unwrap_or(defaults.per_group),
             groups: self.groups,

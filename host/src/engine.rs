@@ -8,6 +8,7 @@ pub(crate) mod attachments;
 pub(crate) mod hub;
 mod jars;
 mod lanes;
+mod limiting;
 mod machine;
 mod network;
 mod notifying;
@@ -201,6 +202,8 @@ struct CurrentLimits {
     base: Limits,
     /// What the home has stored.
     stored: LimitChanges,
+    /// What flags said when it began, but for what was changed since.
+    flags: LimitChanges,
     current: Limits,
 }
 
@@ -283,7 +286,7 @@ impl Engine {
             flights: Flights::default(),
         });
         recovery::recover(&shared).await?;
-        let limits = requests::limits_of(&shared.store, &settings)?;
+        let limits = limiting::limits_of(&shared.store, &settings)?;
         Self::start(shared, settings, limits)
     }
 

@@ -17,6 +17,10 @@ pub use timetable::{Rates, Timetable};
 pub struct QueueLimits {
     /// In all. Default 10.
     pub total: usize,
+    /// Of uploads. Default 0.
+    pub uploads: usize,
+    /// Of all that are no uploads: downloads, and requests. Default 0.
+    pub downloads: usize,
     /// Per host and port. Default 0.
     pub per_host: usize,
     /// Per group. Default 0.
@@ -29,7 +33,8 @@ pub struct QueueLimits {
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self { total: 10, per_host: 0, per_group: 0, groups: BTreeMap::new(), min_interval_ms: 0 }
+        let groups = BTreeMap::new();
+        Self { total: 10, uploads: 0, downloads: 0, per_host: 0, per_group: 0, groups, min_interval_ms: 0 }
     }
 }
 
@@ -112,6 +117,8 @@ impl Limits {
         }
         let add = |(name, limit): (&String, &usize)| (name.clone(), *limit);
         set(&mut self.queue.total, changes.total.as_ref());
+        set(&mut self.queue.uploads, changes.uploads.as_ref());
+        set(&mut self.queue.downloads, changes.downloads.as_ref());
         set(&mut self.queue.per_host, changes.per_host.as_ref());
         set(&mut self.queue.per_group, changes.per_group.as_ref());
         self.queue.groups.extend(changes.groups.iter().map(add));
@@ -149,6 +156,12 @@ pub struct LimitChanges {
     /// [`QueueLimits::total`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<usize>,
+    /// [`QueueLimits::uploads`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uploads: Option<usize>,
+    /// [`QueueLimits::downloads`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downloads: Option<usize>,
     /// [`QueueLimits::per_host`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_host: Option<usize>,
@@ -188,6 +201,8 @@ impl LimitChanges {
     pub(crate) fn all_of(limits: &Limits) -> Self {
         Self {
             total: Some(limits.queue.total),
+            uploads: Some(limits.queue.uploads),
+            downloads: Some(limits.queue.downloads),
             per_host: Some(limits.queue.per_host),
             per_group: Some(limits.queue.per_group),
             groups: limits.queue.groups.clone(),
@@ -200,9 +215,30 @@ impl LimitChanges {
         }
     }
 
+    /// These, but for what those change.
+    pub(crate) fn without(&mut self, changed: &Self) {
+        fn clear<T>(value: &mut Option<T>, changed: bool) {
+            value.take_if(|_| changed);
+        }
+        clear(&mut self.total, changed.total.is_some());
+        clear(&mut self.uploads, changed.uploads.is_some());
+        clear(&mut self.downloads, changed.downloads.is_some());
+        clear(&mut self.per_host, changed.per_host.is_some());
+        clear(&mut self.per_group, changed.per_group.is_some());
+        self.groups.retain(|name, _| !changed.groups.contains_key(name));
+        clear(&mut self.min_interval_ms, changed.min_interval_ms.is_some());
+        clear(&mut self.rate, changed.rate.is_some());
+        self.group_rates.retain(|name, _| !changed.group_rates.contains_key(name));
+        clear(&mut self.network, changed.network.is_some());
+        clear(&mut self.require_wifi, changed.require_wifi.is_some());
+        clear(&mut self.keep_free, changed.keep_free.is_some());
+    }
+
     /// These, and then those.
     pub(crate) fn merge(&mut self, later: &Self) {
         self.total = later.total.or(self.total);
+        self.uploads = later.uploads.or(self.uploads);
+        self.downloads = later.downloads.or(self.downloads);
         self.per_host = later.per_host.or(self.per_host);
         self.per_group = later.per_group.or(self.per_group);
         self.groups.extend(later.groups.iter().map(|(name, limit)| (name.clone(), *limit)));

@@ -1,7 +1,7 @@
 //! Which task starts next, and why each of the others waits. Sans-io: no clock, no database, no threads.
 //!
 //! The queue itself is in the store; only the heads of its parts are here. A *part* is what one limit can block as a whole:
-//! the tasks of one host, of one group, of both, or all of them when neither is limited. Tasks start in the order of
+//! the tasks of one host, of one group, of one direction, of several of these, or all of them when none is limited. Tasks start in the order of
 //! priority, creation time and key; a task whose host or group is full is passed over, and is the first to start there
 //! when there is room (background_downloader B.14). Limits may change at any time; the time is an argument.
 
@@ -20,6 +20,7 @@ pub(crate) struct Ready {
     pub(crate) position: QueuePosition,
     pub(crate) host: String,
     pub(crate) group: String,
+    pub(crate) is_upload: bool,
 }
 
 /// What the driver does next.
@@ -44,6 +45,8 @@ pub(crate) enum Why {
     Host(String, usize),
     /// As many run as may, of this group.
     Group(String, usize),
+    /// As many uploads run as may, or (`false`) of all others.
+    Direction(bool, usize),
     /// Starts are so many milliseconds apart.
     Interval(u64),
     /// Nothing holds it up but the tasks before it.
@@ -62,9 +65,10 @@ struct Part {
 pub(crate) struct Scheduler {
     limits: QueueLimits,
     parts: BTreeMap<QueueKey, Part>,
-    running: HashMap<TaskKey, (String, String)>,
+    running: HashMap<TaskKey, (String, String, bool)>,
     per_host: HashMap<String, usize>,
     per_group: HashMap<String, usize>,
+    uploads: usize,
     /// Started tasks whose changes are not all committed: the store may still show them as ready.
     busy: HashSet<TaskKey>,
     /// When a task started last.
@@ -79,6 +83,7 @@ impl Scheduler {
             running: HashMap::new(),
             per_host: HashMap::new(),
             per_group: HashMap::new(),
+            uploads: 0,
             busy: HashSet::new(),
             last_start: None,
         }
@@ -90,23 +95,31 @@ impl Scheduler {
         self.forget();
     }
 
-    /// Whether hosts or groups are limited, so that the queue must be looked at in parts.
+    /// Whether hosts, groups or directions are limited, so that the queue must be looked at in parts.
     pub(crate) fn divides(&self) -> bool {
-        self.limits.per_host > 0 || self.limits.per_group > 0 || !self.limits.groups.is_empty()
+        let by_group = self.limits.per_group > 0 || !self.limits.groups.is_empty();
+        self.limits.per_host > 0 || by_group || self.divides_by_direction()
     }
 
-    fn part_of(&self, host: &str, group: &str) -> QueueKey {
+    fn divides_by_direction(&self) -> bool {
+        self.limits.uploads > 0 || self.limits.downloads > 0
+    }
+
+    fn part_of(&self, host: &str, group: &str, is_upload: bool) -> QueueKey {
         let by_group = self.limits.per_group > 0 || !self.limits.groups.is_empty();
         QueueKey {
             host: (self.limits.per_host > 0).then(|| host.to_owned()),
             group: by_group.then(|| group.to_owned()),
+            uploads: self.divides_by_direction().then_some(is_upload),
         }
     }
 
     /// The store may have tasks of this host and group that are not known here; those known are read again.
     pub(crate) fn may_have(&mut self, host: &str, group: &str) {
-        let part = self.part_of(host, group);
-        *self.parts.entry(part).or_default() = Part { more: true, ..Part::default() };
+        for is_upload in [false, true] {
+            let part = self.part_of(host, group, is_upload);
+            *self.parts.entry(part).or_default() = Part { more: true, ..Part::default() };
+        }
     }
 
     /// Forgets every head: the store has changed behind them.
@@ -128,7 +141,7 @@ impl Scheduler {
     /// One task that is known to be ready, whatever the store says: for work on a list.
     pub(crate) fn add(&mut self, task: &Ready) {
         if !self.busy.contains(&task.position.2) {
-            let part = self.part_of(&task.host, &task.group);
+            let part = self.part_of(&task.host, &task.group, task.is_upload);
             self.parts.entry(part).or_default().head.insert(task.position);
         }
     }
@@ -179,14 +192,25 @@ impl Scheduler {
 
     fn is_full(&self, part: &QueueKey) -> bool {
         let host = part.host.as_ref().is_some_and(|host| self.host_is_full(host));
-        host || part
-            .group
-            .as_ref()
-            .is_some_and(|group| self.group_limit(group).is_some_and(|n| self.in_group(group) >= n))
+        let direction = part.uploads.is_some_and(|uploads| self.full_direction(uploads).is_some());
+        host || direction
+            || part
+                .group
+                .as_ref()
+                .is_some_and(|group| self.group_limit(group).is_some_and(|n| self.in_group(group) >= n))
     }
 
     fn host_is_full(&self, host: &str) -> bool {
         self.limits.per_host > 0 && self.per_host.get(host).copied().unwrap_or(0) >= self.limits.per_host
+    }
+
+    /// The limit of uploads, or of all others, if as many run.
+    fn full_direction(&self, uploads: bool) -> Option<usize> {
+        let (limit, running) = match uploads {
+            true => (self.limits.uploads, self.uploads),
+            false => (self.limits.downloads, self.running.len() - self.uploads),
+        };
+        (limit > 0 && running >= limit).then_some(limit)
     }
 
     fn in_group(&self, group: &str) -> usize {
@@ -198,19 +222,22 @@ impl Scheduler {
         (limit > 0).then_some(limit)
     }
 
-    /// A task has started: it takes a slot in all, of its host and of its group.
-    pub(crate) fn started(&mut self, key: TaskKey, host: &str, group: &str, now: Instant) {
+    /// A task has started: it takes a slot in all, of its host, of its group and of its direction.
+    pub(crate) fn started(&mut self, task: &Ready, now: Instant) {
+        let Ready { position: (_, _, key), host, group, is_upload } = task;
         self.last_start = Some(now);
-        self.busy.insert(key);
-        if self.running.insert(key, (host.to_owned(), group.to_owned())).is_none() {
-            *self.per_host.entry(host.to_owned()).or_default() += 1;
-            *self.per_group.entry(group.to_owned()).or_default() += 1;
+        self.busy.insert(*key);
+        if self.running.insert(*key, (host.clone(), group.clone(), *is_upload)).is_none() {
+            *self.per_host.entry(host.clone()).or_default() += 1;
+            *self.per_group.entry(group.clone()).or_default() += 1;
+            self.uploads += usize::from(*is_upload);
         }
     }
 
     /// A task no longer moves bytes: its slots are free. It stays busy until [`Scheduler::settled`].
     pub(crate) fn ended(&mut self, key: TaskKey) {
-        let Some((host, group)) = self.running.remove(&key) else { return };
+        let Some((host, group, is_upload)) = self.running.remove(&key) else { return };
+        self.uploads -= usize::from(is_upload);
         decrement(&mut self.per_host, &host);
         decrement(&mut self.per_group, &group);
     }
@@ -221,14 +248,17 @@ impl Scheduler {
         self.busy.remove(&key);
     }
 
-    /// Why a ready task of this host and group does not run now.
-    pub(crate) fn why(&self, host: &str, group: &str, now: Instant) -> Why {
-        if self.host_is_full(host) {
-            return Why::Host(host.to_owned(), self.limits.per_host);
+    /// Why a ready task does not run now.
+    pub(crate) fn why(&self, task: &Ready, now: Instant) -> Why {
+        if self.host_is_full(&task.host) {
+            return Why::Host(task.host.clone(), self.limits.per_host);
         }
-        match self.group_limit(group) {
-            Some(limit) if self.in_group(group) >= limit => return Why::Group(group.to_owned(), limit),
+        match self.group_limit(&task.group) {
+            Some(limit) if self.in_group(&task.group) >= limit => return Why::Group(task.group.clone(), limit),
             _ => {}
+        }
+        if let Some(limit) = self.full_direction(task.is_upload) {
+            return Why::Direction(task.is_upload, limit);
         }
         if self.limits.total > 0 && self.running.len() >= self.limits.total {
             return Why::Total(self.limits.total);

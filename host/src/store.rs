@@ -33,7 +33,7 @@ use self::vault::Vault;
 use self::writer::{Job, Writer};
 use crate::error::{Error, Result};
 use crate::event::{Details, StatusUpdate};
-use crate::task::{Changes, Record, ResumeRecord, Status, Task};
+use crate::task::{Changes, Record, ResumeRecord, Status, Task, UploadRecord};
 
 /// Key of a task within one database: the row number. Rises in the order of addition.
 pub(crate) type TaskKey = i64;
@@ -78,6 +78,16 @@ pub enum IfExists {
     ReturnExisting,
     /// A final stored task is forgotten and replaced; a task that is not final is refused.
     Replace,
+}
+
+/// A scope that takes no tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CanceledScope {
+    pub(crate) name: String,
+    /// When it was cancelled, in milliseconds since 1970.
+    pub(crate) at: u64,
+    /// Why, in the words of whoever did it.
+    pub(crate) reason: Option<String>,
 }
 
 /// Which tasks a control request is about.
@@ -147,6 +157,8 @@ pub(crate) enum Change {
     Pause { key: TaskKey, bytes_done: u64, at: u64 },
     /// Replaces the task itself (a refreshed token, a new URL), in any status; its id and attempts left stay. No event.
     Replace { key: TaskKey, task: Box<Task> },
+    /// Replaces the upload that a server keeps open for a task that is not final; `None`: there is none. No event.
+    Upload { key: TaskKey, upload: Option<Box<UploadRecord>> },
     /// Replaces what components have changed about the requests of a task, in any status; `None`: nothing. No event.
     Changes { key: TaskKey, changes: Option<Box<Changes>> },
     /// Cancels every task of the selection that is enqueued, waitingToRetry or paused (not running ones). Events without
@@ -170,7 +182,7 @@ pub(crate) enum Change {
     /// Stores a setting of the home. No event.
     Setting { name: &'static str, content: String },
     /// Cancels a scope: from here on no task is added to it or below it. No event.
-    CancelScope { name: String, at: u64 },
+    CancelScope { name: String, reason: Option<String>, at: u64 },
     /// Tasks may be added to a scope again, and to those below it; to those above it, not. Answer: [`Applied::Refused`] with
     /// `None` when neither was cancelled. No event.
     ReopenScope { name: String },
@@ -213,7 +225,7 @@ pub(crate) enum Applied {
     /// These ids are taken; nothing was added.
     Taken(Vec<String>),
     /// This scope is cancelled; nothing was added.
-    ScopeCanceled(String),
+    ScopeCanceled(CanceledScope),
     /// Keys of the tasks that changed.
     Moved(Vec<TaskKey>),
     /// A consumer's position.
@@ -259,13 +271,15 @@ pub(crate) struct Queued {
 /// Position in the queue: priority, creation time, key. Tasks start in this order.
 pub(crate) type QueuePosition = (i32, u64, TaskKey);
 
-/// Which part of the queue: all of it, or the tasks of one host and/or one group.
+/// Which part of the queue: all of it, or the tasks of one host, of one group, of one direction, or of several of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct QueueKey {
     /// Only tasks of this host.
     pub(crate) host: Option<String>,
     /// Only tasks of this group.
     pub(crate) group: Option<String>,
+    /// Only uploads, or only others.
+    pub(crate) uploads: Option<bool>,
 }
 
 /// Which tasks a listing shows: those that fit all of it.

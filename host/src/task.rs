@@ -13,6 +13,8 @@ pub type Pairs = Vec<(String, String)>;
 
 /// Where `extra` names the profile.
 pub(crate) const PROFILE: &str = "profile";
+/// Where `extra` names the protocol of a resumable upload.
+pub(crate) const RESUMABLE: &str = "resumable";
 
 /// What kind of transfer a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -93,15 +95,48 @@ pub enum Body {
     Multipart,
 }
 
-/// One file of a multipart form.
+/// One file of a multipart form, or another part of it that has its place among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilePart {
     /// Name of the form field.
     pub field: String,
-    /// Path relative to the task's directory.
+    /// Path relative to the task's directory, whose last segment is the name sent. Beside `content`: the name sent; empty, the
+    /// part is a field.
     pub filename: String,
     /// Media type; empty means by the name's extension.
     pub mime_type: String,
+    /// Further headers of the part.
+    pub headers: Pairs,
+    /// What the part holds, when that is no file on the disk. At most 1 MiB in a task.
+    pub content: Option<Vec<u8>>,
+}
+
+/// A protocol by which an upload goes on where it was interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resumable {
+    /// tus 1.0.0, core and creation.
+    Tus,
+    /// Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload), interop version 8.
+    Ietf,
+}
+
+impl Resumable {
+    /// All of them.
+    pub const ALL: [Resumable; 2] = [Resumable::Tus, Resumable::Ietf];
+
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resumable::Tus => "tus",
+            Resumable::Ietf => "ietf",
+        }
+    }
+
+    /// The protocol of that name; `None` for any other text.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.name() == name)
+    }
 }
 
 /// Time limits in milliseconds. `None` is the engine's default; 0 is no limit.
@@ -218,7 +253,7 @@ pub struct Task {
     pub mime_type: String,
     /// Form fields, sent before the files.
     pub fields: Pairs,
-    /// Files of a multi-upload.
+    /// Files of a multi-upload, in order.
     pub files: Vec<FilePart>,
     /// Uploads and requests: path below the base directory where the response's body is stored, whole. `None`: up to 64 KiB
     /// of it are kept with the task.
@@ -330,15 +365,40 @@ impl Task {
         authority.rsplit('@').next().unwrap_or("").to_ascii_lowercase()
     }
 
+    /// Whether it sends files.
+    pub fn is_upload(&self) -> bool {
+        matches!(self.task_type, TaskType::Upload | TaskType::MultiUpload)
+    }
+
     /// Name of the profile it was added with (JSON `profile`), kept in `extra`.
     pub fn profile(&self) -> Option<&str> {
-        self.extra.iter().find(|(name, _)| name == PROFILE).map(|(_, value)| value.as_str())
+        self.extra_value(PROFILE)
     }
 
     /// Sets or changes the profile.
     pub fn set_profile(&mut self, name: &str) {
-        self.extra.retain(|(known, _)| known != PROFILE);
-        self.extra.push((PROFILE.into(), name.into()));
+        self.set_extra(PROFILE, name);
+    }
+
+    /// By which protocol an upload goes on where it was interrupted (JSON `resumable`), kept in `extra`; `None`: every
+    /// attempt sends all of it.
+    pub fn resumable(&self) -> Option<Resumable> {
+        self.extra_value(RESUMABLE).and_then(Resumable::from_name)
+    }
+
+    /// Makes an upload one that goes on where it was interrupted: its file is the body, and it may be paused.
+    pub fn set_resumable(&mut self, protocol: Resumable) {
+        self.set_extra(RESUMABLE, protocol.name());
+        (self.body, self.allow_pause) = (Body::File, true);
+    }
+
+    fn extra_value(&self, name: &str) -> Option<&str> {
+        self.extra.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn set_extra(&mut self, name: &str, value: &str) {
+        self.extra.retain(|(known, _)| known != name);
+        self.extra.push((name.into(), value.into()));
     }
 
     /// Whether watchers get status updates.
@@ -463,6 +523,8 @@ pub struct Record {
     pub hops: Vec<crate::event::Hop>,
     /// What is stored to go on from.
     pub resume: Option<ResumeRecord>,
+    /// The upload that its server keeps open for it.
+    pub upload: Option<UploadRecord>,
     /// What components have changed about its requests.
     pub changes: Option<Changes>,
 }
@@ -479,11 +541,16 @@ pub struct Changes {
 }
 
 impl Record {
+    /// Whether bytes of earlier attempts are here, or, of an upload, with its server.
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.resume.is_some() || self.upload.is_some()
+    }
+
     /// Whether bytes are stored that its next attempt may go on from (background_downloader's taskCanResume).
     pub fn can_resume(&self) -> bool {
         let unfinished = !matches!(self.status, Status::Complete | Status::NotFound | Status::Canceled);
         let stored = self.resume.as_ref().is_some_and(|resume| resume.ranges_known && !resume.encoded);
-        unfinished && self.task.allow_pause && stored
+        unfinished && self.task.allow_pause && (stored || self.upload.is_some())
     }
 
     /// The record of a task that has just been added.
@@ -503,6 +570,7 @@ impl Record {
             notes: Vec::new(),
             hops: Vec::new(),
             resume: None,
+            upload: None,
             changes: None,
         }
     }
@@ -511,8 +579,8 @@ impl Record {
 /// Why a task is not running, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// `host-limit`, `group-limit`, `total-limit`, `retry`, `not-before`, `network`, `auth`, `disk`, or `queue` (nobody works
-    /// the queue, or it is about to start).
+    /// `host-limit`, `group-limit`, `direction-limit`, `total-limit`, `retry`, `not-before`, `network`, `auth`, `disk`, or
+    /// `queue` (nobody works the queue, or it is about to start).
     pub reason: &'static str,
     /// Until when, in milliseconds since 1970, where that is known.
     pub until: Option<u64>,
@@ -576,4 +644,24 @@ pub struct ResumeRecord {
     pub final_name: String,
     /// URL that answered, for people; secrets masked.
     pub final_url: String,
+}
+
+/// An upload that a server keeps open: what must be known to send it the rest (tus, Resumable Uploads for HTTP).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct UploadRecord {
+    /// Where its bytes go. Whoever knows it may add to the upload: it is stored encrypted.
+    pub url: String,
+    /// Bytes of the whole upload.
+    pub length: u64,
+    /// Bytes that the server has said it has.
+    pub offset: u64,
+    /// State of the file when the upload began, to be compared.
+    pub source: String,
+}
+
+impl std::fmt::Debug for UploadRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { length, offset, .. } = self;
+        f.debug_struct("UploadRecord").field("length", length).field("offset", offset).finish_non_exhaustive()
+    }
 }

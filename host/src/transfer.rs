@@ -13,6 +13,7 @@ pub(crate) mod progress;
 pub(crate) mod rate;
 mod request;
 mod request_body;
+mod resumable;
 mod upload;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -34,7 +35,7 @@ use crate::hooks::{
 use crate::profile::Transports;
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
 use crate::store::{Change, Store, TaskKey};
-use crate::task::{Changes, Piece, Record, ResumeRecord, Status, Task, TaskType};
+use crate::task::{Changes, Piece, Record, ResumeRecord, Status, Task, TaskType, UploadRecord};
 pub(crate) use crate::transport::retry_after;
 use crate::transport::{Trail, Transport};
 
@@ -43,7 +44,7 @@ use authorize::Prepared;
 use callbacks::Interceptors;
 pub(crate) use download::{exists_already, skipped};
 use rate::{Direction, OwnRate, Taker, Throttle};
-pub(crate) use upload::{BOUNDARY, remember};
+pub(crate) use upload::{BOUNDARY, remember, wrong_parts};
 
 /// What every attempt of an engine shares.
 pub(crate) struct Shared {
@@ -169,6 +170,8 @@ pub(crate) struct Held {
     stored: u64,
     /// What the store had of the task means nothing any more.
     gave_up: bool,
+    /// The upload that the server keeps open, as the store has it.
+    upload: Option<UploadRecord>,
     /// The exchanges of this attempt.
     trail: Trail,
     /// What components have changed about the task's requests, and whether the store does not know yet.
@@ -237,6 +240,9 @@ impl Held {
     async fn give_up(&mut self, shared: &Shared, key: TaskKey) -> Result<(), Failure> {
         let forgotten = shared.store.write(Change::ForgetResume { key }).await;
         forgotten.map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))?;
+        if self.upload.take().is_some() {
+            shared.store.write_later(Change::Upload { key, upload: None });
+        }
         if let (Some(directory), Some(_)) = (&self.directory, self.part.take()) {
             directory.remove_part(&self.resume.part_name);
         }
@@ -313,9 +319,9 @@ impl From<Failure> for Stopped {
 
 /// Makes an attempt.
 pub(crate) async fn run(shared: &Arc<Shared>, transports: &Transports, job: Job) -> End {
-    let stored = if job.record.resume.is_some() { job.record.bytes_done } else { 0 };
-    let (notes, changes) = (job.record.notes.clone(), job.record.changes.clone());
-    let mut held = Held { notes, stored, changes, ..Held::default() };
+    let stored = if job.record.has_bytes() { job.record.bytes_done } else { 0 };
+    let (notes, changes, upload) = (job.record.notes.clone(), job.record.changes.clone(), job.record.upload.clone());
+    let mut held = Held { notes, stored, changes, upload, ..Held::default() };
     held.notes.retain(|note| note != "resumed" && note != request_body::SENT && note != callbacks::CANNED);
     let outcome = tokio::select! {
         biased;
@@ -338,8 +344,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, transports: &Transports, job: Job)
 /// Keeps (or, on cancel, removes) what a dropped attempt had.
 fn stopped(shared: &Arc<Shared>, job: &Job, mut held: Held, reason: Reason) -> End {
     if held.directory.is_none() {
-        // Stopped before the part file was opened: the stored bytes, if any, are as they were.
-        let bytes_done = job.record.bytes_done;
+        // Stopped before the part file was opened: the stored bytes, if any, are as they were. Or what a server has.
+        let bytes_done = held.stored;
         if reason == Reason::Cancel {
             remove_stored(shared, &job.record);
         }

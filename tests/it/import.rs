@@ -188,3 +188,25 @@ fn an_indented_url_with_a_query_is_no_option_of_aria2() {
     urls.sort();
     assert_eq!(urls, [one, two]);
 }
+
+#[test]
+fn what_is_wrong_is_left_out_when_that_is_wanted() {
+    let world = World::new();
+    let good = |id: &str| json!({"taskId": id, "url": "http://127.0.0.1:9/f"});
+    let bad = json!({"taskId": "bad", "url": "ftp://h/"});
+    let path = world.write("tasks.json", json!([good("one"), bad, good("two"), good("two")]).to_string());
+    let path = path.to_str().unwrap();
+
+    world.haul(&["import", path]).exits(2).says("nothing was imported");
+    assert_eq!(world.list().len(), 0);
+    let dry = world.haul(&["import", path, "--skip-invalid", "--dry-run"]).exits(8);
+    assert_eq!((dry.stdout.lines().count(), world.list().len()), (2, 0));
+    let told =
+        world.haul(&["import", path, "--skip-invalid"]).exits(8).says("refused: ").says("imported 2 tasks, refused 2");
+    assert!(told.stderr.contains("`url`") && told.stderr.contains("`two` is that of"), "{}", told.stderr);
+
+    let ids: Vec<_> = statuses(&world).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids, ["one", "two"]);
+    let path = world.write("bad.json", json!([{"url": "ftp://h/"}]).to_string());
+    world.haul(&["import", path.to_str().unwrap(), "--skip-invalid"]).exits(2).says("nothing was imported");
+}

@@ -229,3 +229,55 @@ fn a_download_that_would_leave_too_little_room_fails_or_waits_for_the_disk() {
     assert_eq!(world.show(&ids[0])["waiting"]["reason"], "disk");
     running.kill();
 }
+
+#[test]
+fn uploads_and_downloads_have_limits_of_their_own_that_change_while_they_run() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    world.config("[limits]\nuploads = 1\n");
+    std::fs::create_dir_all(world.path("in")).unwrap();
+    std::fs::write(world.path("in/f"), "x").unwrap();
+    let ups = origin.serve("/up", status(200).head_gate(&gate));
+    let film = origin.serve("/film", file(b"film").head_gate(&gate));
+    let up = |id: &str| json!({"taskId": id, "taskType": "UploadTask", "url": ups.url(), "filename": "f"});
+    let down = |id: &str| json!({"taskId": id, "url": film.url(), "filename": id});
+    world.add(&[up("u1"), up("u2"), up("u3"), down("d1"), down("d2")]);
+
+    let running = world.spawn(&["--json", "run", "--until-idle"]);
+    gate.wait_for(3);
+
+    assert_eq!((ups.requests().len(), film.requests().len()), (1, 2), "downloads go past uploads that wait");
+    let waiting = world.show("u2")["waiting"].clone();
+    assert_eq!(waiting["reason"], "direction-limit");
+    assert!(waiting["detail"].as_str().unwrap().contains("the limit of uploads"), "{waiting}");
+    assert_eq!(current(&world, &["--max-uploads", "2", "--max-downloads", "1"])["uploads"], 2);
+    ups.wait_for_requests(2);
+    gate.open();
+    running.finish().exits(0);
+    assert_eq!((ups.requests().len(), film.requests().len()), (3, 2));
+}
+
+#[test]
+fn limits_say_where_they_come_from() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    world.config("[limits]\nper-host = 4\n[limits.groups]\na = 1\n");
+    let sources = |arguments: &[&str]| {
+        let words = [&["--json", "limits"], arguments].concat();
+        world.haul(&words).exits(0).json().remove(0)["sources"].clone()
+    };
+    let seen = sources(&["--group", "b=2", "--max-per-group", "3"]);
+    assert_eq!(seen["groups"], json!({"a": "configuration", "b": "home"}));
+    let told = (&seen["total"], &seen["perHost"], &seen["perGroup"]);
+    assert_eq!(told, (&json!("default"), &json!("configuration"), &json!("home")));
+
+    let url = origin.serve("/f", file(b"x").head_gate(&gate)).url().to_owned();
+    let running = world.spawn_get(&[&url, "-j", "1", "--max-per-group", "5"]);
+    gate.wait_for(1);
+    let seen = sources(&[]);
+    assert_eq!((&seen["total"], &seen["perGroup"]), (&json!("flag"), &json!("flag")), "a flag stands above the home");
+    assert_eq!(sources(&["-j", "2"])["total"], "home");
+    let text = world.haul(&["limits"]).exits(0).stdout;
+    assert!(text.contains("a flag of the engine that runs") && text.contains("(kept in the home)"), "{text}");
+    gate.open();
+    running.finish().exits(0);
+    assert_eq!(sources(&["--reset"])["total"], "default");
+}

@@ -37,6 +37,7 @@ mod put;
 mod queue;
 mod redirects;
 mod request;
+mod resumable;
 mod resume;
 mod resume_data;
 mod retry;

@@ -154,3 +154,14 @@ fn flags_go_before_profiles_and_wrong_ones_are_refused_at_once() {
         assert!(!outcome.stderr.contains("cAnArY"), "{}", outcome.stderr);
     }
 }
+
+#[test]
+fn doctor_tries_the_headers_of_profiles_that_nobody_uses() {
+    let world = World::new();
+    world.config("[profiles.fine]\nheaders = { X-A = \"b\" }\n[profiles.odd]\nheaders = { \"X A\" = \"b\" }\n");
+
+    let outcome = world.haul(&["doctor"]).exits(1);
+
+    assert_eq!(outcome.stdout.matches("PROBLEM").count(), 1, "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("profile odd") && outcome.stdout.contains("`X A`"), "{}", outcome.stdout);
+}

@@ -166,3 +166,50 @@ fn an_interrupted_put_is_sent_by_run() {
     assert_eq!(requests.len(), 1);
     assert_same_bytes(&form_of(&requests[0])[0].body, &content);
 }
+
+#[test]
+fn fields_after_the_file_parts_of_text_and_headers_of_parts_have_flags() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    world.write("notes.txt", "A file.");
+
+    let line = ["put", "notes.txt", sink.url(), "--field", "a=1", "--field-after", "z=2", "--part", "meta:m.json={}"];
+    world.haul(&[&line[..], &["--part-header", "X-Own: yes"]].concat()).exits(0);
+
+    let parts = form_of(&sink.requests()[0]);
+    let told: Vec<_> = parts.iter().map(|part| (part.name.as_str(), part.filename.as_deref(), part.text())).collect();
+    let expected =
+        [("a", None, "1"), ("file", Some("notes.txt"), "A file."), ("meta", Some("m.json"), "{}"), ("z", None, "2")];
+    assert_eq!(told, expected);
+    assert_eq!(parts[1].own, [("x-own".to_owned(), "yes".to_owned())]);
+    assert_eq!(parts[2].content_type.as_deref(), Some("application/json"));
+    world.haul(&["put", "--binary", "notes.txt", sink.url(), "--field-after", "a=b"]).exits(2).says("--field-after");
+    world.haul(&["put", "notes.txt", sink.url(), "--part", "a=b"]).exits(2).says("field:name=text");
+}
+
+#[test]
+fn what_stdin_gives_is_stored_sent_with_its_length_and_removed() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+
+    world.haul_reading(&["put", "-", sink.url(), "--binary"], "piped").exits(0);
+    world.haul_reading(&["put", "-", sink.url()], "piped").exits(0);
+
+    let requests = sink.requests();
+    assert_eq!((requests[0].header("content-length"), &requests[0].body[..]), (Some("5"), &b"piped"[..]));
+    assert_eq!(form_of(&requests[1])[0].filename.as_deref(), Some("stdin"));
+    assert_eq!(world::names_in(&world.home().join("spool")), [""; 0]);
+}
+
+#[test]
+fn what_stdin_gave_is_sent_again_after_a_failure() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.script("/up", vec![status(403), status(200)]);
+
+    world.haul_reading(&["put", "-", sink.url(), "--id", "p"], "piped").exits(4).says("is kept for 10 days");
+    world.haul(&["retry", "p"]).exits(0);
+    world.run().exits(0);
+
+    assert_eq!(form_of(&sink.requests()[1])[0].text(), "piped");
+    world.haul_reading(&["put", "-", "-", sink.url()], "x").exits(2).says("one FILE of put");
+}

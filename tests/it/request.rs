@@ -81,7 +81,7 @@ fn a_data_task_keeps_its_answer_and_where_it_came_from() {
     let start = origin.serve("/start", redirect(308, "/middle"));
     let id = world
         .add(&[json!({"taskType": "DataTask", "url": start.url(), "json": {"a": [1, "b"]},
-        "queryParameters": {"x": {"y": [1, 2]}}, "listFormat": "csv", "updates": "statusAndProgress"})])
+        "queryParameters": {"x": {"y": [1, 2]}, "z": [3, 4]}, "listFormat": "csv", "listFormats": {"z": "multi"}, "updates": "statusAndProgress"})])
         .remove(0);
 
     let outcome = world.run().exits(0);
@@ -90,7 +90,7 @@ fn a_data_task_keeps_its_answer_and_where_it_came_from() {
     assert_eq!((&update["responseBody"], &update["mimeType"]), (&json!("{\"ok\":true}"), &json!("application/json")));
     assert_eq!(update["charSet"], "utf-8");
     assert_eq!(update["responseUrl"], json!(format!("{}?token=***", end.url())));
-    assert_eq!(update["redirects"], json!([format!("{}?x[y]=1,2", start.url()), middle.url()]));
+    assert_eq!(update["redirects"], json!([format!("{}?x[y]=1,2&z=3&z=4", start.url()), middle.url()]));
     let request = &end.requests()[0];
     assert_eq!((request.method.as_str(), request.body.as_slice()), ("POST", b"{\"a\":[1,\"b\"]}".as_slice()));
     assert_eq!(request.header("content-type"), Some("application/json"));

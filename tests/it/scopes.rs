@@ -67,3 +67,16 @@ fn a_scope_is_paused_and_gone_on_with_without_being_cancelled() {
         ("paused".into(), "complete".into(), "complete".into())
     );
 }
+
+#[test]
+fn why_a_scope_was_cancelled_is_told_to_what_it_refuses() {
+    let world = World::new();
+    world.haul(&["cancel", "--scope", "a", "--reason", "the disk is sold"]).exits(0);
+
+    world.haul(&["get", "http://127.0.0.1:9/f", "--scope", "a/b"]).exits(2).says("(the disk is sold)");
+    let task = json!({"url": "http://127.0.0.1:9/f", "scope": "a"}).to_string();
+    world.haul_reading(&["add", "-"], &task).exits(2).says("(the disk is sold)");
+    let list = world.haul(&["--json", "scope", "ls"]).exits(0).json();
+    assert_eq!(list[0]["reason"], "the disk is sold");
+    assert!(world.haul(&["scope", "ls"]).exits(0).stdout.contains("(the disk is sold)"));
+}

@@ -8,6 +8,7 @@ pub mod origin;
 pub mod process;
 pub mod steered;
 pub mod tls;
+pub mod upload_server;
 pub mod world;
 
 pub use answer::{Answer, Gate, file, raw, redirect, silence, status};
@@ -16,6 +17,7 @@ pub use nginx::Nginx;
 pub use origin::{Origin, Resource};
 pub use process::Outcome;
 pub use tls::Identity;
+pub use upload_server::{Fault, Speech, UploadServer};
 pub use world::World;
 
 /// Bytes that look random and are the same for the same seed; different seeds differ everywhere.

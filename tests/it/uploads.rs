@@ -468,3 +468,56 @@ fn a_file_that_changes_before_it_is_sent_or_between_two_attempts_is_noted() {
     assert_eq!((&record["status"], &record["notes"]), (&json!("complete"), &json!(["source-changed"])), "{record}");
     assert_eq!(sink.requests()[2].body, b"three");
 }
+
+#[test]
+fn a_form_may_have_parts_from_memory_headers_of_parts_and_fields_after_its_files() {
+    let (world, origin) = (world_with(&[("a.txt", b"A file.")]), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    let files = json!([
+        {"field": "meta", "content": "{\"a\":1}", "headers": {"X-Part": "1"}},
+        {"field": "doc", "filename": "a.txt", "headers": {"X-Token": "canary-part"}},
+        {"field": "pic", "filename": "p/q.png", "contentBase64": "AP8="},
+        {"field": "raw", "filename": "r", "mimeType": "x/y", "content": ""},
+        {"field": "last", "content": "été"},
+    ]);
+    let task = json!({"taskType": "MultiUploadTask", "url": sink.url(), "files": files, "fields": {"first": "1"}});
+
+    let record = work(&world, task);
+
+    assert_eq!(record["status"], "complete", "{record}");
+    assert_eq!(record["files"][1]["headers"], json!({"X-Token": "***"}));
+    let parts = form_of(&only(&sink));
+    let told: Vec<_> =
+        parts.iter().map(|part| (part.name.as_str(), part.filename.as_deref(), part.content_type.as_deref())).collect();
+    let expected = [
+        ("first", None, None),
+        ("meta", None, Some("application/json; charset=utf-8")),
+        ("doc", Some("a.txt"), Some("text/plain")),
+        ("pic", Some("p/q.png"), Some("image/png")),
+        ("raw", Some("r"), Some("x/y")),
+        ("last", None, Some("text/plain; charset=utf-8")),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!((parts[2].text(), &parts[3].body[..], parts[5].text()), ("A file.", &b"\0\xff"[..], "été"));
+    let own = |part: usize| parts[part].own.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+    assert_eq!((own(1), own(2)), (vec!["x-part=1".to_owned()], vec!["x-token=canary-part".to_owned()]));
+    for name in world::names_in(&world.home()) {
+        let content = std::fs::read(world.home().join(&name)).unwrap_or_default();
+        assert!(!content.windows(11).any(|window| window == b"canary-part"), "in {name}");
+    }
+}
+
+#[test]
+fn parts_that_cannot_be_sent_are_refused_by_their_number() {
+    let world = World::new();
+    let add = |part: Value| {
+        let task = json!({"taskType": "MultiUploadTask", "url": "http://h/", "files": ["a", part]});
+        world.haul_reading(&["add", "-"], &task.to_string()).exits(2)
+    };
+    add(json!({"field": "f", "content": "x", "headers": {"Content-Type": "a/b"}})).says("number 2 has the header");
+    add(json!({"field": "f", "content": "x", "headers": {"X": "a\r\nb"}})).says("cannot be sent");
+    add(json!({"field": "f", "content": "x".repeat(1 << 21)})).says("at most 1048576 bytes");
+    add(json!({"field": "f", "contentBase64": "?"})).says("base64");
+    add(json!({"field": "f", "filename": "../up"})).says("number 2");
+    add(json!({"field": "f", "colour": "x"})).says("colour");
+}

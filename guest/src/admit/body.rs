@@ -2,7 +2,7 @@
 //!
 //! Whether the files are there and can be read is seen when they are sent, not here.
 
-use super::{Problems, has_control, is_data, is_upload, place};
+use super::{Problems, has_control, is_data, is_upload, place, quoted};
 use crate::bindings::haul::transfer::types::{Body, Task, TaskKind};
 use crate::http;
 use alloc::{format, vec::Vec};
@@ -16,6 +16,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Checks what is sent, and fills in how it is sent.
 pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
     check_form(task, problems);
+    check_resumable(task, problems);
     check_pause(task, problems);
     check_body(task, problems);
     check_types(task, problems);
@@ -53,7 +54,7 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
     problems.add_if(has_control(&task.file_field), "fileField", "must not contain control characters");
     let nameless = task.fields.iter().any(|(name, _)| name.is_empty());
     problems.add_if(nameless, "fields", "must not hold an empty name");
-    let wrong = matches!(task.body, Body::File) && !task.fields.is_empty();
+    let wrong = matches!(task.body, Body::File) && !task.fields.is_empty() && http::resumable(task) != Some("tus");
     problems.add_if(wrong, "fields", "must be empty in a binary upload");
 
     if !matches!(task.kind, TaskKind::MultiUpload) {
@@ -62,7 +63,10 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
     problems.add_if(task.files.is_empty(), "files", "must name at least one file");
     for (index, file) in task.files.iter().enumerate() {
         let number = index + 1;
-        if let Err(reason) = place::check_file_path(&file.filename) {
+        if http::is_in_task(task, index) {
+            let wrong = has_control(&file.filename);
+            problems.add_if(wrong, "files", "must have names without control characters");
+        } else if let Err(reason) = place::check_file_path(&file.filename) {
             problems.add("files", format!("must hold paths below the task's directory; number {number} {reason}"));
         }
         if file.field.is_empty() || has_control(&file.field) {
@@ -74,8 +78,31 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
     }
 }
 
-/// A.3: what has a body cannot be paused; uploads and requests never are.
+/// tus begins every upload by POST, and its metadata has names without spaces and commas, each once (tus 1.0.0,
+/// Upload-Metadata).
+fn check_resumable(task: &Task, problems: &mut Problems) {
+    let Some(protocol) = http::resumable(task) else { return };
+    if !matches!(protocol, "tus" | "ietf") {
+        problems.add("resumable", format!("must be `tus` or `ietf`, not {}", quoted(protocol)));
+    }
+    let is_binary = matches!((&task.kind, &task.body), (TaskKind::Upload, Body::File));
+    problems.add_if(!is_binary, "resumable", "must be absent in a task that is no binary upload of one file");
+    if protocol != "tus" {
+        return;
+    }
+    let other = !task.method.is_empty() && !task.method.eq_ignore_ascii_case("POST");
+    problems.add_if(other, "httpRequestMethod", "must be POST, or absent, in an upload by tus");
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    let is_twin = |index: usize, name: &str| task.fields.iter().take(index).any(|(known, _)| known == name);
+    let wrong = task.fields.iter().enumerate().any(|(index, (name, _))| !is_name(name) || is_twin(index, name));
+    problems.add_if(wrong, "fields", "must have ASCII names without spaces and commas, each once, in an upload by tus");
+}
+
+/// A.3: what has a body cannot be paused; uploads and requests never are, but for uploads that can go on.
 fn check_pause(task: &mut Task, problems: &mut Problems) {
+    if http::resumable(task).is_some() {
+        return;
+    }
     if is_upload(task) || is_data(task) {
         task.allow_pause = false;
     }

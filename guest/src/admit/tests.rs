@@ -482,3 +482,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_binary_uploads_are_resumable_and_they_may_be_paused() {
+    let resumable = |protocol: &str, task: Task| Task { extra: pairs(&[("resumable", protocol)]), ..task };
+    let binary = || Task { body: Body::File, allow_pause: true, ..upload() };
+    assert!(admitted(resumable("ietf", binary())).allow_pause);
+    assert!(!admitted(binary()).allow_pause);
+    check(resumable("tus", upload()), &[("resumable", "binary upload")]);
+    check(resumable("pigeon", binary()), &[("resumable", "`tus` or `ietf`")]);
+    check(resumable("tus", Task { method: "PUT".into(), ..binary() }), &[("httpRequestMethod", "POST")]);
+    let with = |fields: &[(&str, &str)]| Task { fields: pairs(fields), ..binary() };
+    assert_eq!(admitted(resumable("tus", with(&[("album", "x y")]))).fields.len(), 1);
+    for fields in [&[("a b", "")][..], &[("a,b", "")], &[("a", "1"), ("a", "2")]] {
+        check(resumable("tus", with(fields)), &[("fields", "ASCII")]);
+    }
+    check(resumable("ietf", with(&[("a", "1")])), &[("fields", "binary")]);
+}
+
+#[test]
+fn the_names_of_parts_from_memory_are_no_paths() {
+    let part = |filename: &str| FilePart { field: "f".into(), filename: filename.into(), mime_type: "".into() };
+    let task = |files: Vec<FilePart>, extra: &[(&str, &str)]| Task {
+        kind: TaskKind::MultiUpload,
+        body: Body::Multipart,
+        files,
+        extra: pairs(extra),
+        ..upload()
+    };
+    admitted(task(vec![part("a"), part(""), part("../b")], &[("files-in-task", "1,2")]));
+    check(task(vec![part(""), part("")], &[("files-in-task", "1")]), &[("files", "number 1")]);
+    check(task(vec![part("a\u{7}")], &[("files-in-task", "0")]), &[("files", "control")]);
+}

@@ -75,7 +75,7 @@ pub(crate) enum Input {
     /// A task's own speed limit is another one.
     TaskRate { key: TaskKey, limit_rate: Option<u64> },
     /// Why a ready task waits.
-    Why { key: TaskKey, host: String, group: String, reply: oneshot::Sender<Option<Waits>> },
+    Why { ready: Ready, reply: oneshot::Sender<Option<Waits>> },
     /// Which tasks are running and how many are still to be worked.
     Working { reply: oneshot::Sender<Working> },
     /// Stop everything and end.
@@ -282,9 +282,9 @@ impl Machine {
                     running.rate.set(limit_rate, clock::now());
                 }
             }
-            Input::Why { key, host, group, reply } => {
-                let worked = self.works_all() || self.is_asked(key);
-                let _ = reply.send(worked.then(|| self.why(&host, &group)));
+            Input::Why { ready, reply } => {
+                let worked = self.works_all() || self.is_asked(ready.position.2);
+                let _ = reply.send(worked.then(|| self.why(&ready)));
             }
             Input::Working { reply } => {
                 let asked = self.asks.values().map(|asks| asks.keys.len() as u64).sum();
@@ -300,10 +300,10 @@ impl Machine {
         }
     }
 
-    fn why(&self, host: &str, group: &str) -> Waits {
+    fn why(&self, ready: &Ready) -> Waits {
         match self.limits.network {
             Network::Offline => Waits::Offline,
-            _ => Waits::Queue(self.scheduler.why(host, group, clock::now())),
+            _ => Waits::Queue(self.scheduler.why(ready, clock::now())),
         }
     }
 
@@ -442,14 +442,14 @@ impl Machine {
         if unknown || self.limits.holds(&record.task) {
             return self.hold(key);
         }
-        let host = record.task.host();
-        self.scheduler.started(key, &host, &record.task.group, clock::now());
-        self.shared.hub.begins(&record.task.task_id, record.resume.is_some(), record.task.sends_progress());
+        let ready = ready_of(key, &record.task);
+        self.scheduler.started(&ready, clock::now());
+        self.shared.hub.begins(&record.task.task_id, record.has_bytes(), record.task.sends_progress());
         let stop = Stop::default();
         let rate = OwnRate::new(record.task.limit_rate, clock::now());
         let running = Running {
             task: Arc::clone(&record.task),
-            host,
+            host: ready.host,
             stop: stop.clone(),
             rate: rate.clone(),
             publishing: false,
@@ -702,13 +702,14 @@ impl Machine {
                 .unwrap_or_default()
                 .into_iter()
                 .map(|(host, group)| Waking {
-                    ready: Ready { position: (0, 0, 0), host, group },
+                    ready: Ready { position: (0, 0, 0), host, group, is_upload: false },
                     at: None,
                     record: None,
                 })
                 .collect();
             if let Ok(Some(next)) = shared.store.next_ready_at() {
-                let nobody = Ready { position: (0, 0, 0), host: String::new(), group: String::new() };
+                let (host, group) = (String::new(), String::new());
+                let nobody = Ready { position: (0, 0, 0), host, group, is_upload: false };
                 tasks.push(Waking { ready: nobody, at: Some(next), record: None });
             }
             let _ = sender.send(Input::Added { asker: 0, tasks, work: false });
@@ -859,5 +860,6 @@ impl Machine {
 
 /// A task's place in the queue.
 pub(crate) fn ready_of(key: TaskKey, task: &Task) -> Ready {
-    Ready { position: (task.priority, task.creation_time, key), host: task.host(), group: task.group.clone() }
+    let (position, is_upload) = ((task.priority, task.creation_time, key), task.is_upload());
+    Ready { position, host: task.host(), group: task.group.clone(), is_upload }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn recover(shared: &Shared) -> Result<()> {
                         let (_, ids) =
                             left_over.entry(directory.path().to_owned()).or_insert_with(|| (directory, Vec::new()));
                         ids.push(record.task.task_id.clone());
-                        requeue(*key, 0)
+                        requeue(*key, record.upload.as_ref().map_or(0, |upload| upload.offset))
                     }
                     (Some(resume), Some(directory)) => requeue(*key, stored_bytes(shared, &directory, resume)),
                     (_, None) => requeue(*key, record.bytes_done),

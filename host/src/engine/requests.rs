@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 use crate::api::{Action, Reply, Request};
 use crate::clock;
 use crate::engine::attachments::{self, NewAttachment};
+use crate::engine::limiting::{limit_task, limits, reopen_scope, scope_is_canceled, scopes};
 use crate::engine::machine::{Stopping, Waits, Waking, Working, ready_of};
-use crate::engine::{CurrentLimits, Inner, Input, Settings};
+use crate::engine::{Inner, Input};
 use crate::engine::{at_once, resume_data};
 use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
 use crate::event::{Details, Update};
-use crate::limits::LimitChanges;
 use crate::scheduler::Why;
 use crate::store::{Addition, Applied, Change, Filter, HELD, IfExists, NewTask, Selection, TaskKey};
 use crate::task::{Problem, Record, Status, Task, TaskType, Waiting, json};
@@ -265,8 +265,9 @@ fn own_problems(engine: &Inner, task: &Task, place: Option<&std::path::Path>) ->
     let has_files = task.task_type != TaskType::Data || task.response_file.is_some();
     let base = engine.shared.sandbox.granted(&task.base_directory, place).err().filter(|_| has_files);
     let base = base.map(|failure| problem("baseDirectory", format!("cannot be used: {}", failure.description)));
+    let files = crate::transfer::wrong_parts(task).map(|reason| problem("files", reason));
     let callbacks = task.callbacks.iter().filter_map(load).map(|reason| problem("callbacks", reason));
-    task_type.into_iter().chain(base).chain(callbacks).collect()
+    task_type.into_iter().chain(base).chain(files).chain(callbacks).collect()
 }
 
 /// The unfinished or failed task that the same command line means: same URL, place, directory and given name; or same id.
@@ -293,6 +294,7 @@ fn same_task(
             && record.task.body == new.task.body
             && record.task.fields == new.task.fields
             && record.task.files == new.task.files
+            && record.task.resumable() == new.task.resumable()
     };
     let is_it = |key: &TaskKey, record: &Record| !used.contains(key) && same(record) && is_open(engine, *key, record);
     Ok(candidates.into_iter().find(|(key, record)| is_it(key, record)))
@@ -381,11 +383,6 @@ async fn add_new(
         }
         other => Err(unexpected(&other)),
     }
-}
-
-/// What to do about it.
-fn scope_is_canceled(scope: &str) -> String {
-    format!("the scope `{scope}` is cancelled and takes no tasks: `haul scope reopen {scope}` lets it take them again")
 }
 
 fn unexpected(applied: &Applied) -> Error {
@@ -486,8 +483,7 @@ async fn why_it_waits(engine: &Inner, key: TaskKey, record: &Record) -> Result<O
                 return Ok(waiting("not-before", record.ready_at, "its notBefore has not come".into()));
             }
             let (reply, answer) = oneshot::channel();
-            let (host, group) = (record.task.host(), record.task.group.clone());
-            tell(engine, Input::Why { key, host, group, reply })?;
+            tell(engine, Input::Why { ready: ready_of(key, &record.task), reply })?;
             let (reason, detail) = match answer.await.map_err(|_| ended())? {
                 None => ("queue", "nobody works the queue: `haul run` does".to_owned()),
                 Some(Waits::Offline) => (
@@ -497,6 +493,12 @@ async fn why_it_waits(engine: &Inner, key: TaskKey, record: &Record) -> Result<O
                 Some(Waits::Queue(Why::Interval(ms))) => ("queue", format!("starts are {ms} ms apart")),
                 Some(Waits::Queue(Why::Turn)) => ("queue", "it is about to start".to_owned()),
                 Some(Waits::Queue(Why::Total(limit))) => ("total-limit", run(limit, "", "the limit")),
+                Some(Waits::Queue(Why::Direction(true, limit))) => {
+                    ("direction-limit", run(limit, " that send files", "the limit of uploads"))
+                }
+                Some(Waits::Queue(Why::Direction(false, limit))) => {
+                    ("direction-limit", run(limit, " that send no files", "the limit of downloads"))
+                }
                 Some(Waits::Queue(Why::Host(host, limit))) => {
                     ("host-limit", run(limit, &format!(" of {host}"), "the limit per host"))
                 }
@@ -522,17 +524,20 @@ fn run(count: usize, of: &str, limit: &str) -> String {
 /// How tasks are stopped, and what the final update of a cancelled one says.
 struct Halt {
     action: Action,
+    /// Why, secrets masked.
+    reason: Option<String>,
     details: Arc<Details>,
 }
 
 impl Halt {
     fn new(action: Action, reason: Option<&str>) -> Self {
-        let text = match reason {
-            Some(reason) => format!("the task was cancelled: {}", crate::mask::text(reason)),
+        let reason = reason.map(crate::mask::text);
+        let text = match &reason {
+            Some(reason) => format!("the task was cancelled: {reason}"),
             None => "the task was cancelled".into(),
         };
         let exception = Some(Failure::new(FailureKind::Canceled, text));
-        Self { action, details: Arc::new(Details { exception, ..Details::default() }) }
+        Self { action, reason, details: Arc::new(Details { exception, ..Details::default() }) }
     }
 }
 
@@ -645,7 +650,8 @@ async fn stop_many(engine: &Inner, halt: &Halt, select: Selection) -> Result<Rep
     };
     if let (Action::Cancel, Selection::Scope(name)) = (halt.action, &select) {
         // Before its tasks are looked for: one that is added now is found or refused.
-        store.write(Change::CancelScope { name: name.clone(), at: clock::unix_ms() }).await?;
+        let (name, reason) = (name.clone(), halt.reason.clone());
+        store.write(Change::CancelScope { name, reason, at: clock::unix_ms() }).await?;
     }
     let meant = store.select(&select, statuses, 0, LISTED)?;
     let (moved, settled) = stop(engine, halt, Stopping::Selected(select.clone()), select).await?;
@@ -795,70 +801,7 @@ async fn ack(engine: &Inner, consumer: String, seq: u64) -> Result<Reply> {
     }
 }
 
-// Limits and scopes.
-
-/// Name of the setting that holds the limits of a home.
-const LIMITS: &str = "limits";
-
-/// The limits that an engine begins with: the settings', what the home has stored, then the flags.
-pub(super) fn limits_of(store: &crate::store::Store, settings: &Settings) -> Result<CurrentLimits> {
-    let broken = |error| Error::Other(format!("the limits stored in the home cannot be read: {error}"));
-    let stored = store.setting(LIMITS)?.map(|text| serde_json::from_str::<LimitChanges>(&text)).transpose();
-    let stored = stored.map_err(broken)?.unwrap_or_default();
-    let base = settings.limits.clone();
-    let mut current = base.clone();
-    current.apply(&stored);
-    current.apply(&settings.limit_flags);
-    Ok(CurrentLimits { base, stored, current })
-}
-
-async fn limits(engine: &Inner, changes: LimitChanges, reset: bool) -> Result<Reply> {
-    let failed = |error: serde_json::Error| Error::Other(format!("limits cannot be written: {error}"));
-    let held = || engine.limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut next = held().clone();
-    if reset {
-        next = CurrentLimits { current: next.base.clone(), stored: LimitChanges::default(), ..next };
-    }
-    next.stored.merge(&changes);
-    next.current.apply(&changes);
-    if reset || !changes.is_empty() {
-        let content = serde_json::to_string(&next.stored).map_err(failed)?;
-        engine.shared.store.write(Change::Setting { name: LIMITS, content }).await?;
-        *held() = next.clone();
-        tell(engine, Input::Limits { limits: Box::new(next.current.clone()) })?;
-    }
-    let json = |changes| serde_json::to_value(changes).map_err(failed);
-    let (current, stored) = (json(LimitChanges::all_of(&next.current))?, json(next.stored)?);
-    Ok(Reply::Info(serde_json::json!({ "current": current, "stored": stored })))
-}
-
-async fn limit_task(engine: &Inner, id: &str, limit_rate: Option<u64>) -> Result<Reply> {
-    let (key, record) = find(engine, id)?;
-    if record.status.is_final() {
-        return Err(Error::Refused(format!("`{id}` is final already: {}", record.status.name())));
-    }
-    let task = Box::new(Task { limit_rate, ..Task::clone(&record.task) });
-    engine.shared.store.write(Change::Replace { key, task }).await?;
-    tell(engine, Input::TaskRate { key, limit_rate })?;
-    Ok(Reply::Done)
-}
-
-fn scopes(engine: &Inner) -> Result<Reply> {
-    let canceled = engine.shared.store.canceled_scopes()?.into_iter();
-    let json = |(name, at)| serde_json::json!({ "scope": name, "canceledAt": json::time(at) });
-    Ok(Reply::Info(canceled.map(json).collect()))
-}
-
-async fn reopen_scope(engine: &Inner, name: String) -> Result<Reply> {
-    if let Some(above) = engine.shared.store.canceled_scope(&name)?.filter(|canceled| *canceled != name) {
-        let text = format!("`{name}` is below the cancelled scope `{above}`: reopen that one");
-        return Err(Error::Refused(text));
-    }
-    match engine.shared.store.write(Change::ReopenScope { name: name.clone() }).await? {
-        Applied::Done => Ok(Reply::Done),
-        _ => Err(Error::Refused(format!("no scope `{name}` is cancelled"))),
-    }
-}
+// What there is.
 
 async fn info(engine: &Inner) -> Result<Reply> {
     let by_status = engine.shared.store.counts()?;

@@ -19,7 +19,7 @@ use crate::error::{Error, Failure, Result};
 use crate::hooks::ResumeVerdict;
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox, SourceFile};
 use crate::store::{Addition, NewTask};
-use crate::task::{Piece, Problem, Record, ResumeRecord, Status, Task, json as form};
+use crate::task::{Piece, Problem, Record, ResumeRecord, Status, Task, UploadRecord, json as form};
 
 /// The form of documents that this version writes and reads.
 const VERSION: u64 = 1;
@@ -35,6 +35,10 @@ pub(super) async fn export(engine: &Inner, id: &str, with_secrets: bool) -> Resu
         return Err(Error::Refused(format!("`{id}` is {}: {mend}", record.status.name())));
     }
     let Some(resume) = record.resume.clone() else {
+        if record.upload.is_some() {
+            let why = "is an upload: its server keeps the bytes, and only this home goes on with it";
+            return Err(Error::Refused(format!("`{id}` {why}")));
+        }
         return Err(Error::Refused(format!("`{id}` has no bytes to go on from")));
     };
     let shared = Arc::clone(&engine.shared);
@@ -382,10 +386,13 @@ fn broken(failure: Failure) -> Error {
 
 /// For `show`: whether a task that does not run would go on from its bytes, and each condition of that (UR-06).
 pub(super) async fn conditions(engine: &Inner, record: &Record) -> Option<Value> {
-    let resume = record.resume.as_ref()?;
     if matches!(record.status, Status::Running | Status::Complete) {
         return None;
     }
+    if let Some(upload) = &record.upload {
+        return Some(conditions_of_upload(engine, record, upload));
+    }
+    let resume = record.resume.as_ref()?;
     let there = held(&engine.shared.sandbox, &engine.shared.boot_id, record, resume);
     let bytes = there.as_ref().map_or(0, |(_, runs)| runs.iter().map(|(first, last)| last - first + 1).sum());
     let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &record.task).ok()?;
@@ -403,6 +410,20 @@ pub(super) async fn conditions(engine: &Inner, record: &Record) -> Option<Value>
         (_, ResumeVerdict::Refuse(why)) => format!("refused: {why}"),
     };
     Some(json!({"verdict": verdict, "bytes": bytes, "conditions": named}))
+}
+
+/// An upload goes on while its server keeps it open, which only the server knows, and its file is the same.
+fn conditions_of_upload(engine: &Inner, record: &Record, upload: &UploadRecord) -> Value {
+    let task = &record.task;
+    let name = task.filename.as_deref().unwrap_or_default();
+    let source = engine.shared.sandbox.source(&task.base_directory, record.place.as_deref(), &task.directory, name);
+    let unchanged = source.is_ok_and(|source| source.mark() == upload.source);
+    let UploadRecord { offset, length, .. } = upload;
+    let verdict = match unchanged {
+        true => format!("goes on where the server says; it was last known to have {offset} of {length} bytes"),
+        false => "starts afresh (restarted-changed)".into(),
+    };
+    json!({"verdict": verdict, "bytes": offset, "conditions": {"source-unchanged": unchanged}})
 }
 
 #[cfg(test)]

@@ -89,8 +89,8 @@ impl Chain {
                 }
             }
         }
-        let answer = answer.into_iter().map(|task| match task {
-            Ok(task) => Ok(convert::to_task(task)),
+        let answer = answer.into_iter().zip(tasks).map(|(task, given)| match task {
+            Ok(task) => Ok(convert::with_parts_of(convert::to_task(task), given)),
             Err(problems) => Err(problems.into_iter().map(convert::to_problem).collect()),
         });
         Ok(answer.collect())

@@ -79,8 +79,30 @@ pub(super) fn task(task: &Task) -> wit::types::Task {
         auth: task.auth.as_ref().map(auth),
         response_file: task.response_file.clone(),
         repeatable: task.repeatable,
-        extra: task.extra.clone(),
+        extra: task.extra.iter().cloned().chain(in_task(task)).collect(),
     }
+}
+
+/// Name in `extra` of the numbers of those files whose content is in the task, and with the host.
+const IN_TASK: &str = "files-in-task";
+
+/// Which files of a form are none on the disk: their content and headers stay with the host.
+fn in_task(task: &Task) -> Option<(String, String)> {
+    let numbers = task.files.iter().enumerate().filter(|(_, part)| part.content.is_some());
+    let numbers: Vec<String> = numbers.map(|(number, _)| number.to_string()).collect();
+    (!numbers.is_empty()).then(|| (IN_TASK.into(), numbers.join(",")))
+}
+
+/// Gives the files of an answered task what the contract has no place for: they are known by place, field and name.
+pub(super) fn with_parts_of(mut task: Task, given: &Task) -> Task {
+    for (number, part) in task.files.iter_mut().enumerate() {
+        let is_it = |known: &&FilePart| known.field == part.field && known.filename == part.filename;
+        let known = given.files.get(number).filter(is_it).or_else(|| given.files.iter().find(is_it));
+        if let Some(known) = known {
+            (part.headers, part.content) = (known.headers.clone(), known.content.clone());
+        }
+    }
+    task
 }
 
 /// A task that a component answered. Choices of later versions become what the contract says receivers take them for.
@@ -142,7 +164,7 @@ pub(super) fn to_task(task: wit::types::Task) -> Task {
         auth: task.auth.map(to_auth),
         response_file: task.response_file,
         repeatable: task.repeatable,
-        extra: task.extra,
+        extra: task.extra.into_iter().filter(|(name, _)| name != IN_TASK).collect(),
     }
 }
 
@@ -224,7 +246,7 @@ fn file_part(part: &FilePart) -> wit::types::FilePart {
 }
 
 fn to_file_part(part: wit::types::FilePart) -> FilePart {
-    FilePart { field: part.field, filename: part.filename, mime_type: part.mime_type }
+    FilePart { field: part.field, filename: part.filename, mime_type: part.mime_type, ..FilePart::default() }
 }
 
 pub(super) fn auth(auth: &Auth) -> wit::types::Auth {

@@ -14,7 +14,8 @@ fn limits(total: usize, per_host: usize, per_group: usize) -> QueueLimits {
 }
 
 fn task(key: i64, priority: i32, host: &str, group: &str) -> Ready {
-    Ready { position: (priority, key as u64, key), host: host.into(), group: group.into() }
+    let is_upload = group.starts_with("up");
+    Ready { position: (priority, key as u64, key), host: host.into(), group: group.into(), is_upload }
 }
 
 /// The store's side: tasks not started yet; and what time it is.
@@ -36,7 +37,7 @@ impl Queue {
                 Step::Start(key) => {
                     let index = self.0.iter().position(|task| task.position.2 == key).expect("a task of the queue");
                     let task = self.0.remove(index);
-                    scheduler.started(key, &task.host, &task.group, self.1);
+                    scheduler.started(&task, self.1);
                     started.push(key);
                 }
                 Step::Fetch { part, after } => {
@@ -44,6 +45,7 @@ impl Queue {
                     found.retain(|task| {
                         part.host.as_ref().is_none_or(|host| *host == task.host)
                             && part.group.as_ref().is_none_or(|group| *group == task.group)
+                            && part.uploads.is_none_or(|uploads| uploads == task.is_upload)
                             && after.is_none_or(|after| task.position > after)
                     });
                     found.sort_by_key(|task| task.position);
@@ -63,7 +65,7 @@ fn tasks_start_by_priority_then_age_up_to_the_limit_in_all() {
         Queue(vec![task(1, 5, "a", "g"), task(2, 0, "a", "g"), task(3, 5, "a", "g"), task(4, 9, "a", "g")], now());
     queue.announce(&mut scheduler);
     assert_eq!(queue.start_all(&mut scheduler), [2, 1, 3]);
-    assert_eq!(scheduler.why("a", "g", now()), Why::Total(3));
+    assert_eq!(scheduler.why(&task(0, 5, "a", "g"), now()), Why::Total(3));
     scheduler.settled(1);
     assert_eq!(queue.start_all(&mut scheduler), [4]);
 }
@@ -75,9 +77,27 @@ fn a_full_host_is_passed_over_and_comes_first_when_it_has_room() {
         Queue((1..=200).map(|key| task(key, 5, "busy", "g")).chain([task(201, 5, "other", "g")]).collect(), now());
     queue.announce(&mut scheduler);
     assert_eq!(queue.start_all(&mut scheduler), [1, 201]);
-    assert_eq!(scheduler.why("busy", "g", now()), Why::Host("busy".into(), 1));
+    assert_eq!(scheduler.why(&task(0, 5, "busy", "g"), now()), Why::Host("busy".into(), 1));
     scheduler.settled(1);
     assert_eq!(queue.start_all(&mut scheduler), [2]);
+}
+
+#[test]
+fn uploads_and_downloads_are_limited_each_by_itself() {
+    let mut scheduler = Scheduler::new(QueueLimits { uploads: 1, downloads: 2, ..limits(0, 0, 0) });
+    let tasks = (1..=8).map(|key| task(key, 5, "h", if key <= 4 { "up" } else { "g" })).collect();
+    let mut queue = Queue(tasks, now());
+    queue.announce(&mut scheduler);
+    assert_eq!(queue.start_all(&mut scheduler), [1, 5, 6]);
+    assert_eq!(scheduler.why(&task(0, 5, "h", "up"), now()), Why::Direction(true, 1));
+    assert_eq!(scheduler.why(&task(0, 5, "h", "g"), now()), Why::Direction(false, 2));
+    scheduler.settled(5);
+    assert_eq!(queue.start_all(&mut scheduler), [7]);
+    scheduler.settled(1);
+    assert_eq!(queue.start_all(&mut scheduler), [2]);
+    scheduler.set_limits(QueueLimits { uploads: 2, ..limits(0, 0, 0) });
+    queue.announce(&mut scheduler);
+    assert_eq!(queue.start_all(&mut scheduler), [3, 8]);
 }
 
 #[test]
@@ -91,7 +111,7 @@ fn a_group_may_have_a_limit_of_its_own() {
     );
     queue.announce(&mut scheduler);
     assert_eq!(queue.start_all(&mut scheduler), [1, 2, 5, 6, 7, 8]);
-    assert_eq!(scheduler.why("a", "slow", now()), Why::Group("slow".into(), 2));
+    assert_eq!(scheduler.why(&task(0, 5, "a", "slow"), now()), Why::Group("slow".into(), 2));
 }
 
 #[test]
@@ -99,7 +119,7 @@ fn a_task_whose_start_is_not_committed_is_not_started_twice() {
     let mut scheduler = Scheduler::new(limits(1, 0, 0));
     scheduler.may_have("a", "g");
     let stale = [task(1, 5, "a", "g")];
-    scheduler.started(1, "a", "g", now());
+    scheduler.started(&task(1, 5, "a", "g"), now());
     scheduler.ended(1);
     let part = match scheduler.step(now()) {
         Step::Fetch { part, .. } => part,
@@ -119,7 +139,7 @@ fn starts_are_at_least_the_interval_apart_and_waiting_for_it_is_told() {
     assert_eq!(queue.start_all(&mut scheduler), [1]);
     let next = start + Duration::from_millis(50);
     assert_eq!(scheduler.step(start + Duration::from_millis(49)), Step::WaitUntil(next));
-    assert_eq!(scheduler.why("a", "g", start), Why::Interval(50));
+    assert_eq!(scheduler.why(&task(0, 5, "a", "g"), start), Why::Interval(50));
     queue.1 = next;
     assert_eq!(queue.start_all(&mut scheduler), [2]);
     scheduler.settled(1);

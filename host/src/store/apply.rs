@@ -1,7 +1,7 @@
 //! What each change does to the database, within the writer's transaction. A change that does not fit the task's state is
 //! refused before anything is written. Changes of many tasks are in `sweep`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use super::fault::{Sql, unwritable};
 use super::sweep::Cursor;
 use super::vault::Vault;
 use super::writer::{Numbers, Step};
-use super::{Applied, Change, Committed, HELD, IfExists, NewTask, Publish, TaskKey, read};
+use super::{Applied, CanceledScope, Change, Committed, HELD, IfExists, NewTask, Publish, TaskKey, read};
 use crate::event::{Details, StatusUpdate};
-use crate::task::{Body, Changes, ResumeRecord, Status, Task};
+use crate::task::{Body, Changes, ResumeRecord, Status, Task, UploadRecord};
 
 /// Refreshed credentials kept: the newest.
 const CREDENTIALS: i64 = 4096;
@@ -99,13 +99,14 @@ impl<'a> Batch<'a> {
             }
             Change::Pause { key, bytes_done, at } => self.pause(*key, *bytes_done, *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
+            Change::Upload { key, upload } => self.upload(*key, upload.as_deref())?,
             Change::Changes { key, changes } => self.changes(*key, changes.as_deref())?,
             Change::Secret { name, content, at } => self.secret(name, content, *at)?,
             Change::KeyValue { bucket, edits } => self.keyvalue(bucket, edits)?,
             Change::Hold { key } => self.hold(*key)?,
             Change::Release { at } => self.release(*at)?,
             Change::Setting { name, content } => self.setting(name, content)?,
-            Change::CancelScope { name, at } => self.cancel_scope(name, *at)?,
+            Change::CancelScope { name, reason, at } => self.cancel_scope(name, reason.as_deref(), *at)?,
             Change::ReopenScope { name } => self.reopen_scope(name)?,
             Change::Asked { ids, asked } => self.asked(ids, *asked)?,
             Change::Consumer { name } => self.consumer(name)?,
@@ -297,7 +298,7 @@ impl<'a> Batch<'a> {
         self.conn
             .prepare_cached(
                 "UPDATE task SET status = ?2, publish = NULL, ready_at = NULL, ended_at = ?3, bytes_done = ?5,
-                   closed = ?4 AND (asked = 0 OR ?2 <> 2),
+                   closed = ?4 AND (asked = 0 OR ?2 <> 2), upload = CASE ?2 WHEN 4 THEN upload END,
                    outcome = ?6, expected_size = coalesce(?7, expected_size) WHERE key = ?1",
             )?
             .execute(params![
@@ -411,6 +412,22 @@ impl<'a> Batch<'a> {
         Ok(if changed > 0 { Applied::Done } else { Applied::Refused(None) })
     }
 
+    /// What the server is known to have is shown as done.
+    fn upload(&mut self, key: TaskKey, upload: Option<&UploadRecord>) -> Sql<Applied> {
+        if let Err(refused) = self.fitting(key, |row| !row.status.is_final())? {
+            return Ok(refused);
+        }
+        let sealed = upload.map(|upload| codec::encode_upload(key, upload, self.vault));
+        let sealed = sealed.transpose().map_err(unwritable)?;
+        self.conn.prepare_cached("UPDATE task SET upload = ?2, bytes_done = ?3 WHERE key = ?1")?.execute((
+            key,
+            sealed,
+            upload.map_or(0, |upload| number(upload.offset)),
+        ))?;
+        self.expect_size(key, upload.map(|upload| upload.length))?;
+        Ok(Applied::Done)
+    }
+
     fn changes(&mut self, key: TaskKey, changes: Option<&Changes>) -> Sql<Applied> {
         let sealed = changes.map(|changes| codec::encode_changes(key, changes, self.vault));
         let sealed = sealed.transpose().map_err(unwritable)?;
@@ -445,9 +462,9 @@ impl<'a> Batch<'a> {
         Ok(Applied::Done)
     }
 
-    fn cancel_scope(&mut self, name: &str, at: u64) -> Sql<Applied> {
-        let write = "INSERT OR REPLACE INTO scope (name, at) VALUES (?1, ?2)";
-        self.conn.prepare_cached(write)?.execute((name, number(at)))?;
+    fn cancel_scope(&mut self, name: &str, reason: Option<&str>, at: u64) -> Sql<Applied> {
+        let write = "INSERT OR REPLACE INTO scope (name, at, reason) VALUES (?1, ?2, ?3)";
+        self.conn.prepare_cached(write)?.execute((name, number(at), reason))?;
         Ok(Applied::Done)
     }
 
@@ -579,17 +596,16 @@ impl Batch<'_> {
     }
 
     /// The first cancelled scope that one of the tasks is in.
-    fn canceled_scope(&self, tasks: &[NewTask]) -> Sql<Option<String>> {
-        let mut known: HashMap<&str, Option<String>> = HashMap::new();
+    fn canceled_scope(&self, tasks: &[NewTask]) -> Sql<Option<CanceledScope>> {
+        let mut known: HashSet<&str> = HashSet::new();
         for scope in tasks.iter().filter_map(|addition| addition.task.scope.as_deref()) {
-            let canceled = match known.get(scope) {
-                Some(_) => continue,
-                None => read::canceled_scope(self.conn, scope)?,
-            };
+            if !known.insert(scope) {
+                continue;
+            }
+            let canceled = read::canceled_scope(self.conn, scope)?;
             if canceled.is_some() {
                 return Ok(canceled);
             }
-            known.insert(scope, None);
         }
         Ok(None)
     }

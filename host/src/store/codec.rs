@@ -14,7 +14,9 @@ use super::{Publish, TaskKey};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, Hop, Protocol};
 use crate::mask;
-use crate::task::{Auth, Body, Changes, FilePart, OnConflict, Pairs, Piece, Task, TaskType, Timeouts, Updates};
+use crate::task::{
+    Auth, Body, Changes, FilePart, OnConflict, Pairs, Piece, Task, TaskType, Timeouts, Updates, UploadRecord,
+};
 
 type Json<T> = serde_json::Result<T>;
 
@@ -40,6 +42,7 @@ pub(super) fn encode_task<'a>(key: TaskKey, task: &'a Task, vault: &Vault) -> Js
     shown.auth = None;
     shown.headers = mask::headers(&task.headers);
     shown.fields = mask::parameters(&task.fields);
+    shown.files.iter_mut().for_each(|part| part.headers = mask::headers(&part.headers));
     shown.mirrors = task.mirrors.iter().map(|url| mask::url(url)).collect();
     Ok(Coded { url: shown_url(&task.url), spec: encode_spec(&shown)?, sealed: Some(sealed) })
 }
@@ -71,6 +74,8 @@ pub(super) fn reveal(key: TaskKey, sealed: &[u8], vault: &Vault, task: &mut Task
     task.headers = hidden.headers.unwrap_or(std::mem::take(&mut task.headers));
     task.fields = hidden.fields.unwrap_or(std::mem::take(&mut task.fields));
     task.mirrors = hidden.mirrors.unwrap_or(std::mem::take(&mut task.mirrors));
+    let of_parts = hidden.part_headers.into_iter().flatten();
+    task.files.iter_mut().zip(of_parts).for_each(|(part, headers)| part.headers = headers);
     Ok(())
 }
 
@@ -88,17 +93,21 @@ struct Hidden {
     fields: Option<Pairs>,
     #[serde(rename = "ml", skip_serializing_if = "Option::is_none")]
     mirrors: Option<Vec<String>>,
+    #[serde(rename = "ph", skip_serializing_if = "Option::is_none")]
+    part_headers: Option<Vec<Pairs>>,
 }
 
 impl Hidden {
     fn of(task: &Task) -> Self {
         let is_hidden = |url: &String| shown_url(url) != *url;
+        let of_parts = || task.files.iter().map(|part| part.headers.clone()).collect();
         Self {
             auth: task.auth.clone(),
             url: Some(&task.url).filter(|url| is_hidden(url)).cloned(),
             headers: (mask::headers(&task.headers) != task.headers).then(|| task.headers.clone()),
             fields: (mask::parameters(&task.fields) != task.fields).then(|| task.fields.clone()),
             mirrors: task.mirrors.iter().any(is_hidden).then(|| task.mirrors.clone()),
+            part_headers: task.files.iter().any(|part| mask::headers(&part.headers) != part.headers).then(of_parts),
         }
     }
 }
@@ -119,6 +128,24 @@ pub(super) fn decode_changes(key: TaskKey, sealed: &[u8], vault: &Vault) -> Json
 
 fn place_of_changes(key: TaskKey) -> String {
     format!("changes:{key}")
+}
+
+/// An upload that a server keeps open, sealed.
+pub(super) fn encode_upload(key: TaskKey, upload: &UploadRecord, vault: &Vault) -> Json<Vec<u8>> {
+    let UploadRecord { url, length, offset, source } = upload;
+    Ok(vault.seal(&place_of_upload(key), &serde_json::to_vec(&(url, length, offset, source))?))
+}
+
+/// The opposite of [`encode_upload`].
+pub(super) fn decode_upload(key: TaskKey, sealed: &[u8], vault: &Vault) -> Json<UploadRecord> {
+    let plain = vault.unseal(&place_of_upload(key), sealed);
+    let plain = plain.ok_or_else(|| serde_json::Error::custom("it was not sealed by this home's key"))?;
+    let (url, length, offset, source) = serde_json::from_slice(&plain)?;
+    Ok(UploadRecord { url, length, offset, source })
+}
+
+fn place_of_upload(key: TaskKey) -> String {
+    format!("upload:{key}")
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -573,12 +600,40 @@ mod details {
 
 mod files {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    /// A file on the disk, or a part with headers and content in base64.
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Row {
+        Plain(String, String, String),
+        Whole((String, String, String), Pairs, Option<String>),
+    }
+
+    fn part(row: Row) -> Option<FilePart> {
+        let ((field, filename, mime_type), headers, content) = match row {
+            Row::Plain(field, filename, mime_type) => ((field, filename, mime_type), Pairs::new(), None),
+            Row::Whole(names, headers, content) => (names, headers, content),
+        };
+        let content = content.map(|text| STANDARD.decode(text)).transpose().ok()?;
+        Some(FilePart { field, filename, mime_type, headers, content })
+    }
+
     pub(super) fn serialize<S: Serializer>(files: &[FilePart], out: S) -> Result<S::Ok, S::Error> {
-        out.collect_seq(files.iter().map(|file| (&file.field, &file.filename, &file.mime_type)))
+        out.collect_seq(files.iter().map(|file| match (file.headers.is_empty(), &file.content) {
+            (true, None) => Row::Plain(file.field.clone(), file.filename.clone(), file.mime_type.clone()),
+            _ => Row::Whole(
+                (file.field.clone(), file.filename.clone(), file.mime_type.clone()),
+                file.headers.clone(),
+                file.content.as_deref().map(|content| STANDARD.encode(content)),
+            ),
+        }))
     }
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<FilePart>, D::Error> {
-        let files = Vec::<(String, String, String)>::deserialize(from)?;
-        Ok(files.into_iter().map(|(field, filename, mime_type)| FilePart { field, filename, mime_type }).collect())
+        let rows = Vec::<Row>::deserialize(from)?;
+        let parts: Option<Vec<FilePart>> = rows.into_iter().map(part).collect();
+        parts.ok_or_else(|| D::Error::custom("the content of a part is not base64"))
     }
 }
 

@@ -28,6 +28,8 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("queue.sql")),
     M::up(include_str!("changes.sql")),
     M::up(include_str!("keyvalue.sql")),
+    M::up(include_str!("upload.sql")),
+    M::up(include_str!("reason.sql")),
 ];
 
 /// Makes the home, or closes an existing one of ours to others. Rule: reliability F (0700).

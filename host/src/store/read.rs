@@ -11,7 +11,10 @@ use super::apply::number;
 use super::codec;
 use super::fault::{Sql, unreadable};
 use super::vault::Vault;
-use super::{Filter, HELD, Publish, QueueKey, QueuePosition, Queued, Reading, Selection, Store, TaskKey, Unfinished};
+use super::{
+    CanceledScope, Filter, HELD, Publish, QueueKey, QueuePosition, Queued, Reading, Selection, Store, TaskKey,
+    Unfinished,
+};
 use crate::error::Result;
 use crate::event::StatusUpdate;
 use crate::task::{Body, Record, ResumeRecord, Status};
@@ -32,7 +35,7 @@ macro_rules! records {
                t.retries_remaining, t.bytes_done, t.expected_size, t.place, t.outcome, t.spec, t.body,
                r.task, r.part_name, r.part_dev, r.part_ino, r.durable_bytes, r.boot_id, r.total_bytes, r.etag,
                r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url, r.pieces, t.sealed,
-               t.changes
+               t.changes, t.upload
              FROM task t ",
             $index,
             " LEFT JOIN resume r ON r.task = t.key ",
@@ -161,15 +164,15 @@ impl Store {
         let after = after.unwrap_or((i32::MIN, 0, 0));
         self.read(|conn| {
             let positions = match (&part.host, &part.group) {
-                (None, None) => positions(conn, None, after, limit)?,
-                (Some(host), Some(group)) => positions(conn, Some((host, group)), after, limit)?,
+                (None, None) => positions(conn, None, part.uploads, after, limit)?,
+                (Some(host), Some(group)) => positions(conn, Some((host, group)), part.uploads, after, limit)?,
                 (host, group) => {
                     let mut all = Vec::new();
                     let wanted =
                         |mine: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == mine);
                     for (of, within) in queue_keys(conn, host.as_deref(), usize::MAX)? {
                         if wanted(&of, host) && wanted(&within, group) {
-                            all.extend(positions(conn, Some((&of, &within)), after, limit)?);
+                            all.extend(positions(conn, Some((&of, &within)), part.uploads, after, limit)?);
                         }
                     }
                     all.sort_unstable();
@@ -238,17 +241,15 @@ impl Store {
         })
     }
 
-    /// Scopes that are cancelled, by name, and when they were.
-    pub(crate) fn canceled_scopes(&self) -> Result<Vec<(String, u64)>> {
+    /// Scopes that are cancelled, by name.
+    pub(crate) fn canceled_scopes(&self) -> Result<Vec<CanceledScope>> {
         self.read(|conn| {
-            conn.prepare_cached("SELECT name, at FROM scope ORDER BY name")?
-                .query_map([], |row| Ok((row.get(0)?, unsigned(row, 1)?)))?
-                .collect()
+            conn.prepare_cached("SELECT name, at, reason FROM scope ORDER BY name")?.query_map([], scope_row)?.collect()
         })
     }
 
     /// The cancelled scope that this one is or is below.
-    pub(crate) fn canceled_scope(&self, scope: &str) -> Result<Option<String>> {
+    pub(crate) fn canceled_scope(&self, scope: &str) -> Result<Option<CanceledScope>> {
         self.read(|conn| canceled_scope(conn, scope))
     }
 
@@ -369,15 +370,20 @@ pub(super) fn of_group(group: &str) -> &'static str {
 }
 
 /// The cancelled scope that this one is or is below.
-pub(super) fn canceled_scope(conn: &Connection, scope: &str) -> Sql<Option<String>> {
-    let mut find = conn.prepare_cached("SELECT 1 FROM scope WHERE name = ?1")?;
+pub(super) fn canceled_scope(conn: &Connection, scope: &str) -> Sql<Option<CanceledScope>> {
+    let mut find = conn.prepare_cached("SELECT name, at, reason FROM scope WHERE name = ?1")?;
     let ends = scope.match_indices('/').map(|(end, _)| end).chain([scope.len()]);
     for name in ends.map(|end| &scope[..end]) {
-        if find.exists([name])? {
-            return Ok(Some(name.to_owned()));
+        let found = find.query_row([name], scope_row).optional()?;
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)
+}
+
+fn scope_row(row: &Row<'_>) -> Sql<CanceledScope> {
+    Ok(CanceledScope { name: row.get(0)?, at: unsigned(row, 1)?, reason: row.get(2)? })
 }
 
 /// The names below a scope: from the first (included) to the second (excluded).
@@ -518,6 +524,7 @@ fn queue_keys(conn: &Connection, host: Option<&str>, limit: usize) -> Sql<Vec<(S
 fn positions(
     conn: &Connection,
     part: Option<(&str, &str)>,
+    uploads: Option<bool>,
     after: QueuePosition,
     limit: usize,
 ) -> Sql<Vec<QueuePosition>> {
@@ -529,6 +536,12 @@ fn positions(
         Some(_) => "host = ?5 AND group_name = ?6",
         None => "?6 IS NULL",
     };
+    // Looked up in each task: an index that few need would cost every addition.
+    let direction = match uploads {
+        None => "",
+        Some(true) => "AND spec ->> '$.t' IN (1, 2)",
+        Some(false) => "AND coalesce(spec ->> '$.t', 0) NOT IN (1, 2)",
+    };
     let mut found: Vec<QueuePosition> = Vec::new();
     for range in ["priority = ?1 AND created = ?2 AND key > ?3", "priority = ?1 AND created > ?2", "priority > ?1"] {
         if found.len() >= limit {
@@ -536,7 +549,7 @@ fn positions(
         }
         let sql = format!(
             "SELECT priority, created, key FROM task INDEXED BY {index}
-             WHERE status = 0 AND ready_at IS NULL AND {range} AND {of} ORDER BY priority, created, key LIMIT ?4"
+             WHERE status = 0 AND ready_at IS NULL AND {range} AND {of} {direction} ORDER BY priority, created, key LIMIT ?4"
         );
         let (priority, created, key) = after;
         let left = rows(limit - found.len());
@@ -585,6 +598,9 @@ fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
     let changes = row.get_ref(32)?.as_blob_or_null()?;
     let changes =
         changes.map(|sealed| codec::decode_changes(row.get(0)?, sealed, vault).map_err(|error| unreadable(32, error)));
+    let upload = row.get_ref(33)?.as_blob_or_null()?;
+    let upload =
+        upload.map(|sealed| codec::decode_upload(row.get(0)?, sealed, vault).map_err(|error| unreadable(33, error)));
     task.retries_remaining = row.get(9)?;
     if let Body::Bytes(bytes) = &mut task.body {
         *bytes = row.get::<_, Option<Vec<u8>>>(15)?.unwrap_or_default();
@@ -612,6 +628,7 @@ fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
         hops: outcome.hops,
         notes: outcome.notes,
         resume,
+        upload: upload.transpose()?,
         changes: changes.transpose()?,
         task: Arc::new(task),
     };

@@ -3,6 +3,8 @@
 //! It encodes what it is given. `urlQueryParameters`, background_downloader's field, is appended as it is and does not
 //! come here.
 
+use std::collections::BTreeMap;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
@@ -49,16 +51,37 @@ impl ListFormat {
     }
 }
 
+/// How the lists of a query or form are written, each by the name at its top.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListFormats {
+    /// Those that are not named.
+    pub others: ListFormat,
+    /// Those of these names (dio's `ListParam`).
+    pub by_name: BTreeMap<String, ListFormat>,
+}
+
+impl ListFormats {
+    fn of(&self, name: &str) -> ListFormat {
+        self.by_name.get(name).copied().unwrap_or(self.others)
+    }
+}
+
+impl From<ListFormat> for ListFormats {
+    fn from(others: ListFormat) -> Self {
+        Self { others, by_name: BTreeMap::new() }
+    }
+}
+
 /// What stays as it is (RFC 3986 section 2.3).
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// What also stays in a query, where it was put there to divide.
 const DIVIDERS: &AsciiSet = &UNRESERVED.remove(b',').remove(b'|').remove(b'[').remove(b']');
 
 /// Query parameters, encoded, in the order of the map. Nested maps have names like `a[b]`; `null` is an empty text.
-pub fn parameters(values: &Map<String, Value>, format: ListFormat) -> Pairs {
-    plain(values, format)
+pub fn parameters(values: &Map<String, Value>, formats: &ListFormats) -> Pairs {
+    plain(values, formats)
         .into_iter()
-        .map(|(name, members)| {
+        .map(|(name, members, format)| {
             let members: Vec<String> = members.iter().map(|member| encoded(member, UNRESERVED)).collect();
             let separator = encoded(format.separator().unwrap_or_default(), DIVIDERS);
             (encoded(&name, DIVIDERS), members.join(&separator))
@@ -67,8 +90,8 @@ pub fn parameters(values: &Map<String, Value>, format: ListFormat) -> Pairs {
 }
 
 /// A body of media type `application/x-www-form-urlencoded`.
-pub fn form(values: &Map<String, Value>, format: ListFormat) -> String {
-    let fields = plain(values, format).into_iter().map(|(name, members)| {
+pub fn form(values: &Map<String, Value>, formats: &ListFormats) -> String {
+    let fields = plain(values, formats).into_iter().map(|(name, members, format)| {
         let value = members.join(format.separator().unwrap_or_default());
         format!("{}={}", encoded(&name, UNRESERVED), encoded(&value, UNRESERVED))
     });
@@ -88,11 +111,13 @@ pub fn grouped(pairs: &Pairs) -> Map<String, Value> {
     map
 }
 
-/// Names, and the members that share one.
-fn plain(values: &Map<String, Value>, format: ListFormat) -> Vec<(String, Vec<String>)> {
+/// Names, the members that share one, and how those are written.
+fn plain(values: &Map<String, Value>, formats: &ListFormats) -> Vec<(String, Vec<String>, ListFormat)> {
     let mut out = Vec::new();
     for (name, value) in values {
-        put(&mut out, name, value, format);
+        let (format, mut found) = (formats.of(name), Vec::new());
+        put(&mut found, name, value, format);
+        out.extend(found.into_iter().map(|(name, members)| (name, members, format)));
     }
     out
 }
@@ -132,7 +157,7 @@ mod tests {
     }
 
     fn query(json: &str, format: ListFormat) -> String {
-        let pairs = parameters(&map(json), format);
+        let pairs = parameters(&map(json), &format.into());
         pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
     }
 
@@ -144,14 +169,24 @@ mod tests {
         for ((name, format), expected) in ListFormat::NAMES.into_iter().zip(queries) {
             assert_eq!(query(json, format), format!("x=1&{expected}"), "{name}");
         }
-        assert_eq!(form(&map(json), ListFormat::MultiCompatible), "x=1&a%5B%5D=1&a%5B%5D=b%20c&a%5B%5D=true");
-        assert_eq!(form(&map(json), ListFormat::Csv), "x=1&a=1%2Cb%20c%2Ctrue");
+        assert_eq!(form(&map(json), &ListFormat::MultiCompatible.into()), "x=1&a%5B%5D=1&a%5B%5D=b%20c&a%5B%5D=true");
+        assert_eq!(form(&map(json), &ListFormat::Csv.into()), "x=1&a=1%2Cb%20c%2Ctrue");
     }
 
     #[test]
     fn maps_nest_and_everything_is_encoded() {
         let json = r#"{"a":{"b":{"c":"d"},"e":[1,2]},"n":null,"q":"x&y=z+ü"}"#;
         assert_eq!(query(json, ListFormat::Multi), "a[b][c]=d&a[e]=1&a[e]=2&n=&q=x%26y%3Dz%2B%C3%BC");
+    }
+
+    #[test]
+    fn a_name_may_have_a_format_of_its_own() {
+        let by_name = [("a".to_owned(), ListFormat::Csv), ("m".to_owned(), ListFormat::Pipes)].into();
+        let formats = ListFormats { others: ListFormat::MultiCompatible, by_name };
+        let values = map(r#"{"a":[1,2],"b":[1,2],"m":{"x":[3,4]}}"#);
+        let pairs = parameters(&values, &formats);
+        let query: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(query, ["a=1,2", "b[]=1", "b[]=2", "m[x]=3|4"]);
     }
 
     #[test]

@@ -5,15 +5,47 @@
 
 use crate::task::Pairs;
 
-/// A file of a form, as its part's head names it.
+/// A file of a form, or a field among the files, as its part's head names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileHead {
     /// Name of the form field.
     pub(crate) field: String,
-    /// The name sent.
-    pub(crate) name: String,
-    /// Media type.
-    pub(crate) mime_type: String,
+    /// The name sent; `None`: it is no file.
+    pub(crate) name: Option<String>,
+    /// The headers behind Content-Disposition, whole lines.
+    pub(crate) lines: String,
+}
+
+/// Header lines of a part with these headers.
+pub(crate) fn lines(mime_type: &str, headers: &Pairs) -> String {
+    let further = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    std::iter::once(format!("Content-Type: {mime_type}\r\n")).chain(further).collect()
+}
+
+/// Header lines of a field that says nothing of its type.
+pub(crate) fn field_lines(value: &[u8], headers: &Pairs) -> String {
+    let kind = match std::str::from_utf8(value) {
+        Ok(text) => kind_of(text),
+        Err(_) => "Content-Type: application/octet-stream\r\n",
+    };
+    let further = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    std::iter::once(kind.to_owned()).chain(further).collect()
+}
+
+/// What is wrong with a part's headers, as the end of a sentence.
+pub(crate) fn wrong_header(headers: &Pairs) -> Option<String> {
+    let is_own = |name: &str| ["content-disposition", "content-type", "content-length"].contains(&name);
+    headers.iter().find_map(|(name, value)| {
+        let known = http::HeaderName::from_bytes(name.as_bytes());
+        let fits = http::HeaderValue::from_str(value).is_ok() || !value.contains(['\r', '\n', '\0']);
+        match known {
+            Ok(known) if is_own(known.as_str()) => {
+                Some(format!("has the header `{name}`, which is made of its other fields"))
+            }
+            Ok(_) if fits => None,
+            _ => Some("has a header that cannot be sent".into()),
+        }
+    })
 }
 
 /// The texts of a form: one before each file, and one behind the last. All files together stand between them.
@@ -26,11 +58,11 @@ pub(crate) fn texts(boundary: &str, fields: &Pairs, files: &[FileHead]) -> Vec<S
         }
     }
     for file in files {
-        let (field, name) = (escaped(&file.field), escaped(&file.name));
+        let field = escaped(&file.field);
+        let name = file.name.as_ref().map_or(String::new(), |name| format!("; filename=\"{}\"", escaped(name)));
         text.push_str(&format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\n\
-             Content-Type: {}\r\n\r\n",
-            file.mime_type
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"{name}\r\n{}\r\n",
+            file.lines
         ));
         texts.push(std::mem::replace(&mut text, "\r\n".into()));
     }
@@ -46,14 +78,18 @@ pub(crate) fn is_boundary(text: &str) -> bool {
 
 fn field(boundary: &str, name: &str, value: &str) -> String {
     let head = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"\r\n", escaped(name));
-    let kind = if looks_like_json(value) {
+    format!("{head}{}\r\n{value}\r\n", kind_of(value))
+}
+
+/// Header lines that tell what a field's text is, where it is not plain.
+fn kind_of(value: &str) -> &'static str {
+    if looks_like_json(value) {
         "Content-Type: application/json; charset=utf-8\r\n"
     } else if value.is_ascii() {
         ""
     } else {
         "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: binary\r\n"
-    };
-    format!("{head}{kind}\r\n{value}\r\n")
+    }
 }
 
 /// A name as browsers write it: a line break becomes `%0D%0A` and a quote `%22`, the rest stays.
@@ -93,8 +129,8 @@ mod tests {
     fn a_form_is_fields_then_files_then_the_end() {
         let file = |field: &str, name: &str| FileHead {
             field: field.into(),
-            name: name.into(),
-            mime_type: "text/plain".into(),
+            name: Some(name.into()),
+            lines: lines("text/plain", &Pairs::new()),
         };
         let texts = texts("B", &pairs(&[("a", "1")]), &[file("f", "x.txt"), file("g", "y.txt")]);
         assert_eq!(

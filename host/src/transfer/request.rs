@@ -1,8 +1,8 @@
 //! Tasks whose answer is kept with them: uploads and data requests. One request, its progress, its answer's judgement, and
 //! the answer's body, up to a limit or in a file.
 //!
-//! Nothing of it is resumed: each attempt sends everything. What may not be sent twice is noted before it is sent, so that
-//! a killed engine does not repeat it in silence.
+//! Nothing of it is resumed: each attempt sends everything (uploads that go on are in `resumable`). What may not be sent
+//! twice is noted before it is sent, so that a killed engine does not repeat it in silence.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::transfer::callbacks::{self, Sampler};
 use crate::transfer::download::{Wire, log_answer, plain_call};
 use crate::transfer::progress::Meter;
 use crate::transfer::request_body::{RequestBody, SENT};
-use crate::transfer::{Context, Finished, Held, Stopped, details_of, retry_after, sweep_later, upload};
+use crate::transfer::{Context, Finished, Held, Stopped, details_of, resumable, retry_after, sweep_later, upload};
 use crate::transport::{Answer, Call, Framing, Payload, Source};
 
 /// Bytes of an answer's body that are kept with the task.
@@ -28,6 +28,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Sends the task's request. What ends the task is [`Stopped::Final`]: there is no file to be named.
 pub(crate) async fn run(cx: &Context<'_>, mut wire: Wire, held: &mut Held) -> Result<Finished, Stopped> {
+    if let Some(protocol) = cx.task.resumable() {
+        return resumable::run(cx, protocol, wire, held).await;
+    }
     not_sent_before(cx)?;
     let segments = upload::pack(cx, &mut wire.headers)?;
     if upload::is_changed(cx.task, &segments) {
@@ -40,20 +43,19 @@ pub(crate) async fn run(cx: &Context<'_>, mut wire: Wire, held: &mut Held) -> Re
     let body = Arc::new(body);
     let mut call = plain_call(cx, &wire);
     call.body = Payload::Source(Arc::clone(&body) as Arc<dyn Source>);
-    call.keep_body = upload::is_upload(cx.task);
-    let (id, method, url) = (&cx.task.task_id, &cx.task.http_request_method, crate::mask::url(&wire.url));
-    tracing::info!("{id}: {method} {url} with {} bytes, attempt {}", body.length(), cx.record.attempt + 1);
-    let answer = match send(cx, call, &body).await {
-        Ok(answer) => answer,
-        Err(mut failure) => {
-            failure.description = crate::mask::text(&failure.description);
-            if body.changed().is_some() {
-                held.note("source-changed");
-            }
-            return Err(failure.into());
-        }
-    };
-    judge(cx, held, answer, &body).await
+    call.keep_body = cx.task.is_upload();
+    let of = Of { before: 0, total: body.length() };
+    let answer = send(cx, held, call, &body, of).await?;
+    judge(cx, held, answer, of.total).await
+}
+
+/// Where a request's body stands in what the task sends as a whole.
+#[derive(Clone, Copy)]
+pub(super) struct Of {
+    /// Bytes that the server has already.
+    pub(super) before: u64,
+    /// Bytes in all.
+    pub(super) total: u64,
 }
 
 /// An engine that was killed after it had sent the whole request has not heard the answer.
@@ -69,11 +71,29 @@ fn not_sent_before(cx: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// Sends, and tells meanwhile how much has gone out (rule B.3).
-async fn send(cx: &Context<'_>, call: Call, body: &RequestBody) -> Result<Answer, Failure> {
-    let total = Some(body.length());
-    let mut meter = Meter::new(0, total, clock::now());
+pub(super) async fn send(
+    cx: &Context<'_>,
+    held: &mut Held,
+    call: Call,
+    body: &RequestBody,
+    of: Of,
+) -> Result<Answer, Failure> {
+    let (id, method, url) = (&cx.task.task_id, &call.method, crate::mask::url(&call.url));
+    tracing::info!("{id}: {method} {url} with {} bytes, attempt {}", body.length(), cx.record.attempt + 1);
+    followed(cx, call, body, of).await.map_err(|mut failure| {
+        failure.description = crate::mask::text(&failure.description);
+        if body.changed().is_some() {
+            held.note("source-changed");
+        }
+        failure
+    })
+}
+
+async fn followed(cx: &Context<'_>, call: Call, body: &RequestBody, of: Of) -> Result<Answer, Failure> {
+    let total = Some(of.total);
+    let mut meter = Meter::new(of.before, total, clock::now());
     let mut sampler = Sampler::new(cx.chain);
-    cx.shared.hub.sizes(&cx.task.task_id, 0, total);
+    cx.shared.hub.sizes(&cx.task.task_id, of.before, total);
     let mut answer = std::pin::pin!(cx.transport.send(call));
     loop {
         tokio::select! {
@@ -81,7 +101,7 @@ async fn send(cx: &Context<'_>, call: Call, body: &RequestBody) -> Result<Answer
             answer = &mut answer => return answer,
             () = clock::sleep(TICK) => {}
         }
-        let taken = body.taken();
+        let taken = of.before + body.taken();
         match meter.at(taken, clock::now()) {
             None => cx.shared.hub.sizes(&cx.task.task_id, taken, total),
             Some(reading) => {
@@ -102,8 +122,13 @@ async fn send(cx: &Context<'_>, call: Call, body: &RequestBody) -> Result<Answer
     }
 }
 
-/// What the answer means, by hook `classify`, and what is kept of it.
-async fn judge(cx: &Context<'_>, held: &mut Held, mut answer: Answer, body: &RequestBody) -> Result<Finished, Stopped> {
+/// What the answer means, by hook `classify`, and what is kept of it. `total`: bytes that the task sends.
+pub(super) async fn judge(
+    cx: &Context<'_>,
+    held: &mut Held,
+    mut answer: Answer,
+    total: u64,
+) -> Result<Finished, Stopped> {
     let (verdict, head) = callbacks::judge(cx, held, &Asked::default(), &mut answer, true).await?;
     log_answer(cx, &answer, &verdict);
     match verdict {
@@ -112,7 +137,7 @@ async fn judge(cx: &Context<'_>, held: &mut Held, mut answer: Answer, body: &Req
             Err(in_doubt(cx, Failure::new(FailureKind::Connection, text).with(FailureDetail::Cut)).into())
         }
         Classified::Success => {
-            let details = succeeded(cx, held, answer, &head, body).await?;
+            let details = succeeded(cx, held, answer, &head, total).await?;
             Err(Stopped::Final(Status::Complete, Box::new(details)))
         }
         Classified::NotFound => {
@@ -138,17 +163,18 @@ async fn succeeded(
     held: &mut Held,
     mut answer: Answer,
     head: &HookHead,
-    body: &RequestBody,
+    total: u64,
 ) -> Result<Details, Failure> {
     let mut details = details_with_way(&answer, head);
-    details.file_size = Some(body.length()).filter(|length| *length > 0);
+    details.file_size = Some(total).filter(|length| *length > 0);
+    details.resumed_from = held.resumed_from;
     let kept = match &cx.task.response_file {
         Some(path) => store(cx, &mut answer, path).await.map(|path| details.file_path = Some(path)),
         None => keep(held, &mut answer, &mut details).await,
     };
     match kept {
         Err(failure)
-            if failure.kind == FailureKind::Connection && upload::is_upload(cx.task) && !answer.body.cut_request() =>
+            if failure.kind == FailureKind::Connection && cx.task.is_upload() && !answer.body.cut_request() =>
         {
             // The upload is done, whatever becomes of the answer's body.
             tracing::info!("{}: {}", cx.task.task_id, crate::mask::text(&failure.description));

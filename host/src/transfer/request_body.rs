@@ -28,7 +28,7 @@ pub(crate) enum Segment {
     /// So many bytes of a file, from this one on.
     File {
         /// The file.
-        file: SourceFile,
+        file: Arc<SourceFile>,
         /// First byte.
         from: u64,
         /// Number of bytes.
@@ -114,7 +114,7 @@ impl RequestBody {
     /// A file of it that was written since it was opened.
     pub(crate) fn changed(&self) -> Option<&SourceFile> {
         let files = self.segments.iter().filter_map(|(_, segment)| match segment {
-            Segment::File { file, .. } => Some(file),
+            Segment::File { file, .. } => Some(&**file),
             Segment::Text(_) => None,
         });
         files.into_iter().find(|file| file.is_changed())

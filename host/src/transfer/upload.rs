@@ -4,6 +4,7 @@
 //! It opens files through the sandbox and sends nothing.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -32,19 +33,15 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// Whether the task sends files.
-pub(crate) fn is_upload(task: &Task) -> bool {
-    matches!(task.task_type, TaskType::Upload | TaskType::MultiUpload)
-}
-
 /// Writes down what is to be the same in every attempt: a form's boundary, and the state of the files that there are.
 pub(crate) fn remember(sandbox: &Sandbox, task: &mut Task, place: Option<&Path>) {
     if task.body == Body::Multipart && !task.extra.iter().any(|(name, _)| name == BOUNDARY) {
         task.extra.push((BOUNDARY.into(), new_boundary(uuid::Uuid::now_v7())));
     }
-    if is_upload(task) {
+    if task.is_upload() {
         let open = |part: &FilePart| sandbox.source(&task.base_directory, place, &task.directory, &part.filename);
-        let files: Result<Vec<SourceFile>, Failure> = parts_of(task).iter().map(open).collect();
+        let on_disk = parts_of(task).into_iter().filter(|part| part.content.is_none());
+        let files: Result<Vec<SourceFile>, Failure> = on_disk.map(|part| open(&part)).collect();
         task.extra.retain(|(name, _)| name != SOURCES);
         if let Ok(files) = files {
             task.extra.push((SOURCES.into(), marks(files.iter())));
@@ -55,7 +52,7 @@ pub(crate) fn remember(sandbox: &Sandbox, task: &mut Task, place: Option<&Path>)
 /// Whether the files are others than when the task was added.
 pub(super) fn is_changed(task: &Task, segments: &[Segment]) -> bool {
     let files = segments.iter().filter_map(|segment| match segment {
-        Segment::File { file, .. } => Some(file),
+        Segment::File { file, .. } => Some(&**file),
         Segment::Text(_) => None,
     });
     let known = task.extra.iter().find(|(name, _)| name == SOURCES);
@@ -74,6 +71,7 @@ fn parts_of(task: &Task) -> Vec<FilePart> {
             field: task.file_field.clone(),
             filename: task.filename.clone().unwrap_or_default(),
             mime_type: task.mime_type.clone(),
+            ..FilePart::default()
         }],
     }
 }
@@ -88,10 +86,33 @@ pub(super) fn pack(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>
     }
 }
 
+/// What a binary upload sends of its file.
+#[derive(Clone)]
+pub(super) struct Stretch {
+    pub(super) file: Arc<SourceFile>,
+    /// First byte.
+    from: u64,
+    /// Number of bytes, at least 1.
+    pub(super) length: u64,
+}
+
+impl Stretch {
+    /// So many bytes of it, from this one of its own on.
+    pub(super) fn part(&self, offset: u64, length: u64) -> Segment {
+        Segment::File { file: Arc::clone(&self.file), from: self.from + offset, length }
+    }
+}
+
 /// The file, or the range of it that the task's `Range` says, as the body.
 fn binary(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> {
+    let stretch = opened(cx, headers)?;
+    Ok(vec![stretch.part(0, stretch.length)])
+}
+
+/// Opens the file of a binary upload; the headers become those that go with it.
+pub(super) fn opened(cx: &Context<'_>, headers: &mut Pairs) -> Result<Stretch, Failure> {
     let name = cx.task.filename.as_deref().unwrap_or_default();
-    let file = open(cx, name)?;
+    let file = Arc::new(open(cx, name)?);
     if file.len() == 0 {
         let text = format!("`{}` has 0 length, and a binary upload must have something to send", file.path());
         return Err(Failure::new(FailureKind::FileSystem, text));
@@ -107,7 +128,7 @@ fn binary(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure
         let name = utf8_percent_encode(name, PLAIN);
         headers.push(("Content-Disposition".into(), format!("attachment; filename=\"{name}\"")));
     }
-    Ok(vec![Segment::File { file, from, length }])
+    Ok(Stretch { file, from, length })
 }
 
 /// First byte and number of bytes that a task's `Range: bytes=a-b` or `bytes=a-` means; without one all of them (B.6).
@@ -142,18 +163,51 @@ fn form(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> 
     let mut texts = multipart::texts(&boundary, &task.fields, &heads).into_iter();
     let mut segments = Vec::with_capacity(2 * parts.len() + 1);
     for part in &parts {
-        let file = open(cx, &part.filename)?;
-        let length = file.len();
         segments.extend(texts.next().map(|text| Segment::Text(text.into())));
-        segments.push(Segment::File { file, from: 0, length });
+        segments.push(match &part.content {
+            Some(content) => Segment::Text(content.clone().into()),
+            None => {
+                let file = open(cx, &part.filename)?;
+                let length = file.len();
+                Segment::File { file: Arc::new(file), from: 0, length }
+            }
+        });
     }
     segments.extend(texts.next().map(|text| Segment::Text(text.into())));
     Ok(segments)
 }
 
 fn head_of(part: &FilePart) -> FileHead {
-    let name = part.filename.rsplit('/').next().unwrap_or_default();
-    FileHead { field: part.field.clone(), name: name.to_owned(), mime_type: mime_type(&part.mime_type, name) }
+    let field = part.field.clone();
+    match &part.content {
+        Some(content) if part.filename.is_empty() => {
+            let lines = match part.mime_type.as_str() {
+                "" => multipart::field_lines(content, &part.headers),
+                given => multipart::lines(given, &part.headers),
+            };
+            FileHead { field, name: None, lines }
+        }
+        content => {
+            let last = part.filename.rsplit('/').next().unwrap_or_default();
+            let name = if content.is_some() { part.filename.as_str() } else { last };
+            let lines = multipart::lines(&mime_type(&part.mime_type, name), &part.headers);
+            FileHead { field, name: Some(name.to_owned()), lines }
+        }
+    }
+}
+
+/// Bytes of parts that are kept with their task, at most in all.
+const CONTENT_MAX: usize = 1024 * 1024;
+
+/// What is wrong with the parts of a task's form, as far as the contract does not show them.
+pub(crate) fn wrong_parts(task: &Task) -> Option<String> {
+    let bytes: usize = task.files.iter().map(|part| part.content.as_ref().map_or(0, Vec::len)).sum();
+    if bytes > CONTENT_MAX {
+        return Some(format!("must hold at most {CONTENT_MAX} bytes of content in all, not {bytes}"));
+    }
+    task.files.iter().enumerate().find_map(|(index, part)| {
+        multipart::wrong_header(&part.headers).map(|why| format!("must have good headers; number {} {why}", index + 1))
+    })
 }
 
 /// The boundary that was drawn when the task was added.

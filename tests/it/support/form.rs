@@ -11,6 +11,8 @@ pub struct Part {
     pub filename: Option<String>,
     pub content_type: Option<String>,
     pub transfer_encoding: Option<String>,
+    /// Headers that begin with `X-`, in lower case.
+    pub own: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
@@ -63,6 +65,7 @@ fn part(bytes: &[u8]) -> Part {
         filename: None,
         content_type: None,
         transfer_encoding: None,
+        own: Vec::new(),
         body: bytes[end + 4..].to_vec(),
     };
     for line in head.split("\r\n") {
@@ -80,6 +83,7 @@ fn part(bytes: &[u8]) -> Part {
             }
             "content-type" => part.content_type = Some(value.to_owned()),
             "content-transfer-encoding" => part.transfer_encoding = Some(value.to_owned()),
+            own if own.starts_with("x-") => part.own.push((own.to_owned(), value.to_owned())),
             other => panic!("unknown header {other}"),
         }
     }

@@ -277,7 +277,7 @@ impl Shared {
 }
 
 /// Reads a head; `None` at the end of the connection.
-fn read_head(wire: &mut BufReader<Wire>) -> Option<Seen> {
+pub(super) fn read_head(wire: &mut impl BufRead) -> Option<Seen> {
     let first = read_line(wire)?;
     let mut words = first.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
@@ -307,7 +307,7 @@ fn read_chunks(wire: &mut BufReader<Wire>) -> Option<Vec<u8>> {
     }
 }
 
-fn read_line(wire: &mut BufReader<Wire>) -> Option<String> {
+fn read_line(wire: &mut impl BufRead) -> Option<String> {
     let mut line = Vec::new();
     wire.read_until(b'\n', &mut line).ok()?;
     let line = line.strip_suffix(b"\n")?;

@@ -10,8 +10,8 @@ use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, Resettable};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use haul::config;
-use haul::task::OnConflict;
 use haul::task::query::ListFormat;
+use haul::task::{OnConflict, Resumable};
 use haul::{Durability, IfExists, Status};
 
 mod limits;
@@ -241,18 +241,30 @@ pub(crate) struct Get {
 #[derive(Debug, ClapArgs)]
 #[command(override_usage = "haul put [OPTIONS] FILE... URL")]
 pub(crate) struct Put {
-    /// What to upload, then where to; several files are one form
+    /// What to upload (`-`: stdin, read to its end first), then where to; several files are one form
     #[arg(required = true, num_args = 2.., value_names = ["FILE", "URL"])]
     pub(crate) files_and_url: Vec<String>,
     /// Send the file's bytes as the body, by PUT; otherwise it is part of a form, sent by POST
-    #[arg(long, conflicts_with_all = ["file_field", "fields"], help_heading = "Upload options")]
+    #[arg(long, conflicts_with_all = ["file_field", "fields", "fields_after", "parts", "part_headers"], help_heading = "Upload options")]
     pub(crate) binary: bool,
+    /// Send the file's bytes by a protocol that goes on where it was interrupted; fields become tus' metadata
+    #[arg(long, value_name = "HOW", conflicts_with_all = ["binary", "file_field", "fields_after", "parts", "part_headers"], help_heading = "Upload options")]
+    pub(crate) resumable: Option<HowResumable>,
     /// Form field of the file [default: file, or of several files each one's name without extension]
     #[arg(long, value_name = "NAME", help_heading = "Upload options")]
     pub(crate) file_field: Option<String>,
     /// Form field sent before the files; may be repeated
     #[arg(long = "field", value_name = "K=V", value_parser = key_value, help_heading = "Upload options")]
     pub(crate) fields: Vec<(String, String)>,
+    /// Form field sent after the files; may be repeated
+    #[arg(long = "field-after", value_name = "K=V", value_parser = key_value, help_heading = "Upload options")]
+    pub(crate) fields_after: Vec<(String, String)>,
+    /// Part of the form named like a file, made of this text, and sent after the files; may be repeated
+    #[arg(long = "part", value_name = "FIELD:NAME=TEXT", value_parser = text_part, help_heading = "Upload options")]
+    pub(crate) parts: Vec<TextPart>,
+    /// Header of each file's part of the form; may be repeated
+    #[arg(long = "part-header", value_name = "K: V", value_parser = header, help_heading = "Upload options")]
+    pub(crate) part_headers: Vec<(String, String)>,
     /// Media type of the file [default: by its extension]
     #[arg(long, value_name = "TYPE", help_heading = "Upload options")]
     pub(crate) mime_type: Option<String>,
@@ -262,6 +274,49 @@ pub(crate) struct Put {
     pub(crate) task: TaskFlags,
     #[command(flatten)]
     pub(crate) engine: EngineFlags,
+}
+
+impl Put {
+    /// Nothing is said that takes a list of parts.
+    pub(crate) fn is_of_one_file(&self) -> bool {
+        self.fields_after.is_empty() && self.parts.is_empty() && self.part_headers.is_empty()
+    }
+}
+
+/// `--part` as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TextPart {
+    pub(crate) field: String,
+    pub(crate) filename: String,
+    pub(crate) text: String,
+}
+
+fn text_part(typed: &str) -> Result<TextPart, String> {
+    let parts = typed.split_once('=').and_then(|(names, text)| Some((names.split_once(':')?, text)));
+    match parts {
+        Some(((field, filename), text)) if !field.is_empty() && !filename.is_empty() => {
+            Ok(TextPart { field: field.into(), filename: filename.into(), text: text.into() })
+        }
+        _ => Err("a part is written `field:name=text`".into()),
+    }
+}
+
+/// `--resumable` as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HowResumable {
+    /// tus 1.0
+    Tus,
+    /// Resumable Uploads for HTTP, the draft's interop version 8
+    Ietf,
+}
+
+impl From<HowResumable> for Resumable {
+    fn from(typed: HowResumable) -> Self {
+        match typed {
+            HowResumable::Tus => Resumable::Tus,
+            HowResumable::Ietf => Resumable::Ietf,
+        }
+    }
 }
 
 /// `haul request`.
@@ -281,9 +336,10 @@ pub(crate) struct Send {
     /// Query parameter, encoded here; may be repeated
     #[arg(long = "query", value_name = "K=V", value_parser = key_value, help_heading = "Request options")]
     pub(crate) query: Vec<(String, String)>,
-    /// How a repeated name in --query and --form is written
-    #[arg(long, value_name = "HOW", default_value = "multi", help_heading = "Request options")]
-    pub(crate) list_format: Lists,
+    /// How a repeated name in --query and --form is written: multi (a=1&a=2), multiCompatible (a[]=1&a[]=2), csv, ssv, tsv,
+    /// pipes; or one name only, by NAME=HOW; may be repeated [default: multi]
+    #[arg(long = "list-format", value_name = "[NAME=]HOW", value_parser = list_format, help_heading = "Request options")]
+    pub(crate) list_formats: Vec<(Option<String>, ListFormat)>,
     /// Answer at once, beside the queue and its limits; nothing is recorded
     #[arg(long, conflicts_with_all = ["id", "group", "not_before", "metadata"], help_heading = "Request options")]
     pub(crate) now: bool,
@@ -328,35 +384,15 @@ pub(crate) struct RequestFlags {
 }
 
 /// `--list-format` as typed, by dio's names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Lists {
-    /// a=1&a=2
-    #[default]
-    Multi,
-    /// a[]=1&a[]=2
-    #[value(name = "multiCompatible", alias = "multi-compatible")]
-    MultiCompatible,
-    /// a=1,2
-    Csv,
-    /// a=1 2
-    Ssv,
-    /// a=1\t2
-    Tsv,
-    /// a=1|2
-    Pipes,
-}
-
-impl From<Lists> for ListFormat {
-    fn from(typed: Lists) -> Self {
-        match typed {
-            Lists::Multi => ListFormat::Multi,
-            Lists::MultiCompatible => ListFormat::MultiCompatible,
-            Lists::Csv => ListFormat::Csv,
-            Lists::Ssv => ListFormat::Ssv,
-            Lists::Tsv => ListFormat::Tsv,
-            Lists::Pipes => ListFormat::Pipes,
-        }
-    }
+fn list_format(typed: &str) -> Result<(Option<String>, ListFormat), String> {
+    let (name, how) = typed.rsplit_once('=').map_or((None, typed), |(name, how)| (Some(name.to_owned()), how));
+    let is_it =
+        |known: &&(&str, ListFormat)| known.0 == how || (how == "multi-compatible" && known.0 == "multiCompatible");
+    let found = ListFormat::NAMES.iter().find(is_it).map(|(_, format)| (name, *format));
+    found.ok_or_else(|| {
+        let names: Vec<&str> = ListFormat::NAMES.iter().map(|(name, _)| *name).collect();
+        format!("a list is written in one of these ways: {}", names.join(", "))
+    })
 }
 
 /// What `--print` prints.

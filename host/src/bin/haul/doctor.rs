@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use haul::{Reply, Request, Result, Work};
+use haul::{Addition, Error, Reply, Request, Result, Task, Work};
 use serde_json::{Value, json};
 
 use crate::args::Global;
@@ -175,10 +175,26 @@ impl Findings {
                         self.fine(&format!("engine {name}"), words(value));
                     }
                 }
+                self.headers(&mut link, environment).await;
             }
             Err(error) => self.wrong("engine", "cannot open the home".into(), error.to_string()),
         }
         link.close().await;
+    }
+
+    /// The headers of every profile, judged as those of a task are.
+    async fn headers(&mut self, link: &mut Link, environment: &Environment) {
+        for name in environment.config.profiles.keys() {
+            let mut task = Task::download("http://localhost/");
+            task.task_id = "doctor".into();
+            task.set_profile(name);
+            let tasks = vec![Addition { task, place: None, paused: false }];
+            let Err(Error::Invalid(found)) = link.call(Request::Check { tasks }).await else { continue };
+            let problems = found.iter().flat_map(|(_, problems)| problems);
+            for problem in problems.filter(|problem| problem.field == "headers") {
+                self.wrong(&format!("profile {name}"), "headers".into(), problem.to_string());
+            }
+        }
     }
 
     fn print(&self, printer: &Printer) {

@@ -1,6 +1,7 @@
 //! `haul import`: adds what other programs have kept. All inputs are read and all tasks judged before the first is added:
-//! with one problem nothing is added, and all problems are told.
+//! with one problem nothing is added, or, with `--skip-invalid`, all others are; all problems are told.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -32,15 +33,23 @@ pub(crate) async fn run(typed: &Import, environment: &Environment, printer: &Pri
         entry.notes.iter().for_each(|note| printer.note(text::printable(&format!("{}: {note}", entry.origin))));
     }
     let mut link = Link::new(environment.settings(), Work::Nothing);
-    let done = import(&mut link, &entries, typed, printer).await;
+    let done = import(&mut link, entries, typed, printer).await;
     link.close().await;
-    let known = done?;
-    let tasks = text::tasks(entries.len() as u64 - known);
+    let Done { imported, known, refused } = done?;
+    let tasks = text::tasks(imported);
     let verb = if typed.dry_run { "would import" } else { "imported" };
     let left_out = if skipped.is_empty() { String::new() } else { format!(", left out {}", skipped.len()) };
     let known = if known == 0 { String::new() } else { format!(", {known} were here already") };
-    printer.note(format_args!("{verb} {tasks}{known}{left_out}"));
-    Ok(exit::DONE)
+    let wrong = if refused == 0 { String::new() } else { format!(", refused {refused}") };
+    printer.note(format_args!("{verb} {tasks}{known}{left_out}{wrong}"));
+    Ok(if refused == 0 { exit::DONE } else { exit::SOME_FAILED })
+}
+
+/// How many tasks were added, were here already, and were wrong.
+struct Done {
+    imported: u64,
+    known: u64,
+    refused: u64,
 }
 
 /// Reads all inputs; with the flags in them.
@@ -82,12 +91,20 @@ fn read(typed: &Import, printer: &Printer) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Judges all, then adds all; answers how many were here already.
-async fn import(link: &mut Link, entries: &[Entry], typed: &Import, printer: &Printer) -> Result<u64> {
-    refuse(problems(link, entries).await?)?;
+/// Judges all, then adds all.
+async fn import(link: &mut Link, entries: Vec<Entry>, typed: &Import, printer: &Printer) -> Result<Done> {
+    let problems = problems(link, &entries).await?;
+    let wrong: HashSet<usize> = problems.iter().map(|(index, _)| *index).collect();
+    if !wrong.is_empty() && (!typed.skip_invalid || wrong.len() == entries.len()) {
+        return Err(refusal(problems.into_iter().map(|(_, problem)| problem).collect()));
+    }
+    problems.iter().for_each(|(_, problem)| printer.note(text::printable(&format!("refused: {problem}"))));
+    let good = entries.into_iter().enumerate().filter(|(index, _)| !wrong.contains(index));
+    let entries: Vec<Entry> = good.map(|(_, entry)| entry).collect();
+    let refused = wrong.len() as u64;
     if typed.dry_run {
         entries.iter().for_each(|entry| show(entry, printer));
-        return Ok(0);
+        return Ok(Done { imported: entries.len() as u64, known: 0, refused });
     }
     let mut known = 0;
     let if_exists: IfExists = typed.if_exists.into();
@@ -106,7 +123,7 @@ async fn import(link: &mut Link, entries: &[Entry], typed: &Import, printer: &Pr
         }
         printer.flush();
     }
-    Ok(known)
+    Ok(Done { imported: entries.len() as u64 - known, known, refused })
 }
 
 /// How many tasks of a batch stay as they are.
@@ -136,11 +153,11 @@ fn with_id(addition: &Addition) -> Addition {
     addition
 }
 
-/// All that is wrong, by origin.
-async fn problems(link: &mut Link, entries: &[Entry]) -> Result<Vec<String>> {
+/// All that is wrong: number of the entry, and a sentence that begins with its origin.
+async fn problems(link: &mut Link, entries: &[Entry]) -> Result<Vec<(usize, String)>> {
     let mut found = Vec::new();
     let mut ids = std::collections::HashMap::new();
-    for batch in entries.chunks(BATCH) {
+    for (batch, start) in entries.chunks(BATCH).zip((0..).step_by(BATCH)) {
         let tasks = batch.iter().map(|entry| entry.addition.clone()).collect();
         let judged = match link.call(Request::Check { tasks }).await {
             Ok(_) => Vec::new(),
@@ -148,31 +165,27 @@ async fn problems(link: &mut Link, entries: &[Entry]) -> Result<Vec<String>> {
             Err(error) => return Err(error),
         };
         for (index, entry) in batch.iter().enumerate() {
-            found.extend(entry.problems.iter().map(|problem| format!("{}: {problem}", entry.origin)));
+            let told = |problem: &dyn std::fmt::Display| (start + index, format!("{}: {problem}", entry.origin));
+            found.extend(entry.problems.iter().map(|problem| told(problem)));
             let judged = judged.iter().filter(|(at, _)| *at == index && entry.problems.is_empty());
-            found.extend(
-                judged.flat_map(|(_, problems)| problems).map(|problem| format!("{}: {problem}", entry.origin)),
-            );
+            found.extend(judged.flat_map(|(_, problems)| problems).map(|problem| told(problem)));
             let id = entry.addition.task.task_id.as_str();
             if let Some(first) = Some(id).filter(|id| !id.is_empty()).and_then(|id| ids.insert(id, &entry.origin)) {
-                found.push(format!("{}: `taskId` `{id}` is that of {first} too", entry.origin));
+                found.push(told(&format_args!("`taskId` `{id}` is that of {first} too")));
             }
         }
     }
     Ok(found)
 }
 
-fn refuse(mut problems: Vec<String>) -> Result<()> {
-    if problems.is_empty() {
-        return Ok(());
-    }
+fn refusal(mut problems: Vec<String>) -> Error {
     let count = problems.len();
     problems.truncate(TOLD_MAX);
     if count > TOLD_MAX {
         problems.push(format!("and {} more problems", count - TOLD_MAX));
     }
     problems.push("nothing was imported: correct this first".into());
-    Err(Error::Usage(problems.join("\n")))
+    Error::Usage(problems.join("\n"))
 }
 
 /// A line about a task that would be added.

@@ -11,8 +11,10 @@ use crate::printer::{Printer, Style};
 use crate::text;
 
 /// What is shown, in this order: name in JSON, and in words.
-const SHOWN: [(&str, &str); 10] = [
+const SHOWN: [(&str, &str); 12] = [
     ("total", "at once"),
+    ("uploads", "uploads"),
+    ("downloads", "downloads"),
     ("perHost", "per host"),
     ("perGroup", "per group"),
     ("groups", "of groups"),
@@ -38,9 +40,9 @@ pub(crate) async fn run(typed: &LimitsArgs, environment: &Environment, printer: 
     }
     for (name, words) in SHOWN {
         let Some(value) = in_words(name, &limits["current"][name]) else { continue };
-        let changed = if limits["stored"][name].is_null() { "" } else { "  (kept in the home)" };
+        let source = source_in_words(&limits["sources"][name]);
         let words = printer.out_style(&format!("{words:<16}"), Style::Dim);
-        printer.data(format_args!("{words}{value}{changed}"));
+        printer.data(format_args!("{words}{value}{source}"));
     }
     Ok(exit::DONE)
 }
@@ -55,13 +57,33 @@ async fn change(link: &mut Link, typed: &LimitsArgs, changes: Box<LimitChanges>)
     }
 }
 
+/// Where a limit comes from; of several of the same kind, each by its name.
+fn source_in_words(source: &Value) -> String {
+    let words = |source: &Value| match source.as_str().unwrap_or_default() {
+        "home" => "kept in the home",
+        "flag" => "a flag of the engine that runs",
+        "configuration" => "configuration",
+        _ => "",
+    };
+    let told = match source {
+        Value::Object(each) => {
+            let each = each.iter().map(|(name, source)| format!("{}: {}", text::printable(name), words(source)));
+            each.collect::<Vec<_>>().join(", ")
+        }
+        source => words(source).to_owned(),
+    };
+    if told.is_empty() { told } else { format!("  ({told})") }
+}
+
 /// A limit as people read it; `None`: there is nothing to say.
 fn in_words(name: &str, value: &Value) -> Option<String> {
     match (name, value) {
         (_, Value::Null) => None,
         ("minIntervalMs", value) => value.as_u64().map(|ms| format!("{ms} ms")),
         ("keepFree", value) => value.as_u64().map(text::size),
-        ("total" | "perHost" | "perGroup", value) if value.as_u64() == Some(0) => Some("no limit".into()),
+        ("total" | "uploads" | "downloads" | "perHost" | "perGroup", value) if value.as_u64() == Some(0) => {
+            Some("no limit".into())
+        }
         (_, Value::String(text)) => Some(text.clone()),
         (_, Value::Object(groups)) => {
             let each = |(group, limit): (&String, &Value)| {

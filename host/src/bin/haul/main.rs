@@ -42,6 +42,7 @@ mod run;
 mod scope;
 mod shell;
 mod signals;
+mod spool;
 mod tasks;
 mod text;
 

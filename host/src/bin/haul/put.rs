@@ -1,4 +1,5 @@
-//! `haul put`: uploads in the foreground. Killed at any moment, the same command line sends again.
+//! `haul put`: uploads in the foreground. Killed at any moment, the same command line sends again, or, with
+//! `--resumable`, goes on.
 
 use std::path::{Path, PathBuf};
 
@@ -7,26 +8,47 @@ use haul::{Addition, Error, Result, Task};
 
 use crate::args::{Put, RequestFlags};
 use crate::environment::{Environment, absolute, named, now_ms, place};
+use crate::exit;
 use crate::foreground::{self, Tasks};
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
+use crate::spool;
 use crate::tasks::describe_one;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(put: &Put, environment: &Environment, printer: &Printer) -> Result<u8> {
     let callbacks = named(&put.engine.components, &environment.config.callbacks);
-    let addition = addition(put, callbacks, now_ms())?;
+    let (files, piped) = sources(put, &environment.home)?;
+    let addition = addition(put, &files, callbacks, now_ms())?;
     let reporter = Reporter::of_requests(printer, Printed::Nothing);
     let tasks = Tasks { urls: std::slice::from_ref(&addition.task.url), addition: &|_| addition.clone() };
-    foreground::run(tasks, &put.engine, put.task.profile.as_deref(), environment, printer, reporter).await
+    let code = foreground::run(tasks, &put.engine, put.task.profile.as_deref(), environment, printer, reporter).await?;
+    match piped {
+        Some(path) if code == exit::DONE => spool::remove(&path),
+        Some(path) => printer.note(format_args!("what was read is kept for 10 days: {}", path.display())),
+        None => {}
+    }
+    Ok(code)
+}
+
+/// The files' absolute paths, and which of them holds what a pipe gave.
+fn sources(put: &Put, home: &Path) -> Result<(Vec<PathBuf>, Option<PathBuf>)> {
+    let typed = put.files_and_url.split_last().map_or(&[][..], |(_, files)| files);
+    let mut piped = None;
+    let mut path_of = |file: &String| match spool::is_piped(file) {
+        false => source(file),
+        true if piped.is_some() => Err(Error::Usage("one FILE of put can be stdin or a pipe, and not more".into())),
+        true => Ok(piped.insert(spool::store(file, home)?).clone()),
+    };
+    let files = typed.iter().map(&mut path_of).collect::<Result<_>>()?;
+    Ok((files, piped))
 }
 
 /// The task that the command line means.
-fn addition(put: &Put, callbacks: Vec<String>, now_ms: u64) -> Result<Addition> {
-    let Some((url, files)) = put.files_and_url.split_last() else {
+fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -> Result<Addition> {
+    let Some(url) = put.files_and_url.last() else {
         return Err(Error::Usage("put wants a FILE and a URL".into()));
     };
-    let files: Vec<PathBuf> = files.iter().map(|file| source(file)).collect::<Result<_>>()?;
     let response = response_path(&put.request)?;
     let grant = common_directory(files.iter().chain(&response));
     let mut task = Task { url: url.clone(), callbacks, allow_pause: false, ..Task::default() };
@@ -35,23 +57,28 @@ fn addition(put: &Put, callbacks: Vec<String>, now_ms: u64) -> Result<Addition> 
     task.response_file = response.as_deref().map(|path| below(&grant, path)).transpose()?;
     task.fields = put.fields.clone();
     task.mime_type = put.mime_type.clone().unwrap_or_default();
-    match files.as_slice() {
-        [file] => {
+    match files {
+        [file] if put.is_of_one_file() => {
             task.task_type = TaskType::Upload;
             let path = below(&grant, file)?;
             let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
             (task.directory, task.filename) = (directory.to_owned(), Some(name.to_owned()));
             task.file_field = put.file_field.clone().unwrap_or_else(|| "file".into());
             task.body = if put.binary { Body::File } else { Body::Multipart };
+            put.resumable.into_iter().for_each(|protocol| task.set_resumable(protocol.into()));
         }
-        several if put.binary => {
-            let text = format!("--binary sends one file, and there are {}", several.len());
-            return Err(Error::Usage(text));
+        several if put.binary || put.resumable.is_some() => {
+            let flag = if put.binary { "--binary" } else { "--resumable" };
+            return Err(Error::Usage(format!("{flag} sends one file, and there are {}", several.len())));
         }
         several => {
             task.task_type = TaskType::MultiUpload;
             task.body = Body::Multipart;
             task.files = several.iter().map(|file| part(put, &grant, file)).collect::<Result<_>>()?;
+            if let ([file], None) = (task.files.as_mut_slice(), &put.file_field) {
+                file.field = "file".into();
+            }
+            task.files.extend(parts_of_text(put));
         }
     }
     if task.http_request_method.is_empty() {
@@ -103,7 +130,21 @@ fn part(put: &Put, grant: &Path, file: &Path) -> Result<FilePart> {
         field: put.file_field.clone().unwrap_or(stem),
         filename: below(grant, file)?,
         mime_type: put.mime_type.clone().unwrap_or_default(),
+        headers: put.part_headers.clone(),
+        content: None,
     })
+}
+
+/// What is sent after the files: parts that are named like files, then fields.
+fn parts_of_text(put: &Put) -> impl Iterator<Item = FilePart> {
+    let part = |field: &String, filename: &str, text: &String| FilePart {
+        field: field.clone(),
+        filename: filename.to_owned(),
+        content: Some(text.clone().into_bytes()),
+        ..FilePart::default()
+    };
+    let named = put.parts.iter().map(move |typed| part(&typed.field, &typed.filename, &typed.text));
+    named.chain(put.fields_after.iter().map(move |(field, text)| part(field, "", text)))
 }
 
 /// The deepest directory that all of these are in: what the command line grants.

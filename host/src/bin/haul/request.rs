@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use haul::event::{StatusUpdate, Update};
-use haul::task::query::{form, grouped, parameters};
+use haul::task::query::{ListFormats, form, grouped, parameters};
 use haul::task::{Body, TaskType, json};
 use haul::{Addition, Error, Reply, Request, Result, Task, Work};
 
@@ -76,8 +76,14 @@ fn split(task: &mut Task, path: PathBuf) -> Result<Option<PathBuf>> {
 }
 
 fn describe_body(task: &mut Task, send: &Send) -> Result<()> {
-    let format = send.list_format.into();
-    task.url_query_parameters = parameters(&grouped(&send.query), format);
+    let mut formats = ListFormats::default();
+    for (name, format) in &send.list_formats {
+        match name {
+            Some(name) => drop(formats.by_name.insert(name.clone(), *format)),
+            None => formats.others = *format,
+        }
+    }
+    task.url_query_parameters = parameters(&grouped(&send.query), &formats);
     if let Some(data) = &send.data {
         task.body = Body::Bytes(content(data, "--data")?);
     } else if let Some(data) = &send.data_json {
@@ -87,7 +93,7 @@ fn describe_body(task: &mut Task, send: &Send) -> Result<()> {
         task.body = Body::Bytes(bytes);
         task.content_type = Some("application/json".into());
     } else if !send.form.is_empty() {
-        task.body = Body::Bytes(form(&grouped(&send.form), format).into_bytes());
+        task.body = Body::Bytes(form(&grouped(&send.form), &formats).into_bytes());
         task.content_type = Some("application/x-www-form-urlencoded".into());
     }
     Ok(())

@@ -23,7 +23,12 @@ pub(crate) async fn run(typed: &Scope, environment: &Environment, printer: &Prin
                     if printer.json() {
                         printer.data(scope);
                     } else {
-                        printer.data(format_args!("{}  {}", part("canceledAt"), text::printable(part("scope"))));
+                        let reason = match part("reason") {
+                            "" => String::new(),
+                            reason => format!("  ({})", text::printable(reason)),
+                        };
+                        let (at, name) = (part("canceledAt"), text::printable(part("scope")));
+                        printer.data(format_args!("{at}  {name}{reason}"));
                     }
                 }
             }

@@ -54,7 +54,15 @@ fn full() -> Task {
         file_field: "upload".into(),
         mime_type: "image/png".into(),
         fields: pairs(),
-        files: vec![FilePart { field: "f".into(), filename: "x/y".into(), mime_type: String::new() }],
+        files: vec![
+            FilePart { field: "f".into(), filename: "x/y".into(), ..FilePart::default() },
+            FilePart {
+                field: "g".into(),
+                headers: vec![("X-Token".into(), "of the part".into())],
+                content: Some(vec![0, 255]),
+                ..FilePart::default()
+            },
+        ],
         auth: Some(Auth {
             access_token: Some("t".into()),
             access_headers: pairs(),

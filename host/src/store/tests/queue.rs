@@ -18,7 +18,7 @@ fn ids(queue: Vec<Queued>) -> Vec<String> {
 }
 
 fn key_of(host: Option<&str>, group: Option<&str>) -> QueueKey {
-    QueueKey { host: host.map(Into::into), group: group.map(Into::into) }
+    QueueKey { host: host.map(Into::into), group: group.map(Into::into), uploads: None }
 }
 
 /// Six ready tasks in a deliberate disorder, and one for each reason not to be in the queue.

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{Defaults, base64};
 use crate::config::reason;
-use crate::task::query::{self, ListFormat};
-use crate::task::{Auth, Body, OnConflict, Problem, Task, TaskType, Timeouts, Updates};
+use crate::task::query::{self, ListFormat, ListFormats};
+use crate::task::{Auth, Body, OnConflict, Problem, RESUMABLE, Resumable, Task, TaskType, Timeouts, Updates};
 use values::{Problems, kind};
 
 /// Keys that mean nothing here and are ignored: those of background_downloader's records and updates when they stand beside
@@ -36,8 +36,13 @@ const IGNORED: [&str; 19] = [
 ];
 
 /// All keys that mean something, for suggestions.
-const KNOWN: [&str; 56] = [
+const KNOWN: [&str; 61] = [
+    "listFormats",
+    "field",
+    "content",
+    "contentBase64",
     "profile",
+    "resumable",
     "taskType",
     "taskId",
     "url",
@@ -121,6 +126,9 @@ pub(super) fn task(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
             reader.problems.unknown("", key, "a task");
         }
     }
+    if let Some(protocol) = reader.resumable {
+        reader.task.set_extra(RESUMABLE, protocol.name());
+    }
     reader.lists();
     reader.places();
     reader.body();
@@ -143,7 +151,7 @@ struct Reader<'a> {
     form: Option<&'a Value>,
     /// Query parameters to be encoded, after those that are appended as they are.
     query: Option<&'a Value>,
-    list_format: ListFormat,
+    list_formats: ListFormats,
     body_name: Option<&'a Value>,
     urls: Vec<String>,
     files: Option<&'a Value>,
@@ -152,6 +160,7 @@ struct Reader<'a> {
     uri: bool,
     /// The JSON says whether the task may be paused.
     pause_given: bool,
+    resumable: Option<Resumable>,
 }
 
 impl<'a> Reader<'a> {
@@ -187,7 +196,15 @@ impl<'a> Reader<'a> {
             "json" => self.json = Some(value),
             "form" => self.form = Some(value),
             "queryParameters" => self.query = Some(value),
-            "listFormat" => set(&mut self.list_format, self.problems.named(key, value, &ListFormat::NAMES, false)),
+            "listFormat" => {
+                set(&mut self.list_formats.others, self.problems.named(key, value, &ListFormat::NAMES, false));
+            }
+            "listFormats" => {
+                for (name, value) in self.problems.object(key, value).into_iter().flatten() {
+                    let format = self.problems.named(&format!("{key}.{name}"), value, &ListFormat::NAMES, false);
+                    self.list_formats.by_name.extend(format.map(|format| (name.clone(), format)));
+                }
+            }
             "body" => self.body_name = Some(value),
             "contentType" => keep(&mut self.task.content_type, self.problems.text(key, value)),
             "retries" => set(&mut self.task.retries, self.problems.whole(key, value)),
@@ -272,6 +289,12 @@ impl<'a> Reader<'a> {
             "profile" => {
                 if let Some(name) = self.problems.text(key, value) {
                     self.task.set_profile(&name);
+                }
+            }
+            "resumable" => {
+                let names = Resumable::ALL.map(|protocol| (protocol.name(), protocol));
+                if let Some(protocol) = self.problems.named(key, value, &names, false) {
+                    self.resumable = Some(protocol);
                 }
             }
             "extra" => {
@@ -385,7 +408,7 @@ impl<'a> Reader<'a> {
     fn lists(&mut self) {
         let given = self.query.and_then(|value| self.problems.object("queryParameters", value));
         if let Some(given) = given {
-            self.task.url_query_parameters.extend(query::parameters(given, self.list_format));
+            self.task.url_query_parameters.extend(query::parameters(given, &self.list_formats));
         }
     }
 
@@ -416,7 +439,7 @@ impl<'a> Reader<'a> {
         let upload = matches!(self.task.task_type, TaskType::Upload | TaskType::MultiUpload);
         let Some((field, value)) = given.next() else {
             if upload && self.task.body == Body::None {
-                self.task.body = Body::Multipart;
+                self.task.body = if self.resumable.is_some() { Body::File } else { Body::Multipart };
             }
             return;
         };
@@ -436,7 +459,7 @@ impl<'a> Reader<'a> {
                     self.task.content_type = Some("application/x-www-form-urlencoded".into());
                 }
                 let fields = self.problems.object(field, value);
-                fields.map(|fields| Body::Bytes(query::form(fields, self.list_format).into_bytes()))
+                fields.map(|fields| Body::Bytes(query::form(fields, &self.list_formats).into_bytes()))
             }
             "postBase64" => self.problems.text(field, value).and_then(|text| match base64::decode(&text) {
                 Some(bytes) => Some(Body::Bytes(bytes)),

@@ -171,6 +171,7 @@ fn several_files_are_read_in_all_forms() {
         field: field.into(),
         filename: filename.into(),
         mime_type: mime_type.into(),
+        ..FilePart::default()
     };
     let three = vec![part("a", "sub/a.txt", ""), part("x", "b.bin", ""), part("y", "c", "image/png")];
     let task = read_ok(json!({"taskType":"MultiUploadTask",
@@ -190,7 +191,7 @@ fn several_files_are_read_in_all_forms() {
     assert_eq!(
         problems(json!({"taskType":"MultiUploadTask","files":["file:///a","b",5]})),
         [
-            "`files` must hold names, [field, name] or [field, name, media type]",
+            "`files` must hold names, [field, name], [field, name, media type] or objects",
             "`files` must be all absolute (URIs or paths), or all names"
         ]
     );
@@ -311,6 +312,7 @@ fn records_have_the_fields_of_the_interface() {
         notes: vec!["resumed".into()],
         hops: Vec::new(),
         resume: None,
+        upload: None,
         changes: None,
     };
     let json = write_record(&record, None);

@@ -8,7 +8,10 @@ use super::{base64, time};
 use crate::config::LAST_TIME_MS;
 use crate::error::Failure;
 use crate::mask::{self, MASK};
-use crate::task::{Auth, Body, OnConflict, PROFILE, Pairs, Record, Status, Task, TaskType, Timeouts, Updates, Waiting};
+use crate::task::{
+    Auth, Body, FilePart, OnConflict, PROFILE, Pairs, RESUMABLE, Record, Resumable, Status, Task, TaskType, Timeouts,
+    Updates, Waiting,
+};
 
 static DEFAULT: LazyLock<Task> = LazyLock::new(Task::default);
 
@@ -190,8 +193,7 @@ impl Writer {
         });
         let multi = task.task_type == TaskType::MultiUpload;
         self.own_field("files", multi || !task.files.is_empty(), || {
-            let files = task.files.iter();
-            files.map(|part| json!([part.field, part.filename, part.mime_type])).collect()
+            task.files.iter().map(|part| file_part(part, masked)).collect()
         });
     }
 
@@ -219,9 +221,30 @@ impl Writer {
         self.own_field("responseFile", task.response_file.is_some(), || json!(task.response_file));
         self.own_field("repeatable", task.repeatable, || true.into());
         self.own_field("profile", task.profile().is_some(), || json!(task.profile()));
-        let rest: Pairs = task.extra.iter().filter(|(name, _)| name != PROFILE).cloned().collect();
+        let resumable = task.resumable();
+        self.own_field("resumable", resumable.is_some(), || json!(resumable.map(Resumable::name)));
+        let has_field = |name: &str| name == PROFILE || (name == RESUMABLE && resumable.is_some());
+        let rest: Pairs = task.extra.iter().filter(|(name, _)| !has_field(name)).cloned().collect();
         self.own_field("extra", !rest.is_empty(), || pairs_unrepeated(&rest));
     }
+}
+
+/// The inverse of what is read: a list of three texts, or, where that does not say it all, an object.
+fn file_part(part: &FilePart, masked: bool) -> Value {
+    let FilePart { field, filename, mime_type, headers, content } = part;
+    if headers.is_empty() && content.is_none() {
+        return json!([field, filename, mime_type]);
+    }
+    let mut out = json!({"field": field, "filename": filename, "mimeType": mime_type});
+    if !headers.is_empty() {
+        out["headers"] = if masked { pairs(&mask::headers(headers)) } else { pairs(headers) };
+    }
+    match content.as_deref().map(std::str::from_utf8) {
+        None => {}
+        Some(Ok(text)) => out["content"] = text.into(),
+        Some(Err(_)) => out["contentBase64"] = base64::encode(content.as_deref().unwrap_or_default()).into(),
+    }
+    out
 }
 
 /// Names and values as an object; names that repeat side by side have a list, and where they repeat elsewhere the whole is

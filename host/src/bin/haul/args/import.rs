@@ -20,6 +20,9 @@ pub(crate) struct Import {
     /// Tell what would be imported, and import nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    /// Import the others where some tasks are wrong; what is wrong is told, and the exit code is 8 (2: all are)
+    #[arg(long)]
+    pub(crate) skip_invalid: bool,
     /// Directory granted to the tasks: of URL lists and aria2's files, and for absolute paths that lie in it
     #[arg(short, long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,

@@ -18,6 +18,12 @@ pub(crate) struct LimitFlags {
     /// Transfers at once [default: 10]; 0: no limit
     #[arg(short = 'j', long = "jobs", value_name = "N")]
     pub(crate) jobs: Option<usize>,
+    /// Uploads at once; 0: no limit
+    #[arg(long, value_name = "N")]
+    pub(crate) max_uploads: Option<usize>,
+    /// Downloads and requests at once; 0: no limit
+    #[arg(long, value_name = "N")]
+    pub(crate) max_downloads: Option<usize>,
     /// Transfers at once per host; 0: no limit
     #[arg(long, value_name = "N")]
     pub(crate) max_per_host: Option<usize>,
@@ -49,6 +55,8 @@ impl LimitFlags {
     pub(crate) fn changes(&self) -> LimitChanges {
         LimitChanges {
             total: self.jobs,
+            uploads: self.max_uploads,
+            downloads: self.max_downloads,
             per_host: self.max_per_host,
             per_group: self.max_per_group,
             groups: BTreeMap::new(),
@@ -62,9 +70,11 @@ impl LimitFlags {
     }
 
     /// Each flag, and whether it was given.
-    pub(crate) fn given(&self) -> [(&'static str, bool); 9] {
+    pub(crate) fn given(&self) -> [(&'static str, bool); 11] {
         [
             ("-j", self.jobs.is_some()),
+            ("--max-uploads", self.max_uploads.is_some()),
+            ("--max-downloads", self.max_downloads.is_some()),
             ("--max-per-host", self.max_per_host.is_some()),
             ("--max-per-group", self.max_per_group.is_some()),
             ("--min-interval", self.min_interval.is_some()),

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::Reader;
+use super::super::base64;
 use super::values::kind;
+use super::{Reader, set};
 use crate::task::{FilePart, TaskType};
 
 impl Reader<'_> {
@@ -25,7 +26,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `files`: name | [field, name] | [field, name, media type].
+    /// `files`: name | [field, name] | [field, name, media type] | an object that says it all.
     fn file_list(&mut self, files: &Value) -> Vec<FilePart> {
         let Value::Array(items) = files else {
             self.problems.problem::<()>("files", format!("must be a list, not {}", kind(files)));
@@ -33,6 +34,10 @@ impl Reader<'_> {
         };
         let mut parts = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
+            if let Value::Object(fields) = item {
+                parts.push(self.part(fields, index));
+                continue;
+            }
             let texts: Option<Vec<&str>> = match item {
                 Value::String(name) => Some(vec![name]),
                 Value::Array(texts) => texts.iter().map(Value::as_str).collect(),
@@ -43,14 +48,45 @@ impl Reader<'_> {
                 Some([field, name]) => (field.to_string(), *name, ""),
                 Some([field, name, mime_type]) => (field.to_string(), *name, *mime_type),
                 _ => {
-                    let reason = "must hold names, [field, name] or [field, name, media type]";
+                    let reason = "must hold names, [field, name], [field, name, media type] or objects";
                     self.problems.problem::<()>("files", reason);
                     continue;
                 }
             };
-            parts.push(FilePart { field, filename: filename.into(), mime_type: mime_type.into() });
+            parts.push(FilePart {
+                field,
+                filename: filename.into(),
+                mime_type: mime_type.into(),
+                ..FilePart::default()
+            });
         }
         parts
+    }
+
+    /// A part with headers of its own, or whose content is in the task.
+    fn part(&mut self, fields: &Map<String, Value>, index: usize) -> FilePart {
+        let mut part = FilePart::default();
+        for (key, value) in fields {
+            let field = &format!("files.{key}");
+            match key.as_str() {
+                "field" => set(&mut part.field, self.problems.text(field, value)),
+                "filename" => set(&mut part.filename, self.problems.text(field, value)),
+                "mimeType" => set(&mut part.mime_type, self.problems.text(field, value)),
+                "headers" => set(&mut part.headers, self.problems.pairs(field, value)),
+                "content" => part.content = self.problems.text(field, value).map(String::into_bytes),
+                "contentBase64" => {
+                    part.content = self.problems.text(field, value).and_then(|text| match base64::decode(&text) {
+                        Some(bytes) => Some(bytes),
+                        None => self.problems.problem(field, "must be base64 with padding"),
+                    });
+                }
+                _ => self.problems.unknown("files.", key, "a part of a form"),
+            }
+        }
+        if part.field.is_empty() {
+            part.field = field_of(&part.filename, index);
+        }
+        part
     }
 
     /// background_downloader's form: three lists of the same length.
@@ -67,20 +103,22 @@ impl Reader<'_> {
             return Vec::new();
         }
         let rows = names.into_iter().zip(fields).zip(mime_types);
-        rows.map(|((filename, field), mime_type)| FilePart { field, filename, mime_type }).collect()
+        rows.map(|((filename, field), mime_type)| FilePart { field, filename, mime_type, ..FilePart::default() })
+            .collect()
     }
 
     /// Sets the files. `file:` URIs and absolute paths (background_downloader's A.6 takes a path that exists as it is) need
     /// `root` as base directory; names beside them are below it only where the task is.
     fn multi_upload(&mut self, mut parts: Vec<FilePart>) {
         let is_absolute = |part: &FilePart| is_uri(&part.filename) || part.filename.starts_with('/');
-        let absolute = parts.iter().filter(|part| is_absolute(part)).count();
+        let on_disk = |part: &&mut FilePart| part.content.is_none();
+        let absolute = parts.iter_mut().filter(on_disk).filter(|part| is_absolute(part)).count();
         let is_below_root = self.task.base_directory == "root";
-        if absolute > 0 && absolute < parts.len() && !is_below_root {
+        if absolute > 0 && absolute < parts.iter_mut().filter(on_disk).count() && !is_below_root {
             self.problems.problem::<()>("files", "must be all absolute (URIs or paths), or all names");
         } else if absolute > 0 {
             let directory = self.task.directory.trim_matches('/').to_owned();
-            for part in &mut parts {
+            for part in parts.iter_mut().filter(on_disk) {
                 let path = match part.filename.strip_prefix('/') {
                     Some(path) => Ok(path.to_owned()),
                     None if is_uri(&part.filename) => below_root(&part.filename),

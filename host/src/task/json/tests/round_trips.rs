@@ -81,10 +81,14 @@ fn updates() -> impl Strategy<Value = Updates> {
 }
 
 fn file_part() -> impl Strategy<Value = FilePart> {
-    ("[a-z]{0,3}", "([a-z.][a-z/.]{0,4})?", "[a-z/]{0,5}").prop_map(|(field, filename, mime_type)| FilePart {
+    let names = ("[a-z]{1,3}", "([a-z.][a-z/.]{0,4})?", "[a-z/]{0,5}");
+    let more = (pairs(), of(vec(any::<u8>(), 0..4)));
+    (names, more).prop_map(|((field, filename, mime_type), (headers, content))| FilePart {
         field,
         filename,
         mime_type,
+        headers,
+        content,
     })
 }
 

@@ -1,0 +1,312 @@
+//! Uploads that go on where they were interrupted: begin one, ask what the server has, send it the rest.
+//!
+//! tus and Resumable Uploads for HTTP are the same three steps in other words; the words are in `dialect`. The upload's URL is
+//! committed before the first byte of the file goes out, and what the server has is asked in every attempt: nothing that was
+//! not heard from it counts. Bytes of two states of a file are never joined: a changed file begins another upload. An upload
+//! that was given up stays with its server, which forgets it in its own time: nothing is deleted there.
+
+mod dialect;
+
+use std::sync::Arc;
+
+use url::Url;
+
+use self::dialect::{Known, Said};
+use super::{request, upload};
+use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::store::Change;
+use crate::task::{Resumable, Status, UploadRecord};
+use crate::transfer::download::{Wire, plain_call};
+use crate::transfer::request::Of;
+use crate::transfer::request_body::{RequestBody, Segment};
+use crate::transfer::{Context, Finished, Held, Stopped, headers_for};
+use crate::transport::{Answer, Call, Payload, Source};
+
+/// Uploads begun afresh in one attempt.
+const RESTARTS: u32 = 1;
+/// How often in one attempt the rest may be sent without the server having more of it afterwards.
+const IN_VAIN: u32 = 3;
+/// Noted when the server does not have an upload any more, or says of it what cannot be.
+const LOST: &str = "restarted-upload-lost";
+
+/// The next request.
+enum Step {
+    /// Begins an upload.
+    Create,
+    /// Asks what the server has.
+    Ask,
+    /// Sends the bytes from here on.
+    Append(u64),
+    /// The server has all: this is its answer.
+    Judge(Box<Answer>),
+}
+
+/// Makes an attempt. What ends the task is [`Stopped::Final`], as with other requests.
+pub(super) async fn run(
+    cx: &Context<'_>,
+    protocol: Resumable,
+    mut wire: Wire,
+    held: &mut Held,
+) -> Result<Finished, Stopped> {
+    let stretch = upload::opened(cx, &mut wire.headers)?;
+    if upload::is_changed(cx.task, &[stretch.part(0, stretch.length)]) {
+        held.note("source-changed");
+    }
+    let is_same = |known: &UploadRecord| known.source == stretch.file.mark() && known.length == stretch.length;
+    if held.upload.as_ref().is_some_and(|known| !is_same(known)) {
+        forget(cx, held, "restarted-changed");
+    }
+    let mut step = if held.upload.is_some() { Step::Ask } else { Step::Create };
+    let mut attempt = Attempt { cx, protocol, wire, stretch, append_at_most: None, restarts: 0, in_vain: 0 };
+    loop {
+        step = match step {
+            Step::Create => attempt.create(held).await?,
+            Step::Ask => attempt.ask(held).await?,
+            Step::Append(offset) => attempt.append(held, offset).await?,
+            Step::Judge(answer) => return attempt.judge(held, *answer).await,
+        };
+    }
+}
+
+/// Gives an upload up: what comes next begins another one.
+fn forget(cx: &Context<'_>, held: &mut Held, note: &str) {
+    cx.shared.store.write_later(Change::Upload { key: cx.key, upload: None });
+    (held.upload, held.stored, held.resumed_from) = (None, 0, 0);
+    held.note(note);
+}
+
+struct Attempt<'a> {
+    cx: &'a Context<'a>,
+    protocol: Resumable,
+    wire: Wire,
+    stretch: upload::Stretch,
+    /// Most bytes that the server takes in one request, where it says so.
+    append_at_most: Option<u64>,
+    restarts: u32,
+    in_vain: u32,
+}
+
+impl Attempt<'_> {
+    async fn create(&mut self, held: &mut Held) -> Result<Step, Stopped> {
+        let task = self.cx.task;
+        let mut call = plain_call(self.cx, &self.wire);
+        let (length, name) = (self.stretch.length, task.filename.as_deref().unwrap_or_default());
+        call.headers = dialect::creation(self.protocol, length, &task.fields, &self.wire.headers, name);
+        let answer = self.send(held, call, Vec::new(), 0).await?;
+        self.heed_limits(&answer)?;
+        match dialect::of_creation(self.protocol, answer.status, &answer.headers) {
+            Said::Created(location) => {
+                let url = target(&answer.url, &location)?;
+                let (length, source) = (self.stretch.length, self.stretch.file.mark());
+                let upload = UploadRecord { url, length, offset: 0, source };
+                let change = Change::Upload { key: self.cx.key, upload: Some(Box::new(upload.clone())) };
+                let kept = self.cx.shared.store.write(change).await;
+                kept.map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))?;
+                held.upload = Some(upload);
+                Ok(Step::Append(0))
+            }
+            Said::Impossible(why) => {
+                let text = format!("the server does not take uploads by {}: {why}", self.protocol.name());
+                let mut failure = Failure::new(FailureKind::HttpResponse, text).with(FailureDetail::Protocol);
+                failure.http_status = Some(answer.status);
+                Err(failure.into())
+            }
+            _ => self.refused(held, answer).await,
+        }
+    }
+
+    async fn ask(&mut self, held: &mut Held) -> Result<Step, Stopped> {
+        let mut call = self.call_to_upload(held, "HEAD");
+        call.headers.extend(dialect::question(self.protocol));
+        let answer = self.send(held, call, Vec::new(), held.stored).await?;
+        self.heed_limits(&answer)?;
+        let said = dialect::of_question(self.protocol, answer.status, &answer.headers, known(held));
+        if let Said::Has(offset) = said
+            && held.resumed_from == 0
+            && offset > 0
+        {
+            held.resumed_from = offset;
+            held.note("resumed");
+        }
+        self.heed(held, said, answer).await
+    }
+
+    async fn append(&mut self, held: &mut Held, offset: u64) -> Result<Step, Stopped> {
+        let rest = self.stretch.length - offset;
+        let length = self.append_at_most.map_or(rest, |most| rest.min(most));
+        let mut call = self.call_to_upload(held, "PATCH");
+        call.headers.extend(dialect::append(self.protocol, offset, length == rest));
+        call.keep_body = true;
+        let segments = vec![self.stretch.part(offset, length)];
+        let answer = self.send(held, call, segments, offset).await?;
+        let said = dialect::of_append(self.protocol, answer.status, &answer.headers, known(held), (offset, length));
+        self.in_vain += 1;
+        if let Said::Has(now) = said
+            && now > offset
+        {
+            self.in_vain = 0;
+        }
+        if self.in_vain > IN_VAIN {
+            let text = format!("the server took nothing of the upload {IN_VAIN} times, and stays at byte {offset}");
+            return Err(Failure::new(FailureKind::Connection, text).into());
+        }
+        self.heed(held, said, answer).await
+    }
+
+    /// What follows from what the server has said about the upload.
+    async fn heed(&mut self, held: &mut Held, said: Said, answer: Answer) -> Result<Step, Stopped> {
+        let why = match said {
+            Said::Has(offset) => {
+                self.has(held, offset);
+                return Ok(Step::Append(offset));
+            }
+            Said::Complete => {
+                self.has(held, self.stretch.length);
+                return Ok(Step::Judge(Box::new(answer)));
+            }
+            Said::Unclear => return Ok(Step::Ask),
+            Said::Refused | Said::Created(_) => return self.refused(held, answer).await,
+            Said::Gone => format!("the server answers {} about the upload", answer.status),
+            Said::Impossible(why) => format!("the server says of the upload what cannot be: {why}"),
+        };
+        tracing::info!("{}: {why}", self.cx.task.task_id);
+        forget(self.cx, held, LOST);
+        self.restarts += 1;
+        if self.restarts > RESTARTS {
+            return Err(Failure::new(FailureKind::Resume, why).into());
+        }
+        Ok(Step::Create)
+    }
+
+    /// The server has so many bytes.
+    fn has(&self, held: &mut Held, offset: u64) {
+        held.stored = offset;
+        if let Some(upload) = held.upload.as_mut().filter(|upload| upload.offset != offset) {
+            upload.offset = offset;
+            let upload = Some(Box::new(upload.clone()));
+            self.cx.shared.store.write_later(Change::Upload { key: self.cx.key, upload });
+        }
+    }
+
+    /// The answer to the whole upload. One that is no success leaves nothing to go on with.
+    async fn judge(&self, held: &mut Held, answer: Answer) -> Result<Finished, Stopped> {
+        let judged = request::judge(self.cx, held, answer, self.stretch.length).await;
+        if !matches!(judged, Err(Stopped::Final(Status::Complete, _))) {
+            self.cx.shared.store.write_later(Change::Upload { key: self.cx.key, upload: None });
+            held.upload = None;
+        }
+        judged
+    }
+
+    /// An answer that is about no upload, for the hooks to judge. A success would be none of the upload.
+    async fn refused(&self, held: &mut Held, answer: Answer) -> Result<Step, Stopped> {
+        let status = answer.status;
+        match request::judge(self.cx, held, answer, self.stretch.length).await {
+            Err(Stopped::Final(Status::Complete, _)) | Ok(_) => {
+                let text = format!("the server answered {status} before it had the upload");
+                Err(Failure::new(FailureKind::HttpResponse, text).with(FailureDetail::Protocol).into())
+            }
+            Err(stopped) => Err(stopped),
+        }
+    }
+
+    /// A request to the upload's own URL. Headers of the task and its login go to their own origin only, as with redirects.
+    fn call_to_upload(&self, held: &Held, method: &str) -> Call {
+        let url = held.upload.as_ref().map(|upload| upload.url.clone()).unwrap_or_default();
+        let headers = headers_for(&url, &self.wire).into_iter().filter(|(name, _)| !is_of_body(name)).collect();
+        let wire = Wire { url: with_login(&url, &self.wire.url), headers };
+        let mut call = plain_call(self.cx, &wire);
+        call.method = method.to_owned();
+        call
+    }
+
+    /// Sends a request with a part of the file. No doubt is left by any: the next attempt asks what the server has.
+    async fn send(
+        &self,
+        held: &mut Held,
+        mut call: Call,
+        segments: Vec<Segment>,
+        before: u64,
+    ) -> Result<Answer, Failure> {
+        let cx = self.cx;
+        let body = Arc::new(RequestBody::new(cx.shared, segments, cx.rate, &cx.task.group));
+        call.body = Payload::Source(Arc::clone(&body) as Arc<dyn Source>);
+        let of = Of { before, total: self.stretch.length };
+        request::send(cx, held, call, &body, of).await.map_err(|mut failure| {
+            failure.outcome_unknown = false;
+            failure
+        })
+    }
+
+    fn heed_limits(&mut self, answer: &Answer) -> Result<(), Failure> {
+        let (whole, append) = dialect::limits(self.protocol, &answer.headers);
+        if let Some(most) = whole.filter(|most| *most < self.stretch.length) {
+            let text = format!("the upload has {} bytes, and the server takes at most {most}", self.stretch.length);
+            return Err(Failure::new(FailureKind::Policy, text));
+        }
+        self.append_at_most = append.or(self.append_at_most);
+        Ok(())
+    }
+}
+
+fn known(held: &Held) -> Known {
+    let upload = held.upload.as_ref();
+    Known { length: upload.map_or(0, |upload| upload.length), offset: upload.map_or(0, |upload| upload.offset) }
+}
+
+/// Whether a header says something about the task's own request, or is the protocols' business.
+fn is_of_body(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let own = ["range", "idempotency-key", "digest", "repr-digest", "tus-resumable"];
+    own.contains(&name.as_str()) || name.starts_with("content-") || name.starts_with("upload-")
+}
+
+/// Where an upload's bytes go, by the `Location` of the answer from `base`: never from https to unprotected http.
+fn target(base: &str, location: &str) -> Result<String, Failure> {
+    let refuse = |why: &str| Failure::new(FailureKind::Url, format!("the server put the upload at {why}"));
+    let base = Url::parse(base).map_err(|_| refuse("a place that cannot be named"))?;
+    let mut url = base.join(location.trim()).map_err(|_| refuse("something that is no URL"))?;
+    match (base.scheme(), url.scheme()) {
+        (_, "https") | ("http", "http") => {}
+        ("https", "http") => return Err(refuse("an unprotected http URL, and was asked by https")),
+        (_, scheme) => return Err(refuse(&format!("a `{scheme}` URL"))),
+    }
+    // Both can't fail: an http URL has a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    Ok(url.into())
+}
+
+/// The upload's URL with the login of the task's, where both are of one origin.
+fn with_login(url: &str, of: &str) -> String {
+    let (Ok(mut to), Ok(from)) = (Url::parse(url), Url::parse(of)) else { return url.to_owned() };
+    if to.origin() == from.origin() {
+        let _ = to.set_username(from.username());
+        let _ = to.set_password(from.password());
+    }
+    to.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_is_where_the_answer_says_and_never_less_protected() {
+        let at = |base, location| target(base, location).ok();
+        assert_eq!(at("http://h/files/", "a1").as_deref(), Some("http://h/files/a1"));
+        assert_eq!(at("http://h/files?x=1", "/u/2?s=3#f").as_deref(), Some("http://h/u/2?s=3"));
+        assert_eq!(at("http://h/", "https://u:p@other/u").as_deref(), Some("https://other/u"));
+        for (base, location) in [("https://h/", "http://h/u"), ("http://h/", "ftp://h/u"), ("http://h/", "http://")] {
+            assert_eq!(at(base, location), None, "{location}");
+        }
+    }
+
+    #[test]
+    fn a_login_stays_with_its_origin() {
+        assert_eq!(with_login("http://h/u", "http://me:pw@h/f"), "http://me:pw@h/u");
+        assert_eq!(with_login("http://other/u", "http://me:pw@h/f"), "http://other/u");
+        assert_eq!(with_login("http://h:81/u", "http://me:pw@h/f"), "http://h:81/u");
+    }
+}

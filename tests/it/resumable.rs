@@ -1,0 +1,337 @@
+//! Uploads that go on: tus and Resumable Uploads for HTTP against a strict server that cuts, forgets and lies; pauses, kills,
+//! and files that change meanwhile.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+const LENGTH: usize = 300_000;
+const CUT: usize = 100_000;
+
+struct Scene {
+    world: World,
+    server: UploadServer,
+    content: Vec<u8>,
+}
+
+impl Scene {
+    fn new(speech: Speech) -> Self {
+        let (world, server, content) = (World::new(), UploadServer::start(speech), bytes(5, LENGTH));
+        std::fs::create_dir_all(world.path("in")).unwrap();
+        std::fs::write(world.path("in/f.bin"), &content).unwrap();
+        Self { world, server, content }
+    }
+
+    fn task(&self) -> Value {
+        let resumable = if self.server.speaks() == Speech::Tus { "tus" } else { "ietf" };
+        json!({"taskType": "UploadTask", "url": self.server.url(), "filename": "f.bin", "resumable": resumable})
+    }
+
+    /// Adds the task and works it; answers its id.
+    fn work(&self) -> String {
+        let id = self.world.add(&[self.task()]).remove(0);
+        self.world.run();
+        id
+    }
+
+    /// Adds the task and works it with a server that takes so much and closes.
+    fn cut_off(&self) -> String {
+        self.server.faults(&[Fault::Cut(CUT)]);
+        let id = self.work();
+        assert_eq!(self.world.show(&id)["status"], "failed");
+        assert_eq!(self.server.log(), ["POST", "PATCH 1 @0 +300000"]);
+        id
+    }
+
+    /// Tries it again; answers the record.
+    fn again(&self, id: &str) -> Value {
+        self.world.haul(&["retry", id]).exits(0);
+        self.world.run();
+        self.world.show(id)
+    }
+
+    #[track_caller]
+    fn has_all(&self, number: u32) {
+        assert_same_bytes(&self.server.upload(number).bytes, &self.content);
+    }
+}
+
+fn notes(record: &Value) -> Vec<&str> {
+    record["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap()).collect()
+}
+
+#[test]
+fn tus_begins_an_upload_with_its_metadata_and_sends_the_file() {
+    let (world, server) = (World::new(), UploadServer::start(Speech::Tus));
+    let content = bytes(1, LENGTH);
+    world.write("deep/übung.txt", &content);
+
+    let line = ["--json", "put", "deep/übung.txt", &server.url(), "--resumable", "tus", "--field", "album=été"];
+    let update = world.haul(&[&line[..], &["-H", "Authorization: Bearer t"]].concat()).exits(0).only_final();
+
+    assert_eq!(server.log(), ["POST", "PATCH 1 @0 +300000"]);
+    let upload = server.upload(1);
+    assert_same_bytes(&upload.bytes, &content);
+    let metadata: Vec<_> = upload.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(metadata, [("album", "été"), ("filename", "übung.txt"), ("filetype", "text/plain")]);
+    assert_eq!((&update["responseStatusCode"], &update["fileSize"]), (&json!(204), &json!(LENGTH)));
+    assert!(server.requests().iter().all(|seen| seen.header("authorization") == Some("Bearer t")));
+}
+
+#[test]
+fn what_was_cut_off_goes_on_where_the_server_says() {
+    for speech in [Speech::Tus, Speech::Ietf] {
+        let scene = Scene::new(speech);
+        let id = scene.cut_off();
+        let record = scene.world.show(&id);
+        assert_eq!((&record["canResume"], &record["expectedFileSize"]), (&json!(true), &json!(LENGTH)));
+        assert_eq!(record["resume"]["conditions"]["source-unchanged"], true);
+
+        let record = scene.again(&id);
+
+        assert_eq!(scene.server.log(), ["HEAD 1", "PATCH 1 @100000 +200000"]);
+        scene.has_all(1);
+        assert_eq!((&record["status"], notes(&record)), (&json!("complete"), vec!["resumed"]));
+        let last = scene.world.events().pop().unwrap();
+        assert_eq!((&last["resumedFrom"], &last["fileSize"]), (&json!(CUT), &json!(LENGTH)));
+        assert_eq!(scene.world.show(&id)["canResume"], false);
+    }
+}
+
+#[test]
+fn an_upload_whose_answer_was_lost_is_not_sent_again() {
+    for speech in [Speech::Tus, Speech::Ietf] {
+        let scene = Scene::new(speech);
+        scene.server.faults(&[Fault::Cut(LENGTH)]);
+        let id = scene.work();
+        assert_eq!(scene.world.show(&id)["status"], "failed");
+        scene.server.log();
+
+        let record = scene.again(&id);
+
+        let expected: &[&str] = match speech {
+            Speech::Tus => &["HEAD 1"],
+            Speech::Ietf => &["HEAD 1", "PATCH 1 @300000 +0"], // it has all and was not told that this was all
+        };
+        assert_eq!(
+            (scene.server.log(), &record["status"]),
+            (expected.iter().map(|l| (*l).into()).collect(), &json!("complete"))
+        );
+        scene.has_all(1);
+    }
+}
+
+#[test]
+fn offsets_that_do_not_fit_are_asked_for_and_partial_answers_gone_on_from() {
+    let scene = Scene::new(Speech::Tus);
+    scene.server.faults(&[Fault::Partly(1000), Fault::Status("PATCH", 409, "")]);
+
+    let id = scene.work();
+
+    let log = ["POST", "PATCH 1 @0 +300000", "PATCH 409", "HEAD 1", "PATCH 1 @1000 +299000"];
+    assert_eq!(
+        (scene.server.log(), &scene.world.show(&id)["status"]),
+        (log.map(String::from).to_vec(), &json!("complete"))
+    );
+    scene.has_all(1);
+}
+
+#[test]
+fn a_server_that_never_takes_anything_is_not_asked_for_ever() {
+    let scene = Scene::new(Speech::Tus);
+    scene.server.faults(&vec![Fault::Status("PATCH", 409, ""); 50]);
+
+    let id = scene.work();
+
+    assert!(scene.server.log().len() < 15);
+    let record = scene.world.show(&id);
+    assert!(record["exception"]["description"].as_str().unwrap().contains("took nothing"), "{record}");
+}
+
+#[test]
+fn an_upload_that_is_gone_or_lied_about_begins_again_in_the_same_attempt() {
+    let backwards = Fault::Claim(5);
+    let beyond = Fault::Claim(LENGTH as u64 + 1);
+    for fault in [Fault::Forget(404), Fault::Forget(410), beyond, backwards] {
+        let scene = Scene::new(Speech::Tus);
+        // Known to have some: acknowledged before it is cut off.
+        scene.server.faults(&[Fault::Partly(CUT), Fault::Cut(10)]);
+        let id = scene.work();
+        assert_eq!(scene.world.show(&id)["bytesDone"], CUT);
+        scene.server.log();
+        scene.server.faults(&[fault]);
+
+        let record = scene.again(&id);
+
+        assert_eq!(scene.server.log()[1..], ["POST", "PATCH 2 @0 +300000"]);
+        scene.has_all(2);
+        assert_eq!((&record["status"], notes(&record)), (&json!("complete"), vec!["restarted-upload-lost"]));
+    }
+}
+
+#[test]
+fn a_changed_file_begins_another_upload() {
+    let scene = Scene::new(Speech::Tus);
+    let id = scene.cut_off();
+    let other = bytes(6, LENGTH);
+    std::fs::write(scene.world.path("in/f.bin"), &other).unwrap();
+    assert_eq!(scene.world.show(&id)["resume"]["conditions"]["source-unchanged"], false);
+
+    let record = scene.again(&id);
+
+    assert_eq!(scene.server.log(), ["POST", "PATCH 2 @0 +300000"]);
+    assert_same_bytes(&scene.server.upload(2).bytes, &other);
+    assert!(notes(&record).contains(&"restarted-changed") && notes(&record).contains(&"source-changed"), "{record}");
+}
+
+#[test]
+fn a_killed_engine_goes_on_with_the_same_upload() {
+    let scene = Scene::new(Speech::Tus);
+    let (world, gate, url) = (&scene.world, Gate::new(), scene.server.url());
+    world.write("f.bin", &scene.content);
+    scene.server.faults(&[Fault::Wait(CUT, gate.clone())]);
+    let line = ["put", "f.bin", &url, "--resumable", "tus"];
+
+    let running = world.spawn(&line);
+    gate.wait_for(1);
+    running.kill();
+    gate.open();
+    world.haul(&line).exits(0);
+
+    assert_eq!(scene.server.log(), ["POST", "PATCH 1 @0 +300000", "HEAD 1", "PATCH 1 @100000 +200000"]);
+    scene.has_all(1);
+    assert_eq!(world.final_events().len(), 1, "one task");
+}
+
+#[test]
+fn a_paused_upload_goes_on_when_it_is_resumed() {
+    let scene = Scene::new(Speech::Ietf);
+    let (world, gate) = (&scene.world, Gate::new());
+    scene.server.faults(&[Fault::Wait(CUT, gate.clone())]);
+    let id = world.add(&[scene.task()]).remove(0);
+
+    let running = world.spawn(&["--json", "run"]);
+    gate.wait_for(1);
+    world.haul(&["pause", &id]).exits(0);
+    gate.open();
+    assert_eq!(world.show(&id)["status"], "paused");
+    world.haul(&["resume", &id]).exits(0);
+    running.wait_for_status("complete");
+
+    assert_eq!(scene.server.log(), ["POST", "PATCH 1 @0 +300000", "HEAD 1", "PATCH 1 @100000 +200000"]);
+    scene.has_all(1);
+    let refused = world.haul(&["export-resume", &id]).exits(2);
+    assert!(refused.stderr.contains("complete"), "{}", refused.stderr);
+}
+
+#[test]
+fn resume_data_of_an_upload_is_not_given_out() {
+    let scene = Scene::new(Speech::Tus);
+    let id = scene.cut_off();
+    scene.world.haul(&["export-resume", &id]).exits(2).says("is an upload: its server keeps the bytes");
+}
+
+#[test]
+fn a_locked_upload_and_a_failing_server_are_tried_again() {
+    let scene = Scene::new(Speech::Tus);
+    let retry = "Retry-After: 0";
+    scene.server.faults(&[Fault::Status("PATCH", 423, retry), Fault::Status("HEAD", 500, retry)]);
+    let mut task = scene.task();
+    task["retries"] = 2.into();
+
+    let id = scene.world.add(&[task]).remove(0);
+    scene.world.run().exits(0);
+
+    assert_eq!(scene.server.log(), ["POST", "PATCH 423", "HEAD 500", "HEAD 1", "PATCH 1 @0 +300000"]);
+    assert_eq!(scene.world.show(&id)["status"], "complete");
+    scene.has_all(1);
+}
+
+#[test]
+fn who_speaks_no_tus_is_told_apart_from_who_refuses() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.write("f.bin", "content");
+    let put = |path: &str| world.haul(&["put", "f.bin", &origin.url(path), "--resumable", "tus"]);
+    origin.serve("/plain", status(200));
+    origin.serve("/other", status(412).header("Tus-Version", "2.0.0"));
+    origin.serve("/closed", status(403));
+    origin.serve("/small", status(201).header("Location", "/x").header("Tus-Max-Size", "3"));
+
+    put("/plain").exits(1).says("does not take uploads by tus: it answered 200 without a Location");
+    put("/other").exits(1).says("speaks tus 2.0.0");
+    put("/closed").exits(4);
+    put("/small").exits(1).says("takes at most 3");
+    put("/missing").exits(3);
+
+    assert!(origin.requests().iter().all(|seen| seen.method == "POST" && seen.body.is_empty()));
+}
+
+#[test]
+fn credentials_stay_with_the_origin_that_the_task_names() {
+    let (world, origin, server) = (World::new(), Origin::start(), UploadServer::start(Speech::Tus));
+    world.write("f.bin", "content");
+    let location = server.prepare(7);
+    let start = origin.serve("/files", status(201).header("Location", &location));
+    let url = start.url().replace("http://", "http://me:secret@");
+
+    let line = ["put", "f.bin", &url, "--resumable", "tus", "-H", "X-Own: x", "-H", "Idempotency-Key: k"];
+    world.haul(&line).exits(0);
+
+    let first = &start.requests()[0];
+    assert!(first.header("authorization").is_some() && first.header("x-own").is_some());
+    let seen = &server.requests()[0];
+    assert_eq!(seen.method, "PATCH");
+    for name in ["authorization", "x-own", "idempotency-key"] {
+        assert_eq!(seen.header(name), None, "{name}");
+    }
+    assert_eq!(server.upload(1).bytes, b"content");
+}
+
+#[test]
+fn requests_are_as_long_as_the_server_wants_them() {
+    let scene = Scene::new(Speech::Ietf);
+    scene.server.append_at_most(120_000);
+
+    let id = scene.work();
+
+    let log = ["POST", "PATCH 1 @0 +120000", "PATCH 1 @120000 +120000", "PATCH 1 @240000 +60000"];
+    assert_eq!(
+        (scene.server.log(), &scene.world.show(&id)["status"]),
+        (log.map(String::from).to_vec(), &json!("complete"))
+    );
+    scene.has_all(1);
+}
+
+#[test]
+fn the_place_of_an_upload_is_kept_encrypted() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.write("f.bin", "content");
+    origin.serve("/files", status(201).header("Location", "/u?token=canary-4711"));
+    origin.serve("/u", silence());
+
+    world.haul(&["put", "f.bin", &origin.url("/files"), "--resumable", "tus", "--retries", "0"]).exits(5);
+
+    for name in world::names_in(&world.home()) {
+        let content = std::fs::read(world.home().join(&name)).unwrap_or_default();
+        assert!(!content.windows(11).any(|window| window == b"canary-4711"), "in {name}");
+    }
+    assert!(origin.log().iter().any(|line| line.contains("canary-4711")), "it was used");
+}
+
+#[test]
+fn what_cannot_be_resumable_is_refused_by_name() {
+    let world = World::new();
+    world.write("f", "x");
+    let add = |task: Value| world.haul_reading(&["add", "-"], &task.to_string()).exits(2);
+    let url = "http://127.0.0.1:9/";
+
+    add(json!({"url": url, "resumable": "tus"})).says("`resumable`");
+    add(json!({"taskType": "UploadTask", "url": url, "filename": "f", "resumable": "carrier-pigeon"}))
+        .says("`tus`, `ietf`");
+    let put =
+        json!({"taskType": "UploadTask", "url": url, "filename": "f", "resumable": "tus", "httpRequestMethod": "PUT"});
+    add(put).says("must be POST");
+    world.haul(&["put", "f", "f", url, "--resumable", "tus"]).exits(2).says("--resumable sends one file");
+    world.haul(&["put", "f", url, "--resumable", "tus", "--field", "a b=c"]).exits(2).says("`fields`");
+    world.haul(&["put", "f", url, "--resumable", "ietf", "--field", "a=c"]).exits(2).says("`fields`");
+}
