@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
+use super::super::known::{Identity, Known};
 use super::*;
 
 fn entry(home: &Home) -> PathBuf {
-    let mut entries: Vec<_> =
-        fs::read_dir(home.directory.path().join("cache")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let all = fs::read_dir(home.directory.path().join("cache")).unwrap().map(|entry| entry.unwrap().path());
+    let mut entries: Vec<_> = all.filter(|path| path.is_file()).collect(); // beside what is known of files
     assert_eq!(entries.len(), 1, "{entries:?}");
     entries.remove(0)
 }
@@ -41,7 +42,9 @@ fn code_that_was_tampered_with_is_compiled_again() {
     let good = fs::read(&entry).unwrap();
     let mut flipped = good.clone();
     *flipped.last_mut().unwrap() ^= 1;
-    for bad in [&flipped[..], &good[..good.len() - 1], &good[32..], b""] {
+    let mut first = good.clone();
+    first[0] ^= 1;
+    for bad in [&flipped[..], &first, &good[..good.len() - 1], &good[..good.len() - 32], b""] {
         fs::write(&entry, bad).unwrap();
         assert!(is_rewritten(&home, &entry));
         // An inode number may be used again: what counts is that the entry is good again.
@@ -92,4 +95,57 @@ fn without_a_directory_for_it_nothing_is_kept_and_everything_works() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("cache"), "a file").unwrap();
     hooks_in(directory.path(), &Arc::default());
+}
+
+/// Makes a file look as if it had last been changed a minute ago: nobody can, so the times that are remembered are moved.
+fn rested(path: &Path) -> Identity {
+    let mut identity = Identity::of(&fs::File::open(path).unwrap()).unwrap();
+    identity.pretend_changed_earlier();
+    identity
+}
+
+#[test]
+fn what_is_known_of_a_file_is_known_until_anything_of_it_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    let known = |key: u8| Known::new(directory.path().join("known"), &[key; 32]);
+    let facts = |known: &Known, identity: &Identity| known.facts::<3>(&path, identity);
+    fs::write(&path, "content").unwrap();
+    let identity = rested(&path);
+    assert_eq!(facts(&known(1), &identity), None);
+
+    known(1).remember(&path, &identity, b"one");
+
+    assert_eq!(facts(&known(1), &identity).as_ref(), Some(b"one"));
+    assert_eq!(facts(&known(2), &identity), None, "said with another key");
+    assert_eq!(known(1).facts::<3>(Path::new("/another"), &identity), None);
+    let said = fs::read_dir(directory.path().join("known")).unwrap().next().unwrap().unwrap().path();
+    let good = fs::read(&said).unwrap();
+    for bad in [good[..34].to_vec(), [&good[..34], b"!"].concat()] {
+        fs::write(&said, bad).unwrap();
+        assert_eq!(facts(&known(1), &identity), None);
+    }
+    fs::write(&said, &good).unwrap();
+    fs::set_permissions(&said, fs::Permissions::from_mode(0o604)).unwrap();
+    assert_eq!(facts(&known(1), &identity), None, "others may have it");
+    fs::set_permissions(&said, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(facts(&known(1), &identity).is_some());
+
+    let now = || Identity::of(&fs::File::open(&path).unwrap()).unwrap();
+    let before = now();
+    let times = fs::FileTimes::new().set_modified(fs::metadata(&path).unwrap().modified().unwrap());
+    fs::write(&path, "CONTENT").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+    assert_ne!(now(), before, "the same size, and the time that it was written at is put back");
+}
+
+#[test]
+fn nothing_is_remembered_of_a_file_that_changed_just_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    let known = Known::new(directory.path().join("known"), &[1; 32]);
+    fs::write(&path, "content").unwrap();
+    let identity = Identity::of(&fs::File::open(&path).unwrap()).unwrap();
+    known.remember(&path, &identity, b"one");
+    assert_eq!(known.facts::<3>(&path, &identity), None);
 }
