@@ -204,10 +204,14 @@ class Bench:
         urls = self.small_urls()
         found = glob.glob(os.path.join(ROOT, "target/callbacks-example/wasm32-wasip2/release/*.wasm"))
         get = ["get", "-", "-j", "50"]
-        compare(f"{COUNT:,} files of 4 KiB with the Rust example's callbacks", self.work, [
+        runs = [
             ("haul", self.haul(*get, stdin=urls)),
             ("haul --callbacks", self.haul(*get, "--callbacks", found[0], stdin=urls)),
-        ], self.rounds, per="files")
+        ]
+        python = os.path.join(ROOT, "target/languages/python.wasm")  # where tests/languages has built it
+        if os.path.exists(python):
+            runs.append(("haul --callbacks, Python", self.haul(*get, "--callbacks", python, stdin=urls)))
+        compare(f"{COUNT:,} files of 4 KiB with the Rust example's callbacks", self.work, runs, self.rounds, per="files")
 
     def small_urls(self):
         global COUNT

@@ -184,6 +184,22 @@ pub enum Request {
     /// What the home attaches. Answer: [`Reply::Info`], a list of `{"name", "group", "sha256", "path", "allowHosts", "config":
     /// [names], "previous": [SHA-256, ...], "attachedAt"}`.
     Attached,
+    /// What components keep by `wasi:keyvalue`. Answer: [`Reply::Info`]: a list of `{"owner", "bytes", "pairs"}`, or of one owner
+    /// `{"owner", "bytes", "pairs", "keys": [{"bucket", "key", "bytes"}, ...]}` with the first 1,000 keys. Values are secrets
+    /// and stay where they are. Errors: [`crate::Error::Refused`] where nobody of that name keeps anything.
+    State {
+        /// To whom it was granted: `name:NAME`, `path:PATH`, `sha256:DIGEST`, or a bare name; `None`: everybody.
+        owner: Option<String>,
+    },
+    /// Forgets what a component keeps. Answer: [`Reply::Info`], `{"owner", "forgotten": pairs}`. Errors: as of `State`.
+    ForgetState {
+        /// As of `State`.
+        owner: String,
+        /// Only of this bucket.
+        bucket: Option<String>,
+        /// Only this key.
+        key: Option<String>,
+    },
     /// What `doctor` shows of a running engine: version, pid, limits, components. Answer: [`Reply::Info`].
     Info,
 }

@@ -5,6 +5,7 @@
 
 mod at_once;
 pub(crate) mod attachments;
+mod component_state;
 pub(crate) mod hub;
 mod jars;
 mod lanes;

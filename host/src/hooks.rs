@@ -12,6 +12,7 @@ mod check;
 mod compile;
 mod component;
 mod convert;
+mod file;
 mod functions;
 mod grants;
 mod health;
@@ -19,8 +20,10 @@ mod host;
 mod http;
 mod interfaces;
 mod keyvalue;
+mod known;
 mod log;
 mod policy;
+mod private;
 mod quota;
 mod record;
 mod requested;
@@ -38,6 +41,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use self::file::ComponentFile;
 use crate::error::{Error, Failure};
 use crate::store::Store;
 use crate::task::{Auth, Pairs};
@@ -199,10 +203,11 @@ impl Hooks {
     pub fn new(settings: HooksSettings) -> Result<Self, Error> {
         let engine = runtime::engine()?;
         let cache = cache::Cache::new(&settings.cache_dir, &settings.key_dir);
-        let compile = || engine.precompile_component(policy::WASM).map_err(|error| format!("{error:#}"));
-        let component = cache
-            .component(&engine, &cache::digest(policy::WASM), compile)
-            .map_err(|why| Error::Other(format!("the default policy cannot be compiled: {why}")))?;
+        let compile = || {
+            let code = engine.precompile_component(policy::WASM);
+            code.map_err(|error| Error::Other(format!("the default policy cannot be compiled: {error:#}")))
+        };
+        let component = cache.component(&engine, &cache::digest(policy::WASM), compile)?;
         let shared = Shared {
             ticker: runtime::Ticker::start(&engine)?,
             policy: policy::Policy::new(&engine, &component)?,
@@ -227,20 +232,20 @@ impl Hooks {
     /// Blocks: compiling takes 0.1 s for Rust and C, seconds for components that carry an interpreter. One at a time.
     pub fn load(&self, source: &ComponentSource) -> Result<Arc<Component>, Error> {
         let ComponentSource { name, path, grants, sha256, .. } = source;
-        let wasm = component::read(path)?;
+        let file = ComponentFile::open(path, &self.shared.cache)?;
         if let Some(pinned) = sha256 {
-            check_pin(name, path, &wasm, pinned)?;
+            check_pin(name, &file, pinned)?;
         }
-        let digest = cache::digest(&wasm);
+        let digest = file.digests().blake3;
         // With the rules as they are: another configuration may grant something else to the same file.
-        let grants = self.granted(name, path, &wasm, grants);
+        let grants = self.granted(name, &file, grants);
         let mut loaded = self.loaded();
         loaded.retain(|(known, component)| known != source || component.digest() == &digest);
         if let Some((_, known)) = loaded.iter().find(|(known, _)| known == source) {
             return Ok(known.clone());
         }
         let shared = &*self.shared;
-        let compiled = component::compile(shared, &wasm, &digest, path)?;
+        let compiled = component::compile(shared, &file)?;
         let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
         interfaces.check(&format!("component `{name}`"))?;
         let pre = self.linker()?.instantiate_pre(&compiled).map_err(|error| {
@@ -274,8 +279,8 @@ impl Hooks {
     }
 
     /// What a component of that name has: what is granted beside it and by the rules.
-    fn granted(&self, name: &str, path: &Path, wasm: &[u8], grants: &Grants) -> Grants {
-        grants.with_rules(&self.shared.rules, name, path, || sha256(wasm))
+    fn granted(&self, name: &str, file: &ComponentFile<'_>, grants: &Grants) -> Grants {
+        grants.with_rules(&self.shared.rules, name, file.path(), || file.sha256())
     }
 
     /// Components keep their state in this store from now on.
@@ -294,20 +299,20 @@ impl Hooks {
 
     /// What a component file is, without attaching it. Runs nothing of it.
     pub fn inspect(&self, path: &Path, grants: &Grants) -> Result<Inspection, Error> {
-        let wasm = component::read(path)?;
+        let file = ComponentFile::open(path, &self.shared.cache)?;
+        let wasm = file.bytes()?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let grants = &self.granted(&name, path, &wasm, grants);
-        let requested = Requested::of(&wasm)?;
-        let digest = cache::digest(&wasm);
+        let grants = &self.granted(&name, &file, grants);
+        let requested = Requested::of(wasm)?;
         let shared = &*self.shared;
-        let compiled = component::compile(shared, &wasm, &digest, path)?;
+        let compiled = component::compile(shared, &file)?;
         let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
         let describe = |name: String| {
             let becomes = interfaces::judge(&name, grants).to_string();
             (name, becomes)
         };
         Ok(Inspection {
-            digest: sha256(&wasm),
+            digest: file.sha256(),
             size: wasm.len() as u64,
             hooks: interfaces.hooks.iter().map(|hook| hook.name().to_owned()).collect(),
             contract: interfaces.contract,
@@ -340,14 +345,14 @@ impl Hooks {
     }
 }
 
-fn check_pin(name: &str, path: &Path, wasm: &[u8], pinned: &str) -> Result<(), Error> {
-    let found = sha256(wasm);
+fn check_pin(name: &str, file: &ComponentFile<'_>, pinned: &str) -> Result<(), Error> {
+    let found = file.sha256();
     if found == pinned {
         return Ok(());
     }
     Err(Error::Component(format!(
         "component `{name}`: {} is not the file that was attached: its SHA-256 is {found}, not {pinned}",
-        path.display()
+        file.path().display()
     )))
 }
 
@@ -358,7 +363,7 @@ pub(crate) fn sha256(wasm: &[u8]) -> String {
 
 /// Reads a component's file, within its limits. The error says what is wrong with it.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    component::read(path)
+    file::read(path)
 }
 
 /// A task in the form that hooks take, converted once per attempt.

@@ -28,7 +28,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::fault::Sql;
-pub(crate) use self::keyvalue::{Bucket, Edit};
+pub(crate) use self::keyvalue::{Bucket, Edit, Kept};
 use self::vault::Vault;
 use self::writer::{Job, Writer};
 use crate::error::{Error, Result};
@@ -179,6 +179,9 @@ pub(crate) enum Change {
     Secret { name: String, content: Vec<u8>, at: u64 },
     /// Changes pairs of a component's state, all or none. Answer: [`Applied::KeyValue`]. No event.
     KeyValue { bucket: Bucket, edits: BTreeMap<String, Edit> },
+    /// Forgets pairs of a component's state: of all its buckets or one, all its keys or one. Answer:
+    /// [`Applied::KeyValue`], how many. No event.
+    ForgetState { owner: String, bucket: Option<String>, key: Option<String> },
     /// Stores a setting of the home. No event.
     Setting { name: &'static str, content: String },
     /// Cancels a scope: from here on no task is added to it or below it. No event.

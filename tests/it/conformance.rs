@@ -98,6 +98,7 @@ fn steers_a_queue(world: &World, origin: &Origin) {
     let events = world.events();
     let veto = events.iter().find(|event| event["taskId"] == "vetoed" && event["status"] == "canceled").unwrap();
     assert_eq!(veto["responseBody"], "vetoed by the example", "{veto}");
+    assert_eq!(world.show("vetoed")["responseBody"], "vetoed by the example");
     assert_eq!(vetoed.log().len(), 0, "nothing is sent after a veto");
 
     assert_eq!(film.requests()[0].header("x-haul-example"), Some("film"));
@@ -197,4 +198,54 @@ fn waited(resource: &Resource) -> f64 {
     let requests = resource.requests();
     assert_eq!(requests.len(), 2, "{:?}", resource.log());
     (requests[1].at - requests[0].at).as_secs_f64()
+}
+
+/// Components of four languages in one chain, in this order.
+const MIXED: [&str; 4] = ["go", "rust", "javascript", "c"];
+
+#[test]
+fn a_chain_of_four_languages_is_asked_in_order_each_decorating_the_next() {
+    let (world, origin) = (World::new(), Origin::start());
+    let table = |name: &str| format!("[[callbacks]]\nname = \"{name}\"\npath = {:?}\n", language(name));
+    world.config(&MIXED.map(table).concat());
+    let film = origin.serve("/film.bin", file(b"film"));
+    let vetoed = origin.serve("/vetoed", file(b"x"));
+    let busy = origin.serve("/busy", status(503).header("Retry-After", "100"));
+    world.add(&[
+        json!({"taskId": "film", "url": film.url(), "metaData": "rename", "group": "g"}),
+        json!({"taskId": "vetoed", "url": vetoed.url(), "metaData": "veto"}),
+    ]);
+
+    let record = world.path("calls");
+    let (_, log) = patiently(&world, &["run", "--until-idle", "--record", record.to_str().unwrap()], 8);
+
+    let calls: Vec<Value> =
+        std::fs::read_to_string(record).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let asked = |hook: &str, task: &str| {
+        let of = calls.iter().filter(|call| call["hook"] == hook && call["input"]["task"]["id"] == task);
+        of.map(|call| (call["component"].as_str().unwrap().to_owned(), call["verdict"].clone())).collect::<Vec<_>>()
+    };
+    let stamps = asked("on-task-start", "film");
+    assert!(stamps.iter().map(|(name, _)| name).eq(&MIXED), "{stamps:?}");
+    assert!(stamps.iter().all(|(_, changes)| changes["headers"] == json!([["x-haul-example", "film"]])), "{stamps:?}");
+    assert_eq!(film.requests()[0].header("x-haul-example"), Some("film"));
+    // Each puts the group before the name that the next one answers.
+    assert_eq!(std::fs::read(world.path("in/g-g-g-g-film.bin")).unwrap(), b"film", "{log}");
+    let vetoes = asked("before-task-start", "vetoed");
+    assert!(vetoes.len() == 1 && vetoes[0].0 == "go", "after a veto nobody else is asked: {vetoes:?}");
+    assert_eq!((asked("on-task-start", "vetoed").len(), vetoed.log().len()), (0, 0));
+    for name in MIXED {
+        let told = format!("{name}: task film of group g ended: complete");
+        assert_eq!(log.matches(&told).count(), 1, "{told}: {log}");
+    }
+
+    // Each doubles the wait that the next one answers; the last one asks the default policy, which does as the server says.
+    let before = jiff::Timestamp::now().as_millisecond();
+    let running = world.spawn_get(&[busy.url(), "--id", "busy", "--retries", "1"]);
+    running.wait_for_status("waitingToRetry");
+    let until = world.show("busy")["waiting"]["until"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    world.haul(&["cancel", "busy"]).exits(0);
+    running.finish();
+    let waits_s = (until.as_millisecond() - before) / 1_000;
+    assert!((1_600..1_620).contains(&waits_s), "{waits_s} s");
 }

@@ -54,6 +54,35 @@ fn state_is_private_and_must_be_granted() {
 }
 
 #[test]
+fn state_can_be_looked_at_and_forgotten() {
+    let (world, origin) = (World::new(), Origin::start());
+    let state = |words: &[&str]| world.haul(&[&["--json", "callbacks", "state"][..], words].concat());
+    assert!(world.haul(&["callbacks", "state"]).exits(0).stderr.contains("no component keeps anything"));
+    world.config(&attached("keeps-state", "keyvalue = \"64K\""));
+    state_after(&world, &origin, CANARY);
+
+    let all = state(&[]).exits(0).json();
+    let mine = state(&["keeps-state"]).exits(0);
+    let plain = world.haul(&["callbacks", "state", "name:keeps-state"]).exits(0);
+
+    assert_eq!((&all[0]["owner"], &all[0]["pairs"], all.len()), (&json!("name:keeps-state"), &json!(2), 1));
+    let keys: Vec<_> = mine.json()[0]["keys"].as_array().unwrap().iter().map(|pair| pair["key"].clone()).collect();
+    assert_eq!(keys, ["count", "last"]);
+    assert!(plain.stdout.contains("2 keys") && plain.stdout.contains("tasks  last"), "{}", plain.stdout);
+    assert!(!mine.stdout.contains(CANARY) && !plain.stdout.contains(CANARY), "values are nobody's business");
+
+    let delete = |words: &[&str]| state(&[&["keeps-state", "--delete"], words].concat()).exits(0).json()[0].clone();
+    assert_eq!(delete(&["--bucket", "others"])["forgotten"], 0);
+    assert_eq!(delete(&["--key", "last"])["forgotten"], 1);
+    assert_eq!(state_after(&world, &origin, "two"), "2 none count,last 1 false");
+    assert_eq!(delete(&[])["forgotten"], 2);
+    assert_eq!(state_after(&world, &origin, "three"), "1 none count,last 1 false");
+
+    world.haul(&["callbacks", "state", "nobody"]).exits(2).says("`name:nobody` keeps no state");
+    world.haul(&["callbacks", "state", "--delete"]).exits(2);
+}
+
+#[test]
 fn a_rule_grants_to_the_file_with_its_digest_however_it_is_attached() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));

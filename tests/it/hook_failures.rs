@@ -51,11 +51,19 @@ fn a_broken_veto_sends_nothing() {
     assert_eq!(origin.log().iter().filter(|line| !line.contains("/good")).count(), 0);
 }
 
+/// Does it for each of them at the same time: they wait for limits, each in a world of its own.
+fn at_once(all: &[&str], check: impl Fn(&str) + Sync) {
+    std::thread::scope(|scope| {
+        for each in all {
+            scope.spawn(|| check(each));
+        }
+    });
+}
+
 #[test]
 fn hooks_on_the_way_of_a_request_fail_the_attempt() {
-    for hook in ["on-task-start", "on-request", "on-redirect", "on-response", "classify", "filename", "verify"] {
-        fails_closed(hook, "panic");
-    }
+    let hooks = ["on-task-start", "on-request", "on-redirect", "on-response", "classify", "filename", "verify"];
+    at_once(&hooks, |hook| fails_closed(hook, "panic"));
 }
 
 #[test]
@@ -85,14 +93,14 @@ fn a_broken_retry_gives_up() {
 
 #[test]
 fn a_broken_on_progress_delays_not_even_its_own_task() {
-    for how in ["panic", "loop", "sleep"] {
+    at_once(&["panic", "loop", "sleep"], |how| {
         let origin = Origin::start();
         let content = bytes(2, 1_000_000);
         let film = origin.serve("/f", file(&content).pace(600_000));
         let (record, outcome) = failing("on-progress", how, &origin, json!({"url": film.url()}));
         assert_eq!(record["status"], "complete", "{how}: {record}");
         assert!(!asked_of(&outcome, "on-progress").is_empty(), "{how}: {}", outcome.stderr);
-    }
+    });
 }
 
 #[test]

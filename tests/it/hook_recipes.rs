@@ -136,11 +136,38 @@ fn somebody_is_told_of_each_end() {
 }
 
 #[test]
+fn a_file_must_have_the_checksum_that_lies_beside_it_if_there_is_one() {
+    let (world, origin) = (World::new(), Origin::start());
+    let path = component("recipe-checksum-sidecar");
+    let grants = format!("allow-hosts = [{:?}]\nkeyvalue = \"64K\"", origin.authority());
+    world.config(&format!("[[callbacks]]\nname = \"sidecar\"\npath = {path:?}\n{grants}\n"));
+    let content = b"content";
+    let beside = |name: &str, digest: &str| {
+        origin.serve(name, file(content));
+        origin.serve(&format!("{name}.sha256"), file(format!("{digest}  {name}\n").as_bytes()));
+    };
+    beside("/right", &sha256(content).to_uppercase());
+    beside("/wrong", &"0".repeat(64));
+    beside("/broken", "no digest");
+    origin.serve("/alone", file(content));
+    let answered = |name: &str| world.haul(&["get", &format!("{}?page=1", origin.url(name))]);
+
+    for name in ["/right", "/broken", "/alone"] {
+        answered(name).exits(0);
+    }
+    answered("/wrong").exits(1).says("the .sha256 beside it");
+
+    assert_eq!(world.names(), ["alone", "broken", "right"]);
+    assert!(origin.log().contains(&"GET /alone.sha256".to_owned()), "{:?}", origin.log());
+    assert_eq!(world.haul(&["callbacks", "state"]).exits(0).stdout, "", "it keeps nothing of what is over");
+}
+
+#[test]
 fn the_documentation_shows_the_recipes_as_they_are() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let guide = std::fs::read_to_string(root.join("docs/callbacks.md")).unwrap();
     let recipes = ["expired-link", "cache-hit", "virus-scan", "circuit-breaker", "rename-by-date", "mirror-choice"];
-    for name in recipes.into_iter().chain(["politeness", "webhook"]) {
+    for name in recipes.into_iter().chain(["politeness", "webhook", "checksum-sidecar"]) {
         let recipe = root.join(format!("tests/components/examples/recipe-{name}.rs"));
         let code = std::fs::read_to_string(recipe).unwrap();
         let shown = code.split_once("struct Recipe;").unwrap().1.split("export!").next().unwrap().trim();

@@ -121,10 +121,12 @@ fn only_the_sandbox_opens_files_of_transfers() {
         "host/src/engine/attachments.rs",    // components kept in the home
         "host/src/transport/credentials.rs", // files of secrets
         "host/src/transport/netrc.rs",
-        "host/src/hooks/component.rs",
+        "host/src/hooks/file.rs",    // components
         "host/src/hooks/compile.rs", // nameless files, for the compiler's process
         "host/src/hooks/record.rs",  // records of calls
         "host/src/hooks/cache.rs",   // compiled components and the key that proves them
+        "host/src/hooks/known.rs",   // what is known of their files
+        "host/src/hooks/private.rs", // files that are ours alone
         "host/src/transport/tls.rs", // --cacert
         "host/src/bin/haul/",
     ];

@@ -348,6 +348,19 @@ fn name_of_a_download(world: &World, origin: &Origin, more: &[&str]) -> String {
 }
 
 #[test]
+fn doctor_tells_of_attached_components_and_which_of_them_cannot_be_loaded() {
+    let world = World::new();
+    let attached = attach(&world, "appends-a", &["--name", "letters"]);
+    assert!(world.haul(&["doctor"]).exits(0).stdout.contains("component letters"));
+
+    std::fs::write(attached["path"].as_str().unwrap(), "something else").unwrap();
+
+    let doctor = world.haul(&["doctor"]).exits(1);
+    assert_eq!(doctor.stdout.matches("PROBLEM").count(), 1, "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("haul callbacks detach"), "{}", doctor.stdout);
+}
+
+#[test]
 fn an_attached_component_is_asked_by_every_later_command_until_it_is_detached() {
     let (world, origin) = (World::new(), Origin::start());
     let copy = world.write("letters.wasm", std::fs::read(component("appends-a")).unwrap());

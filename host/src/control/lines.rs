@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 /// The longest line that is read or written: some 500,000 small tasks in one request. Tests need not fill as much.
-pub(super) const MAX_LINE: usize = if cfg!(test) { 16 << 20 } else { 64 << 20 };
+pub(super) const MAX_LINE: usize = if cfg!(test) { 2 << 20 } else { 64 << 20 };
 
 /// Buffers above this are given back when they are empty.
 const KEEP: usize = 1 << 20;

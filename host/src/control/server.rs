@@ -28,7 +28,7 @@ const MAX_CONNECTIONS: usize = 256;
 const MAX_OPEN: usize = 32;
 
 /// Bytes that may wait to be sent on one connection: some 65,536 updates.
-const MAX_QUEUED: usize = 32 << 20;
+const MAX_QUEUED: usize = MAX_LINE / 2;
 
 /// How long a new connection may take to say what it is, and a last one to read what waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -174,6 +174,14 @@ enum RequestForm {
         to: Option<String>,
     },
     Attached,
+    State {
+        owner: Option<String>,
+    },
+    ForgetState {
+        owner: String,
+        bucket: Option<String>,
+        key: Option<String>,
+    },
     Info,
 }
 

@@ -12,7 +12,7 @@ use crate::engine::attachments::{self, NewAttachment};
 use crate::engine::limiting::{limit_task, limits, reopen_scope, scope_is_canceled, scopes};
 use crate::engine::machine::{Stopping, Waits, Waking, Working, ready_of};
 use crate::engine::{Inner, Input};
-use crate::engine::{at_once, resume_data};
+use crate::engine::{at_once, component_state, resume_data};
 use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
 use crate::event::{Details, Update};
 use crate::scheduler::Why;
@@ -86,6 +86,8 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
             attachments::roll_back(engine, &name, group.as_deref(), to.as_deref()).await
         }
         Request::Attached => attachments::list(engine),
+        Request::State { owner } => component_state::list(engine, owner),
+        Request::ForgetState { owner, bucket, key } => component_state::forget(engine, owner, bucket, key).await,
         Request::Info => info(engine).await,
     }
 }
@@ -444,7 +446,16 @@ async fn show(engine: &Inner, id: &str) -> Result<Reply> {
     let ready = record.status == Status::Enqueued && record.ready_at.is_none();
     let ahead = if ready { engine.shared.store.ahead_of(position, COUNTED)? } else { 0 };
     let conditions = resume_data::conditions(engine, &record).await;
+    let is_given_up = record.status.is_final() && record.status != Status::Complete;
     let mut record = record_json(engine, key, record).await?;
+    if let (true, Some(end)) = (is_given_up, engine.shared.store.final_update(key)?) {
+        let end = json::write_update(&Update::Status(end));
+        for reason in ["exception", "responseBody"] {
+            if !end[reason].is_null() {
+                record[reason] = end[reason].clone();
+            }
+        }
+    }
     if let Some(conditions) = conditions {
         record["resume"] = conditions;
     }

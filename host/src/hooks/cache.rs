@@ -1,22 +1,28 @@
 //! Compiled components, kept on disk so that a process starts in milliseconds (reliability.md E.3).
 //!
 //! Compiled code is code: whoever can write a file here could run anything as us. So the directory and its files belong
-//! to us alone, links are not followed, and each file begins with a keyed BLAKE3 hash whose key lives apart, in our state
-//! directory. It is checked over the very bytes that are used. A file that is not provably ours is not an error: the
-//! component is compiled again.
+//! to us alone, links are not followed, and each file ends with a keyed BLAKE3 hash whose key lies apart, in our state
+//! directory. A file is mapped, not read: it is proved once, and as long as it is the very same file (`known.rs`) it need not
+//! be again. A file that is not provably ours is not an error: the component is compiled again.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::known::{Identity, Known};
+use super::private;
+use crate::error::Error;
+
 const MAC_BYTES: usize = 32;
 const KEY_BYTES: usize = 32;
 const KEY_NAME: &str = "aot.key";
+/// What is known of files lies here, in the cache's directory.
+const KNOWN_NAME: &str = "known";
 
 /// The cache of one home. Without a usable key or directory it compiles every time.
 #[derive(Debug)]
@@ -28,13 +34,15 @@ pub(super) struct Cache {
 struct Place {
     directory: PathBuf,
     key: [u8; KEY_BYTES],
+    known: Known,
 }
 
 impl Cache {
     pub(super) fn new(directory: &Path, key_dir: &Path) -> Self {
-        let place = private_directory(directory).and_then(|()| {
+        let place = private::directory(directory).and_then(|()| {
             let key = key(key_dir)?;
-            Ok(Place { directory: directory.to_path_buf(), key })
+            let known = Known::new(directory.join(KNOWN_NAME), &key);
+            Ok(Place { directory: directory.to_path_buf(), key, known })
         });
         if let Err(error) = &place {
             tracing::debug!("compiled components are not kept: {error}");
@@ -47,8 +55,8 @@ impl Cache {
         &self,
         engine: &Engine,
         digest: &[u8; 32],
-        compile: impl FnOnce() -> Result<Vec<u8>, String>,
-    ) -> Result<Component, String> {
+        compile: impl FnOnce() -> Result<Vec<u8>, Error>,
+    ) -> Result<Component, Error> {
         let place = self.place.as_ref().map(|place| (place, place.name(engine, digest)));
         let kept = place.as_ref().and_then(|(place, name)| place.read(engine, name));
         if let Some(component) = kept {
@@ -60,7 +68,20 @@ impl Cache {
         {
             tracing::debug!("cannot keep a compiled component: {error}");
         }
-        deserialize(engine, &code).map_err(|error| format!("cannot be used as compiled: {error:#}"))
+        deserialize(engine, &code)
+            .map_err(|error| Error::Component(format!("code that was compiled just now cannot be used: {error:#}")))
+    }
+
+    /// What was remembered of a component's file that is still the same.
+    pub(super) fn known<const N: usize>(&self, path: &Path, identity: &Identity) -> Option<[u8; N]> {
+        self.place.as_ref()?.known.facts(path, identity)
+    }
+
+    /// Remembers facts about a component's file.
+    pub(super) fn remember(&self, path: &Path, identity: &Identity, facts: &[u8]) {
+        if let Some(place) = &self.place {
+            place.known.remember(path, identity, facts);
+        }
     }
 }
 
@@ -84,55 +105,81 @@ impl Place {
         format!("{}-{:016x}-{}.cwasm", hex(digest), hasher.finish(), hex(&key[..4]))
     }
 
+    /// Code that is ours for certain: proved when it was this very file, or proved now.
     fn read(&self, engine: &Engine, name: &str) -> Option<Component> {
-        let bytes = read_private(&self.directory.join(name)).ok()?;
-        let (mac, code) = bytes.split_at_checked(MAC_BYTES)?;
-        let proved = self.mac(name, code) == *<&[u8; MAC_BYTES]>::try_from(mac).ok()?; // takes the same time for all
-        if proved { deserialize(engine, code).ok() } else { None }
+        let path = self.directory.join(name);
+        let file = private::open(&path).ok()?;
+        let identity = Identity::of(&file).ok()?;
+        let is_known = self.known.facts::<0>(&path, &identity).is_some();
+        if !is_known && !self.is_proved(name, &file) {
+            return None;
+        }
+        let component = deserialize_mapped(engine, &file).ok()?;
+        // Whoever wrote to it meanwhile has changed it before the code was used.
+        if Identity::of(&file).ok()? != identity {
+            return None;
+        }
+        if !is_known {
+            self.known.remember(&path, &identity, &[]);
+        }
+        Some(component)
+    }
+
+    /// Reads the whole file, to see that it ends with the hash of what is before.
+    fn is_proved(&self, name: &str, file: &File) -> bool {
+        let Some(code_bytes) = file.metadata().ok().and_then(|file| file.len().checked_sub(MAC_BYTES as u64)) else {
+            return false;
+        };
+        let mut hasher = self.hasher(name);
+        let mut mac = [0; MAC_BYTES];
+        let mut all = file;
+        let read = hasher.update_reader(all.take(code_bytes)).and_then(|_| all.read_exact(&mut mac));
+        read.is_ok() && hasher.finalize() == mac // takes the same time for all
     }
 
     fn write(&self, name: &str, code: &[u8]) -> io::Result<()> {
-        let mac = self.mac(name, code);
-        let temporary = self.directory.join(format!("{name}.{}", std::process::id()));
-        let written = create_private(&temporary, true).and_then(|mut file| {
-            file.write_all(mac.as_bytes())?;
-            file.write_all(code)?;
-            #[allow(clippy::disallowed_methods)] // a cache entry, whole or not at all, in a directory of ours
-            fs::rename(&temporary, self.directory.join(name))
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+        let mut hasher = self.hasher(name);
+        let mac = hasher.update(code).finalize();
+        private::write(&self.directory.join(name), &[code, mac.as_bytes()], true)
     }
 
     /// The name is covered too, so that one component's code cannot stand in for another's.
-    fn mac(&self, name: &str, code: &[u8]) -> blake3::Hash {
+    fn hasher(&self, name: &str) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(name.as_bytes()).update(b"\0").update(code);
-        hasher.finalize()
+        hasher.update(name.as_bytes()).update(b"\0");
+        hasher
     }
 }
 
-/// Makes code of bytes that [`Place::read`] has proved to be written by this home, or that were compiled just now.
+/// Makes code of bytes that were compiled just now.
 #[allow(unsafe_code)]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes are what `Engine::precompile_component` gave under an engine of the same hash: they carry our mark,
-    // or come from our own compiler, here or in a process that nobody else can write to.
+    // SAFETY: the bytes are what `Engine::precompile_component` gave under an engine of the same hash, here or in a process
+    // that nobody else can write to.
     unsafe { Component::deserialize(engine, code) }
+}
+
+/// Makes code of a file that [`Place::read`] has proved to be written by this home: of the file that is open, wherever its
+/// name leads now.
+#[allow(unsafe_code)]
+fn deserialize_mapped(engine: &Engine, file: &File) -> wasmtime::Result<Component> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // SAFETY: the file is what `Engine::precompile_component` gave under an engine of the same hash, as its hash proves. It is
+    // ours alone in a directory of ours alone, and we never write to a file that has its name.
+    unsafe { Component::deserialize_file(engine, path) }
 }
 
 fn key(directory: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let path = directory.join(KEY_NAME);
-    let stored = || read_private(&path).ok().and_then(|bytes| bytes.try_into().ok());
+    let stored = || private::read(&path).ok().and_then(|bytes| bytes.try_into().ok());
     if let Some(key) = stored() {
         return Ok(key);
     }
-    private_directory(directory)?;
+    private::directory(directory)?;
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     let temporary = directory.join(format!("{KEY_NAME}.{}", std::process::id()));
-    create_private(&temporary, true)?.write_all(&key)?;
+    private::create(&temporary)?.write_all(&key)?;
     // Whole or not at all, and the first of several processes wins.
     let linked = fs::hard_link(&temporary, &path).or_else(|error| match stored() {
         Some(theirs) => {
@@ -148,40 +195,4 @@ fn key(directory: &Path) -> io::Result<[u8; KEY_BYTES]> {
     });
     let _ = fs::remove_file(&temporary);
     linked.map(|()| key)
-}
-
-/// Makes a directory that only we can enter, or closes one of ours that others can.
-fn private_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    let metadata = fs::symlink_metadata(path)?;
-    if !metadata.is_dir() || !is_ours(&metadata) {
-        return Err(io::Error::other(format!("{} is not our directory", path.display())));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-    }
-    Ok(())
-}
-
-/// Reads a file that belongs to us and that nobody else can write or read.
-fn read_private(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || !is_ours(&metadata) || metadata.mode() & 0o077 != 0 {
-        return Err(io::Error::other(format!("{} is not ours alone", path.display())));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn create_private(path: &Path, anew: bool) -> io::Result<File> {
-    if anew {
-        let _ = fs::remove_file(path);
-    }
-    OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
-}
-
-fn is_ours(metadata: &fs::Metadata) -> bool {
-    metadata.uid() == rustix::process::geteuid().as_raw()
 }

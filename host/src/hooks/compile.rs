@@ -289,6 +289,41 @@ mod tests {
         assert!(sentence.contains("20 s on the CPU"), "{sentence}");
     }
 
+    /// The test below, which is also the compiler's process, when it is told what to do as one.
+    const WITHIN_LIMITS: &str = "hooks::compile::tests::what_takes_more_than_its_limits_is_ended_by_the_system";
+
+    #[test]
+    fn what_takes_more_than_its_limits_is_ended_by_the_system() {
+        let tight = Limits { cpu_s: 1, ..LIMITS };
+        if let Some(deed) = std::env::args().find_map(|word| word.strip_prefix("deed-").map(str::to_owned)) {
+            confine(tight).unwrap();
+            return misbehave(&deed);
+        }
+        let told = |deed: &str| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", WITHIN_LIMITS, "--nocapture", &format!("deed-{deed}")]);
+            in_child(command, b"component", tight).unwrap_err()
+        };
+        for (deed, words) in [
+            ("memory", "more than 1024 MiB of memory"),
+            ("cpu", "more than 1 s on the CPU"),
+            ("answer", "the compiler ended with signal"),
+            ("open", "not whole"), // nothing could be opened, and it ended well
+        ] {
+            let sentence = told(deed);
+            assert!(sentence.contains(words), "{deed}: {sentence}");
+        }
+    }
+
+    fn misbehave(deed: &str) {
+        match deed {
+            "memory" => drop(std::hint::black_box(vec![1_u8; 2 << 30])),
+            "cpu" => while std::hint::black_box(true) {},
+            "answer" => drop(io::stdout().write_all(&vec![0; 2 << 20]).and_then(|()| io::stdout().flush())),
+            _ => assert!(File::open("/etc/passwd").is_err() && std::net::TcpListener::bind("127.0.0.1:0").is_err()),
+        }
+    }
+
     #[test]
     fn a_compiler_sees_the_component_and_no_environment() {
         let sentence = told("test \"$(cat)\" = component && test -z \"$HOME$CARGO$USER\" && exit 0; exit 1", LIMITS);

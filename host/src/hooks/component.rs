@@ -4,7 +4,6 @@
 //! is thrown away. At most two calls of one component run at once, each on an instance of its own, so that a component
 //! that hangs delays nobody else's; and no more than eight of all components.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{Component as Wasm, InstancePre};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
+use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
 use super::health::Health;
 use super::host::{NextFailed, Running, State};
@@ -36,8 +36,6 @@ const START_WALL: Duration = Duration::from_secs(10);
 const PROGRESS_CPU_MS: u64 = 50;
 /// Bytes that an answer may hold, apart from what it repeats of the question.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// Largest file. Components of interpreted languages carry their interpreter: 12 to 18 MiB.
-pub(super) const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// A loaded component.
 pub struct Component {
@@ -339,42 +337,16 @@ fn reason(error: &wasmtime::Error) -> String {
     check::text(sentence)
 }
 
-/// Reads a component's file and compiles it, or takes it from the cache.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let shown = path.display();
-    let refuse = |why: &str| Err(Error::Component(format!("{shown} {why}")));
-    let wasm = std::fs::File::open(path)
-        .and_then(|file| {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::Read::take(file, FILE_BYTES_MAX + 1), &mut bytes)?;
-            Ok(bytes)
-        })
-        .map_err(|error| Error::Component(format!("cannot read component {shown}: {error}")))?;
-    if wasm.is_empty() {
-        return refuse("is empty");
-    }
-    if wasm.len() as u64 > FILE_BYTES_MAX {
-        return refuse("is larger than 64 MiB, the most a component may have");
-    }
-    match wasm.get(..8) {
-        // Magic number, then version and layer: 1 and 0 for core modules, 13 and 1 for components.
-        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(wasm),
-        Some([0, b'a', b's', b'm', _, _, 0, 0]) => refuse(
-            "is a core WebAssembly module, not a component: build it for wasm32-wasip2, or wrap it with \
-             `wasm-tools component new`",
-        ),
-        _ => refuse("is not a WebAssembly component"),
-    }
-}
-
-/// Compiles a component's bytes, or takes the result from the cache.
-pub(super) fn compile(shared: &Shared, wasm: &[u8], digest: &[u8; 32], path: &Path) -> Result<Wasm, Error> {
+/// Compiles a component, or takes the result from the cache.
+pub(super) fn compile(shared: &Shared, file: &ComponentFile<'_>) -> Result<Wasm, Error> {
+    let digest = &file.digests().blake3;
+    let refuse = |reason: String| Error::Component(format!("{} {reason}", file.path().display()));
     let compile = || match shared.refused.reason(digest) {
-        Some(reason) => Err(reason),
-        None => shared.compiler.compile(&shared.engine, wasm),
+        Some(reason) => Err(refuse(reason)),
+        None => shared.compiler.compile(&shared.engine, file.bytes()?).map_err(|reason| {
+            shared.refused.remember(digest, &reason);
+            refuse(reason)
+        }),
     };
-    shared.cache.component(&shared.engine, digest, compile).map_err(|reason| {
-        shared.refused.remember(digest, &reason);
-        Error::Component(format!("{} {reason}", path.display()))
-    })
+    shared.cache.component(&shared.engine, digest, compile)
 }

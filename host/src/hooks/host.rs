@@ -156,8 +156,9 @@ impl HostMonotonicClock for Monotonic {
         MILLISECOND.as_nanos() as u64
     }
 
+    /// Begins at a second, because Go's runtime takes a clock that shows 0 for a broken one and panics.
     fn now(&self) -> u64 {
-        self.0.elapsed().as_millis() as u64 * 1_000_000
+        (Duration::from_secs(1) + self.0.elapsed()).as_millis() as u64 * 1_000_000
     }
 }
 
@@ -271,4 +272,17 @@ where
             answer.map_err(|failure| wasmtime::Error::from(NextFailed(failure)))
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_monotonic_clock_shows_no_zero_and_whole_milliseconds() {
+        let (first, ago) = (crate::clock::timer_now(), Duration::from_micros(2_900));
+        let (fresh, older) = (Monotonic(first).now(), Monotonic(first - ago).now());
+        assert!(fresh >= 1_000_000_000 && older >= 1_002_000_000, "{fresh}, {older}");
+        assert_eq!((fresh % 1_000_000, older % 1_000_000), (0, 0));
+    }
 }

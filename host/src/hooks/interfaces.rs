@@ -8,6 +8,11 @@ use super::{Grants, Hook};
 use crate::error::Error;
 
 const PACKAGE: &str = "haul:transfer/";
+/// The packages that have the versions of WASI itself.
+const WASI: [&str; 7] =
+    ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:http/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+/// What servers and middleware of wasi:http export.
+const HANDLERS: [&str; 2] = ["wasi:http/incoming-handler", "wasi:http/handler"];
 
 /// What a component says about itself.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +62,16 @@ impl Interfaces {
             }
         }
         if self.hooks.is_empty() {
-            return refuse("exports no hook of haul:transfer, so there is nothing to ask it".into());
+            let mut why = "exports no hook of haul:transfer, so there is nothing to ask it".to_owned();
+            if self.other_exports.iter().any(|name| HANDLERS.iter().any(|handler| name.starts_with(handler))) {
+                why.push_str(": it answers wasi:http requests, which haul does not serve; `on-request` steers its own");
+            }
+            return refuse(why);
+        }
+        if let Some((name, theirs)) = self.imports.iter().find_map(|name| Some((name, foreign_wasi(name)?))) {
+            return refuse(format!(
+                "imports `{name}`, and haul offers WASI 0.2, not {theirs}: build it for WASI 0.2 (wasm32-wasip2)"
+            ));
         }
         match self.imports.iter().find(|name| matches!(judge(name, &Grants::default()), Import::Unknown)) {
             Some(name) => refuse(format!("imports `{name}`, which haul does not offer")),
@@ -80,6 +94,12 @@ fn foreign_version(name: &str) -> Option<&str> {
     }
     let version = version(name).unwrap_or("(no version)");
     (!speaks(version)).then_some(version)
+}
+
+/// The version of an interface of WASI, when it is none of 0.2.
+fn foreign_wasi(name: &str) -> Option<&str> {
+    let is_wasi = WASI.iter().any(|package| name.starts_with(package));
+    version(name).filter(|version| is_wasi && !version.starts_with("0.2."))
 }
 
 fn version(name: &str) -> Option<&str> {
@@ -131,6 +151,9 @@ pub(super) fn judge(name: &str, grants: &Grants) -> Import {
             },
         };
     }
+    if foreign_wasi(name).is_some() {
+        return Import::Unknown;
+    }
     let linked = |how: &str| Import::Linked(how.into());
     let denied = |why: &str| Import::Denied(why.into());
     match bare {
@@ -157,4 +180,36 @@ fn http(grants: &Grants) -> Import {
         return Import::Denied("no host is granted (--allow-host)".into());
     }
     Import::Linked(format!("may reach {}", grants.allow_hosts.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(imports: &[&str], exports: &[&str], hooks: &[Hook]) -> String {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let (imports, other_exports) = (owned(imports), owned(exports));
+        let found = Interfaces { hooks: hooks.to_vec(), contract: None, imports, other_exports };
+        found.check("it").err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn another_version_of_wasi_is_refused_by_name_before_anything_is_linked() {
+        let clock = "wasi:clocks/monotonic-clock@0.3.0";
+        let refusal = told(&["wasi:io/poll@0.2.6", clock], &[], &[Hook::Retry]);
+        assert!(refusal.contains(clock) && refusal.contains("wasm32-wasip2"), "{refusal}");
+        assert_eq!(judge(clock, &Grants::default()), Import::Unknown);
+        assert_eq!(
+            told(&["wasi:clocks/monotonic-clock@0.2.0", "wasi:config/store@0.2.0-draft"], &[], &[Hook::Retry]),
+            ""
+        );
+    }
+
+    #[test]
+    fn a_middleware_of_wasi_http_is_told_what_to_export_instead() {
+        for handler in ["wasi:http/incoming-handler@0.2.3", "wasi:http/handler@0.3.0"] {
+            assert!(told(&[], &[handler], &[]).contains("`on-request`"), "{handler}");
+        }
+        assert!(!told(&[], &["wasi:cli/run@0.2.6"], &[]).contains("on-request"));
+    }
 }

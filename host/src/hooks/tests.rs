@@ -29,12 +29,6 @@ impl Home {
         Self::over(&shared)
     }
 
-    /// Shares nothing.
-    fn apart() -> Self {
-        let home = Self::new();
-        Self { hooks: hooks_in(home.directory.path(), &home.lines), ..home }
-    }
-
     fn over(cache: &Path) -> Self {
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let hooks = hooks_in(cache, &lines);

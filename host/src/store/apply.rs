@@ -103,6 +103,9 @@ impl<'a> Batch<'a> {
             Change::Changes { key, changes } => self.changes(*key, changes.as_deref())?,
             Change::Secret { name, content, at } => self.secret(name, content, *at)?,
             Change::KeyValue { bucket, edits } => self.keyvalue(bucket, edits)?,
+            Change::ForgetState { owner, bucket, key } => {
+                self.forget_state(owner, bucket.as_deref(), key.as_deref())?
+            }
             Change::Hold { key } => self.hold(*key)?,
             Change::Release { at } => self.release(*at)?,
             Change::Setting { name, content } => self.setting(name, content)?,

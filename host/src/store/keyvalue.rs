@@ -82,7 +82,55 @@ impl Store {
     }
 }
 
+/// Whose state there is, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) owner: String,
+    /// What counts against the quota.
+    pub(crate) bytes: u64,
+    pub(crate) pairs: u64,
+}
+
+/// A pair without its value: its bucket, its key, and what it counts.
+pub(crate) type PairSize = (String, String, u64);
+
+impl Store {
+    /// Everybody who keeps state, by name. Blocks.
+    pub(crate) fn owners(&self) -> Result<Vec<Kept>> {
+        let find = "SELECT owner, sum(bytes), count(*) FROM keyvalue GROUP BY owner ORDER BY owner";
+        self.read(|conn| {
+            let kept = |row: &rusqlite::Row<'_>| {
+                let (bytes, pairs): (i64, i64) = (row.get(1)?, row.get(2)?);
+                Ok(Kept { owner: row.get(0)?, bytes: bytes.unsigned_abs(), pairs: pairs.unsigned_abs() })
+            };
+            conn.prepare_cached(find)?.query_map([], kept)?.collect()
+        })
+    }
+
+    /// The first pairs of an owner, by bucket and key. Blocks.
+    pub(crate) fn pairs(&self, owner: &str, limit: usize) -> Result<Vec<PairSize>> {
+        let find = "SELECT bucket, key, bytes FROM keyvalue WHERE owner = ?1 ORDER BY bucket, key LIMIT ?2";
+        self.read(|conn| {
+            let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()));
+            conn.prepare_cached(find)?.query_map(params![owner, number(limit as u64)], pair)?.collect()
+        })
+    }
+}
+
 impl Batch<'_> {
+    /// Forgets an owner's pairs: all, those of a bucket, or one.
+    pub(super) fn forget_state(&self, owner: &str, bucket: Option<&str>, key: Option<&str>) -> Sql<Applied> {
+        let which = "owner = ?1 AND (?2 IS NULL OR bucket = ?2) AND (?3 IS NULL OR key = ?3)";
+        let forgotten = self
+            .conn
+            .prepare_cached(&format!("DELETE FROM keyvalue WHERE {which}"))?
+            .execute(params![owner, bucket, key])?;
+        let count = "UPDATE keyvalue_used SET bytes = (SELECT coalesce(sum(bytes), 0) FROM keyvalue WHERE owner = ?1)
+                     WHERE owner = ?1";
+        self.conn.prepare_cached(count)?.execute([owner])?;
+        Ok(Applied::KeyValue(Ok(forgotten as i64)))
+    }
+
     /// Looks at everything before it changes anything: what is refused must leave no trace in the transaction.
     pub(super) fn keyvalue(&self, bucket: &Bucket, edits: &BTreeMap<String, Edit>) -> Sql<Applied> {
         let before = self.used(&bucket.owner)?;

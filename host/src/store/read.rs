@@ -330,6 +330,18 @@ impl Store {
         })
     }
 
+    /// The final update of a task's last run; `None`: it is not over.
+    pub(crate) fn final_update(&self, key: TaskKey) -> Result<Option<StatusUpdate>> {
+        self.read(|conn| {
+            conn.prepare_cached(
+                "SELECT seq, task_id, group_name, status, at, details FROM event WHERE task = ?1 AND final = 1
+                 ORDER BY run DESC LIMIT 1",
+            )?
+            .query_row([key], update)
+            .optional()
+        })
+    }
+
     /// The last sequence number given out.
     pub(crate) fn last_seq(&self) -> Result<u64> {
         self.read(|conn| {

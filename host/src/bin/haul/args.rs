@@ -24,7 +24,7 @@ mod finished;
 mod import;
 mod network;
 
-pub(crate) use callbacks::{Attach, Callbacks, Check, Detach, GrantFlags, New, Replay, RollBack, TryOut};
+pub(crate) use callbacks::{Attach, Callbacks, Check, Detach, GrantFlags, New, Replay, RollBack, State, TryOut};
 pub(crate) use control::{Cancel, Clean, Rm, Select};
 pub(crate) use finished::{Move, Open};
 pub(crate) use import::Import;

@@ -17,6 +17,7 @@ use crate::text;
 mod attach;
 mod new;
 mod replay;
+mod state;
 mod trial;
 mod watch;
 
@@ -31,6 +32,7 @@ pub(crate) async fn run(typed: &Callbacks, environment: &Environment, printer: &
         Callbacks::Attach(attach) => attach::attach(attach, environment, printer).await,
         Callbacks::Detach(detach) => attach::detach(detach, environment, printer).await,
         Callbacks::Rollback(back) => attach::roll_back(back, environment, printer).await,
+        Callbacks::State(typed) => state::run(typed, environment, printer).await,
     }
 }
 
@@ -85,6 +87,25 @@ pub(crate) fn configured(environment: &Environment) -> Result<Vec<(&ComponentSou
     let hooks = hooks(environment, LogSink(Arc::new(|_, _| {})))?;
     let loaded = |source| (source, hooks.load(source).err().map(|error| error.to_string()));
     Ok(sources.iter().map(loaded).collect())
+}
+
+/// The components of a home, of which its engine has given a list, and why each of them that cannot be loaded cannot.
+pub(crate) fn attached(
+    environment: &Environment,
+    listed: &[Value],
+) -> Result<Vec<(ComponentSource, Option<String>, Value)>> {
+    if listed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let hooks = hooks(environment, LogSink(Arc::new(|_, _| {})))?;
+    let loaded = |listed: &Value| {
+        let path = std::path::PathBuf::from(listed["path"].as_str().unwrap_or_default());
+        let (name, sha256) = (words(&listed["name"]), words(&listed["sha256"]));
+        let source = ComponentSource { name, path, sha256: Some(sha256), ..ComponentSource::default() };
+        let problem = hooks.load(&source).err().map(|error| error.to_string());
+        (source, problem, listed.clone())
+    };
+    Ok(listed.iter().map(loaded).collect())
 }
 
 fn as_json(check: &Check, inspection: &Inspection, grants: &Grants) -> Value {
@@ -178,12 +199,7 @@ async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
         });
         print_listed(&listed, printer);
     }
-    let hooks = hooks(environment, LogSink(Arc::new(|_, _| {})))?;
-    for mut listed in of_home.iter().cloned() {
-        let path = std::path::PathBuf::from(listed["path"].as_str().unwrap_or_default());
-        let (name, sha256) = (words(&listed["name"]), words(&listed["sha256"]));
-        let source = ComponentSource { name, path, sha256: Some(sha256), ..ComponentSource::default() };
-        let problem = hooks.load(&source).err().map(|error| error.to_string());
+    for (source, problem, mut listed) in attached(environment, &of_home)? {
         listed["attachedBy"] = "home".into();
         listed["exists"] = source.path.is_file().into();
         listed["problem"] = problem.into();

@@ -159,6 +159,20 @@ impl Findings {
         }
     }
 
+    fn attached(&mut self, environment: &Environment, listed: &[Value]) {
+        match crate::callbacks::attached(environment, listed) {
+            Ok(attached) => {
+                for (source, problem, _) in attached {
+                    let problem = problem.map(|why| format!("{why}; attach it again, or `haul callbacks detach` it"));
+                    let sha256 = source.sha256.unwrap_or_default();
+                    let what = format!("attached, sha-256 {}", sha256.get(..16).unwrap_or(&sha256));
+                    self.note(&format!("component {}", source.name), what, problem);
+                }
+            }
+            Err(error) => self.wrong("attached components", String::new(), error.to_string()),
+        }
+    }
+
     /// Opens the home: as its engine, or through the process that holds it.
     async fn engine(&mut self, environment: &Environment) {
         let mut link = Link::new(environment.settings(), Work::Nothing);
@@ -178,6 +192,9 @@ impl Findings {
                 self.headers(&mut link, environment).await;
             }
             Err(error) => self.wrong("engine", "cannot open the home".into(), error.to_string()),
+        }
+        if let Ok(Reply::Info(Value::Array(listed))) = link.call(Request::Attached).await {
+            self.attached(environment, &listed);
         }
         link.close().await;
     }

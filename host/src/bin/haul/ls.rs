@@ -11,7 +11,7 @@ use crate::printer::{Printer, Style};
 use crate::text;
 
 /// What `show` prints, in this order; what a record holds beside is for `--json`.
-const SHOWN: [&str; 32] = [
+const SHOWN: [&str; 33] = [
     "taskId",
     "taskType",
     "url",
@@ -19,6 +19,7 @@ const SHOWN: [&str; 32] = [
     "progress",
     "waiting",
     "exception",
+    "responseBody",
     "filePath",
     "bytesDone",
     "resume",
@@ -45,6 +46,9 @@ const SHOWN: [&str; 32] = [
     "metaData",
     "creationTime",
 ];
+
+/// Of a response that says why there is no file; `--json` has all of it.
+const BODY_CHARS: usize = 300;
 
 /// Runs `ls`; answers the exit code.
 pub(crate) async fn ls(ls: &Ls, environment: &Environment, printer: &Printer) -> Result<u8> {
@@ -178,6 +182,12 @@ fn field_text(field: &str, value: &Value) -> Option<String> {
         (_, Value::Null) => None,
         ("waiting", waiting) => Some(waiting_text(waiting)),
         ("exception", exception) => Some(exception_text(exception)),
+        ("responseBody", body) => {
+            let body = body.as_str()?.trim();
+            let shown: String = body.chars().take(BODY_CHARS).collect();
+            let more = if shown.len() < body.len() { " ..." } else { "" };
+            Some(format!("{shown}{more}")).filter(|text| !text.is_empty())
+        }
         ("progress", value) => {
             let progress = value.as_f64().filter(|progress| *progress >= 0.0)?;
             Some(format!("{:.1}%", progress * 100.0))

@@ -1,88 +1,153 @@
 //! The cache of compiled components: used when it is provably ours, and never otherwise.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
+use wasm_encoder::{CodeSection, Function, FunctionSection, Module, ModuleSection, TypeSection};
+
+use super::super::cache::Cache;
+use super::super::known::{Identity, Known};
+use super::super::runtime;
 use super::*;
 
-fn entry(home: &Home) -> PathBuf {
-    let mut entries: Vec<_> =
-        fs::read_dir(home.directory.path().join("cache")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(entries.len(), 1, "{entries:?}");
-    entries.remove(0)
+/// A cache and its key, in directories of their own.
+struct Place {
+    directory: tempfile::TempDir,
+    engine: wasmtime::Engine,
+}
+
+impl Place {
+    /// With a component compiled.
+    fn new() -> Self {
+        let place = Self { directory: tempfile::tempdir().unwrap(), engine: runtime::engine().unwrap() };
+        assert!(place.compiles());
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Takes the component as a process that starts does; answers whether it had to be compiled.
+    fn compiles(&self) -> bool {
+        let compiled = Cell::new(false);
+        let cache = Cache::new(&self.path("cache"), &self.path("home"));
+        let compile = || {
+            compiled.set(true);
+            Ok(self.engine.precompile_component(&small()).unwrap())
+        };
+        cache.component(&self.engine, &[7; 32], compile).unwrap();
+        compiled.get()
+    }
+
+    fn entry(&self) -> PathBuf {
+        let all = fs::read_dir(self.path("cache")).unwrap().map(|entry| entry.unwrap().path());
+        let mut entries: Vec<_> = all.collect();
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        entries.remove(0)
+    }
+}
+
+/// A component with one function, which does nothing.
+fn small() -> Vec<u8> {
+    let (mut types, mut functions, mut code) = (TypeSection::new(), FunctionSection::new(), CodeSection::new());
+    types.ty().function([], []);
+    functions.function(0);
+    let mut function = Function::new([]);
+    function.instructions().end();
+    code.function(&function);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&code);
+    let mut component = wasm_encoder::Component::new();
+    component.section(&ModuleSection(&module));
+    component.finish()
 }
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Starts again over the same directories; answers whether the entry was written anew.
-fn is_rewritten(home: &Home, entry: &Path) -> bool {
-    let before = fs::symlink_metadata(entry).map(|file| std::os::unix::fs::MetadataExt::ino(&file)).ok();
-    drop(hooks_in(home.directory.path(), &home.lines));
-    let after = std::os::unix::fs::MetadataExt::ino(&fs::symlink_metadata(entry).unwrap());
-    before != Some(after)
-}
-
 #[test]
 fn compiled_code_is_private_and_used_again() {
-    let home = Home::apart();
-    let entry = entry(&home);
+    let place = Place::new();
+    let entry = place.entry();
     assert_eq!((mode(&entry), mode(entry.parent().unwrap())), (0o600, 0o700));
-    assert_eq!(mode(&home.directory.path().join("home/aot.key")), 0o600);
-    assert!(!is_rewritten(&home, &entry));
+    assert_eq!(mode(&place.path("home/aot.key")), 0o600);
+    assert!(!place.compiles());
 }
 
 #[test]
 fn code_that_was_tampered_with_is_compiled_again() {
-    let home = Home::apart();
-    let entry = entry(&home);
+    let place = Place::new();
+    let entry = place.entry();
     let good = fs::read(&entry).unwrap();
-    let mut flipped = good.clone();
-    *flipped.last_mut().unwrap() ^= 1;
-    for bad in [&flipped[..], &good[..good.len() - 1], &good[32..], b""] {
+    let flipped = |at: usize| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let (last, shorter) = (good.len() - 1, good.len() - 32);
+    for bad in [flipped(0), flipped(last), flipped(good.len() / 2), good[..last].into(), good[..shorter].into(), vec![]]
+    {
         fs::write(&entry, bad).unwrap();
-        assert!(is_rewritten(&home, &entry));
-        // An inode number may be used again: what counts is that the entry is good again.
-        assert_eq!(fs::read(&entry).unwrap().len(), good.len());
+        assert!(place.compiles());
+        assert_eq!(fs::read(&entry).unwrap().len(), good.len(), "it is good again");
+        assert!(!place.compiles());
     }
 }
 
 #[test]
 fn code_that_others_could_have_written_is_not_used() {
-    let home = Home::apart();
-    let entry = entry(&home);
+    let place = Place::new();
+    let entry = place.entry();
     fs::set_permissions(&entry, fs::Permissions::from_mode(0o620)).unwrap();
-    assert!(is_rewritten(&home, &entry));
-    let elsewhere = home.directory.path().join("elsewhere");
+    assert!(place.compiles());
+    let elsewhere = place.path("elsewhere");
     #[allow(clippy::disallowed_methods)] // what somebody else does
     fs::rename(&entry, &elsewhere).unwrap();
     symlink(&elsewhere, &entry).unwrap();
-    assert!(is_rewritten(&home, &entry));
+    assert!(place.compiles());
     assert!(fs::symlink_metadata(&entry).unwrap().is_file());
 }
 
 #[test]
+fn code_of_one_component_is_not_used_for_another() {
+    let place = Place::new();
+    let entry = place.entry();
+    let name = entry.file_name().unwrap().to_str().unwrap();
+    let other = entry.with_file_name(name.replacen("07", "08", 1));
+    fs::write(&other, fs::read(&entry).unwrap()).unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut digest = [7; 32];
+    digest[0] = 8;
+    let compile = || Err(Error::Other("compiled".into()));
+    let cache = Cache::new(&place.path("cache"), &place.path("home"));
+    assert!(cache.component(&place.engine, &digest, compile).is_err());
+}
+
+#[test]
 fn code_under_another_key_is_not_used_and_left_alone() {
-    let home = Home::apart();
-    let (entry, key) = (entry(&home), home.directory.path().join("home/aot.key"));
-    let first = fs::read(&key).unwrap();
+    let place = Place::new();
+    let (entry, key) = (place.entry(), place.path("home/aot.key"));
+    let (first, code) = (fs::read(&key).unwrap(), fs::read(&entry).unwrap());
     fs::remove_file(&key).unwrap();
-    assert!(!is_rewritten(&home, &entry));
+    assert!(place.compiles());
     assert_ne!(fs::read(&key).unwrap(), first);
+    assert_eq!(fs::read(&entry).unwrap(), code);
     assert_eq!(fs::read_dir(entry.parent().unwrap()).unwrap().count(), 2, "one entry for each key");
 }
 
 #[test]
 fn a_broken_key_is_replaced_and_one_that_is_there_is_used() {
-    let home = Home::apart();
-    let key = home.directory.path().join("home/aot.key");
+    let place = Place::new();
+    let key = place.path("home/aot.key");
     fs::write(&key, "short").unwrap();
-    drop(hooks_in(home.directory.path(), &home.lines));
+    assert!(place.compiles());
     let replaced = fs::read(&key).unwrap();
     assert_eq!((replaced.len(), mode(&key)), (32, 0o600));
-    drop(hooks_in(home.directory.path(), &home.lines));
+    assert!(!place.compiles());
     assert_eq!(fs::read(&key).unwrap(), replaced);
     assert_eq!(fs::read_dir(key.parent().unwrap()).unwrap().count(), 1, "nothing else is left there");
 }
@@ -92,4 +157,57 @@ fn without_a_directory_for_it_nothing_is_kept_and_everything_works() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("cache"), "a file").unwrap();
     hooks_in(directory.path(), &Arc::default());
+}
+
+/// Makes a file look as if it had last been changed a minute ago: nobody can, so the times that are remembered are moved.
+fn rested(path: &Path) -> Identity {
+    let mut identity = Identity::of(&fs::File::open(path).unwrap()).unwrap();
+    identity.pretend_changed_earlier();
+    identity
+}
+
+#[test]
+fn what_is_known_of_a_file_is_known_until_anything_of_it_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    let known = |key: u8| Known::new(directory.path().join("known"), &[key; 32]);
+    let facts = |known: &Known, identity: &Identity| known.facts::<3>(&path, identity);
+    fs::write(&path, "content").unwrap();
+    let identity = rested(&path);
+    assert_eq!(facts(&known(1), &identity), None);
+
+    known(1).remember(&path, &identity, b"one");
+
+    assert_eq!(facts(&known(1), &identity).as_ref(), Some(b"one"));
+    assert_eq!(facts(&known(2), &identity), None, "said with another key");
+    assert_eq!(known(1).facts::<3>(Path::new("/another"), &identity), None);
+    let said = fs::read_dir(directory.path().join("known")).unwrap().next().unwrap().unwrap().path();
+    let good = fs::read(&said).unwrap();
+    for bad in [good[..34].to_vec(), [&good[..34], b"!"].concat()] {
+        fs::write(&said, bad).unwrap();
+        assert_eq!(facts(&known(1), &identity), None);
+    }
+    fs::write(&said, &good).unwrap();
+    fs::set_permissions(&said, fs::Permissions::from_mode(0o604)).unwrap();
+    assert_eq!(facts(&known(1), &identity), None, "others may have it");
+    fs::set_permissions(&said, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(facts(&known(1), &identity).is_some());
+
+    let now = || Identity::of(&fs::File::open(&path).unwrap()).unwrap();
+    let before = now();
+    let times = fs::FileTimes::new().set_modified(fs::metadata(&path).unwrap().modified().unwrap());
+    fs::write(&path, "CONTENT").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+    assert_ne!(now(), before, "the same size, and the time that it was written at is put back");
+}
+
+#[test]
+fn nothing_is_remembered_of_a_file_that_changed_just_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    let known = Known::new(directory.path().join("known"), &[1; 32]);
+    fs::write(&path, "content").unwrap();
+    let identity = Identity::of(&fs::File::open(&path).unwrap()).unwrap();
+    known.remember(&path, &identity, b"one");
+    assert_eq!(known.facts::<3>(&path, &identity), None);
 }

@@ -27,6 +27,8 @@ pub(crate) enum Callbacks {
     /// Go back to the version that was attached before
     #[command(alias = "roll-back")]
     Rollback(RollBack),
+    /// Show what components keep in this home (not the values: they may be secrets), or forget it
+    State(State),
 }
 
 /// `haul callbacks new`.
@@ -124,6 +126,23 @@ pub(crate) struct Detach {
     /// The group that it is attached to
     #[arg(long, value_name = "G")]
     pub(crate) group: Option<String>,
+}
+
+/// `haul callbacks state`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct State {
+    /// Whose: a component's name, or as listed (`path:...`, `sha256:...`) [default: everybody's]
+    #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) owner: Option<String>,
+    /// Forget it; its next call finds nothing
+    #[arg(long, requires = "owner")]
+    pub(crate) delete: bool,
+    /// Forget only what is in this bucket
+    #[arg(long, value_name = "BUCKET", requires = "delete")]
+    pub(crate) bucket: Option<String>,
+    /// Forget only this key
+    #[arg(long, value_name = "KEY", requires = "delete")]
+    pub(crate) key: Option<String>,
 }
 
 /// `haul callbacks rollback`.
