@@ -7,6 +7,7 @@ mod at_once;
 pub(crate) mod attachments;
 mod component_state;
 pub(crate) mod hub;
+mod input;
 mod jars;
 mod lanes;
 mod limiting;
@@ -41,7 +42,7 @@ use crate::transfer::{Flights, Shared};
 use crate::transport::{NamedCredential, Transport};
 use crate::webhook::Webhook;
 
-pub(crate) use machine::Input;
+pub(crate) use input::Input;
 
 /// How much is synced to the disk before a download counts as complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -224,8 +224,13 @@ impl Scheduler {
 
     /// A task has started: it takes a slot in all, of its host, of its group and of its direction.
     pub(crate) fn started(&mut self, task: &Ready, now: Instant) {
-        let Ready { position: (_, _, key), host, group, is_upload } = task;
         self.last_start = Some(now);
+        self.take_back(task);
+    }
+
+    /// A task that was started and [`Scheduler::ended`] takes its slots again.
+    pub(crate) fn take_back(&mut self, task: &Ready) {
+        let Ready { position: (_, _, key), host, group, is_upload } = task;
         self.busy.insert(*key);
         if self.running.insert(*key, (host.clone(), group.clone(), *is_upload)).is_none() {
             *self.per_host.entry(host.clone()).or_default() += 1;
@@ -250,23 +255,31 @@ impl Scheduler {
 
     /// Why a ready task does not run now.
     pub(crate) fn why(&self, task: &Ready, now: Instant) -> Why {
+        match self.full(task) {
+            Some(why) => why,
+            None if self.next_start().is_some_and(|at| at > now) => Why::Interval(self.limits.min_interval_ms),
+            None => Why::Turn,
+        }
+    }
+
+    /// Whether a task could run now, as far as what runs is concerned.
+    pub(crate) fn has_room(&self, task: &Ready) -> bool {
+        self.full(task).is_none()
+    }
+
+    /// The limit that is used up.
+    fn full(&self, task: &Ready) -> Option<Why> {
         if self.host_is_full(&task.host) {
-            return Why::Host(task.host.clone(), self.limits.per_host);
+            return Some(Why::Host(task.host.clone(), self.limits.per_host));
         }
         match self.group_limit(&task.group) {
-            Some(limit) if self.in_group(&task.group) >= limit => return Why::Group(task.group.clone(), limit),
+            Some(limit) if self.in_group(&task.group) >= limit => return Some(Why::Group(task.group.clone(), limit)),
             _ => {}
         }
         if let Some(limit) = self.full_direction(task.is_upload) {
-            return Why::Direction(task.is_upload, limit);
+            return Some(Why::Direction(task.is_upload, limit));
         }
-        if self.limits.total > 0 && self.running.len() >= self.limits.total {
-            return Why::Total(self.limits.total);
-        }
-        if self.next_start().is_some_and(|at| at > now) {
-            return Why::Interval(self.limits.min_interval_ms);
-        }
-        Why::Turn
+        (self.limits.total > 0 && self.running.len() >= self.limits.total).then_some(Why::Total(self.limits.total))
     }
 }
 

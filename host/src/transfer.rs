@@ -14,6 +14,7 @@ pub(crate) mod rate;
 mod request;
 mod request_body;
 mod resumable;
+mod slot;
 mod upload;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -44,6 +45,7 @@ use authorize::Prepared;
 use callbacks::Interceptors;
 pub(crate) use download::{exists_already, skipped};
 use rate::{Direction, OwnRate, Taker, Throttle};
+pub(crate) use slot::Slot;
 pub(crate) use upload::{BOUNDARY, remember, wrong_parts};
 
 /// What every attempt of an engine shares.
@@ -116,6 +118,7 @@ pub(crate) struct Job {
     pub(crate) stop: Stop,
     /// Its speed limit, which may change while it runs.
     pub(crate) rate: OwnRate,
+    pub(crate) slot: Slot,
 }
 
 /// How an attempt ended.
@@ -275,6 +278,7 @@ pub(crate) struct Context<'a> {
     pub(crate) rate: &'a OwnRate,
     /// Stops the attempt.
     pub(crate) stop: &'a Stop,
+    pub(crate) slot: &'a Slot,
     /// The components on the way of each request, where there are any.
     pub(crate) interceptors: Option<Arc<Interceptors>>,
     /// The credentials were refreshed in this attempt.
@@ -415,7 +419,7 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
     };
     let hook_task = chain.prepare(&task);
     if chain.has(Hook::BeforeTaskStart) {
-        match chain.before_task_start(&hook_task).await {
+        match job.slot.lend(chain.before_task_start(&hook_task)).await {
             Ok(None) => {}
             Ok(Some(update)) => {
                 remove_stored(shared, &job.record);
@@ -427,7 +431,8 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
     let result = with_credentials(shared, transport, job, &chain, &mut task, hook_task.clone(), held).await;
     let result = match result {
         Err(stopped) if chain.has(Hook::OnError) => {
-            match callbacks::after(&chain, &hook_task, held, number(&job.record), stopped).await {
+            let asked = callbacks::after(&chain, &hook_task, held, number(&job.record), stopped);
+            match job.slot.leave(asked).await {
                 Ok(head) => with_answer(shared, transport, job, &chain, &task, &hook_task, held, head).await,
                 Err(stopped) => Err(stopped),
             }
@@ -472,8 +477,8 @@ async fn with_answer(
     held: &mut Held,
     answer: Head,
 ) -> Result<Finished, Stopped> {
-    let interceptors = Interceptors::new(chain, hook_task, Some(answer));
-    let (key, record, rate, stop) = (job.key, &job.record, &job.rate, &job.stop);
+    let interceptors = Interceptors::new(chain, hook_task, &job.slot, Some(answer));
+    let (key, record, rate, stop, slot) = (job.key, &job.record, &job.rate, &job.stop, &job.slot);
     let trail = &held.trail.clone();
     let cx = Context {
         shared,
@@ -485,6 +490,7 @@ async fn with_answer(
         hook_task,
         rate,
         stop,
+        slot,
         interceptors,
         refreshed: true,
         trail,
@@ -549,8 +555,8 @@ async fn with_credentials(
     let (mut started, mut refreshed) = (false, false);
     loop {
         let (key, record) = (job.key, &job.record);
-        let (rate, stop, trail) = (&job.rate, &job.stop, &held.trail.clone());
-        let interceptors = Interceptors::new(chain, &hook_task, None);
+        let (rate, stop, slot, trail) = (&job.rate, &job.stop, &job.slot, &held.trail.clone());
+        let interceptors = Interceptors::new(chain, &hook_task, &job.slot, None);
         let cx = Context {
             shared,
             transport,
@@ -561,6 +567,7 @@ async fn with_credentials(
             hook_task: &hook_task,
             rate,
             stop,
+            slot,
             interceptors,
             refreshed,
             trail,
@@ -576,7 +583,7 @@ async fn with_credentials(
                     return Err(Stopped::Rejected(failure, details));
                 }
                 Err(Stopped::Failure(failure, details)) if refused_with(&failure).is_some() => {
-                    match authorize::after_refusal(&cx, refused_with(&failure)).await {
+                    match cx.slot.lend(authorize::after_refusal(&cx, refused_with(&failure))).await {
                         Ok(Some(fresh)) => fresh,
                         Ok(None) => return Err(Stopped::Failure(failure, details)),
                         Err(failure) => return Err(Stopped::Failure(failure, details)),
@@ -594,7 +601,7 @@ async fn with_credentials(
 /// The request with its credentials, with what components have changed before, and with what `on-task-start`, asked once an
 /// attempt, makes of it.
 async fn prepare(cx: &Context<'_>, held: &mut Held, changes: &mut Option<StartChanges>) -> Result<Prepared, Failure> {
-    let mut prepared = authorize::prepare(cx).await?;
+    let mut prepared = cx.slot.lend(authorize::prepare(cx)).await?;
     if let (Prepared::Ready(wire), Some(Changes { url, headers, .. })) = (&mut prepared, &held.changes) {
         let (url, headers) = (url.clone(), headers.clone());
         authorize::apply(&StartChanges { url, headers, ..StartChanges::default() }, wire);
@@ -604,7 +611,7 @@ async fn prepare(cx: &Context<'_>, held: &mut Held, changes: &mut Option<StartCh
         && cx.chain.has(Hook::OnTaskStart)
     {
         if changes.is_none() {
-            *changes = Some(cx.chain.on_task_start(cx.hook_task).await?);
+            *changes = Some(cx.slot.lend(cx.chain.on_task_start(cx.hook_task)).await?);
         }
         if let Some(changes) = changes {
             authorize::apply(changes, wire);
@@ -713,7 +720,7 @@ async fn judge(
         jitter: shared.retry_jitter,
         fresh_start_left: !held.notes.iter().any(|note| note == FRESH_START),
     };
-    let (failure, verdict) = match chain.retry(hook_task, &attempt, &failure).await {
+    let (failure, verdict) = match job.slot.leave(chain.retry(hook_task, &attempt, &failure)).await {
         Ok(verdict) => (failure, verdict),
         Err(broken) => (broken, RetryVerdict::GiveUp),
     };

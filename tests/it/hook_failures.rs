@@ -109,3 +109,47 @@ fn a_broken_on_task_finished_harms_nobody() {
     let (record, _) = failing("on-task-finished", "panic", &origin, json!({"url": origin.url("/f")}));
     assert_eq!(record["status"], "complete", "{record}");
 }
+
+#[test]
+fn tasks_that_wait_for_a_stuck_component_leave_their_slots_to_others() {
+    let world = World::new();
+    let origin = Origin::start();
+    let steered = crate::support::components::component("steered");
+    let stuck = |id: &str| {
+        json!({"url": origin.url("/stuck"), "taskId": id, "callbacks": [steered], "priority": 0,
+               "metaData": "on-task-start sleep"})
+    };
+    let film = origin.serve("/film", file(b"film"));
+    let plain = |id: &str| json!({"url": film.url(), "taskId": id});
+    world.add(&[stuck("a"), stuck("b"), stuck("c"), plain("d"), plain("e")]);
+
+    let running = world.spawn(&["--json", "run", "-j", "2"]);
+    running.wait_for_statuses("complete", 2);
+
+    let status = |id: &str| world.show(id)["status"].as_str().unwrap().to_owned();
+    assert_eq!((status("d"), status("e")), ("complete".to_owned(), "complete".to_owned()));
+    assert!(["a", "b", "c"].iter().all(|id| matches!(&*status(id), "enqueued" | "running")));
+    running.kill();
+    assert_eq!(origin.busiest(), 1, "a slot is lent, not added");
+}
+
+#[test]
+fn a_task_that_lent_its_slot_waits_for_another_one() {
+    let (world, gate) = (World::new(), Gate::new());
+    let origin = Origin::start();
+    let steered = crate::support::components::component("steered");
+    let slow = origin.serve("/slow", file(b"slow"));
+    let film = origin.serve("/film", file(b"film").head_gate(&gate));
+    let patient = json!({"url": slow.url(), "taskId": "a", "callbacks": [steered], "priority": 0,
+                         "metaData": "on-task-start pause-2"});
+    world.add(&[patient, json!({"url": film.url(), "taskId": "b"})]);
+
+    let running = world.spawn(&["--json", "run", "-j", "1", "--until-idle"]);
+    gate.wait_for(1); // the other one has the slot meanwhile
+    running.wait_for_word("asked on-task-start after");
+    assert_eq!(slow.log(), [] as [&str; 0], "it would be one too many");
+    gate.open();
+    running.finish().exits(0);
+
+    assert_eq!((slow.log().len(), origin.busiest()), (1, 1));
+}

@@ -18,7 +18,7 @@ use crate::hooks::{Head, HookHead, RetryVerdict};
 use crate::store::{Addition, TaskKey};
 use crate::task::{Body, Pairs, Problem, Record, Status, Task, TaskType, json};
 use crate::transfer::rate::OwnRate;
-use crate::transfer::{End, Job, Stop};
+use crate::transfer::{End, Job, Slot, Stop};
 
 /// The key of a task that is not stored: no row has it.
 const NOBODY: TaskKey = 0;
@@ -98,6 +98,7 @@ async fn answered(engine: &Inner, task: Task, place: Option<PathBuf>) -> Result<
             record: record.clone(),
             stop: Stop::default(),
             rate: OwnRate::new(record.task.limit_rate, clock::now()),
+            slot: Slot::default(),
         };
         tell(engine, Input::Send { job: Box::new(job), reply })?;
         let (status, details) = match answer.await.map_err(|_| ended())? {

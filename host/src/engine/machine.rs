@@ -3,12 +3,13 @@
 //! It never blocks on the disk but for short reads of the queue: writes are handed to the store, and what must wait for a
 //! commit comes back as an input. It decides nothing about a task that a hook decides.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::input::{Input, Settling, Stopping, Waits, Waking, Working};
 use super::network::{self, Finder};
 use crate::api::Action;
 use crate::clock;
@@ -19,11 +20,11 @@ use crate::error::{Error, FailureDetail, FailureKind, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::hooks::RetryVerdict;
 use crate::limits::{Limits, Network, Rates};
-use crate::scheduler::{HEAD, Ready, Scheduler, Step, Why};
-use crate::store::{Change, HELD, Pending, QueueKey, Selection, TaskKey};
+use crate::scheduler::{HEAD, Ready, Scheduler, Step};
+use crate::store::{Change, HELD, Pending, QueueKey, TaskKey};
 use crate::task::{OnConflict, Record, Status, Task};
 use crate::transfer::rate::OwnRate;
-use crate::transfer::{End, Failed, Finished, Job, Reason, Shared, Stop};
+use crate::transfer::{End, Failed, Finished, Job, Reason, Shared, Slot, Stop};
 
 /// How long a task waits before it looks for room on a full disk again.
 const DISK_PAUSE_MS: u64 = 10_000;
@@ -33,6 +34,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 const PUBLISHING: usize = 512;
 /// Ends that components have heard of and that are not acknowledged yet, at most.
 const ACKNOWLEDGED_EVERY: u64 = 64;
+/// Tasks whose slots are lent, at most.
+const LENT: usize = 256;
 /// Records kept in memory for tasks that are about to start.
 const RECORDS: usize = 16 * HEAD;
 /// Tasks woken at once.
@@ -41,90 +44,6 @@ const WAKE: usize = 5_000;
 const CLEAN_EVERY: u64 = 100;
 /// How long closing waits for attempts to stop and for components to hear of ends.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-
-/// Everything that can happen to an engine.
-pub(crate) enum Input {
-    /// Tasks were added, or are ready again; `work`: the asker wants them worked.
-    Added { asker: u64, tasks: Vec<Waking>, work: bool },
-    /// An asker wants every task worked.
-    WorkAll { asker: u64 },
-    /// An asker has left.
-    Gone { asker: u64 },
-    /// Running tasks among these are paused or cancelled; answers what to wait for.
-    Stop { action: Action, keys: Stopping, details: Arc<Details>, reply: oneshot::Sender<Vec<Settling>> },
-    /// These tasks were paused or cancelled in the store. One that was started meanwhile stops.
-    Left { action: Action, keys: Vec<TaskKey> },
-    /// An attempt of a request that nothing is recorded of.
-    Send { job: Box<Job>, reply: oneshot::Sender<End> },
-    /// An attempt has ended.
-    Ended { key: TaskKey, end: End },
-    /// The publisher is done with a download.
-    Published { key: TaskKey, outcome: Outcome },
-    /// What an ended attempt led to is committed; `again`: when the task is ready again.
-    Settled { key: TaskKey, status: Status, again: Option<u64> },
-    /// A final update is committed that components want to hear of.
-    Final { update: Box<StatusUpdate> },
-    /// Components have heard of it.
-    Told { seq: u64 },
-    /// These limits count from now on.
-    Limits { limits: Box<Limits> },
-    /// What NetworkManager says.
-    Network { found: Network },
-    /// It is time to ask NetworkManager again.
-    AskNetwork,
-    /// A task's own speed limit is another one.
-    TaskRate { key: TaskKey, limit_rate: Option<u64> },
-    /// Why a ready task waits.
-    Why { ready: Ready, reply: oneshot::Sender<Option<Waits>> },
-    /// Which tasks are running and how many are still to be worked.
-    Working { reply: oneshot::Sender<Working> },
-    /// Stop everything and end.
-    Close { reply: oneshot::Sender<()> },
-    /// Closing has taken long enough.
-    CloseNow,
-}
-
-/// Comes when a task that was asked to stop has settled: its key, id and status then.
-pub(crate) type Settling = oneshot::Receiver<(TaskKey, String, Status)>;
-
-/// Why a ready task does not run.
-#[derive(Debug)]
-pub(crate) enum Waits {
-    /// The queue.
-    Queue(Why),
-    /// There is no network.
-    Offline,
-}
-
-/// Which tasks are stopped.
-#[derive(Clone, Debug)]
-pub(crate) enum Stopping {
-    /// These.
-    Keys(Vec<TaskKey>),
-    /// Those of a selection.
-    Selected(Selection),
-}
-
-/// What an engine is busy with.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Working {
-    /// Every task of the home is worked.
-    pub(crate) all: bool,
-    /// Tasks asked for that are not final or paused.
-    pub(crate) asked: u64,
-    /// Tasks that have started and are not settled.
-    pub(crate) busy: u64,
-}
-
-/// A task that may start, now or later.
-#[derive(Clone, Debug)]
-pub(crate) struct Waking {
-    pub(crate) ready: Ready,
-    /// Milliseconds since 1970; `None`: now.
-    pub(crate) at: Option<u64>,
-    /// What the store has of it, where that is known already.
-    pub(crate) record: Option<Box<Record>>,
-}
 
 /// What stops an attempt.
 fn reason_of(action: Action) -> Reason {
@@ -168,6 +87,9 @@ pub(crate) struct Machine {
     running: HashMap<TaskKey, Running>,
     /// How many of them are with the publisher.
     publishing: usize,
+    /// Those whose slots others may have, and, of these, those that want one again.
+    lent: HashSet<TaskKey>,
+    returning: VecDeque<(TaskKey, oneshot::Sender<()>)>,
     asks: HashMap<u64, Asks>,
     /// Records read with the queue, for tasks that are about to start.
     head: HashMap<TaskKey, Record>,
@@ -217,6 +139,8 @@ impl Machine {
             wait_for_disk,
             running: HashMap::new(),
             publishing: 0,
+            lent: HashSet::new(),
+            returning: VecDeque::new(),
             asks: HashMap::new(),
             head: HashMap::new(),
             sleeping: BTreeSet::new(),
@@ -266,6 +190,12 @@ impl Machine {
                 self.left(&keys);
             }
             Input::Send { job, reply } => self.lane(Work::Send(job, reply)),
+            Input::Lent { key } => {
+                if self.lent.len() < LENT && self.running.contains_key(&key) && self.lent.insert(key) {
+                    self.scheduler.ended(key);
+                }
+            }
+            Input::Back { key, reply } => self.returning.push_back((key, reply)),
             Input::Ended { key, end } => self.ended(key, end),
             Input::Published { key, outcome } => self.published(key, outcome),
             Input::Settled { key, status, again } => self.settled(key, status, again),
@@ -404,6 +334,7 @@ impl Machine {
     // Starting.
 
     fn start_what_can_start(&mut self) {
+        self.give_back();
         self.next_start = None;
         if self.closing.is_some() || self.asks.is_empty() || self.limits.network == Network::Offline {
             return;
@@ -414,6 +345,22 @@ impl Machine {
                 Step::WaitUntil(at) => return self.next_start = Some(at),
                 Step::Fetch { part, after } => self.fetch(&part, after),
                 Step::Start(key) => self.start_task(key),
+            }
+        }
+    }
+
+    /// Tasks that have waited for a component come before those that have not started.
+    fn give_back(&mut self) {
+        for (key, reply) in std::mem::take(&mut self.returning) {
+            let ready = self.running.get(&key).map(|running| ready_of(key, &running.task));
+            match ready.filter(|_| self.lent.contains(&key)) {
+                Some(ready) if !self.scheduler.has_room(&ready) => self.returning.push_back((key, reply)),
+                Some(ready) => {
+                    self.lent.remove(&key);
+                    self.scheduler.take_back(&ready);
+                    let _ = reply.send(());
+                }
+                None => drop(reply.send(())), // it had kept its slot
             }
         }
     }
@@ -458,7 +405,8 @@ impl Machine {
             waiters: Vec::new(),
         };
         self.running.insert(key, running);
-        self.lane(Work::Attempt(Box::new(Job { key, record, stop, rate })));
+        let slot = Slot::of(key, self.input.clone());
+        self.lane(Work::Attempt(Box::new(Job { key, record, stop, rate, slot })));
     }
 
     /// A task that must not run on this network leaves the queue until there is another.
@@ -482,6 +430,7 @@ impl Machine {
 
     fn ended(&mut self, key: TaskKey, end: End) {
         let at = clock::unix_ms();
+        self.lent.remove(&key);
         match end {
             End::Bytes(finished) => {
                 self.scheduler.ended(key);

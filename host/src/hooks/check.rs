@@ -127,7 +127,9 @@ pub(super) fn resumes(verdict: &ResumeVerdict, usual: &ResumeVerdict) -> Checked
     use ResumeVerdict::{GoOn, NothingMissing};
     match (verdict, usual) {
         (GoOn { if_range, .. }, GoOn { if_range: stored, .. }) if if_range == stored => Ok(()),
-        (GoOn { .. }, GoOn { if_range: stored, .. }) => Err(format!("it goes on without the stored validator {stored}")),
+        (GoOn { .. }, GoOn { if_range: stored, .. }) => {
+            Err(format!("it goes on without the stored validator {stored}"))
+        }
         (GoOn { .. }, _) => Err("it goes on, but nothing identifies the stored bytes".into()),
         (NothingMissing, NothingMissing) => Ok(()),
         (NothingMissing, _) => Err("nothing says that the stored bytes are all".into()),

@@ -232,3 +232,21 @@ proptest! {
         prop_assert_eq!(done.len(), all.len());
     }
 }
+
+#[test]
+fn a_slot_that_was_lent_is_taken_back_when_there_is_room() {
+    let mut scheduler = Scheduler::new(limits(1, 1, 0));
+    let (first, second) = (task(1, 5, "a", "g"), task(2, 5, "a", "g"));
+    scheduler.started(&first, now());
+    assert!(!scheduler.has_room(&second));
+
+    scheduler.ended(1);
+    assert!(scheduler.has_room(&second));
+    scheduler.started(&second, now());
+
+    assert!(!scheduler.has_room(&first));
+    scheduler.settled(2);
+    assert!(scheduler.has_room(&first));
+    scheduler.take_back(&first);
+    assert_eq!(scheduler.why(&second, now()), Why::Host("a".into(), 1));
+}

@@ -16,7 +16,7 @@ use crate::hooks::{
 };
 use crate::task::{Changes, Status};
 use crate::transfer::progress::Reading;
-use crate::transfer::{Context, Held, Reason, Stop, Stopped, details_of};
+use crate::transfer::{Context, Held, Reason, Slot, Stop, Stopped, details_of};
 use crate::transport::{self, Answer, Canned, Follow, Go, Outbound, Redirect, Steps};
 
 /// Bytes of an error's body that `on-response` sees.
@@ -35,6 +35,7 @@ type Redirected = (u16, String, String);
 pub(crate) struct Interceptors {
     chain: Chain,
     hook_task: HookTask,
+    slot: Slot,
     on_request: bool,
     on_redirect: bool,
     /// What every request is answered with: nothing is asked or sent.
@@ -47,15 +48,15 @@ pub(crate) struct Interceptors {
 
 impl Interceptors {
     /// `None`: there is nobody to ask. `given`: what `on-error` has answered in the place of every server.
-    pub(super) fn new(chain: &Chain, hook_task: &HookTask, given: Option<Head>) -> Option<Arc<Self>> {
+    pub(super) fn new(chain: &Chain, hook_task: &HookTask, slot: &Slot, given: Option<Head>) -> Option<Arc<Self>> {
         let (on_request, on_redirect) = (chain.has(Hook::OnRequest), chain.has(Hook::OnRedirect));
         if !on_request && !on_redirect && given.is_none() {
             return None;
         }
         let given = given.map(|head| canned(head, false));
-        let (chain, hook_task) = (chain.clone(), hook_task.clone());
+        let (chain, hook_task, slot) = (chain.clone(), hook_task.clone(), slot.clone());
         let (judged, last_word) = (Mutex::default(), Mutex::default());
-        Some(Arc::new(Self { chain, hook_task, on_request, on_redirect, given, judged, last_word }))
+        Some(Arc::new(Self { chain, hook_task, slot, on_request, on_redirect, given, judged, last_word }))
     }
 
     /// Whether a component has said that `on-error` is not to be asked about this failure.
@@ -78,7 +79,7 @@ impl Interceptors {
         if !self.on_request {
             return Ok(Go::Send(step));
         }
-        match self.chain.on_request(&self.hook_task, head_of(step)).await? {
+        match self.slot.lend(self.chain.on_request(&self.hook_task, head_of(step))).await? {
             OnRequest::Next(request) => Ok(Go::Send(step_of(request))),
             OnRequest::Resolve { response, follow } => Ok(Go::Answer(canned(response, follow))),
             OnRequest::Reject { failure, follow } => Err(self.rejected(failure, follow)),
@@ -271,7 +272,7 @@ pub(super) async fn verify(cx: &Context<'_>, held: &mut Held, known: Vec<(String
     let Some(part) = held.part.as_ref() else { return Ok(()) };
     let first_bytes = part.read_at(0, FIRST_BYTES)?;
     let file = FinishedFile { bytes: part.len(), digests: known, first_bytes };
-    match cx.chain.verify(cx.hook_task, &file).await? {
+    match cx.slot.leave(cx.chain.verify(cx.hook_task, &file)).await? {
         Ok(()) => Ok(()),
         Err(why) => {
             held.give_up(cx.shared, cx.key).await?;

@@ -135,6 +135,10 @@ impl hooks::on_auth::Guest for Component {
 impl hooks::on_task_start::Guest for Component {
     fn handle(task: Task) -> Option<hooks::on_task_start::Changes> {
         let words = asked(&task, "on-task-start", "");
+        if word(&words, 0) == "pause-2" {
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            println!("asked on-task-start after");
+        }
         let url = Some(word(&words, 1)).filter(|url| !url.is_empty()).map(str::to_owned);
         url.map(|url| hooks::on_task_start::Changes { url: Some(url), headers: vec![], remove_headers: vec![] })
     }

@@ -1,0 +1,102 @@
+//! What can happen to an engine: the one enum of the loop's inputs, and what they carry. Nothing is decided here.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::api::Action;
+use crate::engine::publisher::Outcome;
+use crate::event::{Details, StatusUpdate};
+use crate::limits::{Limits, Network};
+use crate::scheduler::{Ready, Why};
+use crate::store::{Selection, TaskKey};
+use crate::task::{Record, Status};
+use crate::transfer::{End, Job};
+
+/// Everything that can happen to an engine.
+pub(crate) enum Input {
+    /// Tasks were added, or are ready again; `work`: the asker wants them worked.
+    Added { asker: u64, tasks: Vec<Waking>, work: bool },
+    /// An asker wants every task worked.
+    WorkAll { asker: u64 },
+    /// An asker has left.
+    Gone { asker: u64 },
+    /// Running tasks among these are paused or cancelled; answers what to wait for.
+    Stop { action: Action, keys: Stopping, details: Arc<Details>, reply: oneshot::Sender<Vec<Settling>> },
+    /// These tasks were paused or cancelled in the store. One that was started meanwhile stops.
+    Left { action: Action, keys: Vec<TaskKey> },
+    /// An attempt of a request that nothing is recorded of.
+    Send { job: Box<Job>, reply: oneshot::Sender<End> },
+    /// A task waits for a component: others may have its slot meanwhile.
+    Lent { key: TaskKey },
+    /// It wants to go on; answered when there is a slot.
+    Back { key: TaskKey, reply: oneshot::Sender<()> },
+    /// An attempt has ended.
+    Ended { key: TaskKey, end: End },
+    /// The publisher is done with a download.
+    Published { key: TaskKey, outcome: Outcome },
+    /// What an ended attempt led to is committed; `again`: when the task is ready again.
+    Settled { key: TaskKey, status: Status, again: Option<u64> },
+    /// A final update is committed that components want to hear of.
+    Final { update: Box<StatusUpdate> },
+    /// Components have heard of it.
+    Told { seq: u64 },
+    /// These limits count from now on.
+    Limits { limits: Box<Limits> },
+    /// What NetworkManager says.
+    Network { found: Network },
+    /// It is time to ask NetworkManager again.
+    AskNetwork,
+    /// A task's own speed limit is another one.
+    TaskRate { key: TaskKey, limit_rate: Option<u64> },
+    /// Why a ready task waits.
+    Why { ready: Ready, reply: oneshot::Sender<Option<Waits>> },
+    /// Which tasks are running and how many are still to be worked.
+    Working { reply: oneshot::Sender<Working> },
+    /// Stop everything and end.
+    Close { reply: oneshot::Sender<()> },
+    /// Closing has taken long enough.
+    CloseNow,
+}
+
+/// Comes when a task that was asked to stop has settled: its key, id and status then.
+pub(crate) type Settling = oneshot::Receiver<(TaskKey, String, Status)>;
+
+/// Why a ready task does not run.
+#[derive(Debug)]
+pub(crate) enum Waits {
+    /// The queue.
+    Queue(Why),
+    /// There is no network.
+    Offline,
+}
+
+/// Which tasks are stopped.
+#[derive(Clone, Debug)]
+pub(crate) enum Stopping {
+    /// These.
+    Keys(Vec<TaskKey>),
+    /// Those of a selection.
+    Selected(Selection),
+}
+
+/// What an engine is busy with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Working {
+    /// Every task of the home is worked.
+    pub(crate) all: bool,
+    /// Tasks asked for that are not final or paused.
+    pub(crate) asked: u64,
+    /// Tasks that have started and are not settled.
+    pub(crate) busy: u64,
+}
+
+/// A task that may start, now or later.
+#[derive(Clone, Debug)]
+pub(crate) struct Waking {
+    pub(crate) ready: Ready,
+    /// Milliseconds since 1970; `None`: now.
+    pub(crate) at: Option<u64>,
+    /// What the store has of it, where that is known already.
+    pub(crate) record: Option<Box<Record>>,
+}
