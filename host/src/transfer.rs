@@ -683,6 +683,20 @@ pub(crate) fn is_same_origin(one: &str, other: &str) -> bool {
     matches!((url::Url::parse(one), url::Url::parse(other)), (Ok(one), Ok(other)) if one.origin() == other.origin())
 }
 
+/// A URL with the login of another one of its origin, where it has none itself.
+pub(crate) fn with_login(url: &str, of: &str) -> String {
+    let has_login = |url: &url::Url| !url.username().is_empty() || url.password().is_some();
+    match (url::Url::parse(url), url::Url::parse(of)) {
+        (Ok(mut to), Ok(from)) if to.origin() == from.origin() && has_login(&from) && !has_login(&to) => {
+            // Both can't fail: an http URL has a host.
+            let _ = to.set_username(from.username());
+            let _ = to.set_password(from.password());
+            to.into()
+        }
+        _ => url.to_owned(),
+    }
+}
+
 /// Credentials and headers of the task go to its own origin only, as with redirects.
 pub(crate) fn headers_for(mirror: &str, wire: &download::Wire) -> crate::task::Pairs {
     if is_same_origin(mirror, &wire.url) {
@@ -802,4 +816,17 @@ fn media_type(value: Option<&str>) -> (Option<String>, Option<String>) {
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_owned())
     });
     (mime, char_set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_stays_with_its_origin() {
+        assert_eq!(with_login("http://h/u", "http://me:pw@h/f"), "http://me:pw@h/u");
+        assert_eq!(with_login("http://other/u", "http://me:pw@h/f"), "http://other/u");
+        assert_eq!(with_login("http://h:81/u", "http://me:pw@h/f"), "http://h:81/u");
+        assert_eq!(with_login("http://own:x@h/u", "http://me:pw@h/f"), "http://own:x@h/u");
+    }
 }

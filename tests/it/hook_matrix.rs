@@ -140,10 +140,17 @@ fn a_download_in_three_parts_behind_a_redirect() {
     let (world, origin) = (world(), Origin::start());
     let content = bytes(2, 300_000);
     let film = origin.serve("/f", redirect(302, "/g"));
-    origin.serve("/g", file(&content).etag("\"v1\"").pace(400_000));
+    let gate = Gate::new();
+    origin.serve("/g", file(&content).etag("\"v1\"").gate(50_000, &gate));
 
     let task = json!({"url": film.url(), "chunks": 3});
-    let outcome = work(&world, task, &["parts divide 3"]).exits(0);
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            gate.wait_for(3); // no part is over before each has begun
+            gate.open();
+        });
+        work(&world, task, &["parts divide 3"]).exits(0)
+    });
 
     complete(&world);
     asks(

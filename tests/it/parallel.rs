@@ -111,9 +111,16 @@ fn a_server_that_ignores_ranges_after_all_is_read_in_one_stream() {
 fn a_piece_that_is_cut_goes_on_where_it_stopped() {
     let (world, origin) = (World::new(), Origin::start());
     let whole = file(&film()).etag("\"v1\"");
-    let resource = origin.script("/f", vec![whole.clone(), whole.clone().cut(MIB), whole]);
+    let gate = Gate::new();
+    let resource = origin.script("/f", vec![whole.clone().gate(MIB, &gate), whole.clone().cut(MIB), whole]);
 
-    let last = world.get(&[resource.url(), "--parts", "2"]).exits(0).only_final();
+    let last = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            resource.wait_for_requests(3); // the first piece is not over before the other goes on
+            gate.open();
+        });
+        world.get(&[resource.url(), "--parts", "2"]).exits(0).only_final()
+    });
 
     assert_same_bytes(&world.read("f"), &film());
     let requests = resource.requests();

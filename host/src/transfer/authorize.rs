@@ -15,7 +15,7 @@ use crate::hooks::{AuthReason, AuthorizeVerdict, Head, OnAuthVerdict, Situation,
 use crate::store::Store;
 use crate::task::{Auth, Pairs};
 use crate::transfer::download::Wire;
-use crate::transfer::{Context, Shared, headers_for, is_same_origin};
+use crate::transfer::{Context, Shared, headers_for, with_login};
 use crate::transport::Call;
 
 /// Credentials remembered at most.
@@ -154,23 +154,10 @@ pub(crate) async fn after_refusal(cx: &Context<'_>, status: Option<u16>) -> Resu
 pub(crate) fn apply(changes: &StartChanges, wire: &mut Wire) {
     if let Some(url) = &changes.url {
         wire.headers = headers_for(url, wire);
-        wire.url = with_login_of(url, &wire.url);
+        wire.url = with_login(url, &wire.url);
     }
     wire.headers.retain(|(name, _)| !changes.remove_headers.iter().any(|gone| gone.eq_ignore_ascii_case(name)));
     replace_headers(&mut wire.headers, changes.headers.clone());
-}
-
-/// A URL with the login of another one of the same origin, where it has none itself.
-fn with_login_of(url: &str, other: &str) -> String {
-    let (Ok(mut with), Ok(other_url)) = (url::Url::parse(url), url::Url::parse(other)) else { return url.to_owned() };
-    let has_login = |url: &url::Url| !url.username().is_empty() || url.password().is_some();
-    if !is_same_origin(url, other) || has_login(&with) || !has_login(&other_url) {
-        return url.to_owned();
-    }
-    // Both can't fail: an http URL has a host.
-    let _ = with.set_username(other_url.username());
-    let _ = with.set_password(other_url.password());
-    with.into()
 }
 
 async fn as_it_is(cx: &Context<'_>, auth: &Auth) -> Result<(Pairs, Pairs), Failure> {

@@ -19,7 +19,7 @@ use crate::task::{Resumable, Status, UploadRecord};
 use crate::transfer::download::{Wire, plain_call};
 use crate::transfer::request::Of;
 use crate::transfer::request_body::{RequestBody, Segment};
-use crate::transfer::{Context, Finished, Held, Stopped, headers_for};
+use crate::transfer::{Context, Finished, Held, Stopped, headers_for, with_login};
 use crate::transport::{Answer, Call, Payload, Source};
 
 /// Uploads begun afresh in one attempt.
@@ -278,16 +278,6 @@ fn target(base: &str, location: &str) -> Result<String, Failure> {
     Ok(url.into())
 }
 
-/// The upload's URL with the login of the task's, where both are of one origin.
-fn with_login(url: &str, of: &str) -> String {
-    let (Ok(mut to), Ok(from)) = (Url::parse(url), Url::parse(of)) else { return url.to_owned() };
-    if to.origin() == from.origin() {
-        let _ = to.set_username(from.username());
-        let _ = to.set_password(from.password());
-    }
-    to.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,12 +291,5 @@ mod tests {
         for (base, location) in [("https://h/", "http://h/u"), ("http://h/", "ftp://h/u"), ("http://h/", "http://")] {
             assert_eq!(at(base, location), None, "{location}");
         }
-    }
-
-    #[test]
-    fn a_login_stays_with_its_origin() {
-        assert_eq!(with_login("http://h/u", "http://me:pw@h/f"), "http://me:pw@h/u");
-        assert_eq!(with_login("http://other/u", "http://me:pw@h/f"), "http://other/u");
-        assert_eq!(with_login("http://h:81/u", "http://me:pw@h/f"), "http://h:81/u");
     }
 }
