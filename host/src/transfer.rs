@@ -17,6 +17,7 @@ mod resumable;
 mod slot;
 mod upload;
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -419,7 +420,7 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
     };
     let hook_task = chain.prepare(&task);
     if chain.has(Hook::BeforeTaskStart) {
-        match job.slot.lend(chain.before_task_start(&hook_task)).await {
+        match job.slot.lend(pin!(chain.before_task_start(&hook_task))).await {
             Ok(None) => {}
             Ok(Some(update)) => {
                 remove_stored(shared, &job.record);
@@ -431,9 +432,10 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
     let result = with_credentials(shared, transport, job, &chain, &mut task, hook_task.clone(), held).await;
     let result = match result {
         Err(stopped) if chain.has(Hook::OnError) => {
-            let asked = callbacks::after(&chain, &hook_task, held, number(&job.record), stopped);
-            match job.slot.leave(asked).await {
-                Ok(head) => with_answer(shared, transport, job, &chain, &task, &hook_task, held, head).await,
+            let asked = Box::pin(callbacks::after(&chain, &hook_task, held, number(&job.record), stopped));
+            let answered = job.slot.leave(pin!(asked)).await;
+            match answered {
+                Ok(head) => Box::pin(with_answer(shared, transport, job, &chain, &task, &hook_task, held, head)).await,
                 Err(stopped) => Err(stopped),
             }
         }
@@ -447,7 +449,7 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
             End::Final { status, details, bytes_done }
         }
         Err(Stopped::Failure(failure, details) | Stopped::Rejected(failure, details)) => {
-            judge(shared, job, &chain, &hook_task, held, failure, details).await
+            Box::pin(judge(shared, job, &chain, &hook_task, held, failure, details)).await
         }
         Err(Stopped::Retry { after_ms, failure, details }) => {
             let verdict = match job.record.retries_remaining {
@@ -583,7 +585,8 @@ async fn with_credentials(
                     return Err(Stopped::Rejected(failure, details));
                 }
                 Err(Stopped::Failure(failure, details)) if refused_with(&failure).is_some() => {
-                    match cx.slot.lend(authorize::after_refusal(&cx, refused_with(&failure))).await {
+                    let asked = Box::pin(authorize::after_refusal(&cx, refused_with(&failure)));
+                    match cx.slot.lend(pin!(asked)).await {
                         Ok(Some(fresh)) => fresh,
                         Ok(None) => return Err(Stopped::Failure(failure, details)),
                         Err(failure) => return Err(Stopped::Failure(failure, details)),
@@ -601,7 +604,7 @@ async fn with_credentials(
 /// The request with its credentials, with what components have changed before, and with what `on-task-start`, asked once an
 /// attempt, makes of it.
 async fn prepare(cx: &Context<'_>, held: &mut Held, changes: &mut Option<StartChanges>) -> Result<Prepared, Failure> {
-    let mut prepared = cx.slot.lend(authorize::prepare(cx)).await?;
+    let mut prepared = cx.slot.lend(pin!(authorize::prepare(cx))).await?;
     if let (Prepared::Ready(wire), Some(Changes { url, headers, .. })) = (&mut prepared, &held.changes) {
         let (url, headers) = (url.clone(), headers.clone());
         authorize::apply(&StartChanges { url, headers, ..StartChanges::default() }, wire);
@@ -611,7 +614,7 @@ async fn prepare(cx: &Context<'_>, held: &mut Held, changes: &mut Option<StartCh
         && cx.chain.has(Hook::OnTaskStart)
     {
         if changes.is_none() {
-            *changes = Some(cx.slot.lend(cx.chain.on_task_start(cx.hook_task)).await?);
+            *changes = Some(cx.slot.lend(pin!(cx.chain.on_task_start(cx.hook_task))).await?);
         }
         if let Some(changes) = changes {
             authorize::apply(changes, wire);
@@ -643,11 +646,12 @@ fn time_left(task: &Task) -> Option<(Duration, Failure)> {
     first.map(|(ms, over)| (Duration::from_millis(ms), over))
 }
 
+/// What is rare is boxed: the future of a download is moved, and every byte of it counts where files are small.
 async fn by_type(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Result<Finished, Stopped> {
     match cx.task.task_type {
         TaskType::Download | TaskType::ParallelDownload => from_any_place(cx, wire, held).await,
         TaskType::Upload | TaskType::MultiUpload | TaskType::Data | TaskType::Request => {
-            request::run(cx, wire, held).await
+            Box::pin(request::run(cx, wire, held)).await
         }
     }
 }
@@ -734,7 +738,8 @@ async fn judge(
         jitter: shared.retry_jitter,
         fresh_start_left: !held.notes.iter().any(|note| note == FRESH_START),
     };
-    let (failure, verdict) = match job.slot.leave(chain.retry(hook_task, &attempt, &failure)).await {
+    let judged = job.slot.leave(pin!(chain.retry(hook_task, &attempt, &failure))).await;
+    let (failure, verdict) = match judged {
         Ok(verdict) => (failure, verdict),
         Err(broken) => (broken, RetryVerdict::GiveUp),
     };

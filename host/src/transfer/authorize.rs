@@ -127,7 +127,7 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
         AuthorizeVerdict::Ready { headers, query } => (headers, query),
         AuthorizeVerdict::RefreshFirst => {
             if !cx.refreshed
-                && let Some(fresh) = refresh(cx, auth, AuthReason::Expiring).await?
+                && let Some(fresh) = Box::pin(refresh(cx, auth, AuthReason::Expiring)).await?
             {
                 return Ok(Prepared::Refreshed(fresh));
             }

@@ -4,6 +4,7 @@
 //! Where no component exports a hook, nothing is converted, allocated or called for it. What a verdict may not do is checked
 //! in `hooks`; the rules that stand below verdicts are in `transport::steps`.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
@@ -79,7 +80,7 @@ impl Interceptors {
         if !self.on_request {
             return Ok(Go::Send(step));
         }
-        match self.slot.lend(self.chain.on_request(&self.hook_task, head_of(step))).await? {
+        match self.slot.lend(pin!(self.chain.on_request(&self.hook_task, head_of(step)))).await? {
             OnRequest::Next(request) => Ok(Go::Send(step_of(request))),
             OnRequest::Resolve { response, follow } => Ok(Go::Answer(canned(response, follow))),
             OnRequest::Reject { failure, follow } => Err(self.rejected(failure, follow)),
@@ -272,7 +273,7 @@ pub(super) async fn verify(cx: &Context<'_>, held: &mut Held, known: Vec<(String
     let Some(part) = held.part.as_ref() else { return Ok(()) };
     let first_bytes = part.read_at(0, FIRST_BYTES)?;
     let file = FinishedFile { bytes: part.len(), digests: known, first_bytes };
-    match cx.slot.leave(cx.chain.verify(cx.hook_task, &file)).await? {
+    match cx.slot.leave(pin!(cx.chain.verify(cx.hook_task, &file))).await? {
         Ok(()) => Ok(()),
         Err(why) => {
             held.give_up(cx.shared, cx.key).await?;

@@ -79,7 +79,7 @@ pub(crate) async fn run(cx: &Context<'_>, places: &[Wire], place: usize, held: &
             ask(cx, places, place, held, &directory, &mut question).await?
         } else {
             let if_range = question.if_range.clone();
-            parallel::run(cx, held, &directory, places, &mut question, if_range, None).await?
+            Box::pin(parallel::run(cx, held, &directory, places, &mut question, if_range, None)).await?
         };
         match next {
             Next::Done(finished) => return Ok(*finished),
@@ -489,7 +489,7 @@ async fn from_zero(
     if let Some(if_range) = divide(cx, held, question).await? {
         record_now(cx, held).await?;
         let first = Some((place, answer, head));
-        return parallel::run(cx, held, directory, places, question, if_range, first).await;
+        return Box::pin(parallel::run(cx, held, directory, places, question, if_range, first)).await;
     }
     body(cx, held, directory, question, answer, head).await
 }

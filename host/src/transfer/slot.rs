@@ -5,6 +5,7 @@
 //! stays within the limits.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,7 +33,7 @@ impl Slot {
     }
 
     /// Waits for a component; after a long wait, for a slot as well.
-    pub(super) async fn lend<T>(&self, asked: impl Future<Output = T>) -> T {
+    pub(super) async fn lend<T>(&self, asked: Pin<&mut impl Future<Output = T>>) -> T {
         let (answer, lent) = self.give(asked).await;
         if let Some((key, engine)) = lent {
             let (reply, back) = oneshot::channel();
@@ -44,13 +45,15 @@ impl Slot {
     }
 
     /// The same where nothing is to be sent afterwards: the slot is not taken back.
-    pub(super) async fn leave<T>(&self, asked: impl Future<Output = T>) -> T {
+    pub(super) async fn leave<T>(&self, asked: Pin<&mut impl Future<Output = T>>) -> T {
         self.give(asked).await.0
     }
 
     /// The answer, and whether the slot was lent for it. Several calls at once lend it once.
-    async fn give<T>(&self, asked: impl Future<Output = T>) -> (T, Option<(TaskKey, mpsc::UnboundedSender<Input>)>) {
-        let mut asked = std::pin::pin!(asked);
+    async fn give<T>(
+        &self,
+        mut asked: Pin<&mut impl Future<Output = T>>,
+    ) -> (T, Option<(TaskKey, mpsc::UnboundedSender<Input>)>) {
         tokio::select! {
             biased;
             answer = &mut asked => return (answer, None),
