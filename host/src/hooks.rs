@@ -26,6 +26,7 @@ mod policy;
 mod private;
 mod quota;
 mod record;
+mod regular;
 mod requested;
 mod runtime;
 mod sense;

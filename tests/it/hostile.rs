@@ -84,3 +84,56 @@ fn bomb() -> Vec<u8> {
     component.section(&ModuleSection(&module));
     component.finish()
 }
+
+/// Puts a pipe that nobody writes to in a place.
+fn pipe(path: &std::path::Path) {
+    let _ = std::fs::remove_file(path);
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).unwrap();
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_component_holds_up_nobody() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let own = world.write("own.wasm", std::fs::read(component("one-hook-only")).unwrap());
+    world.add(&[
+        json!({"url": film.url(), "taskId": "piped", "callbacks": [own], "priority": 0}),
+        json!({"url": film.url(), "taskId": "other", "filename": "other"}),
+    ]);
+    pipe(&own);
+
+    world.run();
+
+    let (piped, other) = (world.show("piped"), world.show("other"));
+    assert_eq!((&piped["status"], &other["status"]), (&json!("failed"), &json!("complete")), "{piped} {other}");
+    let why = piped["exception"]["description"].as_str().unwrap();
+    assert!(why.contains("own.wasm: it is not a regular file"), "{why}");
+
+    let path = own.to_str().unwrap();
+    let task = json!({"url": film.url(), "callbacks": [own]}).to_string();
+    world.haul_reading(&["add", "-"], &task).exits(2).says("not a regular file");
+    for words in
+        [&["get", film.url(), "--callbacks", path][..], &["callbacks", "check", path], &["callbacks", "attach", path]]
+    {
+        world.haul(words).exits(10).says("not a regular file");
+    }
+}
+
+#[test]
+fn a_component_cannot_have_tasks_ask_others() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let steered = component("steered");
+    for other in ["/etc/passwd", "steered"] {
+        let words = ["get", film.url(), "--callbacks", steered.to_str().unwrap(), "--metadata"];
+        let refused = world.haul(&[&words[..], &[&format!("admit callbacks {other}")]].concat()).exits(10);
+        let refused = refused.says("`callbacks` must stay as they are");
+        assert!(
+            !refused.stderr.contains("not a WebAssembly component"),
+            "nothing there was looked at: {}",
+            refused.stderr
+        );
+    }
+    assert_eq!(film.log().len(), 0);
+}

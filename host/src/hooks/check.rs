@@ -5,6 +5,7 @@ mod verdicts;
 
 use std::sync::Arc;
 
+use super::bindings::haul::transfer as wit;
 use super::{Classified, Part, ResumeVerdict};
 use crate::error::Failure;
 use crate::event::StatusUpdate;
@@ -79,6 +80,28 @@ pub(super) fn task_handles(task: &Task) -> Vec<String> {
     let query = handles(&[], &task.url_query_parameters);
     let auth = task.auth.as_ref().map_or(Vec::new(), auth_handles);
     [handles(&urls, &task.headers), query, auth].concat()
+}
+
+/// The tasks that `admit` lets through are those that it was asked about (`given`: the id of each, and its `callbacks`). Which
+/// components a task asks is for its owner to say: a component that could would be granted what others are, and could have the
+/// host open any path.
+pub(super) fn admitted<'a, P>(
+    given: impl ExactSizeIterator<Item = (&'a str, &'a [String])>,
+    answer: &[Result<wit::types::Task, P>],
+) -> Checked {
+    if answer.len() != given.len() {
+        return Err(format!("{} answers for {} tasks", answer.len(), given.len()));
+    }
+    for ((id, callbacks), answered) in given.zip(answer) {
+        let Ok(task) = answered else { continue };
+        if task.id != id {
+            return Err("a task with another id".into());
+        }
+        if task.callbacks != callbacks {
+            return Err("a task that asks other components: `callbacks` must stay as they are".into());
+        }
+    }
+    Ok(())
 }
 
 /// Parts of a divided download: at most 1,024, each with bytes and a place of the task, together all bytes in order.
@@ -267,15 +290,20 @@ pub(super) fn failure(mut failure: Failure) -> Checked<Failure> {
     Ok(failure)
 }
 
-/// A sentence of a component, fit to be stored and shown: one line, at most 1 KiB, no control characters.
+/// Whether a character moves the cursor, ends a line or turns the direction of writing.
+pub(super) fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A sentence of a component, fit to be stored and shown: one line, at most 1 KiB, no character that steers a terminal.
 pub(super) fn text(sentence: String) -> String {
-    let clean = sentence.len() <= TEXT_BYTES_MAX && !sentence.chars().any(char::is_control);
+    let clean = sentence.len() <= TEXT_BYTES_MAX && !sentence.chars().any(steers);
     if clean {
         return sentence;
     }
     let mut short = String::with_capacity(TEXT_BYTES_MAX);
     for c in sentence.chars() {
-        let c = if c.is_control() { ' ' } else { c };
+        let c = if steers(c) { ' ' } else { c };
         if short.len() + c.len_utf8() > TEXT_BYTES_MAX {
             break;
         }

@@ -46,13 +46,7 @@ fn changes(changes: &wit::on_response::Changes) -> Checked {
 
 impl Sense for hooks::Admit {
     fn sense((tasks, _): &Self::Params, (answer,): Self::Answer) -> Checked {
-        if answer.len() != tasks.len() {
-            return Err(format!("{} answers for {} tasks", answer.len(), tasks.len()));
-        }
-        let other = |(asked, answer): (&wit::types::Task, &Result<wit::types::Task, _>)| {
-            answer.as_ref().is_ok_and(|task| task.id != asked.id)
-        };
-        if tasks.iter().zip(&answer).any(other) { Err("a task with another id".into()) } else { Ok(()) }
+        check::admitted(tasks.iter().map(|task| (&*task.id, &*task.callbacks)), &answer)
     }
 }
 
