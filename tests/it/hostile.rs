@@ -82,6 +82,16 @@ fn bomb() -> Vec<u8> {
     module.section(&types).section(&functions).section(&code);
     let mut component = Component::new();
     component.section(&ModuleSection(&module));
+    exporting(component, "haul:transfer/retry@0.1.0")
+}
+
+/// A component that exports an interface with nothing in it.
+fn exporting(mut component: wasm_encoder::Component, name: &str) -> Vec<u8> {
+    use wasm_encoder::{ComponentExportKind, ComponentExportSection, ComponentInstanceSection};
+    let (mut instances, mut exports) = (ComponentInstanceSection::new(), ComponentExportSection::new());
+    instances.export_items(Vec::<(&str, ComponentExportKind, u32)>::new());
+    exports.export(name, ComponentExportKind::Instance, 0, None);
+    component.section(&instances).section(&exports);
     component.finish()
 }
 
@@ -136,4 +146,17 @@ fn a_component_cannot_have_tasks_ask_others() {
         );
     }
     assert_eq!(film.log().len(), 0);
+}
+
+#[test]
+fn a_hook_whose_name_is_misspelt_is_told() {
+    let world = World::new();
+    let file =
+        world.write("misspelt.wasm", exporting(wasm_encoder::Component::new(), "haul:transfer/on-progresz@0.1.0"));
+
+    let told = world.haul(&["callbacks", "check", file.to_str().unwrap()]).exits(10);
+
+    let told = told.says("warning: `haul:transfer/on-progresz@0.1.0` is no hook of this version");
+    assert!(told.stdout.contains("ignored"), "{}", told.stdout);
+    told.says("nothing to ask it: `haul:transfer/on-progresz@0.1.0` is none");
 }

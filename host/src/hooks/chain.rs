@@ -148,7 +148,9 @@ impl Chain {
     pub async fn filename(&self, task: &HookTask, head: &HookHead, taken: &[String]) -> Result<String, Failure> {
         let params = (task.wit.clone(), head.wit.clone(), taken.to_vec());
         let (who, (name,)) = self.ask::<hooks::Filename>(task.weight, params).await?;
-        self.usable(who, Hook::Filename, check::file_name(&name, taken))?;
+        let fits =
+            check::file_name(&name, taken).and_then(|()| check::chosen_name(&name, task.wit.filename.as_deref()));
+        self.usable(who, Hook::Filename, fits)?;
         Ok(name)
     }
 

@@ -255,6 +255,32 @@ pub(super) fn file_name(name: &str, taken: &[String]) -> Checked {
     Err(format!("the name `{}` {refused}", text(name.into())))
 }
 
+/// Names that are devices on Windows, with or without an extension; `COM1` and `LPT1` to 9 are others.
+const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
+
+/// Whether a name fits that nobody but a server or a component has chosen: no hidden file, no device. `given`: the task's
+/// own, which may be what its owner likes.
+pub(super) fn chosen_name(name: &str, given: Option<&str>) -> Checked {
+    let refused = |is: fn(&str) -> bool| is(name) && !given.is_some_and(is);
+    if refused(|name| name.starts_with('.')) {
+        return Err(format!("the name `{}` would hide the file, which only its task may ask for", text(name.into())));
+    }
+    if refused(is_device) {
+        return Err(format!("the name `{}` is that of a device, which only its task may ask for", text(name.into())));
+    }
+    Ok(())
+}
+
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end();
+    let is_port = |port: &str| {
+        let number =
+            stem.get(..port.len()).filter(|start| start.eq_ignore_ascii_case(port)).map(|_| &stem[port.len()..]);
+        number.is_some_and(|number| matches!(number, "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9"))
+    };
+    DEVICES.iter().any(|device| stem.eq_ignore_ascii_case(device)) || is_port("COM") || is_port("LPT")
+}
+
 pub(super) fn final_update(mut update: StatusUpdate) -> Checked<StatusUpdate> {
     if !update.status.is_final() {
         return Err(format!("a task cannot end as `{}`", update.status.name()));

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use wasmtime::component::types::ComponentFunc;
-use wasmtime::component::{Component as Wasm, InstancePre};
+use wasmtime::component::{Component as Wasm, InstancePre, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
 use super::health::Health;
-use super::host::{NextFailed, Running, State};
+use super::host::{NextFailed, RESOURCES_MAX, Running, State};
 use super::interfaces::Interfaces;
 use super::log::Log;
 use super::quota::Quota;
@@ -336,21 +336,35 @@ fn reason(error: &wasmtime::Error) -> String {
         Some(Trap::UnreachableCodeReached) => "it trapped (a panic, or an abort)".to_owned(),
         Some(Trap::StackOverflow) => "it ran out of stack".to_owned(),
         Some(trap) => format!("it trapped: {trap}"),
+        None if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => {
+            format!("it holds more than {RESOURCES_MAX} handles of the host")
+        }
         None => error.root_cause().to_string(),
+    };
+    // wasmtime has no type for this one.
+    let sentence = match sentence.starts_with("too much data is being copied") {
+        true => format!("it handed over more than {} MiB beside what it was asked", ANSWER_BYTES_MAX >> 20),
+        false => sentence,
     };
     check::text(sentence)
 }
 
 /// Compiles a component, or takes the result from the cache.
-pub(super) fn compile(shared: &Shared, file: &ComponentFile<'_>) -> Result<Wasm, Error> {
+///
+/// One that cannot be loaded by its names is not compiled. `what`: the component, for that sentence.
+pub(super) fn compile(shared: &Shared, file: &ComponentFile<'_>, what: &str) -> Result<Wasm, Error> {
     let digest = &file.digests().blake3;
     let refuse = |reason: String| Error::Component(format!("{} {reason}", file.path().display()));
     let compile = || match shared.refused.reason(digest) {
         Some(reason) => Err(refuse(reason)),
-        None => shared.compiler.compile(&shared.engine, file.bytes()?).map_err(|reason| {
-            shared.refused.remember(digest, &reason);
-            refuse(reason)
-        }),
+        None => {
+            let wasm = file.bytes()?;
+            Interfaces::read(wasm).map_or(Ok(()), |interfaces| interfaces.check(what))?;
+            shared.compiler.compile(&shared.engine, wasm).map_err(|reason| {
+                shared.refused.remember(digest, &reason);
+                refuse(reason)
+            })
+        }
     };
     shared.cache.component(&shared.engine, digest, compile)
 }

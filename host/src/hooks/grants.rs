@@ -1,4 +1,5 @@
-//! What the owner allows a component, and to which component a grant is made. Plain data: reads no file, runs nothing.
+//! What the owner allows a component, and to which component a grant is made. Plain data: reads no file, runs nothing; only
+//! where paths lead is asked of the file system.
 //!
 //! A component has nothing but what is granted: what it asks for itself ([`super::Requested`]) grants nothing.
 
@@ -101,7 +102,7 @@ pub struct GrantRule {
 pub enum Grantee {
     /// The file with this SHA-256, in hexadecimal, wherever it lies: a changed file is another component.
     Digest(String),
-    /// Whatever file lies there.
+    /// Whatever file lies there, by whichever path it is attached: links are followed on both sides.
     Path(PathBuf),
     /// Whatever component has this name.
     Name(String),
@@ -112,10 +113,14 @@ impl Grantee {
     fn means(&self, name: &str, path: &Path, sha256: impl FnOnce() -> String) -> bool {
         match self {
             Grantee::Digest(wanted) => wanted.eq_ignore_ascii_case(&sha256()),
-            Grantee::Path(wanted) => wanted == path,
+            Grantee::Path(wanted) => wanted == path || leads_to_the_same(wanted, path),
             Grantee::Name(wanted) => wanted == name,
         }
     }
+}
+
+fn leads_to_the_same(one: &Path, other: &Path) -> bool {
+    one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
 
 impl Grants {
@@ -168,6 +173,25 @@ mod tests {
         assert_eq!(hosts("x", "/c/x.wasm", "AB"), ["digest", "path", "name"]);
         assert_eq!(hosts("y", "/c/y.wasm", "ab"), ["digest"]);
         assert!(hosts("y", "/c/y.wasm", "cd").is_empty());
+    }
+
+    #[test]
+    fn a_path_means_the_file_that_lies_there_however_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| directory.path().join(name);
+        std::fs::write(file("x.wasm"), "").unwrap();
+        std::fs::write(file("y.wasm"), "").unwrap();
+        std::os::unix::fs::symlink(file("x.wasm"), file("link.wasm")).unwrap();
+        let around = file("../").join(directory.path().file_name().unwrap()).join("x.wasm");
+        let granted = |rule_path: &Path, path: &Path| {
+            let rules = [rule(Grantee::Path(rule_path.to_owned()), "path")];
+            !Grants::default().with_rules(&rules, "x", path, String::new).allow_hosts.is_empty()
+        };
+        for same in [&file("x.wasm"), &file("link.wasm"), &around] {
+            assert!(granted(same, &file("x.wasm")) && granted(&file("x.wasm"), same), "{}", same.display());
+        }
+        assert!(!granted(&file("link.wasm"), &file("y.wasm")));
+        assert!(!granted(&file("gone"), &file("lost")));
     }
 
     #[test]

@@ -155,8 +155,9 @@ impl Sense for hooks::Classify {
 }
 
 impl Sense for hooks::Filename {
-    fn sense((_, _, taken): &Self::Params, (name,): Self::Answer) -> Checked {
-        check::file_name(&name, taken)
+    fn sense((task, _, taken): &Self::Params, (name,): Self::Answer) -> Checked {
+        check::file_name(&name, taken)?;
+        check::chosen_name(&name, task.filename.as_deref())
     }
 }
 
