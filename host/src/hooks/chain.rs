@@ -98,11 +98,8 @@ impl Chain {
         let weight = given.iter().map(convert::weight).sum();
         let params = (given, context.clone());
         let (who, (mut answer,)) = self.ask::<hooks::Admit>(weight, params).await?;
-        self.usable(
-            who,
-            Hook::Admit,
-            check::admitted(tasks.iter().map(|task| (&*task.task_id, &*task.callbacks)), &answer),
-        )?;
+        let asked = tasks.iter().map(|task| (&*task.task_id, &*task.callbacks));
+        self.usable(who, Hook::Admit, check::admitted(asked, &answer))?;
         if who.is_some() {
             let passed: Vec<_> = answer.iter().filter_map(|task| task.as_ref().ok().cloned()).collect();
             let (judged,) = self.links.hooks.policy::<hooks::Admit>((passed, context))?;

@@ -176,25 +176,6 @@ mod tests {
     }
 
     #[test]
-    fn a_path_means_the_file_that_lies_there_however_it_is_written() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = |name: &str| directory.path().join(name);
-        std::fs::write(file("x.wasm"), "").unwrap();
-        std::fs::write(file("y.wasm"), "").unwrap();
-        std::os::unix::fs::symlink(file("x.wasm"), file("link.wasm")).unwrap();
-        let around = file("../").join(directory.path().file_name().unwrap()).join("x.wasm");
-        let granted = |rule_path: &Path, path: &Path| {
-            let rules = [rule(Grantee::Path(rule_path.to_owned()), "path")];
-            !Grants::default().with_rules(&rules, "x", path, String::new).allow_hosts.is_empty()
-        };
-        for same in [&file("x.wasm"), &file("link.wasm"), &around] {
-            assert!(granted(same, &file("x.wasm")) && granted(&file("x.wasm"), same), "{}", same.display());
-        }
-        assert!(!granted(&file("link.wasm"), &file("y.wasm")));
-        assert!(!granted(&file("gone"), &file("lost")));
-    }
-
-    #[test]
     fn what_is_granted_beside_a_component_counts_more_than_a_rule() {
         let config = |value: &str| vec![("k".to_owned(), value.to_owned())];
         let own = Grants { config: config("own"), ..Grants::default() };

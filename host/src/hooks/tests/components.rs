@@ -154,7 +154,7 @@ async fn nonsense_is_never_handed_on() {
     let told = sentence(chain.classify(&prepared, &Asked::default(), &Head::default().into()).await);
     assert!(told.contains("in `classify`: ") && told.contains("999"), "{told}");
     let told = sentence(chain.resume(&prepared, 10, &crate::task::ResumeRecord::default()).await);
-    assert!(told.contains("it goes on at byte 11, but only 10 are stored"), "{told}");
+    assert!(told.contains("in `resume`: it goes on"), "{told}");
     let auth = Auth::default();
     let told = sentence(chain.authorize(&prepared, &auth, Situation::AsItIs, 0).await);
     assert!(told.contains("`x-a` has characters that are not allowed"), "{told}");
@@ -246,6 +246,26 @@ async fn a_component_hides_no_file_and_names_no_device_that_its_task_did_not() {
     for fine in ["CONTENT.txt", "COM10", "aux2", "a.CON"] {
         assert_eq!(named(fine, None).await.unwrap(), fine);
     }
+}
+
+#[test]
+fn a_path_in_a_rule_means_the_file_that_lies_there_however_it_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    std::fs::write(file("x.wasm"), "").unwrap();
+    std::fs::write(file("y.wasm"), "").unwrap();
+    std::os::unix::fs::symlink(file("x.wasm"), file("link.wasm")).unwrap();
+    let around = file("../").join(directory.path().file_name().unwrap()).join("x.wasm");
+    let granted = |rule_path: &Path, path: &Path| {
+        let grants = Grants { allow_hosts: vec!["a.example".into()], ..Grants::default() };
+        let rules = [GrantRule { to: Grantee::Path(rule_path.to_owned()), grants }];
+        !Grants::default().with_rules(&rules, "x", path, String::new).allow_hosts.is_empty()
+    };
+    for same in [&file("x.wasm"), &file("link.wasm"), &around] {
+        assert!(granted(same, &file("x.wasm")) && granted(&file("x.wasm"), same), "{}", same.display());
+    }
+    assert!(!granted(&file("link.wasm"), &file("y.wasm")));
+    assert!(!granted(&file("gone"), &file("lost")));
 }
 
 #[test]
