@@ -26,6 +26,7 @@ mod policy;
 mod private;
 mod quota;
 mod record;
+mod regular;
 mod requested;
 mod runtime;
 mod sense;
@@ -158,6 +159,8 @@ pub struct Inspection {
     pub imports: Vec<(String, String)>,
     /// Exports that mean nothing to haul.
     pub other_exports: Vec<String>,
+    /// Those of them that look like hooks, e.g. of a misspelt name: nobody ever asks them.
+    pub no_hooks: Vec<String>,
     /// What it asks for in its section `haul:grants`.
     pub requested: Option<Requested>,
     /// What of that is not granted, one item a line.
@@ -245,9 +248,10 @@ impl Hooks {
             return Ok(known.clone());
         }
         let shared = &*self.shared;
-        let compiled = component::compile(shared, &file)?;
+        let what = format!("component `{name}`");
+        let compiled = component::compile(shared, &file, &what)?;
         let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
-        interfaces.check(&format!("component `{name}`"))?;
+        interfaces.check(&what)?;
         let pre = self.linker()?.instantiate_pre(&compiled).map_err(|error| {
             let why = check::text(error.root_cause().to_string());
             Error::Component(format!("component `{name}` cannot be linked: {why}"))
@@ -297,16 +301,21 @@ impl Hooks {
         self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a component file is, without attaching it. Runs nothing of it.
+    /// What a component file is, without attaching it. Compiles and runs nothing of it, unless to say why it cannot be read.
     pub fn inspect(&self, path: &Path, grants: &Grants) -> Result<Inspection, Error> {
         let file = ComponentFile::open(path, &self.shared.cache)?;
         let wasm = file.bytes()?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let grants = &self.granted(&name, &file, grants);
-        let requested = Requested::of(wasm)?;
+        let requested = Requested::of(wasm).map_err(|error| match error {
+            Error::Component(why) => Error::Component(format!("{}: {why}", path.display())),
+            other => other,
+        })?;
         let shared = &*self.shared;
-        let compiled = component::compile(shared, &file)?;
-        let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
+        let interfaces = match interfaces::Interfaces::read(wasm) {
+            Some(interfaces) => interfaces,
+            None => interfaces::Interfaces::of(&shared.engine, &component::compile(shared, &file, "it")?),
+        };
         let describe = |name: String| {
             let becomes = interfaces::judge(&name, grants).to_string();
             (name, becomes)
@@ -317,6 +326,7 @@ impl Hooks {
             hooks: interfaces.hooks.iter().map(|hook| hook.name().to_owned()).collect(),
             contract: interfaces.contract,
             imports: interfaces.imports.into_iter().map(describe).collect(),
+            no_hooks: interfaces.other_exports.iter().filter(|name| interfaces::is_no_hook(name)).cloned().collect(),
             other_exports: interfaces.other_exports,
             missing: requested.as_ref().map_or(Vec::new(), |requested| requested.missing(grants)),
             requested,

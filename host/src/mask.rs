@@ -3,12 +3,15 @@
 //! Works on text: what is no URL, or a broken one, is masked as far as it looks like one. It masks rather too much than too
 //! little, and masking twice changes nothing. It does not look into bodies.
 
+mod secrets;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 
 use crate::task::Pairs;
+
+pub(crate) use secrets::{Secrets, encoded};
 
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
@@ -37,6 +40,22 @@ pub fn is_secret_header(name: &str) -> bool {
 pub fn is_secret_parameter(name: &str) -> bool {
     let name = percent_decoded(name.trim()).to_ascii_lowercase();
     SECRET_PARAMETERS.contains(&name.as_str()) || SECRET_PARTS.iter().any(|part| name.contains(part))
+}
+
+/// What an auth block says beside its secrets, in lower case.
+const OF_AUTH: [&str; 8] =
+    ["accept", "accept-encoding", "accept-language", "content-type", "user-agent", "grant_type", "client_id", "scope"];
+
+/// Whether a header or parameter of an auth block is a secret: all are but those that only say how to ask, and those that say
+/// where a token goes (`Bearer {accessToken}`).
+pub fn is_secret_of_auth(name: &str, value: &str) -> bool {
+    let mut rest = value.to_owned();
+    for place in ["{accessToken}", "{refreshToken}"] {
+        rest = rest.replace(place, "");
+    }
+    let says_where = rest.len() < value.len() && rest.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b' ');
+    let is_handle = value.contains("{credential:");
+    !says_where && !is_handle && !OF_AUTH.contains(&name.trim().to_ascii_lowercase().as_str())
 }
 
 /// The URL with secret query parameters and userinfo replaced; other texts that merely contain URLs are not touched.

@@ -414,7 +414,7 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
         Ok(transport) => transport,
         Err(failure) => return over(held, failure, None),
     };
-    let chain = match chain_of(shared, transport, &task) {
+    let chain = match chain_of(shared, transport, &task).await {
         Ok(chain) => chain,
         Err(failure) => return over(held, failure, None),
     };
@@ -503,10 +503,11 @@ async fn with_answer(
 
 /// The components attached to the task: those of every task and of its group, then the task's own, and last what replaces
 /// the default policy.
-pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> Result<Chain, Failure> {
+pub(crate) async fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> Result<Chain, Failure> {
     let mut components = shared.components.of_group(Some(&task.group));
     for name in &task.callbacks {
-        let own = own_component(shared, name, &task.group).map_err(|why| Failure::new(FailureKind::Callback, why))?;
+        let own =
+            own_component(shared, name, &task.group).await.map_err(|why| Failure::new(FailureKind::Callback, why))?;
         components.extend(own);
     }
     components.extend(shared.policy.get().map(Arc::clone));
@@ -514,8 +515,9 @@ pub(crate) fn chain_of(shared: &Shared, transport: &Transport, task: &Task) -> R
 }
 
 /// The component that a task of a group names: none when such tasks ask it anyway, else the attached one of that name, else
-/// the one at that absolute path, loaded without any grants (loading it again costs little). The error says what to do.
-pub(crate) fn own_component(shared: &Shared, name: &str, group: &str) -> Result<Option<Arc<Component>>, String> {
+/// the one at that absolute path, loaded without any grants on a thread that may wait for disks and compilers (loading it
+/// again costs little). The error says what to do.
+pub(crate) async fn own_component(shared: &Shared, name: &str, group: &str) -> Result<Option<Arc<Component>>, String> {
     if let Some(attached) = shared.components.named(name, group) {
         return Ok(attached);
     }
@@ -525,7 +527,9 @@ pub(crate) fn own_component(shared: &Shared, name: &str, group: &str) -> Result<
     }
     let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let source = ComponentSource { name: stem, path: path.to_owned(), ..ComponentSource::default() };
-    let component = shared.hooks.load(&source).map_err(|error| error.to_string())?;
+    let hooks = shared.hooks.clone();
+    let loaded = tokio::task::spawn_blocking(move || hooks.load(&source)).await;
+    let component = loaded.map_err(|_| format!("loading `{name}` panicked"))?.map_err(|error| error.to_string())?;
     shared.hear_of_ends.store(true, Ordering::Relaxed);
     Ok(Some(component))
 }

@@ -82,5 +82,81 @@ fn bomb() -> Vec<u8> {
     module.section(&types).section(&functions).section(&code);
     let mut component = Component::new();
     component.section(&ModuleSection(&module));
+    exporting(component, "haul:transfer/retry@0.1.0")
+}
+
+/// A component that exports an interface with nothing in it.
+fn exporting(mut component: wasm_encoder::Component, name: &str) -> Vec<u8> {
+    use wasm_encoder::{ComponentExportKind, ComponentExportSection, ComponentInstanceSection};
+    let (mut instances, mut exports) = (ComponentInstanceSection::new(), ComponentExportSection::new());
+    instances.export_items(Vec::<(&str, ComponentExportKind, u32)>::new());
+    exports.export(name, ComponentExportKind::Instance, 0, None);
+    component.section(&instances).section(&exports);
     component.finish()
+}
+
+/// Puts a pipe that nobody writes to in a place.
+fn pipe(path: &std::path::Path) {
+    let _ = std::fs::remove_file(path);
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).unwrap();
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_component_holds_up_nobody() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let own = world.write("own.wasm", std::fs::read(component("one-hook-only")).unwrap());
+    world.add(&[
+        json!({"url": film.url(), "taskId": "piped", "callbacks": [own], "priority": 0}),
+        json!({"url": film.url(), "taskId": "other", "filename": "other"}),
+    ]);
+    pipe(&own);
+
+    world.run();
+
+    let (piped, other) = (world.show("piped"), world.show("other"));
+    assert_eq!((&piped["status"], &other["status"]), (&json!("failed"), &json!("complete")), "{piped} {other}");
+    let why = piped["exception"]["description"].as_str().unwrap();
+    assert!(why.contains("own.wasm: it is not a regular file"), "{why}");
+
+    let path = own.to_str().unwrap();
+    let task = json!({"url": film.url(), "callbacks": [own]}).to_string();
+    world.haul_reading(&["add", "-"], &task).exits(2).says("not a regular file");
+    for words in
+        [&["get", film.url(), "--callbacks", path][..], &["callbacks", "check", path], &["callbacks", "attach", path]]
+    {
+        world.haul(words).exits(10).says("not a regular file");
+    }
+}
+
+#[test]
+fn a_component_cannot_have_tasks_ask_others() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let steered = component("steered");
+    for other in ["/etc/passwd", "steered"] {
+        let words = ["get", film.url(), "--callbacks", steered.to_str().unwrap(), "--metadata"];
+        let refused = world.haul(&[&words[..], &[&format!("admit callbacks {other}")]].concat()).exits(10);
+        let refused = refused.says("`callbacks` must stay as they are");
+        assert!(
+            !refused.stderr.contains("not a WebAssembly component"),
+            "nothing there was looked at: {}",
+            refused.stderr
+        );
+    }
+    assert_eq!(film.log().len(), 0);
+}
+
+#[test]
+fn a_hook_whose_name_is_misspelt_is_told() {
+    let world = World::new();
+    let file =
+        world.write("misspelt.wasm", exporting(wasm_encoder::Component::new(), "haul:transfer/on-progresz@0.1.0"));
+
+    let told = world.haul(&["callbacks", "check", file.to_str().unwrap()]).exits(10);
+
+    let told = told.says("warning: `haul:transfer/on-progresz@0.1.0` is no hook of this version");
+    assert!(told.stdout.contains("ignored"), "{}", told.stdout);
+    told.says("nothing to ask it: `haul:transfer/on-progresz@0.1.0` is none");
 }

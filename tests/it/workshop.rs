@@ -283,6 +283,33 @@ fn a_record_has_every_call_of_real_tasks_and_no_secret() {
 }
 
 #[test]
+fn a_record_shows_no_credential_that_was_refreshed_and_replays_without_a_difference() {
+    let (world, origin) = (World::new(), Origin::start());
+    let granted =
+        file(br#"{"access_token":"cAnArY-new","expires_in":3600}"#).header("Content-Type", "application/json");
+    let refresh = origin.serve("/token", granted);
+    let film = origin.serve("/f", file(b"x"));
+    let auth = json!({
+        "accessToken": "cAnArY-old", "accessTokenExpiryTime": 1_000_000_000_000_u64,
+        "accessHeaders": {"X-Tok": "{accessToken}"}, "accessQueryParams": {"k": "{accessToken}"},
+        "refreshToken": "cAnArY-again", "refreshUrl": refresh.url(), "refreshHeaders": {"X-Client": "cAnArY-client"},
+    });
+    world.add(&[json!({"url": film.url(), "options": {"auth": auth}})]);
+    let record = world.path("work/record.jsonl").to_str().unwrap().to_owned();
+
+    world.haul(&["run", "--until-idle", "--record", &record]).exits(0);
+
+    assert_eq!(film.requests()[0].header("x-tok"), Some("cAnArY-new"));
+    assert_eq!(refresh.requests()[0].header("x-client"), Some("cAnArY-client"));
+    let text = String::from_utf8(world.read("record.jsonl")).unwrap();
+    let leaks: Vec<_> = text.lines().filter(|line| line.contains("cAnArY")).collect();
+    assert!(leaks.is_empty(), "{leaks:#?}");
+    let replayed = world.haul(&["--json", "callbacks", "replay", &path_of("steered"), "--inputs", &record]).exits(0);
+    let changed: Vec<_> = replayed.json().into_iter().filter(|call| call["changed"] == true).collect();
+    assert!(changed.is_empty(), "{changed:#?}");
+}
+
+#[test]
 fn what_was_recorded_can_be_tried_with_the_same_component() {
     let (world, origin) = (World::new(), Origin::start());
     let (record, _) = recorded(&world, &origin, "appends-a");
@@ -448,7 +475,7 @@ fn another_version_takes_the_place_of_the_first_and_can_be_rolled_back() {
     assert_eq!(second["previous"], json!([digest("appends-a")]));
     assert_eq!(name_of_a_download(&world, &origin, &[]), "fb");
 
-    world.haul(&["callbacks", "rollback", "letters"]).exits(0).says("earlier version");
+    world.haul(&["callbacks", "rollback", "letters"]).exits(0).says("again from its next call on");
     assert_eq!(name_of_a_download(&world, &origin, &[]), "fa");
     let listed = world.haul(&["--json", "callbacks", "list"]).exits(0).json();
     assert_eq!((&listed[0]["allowHosts"], listed.len()), (&json!(["b.example"]), 1), "grants are of the name");

@@ -44,7 +44,7 @@ pub(super) async fn probe(engine: &Inner, addition: Addition, unique: bool) -> R
         _ => Pairs::new(),
     };
     let expected_file_size = length_of(&headers, &task.headers);
-    let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &task);
+    let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &task).await;
     let chain = chain.map_err(|failure| Error::Component(failure.description))?;
     let named = Task { task_type: TaskType::Download, filename: None, ..task };
     let hook_task = chain.prepare(&named);

@@ -71,7 +71,7 @@ async fn serve(shared: Arc<Shared>, transports: Arc<Transports>, mut work: mpsc:
                 Work::Rename(finished) => rename(&shared, &transports, *finished, &tell).await,
                 Work::Tell(told) => {
                     let seq = told.1.seq;
-                    if let Some(chain) = chain_for(&shared, &transports, &told.0) {
+                    if let Some(chain) = chain_for(&shared, &transports, &told.0).await {
                         chain.on_task_finished(&chain.prepare(&told.0), &told.1).await;
                     }
                     let _ = tell.send(Input::Told { seq });
@@ -82,19 +82,16 @@ async fn serve(shared: Arc<Shared>, transports: Arc<Transports>, mut work: mpsc:
 }
 
 /// The components of a task whose bytes are there: a profile that is gone holds nothing up any more.
-fn chain_for(shared: &Shared, transports: &Transports, task: &Task) -> Option<Chain> {
+async fn chain_for(shared: &Shared, transports: &Transports, task: &Task) -> Option<Chain> {
     let transport = transports.of(task).unwrap_or(&transports.default);
-    transfer::chain_of(shared, transport, task).ok()
+    transfer::chain_of(shared, transport, task).await.ok()
 }
 
 /// Another name for a file whose name has been taken between the first byte and the last.
 async fn rename(shared: &Arc<Shared>, transports: &Transports, mut finished: Finished, tell: &Tell) {
     let key = finished.key;
-    let renamed = match transfer::chain_of(
-        shared,
-        transports.of(&finished.task).unwrap_or(&transports.default),
-        &finished.task,
-    ) {
+    let transport = transports.of(&finished.task).unwrap_or(&transports.default);
+    let renamed = match transfer::chain_of(shared, transport, &finished.task).await {
         Ok(chain) => {
             let taken = finished.directory.names_like(&finished.final_name);
             chain.filename(&chain.prepare(&finished.task), &finished.head, &taken).await

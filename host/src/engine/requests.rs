@@ -222,7 +222,7 @@ pub(super) async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) 
         let results = chain.admit(&tasks, now).await.map_err(broken)?;
         let answers = tasks.iter().zip(ids).zip(results);
         for (index, (addition, ((given, task_id), result))) in slice.iter_mut().zip(answers).enumerate() {
-            match with_own_problems(engine, given, addition.place.as_deref(), result) {
+            match with_own_problems(engine, given, addition.place.as_deref(), result).await {
                 Ok(task) => addition.task = Task { task_id, ..task },
                 Err(problems) => invalid.push((slice_number * SLICE + index, problems)),
             }
@@ -242,13 +242,13 @@ fn describe(engine: &Inner, additions: &mut [Addition]) -> Result<()> {
 }
 
 /// What the `admit` hook says of a task, and what only the host can say, told together.
-fn with_own_problems(
+async fn with_own_problems(
     engine: &Inner,
     given: &Task,
     place: Option<&std::path::Path>,
     admitted: Result<Task, Vec<Problem>>,
 ) -> Result<Task, Vec<Problem>> {
-    let own = own_problems(engine, admitted.as_ref().unwrap_or(given), place);
+    let own = own_problems(engine, admitted.as_ref().unwrap_or(given), place).await;
     match admitted {
         Ok(task) if own.is_empty() => Ok(task),
         Ok(_) => Err(own),
@@ -261,16 +261,19 @@ fn with_own_problems(
 }
 
 /// What this version and this home cannot do for a task.
-fn own_problems(engine: &Inner, task: &Task, place: Option<&std::path::Path>) -> Vec<Problem> {
+async fn own_problems(engine: &Inner, task: &Task, place: Option<&std::path::Path>) -> Vec<Problem> {
     let problem = |field: &str, reason| Problem { field: field.into(), reason };
-    let load = |name: &String| crate::transfer::own_component(&engine.shared, name, &task.group).err();
     let task_type = task.task_type.not_added().map(|reason| problem("taskType", reason.into()));
     let has_files = task.task_type != TaskType::Data || task.response_file.is_some();
     let base = engine.shared.sandbox.granted(&task.base_directory, place).err().filter(|_| has_files);
     let base = base.map(|failure| problem("baseDirectory", format!("cannot be used: {}", failure.description)));
     let files = crate::transfer::wrong_parts(task).map(|reason| problem("files", reason));
-    let callbacks = task.callbacks.iter().filter_map(load).map(|reason| problem("callbacks", reason));
-    task_type.into_iter().chain(base).chain(files).chain(callbacks).collect()
+    let mut problems: Vec<Problem> = task_type.into_iter().chain(base).chain(files).collect();
+    for name in &task.callbacks {
+        let component = crate::transfer::own_component(&engine.shared, name, &task.group).await;
+        problems.extend(component.err().map(|reason| problem("callbacks", reason)));
+    }
+    problems
 }
 
 /// The unfinished or failed task that the same command line means: same URL, place, directory and given name; or same id.

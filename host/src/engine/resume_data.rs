@@ -395,7 +395,7 @@ pub(super) async fn conditions(engine: &Inner, record: &Record) -> Option<Value>
     let resume = record.resume.as_ref()?;
     let there = held(&engine.shared.sandbox, &engine.shared.boot_id, record, resume);
     let bytes = there.as_ref().map_or(0, |(_, runs)| runs.iter().map(|(first, last)| last - first + 1).sum());
-    let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &record.task).ok()?;
+    let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &record.task).await.ok()?;
     let (verdict, conditions) = chain.resume(&chain.prepare(&record.task), bytes, resume).await.ok()?;
     let mut named: serde_json::Map<String, Value> =
         conditions.into_iter().map(|(name, holds)| (name, holds.into())).collect();

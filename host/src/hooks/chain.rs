@@ -2,7 +2,7 @@
 
 mod callbacks;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::error::{Failure, FailureKind};
 use crate::event::StatusUpdate;
+use crate::mask::Secrets;
 use crate::store::Store;
 use crate::task::{Auth, Problem, ResumeRecord, Task};
 use crate::transport::Transport;
@@ -33,12 +34,26 @@ struct Links {
     hooks: Hooks,
     components: Vec<Arc<Component>>,
     transport: Transport,
+    /// What its hooks were told that must not be seen in logs and records.
+    secrets: Mutex<Arc<Secrets>>,
 }
 
 impl Chain {
     pub(super) fn new(hooks: &Hooks, components: &[Arc<Component>], transport: &Transport) -> Self {
-        let links = Links { hooks: hooks.clone(), components: components.to_vec(), transport: transport.clone() };
-        Self { links: Arc::new(links) }
+        let (hooks, components, transport) = (hooks.clone(), components.to_vec(), transport.clone());
+        Self { links: Arc::new(Links { hooks, components, transport, secrets: Mutex::default() }) }
+    }
+
+    /// The secrets that its hooks were told so far.
+    pub(super) fn secrets(&self) -> Arc<Secrets> {
+        Arc::clone(&self.links.secrets.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes up what a hook is about to be told, where somebody could repeat it: a component, or a record.
+    fn tells(&self, add: impl FnOnce(&mut Secrets)) {
+        if !self.links.components.is_empty() || self.links.hooks.shared.recorder.is_some() {
+            add(Arc::make_mut(&mut self.links.secrets.lock().unwrap_or_else(PoisonError::into_inner)));
+        }
     }
 
     pub(super) fn transport(&self) -> &Transport {
@@ -66,6 +81,7 @@ impl Chain {
 
     /// Converts a task once for many calls.
     pub fn prepare(&self, task: &Task) -> HookTask {
+        self.tells(|secrets| secrets.add_task(task));
         let wit = convert::task(task);
         HookTask { weight: convert::weight(&wit), handles: check::task_handles(task).into(), wit: Arc::new(wit) }
     }
@@ -73,12 +89,17 @@ impl Chain {
     /// Hook `admit`, for up to 1,000 tasks. What a component lets through goes past the default policy as well, so that
     /// it can refuse and change tasks but not make one valid that is not.
     pub async fn admit(&self, tasks: &[Task], now_ms: u64) -> Result<Vec<Result<Task, Vec<Problem>>>, Failure> {
+        self.tells(|secrets| {
+            *secrets = Secrets::default(); // of these tasks: thousands may have gone before
+            tasks.iter().for_each(|task| secrets.add_task(task));
+        });
         let given: Vec<_> = tasks.iter().map(convert::task).collect();
         let context = wit::admit::Context { now_at_ms: now_ms, extra: Vec::new() };
         let weight = given.iter().map(convert::weight).sum();
         let params = (given, context.clone());
         let (who, (mut answer,)) = self.ask::<hooks::Admit>(weight, params).await?;
-        self.usable(who, Hook::Admit, same_tasks(tasks, &answer))?;
+        let asked = tasks.iter().map(|task| (&*task.task_id, &*task.callbacks));
+        self.usable(who, Hook::Admit, check::admitted(asked, &answer))?;
         if who.is_some() {
             let passed: Vec<_> = answer.iter().filter_map(|task| task.as_ref().ok().cloned()).collect();
             let (judged,) = self.links.hooks.policy::<hooks::Admit>((passed, context))?;
@@ -124,7 +145,9 @@ impl Chain {
     pub async fn filename(&self, task: &HookTask, head: &HookHead, taken: &[String]) -> Result<String, Failure> {
         let params = (task.wit.clone(), head.wit.clone(), taken.to_vec());
         let (who, (name,)) = self.ask::<hooks::Filename>(task.weight, params).await?;
-        self.usable(who, Hook::Filename, check::file_name(&name, taken))?;
+        let fits =
+            check::file_name(&name, taken).and_then(|()| check::chosen_name(&name, task.wit.filename.as_deref()));
+        self.usable(who, Hook::Filename, fits)?;
         Ok(name)
     }
 
@@ -167,6 +190,7 @@ impl Chain {
         situation: Situation,
         now_ms: u64,
     ) -> Result<AuthorizeVerdict, Failure> {
+        self.tells(|secrets| secrets.add_auth(auth));
         let params = (task.wit.clone(), convert::auth(auth), convert::situation(&situation), now_ms);
         let (who, (verdict,)) = self.ask::<hooks::Authorize>(task.weight, params).await?;
         let verdict = convert::to_authorize(verdict)
@@ -239,6 +263,7 @@ impl Chain {
         auth: &Auth,
         reason: AuthReason,
     ) -> Result<Option<OnAuthVerdict>, Failure> {
+        self.tells(|secrets| secrets.add_auth(auth));
         let params = (task.wit.clone(), convert::auth(auth), convert::reason(reason));
         let mut from = 0;
         let (position, verdict) = loop {
@@ -291,7 +316,7 @@ impl Chain {
             let params = (task.wit.clone(), convert::update(update, &task.wit));
             let told = self.call::<hooks::OnTaskFinished>(position, task.weight, params).await;
             if told.is_ok() {
-                self.component(position, Hook::OnTaskFinished).well();
+                self.component(position, Hook::OnTaskFinished).well(Hook::OnTaskFinished);
             }
             from = position + 1;
         }
@@ -341,7 +366,7 @@ impl Chain {
         };
         let component = self.component(next, A::HOOK);
         let answer = component.call::<A>(self, next, true, weight, params).await?;
-        component.well();
+        component.well(A::HOOK);
         Ok(answer)
     }
 
@@ -388,14 +413,15 @@ impl Chain {
         let (Some(recorder), Some(question)) = (&shared.recorder, question) else { return };
         let function = who.map_or_else(|| shared.policy.function(A::HOOK), |component| component.function(A::HOOK));
         let Some(function) = function else { return };
-        recorder.write(Call {
+        let call = Call {
             hook: A::HOOK,
             about: String::new(),
             component: who.map(|component| component.name().to_owned()),
             input: words::question(&function, &question),
             verdict: answer.as_ref().ok().map(|answer| words::answer(&function, &answer.say())),
             failure: answer.as_ref().err().map(|failure| failure.description.clone()),
-        });
+        };
+        recorder.write(call, &self.secrets());
     }
 
     /// Turns the refusal of an answer into the failure that names who gave it, and keeps count.
@@ -403,7 +429,7 @@ impl Chain {
         let component = who.map(|position| self.component(position, hook));
         match (answer, component) {
             (Ok(answer), component) => {
-                component.inspect(|component| component.well());
+                component.inspect(|component| component.well(hook));
                 Ok(answer)
             }
             (Err(why), Some(component)) => Err(component.unusable(hook, &why)),
@@ -413,20 +439,6 @@ impl Chain {
             )),
         }
     }
-}
-
-fn same_tasks(tasks: &[Task], answer: &[Result<wit::types::Task, Vec<wit::admit::Problem>>]) -> Result<(), String> {
-    if answer.len() != tasks.len() {
-        return Err(format!("{} answers for {} tasks", answer.len(), tasks.len()));
-    }
-    for (given, answered) in tasks.iter().zip(answer) {
-        if let Ok(task) = answered
-            && task.id != given.task_id
-        {
-            return Err("a task with another id".into());
-        }
-    }
-    Ok(())
 }
 
 fn authorized(verdict: AuthorizeVerdict) -> Result<AuthorizeVerdict, String> {

@@ -5,6 +5,7 @@ mod verdicts;
 
 use std::sync::Arc;
 
+use super::bindings::haul::transfer as wit;
 use super::{Classified, Part, ResumeVerdict};
 use crate::error::Failure;
 use crate::event::StatusUpdate;
@@ -79,6 +80,28 @@ pub(super) fn task_handles(task: &Task) -> Vec<String> {
     let query = handles(&[], &task.url_query_parameters);
     let auth = task.auth.as_ref().map_or(Vec::new(), auth_handles);
     [handles(&urls, &task.headers), query, auth].concat()
+}
+
+/// The tasks that `admit` lets through are those that it was asked about (`given`: the id of each, and its `callbacks`). Which
+/// components a task asks is for its owner to say: a component that could would be granted what others are, and could have the
+/// host open any path.
+pub(super) fn admitted<'a, P>(
+    given: impl ExactSizeIterator<Item = (&'a str, &'a [String])>,
+    answer: &[Result<wit::types::Task, P>],
+) -> Checked {
+    if answer.len() != given.len() {
+        return Err(format!("{} answers for {} tasks", answer.len(), given.len()));
+    }
+    for ((id, callbacks), answered) in given.zip(answer) {
+        let Ok(task) = answered else { continue };
+        if task.id != id {
+            return Err("a task with another id".into());
+        }
+        if task.callbacks != callbacks {
+            return Err("a task that asks other components: `callbacks` must stay as they are".into());
+        }
+    }
+    Ok(())
 }
 
 /// Parts of a divided download: at most 1,024, each with bytes and a place of the task, together all bytes in order.
@@ -232,6 +255,32 @@ pub(super) fn file_name(name: &str, taken: &[String]) -> Checked {
     Err(format!("the name `{}` {refused}", text(name.into())))
 }
 
+/// Names that are devices on Windows, with or without an extension; `COM1` and `LPT1` to 9 are others.
+const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
+
+/// Whether a name fits that nobody but a server or a component has chosen: no hidden file, no device. `given`: the task's
+/// own, which may be what its owner likes.
+pub(super) fn chosen_name(name: &str, given: Option<&str>) -> Checked {
+    let refused = |is: fn(&str) -> bool| is(name) && !given.is_some_and(is);
+    if refused(|name| name.starts_with('.')) {
+        return Err(format!("the name `{}` would hide the file, which only its task may ask for", text(name.into())));
+    }
+    if refused(is_device) {
+        return Err(format!("the name `{}` is that of a device, which only its task may ask for", text(name.into())));
+    }
+    Ok(())
+}
+
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end();
+    let is_port = |port: &str| {
+        let number =
+            stem.get(..port.len()).filter(|start| start.eq_ignore_ascii_case(port)).map(|_| &stem[port.len()..]);
+        number.is_some_and(|number| matches!(number, "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9"))
+    };
+    DEVICES.iter().any(|device| stem.eq_ignore_ascii_case(device)) || is_port("COM") || is_port("LPT")
+}
+
 pub(super) fn final_update(mut update: StatusUpdate) -> Checked<StatusUpdate> {
     if !update.status.is_final() {
         return Err(format!("a task cannot end as `{}`", update.status.name()));
@@ -267,15 +316,20 @@ pub(super) fn failure(mut failure: Failure) -> Checked<Failure> {
     Ok(failure)
 }
 
-/// A sentence of a component, fit to be stored and shown: one line, at most 1 KiB, no control characters.
+/// Whether a character moves the cursor, ends a line or turns the direction of writing.
+pub(super) fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A sentence of a component, fit to be stored and shown: one line, at most 1 KiB, no character that steers a terminal.
 pub(super) fn text(sentence: String) -> String {
-    let clean = sentence.len() <= TEXT_BYTES_MAX && !sentence.chars().any(char::is_control);
+    let clean = sentence.len() <= TEXT_BYTES_MAX && !sentence.chars().any(steers);
     if clean {
         return sentence;
     }
     let mut short = String::with_capacity(TEXT_BYTES_MAX);
     for c in sentence.chars() {
-        let c = if c.is_control() { ' ' } else { c };
+        let c = if steers(c) { ' ' } else { c };
         if short.len() + c.len_utf8() > TEXT_BYTES_MAX {
             break;
         }

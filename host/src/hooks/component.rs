@@ -4,18 +4,19 @@
 //! is thrown away. At most two calls of one component run at once, each on an instance of its own, so that a component
 //! that hangs delays nobody else's; and no more than eight of all components.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use wasmtime::component::types::ComponentFunc;
-use wasmtime::component::{Component as Wasm, InstancePre};
+use wasmtime::component::{Component as Wasm, InstancePre, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
 use super::health::Health;
-use super::host::{NextFailed, Running, State};
+use super::host::{NextFailed, RESOURCES_MAX, Running, State};
 use super::interfaces::Interfaces;
 use super::log::Log;
 use super::quota::Quota;
@@ -47,7 +48,8 @@ pub struct Component {
     log: LogSink,
     idle: Mutex<Vec<Warm>>,
     turns: Semaphore,
-    health: Mutex<Health>,
+    /// Of each hook that has failed: what is only told must not take the others with it.
+    health: Mutex<BTreeMap<Hook, Health>>,
     /// What all its instances together may still log and send in this minute.
     log_quota: Arc<Mutex<Quota>>,
     http_quota: Arc<Mutex<Quota>>,
@@ -204,7 +206,7 @@ impl Component {
         warm.store.set_hostcall_fuel(ANSWER_BYTES_MAX + weight);
         let state = warm.store.data_mut();
         state.running = Some(Running { chain: chain.clone(), position, weight });
-        state.log.begin(limits.log_bytes);
+        state.log.begin(limits.log_bytes, chain.secrets());
         let transport = A::HOOK.may_use_http().then(|| chain.transport().clone());
         state.reach.begin(limits.http_requests, transport);
         let ended = Ended(state.log.clone());
@@ -223,7 +225,7 @@ impl Component {
 
     async fn start(&self) -> wasmtime::Result<Warm> {
         let log = Log::new(&self.name, self.log.clone(), self.log_quota.clone());
-        log.begin(self.grants.limits.log_bytes);
+        log.begin(self.grants.limits.log_bytes, Arc::default());
         let _ended = Ended(log.clone());
         let mut store = Store::new(self.pre.engine(), State::new(&self.grants, log, self.http_quota.clone()));
         store.limiter(|state| &mut state.memory);
@@ -263,30 +265,31 @@ impl Component {
     }
 
     fn refuse_if_left_alone(&self, hook: Hook) -> Result<(), Failure> {
-        let Some(left) = self.health().left_alone(crate::clock::timer_now()) else {
-            return Ok(());
-        };
-        Err(self.failure(hook, &format!("it failed too often and is left alone for another {} s", left.as_secs() + 1)))
+        let left = self.health().get(&hook).and_then(|health| health.left_alone(crate::clock::timer_now()));
+        left.map_or(Ok(()), |left| {
+            let why = format!("it failed there too often and is not asked for another {} s", left.as_secs() + 1);
+            Err(self.failure(hook, &why))
+        })
     }
 
     fn failed(&self, hook: Hook, error: &wasmtime::Error) -> Failure {
         match error.downcast_ref::<NextFailed>() {
             Some(NextFailed(failure)) => failure.clone(), // another one's fault
-            None => self.count(self.failure(hook, &reason(error))),
+            None => self.count(hook, self.failure(hook, &reason(error))),
         }
     }
 
     /// The failure of an answer that cannot be used.
     pub(super) fn unusable(&self, hook: Hook, why: &str) -> Failure {
-        self.count(Failure::new(
-            FailureKind::Callback,
-            format!("component `{}` gave an unusable answer in `{}`: {why}", self.name, hook.name()),
-        ))
+        let sentence = format!("component `{}` gave an unusable answer in `{}`: {why}", self.name, hook.name());
+        self.count(hook, Failure::new(FailureKind::Callback, sentence))
     }
 
-    /// Its last answer was fine.
-    pub(super) fn well(&self) {
-        self.health().well();
+    /// Its last answer to a hook was fine.
+    pub(super) fn well(&self, hook: Hook) {
+        if let Some(health) = self.health().get_mut(&hook) {
+            health.well();
+        }
     }
 
     fn failure(&self, hook: Hook, why: &str) -> Failure {
@@ -294,10 +297,11 @@ impl Component {
         Failure::new(FailureKind::Callback, sentence)
     }
 
-    fn count(&self, failure: Failure) -> Failure {
+    fn count(&self, hook: Hook, failure: Failure) -> Failure {
         (self.log.0)(&self.name, &failure.description);
-        if self.health().failed(crate::clock::timer_now()) {
-            (self.log.0)(&self.name, "it failed too often and is left alone for 5 minutes");
+        if self.health().entry(hook).or_default().failed(crate::clock::timer_now()) {
+            let notice = format!("it failed too often in `{}`, which it is not asked for 5 minutes", hook.name());
+            (self.log.0)(&self.name, &notice);
         }
         failure
     }
@@ -306,7 +310,7 @@ impl Component {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn health(&self) -> MutexGuard<'_, Health> {
+    fn health(&self) -> MutexGuard<'_, BTreeMap<Hook, Health>> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -332,21 +336,35 @@ fn reason(error: &wasmtime::Error) -> String {
         Some(Trap::UnreachableCodeReached) => "it trapped (a panic, or an abort)".to_owned(),
         Some(Trap::StackOverflow) => "it ran out of stack".to_owned(),
         Some(trap) => format!("it trapped: {trap}"),
+        None if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => {
+            format!("it holds more than {RESOURCES_MAX} handles of the host")
+        }
         None => error.root_cause().to_string(),
+    };
+    // wasmtime has no type for this one.
+    let sentence = match sentence.starts_with("too much data is being copied") {
+        true => format!("it handed over more than {} MiB beside what it was asked", ANSWER_BYTES_MAX >> 20),
+        false => sentence,
     };
     check::text(sentence)
 }
 
 /// Compiles a component, or takes the result from the cache.
-pub(super) fn compile(shared: &Shared, file: &ComponentFile<'_>) -> Result<Wasm, Error> {
+///
+/// One that cannot be loaded by its names is not compiled. `what`: the component, for that sentence.
+pub(super) fn compile(shared: &Shared, file: &ComponentFile<'_>, what: &str) -> Result<Wasm, Error> {
     let digest = &file.digests().blake3;
     let refuse = |reason: String| Error::Component(format!("{} {reason}", file.path().display()));
     let compile = || match shared.refused.reason(digest) {
         Some(reason) => Err(refuse(reason)),
-        None => shared.compiler.compile(&shared.engine, file.bytes()?).map_err(|reason| {
-            shared.refused.remember(digest, &reason);
-            refuse(reason)
-        }),
+        None => {
+            let wasm = file.bytes()?;
+            Interfaces::read(wasm).map_or(Ok(()), |interfaces| interfaces.check(what))?;
+            shared.compiler.compile(&shared.engine, wasm).map_err(|reason| {
+                shared.refused.remember(digest, &reason);
+                refuse(reason)
+            })
+        }
     };
     shared.cache.component(&shared.engine, digest, compile)
 }

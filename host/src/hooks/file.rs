@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::cache::{self, Cache};
 use super::known::Identity;
+use super::regular;
 use crate::error::Error;
 
 /// Largest file. Components of interpreted languages carry their interpreter: 12 to 18 MiB.
@@ -56,7 +57,7 @@ pub(super) struct ComponentFile<'a> {
 impl<'a> ComponentFile<'a> {
     /// Opens a file; reads it where the cache does not know it as it is now.
     pub(super) fn open(path: &'a Path, cache: &Cache) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        let file = regular::open(path, 0).map_err(|error| unreadable(path, &error))?;
         let identity = Identity::of(&file).map_err(|error| unreadable(path, &error))?;
         if let Some(digests) = cache.known(path, &identity).as_ref().map(Digests::from_bytes) {
             return Ok(Self { path, file, digests, bytes: OnceCell::new() });
@@ -98,7 +99,7 @@ impl<'a> ComponentFile<'a> {
 
 /// Reads a component's file, within its limits. The error says what is wrong with it.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let file = regular::open(path, 0).map_err(|error| unreadable(path, &error))?;
     read_from(&file, path)
 }
 

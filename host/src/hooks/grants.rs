@@ -1,4 +1,5 @@
-//! What the owner allows a component, and to which component a grant is made. Plain data: reads no file, runs nothing.
+//! What the owner allows a component, and to which component a grant is made. Plain data: reads no file, runs nothing; only
+//! where paths lead is asked of the file system.
 //!
 //! A component has nothing but what is granted: what it asks for itself ([`super::Requested`]) grants nothing.
 
@@ -101,7 +102,7 @@ pub struct GrantRule {
 pub enum Grantee {
     /// The file with this SHA-256, in hexadecimal, wherever it lies: a changed file is another component.
     Digest(String),
-    /// Whatever file lies there.
+    /// Whatever file lies there, by whichever path it is attached: links are followed on both sides.
     Path(PathBuf),
     /// Whatever component has this name.
     Name(String),
@@ -112,10 +113,14 @@ impl Grantee {
     fn means(&self, name: &str, path: &Path, sha256: impl FnOnce() -> String) -> bool {
         match self {
             Grantee::Digest(wanted) => wanted.eq_ignore_ascii_case(&sha256()),
-            Grantee::Path(wanted) => wanted == path,
+            Grantee::Path(wanted) => wanted == path || leads_to_the_same(wanted, path),
             Grantee::Name(wanted) => wanted == name,
         }
     }
+}
+
+fn leads_to_the_same(one: &Path, other: &Path) -> bool {
+    one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
 
 impl Grants {

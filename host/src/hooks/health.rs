@@ -1,4 +1,4 @@
-//! When a component that fails again and again is left alone for a while (reliability.md E.1). Sans-io: time is given.
+//! When a hook of a component that fails again and again is not asked for a while (reliability.md E.1). Sans-io: time is given.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const FAILURES_MAX: u32 = 5;
 const WITHIN: Duration = Duration::from_secs(60);
 const QUARANTINE: Duration = Duration::from_secs(5 * 60);
 
-/// How a component has been doing.
+/// How a component has been doing in one hook.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     /// Failures in a row, and when the first of them was.
@@ -19,7 +19,7 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// How long the component is left alone yet; `None`: it may be called.
+    /// How long it is left alone yet; `None`: it may be called.
     pub(super) fn left_alone(&self, now: Instant) -> Option<Duration> {
         let left = self.until?.saturating_duration_since(now);
         (!left.is_zero()).then_some(left)

@@ -20,7 +20,7 @@ use crate::error::{Error, Failure};
 use crate::task::Pairs;
 use wit::types::{Auth, Failure as WitFailure, Response, Task};
 
-const RESOURCES_MAX: usize = 256;
+pub(super) const RESOURCES_MAX: usize = 256;
 const RANDOM_BYTES_MAX: u64 = 4 << 10;
 const TABLE_ELEMENTS_MAX: usize = 20_000;
 /// Interpreters are made of a few core modules, each with its tables.

@@ -176,7 +176,8 @@ impl Reach {
             return Err(Refused::Failed(failure));
         };
         if !self.allowed.iter().any(|allowed| allowed.covers(&place)) {
-            let what = format!("{}:{}", place.host, place.port.unwrap_or(0));
+            let host = if place.host.contains(':') { format!("[{}]", place.host) } else { place.host.clone() };
+            let what = format!("{host}:{}", place.port.unwrap_or(0));
             let sentence = format!("{what} is not granted (grant it with --allow-host {what})");
             if call.told.insert(what) {
                 self.log.say(&sentence);
@@ -302,6 +303,12 @@ impl Refused {
     }
 }
 
+/// A host without brackets; an IPv6 address, of which there are many spellings, in one of them.
+fn one_spelling(host: &str) -> String {
+    let host = host.trim_matches(['[', ']']);
+    host.parse::<std::net::Ipv6Addr>().map_or_else(|_| host.to_owned(), |address| address.to_string())
+}
+
 impl Place {
     /// Reads a grant: `host`, `host:port` or `scheme://host:port`.
     fn parse(text: &str) -> Self {
@@ -315,7 +322,7 @@ impl Place {
             Some((host, port)) if !bare_ipv6 && !port.contains(']') => (host, port.parse().ok()),
             _ => (rest, None),
         };
-        Self { scheme, host: host.trim_matches(['[', ']']).to_owned(), port }
+        Self { scheme, host: one_spelling(host), port }
     }
 
     /// Where a URL leads. `None`: not an http or https URL.
@@ -326,7 +333,7 @@ impl Place {
         }
         Some(Self {
             scheme: Some(url.scheme().to_owned()),
-            host: url.host_str()?.trim_matches(['[', ']']).to_owned(),
+            host: one_spelling(url.host_str()?),
             port: url.port_or_known_default(),
         })
     }
@@ -339,5 +346,21 @@ impl Place {
         (self.scheme.is_none() || self.scheme == place.scheme)
             && self.host == place.host
             && self.port.or(default) == place.port
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_granted_in_any_spelling() {
+        let covers = |grant: &str, url: &str| Place::parse(grant).covers(&Place::of(url).unwrap());
+        for grant in ["[::ffff:127.0.0.1]:18402", "http://[0:0:0:0:0:ffff:7f00:1]:18402", "[::FFFF:7F00:1]:18402"] {
+            assert!(covers(grant, "http://[::ffff:127.0.0.1]:18402/f"), "{grant}");
+        }
+        assert!(covers("::1", "http://[::1]/") && covers("[::1]", "https://[0::1]/"));
+        assert!(!covers("[::ffff:127.0.0.1]:18402", "http://127.0.0.1:18402/"), "another host, to go by its name");
+        assert!(!covers("[::1]:1", "http://[::2]:1/"));
     }
 }

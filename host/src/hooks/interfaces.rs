@@ -1,13 +1,16 @@
 //! Names and versions of what a component exports and imports: what haul can make of it, before anything of it runs.
 
+use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::functions::VERSION;
-use super::{Grants, Hook};
+use super::{Grants, Hook, check};
 use crate::error::Error;
 
 const PACKAGE: &str = "haul:transfer/";
+/// What the contract has beside hooks.
+const OTHER_INTERFACES: [&str; 4] = ["types", "fetch", "log", "downloader"];
 /// The packages that have the versions of WASI itself.
 const WASI: [&str; 7] =
     ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:http/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
@@ -27,15 +30,42 @@ pub(super) struct Interfaces {
 impl Interfaces {
     pub(super) fn of(engine: &Engine, component: &Component) -> Self {
         let ty = component.component_type();
+        Self::gather(ty.exports(engine).map(|(name, _)| name), ty.imports(engine).map(|(name, _)| name))
+    }
+
+    /// The same of a component's bytes, before they are compiled. `None`: they cannot be read, which who compiles them tells.
+    pub(super) fn read(wasm: &[u8]) -> Option<Self> {
+        let (mut exports, mut imports, mut depth) = (Vec::new(), Vec::new(), 0_usize);
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload.ok()? {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ComponentExportSection(section) if depth == 0 => {
+                    for export in section {
+                        exports.push(export.ok()?.name.name);
+                    }
+                }
+                Payload::ComponentImportSection(section) if depth == 0 => {
+                    for import in section {
+                        imports.push(import.ok()?.name.name);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(Self::gather(exports.into_iter(), imports.into_iter()))
+    }
+
+    fn gather<'a>(exports: impl Iterator<Item = &'a str>, imports: impl Iterator<Item = &'a str>) -> Self {
         let mut found = Self::default();
-        for (name, _) in ty.exports(engine) {
+        for name in exports {
             match hook(name) {
                 Some(hook) => found.hooks.push(hook),
                 None => found.other_exports.push(name.to_owned()),
             }
             found.note_version(name);
         }
-        for (name, _) in ty.imports(engine) {
+        for name in imports {
             found.note_version(name);
             found.imports.push(name.to_owned());
         }
@@ -66,6 +96,9 @@ impl Interfaces {
             if self.other_exports.iter().any(|name| HANDLERS.iter().any(|handler| name.starts_with(handler))) {
                 why.push_str(": it answers wasi:http requests, which haul does not serve; `on-request` steers its own");
             }
+            if let Some(name) = self.other_exports.iter().find(|name| is_no_hook(name)) {
+                why.push_str(&format!(": `{}` is none", check::text(name.clone())));
+            }
             return refuse(why);
         }
         if let Some((name, theirs)) = self.imports.iter().find_map(|name| Some((name, foreign_wasi(name)?))) {
@@ -85,6 +118,13 @@ fn hook(name: &str) -> Option<Hook> {
     let interface = name.strip_prefix(PACKAGE)?;
     let (interface, version) = interface.split_once('@')?;
     speaks(version).then(|| Hook::from_name(interface))?
+}
+
+/// Whether an export looks like a hook and is none: nobody ever asks it, e.g. because its name is misspelt.
+pub(super) fn is_no_hook(name: &str) -> bool {
+    let Some(interface) = name.strip_prefix(PACKAGE) else { return false };
+    let interface = interface.split('@').next().unwrap_or(interface);
+    hook(name).is_none() && !OTHER_INTERFACES.contains(&interface)
 }
 
 /// The version of an interface of the contract that we do not speak.

@@ -11,8 +11,9 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use super::LogSink;
 use super::quota::Quota;
+use super::{LogSink, check};
+use crate::mask::Secrets;
 
 const LINE_BYTES_MAX: usize = 1 << 10;
 /// Most that a guest may hand over at once.
@@ -28,9 +29,10 @@ pub(super) struct Log {
     quota: Arc<Mutex<Quota>>,
 }
 
-/// What is left of a call's allowance, and the line being written.
+/// What is left of a call's allowance, the line being written, and what must not be seen in it.
 #[derive(Debug, Default)]
 struct Page {
+    secrets: Arc<Secrets>,
     left: usize,
     line: Vec<u8>,
     dropped: usize,
@@ -41,16 +43,17 @@ impl Log {
         Self { name: name.into(), sink, page: Arc::default(), quota }
     }
 
-    /// A call begins, with an allowance of so many bytes.
-    pub(super) fn begin(&self, bytes: usize) {
-        *self.page() = Page { left: bytes, ..Page::default() };
+    /// A call begins, with an allowance of so many bytes. It is told these secrets, which are masked where a line repeats
+    /// them.
+    pub(super) fn begin(&self, bytes: usize, secrets: Arc<Secrets>) {
+        *self.page() = Page { left: bytes, secrets, ..Page::default() };
     }
 
     /// A call ends: tells an unfinished line, and how much was dropped.
     pub(super) fn end(&self) {
         let page = std::mem::take(&mut *self.page());
         if !page.line.is_empty() {
-            self.tell(&page.line);
+            self.tell(&page, &page.line);
         }
         let notice = format!("({} bytes of log dropped)", page.dropped);
         if page.dropped > 0 && self.take(notice.len()) == notice.len() {
@@ -76,7 +79,7 @@ impl Log {
         for &byte in &bytes[..taken] {
             if byte == b'\n' {
                 let line = std::mem::take(&mut page.line);
-                self.tell(&line);
+                self.tell(&page, &line);
             } else if page.line.len() < LINE_BYTES_MAX {
                 page.line.push(byte);
             } else {
@@ -85,12 +88,17 @@ impl Log {
         }
     }
 
-    /// Control characters are escaped, so that no log line can steer a terminal or pass for two.
-    fn tell(&self, line: &[u8]) {
-        let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+    /// Secrets are masked. Characters that move the cursor or end a line are escaped, so that no line can steer a terminal or
+    /// pass for two.
+    fn tell(&self, page: &Page, line: &[u8]) {
+        let mut text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned();
+        page.secrets.mask(&mut text);
+        if page.dropped > 0 {
+            page.secrets.mask_cut(&mut text);
+        }
         let mut clean = String::with_capacity(text.len());
         for c in text.chars() {
-            if c.is_control() {
+            if check::steers(c) {
                 clean.extend(c.escape_default());
             } else {
                 clean.push(c);

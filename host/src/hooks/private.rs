@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use super::regular;
+
 /// Makes a directory that only we can enter, or closes one of ours that others can.
 pub(super) fn directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
@@ -20,9 +22,9 @@ pub(super) fn directory(path: &Path) -> io::Result<()> {
 
 /// Opens a file that belongs to us and that nobody else can write or read; a link is none.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let file = regular::open(path, libc::O_NOFOLLOW)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() || !is_ours(&metadata) || metadata.mode() & 0o077 != 0 {
+    if !is_ours(&metadata) || metadata.mode() & 0o077 != 0 {
         return Err(io::Error::other(format!("{} is not ours alone", path.display())));
     }
     Ok(file)

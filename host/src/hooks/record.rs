@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::workshop::Call;
 use crate::error::Error;
-use crate::mask::{self, MASK};
+use crate::mask::{self, MASK, Secrets};
 
 /// What one engine writes at most; what comes after it is left out.
 const BYTES_MAX: usize = 64 << 20;
@@ -36,12 +36,17 @@ impl Recorder {
     }
 
     /// Appends a call, masked. What cannot be written is told in the log; the transfer goes on.
-    pub(super) fn write(&self, mut call: Call) {
-        mask_value("", &mut call.input);
-        if let Some(verdict) = &mut call.verdict {
-            mask_value("", verdict);
+    ///
+    /// `secrets`: what is masked wherever it stands, beside what a place has for secrets.
+    pub(super) fn write(&self, mut call: Call, secrets: &Secrets) {
+        for value in std::iter::once(&mut call.input).chain(&mut call.verdict) {
+            mask_known(secrets, value);
+            mask_value("", value);
         }
-        call.failure = call.failure.map(|failure| mask::text(&failure));
+        if let Some(failure) = &mut call.failure {
+            secrets.mask(failure);
+            *failure = mask::text(failure);
+        }
         let line = format!("{}\n", call.write());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.left == 0 {
@@ -63,11 +68,26 @@ impl Recorder {
 /// Cases of a task's body that hold no bytes.
 const BODY_CASES: [&str; 3] = ["none", "file", "multipart"];
 
+/// Masks what is known to be secret in all texts of a value.
+fn mask_known(secrets: &Secrets, value: &mut Value) {
+    match value {
+        Value::String(text) => secrets.mask(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask_known(secrets, item)),
+        Value::Object(members) => members.values_mut().for_each(|value| mask_known(secrets, value)),
+        _ => {}
+    }
+}
+
+/// Members of an auth block that are lists of names and values.
+const OF_AUTH: [&str; 4] = ["accessHeaders", "accessQuery", "refreshHeaders", "refreshQuery"];
+
 /// Masks a value in the form of [`super::words`]. `name`: the member it is the value of.
 pub(super) fn mask_value(name: &str, value: &mut Value) {
     match value {
         Value::String(text) => *text = masked_text(name, text),
-        Value::Array(items) if is_pairs(items) => items.iter_mut().for_each(mask_pair),
+        Value::Array(items) if is_pairs(items) => {
+            items.iter_mut().for_each(|item| mask_pair(OF_AUTH.contains(&name), item));
+        }
         Value::Array(items) => items.iter_mut().for_each(|item| mask_value(name, item)),
         // Bytes that are no text: nobody can say what is in them.
         Value::Object(members) if is_body(name) && members.contains_key("base64") => {
@@ -133,9 +153,9 @@ fn is_pairs(items: &[Value]) -> bool {
     !items.is_empty() && items.iter().all(is_pair)
 }
 
-fn mask_pair(pair: &mut Value) {
+fn mask_pair(of_auth: bool, pair: &mut Value) {
     let Some([Value::String(name), Value::String(value)]) = pair.as_array_mut().map(Vec::as_mut_slice) else { return };
-    *value = match mask::is_secret_parameter(name) {
+    *value = match mask::is_secret_parameter(name) || (of_auth && mask::is_secret_of_auth(name, value)) {
         true => MASK.into(),
         false => mask::header(name, &masked_text("", value)),
     };
@@ -155,6 +175,7 @@ mod tests {
                 "headers": [["Authorization", "Bearer canary"], ["X-Api-Key", "canary"], ["Accept", "*/*"]],
                 "query": [["access_token", "canary"], ["page", "2"]],
                 "auth": {"accessToken": "canary", "refreshToken": "canary", "accessTokenExpiresAtMs": 7,
+                    "accessHeaders": [["X-Tok", "Bearer {accessToken}"]], "refreshHeaders": [["X-Client", "canary"]],
                     "refreshUrl": "https://example.org/t?client_secret=canary"},
                 "body": {"bytes": "password=canary&a=b"},
                 "metaData": "see https://example.org/?key=canary",
@@ -173,6 +194,7 @@ mod tests {
         assert_eq!(value["task"]["query"][1], json!(["page", "2"]));
         assert_eq!(value["task"]["body"]["bytes"], "password=***&a=b");
         assert_eq!(value["task"]["auth"]["accessTokenExpiresAtMs"], 7);
+        assert_eq!(value["task"]["auth"]["accessHeaders"][0][1], "Bearer {accessToken}", "it says where, not what");
         assert!(value["situation"]["refreshAnswered"]["body"].as_str().unwrap().contains("expires_in"));
     }
 }

@@ -46,13 +46,7 @@ fn changes(changes: &wit::on_response::Changes) -> Checked {
 
 impl Sense for hooks::Admit {
     fn sense((tasks, _): &Self::Params, (answer,): Self::Answer) -> Checked {
-        if answer.len() != tasks.len() {
-            return Err(format!("{} answers for {} tasks", answer.len(), tasks.len()));
-        }
-        let other = |(asked, answer): (&wit::types::Task, &Result<wit::types::Task, _>)| {
-            answer.as_ref().is_ok_and(|task| task.id != asked.id)
-        };
-        if tasks.iter().zip(&answer).any(other) { Err("a task with another id".into()) } else { Ok(()) }
+        check::admitted(tasks.iter().map(|task| (&*task.id, &*task.callbacks)), &answer)
     }
 }
 
@@ -161,8 +155,9 @@ impl Sense for hooks::Classify {
 }
 
 impl Sense for hooks::Filename {
-    fn sense((_, _, taken): &Self::Params, (name,): Self::Answer) -> Checked {
-        check::file_name(&name, taken)
+    fn sense((task, _, taken): &Self::Params, (name,): Self::Answer) -> Checked {
+        check::file_name(&name, taken)?;
+        check::chosen_name(&name, task.filename.as_deref())
     }
 }
 

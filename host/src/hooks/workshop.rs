@@ -174,7 +174,7 @@ impl Visit for Attempted<'_> {
         let (began, cpu) = (clock::now(), clock::thread_cpu());
         let answer = component.call::<A>(&chain, 0, false, weight, params).await;
         let (wall, cpu) = (began.elapsed(), clock::thread_cpu().saturating_sub(cpu));
-        component.well(); // each trial is the first: nobody is left alone here
+        component.well(A::HOOK); // each trial is the first: nobody is left alone here
         let (verdict, problem) = match answer {
             Ok(answer) => {
                 let verdict = words::answer(&function, &answer.say());

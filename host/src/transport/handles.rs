@@ -8,18 +8,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::Secret;
 use super::redirect::Hop;
 use crate::error::{Failure, FailureKind};
-use crate::mask::MASK;
+use crate::mask::{Secrets, encoded};
 
 const MARK: &str = "{credential:";
-const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// A shorter secret is not looked for in answers: it might be anything.
-const RECOGNISED_BYTES_MIN: usize = 6;
 
 /// A secret with a name, and who gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,63 +40,7 @@ pub(crate) fn names(text: &str) -> Vec<String> {
 }
 
 /// The secrets that were put into a request: what must not be seen in its answer.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Used(Vec<Hidden>);
-
-#[derive(Clone)]
-struct Hidden(String);
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(MASK)
-    }
-}
-
-impl Used {
-    fn add(&mut self, secret: &str) {
-        for form in [secret.to_owned(), encoded(secret)] {
-            if form.len() >= RECOGNISED_BYTES_MIN && !self.0.iter().any(|Hidden(known)| *known == form) {
-                self.0.push(Hidden(form));
-            }
-        }
-    }
-
-    pub(super) fn extend(&mut self, more: Used) {
-        self.0.extend(more.0);
-    }
-
-    /// A text without them.
-    pub(super) fn mask(&self, text: &mut String) {
-        for Hidden(secret) in &self.0 {
-            if text.contains(secret.as_str()) {
-                *text = text.replace(secret.as_str(), MASK);
-            }
-        }
-    }
-
-    /// Bytes without them.
-    pub(super) fn mask_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let is_in = |Hidden(secret): &Hidden| bytes.windows(secret.len()).any(|at| at == secret.as_bytes());
-        if !self.0.iter().any(is_in) {
-            return bytes;
-        }
-        let mut masked = Vec::with_capacity(bytes.len());
-        let mut rest = &bytes[..];
-        while let Some(&first) = rest.first() {
-            match self.0.iter().find(|Hidden(secret)| rest.starts_with(secret.as_bytes())) {
-                Some(Hidden(secret)) => {
-                    masked.extend_from_slice(MASK.as_bytes());
-                    rest = &rest[secret.len()..];
-                }
-                None => {
-                    masked.push(first);
-                    rest = &rest[1..];
-                }
-            }
-        }
-        masked
-    }
-}
+pub(super) type Used = Secrets;
 
 /// The request with secrets in the place of their handles, and which they are.
 ///
@@ -168,10 +109,6 @@ fn secret(credentials: &NamedCredentials, url: &Url, name: &str) -> Result<Strin
         return Err(refuse("has characters that no header can carry".into()));
     }
     Ok(secret)
-}
-
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, &UNRESERVED).to_string()
 }
 
 #[cfg(test)]

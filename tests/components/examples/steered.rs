@@ -44,8 +44,8 @@ use haul::transfer::types::{Auth, Failure, FailureDetail, FailureKind, Request, 
 
 struct Component;
 
-/// Says that a hook is asked; answers the words that say what it is to do. `-`, `panic`, `loop` and `sleep` are the same for
-/// all hooks.
+/// Says that a hook is asked; answers the words that say what it is to do. `-`, `panic`, `loop`, `sleep` and `tell`
+/// (what the task is) are the same for all hooks.
 fn asked(task: &Task, hook: &str, about: &str) -> Vec<String> {
     println!("asked {hook} {}", about.replace('\n', " "));
     let lines = task.meta_data.lines().map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>());
@@ -56,6 +56,7 @@ fn asked(task: &Task, hook: &str, about: &str) -> Vec<String> {
         Some("loop") => loop {
             std::hint::black_box(1);
         },
+        Some("tell") => println!("{task:?}"),
         Some("sleep") => std::thread::sleep(std::time::Duration::from_secs(3600)),
         _ => {}
     }
@@ -248,10 +249,14 @@ impl hooks::on_task_finished::Guest for Component {
 
 impl hooks::admit::Guest for Component {
     fn decide(tasks: Vec<Task>, context: hooks::admit::Context) -> Vec<Result<Task, Vec<hooks::admit::Problem>>> {
-        for task in &tasks {
-            asked(task, "admit", "");
+        let words: Vec<_> = tasks.iter().map(|task| asked(task, "admit", "")).collect();
+        let mut answers = next::admit::decide(&tasks, &context);
+        for (words, answer) in words.iter().zip(&mut answers) {
+            if let (Ok(task), "callbacks") = (answer, word(words, 0)) {
+                task.callbacks = words[1..].to_vec();
+            }
         }
-        next::admit::decide(&tasks, &context)
+        answers
     }
 }
 
@@ -274,7 +279,11 @@ impl hooks::filename::Guest for Component {
     fn decide(task: Task, response: Response, taken: Vec<String>) -> String {
         let words = asked(&task, "filename", "");
         let name = next::filename::decide(&task, &response, &taken);
-        if word(&words, 0) == "append" { format!("{name}{}", word(&words, 1)) } else { name }
+        match word(&words, 0) {
+            "append" => format!("{name}{}", word(&words, 1)),
+            "call-it" => word(&words, 1).to_owned(),
+            _ => name,
+        }
     }
 }
 

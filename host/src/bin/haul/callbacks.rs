@@ -48,9 +48,18 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
     } else {
         print(check, &inspection, &source.grants, printer);
     }
+    warn_of_no_hooks(&inspection, printer);
     // Loading says what is wrong with one that cannot be attached, e.g. the versions that do not fit.
     hooks.load(&source)?;
     Ok(exit::DONE)
+}
+
+/// An export that looks like a hook and is none is a mistake that shows nowhere else.
+fn warn_of_no_hooks(inspection: &Inspection, printer: &Printer) {
+    for name in &inspection.no_hooks {
+        let name = text::printable(name);
+        printer.note(format_args!("warning: `{name}` is no hook of this version: it is never asked"));
+    }
 }
 
 /// With what the configuration grants a component of this path, beside the flags.
@@ -121,6 +130,7 @@ fn as_json(check: &Check, inspection: &Inspection, grants: &Grants) -> Value {
         "hooks": inspection.hooks,
         "imports": imports,
         "otherExports": inspection.other_exports,
+        "noHooks": inspection.no_hooks,
         "requested": inspection.requested.as_ref().map(|requested| json!({
             "reason": requested.reason,
             "items": requested.lines(),

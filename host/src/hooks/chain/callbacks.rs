@@ -133,7 +133,7 @@ impl Chain {
         while let Some(position) = self.next(from, Hook::OnProgress) {
             let params = (task.wit.clone(), convert::progress(sample));
             if let Ok((verdict,)) = self.call::<asks::OnProgress>(position, task.weight, params).await {
-                self.links.components[position].well();
+                self.component(position, Hook::OnProgress).well(Hook::OnProgress);
                 match convert::to_on_progress(&verdict) {
                     OnProgress::GoOn => {}
                     last => return last,
@@ -152,8 +152,8 @@ impl Chain {
             let answer = self.call_unless_passed::<asks::Verify>(position, task.weight, params).await?;
             from = position + 1;
             let Some((verdict,)) = answer else { continue };
-            let component = &self.links.components[position];
-            component.well();
+            let component = self.component(position, Hook::Verify);
+            component.well(Hook::Verify);
             if let Err(why) = verdict {
                 return Ok(Err(format!("component `{}` refuses the file: {}", component.name(), check::text(why))));
             }

@@ -211,3 +211,13 @@ fn nothing_is_remembered_of_a_file_that_changed_just_now() {
     known.remember(&path, &identity, b"one");
     assert_eq!(known.facts::<3>(&path, &identity), None);
 }
+
+#[test]
+fn a_pipe_in_the_place_of_an_entry_holds_up_nobody() {
+    let place = Place::new();
+    let entry = place.entry();
+    fs::remove_file(&entry).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &entry, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    assert!(place.compiles());
+    assert!(fs::symlink_metadata(&entry).unwrap().is_file());
+}

@@ -35,6 +35,11 @@ async fn retry(chain: &Chain) -> Result<RetryVerdict, Failure> {
     chain.retry(&chain.prepare(&task()), &first_attempt(), &cut()).await
 }
 
+fn ended() -> StatusUpdate {
+    let (task_id, group, status) = ("t1".into(), "default".into(), crate::task::Status::Complete);
+    StatusUpdate { seq: 1, task_id, group, status, at: 0, details: None }
+}
+
 fn sentence<T: std::fmt::Debug>(answer: Result<T, Failure>) -> String {
     let failure = answer.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Callback);
@@ -126,15 +131,7 @@ async fn logs_are_limited_and_cannot_steer_a_terminal() {
     let home = Home::new();
     let limits = Limits { cpu_ms: 2_000, wall_ms: 60_000, ..Limits::default() };
     let chain = home.chain(&[home.load_with("floods-log", limits)]);
-    let update = StatusUpdate {
-        seq: 1,
-        task_id: "t1".into(),
-        group: "default".into(),
-        status: crate::task::Status::Complete,
-        at: 0,
-        details: None,
-    };
-    chain.on_task_finished(&chain.prepare(&task()), &update).await;
+    chain.on_task_finished(&chain.prepare(&task()), &ended()).await;
     let lines = home.log();
     assert_eq!(lines[0], "floods-log: \\u{1b}[2Jcleared");
     assert!(lines.iter().map(String::len).sum::<usize>() < 32 << 10);
@@ -151,13 +148,11 @@ async fn nonsense_is_never_handed_on() {
         let told = sentence(chain.filename(&asks_for, &Head::default().into(), &[]).await);
         assert!(told.starts_with("component `answers-nonsense` "), "{told}");
     }
-    // The five failures above were too many in a row: what follows would be refused unasked.
-    let home = Home::new();
-    let chain = home.chain(&[home.load("answers-nonsense")]);
+    // Five failures in a row are too many, but of that hook alone.
     let told = sentence(chain.classify(&prepared, &Asked::default(), &Head::default().into()).await);
-    assert!(told.contains("`classify`: it continues at byte 999, which was not asked for"), "{told}");
+    assert!(told.contains("in `classify`: ") && told.contains("999"), "{told}");
     let told = sentence(chain.resume(&prepared, 10, &crate::task::ResumeRecord::default()).await);
-    assert!(told.contains("it goes on at byte 11, but only 10 are stored"), "{told}");
+    assert!(told.contains("in `resume`: it goes on"), "{told}");
     let auth = Auth::default();
     let told = sentence(chain.authorize(&prepared, &auth, Situation::AsItIs, 0).await);
     assert!(told.contains("`x-a` has characters that are not allowed"), "{told}");
@@ -186,7 +181,108 @@ async fn a_component_that_fails_too_often_is_left_alone() {
         assert!(sentence(retry(&chain).await).contains("it trapped"));
     }
     let told = sentence(retry(&chain).await);
-    assert!(told.contains("it failed too often and is left alone for another"), "{told}");
+    assert!(told.contains("it failed there too often and is not asked for another"), "{told}");
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_too_often_takes_no_other_with_it() {
+    let home = Home::new();
+    let chain = home.chain(&[home.load("steered")]);
+    let lines = ["on-progress panic", "on-error panic", "on-task-finished panic"].join("\n");
+    let prepared = chain.prepare(&Task { meta_data: lines, ..task() });
+    let sample = ProgressSample { bytes_done: 1, total_bytes: None, bytes_per_second: 1 };
+    for _ in 0..6 {
+        chain.on_progress(&prepared, sample).await;
+        chain.on_error(&prepared, &cut(), 1, None).await;
+        chain.on_task_finished(&prepared, &ended()).await;
+    }
+
+    for hook in ["on-progress", "on-error", "on-task-finished"] {
+        let asked = home.log().iter().filter(|line| line.starts_with(&format!("steered: asked {hook}"))).count();
+        assert_eq!(asked, 5, "{hook} is left alone");
+    }
+    assert!(chain.before_task_start(&prepared).await.unwrap().is_none());
+    assert_ne!(chain.retry(&prepared, &first_attempt(), &cut()).await.unwrap(), RetryVerdict::GiveUp);
+}
+
+#[tokio::test]
+async fn secrets_of_the_task_are_masked_in_what_a_component_writes() {
+    let home = Home::new();
+    let chain = home.chain(&[home.load("steered")]);
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let auth = Auth { access_token: Some("cAnArY-token".into()), ..Auth::default() };
+    let told = Task {
+        url: "http://user:cAnArY-login@127.0.0.1/f?token=cAnArY-query&page=two".into(),
+        headers: vec![pair("Authorization", "Bearer cAnArY-header"), pair("Accept", "text/html")],
+        auth: Some(auth.clone()),
+        meta_data: "on-task-start tell\non-auth tell".into(),
+        ..task()
+    };
+
+    chain.on_task_start(&chain.prepare(&told)).await.unwrap();
+    let fresh = Auth { access_token: Some("cAnArY-fresh".into()), ..auth };
+    let again = Task { auth: Some(fresh.clone()), ..told };
+    chain.on_auth(&chain.prepare(&again), &fresh, AuthReason::Expiring).await.unwrap();
+
+    let log = home.log().join("\n");
+    assert!(log.contains("text/html") && log.contains("page=two") && log.contains("***"), "{log}");
+    assert!(!log.contains("cAnArY"), "{log}");
+}
+
+#[tokio::test]
+async fn a_component_hides_no_file_and_names_no_device_that_its_task_did_not() {
+    let home = Home::new();
+    let chain = home.chain(&[home.load("steered")]);
+    let named = async |name: &str, given: Option<&str>| {
+        let task = Task { meta_data: format!("filename call-it {name}"), filename: given.map(Into::into), ..task() };
+        chain.filename(&chain.prepare(&task), &Head::default().into(), &[]).await
+    };
+    for (name, why) in [(".bashrc", "hide"), ("CON", "device"), ("lpt9.txt", "device"), ("conin$", "device")] {
+        assert!(sentence(named(name, Some("plain")).await).contains(why), "{name}");
+        assert_eq!(named(name, Some(name)).await.unwrap(), name, "the task's own");
+    }
+    for fine in ["CONTENT.txt", "COM10", "aux2", "a.CON"] {
+        assert_eq!(named(fine, None).await.unwrap(), fine);
+    }
+}
+
+#[test]
+fn a_path_in_a_rule_means_the_file_that_lies_there_however_it_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    std::fs::write(file("x.wasm"), "").unwrap();
+    std::fs::write(file("y.wasm"), "").unwrap();
+    std::os::unix::fs::symlink(file("x.wasm"), file("link.wasm")).unwrap();
+    let around = file("../").join(directory.path().file_name().unwrap()).join("x.wasm");
+    let granted = |rule_path: &Path, path: &Path| {
+        let grants = Grants { allow_hosts: vec!["a.example".into()], ..Grants::default() };
+        let rules = [GrantRule { to: Grantee::Path(rule_path.to_owned()), grants }];
+        !Grants::default().with_rules(&rules, "x", path, String::new).allow_hosts.is_empty()
+    };
+    for same in [&file("x.wasm"), &file("link.wasm"), &around] {
+        assert!(granted(same, &file("x.wasm")) && granted(&file("x.wasm"), same), "{}", same.display());
+    }
+    assert!(!granted(&file("link.wasm"), &file("y.wasm")));
+    assert!(!granted(&file("gone"), &file("lost")));
+}
+
+#[test]
+fn what_has_no_hook_is_not_compiled() {
+    let home = Home::new();
+    let program = Compiler::Child { program: "/no/compiler".into(), arguments: Vec::new() };
+    let hooks = Hooks::new(HooksSettings {
+        cache_dir: home.directory.path().join("cache"),
+        key_dir: home.directory.path().join("home"),
+        log: LogSink(Arc::new(|_, _| {})),
+        rules: Vec::new(),
+        compiler: program,
+        record: None,
+    })
+    .unwrap();
+    let told = |name: &str| hooks.load(&source(name, Grants::default())).unwrap_err().to_string();
+    assert!(told("exports-nothing").contains("exports no hook"));
+    assert!(told("wrong-version").contains("was built for"));
+    assert!(told("traps").contains("cannot be compiled"));
 }
 
 #[test]

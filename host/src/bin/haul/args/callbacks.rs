@@ -37,7 +37,7 @@ pub(crate) struct New {
     /// The folder; it must not exist yet, or be empty
     #[arg(value_name = "DIR")]
     pub(crate) dir: PathBuf,
-    /// Language of the sources
+    /// Language of the sources: rust, javascript (QuickJS), typescript (StarlingMonkey), python, go or c
     #[arg(long, value_name = "LANGUAGE")]
     pub(crate) lang: String,
 }

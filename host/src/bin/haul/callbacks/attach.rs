@@ -7,7 +7,7 @@ use haul::hooks::{ComponentSource, Grants, Hooks, Inspection};
 use haul::{Reply, Request, Result};
 use serde_json::Value;
 
-use super::{hooks, source, words};
+use super::{hooks, source, warn_of_no_hooks, words};
 use crate::args::{Attach, Detach, RollBack};
 use crate::environment::Environment;
 use crate::exit;
@@ -20,6 +20,7 @@ pub(super) async fn attach(typed: &Attach, environment: &Environment, printer: &
     let mut source = source(&typed.file, &typed.grants)?;
     let hooks = hooks(environment, haul::hooks::LogSink(std::sync::Arc::new(|_, _| {})))?;
     let inspection = hooks.inspect(&source.path, &source.grants)?;
+    warn_of_no_hooks(&inspection, printer);
     let hosts = tell_requested(&inspection, &source.grants, printer);
     if !hosts.is_empty() && (typed.grant_hosts || confirms("let it reach these hosts?")) {
         source.grants.allow_hosts.extend(hosts);
@@ -57,7 +58,7 @@ fn tell_requested(inspection: &Inspection, granted: &Grants, printer: &Printer) 
     let hosts = requested.allow_hosts.iter().filter(|host| !granted.allow_hosts.contains(host));
     let hosts: Vec<String> = hosts.cloned().collect();
     if hosts.len() < inspection.missing.len() {
-        printer.note("what are no hosts, a table `[[grants]]` of the configuration grants (docs/grants.md)");
+        printer.note("hosts are granted here, the rest by a table `[[grants]]` in the configuration (docs/grants.md)");
     }
     hosts
 }
@@ -107,7 +108,7 @@ fn in_words(changed: &Value) -> String {
         "attached" => format!("`{name}` is attached to {tasks} ({digest})"),
         "swapped" => format!("`{name}` is another version from its next call on ({digest}); before: {before}"),
         "granted" => format!("`{name}` has other grants from its next call on ({digest})"),
-        "rolledBack" => format!("`{name}` is an earlier version from its next call on ({digest}); before: {before}"),
+        "rolledBack" => format!("`{name}` is the version {digest} again from its next call on; before: {before}"),
         "detached" => format!("`{name}` is attached to {tasks} no more"),
         _ => format!("`{name}` was attached to {tasks} like this already ({digest})"),
     }
