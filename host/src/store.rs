@@ -397,18 +397,13 @@ impl Store {
     /// Hands a change to the writer; it is committed with others, at once when the writer is idle.
     pub(crate) fn write(&self, change: Change) -> Pending {
         let (sender, answer) = oneshot::channel();
-        self.send(Job::awaited(change, sender));
+        self.send(Job::new(change, Some(sender)));
         Pending { answer }
     }
 
     /// Hands over a change that nobody waits for: committed with the next group, at the latest after 1 s.
     pub(crate) fn write_later(&self, change: Change) {
-        self.send(Job::later(change));
-    }
-
-    /// Hands over a change that nobody waits for: committed with the next group, at the latest after 50 ms.
-    pub(crate) fn write_soon(&self, change: Change) {
-        self.send(Job::soon(change));
+        self.send(Job::new(change, None));
     }
 
     /// A job that cannot be sent is dropped, and with it its answer: whoever waits gets [`ended`].

@@ -655,6 +655,8 @@ pub struct UploadRecord {
     pub length: u64,
     /// Bytes that the server has said it has.
     pub offset: u64,
+    /// Bytes that may have been sent: the server cannot have more of this upload.
+    pub sent: u64,
     /// State of the file when the upload began, to be compared.
     pub source: String,
 }

@@ -580,7 +580,7 @@ async fn with_credentials(
         };
         let prepared = prepare(&cx, held, &mut changes).await;
         if !std::mem::replace(&mut started, true) {
-            shared.store.write_soon(Change::Start { key: job.key, at: clock::unix_ms() });
+            drop(shared.store.write(Change::Start { key: job.key, at: clock::unix_ms() }));
         }
         let fresh = match prepared? {
             Prepared::Refreshed(fresh) => fresh,

@@ -139,7 +139,8 @@ fn offsets_that_do_not_fit_are_asked_for_and_partial_answers_gone_on_from() {
 #[test]
 fn a_server_that_never_takes_anything_is_not_asked_for_ever() {
     let scene = Scene::new(Speech::Tus);
-    scene.server.faults(&vec![Fault::Status("PATCH", 409, ""); 50]);
+    let stuck = vec![Fault::Status("PATCH", 409, ""); 50];
+    scene.server.faults(&[vec![Fault::Partly(CUT)], stuck].concat());
 
     let id = scene.work();
 
@@ -306,16 +307,21 @@ fn requests_are_as_long_as_the_server_wants_them() {
 fn the_place_of_an_upload_is_kept_encrypted() {
     let (world, origin) = (World::new(), Origin::start());
     world.write("f.bin", "content");
-    origin.serve("/files", status(201).header("Location", "/u?token=canary-4711"));
-    origin.serve("/u", silence());
+    origin.serve("/files", status(201).header("Location", "/u-canary-4711/1?key=canary-4712"));
+    origin.serve("/u-canary-4711/1", status(503));
 
-    world.haul(&["put", "f.bin", &origin.url("/files"), "--resumable", "tus", "--retries", "0"]).exits(5);
+    let line = ["--json", "-vv", "put", "f.bin", &origin.url("/files"), "--resumable", "tus", "--retries", "0"];
+    let outcome = world.haul(&line).exits(1);
 
     for name in world::names_in(&world.home()) {
         let content = std::fs::read(world.home().join(&name)).unwrap_or_default();
-        assert!(!content.windows(11).any(|window| window == b"canary-4711"), "in {name}");
+        assert!(!content.windows(9).any(|window| window == b"canary-47"), "in {name}");
     }
-    assert!(origin.log().iter().any(|line| line.contains("canary-4711")), "it was used");
+    assert!(!outcome.stdout.contains("canary"), "{}", outcome.stdout);
+    assert!(!outcome.stderr.contains("canary"), "{}", outcome.stderr);
+    let hops = outcome.only_final()["hops"].clone();
+    assert_eq!(hops[1]["url"], format!("http://{}/***", origin.authority()), "{hops}");
+    assert!(origin.log().iter().any(|line| line.contains("canary-4711/1?key=canary-4712")), "it was used");
 }
 
 #[test]
@@ -334,4 +340,77 @@ fn what_cannot_be_resumable_is_refused_by_name() {
     world.haul(&["put", "f", "f", url, "--resumable", "tus"]).exits(2).says("--resumable sends one file");
     world.haul(&["put", "f", url, "--resumable", "tus", "--field", "a b=c"]).exits(2).says("`fields`");
     world.haul(&["put", "f", url, "--resumable", "ietf", "--field", "a=c"]).exits(2).says("`fields`");
+}
+
+#[test]
+fn an_upload_that_has_bytes_when_it_begins_is_somebody_elses() {
+    for speech in [Speech::Tus, Speech::Ietf] {
+        let scene = Scene::new(speech);
+        let id = scene.cut_off();
+        let before = scene.server.upload(1).bytes;
+        std::fs::write(scene.world.path("in/f.bin"), bytes(6, LENGTH)).unwrap();
+        scene.server.faults(&[Fault::Again(1), Fault::Again(1), Fault::Again(1)]);
+
+        let record = scene.again(&id);
+
+        assert_eq!(record["status"], "failed", "{record}");
+        assert!(record["exception"]["description"].as_str().unwrap().contains("though it has just begun"), "{record}");
+        assert_same_bytes(&scene.server.upload(1).bytes, &before);
+    }
+}
+
+#[test]
+fn a_server_does_not_have_more_than_it_was_sent() {
+    let (world, server) = (World::new(), UploadServer::start(Speech::Tus));
+    let content = bytes(7, 2_000_000); // so long that it asks first
+    std::fs::create_dir_all(world.path("in")).unwrap();
+    std::fs::write(world.path("in/f.bin"), &content).unwrap();
+    server.faults(&[Fault::Status("PATCH", 503, "X: y"), Fault::Claim(1_900_000)]);
+    let task = json!({"taskType": "UploadTask", "url": server.url(), "filename": "f.bin", "resumable": "tus"});
+    let id = world.add(&[task]).remove(0);
+    world.run();
+
+    world.haul(&["retry", &id]).exits(0);
+    world.run();
+
+    let record = world.show(&id);
+    assert_eq!(record["status"], "complete", "{record}");
+    assert!(notes(&record).contains(&"restarted-upload-lost"), "{record}");
+    assert_same_bytes(&server.upload(2).bytes, &content);
+}
+
+#[test]
+fn a_redirect_to_another_origin_leaves_the_protocol_whole() {
+    for speech in [Speech::Tus, Speech::Ietf] {
+        let scene = Scene::new(speech);
+        let origin = Origin::start();
+        origin.serve("/start", redirect(307, &scene.server.url()));
+        let mut task = scene.task();
+        task["url"] = json!(origin.url("/start"));
+        task["headers"] = json!({"X-Own": "1"});
+
+        let id = scene.world.add(&[task]).remove(0);
+        scene.world.run();
+
+        assert_eq!(scene.world.show(&id)["status"], "complete");
+        scene.has_all(1);
+        assert!(scene.server.requests().iter().all(|request| request.header("x-own").is_none()));
+    }
+}
+
+#[test]
+fn headers_of_the_protocol_are_said_once() {
+    let scene = Scene::new(Speech::Tus);
+    let mut task = scene.task();
+    task["headers"] = json!({"Upload-Length": "7", "Tus-Resumable": "9", "Upload-Offset": "5", "X-Own": "1"});
+
+    scene.world.add(&[task]);
+    scene.world.run();
+
+    scene.has_all(1);
+    for request in scene.server.requests() {
+        let said = |name: &str| request.headers.iter().filter(|(known, _)| known == name).count();
+        assert_eq!((said("tus-resumable"), said("x-own")), (1, 1), "{:?}", request.headers);
+        assert!(said("upload-length") + said("upload-offset") <= 1, "{:?}", request.headers);
+    }
 }

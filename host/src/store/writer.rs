@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
@@ -17,7 +17,6 @@ use super::fault::{Fault, Sql};
 use super::sweep::{self, Cursor};
 use super::vault::Vault;
 use super::{Applied, Change, Committed, Selection, TaskKey, Tell};
-use crate::clock;
 use crate::error::Result;
 use crate::task::Status;
 
@@ -25,10 +24,9 @@ use crate::task::Status;
 const GROUP_CHANGES: usize = 1024;
 /// Work in one transaction at most, in rows added: about half a second.
 const GROUP_ROWS: usize = 50_000;
-/// How long a group that nobody waits for waits for more.
-const LATER: Duration = Duration::from_secs(1);
-/// The same where somebody would like to see it.
-const SOON: Duration = Duration::from_millis(50);
+/// How often, and how long each time, a group that nobody waits for waits for more: together 1 s.
+const WAITS: usize = 10;
+const WAIT: Duration = Duration::from_millis(100);
 /// Commits between two looks at the length of the WAL.
 const COMMITS: u32 = 16;
 /// Pages that wait in the WAL before they are copied into the database: 16 MiB.
@@ -45,8 +43,6 @@ pub(super) struct Job {
     pub(super) change: Change,
     /// Where to answer. `None`: nobody waits for it.
     pub(super) answer: Option<oneshot::Sender<Result<Applied>>>,
-    /// How long it may wait for others.
-    patience: Duration,
     /// Of a sweep: what earlier slices did.
     progress: Progress,
 }
@@ -58,19 +54,8 @@ struct Progress {
 }
 
 impl Job {
-    /// A change that somebody waits for.
-    pub(super) fn awaited(change: Change, answer: oneshot::Sender<Result<Applied>>) -> Self {
-        Self { change, answer: Some(answer), patience: Duration::ZERO, progress: Progress::default() }
-    }
-
-    /// A change that nobody waits for.
-    pub(super) fn soon(change: Change) -> Self {
-        Self { change, answer: None, patience: SOON, progress: Progress::default() }
-    }
-
-    /// A change that nobody waits for or looks at.
-    pub(super) fn later(change: Change) -> Self {
-        Self { change, answer: None, patience: LATER, progress: Progress::default() }
+    pub(super) fn new(change: Change, answer: Option<oneshot::Sender<Result<Applied>>>) -> Self {
+        Self { change, answer, progress: Progress::default() }
     }
 
     fn answer(self, result: Result<Applied>) {
@@ -148,23 +133,18 @@ impl Numbers {
 }
 
 /// The changes of one transaction.
+#[derive(Default)]
 struct Group {
     jobs: Vec<Job>,
     rows: usize,
-    /// When it is committed at the latest.
-    due: Instant,
+    /// Somebody waits for one of them.
+    awaited: bool,
 }
 
 impl Group {
-    fn new() -> Self {
-        Self { jobs: Vec::new(), rows: 0, due: clock::now() + LATER }
-    }
-
     fn push(&mut self, job: Job) {
         self.rows += rows(&job.change);
-        if job.patience < LATER {
-            self.due = self.due.min(clock::now() + job.patience);
-        }
+        self.awaited |= job.answer.is_some();
         self.jobs.push(job);
     }
 
@@ -245,10 +225,9 @@ impl Writer {
 
     /// The next group: what is queued, and a slice of a sweep. `None`: there is nothing left and nothing can come.
     fn gather(&mut self) -> Option<Group> {
-        let first = if self.backlog.is_empty() { Some(self.first()?) } else { None };
-        let mut group = Group::new();
-        if let Some(first) = first {
-            group.push(first);
+        let mut group = Group::default();
+        if self.backlog.is_empty() {
+            group.push(self.first()?);
         }
         self.drain(&mut group);
         if self.backlog.is_empty() {
@@ -279,13 +258,19 @@ impl Writer {
         }
     }
 
-    /// Gives a group time to grow, where nobody waits for it.
+    /// Gives a group that nobody waits for up to a second to grow.
     fn linger(&self, group: &mut Group) {
-        while !group.is_full() {
-            let left = group.due.saturating_duration_since(clock::now());
-            match self.jobs.recv_timeout(left) {
-                Ok(job) => group.push(job),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+        for _ in 0..WAITS {
+            if group.awaited || group.is_full() {
+                return;
+            }
+            match self.jobs.recv_timeout(WAIT) {
+                Ok(job) => {
+                    group.push(job);
+                    self.drain(group);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::transport::Answer;
 
 /// How many bytes are asked for once more, at most.
 const MOST: u64 = 1 << 20;
-/// With fewer bytes than this a fresh start costs less than the doubt.
+/// With fewer bytes than this a fresh start costs less than the doubt. So many are enough where the validator is the same.
 const LEAST: u64 = 64 << 10;
 
 /// How many bytes would prove it; 0: nothing is to be proved, or nothing can be. The length must be known: it is compared, too.
@@ -29,7 +29,7 @@ pub(super) fn elsewhere(held: &Held, given: &str) -> u64 {
     let new = held.changes.as_ref().and_then(|changes| changes.url.as_deref());
     let Some(new) = new.filter(|_| held.has_moved() && held.resume.pieces.is_empty()) else { return 0 };
     let known = [given, &held.resume.final_url];
-    if known.into_iter().any(|known| is_same_resource(known, new)) { 0 } else { held.bytes_done().min(MOST) }
+    if known.into_iter().any(|known| is_same_resource(known, new)) { 0 } else { held.bytes_done().min(LEAST) }
 }
 
 /// Whether two URLs differ in nothing but their queries.

@@ -44,18 +44,21 @@ pub(crate) async fn run(cx: &Context<'_>, mut wire: Wire, held: &mut Held) -> Re
     let mut call = plain_call(cx, &wire);
     call.body = Payload::Source(Arc::clone(&body) as Arc<dyn Source>);
     call.keep_body = cx.task.is_upload();
-    let of = Of { before: 0, total: body.length() };
+    let total = body.length();
+    let of = Of { before: 0, total, shown: None };
     let answer = send(cx, held, call, &body, of).await?;
-    judge(cx, held, answer, of.total).await
+    judge(cx, held, answer, total).await
 }
 
 /// Where a request's body stands in what the task sends as a whole.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Of {
     /// Bytes that the server has already.
     pub(super) before: u64,
     /// Bytes in all.
     pub(super) total: u64,
+    /// What the log shows of the URL, where its path is nobody's business.
+    pub(super) shown: Option<String>,
 }
 
 /// An engine that was killed after it had sent the whole request has not heard the answer.
@@ -78,7 +81,8 @@ pub(super) async fn send(
     body: &RequestBody,
     of: Of,
 ) -> Result<Answer, Failure> {
-    let (id, method, url) = (&cx.task.task_id, &call.method, crate::mask::url(&call.url));
+    let (id, method) = (&cx.task.task_id, &call.method);
+    let url = of.shown.clone().unwrap_or_else(|| crate::mask::url(&call.url));
     tracing::info!("{id}: {method} {url} with {} bytes, attempt {}", body.length(), cx.record.attempt + 1);
     followed(cx, call, body, of).await.map_err(|mut failure| {
         failure.description = crate::mask::text(&failure.description);

@@ -14,13 +14,14 @@ use url::Url;
 use self::dialect::{Known, Said};
 use super::{request, upload};
 use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::mask::MASK;
 use crate::store::Change;
 use crate::task::{Resumable, Status, UploadRecord};
 use crate::transfer::download::{Wire, plain_call};
 use crate::transfer::request::Of;
 use crate::transfer::request_body::{RequestBody, Segment};
 use crate::transfer::{Context, Finished, Held, Stopped, headers_for, with_login};
-use crate::transport::{Answer, Call, Payload, Source};
+use crate::transport::{Answer, Call, Payload, Source, Trail};
 
 /// Uploads begun afresh in one attempt.
 const RESTARTS: u32 = 1;
@@ -57,7 +58,8 @@ pub(super) async fn run(
         forget(cx, held, "restarted-changed");
     }
     let mut step = if held.upload.is_some() { Step::Ask } else { Step::Create };
-    let mut attempt = Attempt { cx, protocol, wire, stretch, append_at_most: None, restarts: 0, in_vain: 0 };
+    let sent = held.upload.as_ref().map_or(0, |known| known.sent);
+    let mut attempt = Attempt { cx, protocol, wire, stretch, append_at_most: None, restarts: 0, in_vain: 0, sent };
     loop {
         step = match step {
             Step::Create => attempt.create(held).await?,
@@ -84,21 +86,26 @@ struct Attempt<'a> {
     append_at_most: Option<u64>,
     restarts: u32,
     in_vain: u32,
+    /// Bytes of the upload that have been sent, at most.
+    sent: u64,
 }
 
 impl Attempt<'_> {
     async fn create(&mut self, held: &mut Held) -> Result<Step, Stopped> {
         let task = self.cx.task;
         let mut call = plain_call(self.cx, &self.wire);
+        call.keep_body = true; // a redirect that makes another request of it creates nothing
         let (length, name) = (self.stretch.length, task.filename.as_deref().unwrap_or_default());
         call.headers = dialect::creation(self.protocol, length, &task.fields, &self.wire.headers, name);
-        let answer = self.send(held, call, Vec::new(), 0).await?;
+        let answer = self.send(held, call, Vec::new(), 0).await.0?;
         self.heed_limits(&answer)?;
         match dialect::of_creation(self.protocol, answer.status, &answer.headers) {
             Said::Created(location) => {
                 let url = target(&answer.url, &location)?;
                 let (length, source) = (self.stretch.length, self.stretch.file.mark());
-                let upload = UploadRecord { url, length, offset: 0, source };
+                // Killed while it sends, nobody will know how much.
+                let upload = UploadRecord { url, length, offset: 0, sent: length, source };
+                self.sent = 0;
                 let change = Change::Upload { key: self.cx.key, upload: Some(Box::new(upload.clone())) };
                 let kept = self.cx.shared.store.write(change).await;
                 kept.map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))?;
@@ -118,9 +125,10 @@ impl Attempt<'_> {
     async fn ask(&mut self, held: &mut Held) -> Result<Step, Stopped> {
         let mut call = self.call_to_upload(held, "HEAD");
         call.headers.extend(dialect::question(self.protocol));
-        let answer = self.send(held, call, Vec::new(), held.stored).await?;
+        let before = held.stored;
+        let answer = self.send_hidden(held, call, Vec::new(), before).await.0?;
         self.heed_limits(&answer)?;
-        let said = dialect::of_question(self.protocol, answer.status, &answer.headers, known(held));
+        let said = dialect::of_question(self.protocol, answer.status, &answer.headers, self.known(held));
         if let Said::Has(offset) = said
             && held.resumed_from == 0
             && offset > 0
@@ -138,8 +146,19 @@ impl Attempt<'_> {
         call.headers.extend(dialect::append(self.protocol, offset, length == rest));
         call.keep_body = true;
         let segments = vec![self.stretch.part(offset, length)];
-        let answer = self.send(held, call, segments, offset).await?;
-        let said = dialect::of_append(self.protocol, answer.status, &answer.headers, known(held), (offset, length));
+        let is_first = self.sent == 0;
+        self.may_send(held, offset + length).await?;
+        let (answer, taken) = self.send_hidden(held, call, segments, offset).await;
+        self.sent = self.sent.max(offset + taken);
+        self.has_sent(held);
+        let answer = answer?;
+        let known = self.known(held);
+        let said = match dialect::of_append(self.protocol, answer.status, &answer.headers, known, (offset, length)) {
+            Said::Unclear if is_first && answer.status == 409 => {
+                Said::Impossible("it has bytes, though it has just begun".into())
+            }
+            said => said,
+        };
         self.in_vain += 1;
         if let Said::Has(now) = said
             && now > offset
@@ -176,6 +195,30 @@ impl Attempt<'_> {
             return Err(Failure::new(FailureKind::Resume, why).into());
         }
         Ok(Step::Create)
+    }
+
+    /// Makes the store know that the bytes up to there may be sent, before they are.
+    async fn may_send(&self, held: &mut Held, up_to: u64) -> Result<(), Failure> {
+        let Some(upload) = held.upload.as_mut().filter(|upload| upload.sent < up_to) else { return Ok(()) };
+        upload.sent = up_to;
+        let upload = Some(Box::new(upload.clone()));
+        let kept = self.cx.shared.store.write(Change::Upload { key: self.cx.key, upload }).await;
+        kept.map(drop).map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))
+    }
+
+    /// A request is over: what went out of it is known.
+    fn has_sent(&self, held: &mut Held) {
+        if let Some(upload) = held.upload.as_mut().filter(|upload| upload.sent != self.sent) {
+            upload.sent = self.sent;
+            let upload = Some(Box::new(upload.clone()));
+            self.cx.shared.store.write_later(Change::Upload { key: self.cx.key, upload });
+        }
+    }
+
+    fn known(&self, held: &Held) -> Known {
+        let upload = held.upload.as_ref();
+        let (length, offset) = upload.map_or((0, 0), |upload| (upload.length, upload.offset));
+        Known { length, offset, sent: self.sent }
     }
 
     /// The server has so many bytes.
@@ -220,22 +263,46 @@ impl Attempt<'_> {
         call
     }
 
-    /// Sends a request with a part of the file. No doubt is left by any: the next attempt asks what the server has.
+    /// Sends a request to the upload's own URL. Its path is a key to the upload: nobody is shown it.
+    async fn send_hidden(
+        &self,
+        held: &mut Held,
+        mut call: Call,
+        segments: Vec<Segment>,
+        before: u64,
+    ) -> (Result<Answer, Failure>, u64) {
+        let trail = Trail::default();
+        call.trail = Some(trail.clone());
+        let (mut answer, taken) = self.send(held, call, segments, before).await;
+        let mut hops = trail.take();
+        hops.iter_mut().for_each(|hop| hop.url = without_path(&hop.url));
+        self.cx.trail.extend(hops);
+        if let Ok(answer) = &mut answer {
+            answer.url = without_path(&answer.url);
+            answer.hops.iter_mut().for_each(|hop| *hop = without_path(hop));
+        }
+        (answer, taken)
+    }
+
+    /// Sends a request with a part of the file, and tells how many bytes of that went out. No doubt is left by any: the next
+    /// attempt asks what the server has.
     async fn send(
         &self,
         held: &mut Held,
         mut call: Call,
         segments: Vec<Segment>,
         before: u64,
-    ) -> Result<Answer, Failure> {
+    ) -> (Result<Answer, Failure>, u64) {
         let cx = self.cx;
         let body = Arc::new(RequestBody::new(cx.shared, segments, cx.rate, &cx.task.group));
         call.body = Payload::Source(Arc::clone(&body) as Arc<dyn Source>);
-        let of = Of { before, total: self.stretch.length };
-        request::send(cx, held, call, &body, of).await.map_err(|mut failure| {
+        let is_upload = held.upload.is_some();
+        let of = Of { before, total: self.stretch.length, shown: is_upload.then(|| without_path(&call.url)) };
+        let answer = request::send(cx, held, call, &body, of).await.map_err(|mut failure| {
             failure.outcome_unknown = false;
             failure
-        })
+        });
+        (answer, body.taken())
     }
 
     fn heed_limits(&mut self, answer: &Answer) -> Result<(), Failure> {
@@ -249,9 +316,9 @@ impl Attempt<'_> {
     }
 }
 
-fn known(held: &Held) -> Known {
-    let upload = held.upload.as_ref();
-    Known { length: upload.map_or(0, |upload| upload.length), offset: upload.map_or(0, |upload| upload.offset) }
+/// A URL as it may be shown.
+fn without_path(url: &str) -> String {
+    Url::parse(url).map_or(String::new(), |url| format!("{}/{MASK}", url.origin().ascii_serialization()))
 }
 
 /// Whether a header says something about the task's own request, or is the protocols' business.

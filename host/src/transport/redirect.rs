@@ -12,8 +12,22 @@ use super::{Call, Payload};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::task::Pairs;
 
-/// Headers that go along to another origin. All others the caller gave may be secrets.
-const KEPT: [&str; 6] = ["accept", "accept-encoding", "accept-language", "if-range", "range", "user-agent"];
+/// Headers that go along to another origin. All others the caller gave may be secrets. Without those of resumable uploads a
+/// request of one would mean something else.
+const KEPT: [&str; 12] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "if-range",
+    "range",
+    "tus-resumable",
+    "upload-complete",
+    "upload-draft-interop-version",
+    "upload-length",
+    "upload-metadata",
+    "upload-offset",
+    "user-agent",
+];
 
 /// Headers that say what the body is: gone with it, and kept with it even to another origin, for they hold no secret.
 const OF_BODY: [&str; 4] = ["content-encoding", "content-language", "content-type", "digest"];

@@ -38,6 +38,13 @@ impl Trail {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Adds exchanges of another trail.
+    pub fn extend(&self, hops: Vec<Hop>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MOST.saturating_sub(all.len());
+        all.extend(hops.into_iter().take(room));
+    }
+
     /// Hides secrets that a server has repeated in a redirect.
     pub(super) fn mask(&self, used: &Used) {
         let mut hops = self.0.lock().unwrap_or_else(PoisonError::into_inner);

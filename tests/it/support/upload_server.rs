@@ -32,6 +32,8 @@ pub enum Fault {
     Status(&'static str, u16, &'static str),
     /// The next HEAD says that there are so many bytes.
     Claim(u64),
+    /// The next POST gets an upload that is there already, as from a server that knows files by their names.
+    Again(u32),
     /// The next request about an upload finds it gone.
     Forget(u16),
 }
@@ -152,6 +154,7 @@ impl State {
             Fault::Cut(_) | Fault::Wait(..) | Fault::Partly(_) => method == "PATCH",
             Fault::Status(wanted, ..) => method == *wanted,
             Fault::Claim(_) => method == "HEAD",
+            Fault::Again(_) => method == "POST",
             Fault::Forget(_) => method != "POST",
         };
         if fits { self.faults.pop_front() } else { None }
@@ -201,7 +204,7 @@ impl Shared {
             return Some((*status, Vec::new()));
         }
         match (request.method.as_str(), number) {
-            ("POST", None) => Some(self.create(request)),
+            ("POST", None) => Some(self.create(request, &fault)),
             ("HEAD", Some(number)) => Some(self.question(request, number, fault)),
             ("PATCH", Some(number)) => self.append(request, number, fault, wire, connection),
             _ => Some((405, Vec::new())),
@@ -216,7 +219,7 @@ impl Shared {
         self.state.lock().unwrap().expect(request.header(name) == Some(version), request, "version");
     }
 
-    fn create(&self, request: &Seen) -> Reply {
+    fn create(&self, request: &Seen, fault: &Option<Fault>) -> Reply {
         let length: Option<u64> = request.header("upload-length").and_then(|text| text.parse().ok());
         let mut state = self.state.lock().unwrap();
         state.expect(length.is_some(), request, "Upload-Length");
@@ -230,7 +233,10 @@ impl Shared {
         } else {
             state.expect(request.header("upload-complete") == Some("?0"), request, "Upload-Complete");
         }
-        let number = state.begin(Kept { length: length.unwrap_or(0), metadata, ..Kept::default() });
+        let number = match fault {
+            Some(Fault::Again(number)) => *number,
+            _ => state.begin(Kept { length: length.unwrap_or(0), metadata, ..Kept::default() }),
+        };
         state.log.push("POST".into());
         let mut headers = vec![("Location".to_owned(), format!("{number}"))];
         if let Some(most) = state.append_at_most {

@@ -19,6 +19,8 @@ pub(super) struct Known {
     pub(super) length: u64,
     /// Bytes that the server has said it has.
     pub(super) offset: u64,
+    /// Bytes that may have been sent: it cannot have more.
+    pub(super) sent: u64,
 }
 
 /// What an answer says about an upload.
@@ -43,7 +45,11 @@ pub(super) enum Said {
 /// Headers of the request that begins an upload. `given`: those of the task and its file. `fields` become tus' metadata,
 /// beside `filename` and `filetype`.
 pub(super) fn creation(protocol: Resumable, length: u64, fields: &Pairs, given: &Pairs, filename: &str) -> Pairs {
-    let mut headers = given.clone();
+    let is_ours = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name == "tus-resumable" || (name.starts_with("upload-") && name != "upload-metadata")
+    };
+    let mut headers: Pairs = given.iter().filter(|(name, _)| !is_ours(name)).cloned().collect();
     headers.extend(spoken(protocol));
     headers.push(("Upload-Length".into(), length.to_string()));
     match protocol {
@@ -126,6 +132,9 @@ pub(super) fn of_question(protocol: Resumable, status: u16, headers: &Pairs, kno
     if offset > known.length {
         return Said::Impossible(format!("it has {offset} bytes of {}", known.length));
     }
+    if offset > known.sent {
+        return Said::Impossible(format!("it has {offset} bytes, and was sent {}", known.sent));
+    }
     if offset < known.offset {
         return Said::Impossible(format!("it has {offset} bytes, and had {} before", known.offset));
     }
@@ -150,6 +159,9 @@ pub(super) fn of_append(
 ) -> Said {
     let (offset, is_last) = (number(headers, "upload-offset"), from + sent == known.length);
     let complete = is_complete(headers);
+    if (200..300).contains(&status) && known.sent < from + sent {
+        return Said::Unclear; // it has answered before it was sent all that it says it has
+    }
     match status {
         404 | 410 if complete != Some(true) => Said::Gone,
         409 if complete != Some(true) => Said::Unclear,
@@ -207,7 +219,7 @@ mod tests {
     use super::*;
     use Resumable::{Ietf, Tus};
 
-    const KNOWN: Known = Known { length: 100, offset: 40 };
+    const KNOWN: Known = Known { length: 100, offset: 40, sent: 100 };
 
     fn pairs(text: &str) -> Pairs {
         let lines = text.split("; ").filter_map(|line| line.split_once(": "));
