@@ -13,7 +13,7 @@ use crate::engine::input::{Stopping, Waits, Waking, Working};
 use crate::engine::limiting::{limit_task, limits, refuse_canceled, reopen_scope, scope_is_canceled, scopes};
 use crate::engine::machine::ready_of;
 use crate::engine::{Inner, Input};
-use crate::engine::{at_once, component_state, resume_data};
+use crate::engine::{at_once, component_state, resume_data, sweep_spool};
 use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
 use crate::event::{Details, Update};
 use crate::scheduler::Why;
@@ -667,6 +667,9 @@ async fn stop(engine: &Inner, halt: &Halt, keys: Stopping, select: Selection) ->
             settled.extend(settling.await.ok());
         }
     }
+    if action == Action::Cancel {
+        let _ = sweep_spool(&engine.shared).await;
+    }
     Ok((moved, settled))
 }
 
@@ -789,6 +792,7 @@ async fn remove(engine: &Inner, ids: &[String]) -> Result<Reply> {
     }
     let count = keys.len() as u64;
     engine.shared.store.write(Change::Remove { keys }).await?;
+    let _ = sweep_spool(&engine.shared).await;
     Ok(Reply::Count(count))
 }
 
@@ -797,7 +801,10 @@ async fn clean(engine: &Inner, older_than_ms: u64) -> Result<Reply> {
     let mut count = 0;
     loop {
         match engine.shared.store.write(Change::Clean { before, limit: 5_000 }).await? {
-            Applied::Moved(keys) if keys.is_empty() => return Ok(Reply::Count(count)),
+            Applied::Moved(keys) if keys.is_empty() => {
+                let _ = sweep_spool(&engine.shared).await;
+                return Ok(Reply::Count(count));
+            }
             Applied::Moved(keys) => count += keys.len() as u64,
             other => return Err(unexpected(&other)),
         }
