@@ -36,6 +36,7 @@ use crate::limits::{LimitChanges, Limits};
 use crate::notify::Notifications;
 use crate::profile::{Profile, Profiles, Transports};
 use crate::sandbox::Sandbox;
+use crate::spool::Spool;
 use crate::store::{Change, Store};
 use crate::transfer::rate::Throttle;
 use crate::transfer::{Flights, Shared};
@@ -277,6 +278,7 @@ impl Engine {
             hub,
             hooks,
             sandbox: Sandbox::new(settings.directories.clone()).durable(settings.durability == Durability::Full),
+            spool: Spool::new(&settings.home),
             components: Arc::default(),
             policy: OnceLock::new(),
             hear_of_ends: AtomicBool::new(false),
@@ -288,6 +290,7 @@ impl Engine {
             flights: Flights::default(),
         });
         recovery::recover(&shared).await?;
+        drop(sweep_spool(&shared));
         let limits = limiting::limits_of(&shared.store, &settings)?;
         Self::start(shared, settings, limits)
     }
@@ -390,6 +393,7 @@ impl Engine {
         if let Some(delivery) = delivery {
             let _ = tokio::task::spawn_blocking(|| delivery.close()).await;
         }
+        let _ = sweep_spool(&self.inner.shared).await;
         self.inner.shared.hub.close();
         self.inner.shared.store.close();
         let threads = std::mem::take(&mut *self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -469,4 +473,10 @@ impl Drop for Open<'_> {
 /// One lane for each core but one, which the store, the publisher and the server next door use.
 fn lane_count() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).clamp(1, 4))
+}
+
+/// Removes what was read from pipes and no task needs any more, on a thread of its own.
+fn sweep_spool(shared: &Arc<Shared>) -> tokio::task::JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || shared.spool.sweep(&shared.store))
 }

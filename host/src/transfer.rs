@@ -36,6 +36,7 @@ use crate::hooks::{
 };
 use crate::profile::Transports;
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox};
+use crate::spool::Spool;
 use crate::store::{Change, Store, TaskKey};
 use crate::task::{Changes, Piece, Record, ResumeRecord, Status, Task, TaskType, UploadRecord};
 pub(crate) use crate::transport::retry_after;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) hooks: Hooks,
     pub(crate) sandbox: Sandbox,
+    /// Files that were read from pipes.
+    pub(crate) spool: Spool,
     /// What is attached, in order; nothing before a task is added or worked.
     pub(crate) components: Arc<Attached>,
     /// Asked last, in the place of the default policy.

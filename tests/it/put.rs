@@ -206,10 +206,116 @@ fn what_stdin_gave_is_sent_again_after_a_failure() {
     let (world, origin) = (World::new(), Origin::start());
     let sink = origin.script("/up", vec![status(403), status(200)]);
 
-    world.haul_reading(&["put", "-", sink.url(), "--id", "p"], "piped").exits(4).says("is kept for 10 days");
+    world
+        .haul_reading(&["put", "-", sink.url(), "--id", "p"], "piped")
+        .exits(4)
+        .says("is kept while its task can send it");
     world.haul(&["retry", "p"]).exits(0);
     world.run().exits(0);
 
     assert_eq!(form_of(&sink.requests()[1])[0].text(), "piped");
-    world.haul_reading(&["put", "-", "-", sink.url()], "x").exits(2).says("one FILE of put");
+    assert_eq!(spool(&world), [""; 0]);
+}
+
+/// What waits to be sent.
+fn spool(world: &World) -> Vec<String> {
+    world::names_in(&world.home().join("spool"))
+}
+
+/// A pipe with a name.
+fn pipe(world: &World, name: &str) -> std::path::PathBuf {
+    let path = world.work().join(name);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    path
+}
+
+#[test]
+fn two_pipes_are_refused_before_one_is_read() {
+    let world = World::new();
+    let (one, other) = (pipe(&world, "one"), pipe(&world, "other")); // nobody writes to them: reading would never end
+
+    let line = ["put", one.to_str().unwrap(), other.to_str().unwrap(), "http://127.0.0.1:9/"];
+    world.haul(&line).exits(2).says("one FILE of put");
+    world.haul_reading(&["put", "-", "-", "http://127.0.0.1:9/"], "x").exits(2).says("one FILE of put");
+    world.haul(&["put", one.to_str().unwrap(), "nothing", "http://127.0.0.1:9/"]).exits(6).says("does not exist");
+    assert_eq!(spool(&world), [""; 0]);
+}
+
+#[test]
+fn what_stdin_gave_is_kept_as_long_as_its_task_can_send_it() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.script("/up", vec![status(404), status(200), status(200)]);
+    world.haul_reading(&["put", "-", sink.url(), "--id", "p"], "piped").exits(3);
+    let kept = world.home().join("spool").join(&spool(&world)[0]);
+    let year = std::time::Duration::from_secs(365 * 24 * 3600);
+    let old = std::fs::metadata(&kept).unwrap().modified().unwrap() - year;
+    std::fs::File::open(&kept).unwrap().set_modified(old).unwrap();
+
+    world.haul_reading(&["put", "-", sink.url()], "another").exits(0);
+    world.haul(&["retry", "p"]).exits(0);
+    world.run().exits(0);
+
+    assert_eq!(form_of(&sink.requests()[2])[0].text(), "piped");
+    assert_eq!(spool(&world), [""; 0]);
+}
+
+#[test]
+fn what_was_read_goes_when_its_task_is_cancelled_forgotten_or_was_never_added() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let refused = origin.serve("/refused", status(403));
+    let slow = origin.serve("/slow", status(200).body_gate(1_000, &gate));
+    let fail = |id: &str| world.haul_reading(&["put", "-", refused.url(), "--id", id], "piped").exits(4);
+
+    fail("removed");
+    world.haul(&["rm", "removed"]).exits(0);
+    assert_eq!(spool(&world), [""; 0]);
+    fail("cleaned");
+    world.haul(&["clean", "--older-than", "0s"]).exits(0);
+    assert_eq!(spool(&world), [""; 0]);
+    let running = world.spawn_reading(&["put", "-", slow.url(), "--id", "c"], &"x".repeat(40_000_000));
+    gate.wait_for(1);
+    assert_eq!(spool(&world).len(), 1);
+    world.haul(&["cancel", "c"]).exits(0);
+    running.finish().exits(1);
+    assert_eq!(spool(&world), [""; 0]);
+    world.haul_reading(&["put", "-", "nonsense:"], "piped").exits(2);
+    assert_eq!(spool(&world), [""; 0]);
+}
+
+#[test]
+fn what_an_interrupted_put_had_read_waits_for_run_or_cancel() {
+    let (world, origin) = (World::new(), Origin::start());
+    for (id, ends) in [("r", &["run", "--until-idle"][..]), ("c", &["cancel", "c"])] {
+        let gate = Gate::new();
+        let sink = origin.script(&format!("/{id}"), vec![status(200).body_gate(1_000, &gate), status(200)]);
+        let running = world.spawn_reading(&["put", "-", sink.url(), "--id", id], &"x".repeat(40_000_000));
+        gate.wait_for(1);
+        running.signal(rustix::process::Signal::INT);
+        running.finish().exits(130);
+        gate.open();
+        world.haul(&["ls"]).exits(0);
+        assert_eq!(spool(&world).len(), 1, "{id}");
+
+        world.haul(ends).exits(0);
+
+        assert_eq!(spool(&world), [""; 0], "{id}");
+    }
+    assert_eq!(world.show("r")["status"], "complete");
+}
+
+#[test]
+fn what_a_killed_put_had_begun_to_read_is_swept_and_what_is_being_read_is_not() {
+    let world = World::new();
+    let path = pipe(&world, "pipe");
+    let running = world.spawn(&["put", path.to_str().unwrap(), "http://127.0.0.1:9/"]);
+    let mut writer = std::fs::File::options().write(true).open(&path).unwrap(); // once it is being read
+    std::io::Write::write_all(&mut writer, &bytes(1, 1_000_000)).unwrap(); // more than a pipe holds
+
+    world.haul(&["ls"]).exits(0);
+    assert_eq!(spool(&world).len(), 1);
+    running.kill();
+    world.haul(&["ls"]).exits(0);
+
+    assert_eq!(spool(&world), [""; 0]);
 }

@@ -80,3 +80,31 @@ fn why_a_scope_was_cancelled_is_told_to_what_it_refuses() {
     assert_eq!(list[0]["reason"], "the disk is sold");
     assert!(world.haul(&["scope", "ls"]).exits(0).stdout.contains("(the disk is sold)"));
 }
+
+#[test]
+fn a_repeated_get_or_put_does_not_get_around_a_cancelled_scope() {
+    let (world, origin) = (World::new(), Origin::start());
+    let missing = origin.serve("/f", status(403));
+    let fresh = origin.serve("/fresh", file(b"x"));
+    let path = world.write("notes.txt", "x");
+    let lines = [["get", missing.url()].to_vec(), ["put", path.to_str().unwrap(), missing.url()].to_vec()];
+    for line in &lines {
+        world.haul(&[&line[..], &["--scope", "a/b"]].concat()).exits(4);
+    }
+    let asked = missing.requests().len();
+    world.haul(&["cancel", "--scope", "a"]).exits(0);
+
+    for line in &lines {
+        world.haul(&[&line[..], &["--scope", "a/b"]].concat()).exits(2).says("the scope `a` is cancelled");
+        world.haul(line).exits(2).says("the scope `a` is cancelled");
+        world.haul(&[&line[..], &["--scope", "c"]].concat()).exits(2).says("the scope `a` is cancelled");
+    }
+    // Beside others that would be new: none is added.
+    world.haul(&["get", fresh.url(), missing.url()]).exits(2).says("the scope `a` is cancelled");
+    assert_eq!((missing.requests().len(), fresh.requests().len()), (asked, 0));
+    let records = world.haul(&["--json", "ls"]).exits(0).json();
+    assert_eq!(records.iter().map(|record| &record["scope"]).collect::<Vec<_>>(), ["a/b", "a/b"]);
+
+    world.haul(&["scope", "reopen", "a"]).exits(0);
+    world.haul(&lines[0]).exits(4);
+}

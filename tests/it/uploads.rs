@@ -516,6 +516,16 @@ fn parts_that_cannot_be_sent_are_refused_by_their_number() {
     };
     add(json!({"field": "f", "content": "x", "headers": {"Content-Type": "a/b"}})).says("number 2 has the header");
     add(json!({"field": "f", "content": "x", "headers": {"X": "a\r\nb"}})).says("cannot be sent");
+    add(json!({"field": "f", "content": "x", "headers": {"X": "a\u{1}b"}})).says("cannot be sent");
+    add(json!({"field": "f", "content": "x", "headers": {"X": "a\u{7f}b"}})).says("cannot be sent");
+    add(json!({"field": "f", "content": "x", "contentBase64": "AP8="}))
+        .says("must have its content once, and number 2");
+    add(json!({"field": "f", "content": "", "contentBase64": ""})).says("must have its content once");
+    for name in ["a\rb", "a\nb", "a\0b"] {
+        add(json!({"field": name, "content": "x"}))
+            .says("form fields without control characters")
+            .says("number 2 has some");
+    }
     add(json!({"field": "f", "content": "x".repeat(1 << 21)})).says("at most 1048576 bytes");
     add(json!({"field": "f", "contentBase64": "?"})).says("base64");
     add(json!({"field": "f", "filename": "../up"})).says("number 2");

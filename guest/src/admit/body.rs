@@ -69,8 +69,11 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
         } else if let Err(reason) = place::check_file_path(&file.filename) {
             problems.add("files", format!("must hold paths below the task's directory; number {number} {reason}"));
         }
-        if file.field.is_empty() || has_control(&file.field) {
+        if file.field.is_empty() {
             problems.add("files", format!("must name a form field for each file; number {number} has none"));
+        } else if has_control(&file.field) {
+            let reason = "must name form fields without control characters, such as line breaks";
+            problems.add("files", format!("{reason}; that of number {number} has some"));
         }
         if !http::is_field_value(&file.mime_type) {
             problems.add("files", format!("must hold valid media types; that of number {number} is none"));

@@ -98,6 +98,14 @@ pub(super) fn scope_is_canceled(CanceledScope { name, reason, .. }: &CanceledSco
     )
 }
 
+/// Refuses a scope that is cancelled, or is below one.
+pub(super) fn refuse_canceled(engine: &Inner, scope: &str) -> Result<()> {
+    match engine.shared.store.canceled_scope(scope)? {
+        Some(canceled) => Err(Error::Refused(scope_is_canceled(&canceled))),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn scopes(engine: &Inner) -> Result<Reply> {
     let canceled = engine.shared.store.canceled_scopes()?.into_iter();
     let json =

@@ -13,9 +13,9 @@ use super::input::{Input, Settling, Stopping, Waits, Waking, Working};
 use super::network::{self, Finder};
 use crate::api::Action;
 use crate::clock;
-use crate::engine::Retain;
 use crate::engine::lanes::{Lane, Work};
 use crate::engine::publisher::Outcome;
+use crate::engine::{Retain, sweep_spool};
 use crate::error::{Error, FailureDetail, FailureKind, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::hooks::RetryVerdict;
@@ -56,6 +56,8 @@ struct Running {
     stop: Stop,
     rate: OwnRate,
     publishing: bool,
+    /// It sends what was read from a pipe.
+    spooled: bool,
     retries_remaining: i32,
     /// What its final update says once it is cancelled.
     canceled: Arc<Details>,
@@ -392,6 +394,7 @@ impl Machine {
         let ready = ready_of(key, &record.task);
         self.scheduler.started(&ready, clock::now());
         self.shared.hub.begins(&record.task.task_id, record.has_bytes(), record.task.sends_progress());
+        let granted = self.shared.sandbox.granted(&record.task.base_directory, record.place.as_deref());
         let stop = Stop::default();
         let rate = OwnRate::new(record.task.limit_rate, clock::now());
         let running = Running {
@@ -400,6 +403,7 @@ impl Machine {
             stop: stop.clone(),
             rate: rate.clone(),
             publishing: false,
+            spooled: granted.is_ok_and(|granted| self.shared.spool.feeds(&record.task, granted)),
             retries_remaining: record.retries_remaining,
             canceled: Arc::default(),
             waiters: Vec::new(),
@@ -555,6 +559,9 @@ impl Machine {
         self.publishing -= usize::from(running.publishing);
         for waiter in running.waiters {
             let _ = waiter.send((key, running.task.task_id.clone(), status));
+        }
+        if running.spooled && matches!(status, Status::Complete | Status::Canceled) {
+            drop(sweep_spool(&self.shared));
         }
         self.ended += u64::from(status.is_final());
         self.forget_old();

@@ -10,10 +10,10 @@ use crate::api::{Action, Reply, Request};
 use crate::clock;
 use crate::engine::attachments::{self, NewAttachment};
 use crate::engine::input::{Stopping, Waits, Waking, Working};
-use crate::engine::limiting::{limit_task, limits, reopen_scope, scope_is_canceled, scopes};
+use crate::engine::limiting::{limit_task, limits, refuse_canceled, reopen_scope, scope_is_canceled, scopes};
 use crate::engine::machine::ready_of;
 use crate::engine::{Inner, Input};
-use crate::engine::{at_once, component_state, resume_data};
+use crate::engine::{at_once, component_state, resume_data, sweep_spool};
 use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
 use crate::event::{Details, Update};
 use crate::scheduler::Why;
@@ -135,21 +135,17 @@ async fn add(
     if if_exists == IfExists::Replace && !continue_same {
         make_way(engine, &additions).await?;
     }
+    let sames = if continue_same { same_tasks(engine, &additions, &given)? } else { Vec::new() };
+    let mut sames = sames.into_iter();
     let mut ids = vec![String::new(); additions.len()];
     let mut waking = Vec::new();
     let mut fresh = Vec::new();
-    let mut used = HashSet::new();
     let mut ended = Vec::new();
     let mut found = Vec::new();
-    let urls = additions.iter().filter(|_| continue_same).map(|addition| addition.task.url.as_str());
-    let mut candidates = engine.shared.store.with_urls(urls, CANDIDATES)?.into_iter();
     for (index, mut addition) in additions.into_iter().enumerate() {
         let given = given.get(index).copied().unwrap_or(false);
-        let candidates = candidates.next().unwrap_or_default();
-        let same = if continue_same { same_task(engine, &addition, given, candidates, &used)? } else { None };
-        match same {
+        match sames.next().flatten() {
             Some((key, record)) => {
-                used.insert(key);
                 ids[index].clone_from(&record.task.task_id);
                 found.push(record.task.task_id.clone());
                 if record.status == Status::Complete {
@@ -274,6 +270,26 @@ async fn own_problems(engine: &Inner, task: &Task, place: Option<&std::path::Pat
         problems.extend(component.err().map(|reason| problem("callbacks", reason)));
     }
     problems
+}
+
+/// For each addition the task that it means, if there is one. Refused as a whole, before anything is changed, where a scope is
+/// cancelled: that of the stored task or the one it is given now.
+fn same_tasks(engine: &Inner, additions: &[Addition], given: &[bool]) -> Result<Vec<Option<(TaskKey, Record)>>> {
+    let urls = additions.iter().map(|addition| addition.task.url.as_str());
+    let candidates = engine.shared.store.with_urls(urls, CANDIDATES)?;
+    let (mut used, mut sames, mut scopes) = (HashSet::new(), Vec::with_capacity(additions.len()), HashSet::new());
+    for ((addition, given), candidates) in additions.iter().zip(given).zip(candidates) {
+        let same = same_task(engine, addition, *given, candidates, &used)?;
+        used.extend(same.as_ref().map(|(key, _)| *key));
+        let stored = same.as_ref().map(|(_, record)| record);
+        if stored.is_none_or(|record| record.status != Status::Complete) {
+            scopes.extend(stored.and_then(|record| record.task.scope.clone()));
+            scopes.extend(addition.task.scope.clone());
+        }
+        sames.push(same);
+    }
+    scopes.iter().try_for_each(|scope| refuse_canceled(engine, scope))?;
+    Ok(sames)
 }
 
 /// The unfinished or failed task that the same command line means: same URL, place, directory and given name; or same id.
@@ -651,6 +667,9 @@ async fn stop(engine: &Inner, halt: &Halt, keys: Stopping, select: Selection) ->
             settled.extend(settling.await.ok());
         }
     }
+    if action == Action::Cancel {
+        let _ = sweep_spool(&engine.shared).await;
+    }
     Ok((moved, settled))
 }
 
@@ -773,6 +792,7 @@ async fn remove(engine: &Inner, ids: &[String]) -> Result<Reply> {
     }
     let count = keys.len() as u64;
     engine.shared.store.write(Change::Remove { keys }).await?;
+    let _ = sweep_spool(&engine.shared).await;
     Ok(Reply::Count(count))
 }
 
@@ -781,7 +801,10 @@ async fn clean(engine: &Inner, older_than_ms: u64) -> Result<Reply> {
     let mut count = 0;
     loop {
         match engine.shared.store.write(Change::Clean { before, limit: 5_000 }).await? {
-            Applied::Moved(keys) if keys.is_empty() => return Ok(Reply::Count(count)),
+            Applied::Moved(keys) if keys.is_empty() => {
+                let _ = sweep_spool(&engine.shared).await;
+                return Ok(Reply::Count(count));
+            }
             Applied::Moved(keys) => count += keys.len() as u64,
             other => return Err(unexpected(&other)),
         }

@@ -144,6 +144,17 @@ impl Store {
         self.read(|conn| conn.prepare_cached(FIND)?.query_row([name], |row| row.get(0)))
     }
 
+    /// Whether a task names a path with this in it: one that is over for good (complete or cancelled), or one of the others.
+    /// Scans: for the odd file of the spool.
+    pub(crate) fn has_path(&self, text: &str, over: bool) -> Result<bool> {
+        let statuses = if over { "2, 5" } else { "0, 1, 3, 4, 6, 7" };
+        let find = format!(
+            "SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_status WHERE status IN ({statuses})
+               AND (instr(place, CAST(?1 AS BLOB)) > 0 OR instr(spec, ?1) > 0))"
+        );
+        self.read(|conn| conn.prepare_cached(&find)?.query_row([text], |row| row.get(0)))
+    }
+
     /// Number of tasks in each status, from counters: does not scan.
     pub(crate) fn counts(&self) -> Result<[u64; 8]> {
         self.read(|conn| {

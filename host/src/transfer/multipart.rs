@@ -37,7 +37,7 @@ pub(crate) fn wrong_header(headers: &Pairs) -> Option<String> {
     let is_own = |name: &str| ["content-disposition", "content-type", "content-length"].contains(&name);
     headers.iter().find_map(|(name, value)| {
         let known = http::HeaderName::from_bytes(name.as_bytes());
-        let fits = http::HeaderValue::from_str(value).is_ok() || !value.contains(['\r', '\n', '\0']);
+        let fits = value.chars().all(|character| character == '\t' || !character.is_control());
         match known {
             Ok(known) if is_own(known.as_str()) => {
                 Some(format!("has the header `{name}`, which is made of its other fields"))

@@ -42,7 +42,6 @@ mod run;
 mod scope;
 mod shell;
 mod signals;
-mod spool;
 mod tasks;
 mod text;
 

@@ -1,10 +1,13 @@
 //! `haul put`: uploads in the foreground. Killed at any moment, the same command line sends again, or, with
 //! `--resumable`, goes on.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use haul::task::{Body, FilePart, TaskType};
-use haul::{Addition, Error, Result, Task};
+use haul::{Addition, Error, Result, Spooled, Task};
 
 use crate::args::{Put, RequestFlags};
 use crate::environment::{Environment, absolute, named, now_ms, place};
@@ -12,36 +15,66 @@ use crate::exit;
 use crate::foreground::{self, Tasks};
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
-use crate::spool;
 use crate::tasks::describe_one;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(put: &Put, environment: &Environment, printer: &Printer) -> Result<u8> {
     let callbacks = named(&put.engine.components, &environment.config.callbacks);
     let (files, piped) = sources(put, &environment.home)?;
-    let addition = addition(put, &files, callbacks, now_ms())?;
+    let done = send(put, &files, callbacks, environment, printer).await;
+    match (&done, piped) {
+        // It is the task's until that is forgotten.
+        (Ok(code), Some(piped)) if *code != exit::DONE && piped.path().exists() => {
+            printer.note(format_args!("what was read is kept while its task can send it: {}", piped.path().display()));
+        }
+        // No task was added.
+        (Ok(_) | Err(Error::Usage(_) | Error::Refused(_) | Error::Invalid(_)), Some(piped)) => piped.remove(),
+        _ => {}
+    }
+    done
+}
+
+async fn send(
+    put: &Put,
+    files: &[PathBuf],
+    callbacks: Vec<String>,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<u8> {
+    let addition = addition(put, files, callbacks, now_ms())?;
     let reporter = Reporter::of_requests(printer, Printed::Nothing);
     let tasks = Tasks { urls: std::slice::from_ref(&addition.task.url), addition: &|_| addition.clone() };
-    let code = foreground::run(tasks, &put.engine, put.task.profile.as_deref(), environment, printer, reporter).await?;
-    match piped {
-        Some(path) if code == exit::DONE => spool::remove(&path),
-        Some(path) => printer.note(format_args!("what was read is kept for 10 days: {}", path.display())),
-        None => {}
-    }
-    Ok(code)
+    foreground::run(tasks, &put.engine, put.task.profile.as_deref(), environment, printer, reporter).await
 }
 
 /// The files' absolute paths, and which of them holds what a pipe gave.
-fn sources(put: &Put, home: &Path) -> Result<(Vec<PathBuf>, Option<PathBuf>)> {
+fn sources(put: &Put, home: &Path) -> Result<(Vec<PathBuf>, Option<Spooled>)> {
     let typed = put.files_and_url.split_last().map_or(&[][..], |(_, files)| files);
-    let mut piped = None;
-    let mut path_of = |file: &String| match spool::is_piped(file) {
-        false => source(file),
-        true if piped.is_some() => Err(Error::Usage("one FILE of put can be stdin or a pipe, and not more".into())),
-        true => Ok(piped.insert(spool::store(file, home)?).clone()),
+    if typed.iter().filter(|file| is_piped(file)).count() > 1 {
+        return Err(Error::Usage("one FILE of put can be stdin or a pipe, and not more".into()));
+    }
+    // A pipe last: a file that is not there is told before anything is read.
+    let named = typed.iter().map(|file| if is_piped(file) { Ok(None) } else { source(file).map(Some) });
+    let named: Vec<Option<PathBuf>> = named.collect::<Result<_>>()?;
+    let piped = typed.iter().find(|file| is_piped(file)).map(|file| spooled(file, home)).transpose()?;
+    let path = |named: Option<PathBuf>| named.or_else(|| Some(piped.as_ref()?.path().to_path_buf()));
+    Ok((named.into_iter().filter_map(path).collect(), piped))
+}
+
+/// Whether a typed FILE is stdin, or a pipe with a name.
+fn is_piped(typed: &str) -> bool {
+    typed == "-" || std::fs::metadata(typed).is_ok_and(|data| data.file_type().is_fifo())
+}
+
+/// What a pipe gives, read to its end. It has the pipe's name, or `stdin`.
+fn spooled(typed: &str, home: &Path) -> Result<Spooled> {
+    let cannot = |error: io::Error| Error::FileSystem(format!("cannot store what `{typed}` gives: {error}"));
+    let name = Path::new(typed).file_name().filter(|_| typed != "-").unwrap_or("stdin".as_ref());
+    let mut input: Box<dyn Read> = match typed {
+        "-" => Box::new(io::stdin().lock()),
+        name => Box::new(File::open(name).map_err(cannot)?),
     };
-    let files = typed.iter().map(&mut path_of).collect::<Result<_>>()?;
-    Ok((files, piped))
+    Spooled::read(home, name, &mut input).map_err(cannot)
 }
 
 /// The task that the command line means.

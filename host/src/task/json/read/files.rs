@@ -83,6 +83,11 @@ impl Reader<'_> {
                 _ => self.problems.unknown("files.", key, "a part of a form"),
             }
         }
+        if fields.contains_key("content") && fields.contains_key("contentBase64") {
+            let reason =
+                format!("must have its content once, and number {} has `content` and `contentBase64`", index + 1);
+            self.problems.problem::<()>("files", reason);
+        }
         if part.field.is_empty() {
             part.field = field_of(&part.filename, index);
         }
