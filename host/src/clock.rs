@@ -38,6 +38,12 @@ pub(crate) fn thread_cpu() -> Duration {
     Duration::try_from(spent).unwrap_or_default()
 }
 
+/// Stops the present thread, which must be nobody's runtime.
+#[allow(clippy::disallowed_methods)] // this is the place
+pub(crate) fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
 /// Sleeps on the present runtime.
 #[allow(clippy::disallowed_methods)] // this is the place
 pub(crate) async fn sleep(duration: Duration) {

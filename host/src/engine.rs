@@ -288,8 +288,10 @@ impl Engine {
             boot_id: clock::boot_id(),
             retry_jitter: settings.retry_jitter,
             flights: Flights::default(),
+            broken: OnceLock::new(),
         });
         recovery::recover(&shared).await?;
+        shared.store.wait_for_room(settings.wait_for_disk);
         drop(sweep_spool(&shared));
         let limits = limiting::limits_of(&shared.store, &settings)?;
         Self::start(shared, settings, limits)

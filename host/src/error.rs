@@ -155,7 +155,7 @@ impl std::fmt::Display for Failure {
 }
 
 /// Why a call on the library did not do what was asked. Nothing was lost or half done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Tasks are invalid: index into the list given, and all problems of that task. Nothing of the list was stored.

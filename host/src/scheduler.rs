@@ -153,6 +153,12 @@ impl Scheduler {
         }
     }
 
+    /// Known tasks that start soon, at most `limit`: the first ones of each part.
+    pub(crate) fn next_ones(&self, limit: usize) -> Vec<TaskKey> {
+        let of_part = |part: &Part| part.head.iter().take(limit).map(|position| position.2).collect::<Vec<_>>();
+        self.parts.values().flat_map(of_part).take(limit).collect()
+    }
+
     /// What to do next. Call until it answers [`Step::Wait`] or `WaitUntil`; after each `Start`, call
     /// [`Scheduler::started`].
     pub(crate) fn step(&mut self, now: Instant) -> Step {

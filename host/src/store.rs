@@ -19,6 +19,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -199,6 +200,28 @@ pub(crate) enum Change {
     Ack { consumer: String, seq: u64 },
 }
 
+impl Change {
+    /// Whether it says what a transfer has come to, which nobody can say again. All others are asked for, and whoever asks can
+    /// be told that it did not work.
+    fn is_progress(&self) -> bool {
+        matches!(
+            self,
+            Self::Start { .. }
+                | Self::Resumable { .. }
+                | Self::Durable { .. }
+                | Self::ForgetResume { .. }
+                | Self::Publishing { .. }
+                | Self::Note { .. }
+                | Self::Finish { .. }
+                | Self::Wait { .. }
+                | Self::Requeue { .. }
+                | Self::Pause { .. }
+                | Self::Upload { .. }
+                | Self::Changes { .. }
+        )
+    }
+}
+
 /// What is renamed to what at the end of a download.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Publish {
@@ -355,6 +378,8 @@ struct Shared {
     /// `None`: closed.
     jobs: Mutex<Option<Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// The writer keeps what it cannot write just now.
+    waits_for_room: Arc<AtomicBool>,
     /// Readers that nobody uses just now.
     readers: Mutex<Vec<Connection>>,
 }
@@ -378,7 +403,8 @@ impl Store {
     fn start(conn: Connection, vault: Vault, path: PathBuf, tell: Tell) -> Result<Self> {
         let vault = Arc::new(vault);
         let (sender, jobs) = mpsc::channel();
-        let writer = Writer::new(conn, Arc::clone(&vault), path.clone(), jobs, tell)
+        let waits_for_room = Arc::new(AtomicBool::new(false));
+        let writer = Writer::new(conn, Arc::clone(&vault), path.clone(), jobs, tell, Arc::clone(&waits_for_room))
             .map_err(|error| fault::error(&path, &error))?;
         let thread = std::thread::Builder::new()
             .name("haul-store".into())
@@ -389,6 +415,7 @@ impl Store {
             vault,
             jobs: Mutex::new(Some(sender)),
             writer: Mutex::new(Some(thread)),
+            waits_for_room,
             readers: Mutex::new(Vec::new()),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -404,6 +431,12 @@ impl Store {
     /// Hands over a change that nobody waits for: committed with the next group, at the latest after 1 s.
     pub(crate) fn write_later(&self, change: Change) {
         self.send(Job::new(change, None));
+    }
+
+    /// From now on what transfers have come to is not refused where the disk is full or fails: it is kept, with whoever waits
+    /// for it, and written as soon as that works again.
+    pub(crate) fn wait_for_room(&self, wait: bool) {
+        self.shared.waits_for_room.store(wait, Ordering::Relaxed);
     }
 
     /// A job that cannot be sent is dropped, and with it its answer: whoever waits gets [`ended`].

@@ -28,7 +28,7 @@ use crate::clock;
 use crate::engine::Durability;
 use crate::engine::attachments::Attached;
 use crate::engine::hub::Hub;
-use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::error::{Error, Failure, FailureDetail, FailureKind};
 use crate::event::Details;
 use crate::hooks::{
     Attempt, Chain, Component, ComponentSource, Head, Hook, HookHead, HookTask, Hooks, RetryChanges, RetryVerdict,
@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) boot_id: String,
     pub(crate) retry_jitter: bool,
     pub(crate) flights: Flights,
+    /// Why nothing goes on: what became of a task cannot be written. The next engine finds it as the store has it.
+    pub(crate) broken: OnceLock<Error>,
 }
 
 /// Why an attempt is stopped from outside.

@@ -405,6 +405,51 @@ fn a_full_disk_ends_get_with_exit_6() {
     assert_eq!(outcome.only_final()["exception"]["type"], "fileSystem");
 }
 
+/// From now on the process can write no file beyond this length: its database is longer.
+fn limit_files(process: &process::Running, bytes: &str) {
+    let (pid, limit) = (process.pid().to_string(), format!("--fsize={bytes}:unlimited"));
+    let status = std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn get_ends_with_exit_6_when_the_home_has_no_room_and_goes_on_with_what_it_has() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let content = bytes(17, 2_000);
+    let film = origin.script("/film.bin", vec![file(&content).gate(1_000, &gate), file(&content)]);
+    let get = world.spawn_get(&[film.url()]);
+    gate.wait_for(1);
+    limit_files(&get, "2000");
+    gate.open();
+
+    get.finish().exits(6).says("haul.db");
+
+    assert!(!world.names().contains(&"film.bin".to_owned()));
+    world.haul(&["get", film.url()]).exits(0);
+    assert_same_bytes(&world.read("film.bin"), &content);
+    assert!(world.final_events().values().all(|ends| ends == &["complete"]), "{:?}", world.final_events());
+}
+
+#[test]
+fn run_keeps_what_it_has_while_the_home_has_no_room_and_goes_on_when_there_is() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let content = bytes(18, 2_000);
+    let film = origin.serve("/film.bin", file(&content).gate(1_000, &gate));
+    let id = world.add(&[serde_json::json!({"url": film.url(), "filename": "film.bin"})]).remove(0);
+    let run = world.spawn(&["run", "--until-idle"]);
+    gate.wait_for(1);
+    limit_files(&run, "2000");
+    gate.open();
+    run.wait_for_log(1, "cannot be written");
+
+    limit_files(&run, "unlimited");
+
+    run.finish().exits(0);
+    let record = world.show(&id);
+    assert_eq!((&record["status"], film.log().len()), (&serde_json::json!("complete"), 1));
+    assert_same_bytes(&std::fs::read(record["filePath"].as_str().unwrap()).unwrap(), &content);
+}
+
 #[test]
 fn a_method_and_a_body_of_the_task_are_sent() {
     let (world, origin) = (World::new(), Origin::start());

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::api::Action;
 use crate::engine::publisher::Outcome;
+use crate::error::Error;
 use crate::event::{Details, StatusUpdate};
 use crate::limits::{Limits, Network};
 use crate::scheduler::{Ready, Why};
@@ -37,6 +38,8 @@ pub(crate) enum Input {
     Published { key: TaskKey, outcome: Outcome },
     /// What an ended attempt led to is committed; `again`: when the task is ready again.
     Settled { key: TaskKey, status: Status, again: Option<u64> },
+    /// What became of a task cannot be written.
+    Unwritten { key: TaskKey, error: Error },
     /// A final update is committed that components want to hear of.
     Final { update: Box<StatusUpdate> },
     /// Components have heard of it.

@@ -201,6 +201,7 @@ impl Machine {
             Input::Ended { key, end } => self.ended(key, end),
             Input::Published { key, outcome } => self.published(key, outcome),
             Input::Settled { key, status, again } => self.settled(key, status, again),
+            Input::Unwritten { key, error } => self.unwritten(key, error),
             Input::Final { update } => self.tell_components(*update),
             Input::Told { seq } => self.told(seq),
             Input::Limits { limits } => {
@@ -372,18 +373,18 @@ impl Machine {
         let more = found.len() >= HEAD;
         let ready: Vec<Ready> = found.iter().map(|queued| ready_of(queued.key, &queued.record.task)).collect();
         self.scheduler.offer(part, &ready, more);
+        self.remember(found.into_iter().map(|queued| (queued.key, queued.record)));
+    }
+
+    fn remember(&mut self, records: impl IntoIterator<Item = (TaskKey, Record)>) {
         if self.head.len() > RECORDS {
             self.head.clear();
         }
-        self.head.extend(found.into_iter().map(|queued| (queued.key, queued.record)));
+        self.head.extend(records);
     }
 
     fn start_task(&mut self, key: TaskKey) {
-        let record = match self.head.remove(&key) {
-            Some(record) => Some(record),
-            None => self.shared.store.record_of(key).unwrap_or(None),
-        };
-        let Some(record) = record.filter(|record| record.status == Status::Enqueued) else { return };
+        let Some(record) = self.record_of(key).filter(|record| record.status == Status::Enqueued) else { return };
         let unknown = self.limits.needs_unmetered(&record.task) && self.network.is_unknown(clock::now());
         if unknown {
             self.ask_network();
@@ -411,6 +412,17 @@ impl Machine {
         self.running.insert(key, running);
         let slot = Slot::of(key, self.input.clone());
         self.lane(Work::Attempt(Box::new(Job { key, record, stop, rate, slot })));
+    }
+
+    /// Read together with those of the tasks that start next: one by one they would cost the loop several times as much.
+    fn record_of(&mut self, key: TaskKey) -> Option<Record> {
+        if !self.head.contains_key(&key) {
+            let next = self.scheduler.next_ones(HEAD).into_iter().filter(|next| !self.head.contains_key(next));
+            let keys: Vec<TaskKey> = std::iter::once(key).chain(next).collect();
+            let records = self.shared.store.records_of(keys).unwrap_or_default();
+            self.remember(records);
+        }
+        self.head.remove(&key)
     }
 
     /// A task that must not run on this network leaves the queue until there is another.
@@ -505,6 +517,7 @@ impl Machine {
         let at = clock::unix_ms();
         match outcome {
             Outcome::Complete => self.settled(key, Status::Complete, None),
+            Outcome::Unwritten(error) => self.unwritten(key, error),
             Outcome::Failed(finished, failure) => {
                 let details = Details::clone(&finished.details);
                 let details = Arc::new(Details { exception: Some(failure), file_path: None, ..details });
@@ -539,18 +552,28 @@ impl Machine {
     fn settle(&mut self, key: TaskKey, change: Change, status: Status, again: Option<u64>) {
         self.scheduler.ended(key);
         let pending = self.shared.store.write(change);
-        self.after(pending, Input::Settled { key, status, again });
+        self.after(key, pending, Input::Settled { key, status, again });
     }
 
     #[allow(clippy::disallowed_methods)] // owned by the loop: it ends with the commit, and comes back as an input
-    fn after(&self, pending: Pending, input: Input) {
+    fn after(&self, key: TaskKey, pending: Pending, input: Input) {
         let sender = self.input.clone();
         tokio::task::spawn_local(async move {
-            if let Err(error) = pending.await {
-                tracing::error!("{error}");
-            }
-            let _ = sender.send(input);
+            let written = pending.await;
+            let _ = sender.send(written.map_or_else(|error| Input::Unwritten { key, error }, |_| input));
         });
+    }
+
+    /// For the store the task goes on running, and the next engine finds it so: nothing more is done about it. Nothing else can
+    /// be written either then, so every transfer stops and keeps its bytes, and whoever asks is told why.
+    fn unwritten(&mut self, key: TaskKey, error: Error) {
+        tracing::error!("{error}");
+        self.scheduler.settled(key);
+        self.publishing -= self.running.remove(&key).map_or(0, |running| usize::from(running.publishing));
+        let _ = self.shared.broken.set(error); // the first one counts
+        self.asks.clear();
+        self.running.values().for_each(|running| running.stop.ask(Reason::Later));
+        self.shared.hub.close();
     }
 
     fn settled(&mut self, key: TaskKey, status: Status, again: Option<u64>) {
@@ -638,6 +661,7 @@ impl Machine {
                     at,
                 });
                 self.after(
+                    key,
                     pending,
                     Input::Added { asker: 0, tasks: vec![Waking { ready, at: None, record: None }], work: false },
                 );

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 
 use crate::clock;
 use crate::engine::{Durability, Input};
-use crate::error::{Failure, FailureKind};
+use crate::error::{Error, Failure, FailureKind};
 use crate::sandbox::{Directory, Published};
 use crate::store::{Change, Pending, Publish};
 use crate::task::{OnConflict, Status};
@@ -27,6 +27,8 @@ pub(crate) enum Outcome {
     Taken(Box<Finished>),
     /// It could not be published; the part file is still there.
     Failed(Box<Finished>, Failure),
+    /// The store does not take it: the file is there under one name or the other, and recovery goes on from the row.
+    Unwritten(Error),
 }
 
 /// The publisher's thread. Ends when the sender is dropped, after what is waiting.
@@ -61,8 +63,7 @@ fn publish(shared: &Arc<Shared>, batch: Vec<Finished>, tell: &Tell) {
     let mut named = Vec::new();
     for (finished, pending) in recorded {
         if let Err(error) = pending.wait() {
-            let failure = Failure::new(FailureKind::FileSystem, error.to_string());
-            report(tell, finished.key, Outcome::Failed(Box::new(finished), failure));
+            report(tell, finished.key, Outcome::Unwritten(error));
             continue;
         }
         let replace = finished.task.on_conflict == Some(OnConflict::Replace);
@@ -84,9 +85,7 @@ fn publish(shared: &Arc<Shared>, batch: Vec<Finished>, tell: &Tell) {
     let named = sync_names(shared, named, tell);
     let done: Vec<(i64, Pending)> = named.into_iter().map(|finished| complete(shared, finished)).collect();
     for (key, pending) in done {
-        // A commit that fails leaves the row `publishing`: recovery finds the file under its name.
-        let _ = pending.wait();
-        report(tell, key, Outcome::Complete);
+        report(tell, key, pending.wait().map_or_else(Outcome::Unwritten, |_| Outcome::Complete));
     }
 }
 

@@ -23,8 +23,8 @@ use crate::transfer::{BOUNDARY, remember};
 
 /// The consumer that stands for components with `on-task-finished`.
 pub(crate) const COMPONENTS: &str = "haul.on-task-finished";
-/// Tasks admitted at once.
-const SLICE: usize = 1_000;
+/// Tasks admitted at once: as many as a core's cache holds in all their forms.
+const SLICE: usize = 128;
 /// Records and events of one answer.
 const PAGE: usize = 1_000;
 /// Tasks of one URL looked at for one that is the same.
@@ -36,6 +36,9 @@ const LISTED: usize = 10_000;
 
 /// Answers a request.
 pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Result<Reply> {
+    if let Some(error) = engine.shared.broken.get() {
+        return Err(error.clone());
+    }
     match request {
         Request::Add { tasks, if_exists, continue_same, work } => {
             add(engine, asker, tasks, if_exists, continue_same, work).await

@@ -58,7 +58,12 @@ impl Store {
 
     /// The record of a key.
     pub(crate) fn record_of(&self, key: TaskKey) -> Result<Option<Record>> {
-        self.read(|conn| Ok(by_keys(conn, [key])?.pop().map(|(_, record)| record)))
+        Ok(self.records_of([key])?.pop().map(|(_, record)| record))
+    }
+
+    /// The records of those tasks that are known.
+    pub(crate) fn records_of(&self, keys: impl IntoIterator<Item = TaskKey>) -> Result<Vec<(TaskKey, Record)>> {
+        self.read(|conn| by_keys(conn, keys))
     }
 
     /// The ids that begin with `prefix`, at most `limit`.

@@ -1,11 +1,15 @@
 //! The writer thread: takes what is queued, applies it in one transaction, commits, tells, answers; checkpoints when it is
 //! time. What a change does is in `apply` and `sweep`.
 //!
+//! While the disk is full or fails, what transfers have come to is kept here and tried again (where the engine wants that);
+//! what somebody asks for is refused at once.
+//!
 //! Order after a COMMIT: first `tell`, then the answers, so that whoever waited for a change knows its updates are out.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -24,6 +28,10 @@ use crate::task::Status;
 const GROUP_CHANGES: usize = 1024;
 /// Work in one transaction at most, in rows added: about half a second.
 const GROUP_ROWS: usize = 50_000;
+/// A group of so many changes means that many come.
+const BUSY: usize = 8;
+/// While many come, each group is given so long to grow: a commit costs as much as a dozen changes.
+const GROWTH: Duration = Duration::from_millis(3);
 /// How often, and how long each time, a group that nobody waits for waits for more: together 1 s.
 const WAITS: usize = 10;
 const WAIT: Duration = Duration::from_millis(100);
@@ -37,6 +45,9 @@ const TRUNCATE_PAGES: i64 = 16_384;
 const IDLE: Duration = Duration::from_secs(2);
 /// Free pages given back to the file system in one go, when there are more than that.
 const VACUUM_PAGES: i64 = 2_048;
+
+/// How long what could not be written waits for the next attempt, unless another change comes before.
+const ROOM: Duration = Duration::from_secs(1);
 
 /// A change on its way through the writer.
 pub(super) struct Job {
@@ -178,6 +189,11 @@ pub(super) struct Writer {
     jobs: Receiver<Job>,
     /// Sweeps with slices left; one slice joins each transaction.
     backlog: VecDeque<Job>,
+    /// What could not be written, in order, where `waits_for_room` says that it is kept.
+    kept: Vec<Job>,
+    /// There was something of that after the last group.
+    waiting: bool,
+    waits_for_room: Arc<AtomicBool>,
     tell: Tell,
     told: Vec<Committed>,
     numbers: Numbers,
@@ -187,6 +203,8 @@ pub(super) struct Writer {
     untidy: bool,
     /// Since the length of the WAL was looked at.
     commits: u32,
+    /// The last group was a large one.
+    busy: bool,
 }
 
 impl Writer {
@@ -196,6 +214,7 @@ impl Writer {
         path: PathBuf,
         jobs: Receiver<Job>,
         tell: Tell,
+        waits_for_room: Arc<AtomicBool>,
     ) -> Sql<Self> {
         Ok(Self {
             numbers: Numbers::load(&conn)?,
@@ -204,11 +223,15 @@ impl Writer {
             path,
             jobs,
             backlog: VecDeque::new(),
+            kept: Vec::new(),
+            waiting: false,
+            waits_for_room,
             tell,
             told: Vec::new(),
             damaged: None,
             untidy: true,
             commits: 0,
+            busy: false,
         })
     }
 
@@ -226,16 +249,31 @@ impl Writer {
     /// The next group: what is queued, and a slice of a sweep. `None`: there is nothing left and nothing can come.
     fn gather(&mut self) -> Option<Group> {
         let mut group = Group::default();
-        if self.backlog.is_empty() {
+        if !self.kept.is_empty() {
+            self.again(&mut group);
+        } else if self.backlog.is_empty() {
             group.push(self.first()?);
         }
+        if self.busy {
+            crate::clock::pause(GROWTH); // nobody is woken for each change that comes meanwhile
+        }
         self.drain(&mut group);
+        self.busy = group.jobs.len() >= BUSY;
         if self.backlog.is_empty() {
             self.linger(&mut group);
         } else if let Some(job) = self.backlog.pop_front() {
             group.push(job);
         }
         Some(group)
+    }
+
+    /// Tries what was kept once more, after a while or with the next change; a last time when nothing more can come.
+    fn again(&mut self, group: &mut Group) {
+        let next = self.jobs.recv_timeout(ROOM);
+        if matches!(next, Err(RecvTimeoutError::Disconnected)) {
+            self.waits_for_room.store(false, Ordering::Relaxed);
+        }
+        self.kept.drain(..).chain(next).for_each(|job| group.push(job));
     }
 
     /// Waits for a change, and uses a long wait to tidy up.
@@ -294,8 +332,18 @@ impl Writer {
                         job.answer(Ok(Applied::Moved(moved)));
                     }
                 }
+                Err(Fault::FileSystem(_))
+                    if job.change.is_progress() && self.waits_for_room.load(Ordering::Relaxed) =>
+                {
+                    self.kept.push(job);
+                }
                 Err(fault) => job.answer(Err(fault.error())),
             }
+        }
+        if std::mem::replace(&mut self.waiting, !self.kept.is_empty()) != self.waiting {
+            let now =
+                if self.waiting { "cannot be written: what transfers come to is kept" } else { "can be written again" };
+            tracing::warn!("`{}` {now}", self.path.display());
         }
     }
 
@@ -319,7 +367,9 @@ impl Writer {
                 let _ = self.conn.execute_batch("ROLLBACK"); // SQLite may have done so itself
             }
             let fault = Fault::new(&self.path, &error);
-            tracing::error!("{}", fault.error());
+            if !self.waiting {
+                tracing::error!("{}", fault.error());
+            }
             match index.and_then(|index| faults.get_mut(index)) {
                 Some(slot) if concerns_one(&error) => *slot = Some(fault),
                 _ => {
