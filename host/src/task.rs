@@ -358,11 +358,9 @@ impl Task {
     }
 
     /// Host and port of the URL in lower case, e.g. `example.org` or `127.0.0.1:8080`; empty when there is none. What the
-    /// limit per host counts by.
+    /// limit per host counts by, and what is silent when a server asks for that.
     pub fn host(&self) -> String {
-        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-        authority.rsplit('@').next().unwrap_or("").to_ascii_lowercase()
+        host_of(&self.url)
     }
 
     /// Whether it sends files.
@@ -410,6 +408,13 @@ impl Task {
     pub fn sends_progress(&self) -> bool {
         matches!(self.updates, Updates::Progress | Updates::StatusAndProgress)
     }
+}
+
+/// Host and port of a URL as [`Task::host`] has them.
+pub(crate) fn host_of(url: &str) -> String {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    authority.rsplit('@').next().unwrap_or("").to_ascii_lowercase()
 }
 
 /// Where a task stands. The numbers are background_downloader's and are stored.
@@ -579,8 +584,8 @@ impl Record {
 /// Why a task is not running, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// `host-limit`, `group-limit`, `direction-limit`, `total-limit`, `retry`, `not-before`, `network`, `auth`, `disk`, or
-    /// `queue` (nobody works the queue, or it is about to start).
+    /// `host-limit`, `group-limit`, `direction-limit`, `total-limit`, `retry`, `retry-after`, `not-before`, `network`, `auth`,
+    /// `disk`, or `queue` (nobody works the queue, or it is about to start).
     pub reason: &'static str,
     /// Until when, in milliseconds since 1970, where that is known.
     pub until: Option<u64>,

@@ -18,7 +18,7 @@ use crate::task::{Body, OnConflict, Pairs, Piece, ResumeRecord, Status, Task, Ta
 use crate::transfer::callbacks::{self, Sampler};
 use crate::transfer::progress::Meter;
 use crate::transfer::{
-    Context, Finished, Held, Stopped, details_of, overlap, parallel, retry_after, sweep_later, sync_later,
+    Context, Finished, Held, Stopped, details_of, overlap, parallel, sweep_later, sync_later,
 };
 use crate::transport::{Answer, Call, Framing, Steps};
 
@@ -322,9 +322,7 @@ async fn ask(
             let details = error_details(&mut answer, &head).await;
             Err(Stopped::Final(Status::NotFound, Box::new(details)))
         }
-        Classified::Failed(mut failure) => {
-            failure.retry_after_ms =
-                failure.retry_after_ms.or_else(|| retry_after::wait_ms(head.headers(), clock::unix_ms()));
+        Classified::Failed(failure) => {
             let details = error_details(&mut answer, &head).await;
             Err(Stopped::Failure(failure, Some(Box::new(details))))
         }
