@@ -645,6 +645,9 @@ pub struct ResumeRecord {
     pub ranges_known: bool,
     /// The response had a Content-Encoding.
     pub encoded: bool,
+    /// The part file is the range that the task's own `Range` asks for, and begins with this byte of the resource;
+    /// `total_bytes` is the range's length then. `None`: it begins with the resource's first byte.
+    pub first_byte: Option<u64>,
     /// The name decided for the finished file.
     pub final_name: String,
     /// URL that answered, for people; secrets masked.
@@ -664,6 +667,8 @@ pub struct UploadRecord {
     pub sent: u64,
     /// State of the file when the upload began, to be compared.
     pub source: String,
+    /// Most bytes that the server takes in one request, where it has said so.
+    pub append_at_most: Option<u64>,
 }
 
 impl std::fmt::Debug for UploadRecord {
