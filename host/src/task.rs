@@ -13,6 +13,8 @@ pub type Pairs = Vec<(String, String)>;
 
 /// Where `extra` names the profile.
 pub(crate) const PROFILE: &str = "profile";
+/// Where `extra` names whose notifications a task has.
+pub(crate) const NOTIFICATION: &str = "notification";
 /// Where `extra` names the protocol of a resumable upload.
 pub(crate) const RESUMABLE: &str = "resumable";
 
@@ -376,6 +378,16 @@ impl Task {
     /// Sets or changes the profile.
     pub fn set_profile(&mut self, name: &str) {
         self.set_extra(PROFILE, name);
+    }
+
+    /// The group whose notifications it is shown with, where that is not its own (JSON `notification`), kept in `extra`.
+    pub fn notification(&self) -> Option<&str> {
+        self.extra_value(NOTIFICATION)
+    }
+
+    /// Sets or changes the group whose notifications it is shown with.
+    pub fn set_notification(&mut self, group: &str) {
+        self.set_extra(NOTIFICATION, group);
     }
 
     /// By which protocol an upload goes on where it was interrupted (JSON `resumable`), kept in `extra`; `None`: every
