@@ -523,7 +523,7 @@ async fn why_it_waits(engine: &Inner, key: TaskKey, record: &Record) -> Result<O
                 ),
                 Some(Waits::Queue(Why::Silence(host, wait))) => {
                     let until = clock::unix_ms() + wait.as_millis() as u64;
-                    let detail = format!("{host} has asked for no requests until then (Retry-After)");
+                    let detail = format!("{host} has asked for a pause (Retry-After)");
                     return Ok(waiting("retry-after", Some(until), detail));
                 }
                 Some(Waits::Queue(Why::Interval(ms))) => ("queue", format!("starts are {ms} ms apart")),
