@@ -20,8 +20,9 @@ mod requests;
 mod resume_data;
 mod webhooks;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -145,6 +146,20 @@ impl Settings {
             notifications: None,
             retain: Retain::default(),
         }
+    }
+
+    /// Base directory, directory below it, and filename of a task whose file has this path (background_downloader's
+    /// `Task.split`): of the base directories that contain it, the innermost. `None`: none contains it, or the path is not
+    /// absolute, has `..` in it, is no UTF-8, or names no file. The file system is not asked.
+    pub fn split(&self, path: &Path) -> Option<(String, String, String)> {
+        let is_plain = path.is_absolute() && !path.components().any(|part| part == Component::ParentDir);
+        let (parent, filename) = (path.parent().filter(|_| is_plain)?, path.file_name()?.to_str()?);
+        let around = self.directories.iter().filter(|(_, base)| parent.starts_with(base));
+        // Of two names of one directory, the shorter.
+        let innermost = |(name, base): &(&String, &PathBuf)| (base.components().count(), Reverse(name.len()));
+        let (name, base) = around.max_by_key(innermost)?;
+        let below: PathBuf = parent.strip_prefix(base).ok()?.components().collect();
+        Some((name.clone(), below.to_str()?.to_owned(), filename.to_owned()))
     }
 }
 
@@ -482,3 +497,6 @@ fn sweep_spool(shared: &Arc<Shared>) -> tokio::task::JoinHandle<()> {
     let shared = Arc::clone(shared);
     tokio::task::spawn_blocking(move || shared.spool.sweep(&shared.store))
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,7 +127,7 @@ impl std::fmt::Debug for Sink {
 pub struct Notifications {
     /// For tasks of groups without texts of their own.
     pub texts: Texts,
-    /// By group.
+    /// By group; a task may name another one than its own ([`Task::notification`]).
     pub groups: BTreeMap<String, Texts>,
     /// Shows them.
     pub sink: Sink,
@@ -142,6 +142,8 @@ impl Notifications {
 /// What is known of a task whose notification is shown.
 #[derive(Clone, Default)]
 struct Shown {
+    /// The group whose texts they are.
+    texts: String,
     filename: String,
     display_name: String,
     meta_data: String,
@@ -186,7 +188,8 @@ impl Notifier {
             let is_silent = matches!(task.task_type, TaskType::Data | TaskType::Request);
             let filename = task.filename.clone().filter(|name| name != "?").unwrap_or_else(|| last_segment(&task.url));
             let (display_name, meta_data) = (task.display_name.clone(), task.meta_data.clone());
-            self.tasks.insert(id.into(), Shown { filename, display_name, meta_data, is_silent, state: None });
+            let texts = task.notification().unwrap_or(&task.group).to_owned();
+            self.tasks.insert(id.into(), Shown { texts, filename, display_name, meta_data, is_silent, state: None });
         }
         if self.tasks.get(id).is_none_or(|shown| shown.is_silent) {
             return None;
@@ -211,23 +214,24 @@ impl Notifier {
         if update.status.is_final() {
             self.tasks.remove(&update.task_id);
         }
-        if self.notifications.texts(&update.group).as_one {
-            return self.group(&update.group, &update.task_id, state);
+        if self.notifications.texts(&shown.texts).as_one {
+            return self.group(&shown.texts, &update.task_id, state);
         }
         let progress = if state == State::Complete { Some(1.0) } else { None };
-        let mut made = self.render(&update.group, &update.task_id, state, &tokens(&shown, progress, None, None))?;
-        (made.is_news, made.file_path) = (is_news, file_path);
+        let mut made = self.render(&shown.texts, &update.task_id, state, &tokens(&shown, progress, None, None))?;
+        (made.group, made.is_news, made.file_path) = (update.group.clone(), is_news, file_path);
         Some(made)
     }
 
     fn progress(&self, update: &ProgressUpdate) -> Option<Notification> {
         let shown = self.tasks.get(&update.task_id)?;
         let running = (0.0..1.0).contains(&update.progress) && shown.state == Some(State::Running);
-        if !running || self.notifications.texts(&update.group).as_one {
+        if !running || self.notifications.texts(&shown.texts).as_one {
             return None;
         }
         let tokens = tokens(shown, Some(update.progress), update.network_speed, update.time_remaining);
-        self.render(&update.group, &update.task_id, State::Running, &tokens)
+        let made = self.render(&shown.texts, &update.task_id, State::Running, &tokens)?;
+        Some(Notification { group: update.group.clone(), ..made })
     }
 
     /// The notification of a whole group, when one of its tasks changes.

@@ -11,9 +11,9 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::error::{Failure, FailureKind};
+use crate::error::{Error, Failure, FailureKind};
 use crate::task::{Pairs, Problem, Task, Timeouts};
-use crate::transport::{Transport, TransportSettings};
+use crate::transport::{NamedCredential, Transport, TransportSettings, credential_names, named_secret};
 
 /// Name of the profile of tasks that name none.
 pub const DEFAULT: &str = "default";
@@ -56,6 +56,26 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Whether the credentials that its headers and parameters use by handle (`{credential:NAME}`) are among these, can be had,
+    /// and are for the origin of `base_url`, where there is one.
+    ///
+    /// # Errors
+    /// [`Error::Usage`]: what is wrong with the first that is not.
+    pub fn check_credentials(&self, known: &BTreeMap<String, NamedCredential>) -> Result<(), Error> {
+        let base = self.base_url.as_deref().and_then(|base| Url::parse(base).ok());
+        for text in self.headers.iter().chain(&self.query).map(|(_, value)| value) {
+            for name in credential_names(text) {
+                // Without a base URL each task names its own origin: any that the credential is for will do.
+                let own = || Url::parse(known.get(&name)?.origins.first()?).ok();
+                let nowhere = || Url::parse("http://localhost/").ok();
+                if let Some(url) = base.clone().or_else(own).or_else(nowhere) {
+                    named_secret(known, &url, &name).map_err(|failure| Error::Usage(failure.description))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Writes into a task what it does not say itself.
     fn describe(&self, task: &mut Task) -> Result<(), Problem> {
         if let Some(base) = &self.base_url {

@@ -4,6 +4,9 @@
 //! the tasks of one host, of one group, of one direction, of several of these, or all of them when none is limited. Tasks start in the order of
 //! priority, creation time and key; a task whose host or group is full is passed over, and is the first to start there
 //! when there is room (background_downloader B.14). Limits may change at any time; the time is an argument.
+//!
+//! A host whose server has asked for silence (Retry-After) is passed over until then. It forgets that with the process: each
+//! task that was told keeps its own time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -13,6 +16,8 @@ use crate::store::{QueueKey, QueuePosition, TaskKey};
 
 /// Tasks of one part kept in memory at most.
 pub(crate) const HEAD: usize = 64;
+/// Hosts that are silent at the same time, at most. Of others only the tasks that were told wait.
+const SILENT: usize = 1024;
 
 /// A task that is ready to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +37,15 @@ pub(crate) enum Step {
     Fetch { part: QueueKey, after: Option<QueuePosition> },
     /// Nothing can start now.
     Wait,
-    /// A task could start, but not before this: starts are some time apart.
+    /// A task could start, but not before this: starts are some time apart, or its host is silent until then.
     WaitUntil(Instant),
 }
 
 /// Why a ready task does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
+    /// The server of this host wants no requests for so long.
+    Silence(String, Duration),
     /// As many run as may, in all.
     Total(usize),
     /// As many run as may, of this host.
@@ -73,6 +80,10 @@ pub(crate) struct Scheduler {
     busy: HashSet<TaskKey>,
     /// When a task started last.
     last_start: Option<Instant>,
+    /// Until when hosts are silent.
+    silent: HashMap<String, Instant>,
+    /// A host was silent once: the queue is looked at by host from then on.
+    by_host: bool,
 }
 
 impl Scheduler {
@@ -86,6 +97,8 @@ impl Scheduler {
             uploads: 0,
             busy: HashSet::new(),
             last_start: None,
+            silent: HashMap::new(),
+            by_host: false,
         }
     }
 
@@ -98,7 +111,11 @@ impl Scheduler {
     /// Whether hosts, groups or directions are limited, so that the queue must be looked at in parts.
     pub(crate) fn divides(&self) -> bool {
         let by_group = self.limits.per_group > 0 || !self.limits.groups.is_empty();
-        self.limits.per_host > 0 || by_group || self.divides_by_direction()
+        self.divides_by_host() || by_group || self.divides_by_direction()
+    }
+
+    fn divides_by_host(&self) -> bool {
+        self.limits.per_host > 0 || self.by_host
     }
 
     fn divides_by_direction(&self) -> bool {
@@ -108,7 +125,7 @@ impl Scheduler {
     fn part_of(&self, host: &str, group: &str, is_upload: bool) -> QueueKey {
         let by_group = self.limits.per_group > 0 || !self.limits.groups.is_empty();
         QueueKey {
-            host: (self.limits.per_host > 0).then(|| host.to_owned()),
+            host: self.divides_by_host().then(|| host.to_owned()),
             group: by_group.then(|| group.to_owned()),
             uploads: self.divides_by_direction().then_some(is_upload),
         }
@@ -120,6 +137,32 @@ impl Scheduler {
             let part = self.part_of(host, group, is_upload);
             *self.parts.entry(part).or_default() = Part { more: true, ..Part::default() };
         }
+    }
+
+    /// The server of this host wants no requests before `until`: none of its tasks starts before. What runs goes on; of two
+    /// such times the later one counts. True: the queue is divided in another way from now on, and every head is forgotten.
+    pub(crate) fn silence(&mut self, host: &str, until: Instant, now: Instant) -> bool {
+        self.silent.retain(|_, until| *until > now);
+        if self.silent.len() >= SILENT && !self.silent.contains_key(host) {
+            return false;
+        }
+        let known = self.silent.entry(host.to_owned()).or_insert(until);
+        *known = until.max(*known);
+        let divided = self.divides_by_host();
+        self.by_host = true;
+        if !divided {
+            self.forget();
+        }
+        !divided
+    }
+
+    /// Somebody wants a request to this host now.
+    pub(crate) fn end_silence(&mut self, host: &str) {
+        self.silent.remove(host);
+    }
+
+    fn silent_until(&self, host: &str, now: Instant) -> Option<Instant> {
+        self.silent.get(host).copied().filter(|until| *until > now)
     }
 
     /// Forgets every head: the store has changed behind them.
@@ -166,8 +209,14 @@ impl Scheduler {
             return Step::Wait;
         }
         let mut best: Option<(QueuePosition, &QueueKey)> = None;
+        let mut silent_until: Option<Instant> = None;
         for (key, part) in &self.parts {
             if self.is_full(key) {
+                continue;
+            }
+            let silent = key.host.as_ref().and_then(|host| self.silent_until(host, now));
+            if let Some(until) = silent.filter(|_| part.more || !part.head.is_empty()) {
+                silent_until = Some(silent_until.map_or(until, |first| first.min(until)));
                 continue;
             }
             match part.head.first() {
@@ -179,7 +228,7 @@ impl Scheduler {
         }
         let Some((position, part)) = best.map(|(position, part)| (position, part.clone())) else {
             self.parts.retain(|_, part| part.more || !part.head.is_empty());
-            return Step::Wait;
+            return silent_until.map_or(Step::Wait, Step::WaitUntil);
         };
         if let Some(at) = self.next_start().filter(|at| *at > now) {
             return Step::WaitUntil(at);
@@ -261,6 +310,9 @@ impl Scheduler {
 
     /// Why a ready task does not run now.
     pub(crate) fn why(&self, task: &Ready, now: Instant) -> Why {
+        if let Some(until) = self.silent_until(&task.host, now) {
+            return Why::Silence(task.host.clone(), until - now);
+        }
         match self.full(task) {
             Some(why) => why,
             None if self.next_start().is_some_and(|at| at > now) => Why::Interval(self.limits.min_interval_ms),

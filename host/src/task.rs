@@ -13,6 +13,8 @@ pub type Pairs = Vec<(String, String)>;
 
 /// Where `extra` names the profile.
 pub(crate) const PROFILE: &str = "profile";
+/// Where `extra` names whose notifications a task has.
+pub(crate) const NOTIFICATION: &str = "notification";
 /// Where `extra` names the protocol of a resumable upload.
 pub(crate) const RESUMABLE: &str = "resumable";
 
@@ -358,11 +360,9 @@ impl Task {
     }
 
     /// Host and port of the URL in lower case, e.g. `example.org` or `127.0.0.1:8080`; empty when there is none. What the
-    /// limit per host counts by.
+    /// limit per host counts by, and what is silent when a server asks for that.
     pub fn host(&self) -> String {
-        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-        authority.rsplit('@').next().unwrap_or("").to_ascii_lowercase()
+        host_of(&self.url)
     }
 
     /// Whether it sends files.
@@ -378,6 +378,16 @@ impl Task {
     /// Sets or changes the profile.
     pub fn set_profile(&mut self, name: &str) {
         self.set_extra(PROFILE, name);
+    }
+
+    /// The group whose notifications it is shown with, where that is not its own (JSON `notification`), kept in `extra`.
+    pub fn notification(&self) -> Option<&str> {
+        self.extra_value(NOTIFICATION)
+    }
+
+    /// Sets or changes the group whose notifications it is shown with.
+    pub fn set_notification(&mut self, group: &str) {
+        self.set_extra(NOTIFICATION, group);
     }
 
     /// By which protocol an upload goes on where it was interrupted (JSON `resumable`), kept in `extra`; `None`: every
@@ -410,6 +420,13 @@ impl Task {
     pub fn sends_progress(&self) -> bool {
         matches!(self.updates, Updates::Progress | Updates::StatusAndProgress)
     }
+}
+
+/// Host and port of a URL as [`Task::host`] has them.
+pub(crate) fn host_of(url: &str) -> String {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    authority.rsplit('@').next().unwrap_or("").to_ascii_lowercase()
 }
 
 /// Where a task stands. The numbers are background_downloader's and are stored.
@@ -579,8 +596,8 @@ impl Record {
 /// Why a task is not running, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// `host-limit`, `group-limit`, `direction-limit`, `total-limit`, `retry`, `not-before`, `network`, `auth`, `disk`, or
-    /// `queue` (nobody works the queue, or it is about to start).
+    /// `host-limit`, `group-limit`, `direction-limit`, `total-limit`, `retry`, `retry-after`, `not-before`, `network`, `auth`,
+    /// `disk`, or `queue` (nobody works the queue, or it is about to start).
     pub reason: &'static str,
     /// Until when, in milliseconds since 1970, where that is known.
     pub until: Option<u64>,
@@ -640,6 +657,9 @@ pub struct ResumeRecord {
     pub ranges_known: bool,
     /// The response had a Content-Encoding.
     pub encoded: bool,
+    /// The part file is the range that the task's own `Range` asks for, and begins with this byte of the resource;
+    /// `total_bytes` is the range's length then. `None`: it begins with the resource's first byte.
+    pub first_byte: Option<u64>,
     /// The name decided for the finished file.
     pub final_name: String,
     /// URL that answered, for people; secrets masked.
@@ -659,6 +679,8 @@ pub struct UploadRecord {
     pub sent: u64,
     /// State of the file when the upload began, to be compared.
     pub source: String,
+    /// Most bytes that the server takes in one request, where it has said so.
+    pub append_at_most: Option<u64>,
 }
 
 impl std::fmt::Debug for UploadRecord {

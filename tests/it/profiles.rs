@@ -136,10 +136,30 @@ fn doctor_tells_what_is_wrong_with_a_profile() {
 }
 
 #[test]
+fn doctor_finds_credentials_of_profiles_that_would_not_be_sent() {
+    let world = World::new();
+    world.config(
+        "[credentials.corp]\norigins = [\"http://h\"]\nvalue = \"s\"\n\
+         [profiles.fine]\nheaders = { X-Key = \"{credential:corp}\" }\n\
+         [profiles.home]\nbase-url = \"http://h/api/\"\nquery = { k = \"{credential:corp}\" }\n\
+         [profiles.unknown]\nheaders = { X-Key = \"Bearer {credential:nobody}\" }\n\
+         [profiles.away]\nbase-url = \"http://other/\"\nquery = { k = \"{credential:corp}\" }\n",
+    );
+
+    let outcome = world.haul(&["doctor"]).exits(1);
+
+    assert_eq!(outcome.stdout.matches("PROBLEM").count(), 2, "{}", outcome.stdout);
+    for says in ["`[credentials.nobody]` would be it", "credential `corp` is not for http://other"] {
+        assert!(outcome.stdout.contains(says), "{says}: {}", outcome.stdout);
+    }
+}
+
+#[test]
 fn flags_go_before_profiles_and_wrong_ones_are_refused_at_once() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));
     world.config("[profiles.default]\nproxy = \"http://127.0.0.1:9\"\n");
+    world.write("me.p12", b"\x30\x82\x09\xd1");
 
     world.get(&[film.url(), "-o", "f", "--retries", "0"]).exits(5);
     world.get(&[film.url(), "-o", "f", "--proxy", "none"]).exits(0);
@@ -148,6 +168,8 @@ fn flags_go_before_profiles_and_wrong_ones_are_refused_at_once() {
         (vec!["--proxy", "ftp://u:cAnArY@h"], "socks5h"),
         (vec!["--proxy", "h:1", "--no-proxy", "10.0.0.0/99"], "10.0.0.0/99"),
         (vec!["--cert", "missing.pem"], "missing.pem"),
+        (vec!["--cert", "me.p12"], "openssl pkcs12"),
+        (vec!["--cacert", "me.p12"], "openssl pkcs12"),
         (vec!["--netrc-file", "missing"], "netrc"),
     ] {
         let outcome = world.get(&[&[film.url()], words.as_slice()].concat()).exits(2).says(says);

@@ -263,6 +263,8 @@ fn who_speaks_no_tus_is_told_apart_from_who_refuses() {
     put("/closed").exits(4);
     put("/small").exits(1).says("takes at most 3");
     put("/missing").exits(3);
+    origin.serve("/elsewhere", status(201).header("Location", "ftp://h/u"));
+    put("/elsewhere").exits(1).says("the server put the upload at a `ftp` URL");
 
     assert!(origin.requests().iter().all(|seen| seen.method == "POST" && seen.body.is_empty()));
 }
@@ -300,6 +302,20 @@ fn requests_are_as_long_as_the_server_wants_them() {
         (scene.server.log(), &scene.world.show(&id)["status"]),
         (log.map(String::from).to_vec(), &json!("complete"))
     );
+    scene.has_all(1);
+}
+
+#[test]
+fn how_long_requests_may_be_is_remembered_when_it_is_told_only_once() {
+    let scene = Scene::new(Speech::Ietf);
+    scene.server.append_at_most(120_000);
+    scene.server.faults(&[Fault::Cut(CUT)]);
+    let id = scene.work();
+    assert_eq!(scene.server.log(), ["POST", "PATCH 1 @0 +120000"]);
+
+    scene.again(&id);
+
+    assert_eq!(scene.server.log(), ["HEAD 1", "PATCH 1 @100000 +120000", "PATCH 1 @220000 +80000"]);
     scene.has_all(1);
 }
 

@@ -350,6 +350,80 @@ fn two_versions_are_never_joined_whatever_the_headers_say() {
     }
 }
 
+/// Gets a range of its own that `first` cuts off, then again from `then`; answers the second, and what is asked then.
+#[track_caller]
+fn range_and_again(range: &str, first: Answer, then: Answer) -> (Second, Vec<String>) {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", first.cut(CUT));
+    let header = format!("Range: {range}");
+    world.get(&[film.url(), "-H", &header, "--retries", "0"]).exits(5);
+    film.now(vec![then]);
+    let outcome = world.get(&[film.url(), "-H", &header]);
+    let log = film.log()[1..].to_vec();
+    (Second { code: outcome.code, last: outcome.only_final(), log: log.clone(), world }, log)
+}
+
+#[test]
+fn a_range_that_a_task_wants_itself_goes_on_within_it() {
+    let content = bytes(1, SIZE);
+    // It is of the whole, in a 206 too: nothing that this range can be held to.
+    let digest = format!("sha-256=:{}=:", "A".repeat(43));
+    let whole = file(&content).etag("\"v1\"").header("Repr-Digest", &digest);
+    for (range, wanted, rest) in [
+        ("bytes=100000-899999", &content[100_000..900_000], "500000-899999"),
+        ("bytes=100000-", &content[100_000..], "500000-999999"),
+        ("bytes=-800000", &content[200_000..], "600000-999999"),
+        ("bytes=0-2000000", &content[..], "400000-999999"),
+    ] {
+        let (second, log) = range_and_again(range, whole.clone(), whole.clone());
+
+        assert_eq!(log, [format!("GET /f  range: bytes={rest}  if-range: \"v1\"")]);
+        let second = second.is(wanted).notes("resumed");
+        assert_eq!(second.last["resumedFrom"], CUT);
+    }
+}
+
+#[test]
+fn a_range_of_another_version_or_without_a_validator_begins_afresh() {
+    let (one, two) = (bytes(1, SIZE), bytes(2, SIZE));
+    let range = "bytes=100000-899999";
+    let wanted = &two[100_000..900_000];
+
+    let (changed, log) = range_and_again(range, file(&one).etag("\"v1\""), file(&two).etag("\"v2\""));
+    changed.is(wanted).notes("restarted-changed");
+    assert_eq!(log.last().unwrap(), "GET /f  range: bytes=100000-899999");
+
+    let (unsure, log) = range_and_again(range, file(&one), file(&two));
+    unsure.is(wanted).notes("restarted-no-validator");
+    assert_eq!(log, ["GET /f  range: bytes=100000-899999"]);
+
+    let (blind, _) = range_and_again(range, file(&one).etag("\"v1\""), file(&two).etag("\"v2\"").ignoring_if_range());
+    blind.is(wanted).notes("restarted-changed");
+}
+
+#[test]
+fn a_range_may_come_in_short_answers_once_its_end_is_known() {
+    let content = bytes(1, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+
+    let (second, log) = range_and_again("bytes=100000-899999", whole.clone(), whole.short(150_000));
+
+    second.is(&content[100_000..900_000]);
+    let starts: Vec<_> = log.iter().filter_map(|line| line.split("bytes=").nth(1)?.split(' ').next()).collect();
+    assert_eq!(starts, ["500000-899999", "650000-899999", "800000-899999"]);
+}
+
+#[test]
+fn a_server_that_takes_no_notice_of_a_range_is_not_gone_on_with() {
+    let content = bytes(1, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+
+    let (ignored, log) = range_and_again("bytes=100000-899999", whole.clone().without_ranges(), whole);
+
+    ignored.is(&content[100_000..900_000]).notes("restarted-own-range");
+    assert_eq!(log, ["GET /f  range: bytes=100000-899999"]);
+}
+
 #[test]
 fn a_range_and_its_condition_follow_a_redirect() {
     let (world, origin, store) = (World::new(), Origin::start(), Origin::start());

@@ -44,6 +44,23 @@ fn another_home_goes_on_where_the_first_one_stopped() {
 }
 
 #[test]
+fn a_range_of_its_own_is_gone_on_with_elsewhere_too() {
+    let (one, other, origin) = (World::new(), World::new(), Origin::start());
+    let content = bytes(1, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+    let film = origin.script("/f", vec![whole.clone().cut(CUT), whole]);
+    let last = one.get(&[film.url(), "-H", "Range: bytes=100000-899999", "--retries", "0"]).exits(5).only_final();
+    assert_eq!(export(&one, last["taskId"].as_str().unwrap())["firstByte"], 100_000);
+
+    let (path, dir) = (one.path("work/film.resume"), other.work());
+    other.haul(&["import-resume", path.to_str().unwrap(), "-d", dir.to_str().unwrap()]).exits(0);
+    other.run().exits(0);
+
+    assert_same_bytes(&other.read("f"), &content[100_000..900_000]);
+    assert_eq!(film.log()[1], "GET /f  range: bytes=500000-899999  if-range: \"v1\"");
+}
+
+#[test]
 fn a_divided_download_keeps_its_pieces() {
     let (one, other, origin) = (World::new(), World::new(), Origin::start());
     let content = bytes(1, 6 << 20);

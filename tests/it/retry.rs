@@ -225,6 +225,49 @@ fn a_task_that_waits_says_until_when_and_can_be_sent_at_once() {
 }
 
 #[test]
+fn a_busy_server_is_left_alone_by_every_task_of_its_host_and_by_no_other() {
+    let (world, origin, other) = (World::new(), Origin::start(), Origin::start());
+    let busy = origin.script("/busy", vec![status(429).header("Retry-After", "1"), file(b"x")]);
+    let next = origin.serve("/next", file(b"x"));
+    let elsewhere = other.serve("/elsewhere", file(b"x"));
+
+    world.get(&[busy.url(), next.url(), elsewhere.url(), "-j", "1"]).exits(0);
+
+    let told = busy.requests()[0].at;
+    let waited = (next.requests()[0].at - told).as_secs_f64();
+    assert!((1.0..1.9).contains(&waited), "{waited}");
+    assert!(elsewhere.requests()[0].at < next.requests()[0].at);
+}
+
+#[test]
+fn what_moves_bytes_goes_on_while_its_host_is_silent_and_retry_ends_the_silence() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let film = origin.serve("/film", file(&[7; 300_000]).gate(100_000, &gate));
+    let busy = origin.script("/busy", vec![status(503).header("Retry-After", "86400"), file(b"x")]);
+    let next = origin.serve("/next", file(b"x"));
+    world.add(&[
+        json!({"taskId": "film", "url": film.url()}),
+        json!({"taskId": "busy", "url": busy.url(), "retries": 1}),
+        json!({"taskId": "next", "url": next.url()}),
+    ]);
+    let running = world.spawn(&["--json", "run", "--until-idle", "-j", "2"]);
+
+    world.wait_for_reason("next", "retry-after");
+    let until = |id: &str| world.show(id)["waiting"]["until"].as_str().unwrap().to_owned();
+    assert!(until("next") < until("busy"), "an hour at most, and not a day");
+    let detail = world.show("next")["waiting"]["detail"].to_string();
+    assert!(detail.contains(&origin.authority().to_string()), "{detail}");
+    gate.open();
+    running.wait_for_update(|update| update["taskId"] == "film" && update["status"] == "complete");
+    assert!(next.requests().is_empty());
+
+    world.haul(&["retry", "busy"]).exits(0);
+
+    running.finish().exits(0);
+    assert_eq!((busy.log().len(), next.log().len()), (2, 1));
+}
+
+#[test]
 fn a_wait_survives_the_end_of_the_process() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.script("/f", vec![status(503).header("Retry-After", "2"), file(b"x")]);

@@ -87,7 +87,7 @@ fn notifications_are_handed_to_a_command_as_arguments_and_to_the_desktop() {
     world.add(&[
         json!({"url": film.url(), "displayName": "My film", "metaData": "m"}),
         json!({"url": origin.serve("/gone", status(404)).url(), "group": "films"}),
-        json!({"url": film.url(), "group": "films"}),
+        json!({"url": film.url(), "notification": "films"}),
     ]);
 
     let outcome = world.haul(&["run", "--until-idle", "-j", "1"]).exits(8);
@@ -97,7 +97,11 @@ fn notifications_are_handed_to_a_command_as_arguments_and_to_the_desktop() {
     let path = world.path("in/f");
     assert!(said.contains(&format!("complete\nMy film is there\n$(id) f m\n{}\n", path.display())), "{said}");
     assert!(said.contains("error\nno film\n\n\n"), "{said}");
-    assert_eq!(said.matches("complete").count(), 1, "the group has texts of its own, and none for `complete`: {said}");
+    assert_eq!(
+        said.matches("complete").count(),
+        1,
+        "those of the group have texts of their own, and none for `complete`: {said}"
+    );
     let shown = wait_for(&desktop, "no film");
     assert!(shown.contains("--app-name=haul"), "{shown}");
     assert!(!outcome.stderr.contains('\u{1b}'), "no title where there is no terminal");

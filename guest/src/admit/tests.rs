@@ -293,6 +293,8 @@ fn a_binary_upload_has_no_fields() {
     admitted(Task { fields: fields.clone(), ..upload() });
     check(Task { fields, body: Body::File, ..upload() }, &[("fields", "binary")]);
     check(Task { fields: pairs(&[("", "1")]), ..upload() }, &[("fields", "empty name")]);
+    check(Task { fields: pairs(&[("a", "1"), ("b\0", "")]), ..upload() }, &[("fields", "control")]);
+    admitted(Task { fields: pairs(&[("two\r\nlines", "1\0"), ("a\tb", "")]), ..upload() });
     assert_eq!(admitted(Task { file_field: "".into(), ..upload() }).file_field, "file");
     check(Task { file_field: "a\r\n".into(), ..upload() }, &[("fileField", "control")]);
     check(Task { mime_type: "a\r\n".into(), ..upload() }, &[("mimeType", "media type")]);

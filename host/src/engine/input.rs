@@ -1,6 +1,7 @@
 //! What can happen to an engine: the one enum of the loop's inputs, and what they carry. Nothing is decided here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -32,6 +33,10 @@ pub(crate) enum Input {
     Lent { key: TaskKey },
     /// It wants to go on; answered when there is a slot.
     Back { key: TaskKey, reply: oneshot::Sender<()> },
+    /// The server of this host wants no requests for so long.
+    Silence { host: String, wait: Duration },
+    /// Somebody wants requests to these hosts now.
+    EndSilence { hosts: Vec<String> },
     /// An attempt has ended.
     Ended { key: TaskKey, end: End },
     /// The publisher is done with a download.

@@ -198,6 +198,8 @@ impl Machine {
                 }
             }
             Input::Back { key, reply } => self.returning.push_back((key, reply)),
+            Input::Silence { host, wait } => self.silence(&host, wait),
+            Input::EndSilence { hosts } => hosts.iter().for_each(|host| self.scheduler.end_silence(host)),
             Input::Ended { key, end } => self.ended(key, end),
             Input::Published { key, outcome } => self.published(key, outcome),
             Input::Settled { key, status, again } => self.settled(key, status, again),
@@ -712,8 +714,22 @@ impl Machine {
         }
         if was_held.queue != self.limits.queue {
             self.scheduler.set_limits(self.limits.queue.clone());
-            if self.works_all() { self.all_keys() } else { self.only_asked() }
+            self.look_again();
         }
+    }
+
+    /// No task of this host starts before its server wants requests again.
+    fn silence(&mut self, host: &str, wait: Duration) {
+        tracing::info!("{host} wants no requests for {} ms: its tasks wait", wait.as_millis());
+        let now = clock::now();
+        if self.scheduler.silence(host, now + wait, now) {
+            self.look_again();
+        }
+    }
+
+    /// The scheduler has forgotten the queue.
+    fn look_again(&mut self) {
+        if self.works_all() { self.all_keys() } else { self.only_asked() }
     }
 
     #[allow(clippy::disallowed_methods)] // owned by the loop: it ends within seconds, and comes back as an input

@@ -524,6 +524,11 @@ async fn why_it_waits(engine: &Inner, key: TaskKey, record: &Record) -> Result<O
                     "network",
                     "there is no network: `haul limits --network unmetered` says when there is one".to_owned(),
                 ),
+                Some(Waits::Queue(Why::Silence(host, wait))) => {
+                    let until = clock::unix_ms() + wait.as_millis() as u64;
+                    let detail = format!("{host} has asked for a pause (Retry-After)");
+                    return Ok(waiting("retry-after", Some(until), detail));
+                }
                 Some(Waits::Queue(Why::Interval(ms))) => ("queue", format!("starts are {ms} ms apart")),
                 Some(Waits::Queue(Why::Turn)) => ("queue", "it is about to start".to_owned()),
                 Some(Waits::Queue(Why::Total(limit))) => ("total-limit", run(limit, "", "the limit")),
@@ -737,13 +742,16 @@ async fn start_again(
     changed: &mut Vec<String>,
     refused: &mut Vec<(String, String)>,
 ) -> Result<()> {
-    let mut waking = Vec::with_capacity(tasks.len());
+    let (mut waking, mut hosts) = (Vec::with_capacity(tasks.len()), Vec::new());
     let mut last = None;
     for (key, record) in tasks {
         let id = record.task.task_id.clone();
         if let Some(why) = start_refused(engine, action, &record)? {
             refused.push((id, why));
             continue;
+        }
+        if action == Action::Retry {
+            hosts.push(record.task.host());
         }
         let retries_remaining = record.status.is_final().then_some(record.task.retries);
         let at = clock::unix_ms();
@@ -757,6 +765,7 @@ async fn start_again(
         last.await?;
     }
     let works = working(engine).await?;
+    tell(engine, Input::EndSilence { hosts })?; // who says `retry` means now, whatever the server has asked for
     // A working engine goes on with them at once, whoever asked; an idle one leaves them to `haul run`.
     tell(engine, Input::Added { asker: 0, tasks: waking, work: works.busy > 0 || works.asked > 0 })
 }

@@ -72,6 +72,7 @@ fn document(record: &Record, resume: &ResumeRecord, ranges: &[(u64, u64)], with_
         "validators": {"etag": resume.etag, "lastModified": resume.last_modified, "date": resume.date},
         "rangesKnown": resume.ranges_known,
         "encoded": resume.encoded,
+        "firstByte": resume.first_byte,
         "finalName": resume.final_name,
         "finalUrl": resume.final_url,
     })
@@ -259,6 +260,7 @@ fn read(document: &Value, url: Option<String>, part_file: Option<PathBuf>) -> Re
         date: text("date"),
         ranges_known: document["rangesKnown"].as_bool().unwrap_or(false),
         encoded: document["encoded"].as_bool().unwrap_or(true),
+        first_byte: document["firstByte"].as_u64(),
         final_name: document["finalName"].as_str().unwrap_or_default().to_owned(),
         final_url: document["finalUrl"].as_str().unwrap_or_default().to_owned(),
         ..ResumeRecord::default()

@@ -87,6 +87,21 @@ fn requests_are_never_shown() {
 }
 
 #[test]
+fn a_task_may_be_shown_with_another_group() {
+    let mut notifier = notifier(true);
+    let text = |title: &str| Some(Text { title: title.into(), body: String::new() });
+    let own = Texts { running: text("{filename} runs"), ..Texts::default() };
+    notifier.notifications.groups.insert("alone".into(), own);
+    let mut task = task();
+    task.set_notification("alone");
+
+    let made = notifier.take(&status("a", Status::Running), |_| Some(Arc::new(task))).unwrap();
+    assert_eq!((made.id.as_str(), made.group.as_str(), made.title.as_str()), ("a", "g", "film.mkv runs"));
+    assert_eq!(notifier.take(&progress(0.5, None, None), |_| None).unwrap().group, "g");
+    assert_eq!(notifier.take(&status("a", Status::Complete), |_| None), None, "there is no text for it");
+}
+
+#[test]
 fn a_group_shown_as_one_counts_its_tasks() {
     let mut notifier = notifier(true);
     let mut show =

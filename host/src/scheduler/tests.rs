@@ -149,6 +149,43 @@ fn starts_are_at_least_the_interval_apart_and_waiting_for_it_is_told() {
 }
 
 #[test]
+fn a_silent_host_is_passed_over_until_its_time_and_says_so() {
+    let mut scheduler = Scheduler::new(limits(0, 0, 0));
+    let start = now();
+    let mut queue = Queue(vec![task(1, 5, "busy", "g"), task(2, 5, "busy", "g"), task(3, 5, "other", "g")], start);
+    queue.announce(&mut scheduler);
+    let until = start + Duration::from_secs(5);
+    assert!(scheduler.silence("busy", until, start), "the queue is looked at by host from now on");
+    assert!(!scheduler.silence("busy", start + Duration::from_secs(1), start), "the later time counts");
+    queue.announce(&mut scheduler);
+
+    assert_eq!(queue.start_all(&mut scheduler), [3]);
+    assert_eq!(scheduler.step(start), Step::WaitUntil(until));
+    assert_eq!(scheduler.why(&task(0, 5, "busy", "g"), start), Why::Silence("busy".into(), Duration::from_secs(5)));
+    assert_eq!(scheduler.why(&task(0, 5, "other", "g"), start), Why::Turn);
+    queue.1 = until;
+    assert_eq!(queue.start_all(&mut scheduler), [1, 2]);
+    assert_eq!(scheduler.step(until), Step::Wait, "nobody is waked for nothing");
+}
+
+#[test]
+fn a_silence_ends_when_somebody_wants_that_and_too_many_are_not_kept() {
+    let mut scheduler = Scheduler::new(limits(0, 0, 0));
+    let start = now();
+    let until = start + Duration::from_secs(5);
+    for host in 0..super::SILENT + 5 {
+        scheduler.silence(&format!("h{host}"), until, start);
+    }
+    let mut queue = Queue(vec![task(1, 5, "h7", "g"), task(2, 5, &format!("h{}", super::SILENT), "g")], start);
+    queue.announce(&mut scheduler);
+    assert_eq!(queue.start_all(&mut scheduler), [2]);
+    scheduler.end_silence("h7");
+    assert_eq!(queue.start_all(&mut scheduler), [1]);
+    scheduler.silence("new", until + Duration::from_secs(5), until);
+    assert_eq!(scheduler.silent.len(), 1, "what is over is forgotten");
+}
+
+#[test]
 fn new_limits_count_at_once_for_what_waits_and_never_stop_what_runs() {
     let mut scheduler = Scheduler::new(limits(1, 0, 0));
     let mut queue = Queue((1..=9).map(|key| task(key, 5, "a", if key < 6 { "g" } else { "h" })).collect(), now());
@@ -182,6 +219,7 @@ proptest! {
         changing in prop::collection::vec(any_limits(), 1..5),
         tasks in prop::collection::vec((0i32..3, 0u8..4, 0u8..3), 1..120),
         ends in prop::collection::vec(any::<prop::sample::Index>(), 300),
+        silences in prop::collection::vec(prop::option::of((0u8..4, 1u64..100)), 0..40),
     ) {
         let mut scheduler = Scheduler::new(changing[0].clone());
         let all: Vec<Ready> = tasks.iter().enumerate()
@@ -192,11 +230,19 @@ proptest! {
         let mut done = HashSet::new();
         let mut last: BTreeMap<(String, String), (i32, u64, i64)> = BTreeMap::new();
         let mut last_start: Option<Instant> = None;
+        let mut silent: BTreeMap<String, Instant> = BTreeMap::new();
         for (turn, index) in ends.iter().cycle().enumerate() {
             let limits = &changing[(turn / 20) % changing.len()];
             if turn % 20 == 0 {
                 scheduler.set_limits(limits.clone());
                 queue.announce(&mut scheduler);
+            }
+            if let Some(Some((host, ms))) = silences.get(turn) {
+                let (host, until) = (format!("h{host}"), queue.1 + Duration::from_millis(*ms));
+                if scheduler.silence(&host, until, queue.1) {
+                    queue.announce(&mut scheduler);
+                }
+                silent.entry(host).and_modify(|known| *known = until.max(*known)).or_insert(until);
             }
             let before = running.len();
             let of = |running: &[i64], fits: &dyn Fn(&Ready) -> bool| running.iter().filter(|key| fits(&all[**key as usize])).count();
@@ -211,6 +257,7 @@ proptest! {
                 let ready = &all[*key as usize];
                 let earlier = last.insert((ready.host.clone(), ready.group.clone()), ready.position);
                 prop_assert!(earlier.is_none_or(|earlier| earlier < ready.position));
+                prop_assert!(silent.get(&ready.host).is_none_or(|until| *until <= queue.1));
                 running.push(*key);
                 prop_assert!(limits.total == 0 || running.len() <= limits.total);
                 let of_host = of(&running, &|other| other.host == ready.host);
@@ -221,8 +268,9 @@ proptest! {
             }
             queue.1 += Duration::from_millis(15);
             if queue.0.is_empty() && running.is_empty() { break; }
-            // A turn that neither starts nor ends anything, with nothing running, may only wait for the interval.
-            prop_assert!(before > 0 || !running.is_empty() || limits.min_interval_ms > 0);
+            // A turn that neither starts nor ends anything, with nothing running, may only wait for a time.
+            let waits = limits.min_interval_ms > 0 || silent.values().any(|until| *until + Duration::from_millis(15) > queue.1);
+            prop_assert!(before > 0 || !running.is_empty() || waits);
             if !running.is_empty() {
                 let key = running.remove(index.index(running.len()));
                 done.insert(key);

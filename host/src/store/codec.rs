@@ -132,16 +132,26 @@ fn place_of_changes(key: TaskKey) -> String {
 
 /// An upload that a server keeps open, sealed.
 pub(super) fn encode_upload(key: TaskKey, upload: &UploadRecord, vault: &Vault) -> Json<Vec<u8>> {
-    let UploadRecord { url, length, offset, sent, source } = upload;
-    Ok(vault.seal(&place_of_upload(key), &serde_json::to_vec(&(url, length, offset, sent, source))?))
+    Ok(vault.seal(&place_of_upload(key), &serde_json::to_vec(&UploadDef::of(upload))?))
 }
 
 /// The opposite of [`encode_upload`].
 pub(super) fn decode_upload(key: TaskKey, sealed: &[u8], vault: &Vault) -> Json<UploadRecord> {
     let plain = vault.unseal(&place_of_upload(key), sealed);
     let plain = plain.ok_or_else(|| serde_json::Error::custom("it was not sealed by this home's key"))?;
-    let (url, length, offset, sent, source) = serde_json::from_slice(&plain)?;
-    Ok(UploadRecord { url, length, offset, sent, source })
+    let UploadDef(url, length, offset, sent, source, append_at_most) = serde_json::from_slice(&plain)?;
+    Ok(UploadRecord { url, length, offset, sent, source, append_at_most })
+}
+
+/// The fields of an [`UploadRecord`] in their order; the last was not always there.
+#[derive(Serialize, Deserialize)]
+struct UploadDef(String, u64, u64, u64, String, #[serde(default)] Option<u64>);
+
+impl UploadDef {
+    fn of(upload: &UploadRecord) -> Self {
+        let UploadRecord { url, length, offset, sent, source, append_at_most } = upload.clone();
+        Self(url, length, offset, sent, source, append_at_most)
+    }
 }
 
 fn place_of_upload(key: TaskKey) -> String {

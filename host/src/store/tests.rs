@@ -150,6 +150,7 @@ fn resume_record() -> ResumeRecord {
         date: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()),
         ranges_known: true,
         encoded: false,
+        first_byte: Some(70),
         final_name: "a".into(),
         final_url: "http://example.org/a".into(),
     }

@@ -6,22 +6,26 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::clock;
 use crate::error::{Failure, FailureKind};
 use crate::event::Details;
 use crate::hooks::{
     Asked, Chain, Classified, FinishedFile, Head, Hook, HookHead, HookTask, OnError, OnProgress, OnRedirect, OnRequest,
     OnResponse, ProgressSample, RedirectHop, RequestHead, RetryChanges,
 };
-use crate::task::{Changes, Status};
+use crate::task::{Changes, Status, host_of};
 use crate::transfer::progress::Reading;
-use crate::transfer::{Context, Held, Reason, Slot, Stop, Stopped, details_of};
+use crate::transfer::{Context, Held, Reason, Slot, Stop, Stopped, details_of, is_same_origin, retry_after};
 use crate::transport::{self, Answer, Canned, Follow, Go, Outbound, Redirect, Steps};
 
 /// Bytes of an error's body that `on-response` sees.
 const PREVIEW: usize = 64 * 1024;
+/// No answer to one task holds up all others of its host for longer than this.
+const LONGEST_SILENCE: Duration = Duration::from_secs(3600);
 /// Redirects whose verdicts an attempt remembers.
 const REMEMBERED: usize = 64;
 /// The first bytes that `verify` sees.
@@ -179,9 +183,25 @@ pub(super) async fn judge(
             None => Classified::Success,
             Some(_) => Classified::UseFromZero("restarted-whole-body".into()),
         },
+        Classified::Failed(mut failure) => {
+            let wait = || retry_after::wait_ms(head.headers(), clock::unix_ms());
+            failure.retry_after_ms = failure.retry_after_ms.or_else(wait);
+            heed(cx, answer, &failure);
+            Classified::Failed(failure)
+        }
         verdict => verdict,
     };
     Ok((verdict, head))
+}
+
+/// A server with too many requests, or none to spare (429, 503), means its host and not one task of it: no other begins a
+/// request there before the time it names (reliability B.4).
+fn heed(cx: &Context<'_>, answer: &Answer, failure: &Failure) {
+    let is_busy = answer.canned.is_none() && matches!(answer.status, 429 | 503);
+    let Some(wait) = failure.retry_after_ms.filter(|wait| is_busy && *wait > 0) else { return };
+    let is_own = is_same_origin(&answer.url, &cx.task.url);
+    let host = if is_own { cx.task.host() } else { host_of(&answer.url) };
+    cx.slot.silence(host, Duration::from_millis(wait).min(LONGEST_SILENCE));
 }
 
 /// Hook `on-response`. The head it leaves, and whether its status counts as success.

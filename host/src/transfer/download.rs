@@ -17,9 +17,7 @@ use crate::sandbox::{Directory, Identity, PartFile, in_the_way};
 use crate::task::{Body, OnConflict, Pairs, Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::callbacks::{self, Sampler};
 use crate::transfer::progress::Meter;
-use crate::transfer::{
-    Context, Finished, Held, Stopped, details_of, overlap, parallel, retry_after, sweep_later, sync_later,
-};
+use crate::transfer::{Context, Finished, Held, Stopped, details_of, overlap, parallel, sweep_later, sync_later};
 use crate::transport::{Answer, Call, Framing, Steps};
 
 /// How often the store is told which bytes of a divided file are there: what a kill may cost. The length of its part file
@@ -55,6 +53,8 @@ pub(super) struct Question {
     pub(super) restarts: u32,
     /// Take one stream, whatever the task wants.
     pub(super) undivided: bool,
+    /// Where the part file begins in the resource, of which the task wants a range.
+    pub(super) offset: u64,
     /// Ask from so many bytes earlier: they must be equal to those that are stored, which came from another URL.
     pub(super) overlap: u64,
     /// Why the bytes that are stored are to be given up, once others are there to take their place.
@@ -138,10 +138,11 @@ async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory
     if !open_stored(cx, held, directory).await? {
         return Ok(Stored::Nothing);
     }
-    if own_range(cx.task) {
+    let bytes = held.bytes_done();
+    let overlap = overlap::elsewhere(held, &cx.task.url);
+    if own_range(cx.task) != is_within_range(held) || (own_range(cx.task) && overlap > 0) {
         return instead(cx, held, "restarted-own-range").await;
     }
-    let bytes = held.bytes_done();
     let (verdict, _) = cx.chain.resume(cx.hook_task, bytes, &held.resume).await?;
     let id = &cx.task.task_id;
     match verdict {
@@ -156,8 +157,9 @@ async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory
                 part.truncate(from)?;
             }
             held.resumed_from = from;
-            let overlap = overlap::elsewhere(held, &cx.task.url);
-            Ok(Stored::GoOn(Question { from: Some(from), if_range, overlap, ..Question::default() }))
+            let offset = held.resume.first_byte.unwrap_or(0);
+            let to = held.resume.total_bytes.filter(|_| is_within_range(held)).map(|total| offset + total - 1);
+            Ok(Stored::GoOn(Question { from: Some(from), to, if_range, offset, overlap, ..Question::default() }))
         }
         ResumeVerdict::NothingMissing => Ok(Stored::All),
         ResumeVerdict::StartAfresh(note) if note == "restarted-no-validator" && overlap::of(held) > 0 => {
@@ -248,10 +250,24 @@ fn own_range(task: &Task) -> bool {
     task.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("range"))
 }
 
+/// Whether what is stored is the range that the task asks for, from its first byte on, and where that ends is known.
+fn is_within_range(held: &Held) -> bool {
+    held.resume.first_byte.is_some() && held.resume.total_bytes.is_some_and(|total| total > 0)
+}
+
+/// The first byte of a part of that length (RFC 9110 section 14.4).
+fn first_byte_of(head: &HookHead, length: u64) -> Option<u64> {
+    let (unit, range) = head.header("content-range")?.split_once(' ')?;
+    let (first, last) = range.split_once('/')?.0.split_once('-')?;
+    let (first, last) = (first.trim().parse::<u64>().ok()?, last.trim().parse::<u64>().ok()?);
+    let is_it = unit.eq_ignore_ascii_case("bytes") && last.checked_sub(first)? == length.checked_sub(1)?;
+    is_it.then_some(first)
+}
+
 impl Question {
-    /// The first byte that is asked for, where that is not the first of all.
+    /// The first byte of the resource that is asked for, where stored bytes are gone on with.
     fn first_byte(&self) -> Option<u64> {
-        self.from.map(|from| from.saturating_sub(self.overlap))
+        self.from.map(|from| self.offset + from.saturating_sub(self.overlap))
     }
 }
 
@@ -277,8 +293,8 @@ async fn ask(
     })?;
     let asked = Asked {
         range_from: question.first_byte(),
-        range_to: None,
-        total_bytes: question.from.and(held.resume.total_bytes),
+        range_to: question.to,
+        total_bytes: question.from.and(held.resume.total_bytes).filter(|_| !own_range(cx.task)),
         if_range: question.from.map(|_| question.if_range.clone()).filter(|if_range| !if_range.is_empty()),
         own_range: own_range(cx.task),
         restarts: question.restarts,
@@ -305,11 +321,13 @@ async fn ask(
             join(cx, held, &head);
             body(cx, held, directory, question, answer, head).await
         }
-        Classified::Continues(from) if question.from == Some(from) && from == held.bytes_done() => {
+        Classified::Continues(from)
+            if question.first_byte() == Some(from) && question.from == Some(held.bytes_done()) =>
+        {
             held.joined(cx.shared, cx.key);
             body(cx, held, directory, question, answer, head).await
         }
-        Classified::AlreadyComplete if question.from.is_some() => {
+        Classified::AlreadyComplete if question.from.is_some() && !own_range(cx.task) => {
             Ok(Next::Done(Box::new(finish(cx, held, directory, details_of(answer.status, &head), head, None).await?)))
         }
         Classified::UseFromZero(note) => {
@@ -322,9 +340,7 @@ async fn ask(
             let details = error_details(&mut answer, &head).await;
             Err(Stopped::Final(Status::NotFound, Box::new(details)))
         }
-        Classified::Failed(mut failure) => {
-            failure.retry_after_ms =
-                failure.retry_after_ms.or_else(|| retry_after::wait_ms(head.headers(), clock::unix_ms()));
+        Classified::Failed(failure) => {
             let details = error_details(&mut answer, &head).await;
             Err(Stopped::Failure(failure, Some(Box::new(details))))
         }
@@ -417,6 +433,8 @@ pub(super) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Cal
     call.steps = cx.interceptors.clone().map(|steps| steps as Arc<dyn Steps>);
     if let Some(from) = question.first_byte() {
         let to = question.to.map_or(String::new(), |to| to.to_string());
+        // The task's own range, of which this is the rest.
+        call.headers.retain(|(name, _)| !["range", "if-range"].iter().any(|own| name.eq_ignore_ascii_case(own)));
         call.headers.push(("range".into(), format!("bytes={from}-{to}")));
         if !question.if_range.is_empty() {
             call.headers.push(("if-range".into(), question.if_range.clone()));
@@ -479,6 +497,9 @@ async fn from_zero(
         date: header("date"),
         ranges_known: answer.status == 206 || head.header("accept-ranges").is_some_and(|unit| unit.contains("bytes")),
         encoded: head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")),
+        first_byte: total
+            .filter(|_| own_range(cx.task) && answer.status == 206)
+            .and_then(|length| first_byte_of(&head, length)),
         final_name,
         final_url: shown(cx, &answer.url),
         ..ResumeRecord::default()
@@ -774,7 +795,9 @@ pub(super) fn expected_digest(task: &Task, headers: &Pairs) -> Option<(Checksum,
     if let Some(text) = &task.checksum {
         return Checksum::parse(text).ok().map(|checksum| (checksum, true));
     }
-    crate::digest::from_headers(headers).map(|checksum| (checksum, false))
+    // `Repr-Digest` is of the whole resource, in a 206 too (RFC 9530 section 3).
+    let server = || crate::digest::from_headers(headers).map(|checksum| (checksum, false));
+    if own_range(task) { None } else { server() }
 }
 
 /// Nothing was missing: no question is asked, but the checks are made.

@@ -15,9 +15,11 @@ const MOST: u64 = 1 << 20;
 /// With fewer bytes than this a fresh start costs less than the doubt. So many are enough where the validator is the same.
 const LEAST: u64 = 64 << 10;
 
-/// How many bytes would prove it; 0: nothing is to be proved, or nothing can be. The length must be known: it is compared, too.
+/// How many bytes would prove it; 0: nothing is to be proved, or nothing can be. The length of the whole must be known: it is
+/// compared, too. Of a range that a task wants itself it is not.
 pub(super) fn of(held: &Held) -> u64 {
-    let can_be = held.resume.pieces.is_empty() && held.resume.total_bytes.is_some() && !held.resume.encoded;
+    let is_whole = held.resume.pieces.is_empty() && held.resume.first_byte.is_none();
+    let can_be = is_whole && held.resume.total_bytes.is_some() && !held.resume.encoded;
     match held.bytes_done() {
         bytes if held.has_moved() && can_be && bytes >= LEAST => bytes.min(MOST),
         _ => 0,

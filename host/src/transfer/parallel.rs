@@ -407,11 +407,7 @@ impl<'a, 'b> Crew<'a, 'b> {
                 self.failed(held, id, failure).await
             }
             Classified::NotFound => Err(Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head)))),
-            Classified::Failed(mut failure) => {
-                let wait = || super::retry_after::wait_ms(head.headers(), clock::unix_ms());
-                failure.retry_after_ms = failure.retry_after_ms.or_else(wait);
-                self.failed(held, id, failure).await
-            }
+            Classified::Failed(failure) => self.failed(held, id, failure).await,
             _ => {
                 let failure = Failure::new(FailureKind::Resume, "the server's answer does not fit the question");
                 self.failed(held, id, failure).await

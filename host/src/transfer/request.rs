@@ -18,7 +18,7 @@ use crate::transfer::callbacks::{self, Sampler};
 use crate::transfer::download::{Wire, log_answer, plain_call};
 use crate::transfer::progress::Meter;
 use crate::transfer::request_body::{RequestBody, SENT};
-use crate::transfer::{Context, Finished, Held, Stopped, details_of, resumable, retry_after, sweep_later, upload};
+use crate::transfer::{Context, Finished, Held, Stopped, details_of, resumable, sweep_later, upload};
 use crate::transport::{Answer, Call, Framing, Payload, Source};
 
 /// Bytes of an answer's body that are kept with the task.
@@ -148,9 +148,7 @@ pub(super) async fn judge(
             let details = refused(held, &mut answer, &head).await;
             Err(Stopped::Final(Status::NotFound, Box::new(details)))
         }
-        Classified::Failed(mut failure) => {
-            failure.retry_after_ms =
-                failure.retry_after_ms.or_else(|| retry_after::wait_ms(head.headers(), clock::unix_ms()));
+        Classified::Failed(failure) => {
             let details = refused(held, &mut answer, &head).await;
             Err(Stopped::Failure(failure, Some(Box::new(details))))
         }

@@ -15,7 +15,7 @@ use self::dialect::{Known, Said};
 use super::{request, upload};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::mask::MASK;
-use crate::store::Change;
+use crate::store::{Change, Pending};
 use crate::task::{Resumable, Status, UploadRecord};
 use crate::transfer::download::{Wire, plain_call};
 use crate::transfer::request::Of;
@@ -58,8 +58,9 @@ pub(super) async fn run(
         forget(cx, held, "restarted-changed");
     }
     let mut step = if held.upload.is_some() { Step::Ask } else { Step::Create };
-    let sent = held.upload.as_ref().map_or(0, |known| known.sent);
-    let mut attempt = Attempt { cx, protocol, wire, stretch, append_at_most: None, restarts: 0, in_vain: 0, sent };
+    let known = held.upload.as_ref();
+    let (sent, append_at_most) = known.map_or((0, None), |known| (known.sent, known.append_at_most));
+    let mut attempt = Attempt { cx, protocol, wire, stretch, append_at_most, restarts: 0, in_vain: 0, sent };
     loop {
         step = match step {
             Step::Create => attempt.create(held).await?,
@@ -101,22 +102,20 @@ impl Attempt<'_> {
         self.heed_limits(&answer)?;
         match dialect::of_creation(self.protocol, answer.status, &answer.headers) {
             Said::Created(location) => {
-                let url = target(&answer.url, &location)?;
+                let url = target(&answer.url, &location).map_err(|failure| with_status(failure, &answer))?;
                 let (length, source) = (self.stretch.length, self.stretch.file.mark());
                 // Killed while it sends, nobody will know how much.
-                let upload = UploadRecord { url, length, offset: 0, sent: length, source };
+                let append_at_most = self.append_at_most;
+                held.upload = Some(UploadRecord::default());
                 self.sent = 0;
-                let change = Change::Upload { key: self.cx.key, upload: Some(Box::new(upload.clone())) };
-                let kept = self.cx.shared.store.write(change).await;
-                kept.map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))?;
-                held.upload = Some(upload);
+                let upload = UploadRecord { url, length, offset: 0, sent: length, source, append_at_most };
+                committed(self.know(held, |known| *known = upload)).await?;
                 Ok(Step::Append(0))
             }
             Said::Impossible(why) => {
                 let text = format!("the server does not take uploads by {}: {why}", self.protocol.name());
-                let mut failure = Failure::new(FailureKind::HttpResponse, text).with(FailureDetail::Protocol);
-                failure.http_status = Some(answer.status);
-                Err(failure.into())
+                Err(with_status(Failure::new(FailureKind::HttpResponse, text).with(FailureDetail::Protocol), &answer)
+                    .into())
             }
             _ => self.refused(held, answer).await,
         }
@@ -128,6 +127,8 @@ impl Attempt<'_> {
         let before = held.stored;
         let answer = self.send_hidden(held, call, Vec::new(), before).await.0?;
         self.heed_limits(&answer)?;
+        let append_at_most = self.append_at_most;
+        self.know(held, |known| known.append_at_most = append_at_most);
         let said = dialect::of_question(self.protocol, answer.status, &answer.headers, self.known(held));
         if let Said::Has(offset) = said
             && held.resumed_from == 0
@@ -147,10 +148,11 @@ impl Attempt<'_> {
         call.keep_body = true;
         let segments = vec![self.stretch.part(offset, length)];
         let is_first = self.sent == 0;
-        self.may_send(held, offset + length).await?;
+        // Before they are sent, the store knows that these bytes may be.
+        committed(self.know(held, |known| known.sent = known.sent.max(offset + length))).await?;
         let (answer, taken) = self.send_hidden(held, call, segments, offset).await;
         self.sent = self.sent.max(offset + taken);
-        self.has_sent(held);
+        self.know(held, |known| known.sent = self.sent);
         let answer = answer?;
         let known = self.known(held);
         let said = match dialect::of_append(self.protocol, answer.status, &answer.headers, known, (offset, length)) {
@@ -197,22 +199,13 @@ impl Attempt<'_> {
         Ok(Step::Create)
     }
 
-    /// Makes the store know that the bytes up to there may be sent, before they are.
-    async fn may_send(&self, held: &mut Held, up_to: u64) -> Result<(), Failure> {
-        let Some(upload) = held.upload.as_mut().filter(|upload| upload.sent < up_to) else { return Ok(()) };
-        upload.sent = up_to;
-        let upload = Some(Box::new(upload.clone()));
-        let kept = self.cx.shared.store.write(Change::Upload { key: self.cx.key, upload }).await;
-        kept.map(drop).map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))
-    }
-
-    /// A request is over: what went out of it is known.
-    fn has_sent(&self, held: &mut Held) {
-        if let Some(upload) = held.upload.as_mut().filter(|upload| upload.sent != self.sent) {
-            upload.sent = self.sent;
-            let upload = Some(Box::new(upload.clone()));
-            self.cx.shared.store.write_later(Change::Upload { key: self.cx.key, upload });
-        }
+    /// Changes what is known of the upload, and makes the store know it where that is news.
+    fn know(&self, held: &mut Held, change: impl FnOnce(&mut UploadRecord)) -> Option<Pending> {
+        let upload = held.upload.as_mut()?;
+        let before = upload.clone();
+        change(upload);
+        let upload = Some(Box::new(upload.clone())).filter(|upload| **upload != before)?;
+        Some(self.cx.shared.store.write(Change::Upload { key: self.cx.key, upload: Some(upload) }))
     }
 
     fn known(&self, held: &Held) -> Known {
@@ -224,11 +217,7 @@ impl Attempt<'_> {
     /// The server has so many bytes.
     fn has(&self, held: &mut Held, offset: u64) {
         held.stored = offset;
-        if let Some(upload) = held.upload.as_mut().filter(|upload| upload.offset != offset) {
-            upload.offset = offset;
-            let upload = Some(Box::new(upload.clone()));
-            self.cx.shared.store.write_later(Change::Upload { key: self.cx.key, upload });
-        }
+        self.know(held, |known| known.offset = offset);
     }
 
     /// The answer to the whole upload. One that is no success leaves nothing to go on with.
@@ -316,6 +305,17 @@ impl Attempt<'_> {
     }
 }
 
+/// Waits until the store has what is known of an upload.
+async fn committed(known: Option<Pending>) -> Result<(), Failure> {
+    let Some(pending) = known else { return Ok(()) };
+    pending.await.map(drop).map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))
+}
+
+fn with_status(mut failure: Failure, answer: &Answer) -> Failure {
+    failure.http_status = Some(answer.status);
+    failure
+}
+
 /// A URL as it may be shown.
 fn without_path(url: &str) -> String {
     Url::parse(url).map_or(String::new(), |url| format!("{}/{MASK}", url.origin().ascii_serialization()))
@@ -330,7 +330,10 @@ fn is_of_body(name: &str) -> bool {
 
 /// Where an upload's bytes go, by the `Location` of the answer from `base`: never from https to unprotected http.
 fn target(base: &str, location: &str) -> Result<String, Failure> {
-    let refuse = |why: &str| Failure::new(FailureKind::Url, format!("the server put the upload at {why}"));
+    let refuse = |why: &str| {
+        let text = format!("the server put the upload at {why}");
+        Failure::new(FailureKind::HttpResponse, text).with(FailureDetail::Protocol)
+    };
     let base = Url::parse(base).map_err(|_| refuse("a place that cannot be named"))?;
     let mut url = base.join(location.trim()).map_err(|_| refuse("something that is no URL"))?;
     match (base.scheme(), url.scheme()) {

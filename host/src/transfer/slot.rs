@@ -32,6 +32,13 @@ impl Slot {
         Self { engine: Some((key, engine)), lent: Arc::default() }
     }
 
+    /// Makes the engine start no task of this host for so long.
+    pub(super) fn silence(&self, host: String, wait: Duration) {
+        if let Some((_, engine)) = &self.engine {
+            let _ = engine.send(Input::Silence { host, wait });
+        }
+    }
+
     /// Waits for a component; after a long wait, for a slot as well.
     pub(super) async fn lend<T>(&self, asked: Pin<&mut impl Future<Output = T>>) -> T {
         let (answer, lent) = self.give(asked).await;

@@ -94,7 +94,15 @@ fn replaced(credentials: &NamedCredentials, url: &Url, text: &str, used: &mut Us
     Ok(whole)
 }
 
-fn secret(credentials: &NamedCredentials, url: &Url, name: &str) -> Result<String, Failure> {
+/// The secret of that name, for a request to that URL.
+///
+/// # Errors
+/// As for [`fill`].
+pub(crate) fn secret(
+    credentials: &BTreeMap<String, NamedCredential>,
+    url: &Url,
+    name: &str,
+) -> Result<String, Failure> {
     let refuse = |why: String| Failure::new(FailureKind::Policy, format!("credential `{name}` {why}"));
     let Some(credential) = credentials.get(name) else {
         return Err(refuse(format!("is not in the configuration; `[credentials.{name}]` would be it")));

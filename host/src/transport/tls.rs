@@ -183,7 +183,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failur
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unusable(words::pem(&error)))?;
     if found.is_empty() {
-        return Err(unusable("it holds none in PEM form".into()));
+        return Err(unusable(words::NO_PEM.into()));
     }
     Ok(found)
 }

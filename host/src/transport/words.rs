@@ -49,12 +49,16 @@ pub(super) fn system(error: &std::io::Error) -> String {
     }
 }
 
+/// Files of other forms are told how to become PEM: of PKCS#12, browsers' and Windows' form, people have most.
+pub(super) const NO_PEM: &str =
+    "it holds none in PEM form (`openssl pkcs12 -in FILE -nodes -out FILE.pem` makes that of PKCS#12)";
+
 /// Why a PEM file cannot be used; nothing of it is quoted, for it may be a key.
 pub(super) fn pem(error: &rustls_pki_types::pem::Error) -> String {
     use rustls_pki_types::pem::Error;
     match error {
         Error::Io(error) => system(error),
-        Error::NoItemsFound => "it holds none in PEM form".into(),
+        Error::NoItemsFound => NO_PEM.into(),
         _ => "it is not proper PEM".into(),
     }
 }

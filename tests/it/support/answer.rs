@@ -267,7 +267,7 @@ impl Answer {
     fn part(&self, request: &Seen) -> Part {
         let total = self.content.len();
         let whole = Part { status: self.status.unwrap_or(200), from: 0, to: total };
-        let (None, Some((first, last))) = (self.status, asked_range(request)) else {
+        let (None, Some((first, last))) = (self.status, asked_range(request, total)) else {
             return whole;
         };
         let condition = request.header("if-range");
@@ -384,9 +384,12 @@ struct Part {
 }
 
 /// First and last byte of `Range: bytes=a-b` or `bytes=a-`.
-fn asked_range(request: &Seen) -> Option<(usize, Option<usize>)> {
+fn asked_range(request: &Seen, total: usize) -> Option<(usize, Option<usize>)> {
     let (first, last) = request.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
-    Some((first.parse().ok()?, last.parse().ok()))
+    match first {
+        "" => Some((total.saturating_sub(last.parse().ok()?), None)),
+        first => Some((first.parse().ok()?, last.parse().ok())),
+    }
 }
 
 /// Where answers wait until the test lets them go on. Clones are the same gate.

@@ -481,6 +481,9 @@ pub(crate) struct TaskFlags {
     /// Profile of the configuration whose defaults count
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
+    /// Group whose notifications it is shown with, if not its own
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) notification: Option<String>,
     #[command(flatten)]
     pub(crate) login: LoginFlags,
 }

@@ -102,7 +102,8 @@ impl Findings {
 
     fn profiles(&mut self, environment: &Environment) {
         for (name, profile) in &environment.config.profiles {
-            let problem = profile.transport.check().err().map(|error| error.to_string());
+            let credentials = || profile.check_credentials(&environment.config.credentials);
+            let problem = profile.transport.check().and_then(|()| credentials()).err().map(|error| error.to_string());
             let base = profile.base_url.as_deref().unwrap_or("no base-url");
             self.note(&format!("profile {name}"), base.to_owned(), problem);
         }

@@ -102,6 +102,9 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<Option<Lo
     if let Some(name) = &flags.profile {
         task.set_profile(name);
     }
+    if let Some(group) = &flags.notification {
+        task.set_notification(group);
+    }
     if let Some(text) = &flags.metadata {
         task.meta_data = text.clone();
     }

@@ -36,12 +36,13 @@ const IGNORED: [&str; 19] = [
 ];
 
 /// All keys that mean something, for suggestions.
-const KNOWN: [&str; 61] = [
+const KNOWN: [&str; 62] = [
     "listFormats",
     "field",
     "content",
     "contentBase64",
     "profile",
+    "notification",
     "resumable",
     "taskType",
     "taskId",
@@ -285,10 +286,15 @@ impl<'a> Reader<'a> {
             "scope" => keep(&mut self.task.scope, self.problems.text(key, value)),
             "responseFile" => keep(&mut self.task.response_file, self.problems.text(key, value)),
             "repeatable" => set(&mut self.task.repeatable, self.problems.flag(key, value)),
-            // Both fill `extra`, in any order.
+            // These fill `extra`, in any order.
             "profile" => {
                 if let Some(name) = self.problems.text(key, value) {
                     self.task.set_profile(&name);
+                }
+            }
+            "notification" => {
+                if let Some(group) = self.problems.text(key, value) {
+                    self.task.set_notification(&group);
                 }
             }
             "resumable" => {

@@ -9,8 +9,8 @@ use crate::config::LAST_TIME_MS;
 use crate::error::Failure;
 use crate::mask::{self, MASK};
 use crate::task::{
-    Auth, Body, FilePart, OnConflict, PROFILE, Pairs, RESUMABLE, Record, Resumable, Status, Task, TaskType, Timeouts,
-    Updates, Waiting,
+    Auth, Body, FilePart, NOTIFICATION, OnConflict, PROFILE, Pairs, RESUMABLE, Record, Resumable, Status, Task,
+    TaskType, Timeouts, Updates, Waiting,
 };
 
 static DEFAULT: LazyLock<Task> = LazyLock::new(Task::default);
@@ -221,9 +221,11 @@ impl Writer {
         self.own_field("responseFile", task.response_file.is_some(), || json!(task.response_file));
         self.own_field("repeatable", task.repeatable, || true.into());
         self.own_field("profile", task.profile().is_some(), || json!(task.profile()));
+        self.own_field("notification", task.notification().is_some(), || json!(task.notification()));
         let resumable = task.resumable();
         self.own_field("resumable", resumable.is_some(), || json!(resumable.map(Resumable::name)));
-        let has_field = |name: &str| name == PROFILE || (name == RESUMABLE && resumable.is_some());
+        let has_field =
+            |name: &str| [PROFILE, NOTIFICATION].contains(&name) || (name == RESUMABLE && resumable.is_some());
         let rest: Pairs = task.extra.iter().filter(|(name, _)| !has_field(name)).cloned().collect();
         self.own_field("extra", !rest.is_empty(), || pairs_unrepeated(&rest));
     }
