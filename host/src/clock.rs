@@ -32,6 +32,25 @@ pub(crate) fn local_minute() -> (u32, Duration) {
     (minute, gone)
 }
 
+/// Notices when the machine's clock is set back.
+pub(crate) struct Steps {
+    at: Instant,
+    unix_ms: u64,
+}
+
+impl Steps {
+    pub(crate) fn new() -> Self {
+        Self { at: now(), unix_ms: unix_ms() }
+    }
+
+    /// Whether it was set back by more than 5 s since the last time this was asked. Rule: reliability B.6.
+    pub(crate) fn is_back(&mut self) -> bool {
+        let (before, after) = (std::mem::replace(self, Self::new()), self.unix_ms);
+        let passed = u64::try_from(self.at.saturating_duration_since(before.at).as_millis()).unwrap_or(u64::MAX);
+        after + 5_000 < before.unix_ms.saturating_add(passed)
+    }
+}
+
 /// Time that the present thread has spent on a CPU.
 pub(crate) fn thread_cpu() -> Duration {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -54,4 +73,17 @@ pub(crate) async fn sleep(duration: Duration) {
 /// Empty when the system does not say.
 pub(crate) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_set_back_is_noticed_once() {
+        let mut steps = Steps { at: now(), unix_ms: unix_ms() + 10_000 };
+        assert_eq!((steps.is_back(), steps.is_back()), (true, false));
+        let mut steps = Steps { at: now(), unix_ms: unix_ms() - 10_000 };
+        assert!(!steps.is_back(), "set forward");
+    }
 }

@@ -171,6 +171,9 @@ pub(crate) enum Change {
     /// Makes every waitingToRetry task whose time has come `enqueued` again (events), and every enqueued one whose
     /// `ready_at` has come ready (no event). At most `limit`. Answer: [`Applied::Moved`].
     WakeDue { limit: usize, at: u64 },
+    /// The clock was set back: tasks that began to wait for a retry later than `at`, which is now, wait from now on. Answer:
+    /// [`Applied::Moved`]. No event.
+    WaitAnew { at: u64 },
     /// Forgets final tasks of these keys; their final events stay while a known consumer has not acknowledged them. Refused
     /// as a whole when one of them is not final; unknown keys are gone already.
     Remove { keys: Vec<TaskKey> },
@@ -394,9 +397,13 @@ impl Store {
         open::prepare_home(home)?;
         let path = home.join(open::FILE);
         open::refuse_emptied(&path)?;
-        open::prepare_file(&path)?;
-        let conn = open::writer(&path)?;
-        let vault = Vault::open(home, &conn)?;
+        let is_new = open::prepare_file(&path)?;
+        let opened = open::writer(&path).and_then(|conn| Ok((Vault::open(home, &conn)?, conn)));
+        let (vault, conn) = opened.inspect_err(|_| {
+            if is_new {
+                open::remove(&path); // the next one begins as this one did, and does not find an emptied database
+            }
+        })?;
         Self::start(conn, vault, path, tell)
     }
 

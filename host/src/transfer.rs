@@ -139,6 +139,17 @@ pub(crate) enum End {
     Stopped { reason: Reason, bytes_done: u64 },
 }
 
+impl End {
+    /// The bytes that are there, where not all of them are.
+    pub(crate) fn bytes_done(&self) -> Option<u64> {
+        match self {
+            Self::Failed(failed) => Some(failed.bytes_done),
+            Self::Stopped { bytes_done, .. } => Some(*bytes_done),
+            Self::Bytes(_) | Self::Final { .. } => None,
+        }
+    }
+}
+
 /// An attempt that failed, and what follows: by a component that wants another one, else by the `retry` hook.
 pub(crate) struct Failed {
     pub(crate) failure: Failure,

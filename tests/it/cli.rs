@@ -418,3 +418,12 @@ fn a_database_of_a_later_version_is_refused_untouched() {
     assert!(std::fs::read(&path).unwrap() == database, "it is left as it was");
     assert!(!world.home().join("haul.sock").exists(), "nobody answers there");
 }
+
+#[test]
+fn a_first_start_that_fails_leaves_nothing_that_looks_damaged() {
+    let world = World::new();
+
+    world.haul_through(&["prlimit", "--fsize=3000"], &["ls"]).exits(6);
+
+    world.haul(&["ls"]).exits(0);
+}

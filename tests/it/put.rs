@@ -319,3 +319,15 @@ fn what_a_killed_put_had_begun_to_read_is_swept_and_what_is_being_read_is_not() 
 
     assert_eq!(spool(&world), [""; 0]);
 }
+
+#[test]
+fn flags_may_stand_between_file_and_url_and_both_are_needed() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    world.write("notes.txt", "A file.");
+
+    world.haul(&["put", "notes.txt", "--binary", sink.url()]).exits(0);
+
+    assert_eq!(sink.requests()[0].body, b"A file.");
+    world.haul(&["put", sink.url()]).exits(2).says("a FILE and a URL");
+}

@@ -294,3 +294,15 @@ fn rfc3339_day(time: std::time::SystemTime) -> String {
     let month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(&date[8..11]).unwrap() / 3 + 1;
     format!("{}-{month:02}-{}", &date[12..16], &date[5..7])
 }
+
+#[test]
+fn the_last_progress_says_how_many_bytes_are_there() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(&bytes(1, 1_000_000)).etag("\"v1\"").cut(300_000));
+
+    let outcome = world.get(&[film.url(), "--retries", "0"]).exits(5);
+
+    let progress: Vec<_> = outcome.json().into_iter().filter(|update| update["type"] == "progress").collect();
+    let last = progress.last().unwrap();
+    assert_eq!((&last["progress"], &last["bytesDone"]), (&json!(-1.0), &json!(300_000)));
+}

@@ -75,6 +75,13 @@ impl Hub {
         }
     }
 
+    /// How many bytes a task has when its attempt ends.
+    pub(crate) fn bytes_done(&self, task_id: &str, bytes_done: u64) {
+        if let Some(sizes) = self.inner().progressing.get_mut(task_id) {
+            sizes.bytes_done = bytes_done;
+        }
+    }
+
     /// Progress of a transfer; told only for tasks that send it.
     pub(crate) fn progress(&self, update: ProgressUpdate) {
         let mut inner = self.inner();

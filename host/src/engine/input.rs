@@ -43,6 +43,8 @@ pub(crate) enum Input {
     Published { key: TaskKey, outcome: Outcome },
     /// What an ended attempt led to is committed; `again`: when the task is ready again.
     Settled { key: TaskKey, status: Status, again: Option<u64> },
+    /// The clock was set back, and these tasks wait for their retries anew.
+    WaitAnew { keys: Vec<TaskKey> },
     /// What became of a task cannot be written.
     Unwritten { key: TaskKey, error: Error },
     /// A final update is committed that components want to hear of.

@@ -21,7 +21,7 @@ use crate::event::{Details, StatusUpdate};
 use crate::hooks::RetryVerdict;
 use crate::limits::{Limits, Network, Rates};
 use crate::scheduler::{HEAD, Ready, Scheduler, Step};
-use crate::store::{Change, HELD, Pending, QueueKey, TaskKey};
+use crate::store::{Applied, Change, HELD, Pending, QueueKey, TaskKey};
 use crate::task::{OnConflict, Record, Status, Task};
 use crate::transfer::rate::OwnRate;
 use crate::transfer::{End, Failed, Finished, Job, Reason, Shared, Slot, Stop};
@@ -83,6 +83,7 @@ pub(crate) struct Machine {
     network: Finder,
     /// When the speed limits are to be looked up again, in milliseconds since 1970; only while they follow a timetable.
     rates_due: Option<u64>,
+    clock: clock::Steps,
     /// When the next task may start: starts are some time apart.
     next_start: Option<Instant>,
     wait_for_disk: bool,
@@ -137,6 +138,7 @@ impl Machine {
             network: Finder::new(limits.network),
             limits,
             rates_due: None,
+            clock: clock::Steps::new(),
             next_start: None,
             wait_for_disk,
             running: HashMap::new(),
@@ -203,6 +205,7 @@ impl Machine {
             Input::Ended { key, end } => self.ended(key, end),
             Input::Published { key, outcome } => self.published(key, outcome),
             Input::Settled { key, status, again } => self.settled(key, status, again),
+            Input::WaitAnew { keys } => self.wait_anew(&keys),
             Input::Unwritten { key, error } => self.unwritten(key, error),
             Input::Final { update } => self.tell_components(*update),
             Input::Told { seq } => self.told(seq),
@@ -449,6 +452,9 @@ impl Machine {
     fn ended(&mut self, key: TaskKey, end: End) {
         let at = clock::unix_ms();
         self.lent.remove(&key);
+        if let (Some(running), Some(bytes_done)) = (self.running.get(&key), end.bytes_done()) {
+            self.shared.hub.bytes_done(&running.task.task_id, bytes_done);
+        }
         match end {
             End::Bytes(finished) => {
                 self.scheduler.ended(key);
@@ -636,6 +642,9 @@ impl Machine {
 
     fn wake(&mut self) {
         let now = clock::unix_ms();
+        if self.clock.is_back() {
+            self.clock_is_back(now);
+        }
         while let Some((at, key)) = self.sleeping.first().copied().filter(|(at, _)| *at <= now) {
             self.sleeping.remove(&(at, key));
             self.wake_one(key, now);
@@ -646,6 +655,32 @@ impl Machine {
         if self.due.is_some_and(|due| due <= now) {
             self.due = None;
             self.wake_all(now);
+        }
+    }
+
+    /// Retries wait as long as they were told to, whatever the clock says; what is to start at a time starts at that time.
+    #[allow(clippy::disallowed_methods)] // as in `after`
+    fn clock_is_back(&self, at: u64) {
+        tracing::info!("the machine's clock was set back: retries wait from now on");
+        let pending = self.shared.store.write(Change::WaitAnew { at });
+        let sender = self.input.clone();
+        tokio::task::spawn_local(async move {
+            if let Ok(Applied::Moved(keys)) = pending.await {
+                let _ = sender.send(Input::WaitAnew { keys });
+            }
+        });
+    }
+
+    fn wait_anew(&mut self, keys: &[TaskKey]) {
+        let moved: HashSet<TaskKey> = keys.iter().copied().collect();
+        self.sleeping.retain(|(_, key)| !moved.contains(key));
+        for (key, record) in self.shared.store.records_of(keys.iter().copied()).unwrap_or_default() {
+            let Some(at) = record.ready_at.filter(|_| record.status == Status::WaitingToRetry) else { continue };
+            if self.works_all() {
+                self.due = Some(self.due.map_or(at, |due| due.min(at)));
+            } else if self.is_asked(key) {
+                self.sleeping.insert((at, key));
+            }
         }
     }
 

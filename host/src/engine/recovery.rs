@@ -46,6 +46,10 @@ pub(crate) async fn recover(shared: &Shared) -> Result<()> {
     for (directory, ids) in left_over.into_values() {
         directory.remove_parts_of(&ids);
     }
+    // The clock may have been set back meanwhile.
+    if shared.store.counts()?[Status::WaitingToRetry as usize] > 0 {
+        last = Some(shared.store.write(Change::WaitAnew { at: clock::unix_ms() }));
+    }
     // What network there is now is found out when they are to start.
     if shared.store.has_held()? {
         last = Some(shared.store.write(Change::Release { at: clock::unix_ms() }));

@@ -107,6 +107,7 @@ impl<'a> Batch<'a> {
                 self.forget_state(owner, bucket.as_deref(), key.as_deref())?
             }
             Change::Hold { key } => self.hold(*key)?,
+            Change::WaitAnew { at } => self.wait_anew(*at)?,
             Change::Release { at } => self.release(*at)?,
             Change::Setting { name, content } => self.setting(name, content)?,
             Change::CancelScope { name, reason, at } => self.cancel_scope(name, reason.as_deref(), *at)?,
@@ -449,6 +450,18 @@ impl<'a> Batch<'a> {
         }
         self.conn.prepare_cached("UPDATE task SET ready_at = ?2 WHERE key = ?1")?.execute((key, number(HELD)))?;
         Ok(Applied::Done)
+    }
+
+    /// When a task began to wait is in the event that told it.
+    fn wait_anew(&mut self, at: u64) -> Sql<Applied> {
+        let began = "(SELECT e.at FROM event e WHERE e.task = task.key ORDER BY e.seq DESC LIMIT 1)";
+        let sql = format!(
+            "UPDATE task SET ready_at = ?1 + max(ready_at - {began}, 0) WHERE status = 6 AND ready_at IS NOT NULL AND {began} > ?1
+             RETURNING key"
+        );
+        let moved: Sql<Vec<TaskKey>> =
+            self.conn.prepare_cached(&sql)?.query_map([number(at)], |row| row.get(0))?.collect();
+        Ok(Applied::Moved(moved?))
     }
 
     fn release(&mut self, at: u64) -> Sql<Applied> {

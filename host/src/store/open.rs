@@ -53,14 +53,24 @@ pub(super) fn refuse_emptied(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Creates the file if it is missing, so that SQLite never does so with a looser mode; `-wal` and `-shm` inherit it.
-pub(super) fn prepare_file(path: &Path) -> Result<()> {
+/// Creates the file if it is missing, so that SQLite never does so with a looser mode; `-wal` and `-shm` inherit it. Whether it
+/// was missing.
+pub(super) fn prepare_file(path: &Path) -> Result<bool> {
     let failed = |error: std::io::Error| Error::FileSystem(format!("cannot prepare `{}`: {error}", path.display()));
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match created {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => close_to_others(path, 0o600).map_err(failed),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            close_to_others(path, 0o600).map_err(failed).map(|()| false)
+        }
         Err(error) => Err(failed(error)),
+    }
+}
+
+/// Removes a database that has just been created and holds nothing.
+pub(super) fn remove(path: &Path) {
+    for extension in ["db-wal", "db-shm", "db"] {
+        let _ = std::fs::remove_file(path.with_extension(extension)); // the error that led here is the one to tell
     }
 }
 

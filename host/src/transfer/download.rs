@@ -454,7 +454,8 @@ pub(super) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Cal
     call.idle_timeout = limit(task.timeouts.idle_ms, call.idle_timeout);
     call.max_redirects = task.max_redirects;
     call.trail = Some(cx.trail.clone());
-    if cx.shared.throttle.slowest(cx.taker()).is_some() {
+    call.bytes_per_second = cx.shared.throttle.slowest(cx.taker());
+    if call.bytes_per_second.is_some() {
         call.low_speed_bytes = 0;
     }
     call
@@ -783,10 +784,11 @@ pub(super) async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Fl
 
 /// Waits as long as the speed limits want after so many bytes. In steps: they may change meanwhile.
 async fn pace(cx: &Context<'_>, len: usize, now: std::time::Instant) {
-    let mut wait = cx.shared.throttle.take(cx.taker(), len, now);
+    let taken = cx.shared.throttle.take(cx.taker(), len, now);
+    let mut wait = cx.shared.throttle.wait(cx.taker(), taken, now);
     while !wait.is_zero() {
         clock::sleep(wait.min(PACE)).await;
-        wait = cx.shared.throttle.take(cx.taker(), 0, clock::now());
+        wait = cx.shared.throttle.wait(cx.taker(), taken, clock::now());
     }
 }
 

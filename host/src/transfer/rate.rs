@@ -12,35 +12,48 @@ const CREDIT: Duration = Duration::from_millis(250);
 /// Waits shorter than this are paid with the next one.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// A speed limit shared by everybody who takes from it.
+/// A speed limit shared by everybody who takes from it: bytes are taken first and earned later, in the order in which they
+/// were taken, so that nobody's wait grows by what others take after it.
 #[derive(Debug)]
 struct Bucket {
     bytes_per_second: u64,
-    /// When all that was taken so far has been earned.
-    paid_until: Instant,
+    /// Bytes taken and bytes earned since the beginning; earned up to `at`.
+    taken: f64,
+    earned: f64,
+    at: Instant,
 }
 
 impl Bucket {
     fn new(bytes_per_second: u64, now: Instant) -> Self {
-        Self { bytes_per_second: bytes_per_second.max(1), paid_until: now }
+        Self { bytes_per_second: bytes_per_second.max(1), taken: 0.0, earned: 0.0, at: now }
     }
 
-    /// What was taken and is not paid yet is paid at the new rate.
+    /// What was taken and is not earned yet is earned at the new rate.
     fn change(&mut self, bytes_per_second: u64, now: Instant) {
-        let rate = bytes_per_second.max(1);
-        let debt = self.paid_until.saturating_duration_since(now);
-        self.paid_until = now + debt.mul_f64(self.bytes_per_second as f64 / rate as f64);
-        self.bytes_per_second = rate;
+        self.earn(now);
+        self.bytes_per_second = bytes_per_second.max(1);
     }
 
-    /// Takes `bytes`, and answers how long to wait before the next.
-    fn take(&mut self, bytes: usize, now: Instant) -> Duration {
-        if bytes > 0 {
-            let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-            let floor = now.checked_sub(CREDIT).unwrap_or(now);
-            self.paid_until = self.paid_until.max(floor) + cost;
-        }
-        self.paid_until.saturating_duration_since(now)
+    fn earn(&mut self, now: Instant) {
+        let rate = self.bytes_per_second as f64;
+        let earned = self.earned + rate * now.saturating_duration_since(self.at).as_secs_f64();
+        self.earned = earned.min(self.taken + rate * CREDIT.as_secs_f64());
+        self.at = self.at.max(now);
+    }
+
+    /// Takes `bytes`; answers the number of the last of them, which [`Bucket::wait`] wants to know.
+    fn take(&mut self, bytes: usize, now: Instant) -> f64 {
+        self.earn(now);
+        self.taken += bytes as f64;
+        self.taken
+    }
+
+    /// How long until that byte is earned.
+    fn wait(&mut self, byte: f64, now: Instant) -> Duration {
+        self.earn(now);
+        // Of a bucket that is gone, the number means nothing here.
+        let missing = byte.min(self.taken) - self.earned;
+        Duration::try_from_secs_f64(missing / self.bytes_per_second as f64).unwrap_or_default()
     }
 }
 
@@ -89,6 +102,10 @@ struct Shares {
     groups: HashMap<String, Pair>,
 }
 
+/// What somebody has taken and waits for: the numbers of the last bytes, in the task's, its group's and everybody's bucket.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken([f64; 3]);
+
 /// The speed limits that transfers share.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle(Mutex<Shares>);
@@ -126,30 +143,39 @@ impl Throttle {
         }
     }
 
-    /// Takes bytes that have moved, and answers how long to wait before the next. With 0 bytes: how long still.
-    pub(crate) fn take(&self, taker: Taker<'_>, bytes: usize, now: Instant) -> Duration {
+    /// Takes bytes that have moved.
+    pub(crate) fn take(&self, taker: Taker<'_>, bytes: usize, now: Instant) -> Taken {
+        let mut taken = Taken::default();
+        self.each(taker, |which, bucket| taken.0[which] = bucket.take(bytes, now));
+        taken
+    }
+
+    /// How long to wait after that before more is taken.
+    pub(crate) fn wait(&self, taker: Taker<'_>, taken: Taken, now: Instant) -> Duration {
         let mut wait = Duration::ZERO;
-        self.each(taker, |bucket| wait = wait.max(bucket.take(bytes, now)));
+        self.each(taker, |which, bucket| wait = wait.max(bucket.wait(taken.0[which], now)));
         if wait > SHORTEST { wait } else { Duration::ZERO }
     }
 
     /// The lowest of the limits that count, in bytes per second.
     pub(crate) fn slowest(&self, taker: Taker<'_>) -> Option<u64> {
         let mut slowest: Option<u64> = None;
-        self.each(taker, |bucket| {
+        self.each(taker, |_, bucket| {
             slowest = Some(slowest.map_or(bucket.bytes_per_second, |rate| rate.min(bucket.bytes_per_second)));
         });
         slowest
     }
 
-    fn each(&self, taker: Taker<'_>, mut act: impl FnMut(&mut Bucket)) {
+    fn each(&self, taker: Taker<'_>, mut act: impl FnMut(usize, &mut Bucket)) {
         if let Some(own) = lock(&taker.own.0).as_mut() {
-            act(own);
+            act(0, own);
         }
         let shares = &mut *lock(&self.0);
-        let group = shares.groups.get_mut(taker.group).and_then(|pair| pair.of(taker.direction));
-        for bucket in shares.all.of(taker.direction).into_iter().chain(group) {
-            act(bucket);
+        if let Some(group) = shares.groups.get_mut(taker.group).and_then(|pair| pair.of(taker.direction)) {
+            act(1, group);
+        }
+        if let Some(all) = shares.all.of(taker.direction) {
+            act(2, all);
         }
     }
 }
@@ -172,14 +198,37 @@ mod tests {
         Rates { up: None, down: Some(rate) }
     }
 
+    /// Takes, and answers how long to wait.
+    fn spend(throttle: &Throttle, taker: Taker<'_>, bytes: usize, now: Instant) -> Duration {
+        let taken = throttle.take(taker, bytes, now);
+        throttle.wait(taker, taken, now)
+    }
+
     #[test]
     fn bytes_beyond_the_rate_are_paid_by_waiting() {
         let start = crate::clock::now();
         let mut bucket = Bucket::new(1000, start);
-        assert_eq!(bucket.take(500, start), millis(500));
-        assert_eq!(bucket.take(500, start), millis(1000));
-        assert_eq!(bucket.take(0, start + SECOND * 2), Duration::ZERO);
-        assert_eq!(bucket.take(1000, start + SECOND * 2), millis(750), "credit of 250 ms");
+        let mut spend = |bytes, now| {
+            let byte = bucket.take(bytes, now);
+            bucket.wait(byte, now)
+        };
+        assert_eq!(spend(500, start), millis(500));
+        assert_eq!(spend(500, start), millis(1000));
+        assert_eq!(spend(0, start + SECOND * 2), Duration::ZERO);
+        assert_eq!(spend(1000, start + SECOND * 2), millis(750), "credit of 250 ms");
+    }
+
+    #[test]
+    fn nobody_waits_for_what_others_take_after_it() {
+        let start = crate::clock::now();
+        let mut bucket = Bucket::new(1000, start);
+        let (first, second) = (bucket.take(500, start), bucket.take(500, start));
+
+        let greedy = bucket.take(5000, start + millis(400));
+
+        assert_eq!(bucket.wait(first, start + millis(400)), millis(100));
+        assert_eq!(bucket.wait(second, start + millis(400)), millis(600));
+        assert_eq!(bucket.wait(greedy, start + millis(400)), millis(5600));
     }
 
     #[test]
@@ -187,18 +236,18 @@ mod tests {
         let start = crate::clock::now();
         let (throttle, own) = (Throttle::default(), OwnRate::default());
         let taker = |group, direction| Taker { own: &own, group, direction };
-        assert_eq!(throttle.take(taker("g", Direction::Down), 1 << 30, start), Duration::ZERO);
+        assert_eq!(spend(&throttle, taker("g", Direction::Down), 1 << 30, start), Duration::ZERO);
 
         throttle.set(down(1000), &BTreeMap::from([("g".into(), down(100))]), start);
-        assert_eq!(throttle.take(taker("g", Direction::Up), 5000, start), Duration::ZERO);
-        assert_eq!(throttle.take(taker("g", Direction::Down), 100, start), SECOND);
+        assert_eq!(spend(&throttle, taker("g", Direction::Up), 5000, start), Duration::ZERO);
+        assert_eq!(spend(&throttle, taker("g", Direction::Down), 100, start), SECOND);
         assert_eq!(
-            throttle.take(taker("other", Direction::Down), 100, start),
+            spend(&throttle, taker("other", Direction::Down), 100, start),
             millis(200),
             "what `g` took counts, too"
         );
         own.set(Some(10), start);
-        assert_eq!(throttle.take(taker("other", Direction::Up), 10, start), SECOND);
+        assert_eq!(spend(&throttle, taker("other", Direction::Up), 10, start), SECOND);
         assert_eq!(throttle.slowest(taker("g", Direction::Down)), Some(10));
         own.set(None, start);
         assert_eq!(throttle.slowest(taker("g", Direction::Down)), Some(100));
@@ -210,10 +259,13 @@ mod tests {
         let start = crate::clock::now();
         let (throttle, own) = (Throttle::default(), OwnRate::new(Some(10), start));
         let taker = Taker { own: &own, group: "g", direction: Direction::Down };
-        assert_eq!(throttle.take(taker, 1000, start), SECOND * 100);
+        let taken = throttle.take(taker, 1000, start);
+        assert_eq!(throttle.wait(taker, taken, start), SECOND * 100);
         own.set(Some(1000), start);
-        assert_eq!(throttle.take(taker, 0, start), SECOND);
+        assert_eq!(throttle.wait(taker, taken, start), SECOND);
         own.set(None, start);
-        assert_eq!(throttle.take(taker, 0, start), Duration::ZERO);
+        assert_eq!(throttle.wait(taker, taken, start), Duration::ZERO);
+        own.set(Some(10), start);
+        assert_eq!(throttle.wait(taker, taken, start), Duration::ZERO, "another limit owes nothing for the first");
     }
 }

@@ -146,7 +146,8 @@ impl Source for RequestBody {
     }
 
     fn pause(&self, taken: usize) -> Duration {
-        self.shared.throttle.take(self.taker(), taken, clock::now())
+        let now = clock::now();
+        self.shared.throttle.wait(self.taker(), self.shared.throttle.take(self.taker(), taken, now), now)
     }
 
     fn before_end(&self) -> Option<BeforeEnd> {

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// Largest read where a speed limit wants small ones.
+pub(super) const SIP: usize = 16 * 1024;
+
 /// What happened on a connection so far, seen by the requests on it.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
@@ -43,6 +46,8 @@ pub(super) struct Trace {
     pub(super) read: AtomicU64,
     /// Writing failed: nothing more may be sent on it.
     pub(super) deaf: AtomicBool,
+    /// Bytes read at once at most, [`SIP`] or fewer; 0: as many as there are.
+    pub(super) sip: AtomicUsize,
     /// How it was made.
     pub(super) making: Making,
 }
@@ -233,6 +238,16 @@ impl Wire {
         }
     }
 
+    /// Reads little: what is left with the system tells the server to slow down a little at a time, and not for seconds.
+    fn sip(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>, most: usize) -> Poll<std::io::Result<()>> {
+        let mut bytes = [0; SIP];
+        let mut part = ReadBuf::new(&mut bytes[..most.min(SIP)]);
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, &mut part);
+        self.trace.read.fetch_add(part.filled().len() as u64, Ordering::Relaxed);
+        buf.put_slice(part.filled());
+        outcome
+    }
+
     fn is_deaf(&self) -> bool {
         self.trace.deaf.load(Ordering::Relaxed)
     }
@@ -254,6 +269,10 @@ impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         if let Some(error) = self.late.take() {
             return Poll::Ready(Err(error));
+        }
+        let sip = self.trace.sip.load(Ordering::Relaxed);
+        if (1..buf.remaining()).contains(&sip) {
+            return self.sip(cx, buf, sip);
         }
         let start = buf.filled().len();
         loop {

@@ -25,6 +25,8 @@ use super::redirect::Hop;
 use super::{Call, Framing, Pool, peer_of, words};
 use crate::error::{Failure, FailureDetail, FailureKind};
 
+/// A limited body is read in pieces of this share of a second.
+const SIPS_PER_SECOND: u64 = 64;
 /// Most interim answers before the final one.
 const MAX_INTERIM: u32 = 64;
 /// Most headers of an answer.
@@ -244,6 +246,10 @@ impl Exchange<'_> {
             Ok(Ok(response)) => {
                 let trace = response.extensions().get::<Arc<Trace>>().cloned();
                 let reused = trace.as_ref().is_some_and(|trace| trace.answered.swap(true, Ordering::Relaxed));
+                if let Some(trace) = trace.as_ref().filter(|_| response.version() != Version::HTTP_2) {
+                    let slowest = self.call.bytes_per_second.map_or(0, |rate| (rate / SIPS_PER_SECOND).max(1));
+                    trace.sip.store(usize::try_from(slowest).unwrap_or(0), Ordering::Relaxed);
+                }
                 let is_deaf = trace.as_ref().is_some_and(|trace| trace.deaf.load(Ordering::Relaxed));
                 let headers = response.headers();
                 // Somebody on the way may have read it otherwise (RFC 9112 section 6.3).

@@ -242,7 +242,7 @@ pub(crate) struct Get {
 #[command(override_usage = "haul put [OPTIONS] FILE... URL")]
 pub(crate) struct Put {
     /// What to upload (`-`: stdin, read to its end first), then where to; several files are one form
-    #[arg(required = true, num_args = 2.., value_names = ["FILE", "URL"])]
+    #[arg(required = true, value_names = ["FILE", "URL"])]
     pub(crate) files_and_url: Vec<String>,
     /// Send the file's bytes as the body, by PUT; otherwise it is part of a form, sent by POST
     #[arg(long, conflicts_with_all = ["file_field", "fields", "fields_after", "parts", "part_headers"], help_heading = "Upload options")]

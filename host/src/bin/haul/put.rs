@@ -50,6 +50,9 @@ async fn send(
 /// The files' absolute paths, and which of them holds what a pipe gave.
 fn sources(put: &Put, home: &Path) -> Result<(Vec<PathBuf>, Option<Spooled>)> {
     let typed = put.files_and_url.split_last().map_or(&[][..], |(_, files)| files);
+    if typed.is_empty() {
+        return Err(Error::Usage("put wants a FILE and a URL: `haul put FILE URL`, where FILE `-` is stdin".into()));
+    }
     if typed.iter().filter(|file| is_piped(file)).count() > 1 {
         return Err(Error::Usage("one FILE of put can be stdin or a pipe, and not more".into()));
     }

@@ -207,3 +207,15 @@ fn a_complete_task_is_found_until_its_end_was_told() {
     asked(false);
     assert_eq!((found(), home.store.is_asked(1).unwrap()), (0, false));
 }
+
+#[test]
+fn after_the_clock_was_set_back_a_retry_waits_as_long_as_it_was_told_to() {
+    let home = home();
+    home.add_many(vec![of("a", "one", "x", 5, 1)]);
+    home.start(1);
+    home.wait(1, 1_003); // since 3, by the event
+    let ready_at = || home.store.record_of(1).unwrap().unwrap().ready_at;
+
+    assert_eq!((home.write(Change::WaitAnew { at: 3 }), ready_at()), (Applied::Moved(vec![]), Some(1_003)));
+    assert_eq!((home.write(Change::WaitAnew { at: 1 }), ready_at()), (Applied::Moved(vec![1]), Some(1_001)));
+}
