@@ -104,8 +104,9 @@ function post(url, headers, body) {
 /** UTF-8 and back, a character for each byte in between. */
 function bytesOf(text) {
   const chars = unescape(encodeURIComponent(text));
-  const bytes = new Uint8Array(chars.length);
-  for (let at = 0; at < bytes.length; at++) bytes[at] = chars.charCodeAt(at);
+  const { length } = chars;
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at++) bytes[at] = chars.charCodeAt(at);
   return bytes;
 }
 

@@ -11,7 +11,8 @@ const SECRET: &str = "Bearer cAnArY-of-the-task";
 fn told(origin: &Origin, words: &str, of_task: Value) -> (String, Value) {
     let world = world();
     let url = origin.url("/f");
-    let mut task = json!({"url": url, "taskId": "t", "retries": 0, "metaData": words, "headers": {"Authorization": SECRET}});
+    let mut task =
+        json!({"url": url, "taskId": "t", "retries": 0, "metaData": words, "headers": {"Authorization": SECRET}});
     task.as_object_mut().unwrap().extend(of_task.as_object().unwrap().clone());
     let added = world.haul_reading(&["add", "-"], &task.to_string());
     let mut printed = format!("{}{}", added.stdout, added.stderr);

@@ -160,7 +160,9 @@ impl Chain {
         let (who, (mut name,)) = self.ask::<hooks::Filename>(task.weight, params.clone()).await?;
         let secrets = self.secrets();
         // A name that repeats a secret is the component's own idea, or that of the server and the task's owner.
-        if who.is_some() && secrets.is_in(&name) && !secrets.is_in(&self.links.hooks.policy::<hooks::Filename>(params)?.0)
+        if who.is_some()
+            && secrets.is_in(&name)
+            && !secrets.is_in(&self.links.hooks.policy::<hooks::Filename>(params)?.0)
         {
             secrets.mask(&mut name);
         }

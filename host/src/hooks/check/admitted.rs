@@ -134,7 +134,9 @@ mod tests {
     #[test]
     fn what_a_task_moves_and_in_whose_name_stays_as_its_owner_gave_it() {
         refused("taskType", |task| task.task_type = TaskType::Upload);
-        for elsewhere in ["https://other.test/f", "http://own.test/f", "https://own.test:444/f", "https://mirror.test/f"] {
+        for elsewhere in
+            ["https://other.test/f", "http://own.test/f", "https://own.test:444/f", "https://mirror.test/f"]
+        {
             refused("url", |task| task.url = elsewhere.into());
         }
         refused("mirrors", |task| task.mirrors.push("https://other.test/f".into()));
