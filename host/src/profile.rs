@@ -13,9 +13,7 @@ use url::Url;
 
 use crate::error::{Error, Failure, FailureKind};
 use crate::task::{Pairs, Problem, Task, Timeouts};
-use crate::transport::{
-    NamedCredential, Transport, TransportSettings, credential_names, is_same_origin, named_secret,
-};
+use crate::transport::{NamedCredential, Transport, TransportSettings, credential_names, is_same_origin, named_secret};
 
 /// Name of the profile of tasks that name none.
 pub const DEFAULT: &str = "default";
