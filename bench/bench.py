@@ -211,7 +211,23 @@ class Bench:
         python = os.path.join(ROOT, "target/languages/python.wasm")  # where tests/languages has built it
         if os.path.exists(python):
             runs.append(("haul --callbacks, Python", self.haul(*get, "--callbacks", python, stdin=urls)))
+        only_start = self.python_on_task_start()
+        if only_start:
+            runs.append(("haul --callbacks, Python, `on-task-start` only", self.haul(*get, "--callbacks", only_start, stdin=urls)))
         compare(f"{COUNT:,} files of 4 KiB with the Rust example's callbacks", self.work, runs, self.rounds, per="files")
+
+    def python_on_task_start(self):
+        """A component in Python that answers one hook; none where tests/languages has not installed its toolchain."""
+        found = sorted(glob.glob(os.path.join(ROOT, "target/tools/componentize-py-*/bin/componentize-py")))
+        if not found:
+            return None
+        source, out = os.path.join(ROOT, "bench/on-task-start"), os.path.join(self.work, "on-task-start.wasm")
+        subprocess.run(
+            [sys.executable, found[-1], "--quiet", "--wit-path", os.path.join(ROOT, "wit"), "--wit-path",
+             os.path.join(source, "world.wit"), "--world", "bench:on-task-start/callbacks", "componentize",
+             "--python-path", source, "--output", out, "callbacks"],
+            check=True, env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(found[-1]))})
+        return out
 
     def small_urls(self):
         global COUNT

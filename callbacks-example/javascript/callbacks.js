@@ -101,11 +101,17 @@ function post(url, headers, body) {
   }
 }
 
-/** UTF-8 and back. */
+/** UTF-8 and back, a character for each byte in between. */
 function bytesOf(text) {
-  return Uint8Array.from(unescape(encodeURIComponent(text)), (char) => char.charCodeAt(0));
+  const chars = unescape(encodeURIComponent(text));
+  const { length } = chars;
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at++) bytes[at] = chars.charCodeAt(at);
+  return bytes;
 }
 
 function textOf(bytes) {
-  return decodeURIComponent(escape(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")));
+  let chars = "";
+  for (let at = 0; at < bytes.length; at += 4096) chars += String.fromCharCode(...bytes.slice(at, at + 4096));
+  return decodeURIComponent(escape(chars));
 }

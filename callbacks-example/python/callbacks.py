@@ -6,7 +6,6 @@ In Python: kebab-case becomes snake_case, `option` is a value or None, each case
 of the component.
 """
 
-import dataclasses
 import json
 import time
 
@@ -88,7 +87,7 @@ def renew(auth: Auth) -> Auth:
         raise CannotRenew("the task has no refresh token")
     headers = [(name, text.replace("{refreshToken}", auth.refresh_token)) for name, text in auth.refresh_headers]
     headers.append(("content-type", "application/json"))
-    asked = json.dumps({"grant_type": "refresh_token", "refresh_token": auth.refresh_token}, separators=(",", ":"))
+    asked = json.dumps({"grant_type": "refresh_token", "refresh_token": auth.refresh_token})
     try:
         response = fetch.fetch(Request("POST", auth.refresh_url, headers, asked.encode(), []))
     except Err as error:
@@ -101,5 +100,6 @@ def renew(auth: Auth) -> Auth:
     except (ValueError, KeyError, TypeError):
         raise CannotRenew("the token server gave no token") from None
     seconds = answer.get("expires_in")
-    expires = None if seconds is None else int((time.time() + seconds) * 1000)
-    return dataclasses.replace(auth, access_token=token, access_token_expires_at_ms=expires)
+    auth.access_token = token
+    auth.access_token_expires_at_ms = None if seconds is None else int((time.time() + seconds) * 1000)
+    return auth

@@ -22,6 +22,7 @@ mod interfaces;
 mod keyvalue;
 mod known;
 mod log;
+mod masked;
 mod policy;
 mod private;
 mod quota;
@@ -374,6 +375,11 @@ pub(crate) fn sha256(wasm: &[u8]) -> String {
 /// Reads a component's file, within its limits. The error says what is wrong with it.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     file::read(path)
+}
+
+/// How many compiled components a cache directory holds ([`HooksSettings::cache_dir`]), and how many bytes they take.
+pub fn cache_usage(directory: &Path) -> (usize, u64) {
+    cache::usage(directory)
 }
 
 /// A task in the form that hooks take, converted once per attempt.

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::error::{Error, Failure, FailureKind};
 use crate::task::{Pairs, Problem, Task, Timeouts};
-use crate::transport::{NamedCredential, Transport, TransportSettings, credential_names, named_secret};
+use crate::transport::{NamedCredential, Transport, TransportSettings, credential_names, is_same_origin, named_secret};
 
 /// Name of the profile of tasks that name none.
 pub const DEFAULT: &str = "default";
@@ -81,7 +81,7 @@ impl Profile {
         if let Some(base) = &self.base_url {
             task.url = absolute(base, &task.url).map_err(|reason| Problem { field: "url".into(), reason })?;
         }
-        let at_home = self.base_url.as_deref().is_none_or(|base| same_origin(base, &task.url));
+        let at_home = self.base_url.as_deref().is_none_or(|base| is_same_origin(base, &task.url));
         let has_header =
             |task: &Task, name: &str| task.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
         for (name, value) in &self.headers {
@@ -127,10 +127,6 @@ fn absolute(base: &str, url: &str) -> Result<String, String> {
     }
     let joined = Url::parse(base).and_then(|base| base.join(url));
     joined.map(String::from).map_err(|_| "cannot be joined to the profile's base-url".into())
-}
-
-fn same_origin(base: &str, url: &str) -> bool {
-    matches!((Url::parse(base), Url::parse(url)), (Ok(base), Ok(url)) if base.origin() == url.origin())
 }
 
 /// The names of a URL's query parameters, as they stand in it.

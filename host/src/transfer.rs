@@ -40,7 +40,7 @@ use crate::spool::Spool;
 use crate::store::{Change, Store, TaskKey};
 use crate::task::{Changes, Piece, Record, ResumeRecord, Status, Task, TaskType, UploadRecord};
 pub(crate) use crate::transport::retry_after;
-use crate::transport::{Trail, Transport};
+use crate::transport::{Trail, Transport, is_same_origin};
 
 pub(crate) use authorize::Flights;
 use authorize::Prepared;
@@ -700,11 +700,6 @@ async fn from_any_place(cx: &Context<'_>, wire: download::Wire, held: &mut Held)
 
 fn may_be_elsewhere(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::Connection | FailureKind::HttpResponse | FailureKind::Resume)
-}
-
-/// Whether two URLs are of the same scheme, host and port. Userinfo is no part of an origin.
-pub(crate) fn is_same_origin(one: &str, other: &str) -> bool {
-    matches!((url::Url::parse(one), url::Url::parse(other)), (Ok(one), Ok(other)) if one.origin() == other.origin())
 }
 
 /// A URL with the login of another one of its origin, where it has none itself.

@@ -47,6 +47,7 @@ use self::payload::Outgoing;
 pub use self::payload::{BeforeEnd, Payload, Source};
 use self::proxy::Routes;
 use self::redirect::Hop;
+pub(crate) use self::redirect::is_same_origin;
 pub use self::steps::{Asked, Canned, Follow, Go, Outbound, Redirect, Steps};
 use self::tls::Tls;
 pub use self::trail::Trail;

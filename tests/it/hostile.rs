@@ -149,6 +149,33 @@ fn a_component_cannot_have_tasks_ask_others() {
 }
 
 #[test]
+fn a_component_cannot_make_another_task_of_the_one_that_it_admits() {
+    let (world, origin, other) = (World::new(), Origin::start(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let elsewhere = other.serve("/f", file(b"y"));
+    world.config("[profiles.corp]\nheaders = { X-Corp = \"corp-login\" }\n");
+    let steered = component("steered");
+    let get = |words: &str| {
+        let callbacks = ["--callbacks", steered.to_str().unwrap(), "--metadata", words];
+        world.haul(&[&["get", film.url()][..], &callbacks].concat())
+    };
+    for (words, why) in [
+        (format!("admit url {}", elsewhere.url()), "a task with another `url`"),
+        ("admit profile corp".into(), "a task with another `extra`"),
+        ("admit directory elsewhere".into(), "a task with another `directory`"),
+        ("admit group other".into(), "a task with another `group`"),
+        ("admit header Range=bytes=0-0".into(), "a task with another `headers`"),
+        ("admit header X-Key={credential:corp}".into(), "credential `corp` is not granted to it"),
+    ] {
+        get(&words).exits(10).says(why);
+    }
+    assert_eq!((film.log().len(), elsewhere.log().len()), (0, 0), "nothing was sent");
+
+    get("admit header X-Seen=yes").exits(0);
+    assert_eq!(film.requests()[0].header("x-seen"), Some("yes"), "what harms nobody it may choose");
+}
+
+#[test]
 fn a_hook_whose_name_is_misspelt_is_told() {
     let world = World::new();
     let file =

@@ -27,6 +27,7 @@ mod hook_chains;
 mod hook_failures;
 mod hook_matrix;
 mod hook_recipes;
+mod hook_texts;
 mod hook_verdicts;
 mod hostile;
 mod import;

@@ -3,7 +3,10 @@
 //! Compiled code is code: whoever can write a file here could run anything as us. So the directory and its files belong
 //! to us alone, links are not followed, and each file ends with a keyed BLAKE3 hash whose key lies apart, in our state
 //! directory. A file is mapped, not read: it is proved once, and as long as it is the very same file (`known.rs`) it need not
-//! be again. A file that is not provably ours is not an error: the component is compiled again.
+//! be again. A file that is not provably ours is not an error: the component is compiled again. What has not been used for
+//! long is removed where something is added (`sweep.rs`).
+
+mod sweep;
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,7 +19,10 @@ use wasmtime::component::Component;
 
 use super::known::{Identity, Known};
 use super::private;
+use crate::clock;
 use crate::error::Error;
+
+pub(super) use sweep::usage;
 
 const MAC_BYTES: usize = 32;
 const KEY_BYTES: usize = 32;
@@ -102,7 +108,7 @@ impl Place {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let key = blake3::derive_key("haul 2026-11-22 name of the key of compiled components", &self.key);
-        format!("{}-{:016x}-{}.cwasm", hex(digest), hasher.finish(), hex(&key[..4]))
+        format!("{}-{:016x}-{}.{}", hex(digest), hasher.finish(), hex(&key[..4]), sweep::EXTENSION)
     }
 
     /// Code that is ours for certain: proved when it was this very file, or proved now.
@@ -140,7 +146,11 @@ impl Place {
     fn write(&self, name: &str, code: &[u8]) -> io::Result<()> {
         let mut hasher = self.hasher(name);
         let mac = hasher.update(code).finalize();
-        private::write(&self.directory.join(name), &[code, mac.as_bytes()], true)
+        private::write(&self.directory.join(name), &[code, mac.as_bytes()], true)?;
+        let now_s = clock::unix_ms() / 1000;
+        sweep::code(&self.directory, now_s, |path| self.known.used_s(path));
+        sweep::facts(&self.directory.join(KNOWN_NAME), now_s);
+        Ok(())
     }
 
     /// The name is covered too, so that one component's code cannot stand in for another's.

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::bindings::haul::transfer as wit;
 use super::functions::{self as hooks, Ask};
+use super::masked::Masked;
 use super::runtime::Ticker;
 use super::words::Words;
 use super::workshop::Call;
@@ -22,6 +23,9 @@ use crate::mask::Secrets;
 use crate::store::Store;
 use crate::task::{Auth, Problem, ResumeRecord, Task};
 use crate::transport::Transport;
+
+/// A task in the form in which it is added, or all that is wrong with it.
+type Admitted = Result<Task, Vec<Problem>>;
 
 /// Components in order of attachment, and the default policy last. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -86,9 +90,9 @@ impl Chain {
         HookTask { weight: convert::weight(&wit), handles: check::task_handles(task).into(), wit: Arc::new(wit) }
     }
 
-    /// Hook `admit`, for up to 1,000 tasks. What a component lets through goes past the default policy as well, so that
-    /// it can refuse and change tasks but not make one valid that is not.
-    pub async fn admit(&self, tasks: &[Task], now_ms: u64) -> Result<Vec<Result<Task, Vec<Problem>>>, Failure> {
+    /// Hook `admit`, for up to 1,000 tasks. A component can refuse tasks and be stricter, but not make one valid that is not,
+    /// nor another one of it: what it lets through goes past the default policy as well.
+    pub async fn admit(&self, tasks: &[Task], now_ms: u64) -> Result<Vec<Admitted>, Failure> {
         self.tells(|secrets| {
             *secrets = Secrets::default(); // of these tasks: thousands may have gone before
             tasks.iter().for_each(|task| secrets.add_task(task));
@@ -96,25 +100,34 @@ impl Chain {
         let given: Vec<_> = tasks.iter().map(convert::task).collect();
         let context = wit::admit::Context { now_at_ms: now_ms, extra: Vec::new() };
         let weight = given.iter().map(convert::weight).sum();
-        let params = (given, context.clone());
-        let (who, (mut answer,)) = self.ask::<hooks::Admit>(weight, params).await?;
+        let (who, (answer,)) = self.ask::<hooks::Admit>(weight, (given.clone(), context.clone())).await?;
         let asked = tasks.iter().map(|task| (&*task.task_id, &*task.callbacks));
         self.usable(who, Hook::Admit, check::admitted(asked, &answer))?;
-        if who.is_some() {
-            let passed: Vec<_> = answer.iter().filter_map(|task| task.as_ref().ok().cloned()).collect();
-            let (judged,) = self.links.hooks.policy::<hooks::Admit>((passed, context))?;
-            let mut judged = judged.into_iter();
-            for task in answer.iter_mut().filter(|task| task.is_ok()) {
-                if let Some(judged) = judged.next() {
-                    *task = judged;
-                }
-            }
+        let answer = converted(answer, tasks);
+        if who.is_none() {
+            return Ok(answer);
         }
-        let answer = answer.into_iter().zip(tasks).map(|(task, given)| match task {
-            Ok(task) => Ok(convert::with_parts_of(convert::to_task(task), given)),
-            Err(problems) => Err(problems.into_iter().map(convert::to_problem).collect()),
-        });
-        Ok(answer.collect())
+        let policy = |tasks: Vec<_>| self.links.hooks.policy::<hooks::Admit>((tasks, context.clone()));
+        let usual = converted(policy(given)?.0, tasks);
+        let passed = answer.iter().filter_map(|task| task.as_ref().ok().map(convert::task)).collect();
+        let mut judged = policy(passed)?.0.into_iter();
+        let mut admitted = Vec::with_capacity(tasks.len());
+        for ((answer, usual), given) in answer.into_iter().zip(usual).zip(tasks) {
+            let judged = answer.as_ref().ok().and_then(|_| judged.next());
+            admitted.push(match (answer, usual, judged) {
+                (Ok(_), Ok(usual), Some(Ok(task))) => {
+                    let task = convert::with_parts_of(convert::to_task(task), given);
+                    let may_use = || self.may_use(who, &check::task_handles(&task), &check::task_handles(given));
+                    let checked = check::within(&task, &usual).and_then(|()| may_use());
+                    self.usable(who, Hook::Admit, checked)?;
+                    Ok(task)
+                }
+                (Ok(_), Ok(_), Some(Err(problems))) => Err(to_problems(problems)),
+                (Err(problems), ..) => self.usable(who, Hook::Admit, Ok(Err(problems)))?,
+                (_, refused, _) => refused,
+            });
+        }
+        Ok(admitted)
     }
 
     /// Hook `classify`. A component can be stricter than the default policy, but not join bytes, or take less than the whole
@@ -144,7 +157,15 @@ impl Chain {
     /// Hook `filename`. The answer is one safe path component, at most 255 bytes, and none of `taken`.
     pub async fn filename(&self, task: &HookTask, head: &HookHead, taken: &[String]) -> Result<String, Failure> {
         let params = (task.wit.clone(), head.wit.clone(), taken.to_vec());
-        let (who, (name,)) = self.ask::<hooks::Filename>(task.weight, params).await?;
+        let (who, (mut name,)) = self.ask::<hooks::Filename>(task.weight, params.clone()).await?;
+        let secrets = self.secrets();
+        // A name that repeats a secret is the component's own idea, or that of the server and the task's owner.
+        if who.is_some()
+            && secrets.is_in(&name)
+            && !secrets.is_in(&self.links.hooks.policy::<hooks::Filename>(params)?.0)
+        {
+            secrets.mask(&mut name);
+        }
         let fits =
             check::file_name(&name, taken).and_then(|()| check::chosen_name(&name, task.wit.filename.as_deref()));
         self.usable(who, Hook::Filename, fits)?;
@@ -179,7 +200,8 @@ impl Chain {
             ResumeVerdict::Refuse(why) => Ok(ResumeVerdict::Refuse(check::text(why))),
             verdict => Ok(verdict),
         };
-        Ok((self.usable(who, Hook::Resume, verdict)?, conditions))
+        let conditions = conditions.into_iter().map(|(name, holds)| (check::text(name), holds)).collect();
+        self.usable(who, Hook::Resume, verdict.map(|verdict| (verdict, conditions)))
     }
 
     /// Hook `authorize`.
@@ -424,21 +446,39 @@ impl Chain {
         recorder.write(call, &self.secrets());
     }
 
-    /// Turns the refusal of an answer into the failure that names who gave it, and keeps count.
-    fn usable<T>(&self, who: Option<usize>, hook: Hook, answer: Result<T, String>) -> Result<T, Failure> {
+    /// Turns the refusal of an answer into the failure that names who gave it, and keeps count. What a component has written
+    /// shows no secret of the task from here on.
+    fn usable<T: Masked>(&self, who: Option<usize>, hook: Hook, answer: Result<T, String>) -> Result<T, Failure> {
         let component = who.map(|position| self.component(position, hook));
         match (answer, component) {
-            (Ok(answer), component) => {
-                component.inspect(|component| component.well(hook));
+            (Ok(mut answer), Some(component)) => {
+                component.well(hook);
+                answer.mask(&self.secrets());
                 Ok(answer)
             }
-            (Err(why), Some(component)) => Err(component.unusable(hook, &why)),
+            (Ok(answer), None) => Ok(answer),
+            (Err(mut why), Some(component)) => {
+                why.mask(&self.secrets());
+                Err(component.unusable(hook, &why))
+            }
             (Err(why), None) => Err(Failure::new(
                 FailureKind::Callback,
                 format!("the default policy gave an unusable answer in `{}`: {why}", hook.name()),
             )),
         }
     }
+}
+
+/// What `admit` answered about these tasks.
+fn converted(answer: Vec<Result<wit::types::Task, Vec<wit::admit::Problem>>>, tasks: &[Task]) -> Vec<Admitted> {
+    let converted = answer.into_iter().zip(tasks).map(|(answer, given)| {
+        answer.map(|task| convert::with_parts_of(convert::to_task(task), given)).map_err(to_problems)
+    });
+    converted.collect()
+}
+
+fn to_problems(problems: Vec<wit::admit::Problem>) -> Vec<Problem> {
+    problems.into_iter().map(convert::to_problem).collect()
 }
 
 fn authorized(verdict: AuthorizeVerdict) -> Result<AuthorizeVerdict, String> {

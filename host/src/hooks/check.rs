@@ -1,17 +1,18 @@
 //! Whether an answer can be acted on: the rules for what components hand back (reliability.md E.6). Each refusal is a
 //! phrase that follows "gave an unusable answer: ". Changes nothing but texts for people, which lose control characters.
 
+mod admitted;
 mod verdicts;
 
 use std::sync::Arc;
 
-use super::bindings::haul::transfer as wit;
 use super::{Classified, Part, ResumeVerdict};
 use crate::error::Failure;
 use crate::event::StatusUpdate;
 use crate::task::{Auth, Pairs, Task};
 use crate::transport::credential_names;
 
+pub(super) use admitted::{admitted, within};
 pub(super) use verdicts::{RESPONSE_BODY_BYTES_MAX, on_error, on_redirect, on_request, on_response};
 
 const HEADERS_MAX: usize = 32;
@@ -80,28 +81,6 @@ pub(super) fn task_handles(task: &Task) -> Vec<String> {
     let query = handles(&[], &task.url_query_parameters);
     let auth = task.auth.as_ref().map_or(Vec::new(), auth_handles);
     [handles(&urls, &task.headers), query, auth].concat()
-}
-
-/// The tasks that `admit` lets through are those that it was asked about (`given`: the id of each, and its `callbacks`). Which
-/// components a task asks is for its owner to say: a component that could would be granted what others are, and could have the
-/// host open any path.
-pub(super) fn admitted<'a, P>(
-    given: impl ExactSizeIterator<Item = (&'a str, &'a [String])>,
-    answer: &[Result<wit::types::Task, P>],
-) -> Checked {
-    if answer.len() != given.len() {
-        return Err(format!("{} answers for {} tasks", answer.len(), given.len()));
-    }
-    for ((id, callbacks), answered) in given.zip(answer) {
-        let Ok(task) = answered else { continue };
-        if task.id != id {
-            return Err("a task with another id".into());
-        }
-        if task.callbacks != callbacks {
-            return Err("a task that asks other components: `callbacks` must stay as they are".into());
-        }
-    }
-    Ok(())
 }
 
 /// Parts of a divided download: at most 1,024, each with bytes and a place of the task, together all bytes in order.

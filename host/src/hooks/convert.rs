@@ -277,7 +277,7 @@ pub(super) fn to_auth(auth: wit::types::Auth) -> Auth {
 }
 
 pub(super) fn to_problem(problem: wit::admit::Problem) -> Problem {
-    Problem { field: problem.field, reason: problem.reason }
+    Problem { field: super::check::text(problem.field), reason: super::check::text(problem.reason) }
 }
 
 pub(super) fn response(head: Head) -> wit::types::Response {

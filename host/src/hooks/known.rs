@@ -18,6 +18,9 @@ const MAC_BYTES: usize = 32;
 /// The coarsest clock of a file system in use (FAT's).
 const REST_S: u64 = 2;
 
+/// Use of a file is told so often.
+const USE_S: u64 = 60 * 60;
+
 /// Which file it is, and in which state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -61,12 +64,25 @@ impl Known {
         Self { directory, key: blake3::derive_key("haul 2026-11-22 what is known of files", key) }
     }
 
-    /// What was remembered of a file that is still the same.
+    /// What was remembered of a file that is still the same. Asking counts as use of the file.
     pub(super) fn facts<const N: usize>(&self, path: &Path, identity: &Identity) -> Option<[u8; N]> {
-        let bytes = private::read(&self.place(path)).ok()?;
+        let place = self.place(path);
+        let bytes = private::read(&place).ok()?;
         let (mac, facts) = bytes.split_at_checked(MAC_BYTES)?;
         let proved = self.mac(path, identity, facts) == *<&[u8; MAC_BYTES]>::try_from(mac).ok()?;
-        if proved { facts.try_into().ok() } else { None }
+        if !proved {
+            return None;
+        }
+        let now_s = clock::unix_ms() / 1000;
+        if private::modified_s(&place).is_some_and(|used| used + USE_S < now_s) {
+            private::touch(&place, now_s);
+        }
+        facts.try_into().ok()
+    }
+
+    /// When something was last asked about a file, in seconds since 1970, within [`USE_S`].
+    pub(super) fn used_s(&self, path: &Path) -> Option<u64> {
+        private::modified_s(&self.place(path))
     }
 
     /// Remembers facts about a file that was found the same before and after it was read.

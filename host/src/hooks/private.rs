@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::regular;
 
@@ -36,6 +37,19 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// When a file was last written to or touched, in seconds since 1970.
+pub(super) fn modified_s(path: &Path) -> Option<u64> {
+    u64::try_from(fs::symlink_metadata(path).ok()?.mtime()).ok()
+}
+
+/// Gives a file of ours that time.
+pub(super) fn touch(path: &Path, at_s: u64) {
+    let touched = open(path).and_then(|file| file.set_modified(UNIX_EPOCH + Duration::from_secs(at_s)));
+    if let Err(error) = touched {
+        tracing::debug!("cannot touch {}: {error}", path.display());
+    }
 }
 
 /// Makes a file anew; what was there is gone.

@@ -115,6 +115,11 @@ impl Secrets {
         more.0.into_iter().for_each(|form| self.insert(form));
     }
 
+    /// Whether a text repeats one.
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        self.0.iter().any(|secret| text.contains(secret.as_str()))
+    }
+
     /// A text without them.
     pub(crate) fn mask(&self, text: &mut String) {
         for secret in &self.0 {

@@ -197,3 +197,8 @@ fn refused(from: &Url, status: u16, why: &str) -> Failure {
     failure.http_status = Some(status);
     failure
 }
+
+/// Whether two URLs are of the same scheme, host and port. Userinfo is no part of an origin.
+pub(crate) fn is_same_origin(one: &str, other: &str) -> bool {
+    matches!((Url::parse(one), Url::parse(other)), (Ok(one), Ok(other)) if one.origin() == other.origin())
+}

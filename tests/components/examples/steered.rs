@@ -40,7 +40,7 @@ wit_bindgen::generate!({
 
 use exports::haul::transfer as hooks;
 use haul::transfer as next;
-use haul::transfer::types::{Auth, Failure, FailureDetail, FailureKind, Request, Response, Task, Update};
+use haul::transfer::types::{Auth, Failure, FailureDetail, FailureKind, Request, Response, Status, Task, Update};
 
 struct Component;
 
@@ -65,6 +65,12 @@ fn asked(task: &Task, hook: &str, about: &str) -> Vec<String> {
 
 fn word(words: &[String], index: usize) -> &str {
     words.get(index).map_or("", String::as_str)
+}
+
+/// What a component should not tell: the task's `Authorization`.
+fn secret(task: &Task) -> &str {
+    let field = task.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    field.map_or("no secret", |(_, value)| value)
 }
 
 /// The header `name: value` that words from `index` on say, as `name=value` each.
@@ -118,8 +124,21 @@ fn follows(words: &[String]) -> bool {
 
 impl hooks::before_task_start::Guest for Component {
     fn handle(task: Task) -> Option<Update> {
-        asked(&task, "before-task-start", "");
-        None
+        let words = asked(&task, "before-task-start", "");
+        (word(&words, 0) == "reason").then(|| Update {
+            seq: 0,
+            task_id: task.id.clone(),
+            status: Status::Failed,
+            at_ms: 0,
+            file_path: None,
+            response_status: Some(500),
+            response_headers: vec![("x-note".into(), secret(&task).into())],
+            response_body: Some(secret(&task).into()),
+            failure: Some(failure(secret(&task))),
+            resumed_from_bytes: 0,
+            notes: vec![secret(&task).into()],
+            extra: vec![],
+        })
     }
 }
 
@@ -128,6 +147,7 @@ impl hooks::on_auth::Guest for Component {
         let words = asked(&task, "on-auth", "");
         match word(&words, 0) {
             "token" => hooks::on_auth::Verdict::Refreshed(Auth { access_token: words.get(1).cloned(), ..auth }),
+            "reason" => hooks::on_auth::Verdict::Failed(format!("no more of {}", auth.access_token.unwrap_or_default())),
             _ => hooks::on_auth::Verdict::Unchanged,
         }
     }
@@ -159,6 +179,7 @@ impl hooks::on_request::Guest for Component {
             }
             "resolve" => Verdict::Resolve((response(&words, 1), follows(&words))),
             "reject" => Verdict::Reject((failure("request"), follows(&words))),
+            "reason" => Verdict::Reject((failure(secret(&task)), false)),
             _ => Verdict::Next(request),
         }
     }
@@ -192,6 +213,10 @@ impl hooks::on_response::Guest for Component {
         };
         match verb.as_str() {
             "status" => Verdict::Next(Response { status: word(&words, 1).parse().unwrap_or(0), ..response }),
+            "note" => {
+                let fields = [response.headers, vec![("x-note".to_owned(), secret(&task).to_owned())]].concat();
+                Verdict::Next(Response { headers: fields, ..response })
+            }
             "header" => {
                 let fields = response.headers.into_iter().chain(headers(&words, 1)).collect();
                 Verdict::Next(Response { headers: fields, ..response })
@@ -214,6 +239,7 @@ impl hooks::on_error::Guest for Component {
         match word(&words, 0) {
             "resolve" => Verdict::Resolve(response(&words, 1)),
             "reject" => Verdict::Reject(self::failure("error")),
+            "reason" => Verdict::Reject(self::failure(secret(&task))),
             "retry" => Verdict::Retry(changes(&words)),
             _ => Verdict::Next,
         }
@@ -237,7 +263,11 @@ impl hooks::verify::Guest for Component {
         let digests: Vec<String> = finished.digests.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let about = format!("{} bytes {} first {}", finished.bytes, digests.join(","), finished.first_bytes.len());
         let words = asked(&task, "verify", &about);
-        if word(&words, 0) == "refuse" { Err("it looks wrong".into()) } else { Ok(()) }
+        match word(&words, 0) {
+            "refuse" => Err("it looks wrong".into()),
+            "reason" => Err(secret(&task).to_owned()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -251,9 +281,21 @@ impl hooks::admit::Guest for Component {
     fn decide(tasks: Vec<Task>, context: hooks::admit::Context) -> Vec<Result<Task, Vec<hooks::admit::Problem>>> {
         let words: Vec<_> = tasks.iter().map(|task| asked(task, "admit", "")).collect();
         let mut answers = next::admit::decide(&tasks, &context);
-        for (words, answer) in words.iter().zip(&mut answers) {
-            if let (Ok(task), "callbacks") = (answer, word(words, 0)) {
-                task.callbacks = words[1..].to_vec();
+        for ((words, given), answer) in words.iter().zip(&tasks).zip(&mut answers) {
+            let Ok(task) = answer else { continue };
+            match word(words, 0) {
+                "callbacks" => task.callbacks = words[1..].to_vec(),
+                "url" => task.url = word(words, 1).into(),
+                "profile" => task.extra = vec![("profile".into(), word(words, 1).into())],
+                "directory" => task.directory = word(words, 1).into(),
+                "group" => task.group = word(words, 1).into(),
+                "header" => task.headers.extend(headers(words, 1)),
+                "priority" => task.priority = word(words, 1).parse().unwrap_or(5),
+                "reason" => {
+                    let reason = format!("is not wanted: {}", secret(given));
+                    *answer = Err(vec![hooks::admit::Problem { field: "url".into(), reason }]);
+                }
+                _ => {}
             }
         }
         answers
@@ -282,6 +324,7 @@ impl hooks::filename::Guest for Component {
         match word(&words, 0) {
             "append" => format!("{name}{}", word(&words, 1)),
             "call-it" => word(&words, 1).to_owned(),
+            "secret" => secret(&task).replace(' ', "-"),
             _ => name,
         }
     }

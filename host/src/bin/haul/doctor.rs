@@ -92,6 +92,9 @@ impl Findings {
         self.fine("configuration", there(&environment.config_path));
         self.home(&environment.home);
         self.directory("cache", &environment.cache_dir);
+        let (count, bytes) = haul::hooks::cache_usage(&environment.cache_dir);
+        let what = text::plural(count as u64, "compiled component");
+        self.fine("in the cache", format!("{count} {what}, {}", text::size(bytes)));
         for (name, path) in &environment.directories {
             // background_downloader's names stand for the same directories.
             if !name.starts_with("application") {

@@ -82,7 +82,10 @@ impl Chain {
                 self.may_use(Some(position), &answered, &task.handles).map(|()| verdict)
             });
             match self.usable(Some(position), Hook::OnResponse, verdict)? {
-                convert::Responded::Next(changed) => head = changed,
+                convert::Responded::Next(mut changed) => {
+                    self.mask_added(&mut changed.headers, &head.headers);
+                    head = changed;
+                }
                 convert::Responded::Resolve(follow) => {
                     resolved = true;
                     if !follow {
@@ -94,6 +97,14 @@ impl Chain {
             }
         }
         Ok(OnResponse::Next { head, resolved })
+    }
+
+    /// Masks the headers that a component has added to those given, which are the server's.
+    fn mask_added(&self, headers: &mut Pairs, given: &Pairs) {
+        let secrets = self.secrets();
+        for field in headers.iter_mut().filter(|field| !given.contains(field)) {
+            secrets.mask(&mut field.1);
+        }
     }
 
     /// Hook `on-error`. `attempt`: 1 for the first. `part`: first and last byte of the part that failed. A component that
@@ -152,10 +163,9 @@ impl Chain {
             let answer = self.call_unless_passed::<asks::Verify>(position, task.weight, params).await?;
             from = position + 1;
             let Some((verdict,)) = answer else { continue };
-            let component = self.component(position, Hook::Verify);
-            component.well(Hook::Verify);
-            if let Err(why) = verdict {
-                return Ok(Err(format!("component `{}` refuses the file: {}", component.name(), check::text(why))));
+            if let Err(why) = self.usable(Some(position), Hook::Verify, Ok(verdict.map_err(check::text)))? {
+                let name = self.component(position, Hook::Verify).name();
+                return Ok(Err(format!("component `{name}` refuses the file: {why}")));
             }
         }
         Ok(Ok(()))

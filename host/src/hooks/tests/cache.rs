@@ -221,3 +221,66 @@ fn a_pipe_in_the_place_of_an_entry_holds_up_nobody() {
     assert!(place.compiles());
     assert!(fs::symlink_metadata(&entry).unwrap().is_file());
 }
+
+/// A file of code in the cache that was last used so many days ago, and its size.
+fn with_code(place: &Place, name: &str, days: u64, bytes: u64) -> PathBuf {
+    let path = place.path("cache").join(name);
+    let file = fs::File::create(&path).unwrap();
+    file.set_len(bytes).unwrap(); // takes no room
+    let then = crate::clock::unix_ms() / 1000 - days * 24 * 60 * 60;
+    file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(then)).unwrap();
+    path
+}
+
+fn compile_another(place: &Place) {
+    let cache = Cache::new(&place.path("cache"), &place.path("home"));
+    let compile = || Ok(place.engine.precompile_component(&small()).unwrap());
+    cache.component(&place.engine, &[9; 32], compile).unwrap();
+}
+
+#[test]
+fn what_was_not_used_for_long_goes_when_something_is_added() {
+    let place = Place::new();
+    let used = place.entry();
+    let (old, fresh) = (with_code(&place, "old.cwasm", 61, 10), with_code(&place, "fresh.cwasm", 59, 10));
+    let unfinished = with_code(&place, "killed.cwasm.17", 1, 10);
+    place.compiles();
+    assert!(old.exists() && unfinished.exists(), "a start removes nothing");
+
+    compile_another(&place);
+
+    assert_eq!((old.exists(), unfinished.exists()), (false, false));
+    assert!(fresh.exists() && used.exists());
+}
+
+#[test]
+fn the_longest_unused_go_where_there_is_too_much() {
+    let place = Place::new();
+    let large = 300 << 20;
+    let files = [3, 1, 2].map(|days| with_code(&place, &format!("{days}.cwasm"), days, large));
+
+    compile_another(&place);
+
+    assert_eq!(files.map(|file| file.exists()), [false, true, false], "one of 300 MiB fits into 512");
+    assert_eq!(super::super::cache_usage(&place.path("cache")).0, 3);
+}
+
+#[test]
+fn code_that_is_used_stays_however_long_ago_it_was_made() {
+    let place = Place::new();
+    let entry = place.entry();
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    fs::File::open(&entry).unwrap().set_modified(long_ago).unwrap();
+    // As a process proves it that starts when the file has come to rest, and as one finds it long after.
+    let (key, mut identity) = (fs::read(place.path("home/aot.key")).unwrap(), rested(&entry));
+    identity.pretend_changed_earlier();
+    let known = Known::new(place.path("cache/known"), &key.try_into().unwrap());
+    known.remember(&entry, &identity, &[]);
+    let facts = fs::read_dir(place.path("cache/known")).unwrap().next().unwrap().unwrap().path();
+    fs::File::open(&facts).unwrap().set_modified(long_ago).unwrap();
+    assert!(!place.compiles());
+
+    compile_another(&place);
+
+    assert!(entry.exists() && facts.exists(), "it was used just now");
+}

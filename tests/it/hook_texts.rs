@@ -1,0 +1,93 @@
+//! What components write for people shows no secret of their task: in records, events, logs and files' names.
+
+use serde_json::{Value, json};
+
+use crate::support::steered::world;
+use crate::support::*;
+
+const SECRET: &str = "Bearer cAnArY-of-the-task";
+
+/// Works a task with a secret that the component `steered` tells in one hook; answers all that is printed of it, and its record.
+fn told(origin: &Origin, words: &str, of_task: Value) -> (String, Value) {
+    let world = world();
+    let url = origin.url("/f");
+    let mut task =
+        json!({"url": url, "taskId": "t", "retries": 0, "metaData": words, "headers": {"Authorization": SECRET}});
+    task.as_object_mut().unwrap().extend(of_task.as_object().unwrap().clone());
+    let added = world.haul_reading(&["add", "-"], &task.to_string());
+    let mut printed = format!("{}{}", added.stdout, added.stderr);
+    if added.code != 0 {
+        return (printed, Value::Null);
+    }
+    for arguments in [&["-v", "--json", "run", "--until-idle"][..], &["show", "t"], &["--json", "events"], &["ls"]] {
+        let outcome = world.haul(arguments);
+        printed += &format!("{}{}", outcome.stdout, outcome.stderr);
+    }
+    let record = world.show("t");
+    (format!("{printed}{record}"), record)
+}
+
+#[track_caller]
+fn tells_no_secret(printed: &str) {
+    let leaks: Vec<_> = printed.lines().filter(|line| line.contains("cAnArY")).collect();
+    assert!(leaks.is_empty(), "{leaks:#?}");
+}
+
+#[test]
+fn reasons_of_components_show_no_secret_of_the_task() {
+    let origin = Origin::start();
+    origin.serve("/f", file(b"film"));
+    for hook in ["before-task-start", "on-request", "verify"] {
+        let (printed, record) = told(&origin, &format!("{hook} reason"), json!({}));
+        tells_no_secret(&printed);
+        assert_eq!(record["status"], "failed", "{hook}: {record}");
+        let why = record["exception"]["description"].as_str().unwrap();
+        assert!(why.contains("***"), "masked, not left out: {why}");
+    }
+}
+
+#[test]
+fn an_admission_that_is_refused_shows_no_secret_of_the_task() {
+    let origin = Origin::start();
+    let (printed, _) = told(&origin, "admit reason", json!({}));
+    tells_no_secret(&printed);
+    assert!(printed.contains("is not wanted: ***"), "{printed}");
+}
+
+#[test]
+fn what_a_component_adds_to_an_answer_shows_no_secret_of_the_task() {
+    let origin = Origin::start();
+    origin.serve("/f", file(b"film").header("X-Server", "says"));
+    let (printed, record) = told(&origin, "on-response note", json!({}));
+    tells_no_secret(&printed);
+    assert_eq!(record["status"], "complete", "{record}");
+    assert!(printed.contains("x-note"), "{printed}");
+}
+
+#[test]
+fn the_reason_of_a_failed_error_and_of_a_refresh_shows_no_secret() {
+    let origin = Origin::start();
+    origin.serve("/f", status(500));
+    let (printed, record) = told(&origin, "on-error reason", json!({}));
+    tells_no_secret(&printed);
+    assert_eq!(record["exception"]["description"], "rejected ***", "{record}");
+
+    let auth = json!({"accessToken": "cAnArY-token", "accessTokenExpiryTime": 1,
+        "accessHeaders": {"X-Auth": "Bearer {accessToken}"}});
+    let (printed, record) = told(&origin, "on-auth reason", json!({"options": {"auth": auth}}));
+    tells_no_secret(&printed);
+    assert!(record["exception"]["description"].as_str().unwrap().ends_with("no more of ***"), "{record}");
+}
+
+#[test]
+fn a_file_is_not_named_after_a_secret_unless_the_server_says_so() {
+    let origin = Origin::start();
+    origin.serve("/f", file(b"film"));
+    let (printed, record) = told(&origin, "filename secret", json!({"headers": {"Authorization": "cAnArY-name"}}));
+    tells_no_secret(&printed);
+    assert!(record["filePath"].as_str().unwrap().ends_with("/***"), "{record}");
+
+    origin.serve("/f", file(b"film").header("Content-Disposition", "attachment; filename=\"cAnArY-name\""));
+    let (_, record) = told(&origin, "", json!({"headers": {"Authorization": "cAnArY-name"}}));
+    assert!(record["filePath"].as_str().unwrap().ends_with("/cAnArY-name"), "{record}");
+}
