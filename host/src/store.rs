@@ -347,6 +347,8 @@ pub(crate) struct Committed {
     pub(crate) update: StatusUpdate,
     /// The task sends its status to watchers; if not, only the log has it.
     pub(crate) sent: bool,
+    /// The task sends progress, and was paused or waited to be tried again before: an end is told as progress, too.
+    pub(crate) ends_progress: bool,
 }
 
 struct Shared {
