@@ -15,8 +15,8 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::known::{Identity, Known};
-use super::private;
 use crate::error::Error;
+use crate::private;
 
 const MAC_BYTES: usize = 32;
 const KEY_BYTES: usize = 32;
