@@ -38,6 +38,7 @@ use crate::profile::{Profile, Profiles, Transports};
 use crate::sandbox::Sandbox;
 use crate::spool::Spool;
 use crate::store::{Change, Store};
+use crate::threads;
 use crate::transfer::rate::Throttle;
 use crate::transfer::{Flights, Shared};
 use crate::transport::{NamedCredential, Transport};
@@ -261,7 +262,8 @@ impl Engine {
     pub async fn open(settings: Settings) -> Result<Self> {
         let hub = hub::Hub::default();
         let (home, telling) = (settings.home.clone(), hub.clone());
-        let opening = std::thread::spawn(move || Store::open(&home, Box::new(move |updates| telling.tell(updates))));
+        let open = move || Store::open(&home, Box::new(move |updates| telling.tell(updates)));
+        let opening = threads::spawn("haul-open", open)?;
         let hooks = Hooks::new(HooksSettings {
             cache_dir: settings.cache_dir.clone(),
             key_dir: settings.key_dir.clone(),
@@ -312,8 +314,8 @@ impl Engine {
             lanes.push(lane);
             threads.push(thread);
         }
-        let (publisher, thread) = publisher::start(Arc::clone(&shared), input.clone())
-            .map_err(|error| Error::Other(format!("cannot start the publisher: {error}")))?;
+        let (publisher, thread) =
+            publisher::start(Arc::clone(&shared), input.clone()).map_err(|error| threads::refused(&error))?;
         threads.push(thread);
         let machine = machine::Machine::new(
             Arc::clone(&shared),

@@ -34,6 +34,7 @@ use self::writer::{Job, Writer};
 use crate::error::{Error, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Changes, Record, ResumeRecord, Status, Task, UploadRecord};
+use crate::threads;
 
 /// Key of a task within one database: the row number. Rises in the order of addition.
 pub(crate) type TaskKey = i64;
@@ -382,10 +383,7 @@ impl Store {
         let (sender, jobs) = mpsc::channel();
         let writer = Writer::new(conn, Arc::clone(&vault), path.clone(), jobs, tell)
             .map_err(|error| fault::error(&path, &error))?;
-        let thread = std::thread::Builder::new()
-            .name("haul-store".into())
-            .spawn(move || writer.run())
-            .map_err(|error| Error::Other(format!("cannot start the store's thread: {error}")))?;
+        let thread = threads::spawn("haul-store", move || writer.run())?;
         let shared = Shared {
             path,
             vault,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::input::{Input, Settling, Stopping, Waits, Waking, Working};
@@ -16,13 +17,14 @@ use crate::clock;
 use crate::engine::lanes::{Lane, Work};
 use crate::engine::publisher::Outcome;
 use crate::engine::{Retain, sweep_spool};
-use crate::error::{Error, FailureDetail, FailureKind, Result};
+use crate::error::{FailureDetail, FailureKind, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::hooks::RetryVerdict;
 use crate::limits::{Limits, Network, Rates};
 use crate::scheduler::{HEAD, Ready, Scheduler, Step};
 use crate::store::{Change, HELD, Pending, QueueKey, TaskKey};
 use crate::task::{OnConflict, Record, Status, Task};
+use crate::threads;
 use crate::transfer::rate::OwnRate;
 use crate::transfer::{End, Failed, Finished, Job, Reason, Shared, Slot, Stop};
 
@@ -111,10 +113,8 @@ pub(crate) struct Machine {
 
 /// Starts the loop on a thread of its own.
 pub(crate) fn start(machine: Machine, inputs: mpsc::UnboundedReceiver<Input>) -> Result<std::thread::JoinHandle<()>> {
-    let broken = |error: std::io::Error| Error::Other(format!("cannot start the engine: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(broken)?;
-    let run = move || tokio::task::LocalSet::new().block_on(&runtime, machine.run(inputs));
-    std::thread::Builder::new().name("haul-engine".into()).spawn(run).map_err(broken)
+    let run = |runtime: Runtime| tokio::task::LocalSet::new().block_on(&runtime, machine.run(inputs));
+    threads::spawn_with_runtime("haul-engine", run)
 }
 
 impl Machine {
