@@ -30,3 +30,52 @@ fn a_component_may_not_grow_further_in_a_small_address_space() {
 
     narrow.exits(10).says("it wanted more memory than its limit");
 }
+
+#[test]
+fn no_more_tasks_run_than_files_may_be_open_for() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let urls: Vec<_> =
+        (0..40).map(|n| origin.serve(&format!("/{n}"), file(b"x").head_gate(&gate)).url().to_owned()).collect();
+    let mut words = vec!["--json", "get", "-j", "30", "--retries", "0"];
+    words.extend(urls.iter().map(String::as_str));
+
+    let running = world.spawn_through(&["prlimit", "--nofile=64"], &words);
+    gate.wait_for(5);
+    gate.open();
+    running.finish().exits(0);
+
+    assert_eq!(world.names().len(), 40);
+    assert!(origin.busiest() < 15, "{}", origin.busiest());
+}
+
+#[test]
+fn a_task_that_may_open_no_more_files_waits_until_it_may_and_keeps_its_retries() {
+    let (world, origin) = (World::new(), Origin::start());
+    let form = origin.serve("/form", status(200));
+    let files: Vec<_> = (0..60).map(|n| format!("{n}.txt")).collect();
+    std::fs::create_dir_all(world.path("in")).unwrap();
+    for name in &files {
+        std::fs::write(world.path("in").join(name), name).unwrap();
+    }
+    world.add(&[json!({"url": origin.serve("/first", file(b"x")).url()})]);
+    let running = world.spawn(&["--json", "run"]);
+    running.wait_for_status("complete");
+    let pid = format!("--pid={}", running.pid());
+    let may_open = |count: u32| {
+        let mut prlimit = std::process::Command::new("prlimit");
+        assert!(prlimit.args([&pid, &format!("--nofile={count}:")]).status().unwrap().success());
+    };
+    may_open(64);
+    world.add(&[json!({"taskType": "MultiUploadTask", "url": form.url(), "taskId": "many", "files": files})]);
+
+    running.wait_for_status("waitingToRetry");
+    let waiting = world.show("many");
+    may_open(256);
+    running.wait_for_statuses("complete", 2);
+
+    assert!(waiting["exception"]["description"].as_str().unwrap().contains("Too many open files"), "{waiting}");
+    assert_eq!(waiting["retriesRemaining"], 0, "and it had none");
+    assert_eq!(form.log().len(), 1);
+    running.kill();
+}

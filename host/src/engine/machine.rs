@@ -16,7 +16,7 @@ use crate::api::Action;
 use crate::clock;
 use crate::engine::lanes::{Lane, Work};
 use crate::engine::publisher::Outcome;
-use crate::engine::{Retain, sweep_spool};
+use crate::engine::{Retain, sweep_spool, within_open_files};
 use crate::error::{FailureDetail, FailureKind, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::hooks::RetryVerdict;
@@ -30,6 +30,8 @@ use crate::transfer::{End, Failed, Finished, Job, Reason, Shared, Slot, Stop};
 
 /// How long a task waits before it looks for room on a full disk again.
 const DISK_PAUSE_MS: u64 = 10_000;
+/// How long it waits for others to close files.
+const FILES_PAUSE_MS: u64 = 1_000;
 /// Longest sleep: the machine's clock may jump.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// Finished files that wait for their names at most: none starts meanwhile, so that the disk is never far behind.
@@ -133,7 +135,7 @@ impl Machine {
             lanes,
             next_lane: 0,
             publisher,
-            scheduler: Scheduler::new(limits.queue.clone()),
+            scheduler: Scheduler::new(within_open_files(&limits.queue)),
             network: Finder::new(limits.network),
             limits,
             rates_due: None,
@@ -478,10 +480,17 @@ impl Machine {
             self.shared.store.write_later(Change::Changes { key, changes: Some(Box::new(changes)) });
         }
         let remaining = self.running.get(&key).map_or(0, |running| running.retries_remaining);
+        // What the task can do nothing about, and what will pass.
+        let pause = match failure.detail {
+            FailureDetail::DiskFull if self.wait_for_disk => Some(DISK_PAUSE_MS),
+            FailureDetail::OpenFiles if self.wait_for_disk || self.running.len() > 1 => Some(FILES_PAUSE_MS),
+            _ => None,
+        };
         let free = failure.kind == FailureKind::Checksum || failure.detail == FailureDetail::DiskFull;
+        let free = free || pause.is_some();
         let retries_remaining = if free && !wanted { remaining } else { remaining - 1 };
         let wait = match verdict {
-            _ if failure.detail == FailureDetail::DiskFull && self.wait_for_disk => Some(DISK_PAUSE_MS),
+            _ if pause.is_some() => pause,
             RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms) => Some(ms),
             RetryVerdict::GiveUp => None,
         };
@@ -687,7 +696,7 @@ impl Machine {
             self.release();
         }
         if was_held.queue != self.limits.queue {
-            self.scheduler.set_limits(self.limits.queue.clone());
+            self.scheduler.set_limits(within_open_files(&self.limits.queue));
             if self.works_all() { self.all_keys() } else { self.only_asked() }
         }
     }
