@@ -633,7 +633,16 @@ async fn body(
         if let Some(hasher) = &mut flow.hasher {
             hasher.update(&bytes);
         }
-        too_long(held)?;
+        if let Err(failure) = too_long(held) {
+            // What was joined to the stored bytes is trusted no more, nor are they (reliability B.1, 206).
+            if question.from.is_none() || question.restarts >= RESTARTS {
+                return Err(failure.into());
+            }
+            if let Some(syncing) = flow.syncing.take() {
+                let _ = syncing.await; // it says which bytes are durable: not after they are given up
+            }
+            return afresh(cx, held, question, "restarted-changed").await;
+        }
         after_piece(cx, held, &mut flow, bytes.len()).await;
     }
     if answer.framing == Framing::UntilClose {
