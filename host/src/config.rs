@@ -127,7 +127,7 @@ struct File {
     directories: BTreeMap<String, AbsolutePath>,
     limits: LimitsTable,
     network: NetworkTable,
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "skip_existing")]
     skip_existing: Option<u64>,
     #[serde(deserialize_with = "policy_path")]
     policy: Option<PathBuf>,
@@ -170,7 +170,7 @@ struct LimitsTable {
     #[serde(deserialize_with = "interval")]
     min_interval: Option<u64>,
     rate: Timetable,
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "keep_free")]
     keep_free: Option<u64>,
     groups: BTreeMap<String, usize>,
     group_rates: BTreeMap<String, Timetable>,
@@ -225,8 +225,12 @@ fn policy_path<'de, D: Deserializer<'de>>(input: D) -> Result<Option<PathBuf>, D
     granting::component_path(input)
 }
 
-fn size<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
-    within(input, "a size", units::bytes, 0, u64::MAX, "0 or more")
+fn skip_existing<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    within(input, "skip-existing", units::bytes, 0, u64::MAX, "0 or more")
+}
+
+fn keep_free<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    within(input, "keep-free", units::bytes, 0, u64::MAX, "0 or more")
 }
 
 fn interval<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
@@ -261,12 +265,12 @@ fn within<'de, D: Deserializer<'de>>(
 
 /// Reads `500ms`, `30s`, `1m30s`, `2h`, `10d`; plain `0`. Milliseconds.
 pub fn duration_ms(text: &str) -> Result<u64> {
-    units::duration_ms(text).map_err(|reason| Error::Usage(format!("a duration {reason}")))
+    units::duration_ms(text).map_err(|reason| Error::Usage(format!("it {reason}")))
 }
 
 /// Reads `10M`, `512K`, `1G`, `1234`; 1024-based. Bytes (per second).
 pub fn bytes(text: &str) -> Result<u64> {
-    units::bytes(text).map_err(|reason| Error::Usage(format!("a size or rate {reason}")))
+    units::bytes(text).map_err(|reason| Error::Usage(format!("it {reason}")))
 }
 
 /// Reads `10M`, `1M:10M` (upload:download), `off`, or a table such as `08:00,512K Sat-00:00,off`.
@@ -276,7 +280,7 @@ pub fn timetable(text: &str) -> Result<Timetable> {
 
 /// Reads RFC 3339, or `+DUR` counted from `now_ms`. Milliseconds since 1970.
 pub fn time_ms(text: &str, now_ms: u64) -> Result<u64> {
-    units::time_ms(text, now_ms).map_err(|reason| Error::Usage(format!("a time {reason}")))
+    units::time_ms(text, now_ms).map_err(|reason| Error::Usage(format!("it {reason}")))
 }
 
 /// Reads `2xx,304,400-403`: ranges with both ends included, each 100 to 599.

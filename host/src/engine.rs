@@ -33,12 +33,13 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::event::Update;
 use crate::hooks::{Compiler, ComponentSource, GrantRule, Hook, Hooks, HooksSettings, LogSink};
-use crate::limits::{LimitChanges, Limits};
+use crate::limits::{LimitChanges, Limits, QueueLimits};
 use crate::notify::Notifications;
 use crate::profile::{Profile, Profiles, Transports};
 use crate::sandbox::Sandbox;
 use crate::spool::Spool;
 use crate::store::{Change, Store};
+use crate::threads;
 use crate::transfer::rate::Throttle;
 use crate::transfer::{Flights, Shared};
 use crate::transport::{NamedCredential, Transport};
@@ -276,7 +277,8 @@ impl Engine {
     pub async fn open(settings: Settings) -> Result<Self> {
         let hub = hub::Hub::default();
         let (home, telling) = (settings.home.clone(), hub.clone());
-        let opening = std::thread::spawn(move || Store::open(&home, Box::new(move |updates| telling.tell(updates))));
+        let open = move || Store::open(&home, Box::new(move |updates| telling.tell(updates)));
+        let opening = threads::spawn("haul-open", open)?;
         let hooks = Hooks::new(HooksSettings {
             cache_dir: settings.cache_dir.clone(),
             key_dir: settings.key_dir.clone(),
@@ -329,8 +331,8 @@ impl Engine {
             lanes.push(lane);
             threads.push(thread);
         }
-        let (publisher, thread) = publisher::start(Arc::clone(&shared), input.clone())
-            .map_err(|error| Error::Other(format!("cannot start the publisher: {error}")))?;
+        let (publisher, thread) =
+            publisher::start(Arc::clone(&shared), input.clone()).map_err(|error| threads::refused(&error))?;
         threads.push(thread);
         let machine = machine::Machine::new(
             Arc::clone(&shared),
@@ -490,6 +492,22 @@ impl Drop for Open<'_> {
 /// One lane for each core but one, which the store, the publisher and the server next door use.
 fn lane_count() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).clamp(1, 4))
+}
+
+/// Files that an engine has open when nothing is transferred: the database's, its sockets and what its threads wait on; and
+/// some for whoever asks it.
+const OPEN_FILES_KEPT: u64 = 44;
+/// A connection, a file, its directory, and one more while names are looked up or files synced. Divided downloads have more
+/// connections: those that cannot be made are made when others have ended.
+const OPEN_FILES_A_TASK: u64 = 4;
+
+/// The limits of a queue, with no more tasks at once than this process may have files open for.
+fn within_open_files(limits: &QueueLimits) -> QueueLimits {
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most = most.map(|files| files.saturating_sub(OPEN_FILES_KEPT) / OPEN_FILES_A_TASK);
+    let most = most.map_or(usize::MAX, |tasks| usize::try_from(tasks).unwrap_or(usize::MAX).max(1));
+    let total = if limits.total == 0 { most } else { limits.total.min(most) };
+    QueueLimits { total, ..limits.clone() }
 }
 
 /// Removes what was read from pipes and no task needs any more, on a thread of its own.

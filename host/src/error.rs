@@ -76,10 +76,12 @@ pub enum FailureDetail {
     Redirect,
     /// No room on the disk.
     DiskFull,
+    /// This process, or all together, have as many files and connections open as they may.
+    OpenFiles,
 }
 
 impl FailureDetail {
-    const NAMES: [(FailureDetail, &'static str); 9] = [
+    const NAMES: [(FailureDetail, &'static str); 10] = [
         (FailureDetail::None, ""),
         (FailureDetail::NotConnected, "notConnected"),
         (FailureDetail::NoResponse, "noResponse"),
@@ -89,6 +91,7 @@ impl FailureDetail {
         (FailureDetail::Protocol, "protocol"),
         (FailureDetail::Redirect, "redirect"),
         (FailureDetail::DiskFull, "diskFull"),
+        (FailureDetail::OpenFiles, "openFiles"),
     ];
 
     /// The name in JSON, empty for `None`.
@@ -140,11 +143,18 @@ impl Failure {
     }
 
     /// A failed operation on a file. `what` is a phrase such as "cannot write `f.txt`"; the system's reason is added.
-    /// No room on the disk (ENOSPC, EDQUOT) is told apart.
+    /// No room on the disk (ENOSPC, EDQUOT) and too many open files (EMFILE, ENFILE) are told apart.
     pub fn file_system(what: &str, error: &std::io::Error) -> Self {
         let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
         let failure = Self::new(FailureKind::FileSystem, format!("{what}: {error}"));
-        if full { failure.with(FailureDetail::DiskFull) } else { failure }
+        if full { failure.with(FailureDetail::DiskFull) } else { failure.from_system(error) }
+    }
+
+    /// The same failure, told apart when it came about because too many files are open (EMFILE, ENFILE).
+    #[must_use]
+    pub(crate) fn from_system(self, error: &std::io::Error) -> Self {
+        let too_many = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        if too_many { self.with(FailureDetail::OpenFiles) } else { self }
     }
 }
 

@@ -24,10 +24,8 @@ mod known;
 mod log;
 mod masked;
 mod policy;
-mod private;
 mod quota;
 mod record;
-mod regular;
 mod requested;
 mod runtime;
 mod sense;
@@ -176,6 +174,8 @@ pub struct Hooks {
 
 struct Shared {
     engine: wasmtime::Engine,
+    /// What the engine's code is compiled for.
+    space: runtime::Space,
     ticker: runtime::Ticker,
     cache: cache::Cache,
     policy: policy::Policy,
@@ -205,14 +205,16 @@ impl std::fmt::Debug for Shared {
 impl Hooks {
     /// Loads the default policy (from the cache when it can be proved ours, else compiled).
     pub fn new(settings: HooksSettings) -> Result<Self, Error> {
-        let engine = runtime::engine()?;
+        let space = runtime::Space::of_process();
+        let engine = runtime::engine(space)?;
         let cache = cache::Cache::new(&settings.cache_dir, &settings.key_dir);
         let compile = || {
-            let code = engine.precompile_component(policy::WASM);
+            let code = runtime::precompile(space, policy::WASM);
             code.map_err(|error| Error::Other(format!("the default policy cannot be compiled: {error:#}")))
         };
         let component = cache.component(&engine, &cache::digest(policy::WASM), compile)?;
         let shared = Shared {
+            space,
             ticker: runtime::Ticker::start(&engine)?,
             policy: policy::Policy::new(&engine, &component)?,
             engine,

@@ -4,11 +4,11 @@
 //! It is not sent while it is being read, and not here but by an ordinary task, which names the file like any other.
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::private;
 use crate::store::Store;
 use crate::task::{Task, TaskType};
 
@@ -29,16 +29,15 @@ impl Spooled {
     pub fn read(home: &Path, name: &OsStr, input: &mut dyn Read) -> io::Result<Self> {
         let spool = home.join(DIRECTORY);
         let directory = spool.join(uuid::Uuid::now_v7().to_string());
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(&spool)?;
+        private::make(&spool)?;
         // Nobody sweeps between the making of a directory and its being held.
         let turn = locked(&spool)?;
-        builder.create(&directory)?;
+        private::make(&directory)?;
         let held = locked(&directory)?;
         drop(turn);
         let spooled = Self { path: directory.join(name), _held: held };
-        let created = File::options().write(true).create_new(true).mode(0o600).open(&spooled.path);
-        let copied = created.and_then(|mut file| io::copy(input, &mut file).and_then(|_| file.sync_all()));
+        let copied = private::create_new(&spooled.path)
+            .and_then(|mut file| io::copy(input, &mut file).and_then(|_| file.sync_all()));
         match copied {
             Ok(()) => Ok(spooled),
             Err(error) => {

@@ -35,6 +35,7 @@ use self::writer::{Job, Writer};
 use crate::error::{Error, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Changes, Record, ResumeRecord, Status, Task, UploadRecord};
+use crate::threads;
 
 /// Key of a task within one database: the row number. Rises in the order of addition.
 pub(crate) type TaskKey = i64;
@@ -373,6 +374,8 @@ pub(crate) struct Committed {
     pub(crate) update: StatusUpdate,
     /// The task sends its status to watchers; if not, only the log has it.
     pub(crate) sent: bool,
+    /// The task sends progress, and was paused or waited to be tried again before: an end is told as progress, too.
+    pub(crate) ends_progress: bool,
 }
 
 struct Shared {
@@ -413,10 +416,7 @@ impl Store {
         let waits_for_room = Arc::new(AtomicBool::new(false));
         let writer = Writer::new(conn, Arc::clone(&vault), path.clone(), jobs, tell, Arc::clone(&waits_for_room))
             .map_err(|error| fault::error(&path, &error))?;
-        let thread = std::thread::Builder::new()
-            .name("haul-store".into())
-            .spawn(move || writer.run())
-            .map_err(|error| Error::Other(format!("cannot start the store's thread: {error}")))?;
+        let thread = threads::spawn("haul-store", move || writer.run())?;
         let shared = Shared {
             path,
             vault,

@@ -293,3 +293,18 @@ fn files_below(directory: &Path) -> Vec<std::path::PathBuf> {
     }
     files
 }
+
+#[test]
+fn doctor_tells_of_a_policy_that_cannot_be_loaded_in_the_words_of_get() {
+    let world = World::new();
+    for (policy, why) in [("/nonexistent.wasm".into(), "nonexistent"), (component("appends-a"), "does not answer")] {
+        world.config(&format!("policy = {policy:?}\n"));
+
+        let doctor = world.haul(&["doctor"]).exits(1);
+        let get = world.haul(&["get", "http://127.0.0.1:9/f"]).exits(10).says(why);
+
+        let words = get.stderr.trim().strip_prefix("haul: ").unwrap();
+        assert!(doctor.stdout.contains(words), "{}{words}", doctor.stdout);
+        assert_eq!(doctor.stdout.matches("PROBLEM").count(), 1, "{}", doctor.stdout);
+    }
+}

@@ -42,6 +42,7 @@ mod resumable;
 mod resume;
 mod resume_data;
 mod retry;
+mod scarcity;
 mod scopes;
 mod secrets;
 mod server;

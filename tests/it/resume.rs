@@ -556,3 +556,16 @@ fn another_given_name_is_another_task() {
     assert_eq!(film.log(), ["GET /f", "GET /f"], "the second is no continuation of the first");
     assert_eq!(world.list().len(), 2);
 }
+
+#[test]
+fn a_partial_answer_that_is_longer_than_it_says_is_given_up_with_what_it_was_joined_to() {
+    let whole = file(&bytes(1, SIZE)).etag("\"v1\"");
+    let rest = "x".repeat(SIZE - CUT + 1);
+    let long = format!(
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {CUT}-{}/{SIZE}\r\nETag: \"v1\"\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{rest}\r\n0\r\n\r\n",
+        SIZE - 1,
+        rest.len(),
+    );
+    cut_and_again(whole.clone(), vec![raw(long), whole]).is(&bytes(1, SIZE)).notes("restarted-changed");
+}

@@ -185,3 +185,21 @@ fn the_home_is_nobody_elses() {
     gate.open();
     running.finish().exits(0);
 }
+
+#[test]
+fn the_home_is_its_owners_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    for umask in ["0777", "0277", "0000"] {
+        let (world, origin) = (World::new(), Origin::start());
+        let film = origin.serve("/f", file(b"x"));
+        let through = ["sh", "-c", &format!("umask {umask}; exec \"$0\" \"$@\"")];
+
+        world.haul_through(&through, &["get", film.url()]).exits(0);
+
+        let mode = |path: std::path::PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(world.home()), 0o700, "{umask}");
+        for name in world::names_in(&world.home()).iter().filter(|name| world.home().join(name).is_file()) {
+            assert_eq!(mode(world.home().join(name)), 0o600, "{umask}: {name}");
+        }
+    }
+}

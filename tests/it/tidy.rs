@@ -128,8 +128,8 @@ fn only_the_sandbox_opens_files_of_transfers() {
         "host/src/hooks/cache.rs",   // compiled components and the key that proves them
         "host/src/hooks/cache/",
         "host/src/hooks/known.rs",   // what is known of their files
-        "host/src/hooks/private.rs", // files that are ours alone
-        "host/src/hooks/regular.rs", // opens both
+        "host/src/private.rs",       // files that are ours alone
+        "host/src/regular.rs",       // opens both
         "host/src/transport/tls.rs", // --cacert
         "host/src/bin/haul/",
     ];

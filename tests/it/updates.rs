@@ -184,3 +184,29 @@ fn a_program_waits_for_tasks_and_hears_how_long_it_has_waited() {
     assert!(elapsed > 0, "it waited for that");
     assert_eq!(statuses, 3, "of the first only: enqueued, running, complete");
 }
+
+#[test]
+fn what_is_canceled_while_it_waits_or_is_paused_tells_so_as_progress_where_it_sends_some() {
+    let (world, origin) = (World::new(), Origin::start());
+    let busy = origin.serve("/busy", status(503));
+    let waits = |id: &str, updates: &str| json!({"url": busy.url(), "taskId": id, "updates": updates, "retries": 9});
+    world.add(&[waits("waiting", "statusAndProgress"), waits("quiet", "status")]);
+    let paused = waits("paused", "statusAndProgress").to_string();
+    world.haul_reading(&["add", "--paused", "-"], &paused).exits(0);
+    let running = world.spawn(&["--json", "run"]);
+    running.wait_for_statuses("waitingToRetry", 2);
+
+    world.haul(&["cancel", "waiting", "quiet", "paused"]).exits(0);
+
+    running.wait_for_statuses("canceled", 3);
+    let told = running.kill().json();
+    let progress = |id: &str| {
+        let of_task = told.iter().filter(|update| update["taskId"] == id && update["type"] == "progress");
+        of_task.map(|update| update["progress"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(progress("waiting"), [0.0, -4.0, -2.0]);
+    assert_eq!(progress("paused"), [-2.0]);
+    assert!(progress("quiet").is_empty());
+    let last = told.iter().rev().find(|update| update["taskId"] == "paused").unwrap();
+    assert_eq!(last["status"], "canceled", "the value comes before the status");
+}

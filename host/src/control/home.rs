@@ -1,15 +1,17 @@
 //! The home as a place to meet: its lock, who holds it, and the address of its socket.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::error::{Error, Result};
+use crate::private;
 
 const LOCK: &str = "haul.lock";
 const SOCKET: &str = "haul.sock";
@@ -47,14 +49,14 @@ impl std::fmt::Display for Holder {
 }
 
 impl Home {
-    /// Creates the home where it is missing, 0700; its parents get the usual mode.
+    /// Creates the home where it is missing, 0700 whatever the umask; its parents get the usual mode. One that we made and
+    /// cannot use any more is refused in words that say how to mend it.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let create = || {
             if let Some(parent) = path.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            match DirBuilder::new().mode(0o700).create(path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            match private::make(path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     Err(std::io::Error::new(ErrorKind::NotADirectory, "it exists and is not a directory"))
                 }
@@ -63,24 +65,26 @@ impl Home {
             std::path::absolute(path)
         };
         match create() {
-            Ok(path) => Ok(Self { path }),
+            Ok(path) => {
+                usable(&path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK, 0o700).map(|()| Self { path })
+            }
             Err(error) => Err(Error::FileSystem(format!("cannot create the home {}: {error}", path.display()))),
         }
     }
 
     /// Takes the lock; `None` when another process has it.
     pub(crate) fn try_lock(&self) -> Result<Option<Lock>> {
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(self.path.join(LOCK));
+        let path = self.path.join(LOCK);
+        let opened = match private::create_new(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&path)
+            }
+            opened => opened,
+        };
         let mut file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                usable(&path, Access::READ_OK | Access::WRITE_OK, 0o600)?;
                 return Err(Error::HomeLocked(format!(
                     "the home {} belongs to another user; name your own with --home",
                     self.path.display()
@@ -172,6 +176,18 @@ impl Home {
             _directory: Some(directory),
         })
     }
+}
+
+/// Refuses what is ours and still cannot be used, because its mode says so.
+fn usable(path: &Path, access: Access, mode: u32) -> Result<()> {
+    let Ok(metadata) = path.metadata() else { return Ok(()) };
+    if !private::is_ours(&metadata) || rustix::fs::access(path, access).is_ok() {
+        return Ok(());
+    }
+    let (place, now) = (path.display(), metadata.permissions().mode() & 0o777);
+    Err(Error::FileSystem(format!(
+        "`{place}` is yours, but its mode {now:03o} does not let you use it: `chmod {mode:03o} '{place}'`"
+    )))
 }
 
 /// A path that is good as long as this lives.

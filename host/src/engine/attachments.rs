@@ -4,9 +4,8 @@
 //! stands in the database, sealed, because settings may be secrets. A component that takes another's place is asked from the
 //! next call on; calls in progress end on the old one. Nothing here asks a component.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -18,6 +17,7 @@ use crate::clock;
 use crate::engine::Inner;
 use crate::error::{Error, Result};
 use crate::hooks::{self, Component, ComponentSource, Grants, Hook};
+use crate::private;
 use crate::store::Store;
 use crate::task::{Pairs, json as task_json};
 
@@ -388,9 +388,9 @@ async fn keep(path: PathBuf, folder: PathBuf) -> Result<String> {
 
 /// The file is whole or not there, and on the disk before the list names it.
 fn copy(folder: &Path, to: &Path, wasm: &[u8]) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    private::make(folder)?;
     let beside = to.with_extension(format!("{}.new", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file = private::create(&beside)?;
     file.write_all(wasm)?;
     file.sync_all()?;
     #[allow(clippy::disallowed_methods)] // a component's file is no transfer's, and is the same under the same name

@@ -1,8 +1,9 @@
 //! Tells watchers: status updates as the store commits them, progress as transfers make it.
 //!
 //! background_downloader's special progress values are added here, where the order is certain: a final value (or -5 for
-//! paused) just before its status, 0.0 just after `running`, -4 just after `waitingToRetry` (B.1, B.2). A watcher that does
-//! not read misses progress, and is let go rather than miss a status: the event log has what it missed.
+//! paused) just before its status, 0.0 just after `running`, -4 just after `waitingToRetry` (B.1, B.2). A task that is cancelled
+//! while it is paused or waits to be tried again tells -2 (B.15), one that has never run tells nothing. A watcher that does not
+//! read misses progress, and is let go rather than miss a status: the event log has what it missed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,15 +102,16 @@ impl Hub {
     /// Status updates that have just been committed, in order.
     pub(crate) fn tell(&self, updates: Vec<Committed>) {
         let mut inner = self.inner();
-        for Committed { update, sent } in updates {
-            inner.tell(update, sent);
+        for committed in updates {
+            inner.tell(committed);
         }
     }
 }
 
 impl Inner {
-    fn tell(&mut self, update: StatusUpdate, sent: bool) {
+    fn tell(&mut self, Committed { update, sent, ends_progress }: Committed) {
         let sizes = self.progressing.get(&update.task_id).copied().filter(|sizes| sizes.told);
+        let sizes = sizes.or_else(|| ends_progress.then(Sizes::default));
         let special = sizes.and_then(|sizes| special_value(&update, sizes));
         let before = update.status.is_final() || update.status == Status::Paused;
         if let Some(progress) = special.clone().filter(|_| before) {

@@ -4,12 +4,12 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::clock;
 use crate::cookies::Jar;
 use crate::error::{Error, Result};
+use crate::private;
 use crate::profile::{KeepCookies, Profiles};
 use crate::store::Store;
 
@@ -70,7 +70,7 @@ fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let beside = path.with_file_name(name);
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file = private::create(&beside)?;
     file.write_all(content)?;
     #[allow(clippy::disallowed_methods)] // a cookie file is no transfer's, and is there to be replaced
     std::fs::rename(&beside, path).inspect_err(|_| drop(std::fs::remove_file(&beside)))

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Input;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::StatusUpdate;
 use crate::hooks::Chain;
 use crate::profile::Transports;
 use crate::task::Task;
+use crate::threads;
 use crate::transfer::{self, End, Finished, Job, Shared};
 
 /// Work for a lane.
@@ -37,16 +38,11 @@ pub(crate) fn start(
 ) -> Result<(Lane, std::thread::JoinHandle<()>)> {
     #[allow(clippy::disallowed_methods)] // holds at most the tasks that run
     let (sender, receiver) = mpsc::unbounded_channel();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Other(format!("cannot start a lane: {error}")))?;
-    let thread = std::thread::Builder::new().name(format!("haul-lane-{number}")).spawn(move || {
+    let thread = threads::spawn_with_runtime(&format!("haul-lane-{number}"), move |runtime| {
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, serve(shared, Arc::new(transports), receiver, tell));
         runtime.shutdown_timeout(std::time::Duration::from_millis(100));
-    });
-    let thread = thread.map_err(|error| Error::Other(format!("cannot start a lane: {error}")))?;
+    })?;
     Ok((sender, thread))
 }
 

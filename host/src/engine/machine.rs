@@ -3,10 +3,13 @@
 //! It never blocks on the disk but for short reads of the queue: writes are handed to the store, and what must wait for a
 //! commit comes back as an input. It decides nothing about a task that a hook decides.
 
+mod waking;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::input::{Input, Settling, Stopping, Waits, Waking, Working};
@@ -15,19 +18,22 @@ use crate::api::Action;
 use crate::clock;
 use crate::engine::lanes::{Lane, Work};
 use crate::engine::publisher::Outcome;
-use crate::engine::{Retain, sweep_spool};
+use crate::engine::{Retain, sweep_spool, within_open_files};
 use crate::error::{Error, FailureDetail, FailureKind, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::hooks::RetryVerdict;
 use crate::limits::{Limits, Network, Rates};
 use crate::scheduler::{HEAD, Ready, Scheduler, Step};
-use crate::store::{Applied, Change, HELD, Pending, QueueKey, TaskKey};
+use crate::store::{Change, HELD, Pending, QueueKey, TaskKey};
 use crate::task::{OnConflict, Record, Status, Task};
+use crate::threads;
 use crate::transfer::rate::OwnRate;
 use crate::transfer::{End, Failed, Finished, Job, Reason, Shared, Slot, Stop};
 
 /// How long a task waits before it looks for room on a full disk again.
 const DISK_PAUSE_MS: u64 = 10_000;
+/// How long it waits for others to close files.
+const FILES_PAUSE_MS: u64 = 1_000;
 /// Longest sleep: the machine's clock may jump.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// Finished files that wait for their names at most: none starts meanwhile, so that the disk is never far behind.
@@ -112,10 +118,8 @@ pub(crate) struct Machine {
 
 /// Starts the loop on a thread of its own.
 pub(crate) fn start(machine: Machine, inputs: mpsc::UnboundedReceiver<Input>) -> Result<std::thread::JoinHandle<()>> {
-    let broken = |error: std::io::Error| Error::Other(format!("cannot start the engine: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(broken)?;
-    let run = move || tokio::task::LocalSet::new().block_on(&runtime, machine.run(inputs));
-    std::thread::Builder::new().name("haul-engine".into()).spawn(run).map_err(broken)
+    let run = |runtime: Runtime| tokio::task::LocalSet::new().block_on(&runtime, machine.run(inputs));
+    threads::spawn_with_runtime("haul-engine", run)
 }
 
 impl Machine {
@@ -134,7 +138,7 @@ impl Machine {
             lanes,
             next_lane: 0,
             publisher,
-            scheduler: Scheduler::new(limits.queue.clone()),
+            scheduler: Scheduler::new(within_open_files(&limits.queue)),
             network: Finder::new(limits.network),
             limits,
             rates_due: None,
@@ -498,10 +502,17 @@ impl Machine {
             self.shared.store.write_later(Change::Changes { key, changes: Some(Box::new(changes)) });
         }
         let remaining = self.running.get(&key).map_or(0, |running| running.retries_remaining);
+        // What the task can do nothing about, and what will pass.
+        let pause = match failure.detail {
+            FailureDetail::DiskFull if self.wait_for_disk => Some(DISK_PAUSE_MS),
+            FailureDetail::OpenFiles if self.wait_for_disk || self.running.len() > 1 => Some(FILES_PAUSE_MS),
+            _ => None,
+        };
         let free = failure.kind == FailureKind::Checksum || failure.detail == FailureDetail::DiskFull;
+        let free = free || pause.is_some();
         let retries_remaining = if free && !wanted { remaining } else { remaining - 1 };
         let wait = match verdict {
-            _ if failure.detail == FailureDetail::DiskFull && self.wait_for_disk => Some(DISK_PAUSE_MS),
+            _ if pause.is_some() => pause,
             RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms) => Some(ms),
             RetryVerdict::GiveUp => None,
         };
@@ -630,109 +641,6 @@ impl Machine {
         }
     }
 
-    // Waiting.
-
-    fn sleep_time(&self) -> Duration {
-        let asleep = self.sleeping.first().map(|(at, _)| *at);
-        let next = [self.due, asleep, self.rates_due].into_iter().flatten().min();
-        let sleep = next.map_or(LONGEST_SLEEP, |at| Duration::from_millis(at.saturating_sub(clock::unix_ms())));
-        let start = self.next_start.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(clock::now()));
-        sleep.min(start).min(LONGEST_SLEEP)
-    }
-
-    fn wake(&mut self) {
-        let now = clock::unix_ms();
-        if self.clock.is_back() {
-            self.clock_is_back(now);
-        }
-        while let Some((at, key)) = self.sleeping.first().copied().filter(|(at, _)| *at <= now) {
-            self.sleeping.remove(&(at, key));
-            self.wake_one(key, now);
-        }
-        if self.rates_due.is_some_and(|due| due <= now) {
-            self.set_rates();
-        }
-        if self.due.is_some_and(|due| due <= now) {
-            self.due = None;
-            self.wake_all(now);
-        }
-    }
-
-    /// Retries wait as long as they were told to, whatever the clock says; what is to start at a time starts at that time.
-    #[allow(clippy::disallowed_methods)] // as in `after`
-    fn clock_is_back(&self, at: u64) {
-        tracing::info!("the machine's clock was set back: retries wait from now on");
-        let pending = self.shared.store.write(Change::WaitAnew { at });
-        let sender = self.input.clone();
-        tokio::task::spawn_local(async move {
-            if let Ok(Applied::Moved(keys)) = pending.await {
-                let _ = sender.send(Input::WaitAnew { keys });
-            }
-        });
-    }
-
-    fn wait_anew(&mut self, keys: &[TaskKey]) {
-        let moved: HashSet<TaskKey> = keys.iter().copied().collect();
-        self.sleeping.retain(|(_, key)| !moved.contains(key));
-        for (key, record) in self.shared.store.records_of(keys.iter().copied()).unwrap_or_default() {
-            let Some(at) = record.ready_at.filter(|_| record.status == Status::WaitingToRetry) else { continue };
-            if self.works_all() {
-                self.due = Some(self.due.map_or(at, |due| due.min(at)));
-            } else if self.is_asked(key) {
-                self.sleeping.insert((at, key));
-            }
-        }
-    }
-
-    fn wake_one(&mut self, key: TaskKey, at: u64) {
-        let Ok(Some(record)) = self.shared.store.record_of(key) else { return };
-        let ready = ready_of(key, &record.task);
-        match record.status {
-            Status::Enqueued => self.scheduler.add(&ready),
-            Status::WaitingToRetry => {
-                let pending = self.shared.store.write(Change::Requeue {
-                    key,
-                    ready_at: None,
-                    retries_remaining: None,
-                    bytes_done: None,
-                    at,
-                });
-                self.after(
-                    key,
-                    pending,
-                    Input::Added { asker: 0, tasks: vec![Waking { ready, at: None, record: None }], work: false },
-                );
-            }
-            _ => {}
-        }
-    }
-
-    #[allow(clippy::disallowed_methods)] // as in `after`
-    fn wake_all(&mut self, at: u64) {
-        let pending = self.shared.store.write(Change::WakeDue { limit: WAKE, at });
-        let (sender, shared) = (self.input.clone(), Arc::clone(&self.shared));
-        tokio::task::spawn_local(async move {
-            let _ = pending.await;
-            let mut tasks: Vec<Waking> = shared
-                .store
-                .queue_keys(100_000)
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(host, group)| Waking {
-                    ready: Ready { position: (0, 0, 0), host, group, is_upload: false },
-                    at: None,
-                    record: None,
-                })
-                .collect();
-            if let Ok(Some(next)) = shared.store.next_ready_at() {
-                let (host, group) = (String::new(), String::new());
-                let nobody = Ready { position: (0, 0, 0), host, group, is_upload: false };
-                tasks.push(Waking { ready: nobody, at: Some(next), record: None });
-            }
-            let _ = sender.send(Input::Added { asker: 0, tasks, work: false });
-        });
-    }
-
     // Limits.
 
     fn set_limits(&mut self, limits: Limits) {
@@ -748,7 +656,7 @@ impl Machine {
             self.release();
         }
         if was_held.queue != self.limits.queue {
-            self.scheduler.set_limits(self.limits.queue.clone());
+            self.scheduler.set_limits(within_open_files(&self.limits.queue));
             self.look_again();
         }
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::Receiver;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Update;
 use crate::notify::{Notifications, Notifier};
+use crate::threads;
 use crate::transfer::Shared;
 
 /// Starts; ends with the updates.
@@ -16,9 +17,7 @@ pub(super) fn start(
     updates: Receiver<Update>,
 ) -> Result<std::thread::JoinHandle<()>> {
     let shared = Arc::clone(shared);
-    let thread =
-        std::thread::Builder::new().name("haul-notify".into()).spawn(move || show(&shared, notifications, updates));
-    thread.map_err(|error| Error::Other(format!("cannot start the notifications: {error}")))
+    threads::spawn("haul-notify", move || show(&shared, notifications, updates))
 }
 
 fn show(shared: &Shared, notifications: Notifications, mut updates: Receiver<Update>) {

@@ -7,14 +7,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{StatusUpdate, Update};
 use crate::profile::Transports;
 use crate::store::Change;
 use crate::task::json;
+use crate::threads;
 use crate::transfer::Shared;
 use crate::transport::{Call, Transport, retry_after};
 use crate::webhook::Webhook;
@@ -78,14 +80,11 @@ pub(super) fn start(shared: &Arc<Shared>, webhooks: Vec<Webhook>, transports: Tr
             newer
         });
     }));
-    let failed = |error: std::io::Error| Error::Other(format!("cannot start the webhooks: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let run = move || {
+    let run = move |runtime: Runtime| {
         tokio::task::LocalSet::new().block_on(&runtime, deliver_all(couriers, transports.default, receiver));
         runtime.shutdown_timeout(Duration::from_millis(100));
     };
-    let thread = std::thread::Builder::new().name("haul-webhooks".into()).spawn(run).map_err(failed)?;
-    Ok(Some(Delivery { news, thread }))
+    Ok(Some(Delivery { news, thread: threads::spawn_with_runtime("haul-webhooks", run)? }))
 }
 
 #[allow(clippy::disallowed_methods)] // owned by the set, which ends here

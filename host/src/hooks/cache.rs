@@ -18,9 +18,9 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::known::{Identity, Known};
-use super::private;
 use crate::clock;
 use crate::error::Error;
+use crate::private;
 
 pub(super) use sweep::usage;
 

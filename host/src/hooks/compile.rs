@@ -17,10 +17,10 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, setrlimit};
-use wasmtime::Engine;
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, pidfd_open, setrlimit};
 
-use super::{check, runtime, shape};
+use super::runtime::{self, COMPILER_STACK_BYTES, Space};
+use super::{check, shape};
 
 /// First byte of what a child answers.
 const CODE: u8 = 0;
@@ -28,7 +28,6 @@ const REFUSAL: u8 = 1;
 const HASH_BYTES: usize = 32;
 /// Threads of a child.
 const THREADS: &str = "4";
-const STACK_BYTES: usize = 8 << 20;
 
 /// Where components are compiled. The default policy is compiled here in any case: it is part of the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,8 +60,9 @@ impl Limits {
         let bytes = wasm_bytes as u64;
         let mebibytes = bytes >> 20;
         let cpu_s = 20 + 10 * mebibytes;
+        let allowed = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
         Self {
-            memory_bytes: (1 << 30) + 64 * bytes,
+            memory_bytes: allowed.min((1 << 30) + 64 * bytes),
             cpu_s,
             wall: Duration::from_secs(4 * cpu_s),
             answer_bytes: (16 << 20) + 16 * bytes,
@@ -71,11 +71,11 @@ impl Limits {
 }
 
 impl Compiler {
-    /// Code that [`wasmtime::component::Component::deserialize`] takes, of this process's engine. The error is a phrase.
-    pub(super) fn compile(&self, engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, String> {
+    /// Code that [`wasmtime::component::Component::deserialize`] takes, of an engine of this process. The error is a phrase.
+    pub(super) fn compile(&self, space: Space, wasm: &[u8]) -> Result<Vec<u8>, String> {
         let limits = Limits::of(wasm.len());
         match self {
-            Compiler::Here => here(engine, wasm, limits.wall),
+            Compiler::Here => here(space, wasm, limits.wall),
             Compiler::Child { program, arguments } => {
                 let mut command = Command::new(program);
                 command.args(arguments);
@@ -104,18 +104,17 @@ impl Refused {
     }
 }
 
-fn compiled(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, String> {
+fn compiled(space: Space, wasm: &[u8]) -> Result<Vec<u8>, String> {
     shape::check(wasm)?;
-    engine
-        .precompile_component(wasm)
+    runtime::precompile(space, wasm)
         .map_err(|error| format!("is not a valid component: {}", check::text(error.root_cause().to_string())))
 }
 
-fn here(engine: &Engine, wasm: &[u8], wall: Duration) -> Result<Vec<u8>, String> {
+fn here(space: Space, wasm: &[u8], wall: Duration) -> Result<Vec<u8>, String> {
     let (sender, answer) = mpsc::sync_channel(1);
-    let (engine, wasm) = (engine.clone(), wasm.to_vec());
-    let work = move || drop(sender.send(compiled(&engine, &wasm)));
-    let thread = std::thread::Builder::new().name("haul-compile".into()).stack_size(STACK_BYTES);
+    let wasm = wasm.to_vec();
+    let work = move || drop(sender.send(compiled(space, &wasm)));
+    let thread = std::thread::Builder::new().name("haul-compile".into()).stack_size(COMPILER_STACK_BYTES);
     thread.spawn(work).map_err(|error| format!("cannot be compiled: no thread can be started: {error}"))?;
     match answer.recv_timeout(wall) {
         Ok(answer) => answer,
@@ -221,11 +220,11 @@ pub fn compile_as_child() -> u8 {
         let question = File::from(input.as_fd().try_clone_to_owned()?);
         let wasm_bytes = usize::try_from(question.metadata()?.len()).unwrap_or(usize::MAX);
         drop(question);
+        let space = Space::of_process();
         confine(Limits::of(wasm_bytes))?;
         let mut wasm = Vec::with_capacity(wasm_bytes);
         input.lock().read_to_end(&mut wasm)?;
-        let engine = runtime::engine().map_err(io::Error::other)?;
-        let (kind, content) = match compiled(&engine, &wasm) {
+        let (kind, content) = match compiled(space, &wasm) {
             Ok(code) => (CODE, code),
             Err(reason) => (REFUSAL, reason.into_bytes()),
         };

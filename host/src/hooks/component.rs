@@ -23,6 +23,7 @@ use super::quota::Quota;
 use super::runtime::{TICK, Ticker};
 use super::{Chain, FailMode, Grants, Hook, LogSink, Shared, check};
 use crate::error::{Error, Failure, FailureKind};
+use crate::threads;
 
 /// Calls of one component at once.
 const CALLS_AT_ONCE: usize = 2;
@@ -250,14 +251,14 @@ impl Component {
         let _in_progress = ticker.begin();
         let refuse = |why: String| Error::Component(format!("component `{}` cannot be started: {why}", self.name));
         let started = std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
+            let run = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let started = runtime.block_on(async { tokio::time::timeout(START_WALL, self.start()).await });
                 started.map_err(|_| wasmtime::format_err!("it took longer than {} s", START_WALL.as_secs()))?
-            });
-            thread.join()
+            };
+            std::thread::Builder::new().spawn_scoped(scope, run).map(std::thread::ScopedJoinHandle::join)
         });
-        match started {
+        match started.map_err(|error| threads::refused(&error))? {
             Ok(Ok(warm)) => Ok(warm),
             Ok(Err(error)) => Err(refuse(reason(&error))),
             Err(_) => Err(refuse("wasmtime panicked".into())),
@@ -360,7 +361,7 @@ pub(super) fn compile(shared: &Shared, file: &ComponentFile<'_>, what: &str) -> 
         None => {
             let wasm = file.bytes()?;
             Interfaces::read(wasm).map_or(Ok(()), |interfaces| interfaces.check(what))?;
-            shared.compiler.compile(&shared.engine, wasm).map_err(|reason| {
+            shared.compiler.compile(shared.space, wasm).map_err(|reason| {
                 shared.refused.remember(digest, &reason);
                 refuse(reason)
             })

@@ -506,6 +506,9 @@ fn to_failure_kind(kind: &wit::types::FailureKind) -> FailureKind {
     }
 }
 
+/// A detail that this version of the contract has no case for.
+const OPEN_FILES: &str = "open-files";
+
 fn failure_detail(detail: FailureDetail) -> wit::types::FailureDetail {
     use wit::types::FailureDetail as Wit;
     match detail {
@@ -518,12 +521,14 @@ fn failure_detail(detail: FailureDetail) -> wit::types::FailureDetail {
         FailureDetail::Protocol => Wit::Protocol,
         FailureDetail::Redirect => Wit::Redirect,
         FailureDetail::DiskFull => Wit::DiskFull,
+        FailureDetail::OpenFiles => Wit::Other(OPEN_FILES.into()),
     }
 }
 
 fn to_failure_detail(detail: &wit::types::FailureDetail) -> FailureDetail {
     use wit::types::FailureDetail as Wit;
     match detail {
+        Wit::Other(name) if name == OPEN_FILES => FailureDetail::OpenFiles,
         Wit::None | Wit::Other(_) => FailureDetail::None,
         Wit::NotConnected => FailureDetail::NotConnected,
         Wit::NoResponse => FailureDetail::NoResponse,

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::cache::{self, Cache};
 use super::known::Identity;
-use super::regular;
 use crate::error::Error;
+use crate::regular;
 
 /// Largest file. Components of interpreted languages carry their interpreter: 12 to 18 MiB.
 const BYTES_MAX: u64 = 64 << 20;

@@ -11,8 +11,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{cache, private};
-use crate::clock;
+use super::cache;
+use crate::{clock, private};
 
 const MAC_BYTES: usize = 32;
 /// The coarsest clock of a file system in use (FAT's).

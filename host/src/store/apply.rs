@@ -42,6 +42,8 @@ pub(super) struct Row {
     group: String,
     /// Watchers get its status.
     sends_status: bool,
+    /// Watchers get its progress.
+    sends_progress: bool,
 }
 
 /// How an attempt ended: what Wait and Finish have in common.
@@ -137,6 +139,7 @@ impl<'a> Batch<'a> {
                     task_id: row.get(4)?,
                     group: row.get(5)?,
                     sends_status: codec::sends_status(row.get(6)?),
+                    sends_progress: codec::sends_progress(row.get(6)?),
                 })
             })
             .optional()
@@ -178,7 +181,9 @@ impl<'a> Batch<'a> {
             at,
             details: details.cloned(),
         };
-        self.told.push(Committed { update, sent: row.sends_status });
+        let rested = matches!(row.status, Status::Paused | Status::WaitingToRetry);
+        let ends_progress = row.sends_progress && rested && status.is_final();
+        self.told.push(Committed { update, sent: row.sends_status, ends_progress });
         Ok(())
     }
 
@@ -685,6 +690,7 @@ impl Batch<'_> {
             task_id: task.task_id.clone(),
             group: task.group.clone(),
             sends_status: task.sends_status(),
+            sends_progress: task.sends_progress(),
         };
         self.numbers.count(None, Some(Status::Enqueued));
         self.event(row, Status::Enqueued, at, None)?;

@@ -665,6 +665,10 @@ fn is_file(text: &str) -> bool {
 pub(super) fn sends_status(updates: Option<u8>) -> bool {
     !matches!(updates, Some(0 | 2))
 }
+/// Whether a task sends progress, by the same.
+pub(super) fn sends_progress(updates: Option<u8>) -> bool {
+    matches!(updates, Some(2 | 3))
+}
 
 fn is_status(updates: &Updates) -> bool {
     *updates == Updates::Status

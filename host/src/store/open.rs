@@ -1,8 +1,8 @@
 //! Opening the database: the home's and the file's permissions, pragmas, the schema. Decides nothing about tasks.
 
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::fs::Permissions;
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use rusqlite_migration::{M, MigrationDefinitionError, Migrations};
 
 use super::fault::{self, Sql};
 use crate::error::{Error, Result};
+use crate::private;
 
 /// Name of the database in its home.
 pub(super) const FILE: &str = "haul.db";
@@ -36,7 +37,7 @@ const MIGRATIONS: &[M<'_>] = &[
 /// Makes the home, or closes an existing one of ours to others. Rule: reliability F (0700).
 pub(super) fn prepare_home(home: &Path) -> Result<()> {
     let failed = |error: std::io::Error| Error::FileSystem(format!("cannot prepare `{}`: {error}", home.display()));
-    DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(failed)?;
+    private::make(home).map_err(failed)?;
     close_to_others(home, 0o700).map_err(failed)
 }
 
@@ -57,8 +58,7 @@ pub(super) fn refuse_emptied(path: &Path) -> Result<()> {
 /// was missing.
 pub(super) fn prepare_file(path: &Path) -> Result<bool> {
     let failed = |error: std::io::Error| Error::FileSystem(format!("cannot prepare `{}`: {error}", path.display()));
-    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match created {
+    match private::create_new(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             close_to_others(path, 0o600).map_err(failed).map(|()| false)
@@ -77,8 +77,7 @@ pub(super) fn remove(path: &Path) {
 /// Takes what a mode allows beyond `mode` from a file or directory that is ours.
 fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
     let metadata = path.metadata()?;
-    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
-    if ours && metadata.mode() & 0o777 & !mode != 0 {
+    if private::is_ours(&metadata) && metadata.mode() & 0o777 & !mode != 0 {
         std::fs::set_permissions(path, Permissions::from_mode(metadata.mode() & mode))?;
     }
     Ok(())

@@ -4,21 +4,26 @@
 //! Bytes of two versions are never joined: what is stored is given up, in the store first, before anything of another
 //! version is written. The thread that reads the socket writes the file: handing bytes over costs nearly half the speed.
 
+mod finish;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::digest::{Algorithm, Checksum, Hasher};
+use crate::digest::{Algorithm, Hasher};
 use crate::engine::Durability;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, ProgressUpdate};
-use crate::hooks::{Asked, Classified, Head, Hook, HookHead, Part, PartsVerdict, ResumeVerdict};
+use crate::hooks::{Asked, Classified, Hook, HookHead, Part, PartsVerdict, ResumeVerdict};
 use crate::sandbox::{Directory, Identity, PartFile, in_the_way};
 use crate::task::{Body, OnConflict, Pairs, Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::callbacks::{self, Sampler};
 use crate::transfer::progress::Meter;
 use crate::transfer::{Context, Finished, Held, Stopped, details_of, overlap, parallel, sweep_later, sync_later};
 use crate::transport::{Answer, Call, Framing, Steps};
+
+pub(super) use finish::{expected_digest, finish_with};
+use finish::{finish, finish_stored};
 
 /// How often the store is told which bytes of a divided file are there: what a kill may cost. The length of its part file
 /// does not say it.
@@ -655,7 +660,16 @@ async fn body(
         if let Some(hasher) = &mut flow.hasher {
             hasher.update(&bytes);
         }
-        too_long(held)?;
+        if let Err(failure) = too_long(held) {
+            // What was joined to the stored bytes is trusted no more, nor are they (reliability B.1, 206).
+            if question.from.is_none() || question.restarts >= RESTARTS {
+                return Err(failure.into());
+            }
+            if let Some(syncing) = flow.syncing.take() {
+                let _ = syncing.await; // it says which bytes are durable: not after they are given up
+            }
+            return afresh(cx, held, question, "restarted-changed").await;
+        }
         after_piece(cx, held, &mut flow, bytes.len()).await;
     }
     if answer.framing == Framing::UntilClose {
@@ -790,122 +804,4 @@ async fn pace(cx: &Context<'_>, len: usize, now: std::time::Instant) {
         clock::sleep(wait.min(PACE)).await;
         wait = cx.shared.throttle.wait(cx.taker(), taken, clock::now());
     }
-}
-
-/// The digest to check: the task's, else the server's `Repr-Digest`. The flag says that it is the task's.
-pub(super) fn expected_digest(task: &Task, headers: &Pairs) -> Option<(Checksum, bool)> {
-    if let Some(text) = &task.checksum {
-        return Checksum::parse(text).ok().map(|checksum| (checksum, true));
-    }
-    // `Repr-Digest` is of the whole resource, in a 206 too (RFC 9530 section 3).
-    let server = || crate::digest::from_headers(headers).map(|checksum| (checksum, false));
-    if own_range(task) { None } else { server() }
-}
-
-/// Nothing was missing: no question is asked, but the checks are made.
-async fn finish_stored(
-    cx: &Context<'_>,
-    held: &mut Held,
-    directory: Directory,
-    wire: &Wire,
-) -> Result<Finished, Stopped> {
-    let head = HookHead::from(Head { status: 200, url: wire.url.clone(), ..Head::default() });
-    let details = Details { resumed_from: held.resumed_from, ..Details::default() };
-    Ok(finish(cx, held, &directory, details, head, None).await?)
-}
-
-async fn finish(
-    cx: &Context<'_>,
-    held: &mut Held,
-    directory: &Directory,
-    details: Details,
-    head: HookHead,
-    digest: Option<String>,
-) -> Result<Finished, Failure> {
-    let expected = expected_digest(cx.task, head.headers());
-    finish_with(cx, held, directory, details, head, digest, expected).await
-}
-
-/// Checks the digest and hands the part file over.
-pub(super) async fn finish_with(
-    cx: &Context<'_>,
-    held: &mut Held,
-    directory: &Directory,
-    mut details: Details,
-    head: HookHead,
-    digest: Option<String>,
-    expected: Option<(Checksum, bool)>,
-) -> Result<Finished, Failure> {
-    if let Some((checksum, _)) = &expected {
-        compare(held, checksum, digest.clone()).await?;
-        held.notes.retain(|note| note != "integrity-unverified");
-    }
-    if cx.chain.has(Hook::Verify) {
-        let known = known_digests(held, expected.map(|(checksum, _)| checksum), digest).await?;
-        callbacks::verify(cx, held, known).await?;
-    }
-    let gone = || Failure::new(FailureKind::General, "the part file is gone");
-    let mut part = held.part.take().ok_or_else(gone)?;
-    part.finish()?;
-    if held.resumed_from > 0 {
-        held.note("resumed");
-    }
-    details.notes.clone_from(&held.notes);
-    details.file_size = Some(part.len());
-    details.resumed_from = held.resumed_from;
-    details.hops = cx.trail.take();
-    Ok(Finished {
-        key: cx.key,
-        task: Arc::clone(cx.task),
-        directory: directory.clone(),
-        part_name: held.resume.part_name.clone(),
-        identity: part.identity(),
-        size: part.len(),
-        final_name: held.resume.final_name.clone(),
-        head,
-        details: Arc::new(details),
-    })
-}
-
-/// The digests of the file that hook `verify` sees. `expected`: what the file has been compared with; `digest`: what was
-/// computed while it came.
-async fn known_digests(held: &Held, expected: Option<Checksum>, digest: Option<String>) -> Result<Pairs, Failure> {
-    let pair = |name: &str, value: String| (name.to_owned(), value);
-    let mut known = Pairs::new();
-    let sha256 = match expected {
-        Some(checksum) if checksum.algorithm() == Algorithm::Sha256 => Some(checksum.hex().to_owned()),
-        Some(checksum) => {
-            known.push(pair(checksum.name(), checksum.hex().to_owned()));
-            None
-        }
-        None => digest,
-    };
-    let sha256 = match sha256 {
-        Some(digest) => digest,
-        None => digest_of(held, Hasher::new(Algorithm::Sha256)).await?,
-    };
-    known.insert(0, pair(Algorithm::Sha256.name(), sha256));
-    Ok(known)
-}
-
-/// Reads the whole part file.
-async fn digest_of(held: &Held, hasher: Hasher) -> Result<String, Failure> {
-    let gone = || Failure::new(FailureKind::General, "the part file is gone");
-    let reader = held.part.as_ref().ok_or_else(gone)?.reader()?;
-    let read = tokio::task::spawn_blocking(move || hasher.read_all(reader)).await;
-    let read = read.map_err(|_| Failure::new(FailureKind::General, "the digest could not be computed"))?;
-    read.map_err(|error| Failure::file_system("cannot read the part file", &error))
-}
-
-/// Compares the digest of the whole file, reading it again when some of it came in an earlier attempt.
-async fn compare(held: &Held, checksum: &Checksum, digest: Option<String>) -> Result<(), Failure> {
-    let found = match digest {
-        Some(digest) => digest,
-        None => digest_of(held, checksum.hasher()).await?,
-    };
-    if checksum.matches(&found) {
-        return Ok(());
-    }
-    let text = format!("the file's {} is {found}, not {}", checksum.name(), checksum.hex());
-    Err(Failure::new(FailureKind::Checksum, text))
 }

@@ -126,7 +126,10 @@ pub(super) async fn dial(host: &str, port: u16, public_only: bool) -> Result<(Bo
             let making = Making { remote: stream.peer_addr().ok(), lookup, ..Making::default() };
             Ok((Box::new(stream), making))
         }
-        Err(error) => Err(words::not_connected(format!("cannot connect to {host}:{port}: {}", words::system(&error)))),
+        Err(error) => {
+            let text = format!("cannot connect to {host}:{port}: {}", words::system(&error));
+            Err(words::not_connected(text).from_system(&error))
+        }
     }
 }
 

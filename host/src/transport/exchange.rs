@@ -4,7 +4,7 @@
 //! closed it meanwhile (reliability.md B.4); all other retrying is the engine's.
 
 use std::error::Error as StdError;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +56,8 @@ const OWN: [&str; 9] = [
 struct Interim {
     count: AtomicU32,
     first: OnceLock<Instant>,
+    over: AtomicBool,
+    /// Told when they are over the limit.
     too_many: Notify,
 }
 
@@ -67,8 +69,14 @@ impl Interim {
         let first = *self.first.get_or_init(|| now);
         let is_late = now.duration_since(first.max(last)) > limit;
         if self.count.fetch_add(1, Ordering::Relaxed) >= MAX_INTERIM || is_late {
+            self.over.store(true, Ordering::Relaxed);
             self.too_many.notify_one();
         }
+    }
+
+    /// Whether they are over the limit: an answer that came with them in one piece is there before anybody hears of it.
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 }
 
@@ -243,6 +251,12 @@ impl Exchange<'_> {
         let waiting = self.wait(pool.request(request), &mut captured, &mut watch, &guard.0, &interim);
         let outcome = waiting.await;
         match outcome {
+            Ok(Ok(_)) if interim.is_over() => {
+                if let Some(connected) = captured.connection_metadata().as_ref() {
+                    connected.poison();
+                }
+                Try::Failed(self.with_doubt(self.too_many_interim(), true))
+            }
             Ok(Ok(response)) => {
                 let trace = response.extensions().get::<Arc<Trace>>().cloned();
                 let reused = trace.as_ref().is_some_and(|trace| trace.answered.swap(true, Ordering::Relaxed));
@@ -299,11 +313,7 @@ impl Exchange<'_> {
             tokio::select! {
                 biased;
                 outcome = &mut response => return Ok(outcome),
-                () = interim.too_many.notified() => {
-                    let span = words::span(self.call.interim_timeout);
-                    let text = format!("{} sent more than {MAX_INTERIM} interim answers, or for longer than {span}", self.peer);
-                    return Err(words::protocol(text));
-                }
+                () = interim.too_many.notified() => return Err(self.too_many_interim()),
                 _ = sending.end(None), if sends => {} // from now on another limit counts
                 () = after(connected, self.call.send_timeout), if sends => {
                     let span = words::span(self.call.send_timeout.unwrap_or_default());
@@ -321,6 +331,14 @@ impl Exchange<'_> {
                 }
             }
         }
+    }
+
+    fn too_many_interim(&self) -> Failure {
+        let span = words::span(self.call.interim_timeout);
+        words::protocol(format!(
+            "{} sent more than {MAX_INTERIM} interim answers, or for longer than {span}",
+            self.peer
+        ))
     }
 
     /// What an error of the pool means.

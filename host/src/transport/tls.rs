@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::connect::Stream;
 use super::{MinTls, TransportSettings, words};
+use crate::clock;
 use crate::error::Failure;
 
 /// The TLS client of an engine, made when first needed.
@@ -231,6 +232,8 @@ fn certificate_sentence(reason: &CertificateError, place: &str) -> String {
         CertificateError::NotValidYetContext { time, not_before } => {
             format!("{whose} is not valid before {}; the clock of this machine says {}", date(*not_before), date(*time))
         }
+        CertificateError::Expired => format!("{whose} has expired; {}", now()),
+        CertificateError::NotValidYet => format!("{whose} is not valid yet; {}", now()),
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             format!("{whose} is not issued by anybody this system trusts")
         }
@@ -247,6 +250,12 @@ fn certificate_sentence(reason: &CertificateError, place: &str) -> String {
         },
         other => format!("{whose} is refused: {other}"),
     }
+}
+
+/// A wrong clock is the likelier fault (reliability.md B.6).
+fn now() -> String {
+    let now = UnixTime::since_unix_epoch(Duration::from_millis(clock::unix_ms()));
+    format!("the clock of this machine says {}", date(now))
 }
 
 fn date(time: UnixTime) -> String {

@@ -43,6 +43,9 @@ fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
 /// The system's words for an error, without its number.
 pub(super) fn system(error: &std::io::Error) -> String {
     let text = error.to_string();
+    if text.contains("close_notify") {
+        return "TLS was not told of its end (close_notify)".into(); // rustls adds a link for programmers
+    }
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
         None => text,

@@ -33,7 +33,7 @@ const TOLD_MAX: usize = 20;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(add: &Add, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let items = read_ahead(add.files.clone(), add.profile.clone());
+    let items = read_ahead(add.files.clone(), add.profile.clone())?;
     let mut link = Link::new(environment.settings(), Work::Nothing);
     let added = enqueue(&mut link, items, How { if_exists: add.if_exists.into(), paused: add.paused }, printer).await;
     let code = match added {
@@ -46,10 +46,10 @@ pub(crate) async fn run(add: &Add, environment: &Environment, printer: &Printer)
 }
 
 /// Reads and parses on a thread of its own: it may block.
-fn read_ahead(files: Vec<PathBuf>, profile: Option<String>) -> Receiver<Item> {
+fn read_ahead(files: Vec<PathBuf>, profile: Option<String>) -> Result<Receiver<Item>> {
     let (sender, receiver) = channel(READ_AHEAD);
     let now = now_ms();
-    std::thread::spawn(move || {
+    haul::spawn_thread("haul-read", move || {
         for file in files {
             let mut open = true;
             input::tasks(&file, now, &mut |mut item| {
@@ -66,8 +66,8 @@ fn read_ahead(files: Vec<PathBuf>, profile: Option<String>) -> Receiver<Item> {
                 break;
             }
         }
-    });
-    receiver
+    })?;
+    Ok(receiver)
 }
 
 /// Tasks to be added together: where each stood, and what reading found wrong with it.

@@ -446,10 +446,10 @@ pub(crate) struct TaskFlags {
     #[arg(long = "requires-wifi")]
     pub(crate) requires_wifi: bool,
     /// 0 goes first, 10 last
-    #[arg(long, value_name = "0..10", default_value_t = 5, value_parser = clap::value_parser!(i32).range(0..=10))]
+    #[arg(long, value_name = "0..10", default_value_t = 5, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..=10))]
     pub(crate) priority: i32,
     /// Attempts after the first
-    #[arg(long, value_name = "0..10", default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=10))]
+    #[arg(long, value_name = "0..10", default_value_t = 3, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..=10))]
     pub(crate) retries: i32,
     /// Time limit for name lookup, TCP and TLS
     #[arg(long, value_name = "DUR", value_parser = duration)]

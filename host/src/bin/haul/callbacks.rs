@@ -98,6 +98,13 @@ pub(crate) fn configured(environment: &Environment) -> Result<Vec<(&ComponentSou
     Ok(sources.iter().map(loaded).collect())
 }
 
+/// The policy of the configuration, and why it cannot be loaded if it cannot.
+pub(crate) fn policy(environment: &Environment) -> Option<(&ComponentSource, Option<String>)> {
+    let source = environment.config.policy.as_ref()?;
+    let loaded = hooks(environment, LogSink(Arc::new(|_, _| {}))).and_then(|hooks| hooks.load_policy(source));
+    Some((source, loaded.err().map(|error| error.to_string())))
+}
+
 /// The components of a home, of which its engine has given a list, and why each of them that cannot be loaded cannot.
 pub(crate) fn attached(
     environment: &Environment,

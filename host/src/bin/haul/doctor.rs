@@ -152,6 +152,10 @@ impl Findings {
     }
 
     fn components(&mut self, environment: &Environment) {
+        if let Some((source, problem)) = crate::callbacks::policy(environment) {
+            let problem = problem.map(|why| format!("{why}; correct or remove `policy` in the configuration"));
+            self.note("policy", source.path.display().to_string(), problem);
+        }
         match crate::callbacks::configured(environment) {
             Ok(configured) => {
                 for (source, problem) in configured {

@@ -286,6 +286,19 @@ pub(crate) fn raise_open_files() {
     }
 }
 
+/// Where the address space is limited, each thread's own heap would take 64 MiB of it: two are enough then.
+#[allow(unsafe_code)] // nobody wraps it
+pub(crate) fn save_address_space() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As);
+    #[cfg(target_env = "gnu")]
+    if limit.current.is_some() {
+        // SAFETY: it sets a number, of which the allocator takes notice when it needs another heap.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = limit;
+}
+
 fn no_home() -> Error {
     Error::Usage("HOME is not set, so there is no place for haul's files; set HOME".into())
 }

@@ -81,10 +81,8 @@ fn dispatch(args: &Args, printer: &Printer) -> Result<u8> {
     }
     environment::raise_open_files();
     logging::start(&args.global, printer);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Other(format!("cannot start: {error}")))?;
+    environment::save_address_space();
+    let runtime = haul::runtime()?;
     let code = runtime.block_on(command(args, printer));
     // A thread that still waits, say for stdin, must not hold up the end.
     runtime.shutdown_background();

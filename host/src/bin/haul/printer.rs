@@ -147,8 +147,10 @@ impl Printer {
                 }
             }
         };
-        // The thread may outlive the command: nothing waits for it.
-        if !tokio::task::spawn_blocking(watch).await.unwrap_or(false) {
+        let (sender, gone) = tokio::sync::oneshot::channel();
+        // It may outlive the command: nothing waits for it. Without it, the next line tells.
+        drop(haul::spawn_thread("haul-reader", move || watch().then(|| sender.send(()))));
+        if gone.await.is_err() {
             std::future::pending().await
         }
     }

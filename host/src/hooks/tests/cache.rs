@@ -21,7 +21,8 @@ struct Place {
 impl Place {
     /// With a component compiled.
     fn new() -> Self {
-        let place = Self { directory: tempfile::tempdir().unwrap(), engine: runtime::engine().unwrap() };
+        let place =
+            Self { directory: tempfile::tempdir().unwrap(), engine: runtime::engine(runtime::Space::Wide).unwrap() };
         assert!(place.compiles());
         place
     }

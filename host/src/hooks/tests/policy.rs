@@ -5,7 +5,7 @@ use super::*;
 
 #[tokio::test]
 async fn the_policy_imports_nothing_but_types() {
-    let engine = runtime::engine().unwrap();
+    let engine = runtime::engine(runtime::Space::Wide).unwrap();
     let component = wasmtime::component::Component::from_binary(&engine, super::super::policy::WASM).unwrap();
     let found = interfaces::Interfaces::of(&engine, &component);
     let imports: Vec<_> = found.imports.iter().filter(|name| !name.starts_with("haul:transfer/types@")).collect();

@@ -211,6 +211,12 @@ async fn interim_answers_are_skipped_up_to_64() {
     let server = Server::one(vec![Request, say(hint.repeat(5000)), Hold]).await;
     let failure = transport().send(get(server.url("/"))).await.unwrap_err();
     is(&failure, FailureDetail::Protocol, "interim");
+    // In one piece with the answer, which is there before the client gets to look.
+    for count in [65, 1000] {
+        let server = Server::one(vec![Request, say(hint.repeat(count) + end)]).await;
+        let failure = transport().send(get(server.url("/"))).await.map(drop).unwrap_err();
+        is(&failure, FailureDetail::Protocol, "interim");
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use super::{bytes, duration};
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitFlags {
     /// Transfers at once [default: 10]; 0: no limit
-    #[arg(short = 'j', long = "jobs", value_name = "N")]
+    #[arg(short = 'j', long = "jobs", value_name = "N", allow_negative_numbers = true)]
     pub(crate) jobs: Option<usize>,
     /// Uploads at once; 0: no limit
     #[arg(long, value_name = "N")]

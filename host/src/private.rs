@@ -1,4 +1,5 @@
-//! Files and directories that belong to us alone: made so, and refused where they are not. Judges no content.
+//! Files and directories that belong to us alone: made so, whatever the umask takes away, and refused where they are not.
+//! Judges no content.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -6,11 +7,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::regular;
+use crate::regular;
 
 /// Makes a directory that only we can enter, or closes one of ours that others can.
-pub(super) fn directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+pub(crate) fn directory(path: &Path) -> io::Result<()> {
+    make(path)?;
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() || !is_ours(&metadata) {
         return Err(io::Error::other(format!("{} is not our directory", path.display())));
@@ -21,8 +22,22 @@ pub(super) fn directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a directory that only we can enter, and those above it that are missing; one that is there stays as it is.
+pub(crate) fn make(path: &Path) -> io::Result<()> {
+    let create = || DirBuilder::new().mode(0o700).create(path);
+    let created = match (create(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => make(parent).and_then(|()| create()),
+        (created, _) => created,
+    };
+    match created {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o700)),
+    }
+}
+
 /// Opens a file that belongs to us and that nobody else can write or read; a link is none.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let file = regular::open(path, libc::O_NOFOLLOW)?;
     let metadata = file.metadata()?;
     if !is_ours(&metadata) || metadata.mode() & 0o077 != 0 {
@@ -32,7 +47,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Reads a file as [`open`] takes it.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = open(path)?;
     let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
     file.read_to_end(&mut bytes)?;
@@ -53,14 +68,22 @@ pub(super) fn touch(path: &Path, at_s: u64) {
 }
 
 /// Makes a file anew; what was there is gone.
-pub(super) fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     let _ = fs::remove_file(path);
-    OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
+    create_new(path)
+}
+
+/// Makes a file where there is none.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// Writes a file of these pieces, whole or not at all, in a directory of ours. `lasting`: it is on the disk before it has
 /// its name.
-pub(super) fn write(path: &Path, pieces: &[&[u8]], lasting: bool) -> io::Result<()> {
+pub(crate) fn write(path: &Path, pieces: &[&[u8]], lasting: bool) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
     let written = create(Path::new(&temporary)).and_then(|mut file| {
@@ -77,6 +100,7 @@ pub(super) fn write(path: &Path, pieces: &[&[u8]], lasting: bool) -> io::Result<
     written
 }
 
-fn is_ours(metadata: &fs::Metadata) -> bool {
+/// Whether it belongs to the user we act as.
+pub(crate) fn is_ours(metadata: &fs::Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw()
 }

@@ -1,0 +1,131 @@
+//! The end of a download whose bytes are all there: the digest is compared, hook `verify` asked, the part file handed over. What
+//! follows is the publisher's business.
+
+use std::sync::Arc;
+
+use super::{Wire, own_range};
+use crate::digest::{Algorithm, Checksum, Hasher};
+use crate::error::{Failure, FailureKind};
+use crate::event::Details;
+use crate::hooks::{Head, Hook, HookHead};
+use crate::sandbox::Directory;
+use crate::task::{Pairs, Task};
+use crate::transfer::{Context, Finished, Held, Stopped, callbacks};
+
+/// The digest to check: the task's, else the server's `Repr-Digest`. The flag says that it is the task's.
+pub(in crate::transfer) fn expected_digest(task: &Task, headers: &Pairs) -> Option<(Checksum, bool)> {
+    if let Some(text) = &task.checksum {
+        return Checksum::parse(text).ok().map(|checksum| (checksum, true));
+    }
+    // `Repr-Digest` is of the whole resource, in a 206 too (RFC 9530 section 3).
+    let server = || crate::digest::from_headers(headers).map(|checksum| (checksum, false));
+    if own_range(task) { None } else { server() }
+}
+
+/// Nothing was missing: no question is asked, but the checks are made.
+pub(super) async fn finish_stored(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: Directory,
+    wire: &Wire,
+) -> Result<Finished, Stopped> {
+    let head = HookHead::from(Head { status: 200, url: wire.url.clone(), ..Head::default() });
+    let details = Details { resumed_from: held.resumed_from, ..Details::default() };
+    Ok(finish(cx, held, &directory, details, head, None).await?)
+}
+
+pub(super) async fn finish(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    details: Details,
+    head: HookHead,
+    digest: Option<String>,
+) -> Result<Finished, Failure> {
+    let expected = expected_digest(cx.task, head.headers());
+    finish_with(cx, held, directory, details, head, digest, expected).await
+}
+
+/// Checks the digest and hands the part file over.
+pub(in crate::transfer) async fn finish_with(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    mut details: Details,
+    head: HookHead,
+    digest: Option<String>,
+    expected: Option<(Checksum, bool)>,
+) -> Result<Finished, Failure> {
+    if let Some((checksum, _)) = &expected {
+        compare(held, checksum, digest.clone()).await?;
+        held.notes.retain(|note| note != "integrity-unverified");
+    }
+    if cx.chain.has(Hook::Verify) {
+        let known = known_digests(held, expected.map(|(checksum, _)| checksum), digest).await?;
+        callbacks::verify(cx, held, known).await?;
+    }
+    let gone = || Failure::new(FailureKind::General, "the part file is gone");
+    let mut part = held.part.take().ok_or_else(gone)?;
+    part.finish()?;
+    if held.resumed_from > 0 {
+        held.note("resumed");
+    }
+    details.notes.clone_from(&held.notes);
+    details.file_size = Some(part.len());
+    details.resumed_from = held.resumed_from;
+    details.hops = cx.trail.take();
+    Ok(Finished {
+        key: cx.key,
+        task: Arc::clone(cx.task),
+        directory: directory.clone(),
+        part_name: held.resume.part_name.clone(),
+        identity: part.identity(),
+        size: part.len(),
+        final_name: held.resume.final_name.clone(),
+        head,
+        details: Arc::new(details),
+    })
+}
+
+/// The digests of the file that hook `verify` sees. `expected`: what the file has been compared with; `digest`: what was
+/// computed while it came.
+async fn known_digests(held: &Held, expected: Option<Checksum>, digest: Option<String>) -> Result<Pairs, Failure> {
+    let pair = |name: &str, value: String| (name.to_owned(), value);
+    let mut known = Pairs::new();
+    let sha256 = match expected {
+        Some(checksum) if checksum.algorithm() == Algorithm::Sha256 => Some(checksum.hex().to_owned()),
+        Some(checksum) => {
+            known.push(pair(checksum.name(), checksum.hex().to_owned()));
+            None
+        }
+        None => digest,
+    };
+    let sha256 = match sha256 {
+        Some(digest) => digest,
+        None => digest_of(held, Hasher::new(Algorithm::Sha256)).await?,
+    };
+    known.insert(0, pair(Algorithm::Sha256.name(), sha256));
+    Ok(known)
+}
+
+/// Reads the whole part file.
+async fn digest_of(held: &Held, hasher: Hasher) -> Result<String, Failure> {
+    let gone = || Failure::new(FailureKind::General, "the part file is gone");
+    let reader = held.part.as_ref().ok_or_else(gone)?.reader()?;
+    let read = tokio::task::spawn_blocking(move || hasher.read_all(reader)).await;
+    let read = read.map_err(|_| Failure::new(FailureKind::General, "the digest could not be computed"))?;
+    read.map_err(|error| Failure::file_system("cannot read the part file", &error))
+}
+
+/// Compares the digest of the whole file, reading it again when some of it came in an earlier attempt.
+async fn compare(held: &Held, checksum: &Checksum, digest: Option<String>) -> Result<(), Failure> {
+    let found = match digest {
+        Some(digest) => digest,
+        None => digest_of(held, checksum.hasher()).await?,
+    };
+    if checksum.matches(&found) {
+        return Ok(());
+    }
+    let text = format!("the file's {} is {found}, not {}", checksum.name(), checksum.hex());
+    Err(Failure::new(FailureKind::Checksum, text))
+}
