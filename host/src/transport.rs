@@ -28,6 +28,7 @@ mod words;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -234,8 +235,9 @@ pub struct Call {
     pub interim_timeout: Duration,
     /// Between two pieces of a body, sent or received. `None`: no limit.
     pub idle_timeout: Option<Duration>,
-    /// The speed limit of whoever reads the body, who keeps to it; known here, a connection of HTTP/1 is read in small pieces.
-    pub bytes_per_second: Option<u64>,
+    /// Bytes that a connection of HTTP/1 reads at once, 0: as many as there are. Whoever keeps to a speed limit wants few, and may
+    /// change it while the body is read.
+    pub sip: Option<Arc<AtomicUsize>>,
     /// Below this many bytes per second over `low_speed_window` the body counts as stalled; 0: never.
     pub low_speed_bytes: u64,
     /// See `low_speed_bytes`.
@@ -277,7 +279,7 @@ impl Call {
             head_timeout: Some(Duration::from_secs(60)),
             interim_timeout: Duration::from_secs(30),
             idle_timeout: Some(Duration::from_secs(60)),
-            bytes_per_second: None,
+            sip: None,
             low_speed_bytes: 1024,
             low_speed_window: Duration::from_secs(120),
             max_redirects: 10,

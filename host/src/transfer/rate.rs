@@ -2,6 +2,7 @@
 //! may change while bytes move. Sans-io: it answers how long to wait.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,11 @@ use crate::limits::Rates;
 const CREDIT: Duration = Duration::from_millis(250);
 /// Waits shorter than this are paid with the next one.
 const SHORTEST: Duration = Duration::from_millis(1);
+
+/// A limited connection is read in pieces of this share of a second.
+const SIPS_PER_SECOND: u64 = 64;
+/// The smallest of these pieces.
+const SMALLEST_SIP: usize = 1024;
 
 /// A speed limit shared by everybody who takes from it: bytes are taken first and earned later, in the order in which they
 /// were taken, so that nobody's wait grows by what others take after it.
@@ -112,15 +118,19 @@ pub(crate) struct Throttle(Mutex<Shares>);
 
 /// The speed limit of one task, which may change while it runs. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OwnRate(Arc<Mutex<Option<Bucket>>>);
+pub(crate) struct OwnRate {
+    bucket: Arc<Mutex<Option<Bucket>>>,
+    /// Bytes that its connections read at once; 0: no limit.
+    pub(crate) sip: Arc<AtomicUsize>,
+}
 
 impl OwnRate {
     pub(crate) fn new(rate: Option<u64>, now: Instant) -> Self {
-        Self(Arc::new(Mutex::new(rate.map(|rate| Bucket::new(rate, now)))))
+        Self { bucket: Arc::new(Mutex::new(rate.map(|rate| Bucket::new(rate, now)))), sip: Arc::default() }
     }
 
     pub(crate) fn set(&self, rate: Option<u64>, now: Instant) {
-        set(&mut lock(&self.0), rate, now);
+        set(&mut lock(&self.bucket), rate, now);
     }
 }
 
@@ -166,8 +176,17 @@ impl Throttle {
         slowest
     }
 
+    /// Decides how much a limited transfer's connections read at once: little, so that none of the servers waits for long. 0: no
+    /// limit.
+    pub(crate) fn sip(&self, taker: Taker<'_>) -> usize {
+        let rate = self.slowest(taker);
+        let sip = rate.map_or(0, |rate| usize::try_from(rate / SIPS_PER_SECOND).unwrap_or(0).max(SMALLEST_SIP));
+        taker.own.sip.store(sip, Ordering::Relaxed);
+        sip
+    }
+
     fn each(&self, taker: Taker<'_>, mut act: impl FnMut(usize, &mut Bucket)) {
-        if let Some(own) = lock(&taker.own.0).as_mut() {
+        if let Some(own) = lock(&taker.own.bucket).as_mut() {
             act(0, own);
         }
         let shares = &mut *lock(&self.0);

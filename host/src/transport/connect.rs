@@ -6,8 +6,8 @@
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Largest read where a speed limit wants small ones.
-pub(super) const SIP: usize = 16 * 1024;
+/// Largest read where small ones are wanted.
+const SIP: usize = 16 * 1024;
 
 /// What happened on a connection so far, seen by the requests on it.
 #[derive(Debug, Default)]
@@ -46,10 +46,22 @@ pub(super) struct Trace {
     pub(super) read: AtomicU64,
     /// Writing failed: nothing more may be sent on it.
     pub(super) deaf: AtomicBool,
-    /// Bytes read at once at most, [`SIP`] or fewer; 0: as many as there are.
-    pub(super) sip: AtomicUsize,
+    /// [`super::Call::sip`] of the request that is being answered.
+    pub(super) sip: Mutex<Option<Arc<AtomicUsize>>>,
     /// How it was made.
     pub(super) making: Making,
+}
+
+impl Trace {
+    fn sip(&self) -> usize {
+        let sip = self.sip.lock().unwrap_or_else(PoisonError::into_inner);
+        sip.as_ref().map_or(0, |sip| sip.load(Ordering::Relaxed))
+    }
+
+    /// How much is read at once from now on.
+    pub(super) fn set_sip(&self, sip: Option<Arc<AtomicUsize>>) {
+        *self.sip.lock().unwrap_or_else(PoisonError::into_inner) = sip;
+    }
 }
 
 /// Makes connections for one pool.
@@ -273,7 +285,7 @@ impl AsyncRead for Wire {
         if let Some(error) = self.late.take() {
             return Poll::Ready(Err(error));
         }
-        let sip = self.trace.sip.load(Ordering::Relaxed);
+        let sip = self.trace.sip();
         if (1..buf.remaining()).contains(&sip) {
             return self.sip(cx, buf, sip);
         }

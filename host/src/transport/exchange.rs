@@ -25,8 +25,6 @@ use super::redirect::Hop;
 use super::{Call, Framing, Pool, peer_of, words};
 use crate::error::{Failure, FailureDetail, FailureKind};
 
-/// A limited body is read in pieces of this share of a second.
-const SIPS_PER_SECOND: u64 = 64;
 /// Most interim answers before the final one.
 const MAX_INTERIM: u32 = 64;
 /// Most headers of an answer.
@@ -261,8 +259,7 @@ impl Exchange<'_> {
                 let trace = response.extensions().get::<Arc<Trace>>().cloned();
                 let reused = trace.as_ref().is_some_and(|trace| trace.answered.swap(true, Ordering::Relaxed));
                 if let Some(trace) = trace.as_ref().filter(|_| response.version() != Version::HTTP_2) {
-                    let slowest = self.call.bytes_per_second.map_or(0, |rate| (rate / SIPS_PER_SECOND).max(1));
-                    trace.sip.store(usize::try_from(slowest).unwrap_or(0), Ordering::Relaxed);
+                    trace.set_sip(self.call.sip.clone());
                 }
                 let is_deaf = trace.as_ref().is_some_and(|trace| trace.deaf.load(Ordering::Relaxed));
                 let headers = response.headers();

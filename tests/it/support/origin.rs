@@ -15,7 +15,7 @@ use super::answer::Answer;
 use super::tls::{Identity, Wire};
 
 /// How long anything in a test may take before it counts as hung.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running origin; it stops when dropped.
 pub struct Origin {
