@@ -496,10 +496,10 @@ fn lane_count() -> usize {
 
 /// Files that an engine has open when nothing is transferred: the database's, its sockets and what its threads wait on; and
 /// some for whoever asks it.
-const OPEN_FILES_KEPT: u64 = 44;
-/// A connection, a file, its directory, and one more while names are looked up or files synced. Divided downloads have more
-/// connections: those that cannot be made are made when others have ended.
-const OPEN_FILES_A_TASK: u64 = 4;
+const OPEN_FILES_KEPT: u64 = 36;
+/// A connection, a file, and room for what is open for a moment: lookups, directories, files that are synced. Divided downloads
+/// have more connections: those that cannot be made are made when others have ended.
+const OPEN_FILES_A_TASK: u64 = 3;
 
 /// The limits of a queue, with no more tasks at once than this process may have files open for.
 fn within_open_files(limits: &QueueLimits) -> QueueLimits {

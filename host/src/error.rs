@@ -147,12 +147,12 @@ impl Failure {
     pub fn file_system(what: &str, error: &std::io::Error) -> Self {
         let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
         let failure = Self::new(FailureKind::FileSystem, format!("{what}: {error}"));
-        if full { failure.with(FailureDetail::DiskFull) } else { failure.from_system(error) }
+        if full { failure.with(FailureDetail::DiskFull) } else { failure.told_apart(error) }
     }
 
     /// The same failure, told apart when it came about because too many files are open (EMFILE, ENFILE).
     #[must_use]
-    pub(crate) fn from_system(self, error: &std::io::Error) -> Self {
+    pub(crate) fn told_apart(self, error: &std::io::Error) -> Self {
         let too_many = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
         if too_many { self.with(FailureDetail::OpenFiles) } else { self }
     }

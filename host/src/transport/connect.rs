@@ -140,7 +140,7 @@ pub(super) async fn dial(host: &str, port: u16, public_only: bool) -> Result<(Bo
         }
         Err(error) => {
             let text = format!("cannot connect to {host}:{port}: {}", words::system(&error));
-            Err(words::not_connected(text).from_system(&error))
+            Err(words::not_connected(text).told_apart(&error))
         }
     }
 }
