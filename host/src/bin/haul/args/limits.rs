@@ -16,19 +16,19 @@ use super::{bytes, duration};
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitFlags {
     /// Transfers at once [default: 10]; 0: no limit
-    #[arg(short = 'j', long = "jobs", value_name = "N", allow_negative_numbers = true)]
+    #[arg(short = 'j', long = "jobs", value_name = "N", allow_negative_numbers = true, value_parser = count)]
     pub(crate) jobs: Option<usize>,
     /// Uploads at once; 0: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) max_uploads: Option<usize>,
     /// Downloads and requests at once; 0: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) max_downloads: Option<usize>,
     /// Transfers at once per host; 0: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) max_per_host: Option<usize>,
     /// Transfers at once per group; 0: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) max_per_group: Option<usize>,
     /// Time between the starts of two transfers, at least
     #[arg(long, value_name = "DUR", value_parser = duration)]
@@ -48,6 +48,10 @@ pub(crate) struct LimitFlags {
     /// Room that must stay on the disk when all running downloads have ended
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) keep_free: Option<u64>,
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "it must be a whole number; 0 means no limit".into())
 }
 
 impl LimitFlags {

@@ -60,6 +60,13 @@ fn flags_of_get_are_understood() {
 }
 
 #[test]
+fn a_limit_that_is_no_number_is_told_in_words() {
+    for line in ["haul get -j x u", "haul get -j -1 u", "haul run --max-per-host 1.5"] {
+        assert!(parse(line).expect_err(line).to_string().contains("a whole number; 0 means no limit"), "{line}");
+    }
+}
+
+#[test]
 fn values_out_of_range_and_malformed_ones_are_refused() {
     for line in [
         "haul get",
