@@ -459,7 +459,7 @@ pub(super) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Cal
     call.idle_timeout = limit(task.timeouts.idle_ms, call.idle_timeout);
     call.max_redirects = task.max_redirects;
     call.trail = Some(cx.trail.clone());
-    if cx.shared.throttle.sip(cx.taker()) > 0 {
+    if cx.shared.throttle.set_sip(cx.taker()) > 0 {
         call.low_speed_bytes = 0;
     }
     call.sip = Some(Arc::clone(&cx.rate.sip));
@@ -798,7 +798,7 @@ pub(super) async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Fl
 
 /// Waits as long as the speed limits want after so many bytes. In steps: they may change meanwhile.
 async fn pace(cx: &Context<'_>, len: usize, now: std::time::Instant) {
-    cx.shared.throttle.sip(cx.taker());
+    cx.shared.throttle.set_sip(cx.taker());
     let taken = cx.shared.throttle.take(cx.taker(), len, now);
     let mut wait = cx.shared.throttle.wait(cx.taker(), taken, now);
     while !wait.is_zero() {

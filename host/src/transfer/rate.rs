@@ -178,7 +178,7 @@ impl Throttle {
 
     /// Decides how much a limited transfer's connections read at once: little, so that none of the servers waits for long. 0: no
     /// limit.
-    pub(crate) fn sip(&self, taker: Taker<'_>) -> usize {
+    pub(crate) fn set_sip(&self, taker: Taker<'_>) -> usize {
         let rate = self.slowest(taker);
         let sip = rate.map_or(0, |rate| usize::try_from(rate / SIPS_PER_SECOND).unwrap_or(0).max(SMALLEST_SIP));
         taker.own.sip.store(sip, Ordering::Relaxed);

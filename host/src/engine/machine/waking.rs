@@ -52,15 +52,15 @@ impl Machine {
     }
 
     pub(super) fn wait_anew(&mut self, keys: &[TaskKey]) {
-        let moved: HashSet<TaskKey> = keys.iter().copied().collect();
+        if self.works_all() {
+            self.due = self.shared.store.next_ready_at().unwrap_or(self.due);
+            return;
+        }
+        let moved: HashSet<TaskKey> = keys.iter().copied().filter(|key| self.is_asked(*key)).collect();
         self.sleeping.retain(|(_, key)| !moved.contains(key));
-        for (key, record) in self.shared.store.records_of(keys.iter().copied()).unwrap_or_default() {
-            let Some(at) = record.ready_at.filter(|_| record.status == Status::WaitingToRetry) else { continue };
-            if self.works_all() {
-                self.due = Some(self.due.map_or(at, |due| due.min(at)));
-            } else if self.is_asked(key) {
-                self.sleeping.insert((at, key));
-            }
+        for (key, record) in self.shared.store.records_of(moved).unwrap_or_default() {
+            let waits = record.ready_at.filter(|_| record.status == Status::WaitingToRetry);
+            self.sleeping.extend(waits.map(|at| (at, key)));
         }
     }
 
