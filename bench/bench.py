@@ -107,16 +107,27 @@ def timed(command, cwd, stdin=None, env=None, shell=False):
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
+# Seconds after which ext4 takes inodes of removed files again; before, it passes each of them by whenever a file is created.
+FORGOTTEN = 6
+# What a run wrote is removed when its table is done, not before another run is timed; more than this at once.
+KEPT = 512 * MIB
+
+
 def compare(title, work, tools, rounds, per=None):
     """Runs every tool once per round, each into an empty directory, and prints a table."""
     figures = {name: [] for name, _ in tools}
-    for _ in range(rounds):
-        for name, run in tools:
-            out = os.path.join(work, "out")
-            shutil.rmtree(out, ignore_errors=True)
-            os.mkdir(out)
+    outs = os.path.join(work, "outs")
+    for round in range(rounds):
+        for place, (name, run) in enumerate(tools):
+            out = os.path.join(outs, f"{round}-{place}")
+            os.makedirs(out)
             os.sync()
             figures[name].append(run(out))
+            if written(out) > KEPT:
+                shutil.rmtree(out)
+    shutil.rmtree(outs)
+    if per == "files":
+        time.sleep(FORGOTTEN)
     print(f"\n## {title} ({rounds} rounds, medians)\n")
     unit = "wall ms" if per is None else f"{per}/s"
     print(f"| tool | wall s | wall/first | CPU s | CPU/first | peak RSS MB | {unit} |")
