@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::support::steered::{work, world};
+use crate::support::steered::{attach, work, world};
 use crate::support::*;
 
 const MIB: usize = 1 << 20;
@@ -92,6 +92,62 @@ fn the_same_validator_at_another_path_proves_nothing() {
     let asked = [format!("GET /g  range: bytes={}-  if-range: \"1\"", 2 * MIB - (64 << 10)), "GET /g".to_owned()];
     assert_eq!(elsewhere.log(), asked);
     assert_eq!(outcome.only_final()["notes"], json!(["url-changed", "restarted-changed"]));
+}
+
+#[test]
+fn the_same_validator_at_another_url_of_on_task_start_proves_nothing() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (content, other) = (bytes(4, 3 * MIB), bytes(5, 3 * MIB));
+    let link = origin.serve("/f", file(&content).etag("\"1\"").cut(2 * MIB));
+    let elsewhere = origin.serve("/g", file(&other).etag("\"1\""));
+    // Two thirds come before there is a component.
+    work(&world, json!({"url": link.url(), "retries": 0}), &[&format!("on-task-start url {}", elsewhere.url())])
+        .exits(5);
+    attach(&world);
+
+    world.haul(&["retry", "t"]).exits(0);
+    let outcome = world.run().exits(0);
+
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &other);
+    assert!(outcome.only_final()["notes"].as_array().unwrap().contains(&json!("restarted-changed")));
+}
+
+/// A divided download of 6 MiB whose link expires when a third of it is there, and which a component then sends to `/g`.
+#[track_caller]
+fn divided(content: &[u8], there: &[u8]) -> (Outcome, Vec<u8>, Vec<String>) {
+    let (world, origin) = (world(), Origin::start());
+    let (gate, whole) = (Gate::new(), file(content).etag("\"1\""));
+    // The first part waits, the second one is cut, and from then on there is nothing.
+    let link = origin.script("/f", vec![whole.clone().gate(MIB, &gate), whole.cut(MIB), status(403)]);
+    let elsewhere = origin.serve("/g", file(there).etag("\"1\""));
+
+    let words = ["parts divide 2", &format!("on-error retry 0 {}", elsewhere.url())];
+    let outcome = work(&world, json!({"url": link.url(), "chunks": 2}), &words).exits(0);
+    (outcome, std::fs::read(world.path("in/f")).unwrap(), elsewhere.log())
+}
+
+#[test]
+fn the_parts_of_a_divided_file_are_not_joined_to_those_of_another_path_by_an_equal_validator() {
+    let (content, other) = (bytes(14, 6 * MIB), bytes(15, 6 * MIB));
+
+    let (outcome, got, asked) = divided(&content, &other);
+
+    assert_same_bytes(&got, &other);
+    assert!(outcome.only_final()["notes"].as_array().unwrap().contains(&json!("restarted-changed")));
+    assert!(asked.contains(&"GET /g".to_owned()), "the whole is asked for anew: {asked:?}");
+}
+
+#[test]
+fn the_parts_of_a_divided_file_go_on_at_another_path_that_has_the_same_bytes() {
+    let content = bytes(16, 6 * MIB);
+
+    let (outcome, got, asked) = divided(&content, &content);
+
+    assert_same_bytes(&got, &content);
+    let proof = format!("GET /g  range: bytes={}-{}  if-range: \"1\"", 4 * MIB - (64 << 10), 4 * MIB - 1);
+    assert_eq!(asked[0], proof);
+    assert!(asked.iter().all(|line| line.contains("if-range")), "nothing is asked for twice: {asked:?}");
+    assert!(outcome.only_final()["notes"].as_array().unwrap().contains(&json!("same-by-overlap")));
 }
 
 #[test]

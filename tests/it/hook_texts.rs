@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::steered::world;
+use crate::support::steered::{asked_of, work, world};
 use crate::support::*;
 
 const SECRET: &str = "Bearer cAnArY-of-the-task";
@@ -44,6 +44,20 @@ fn reasons_of_components_show_no_secret_of_the_task() {
         let why = record["exception"]["description"].as_str().unwrap();
         assert!(why.contains("***"), "masked, not left out: {why}");
     }
+}
+
+#[test]
+fn the_signature_of_a_new_link_is_masked_when_a_component_tells_its_requests() {
+    let (world, origin) = (world(), Origin::start());
+    let link = origin.script("/f", vec![status(403)]);
+    let fresh = origin.serve("/g", file(b"film"));
+
+    let words = [&format!("on-error retry 0 {}?sig=cAnArY-of-the-link", fresh.url())];
+    let outcome = work(&world, json!({"url": link.url()}), &words.map(String::as_str)).exits(0);
+
+    let told = asked_of(&outcome, "on-request");
+    assert!(told.iter().any(|request| request.contains("/g?sig=***")), "{told:?}");
+    tells_no_secret(&outcome.stderr);
 }
 
 #[test]

@@ -241,6 +241,9 @@ const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 /// own, which may be what its owner likes.
 pub(super) fn chosen_name(name: &str, given: Option<&str>) -> Checked {
     let refused = |is: fn(&str) -> bool| is(name) && !given.is_some_and(is);
+    if refused(|name| name.trim().is_empty() || name.chars().any(steers)) {
+        return Err(format!("the name `{}` cannot be read as it is, which only its task may want", text(name.into())));
+    }
     if refused(|name| name.starts_with('.')) {
         return Err(format!("the name `{}` would hide the file, which only its task may ask for", text(name.into())));
     }

@@ -48,9 +48,7 @@ impl Secrets {
     /// What a task brings along: values of headers and parameters that are always masked, logins in URLs, its auth block. What
     /// a body holds is not looked at.
     pub(crate) fn add_task(&mut self, task: &Task) {
-        for (name, value) in task.headers.iter().filter(|(name, _)| is_secret_header(name)) {
-            self.add_header(name, value);
-        }
+        self.add_headers(&task.headers);
         for pairs in [&task.url_query_parameters, &task.fields] {
             self.add_parameters(pairs);
         }
@@ -59,6 +57,18 @@ impl Secrets {
         }
         if let Some(auth) = &task.auth {
             self.add_auth(auth);
+        }
+    }
+
+    /// What a request brings along, or a response of which only the URL matters.
+    pub(crate) fn add_request(&mut self, url: &str, headers: &Pairs) {
+        self.add_url(url);
+        self.add_headers(headers);
+    }
+
+    fn add_headers(&mut self, headers: &Pairs) {
+        for (name, value) in headers.iter().filter(|(name, _)| is_secret_header(name)) {
+            self.add_header(name, value);
         }
     }
 

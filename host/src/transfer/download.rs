@@ -74,7 +74,7 @@ pub(crate) async fn run(cx: &Context<'_>, places: &[Wire], place: usize, held: &
     held.directory = Some(directory.clone());
     sweep_later(cx.shared, &directory);
     taken_by_given_name(cx, &directory)?;
-    let mut question = match what_is_stored(cx, held, &directory).await? {
+    let mut question = match what_is_stored(cx, held, &directory, &places[place].url, place).await? {
         Stored::Nothing => Question::default(),
         Stored::All => return finish_stored(cx, held, directory, &places[place]).await,
         Stored::GoOn(question) => question,
@@ -139,12 +139,19 @@ enum Stored {
 }
 
 /// Asks the `resume` hook about what an earlier attempt, or an earlier place of this one, has left.
-async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory) -> Result<Stored, Failure> {
+async fn what_is_stored(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    url: &str,
+    place: usize,
+) -> Result<Stored, Failure> {
     if !open_stored(cx, held, directory).await? {
         return Ok(Stored::Nothing);
     }
     let bytes = held.bytes_done();
-    let overlap = overlap::elsewhere(held, &cx.task.url);
+    let unproved = overlap::elsewhere(held, given_url(cx.task, place), url);
+    let overlap = unproved.end - unproved.start;
     if own_range(cx.task) != is_within_range(held) || (own_range(cx.task) && overlap > 0) {
         return instead(cx, held, "restarted-own-range").await;
     }
@@ -177,6 +184,11 @@ async fn what_is_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory
         }
         ResumeVerdict::Refuse(why) => Err(Failure::new(FailureKind::Resume, why)),
     }
+}
+
+/// The URL of a place as the task has it: its own, or a mirror's.
+pub(super) fn given_url(task: &Task, place: usize) -> &str {
+    place.checked_sub(1).and_then(|mirror| task.mirrors.get(mirror)).unwrap_or(&task.url)
 }
 
 /// What is stored will not do. It stays until a whole file comes in its place: a refusal takes nothing away. A divided file
@@ -319,7 +331,8 @@ async fn ask(
             from_zero(cx, held, directory, (places, place), question, answer, head).await
         }
         Classified::Continues(_) if question.overlap > 0 => {
-            if !overlap::is_equal(held, &mut answer, &head, question.overlap).await? {
+            let end = held.bytes_done();
+            if !overlap::is_equal(held, &mut answer, &head, end - question.overlap..end).await? {
                 return afresh(cx, held, question, "restarted-changed").await;
             }
             held.note("same-by-overlap");

@@ -5,6 +5,8 @@
 //! validator is proof enough where only the URL's query is another one (a new signature), and not at another path or origin:
 //! validators tell the versions of one resource apart, not resources (RFC 9110 section 8.8.1).
 
+use std::ops::Range;
+
 use crate::error::Failure;
 use crate::hooks::HookHead;
 use crate::transfer::Held;
@@ -26,23 +28,34 @@ pub(super) fn of(held: &Held) -> u64 {
     }
 }
 
-/// How many bytes must be proved although the validator is the same, because the URL is that of another resource.
-pub(super) fn elsewhere(held: &Held, given: &str) -> u64 {
-    let new = held.changes.as_ref().and_then(|changes| changes.url.as_deref());
-    let Some(new) = new.filter(|_| held.has_moved() && held.resume.pieces.is_empty()) else { return 0 };
-    let known = [given, &held.resume.final_url];
-    if known.into_iter().any(|known| is_same_resource(known, new)) { 0 } else { held.bytes_done().min(LEAST) }
+/// Which stored bytes must be proved although the validator is the same, because the URL that is asked is another resource's
+/// than the one that they came from: neither that of the place itself nor where it led, nor one that they were proved for. Of a
+/// divided download they are the end of the longest piece. Empty: nothing is to be proved.
+pub(super) fn elsewhere(held: &Held, given: &str, asked: &str) -> Range<u64> {
+    let proved = held.changes.as_ref().filter(|changes| changes.is_joined).and_then(|changes| changes.url.as_deref());
+    let known = [Some(given), Some(held.resume.final_url.as_str()), proved];
+    if known.into_iter().flatten().any(|known| is_same_resource(known, asked)) {
+        return 0..0;
+    }
+    let longest = held.resume.pieces.iter().max_by_key(|piece| piece.bytes_done());
+    let (end, bytes) = longest.map_or((held.bytes_done(), held.bytes_done()), |it| (it.next_byte, it.bytes_done()));
+    end - bytes.min(LEAST)..end
 }
 
 /// Whether two URLs differ in nothing but their queries.
-fn is_same_resource(one: &str, other: &str) -> bool {
+pub(super) fn is_same_resource(one: &str, other: &str) -> bool {
     let (Ok(one), Ok(other)) = (url::Url::parse(one), url::Url::parse(other)) else { return false };
     one.origin() == other.origin() && one.path() == other.path()
 }
 
-/// Whether an answer that begins so many bytes before the end of the part file brings those, of a resource of that length.
-/// Then what follows is the rest.
-pub(super) async fn is_equal(held: &Held, answer: &mut Answer, head: &HookHead, overlap: u64) -> Result<bool, Failure> {
+/// Whether an answer that begins with these bytes of the part file brings the same ones, of a resource of that length. Then what
+/// follows is the rest.
+pub(super) async fn is_equal(
+    held: &Held,
+    answer: &mut Answer,
+    head: &HookHead,
+    stored: Range<u64>,
+) -> Result<bool, Failure> {
     let Some(part) = &held.part else { return Ok(false) };
     let is_encoded = head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
     let is_other = is_encoded != held.resume.encoded;
@@ -50,8 +63,8 @@ pub(super) async fn is_equal(held: &Held, answer: &mut Answer, head: &HookHead, 
     if is_other || total != held.resume.total_bytes {
         return Ok(false);
     }
-    let length = usize::try_from(overlap).unwrap_or(usize::MAX);
-    let ours = part.read_at(part.len().saturating_sub(overlap), length)?;
+    let length = usize::try_from(stored.end - stored.start).unwrap_or(usize::MAX);
+    let ours = part.read_at(stored.start, length)?;
     let mut left = ours.as_slice();
     while !left.is_empty() {
         let Some(piece) = answer.body.next().await? else { return Ok(false) };

@@ -6,14 +6,15 @@
 //! what follows when the attempt fails is the `retry` hook's.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::callbacks;
-use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with};
-use super::{Context, Held, Stopped, authorize, details_of, refused_with};
+use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with, given_url};
+use super::{Context, Held, Stopped, authorize, details_of, overlap, refused_with};
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::{Asked, Classified, Head, Hook, HookHead, OnError, StartChanges};
@@ -113,6 +114,9 @@ pub(super) async fn run(
         let whole = (0, crew.total.saturating_sub(1));
         crew.read((0, place), whole, Box::new(answer), true);
     }
+    if !crew.leave_others(held).await? {
+        return afresh(cx, held, question, "restarted-changed", false).await;
+    }
     while held.resume.pieces.iter().any(|piece| piece.bytes_left() > 0) {
         crew.relieve_stalled();
         crew.employ(held);
@@ -123,12 +127,7 @@ pub(super) async fn run(
             biased;
             Some((worker, event)) = heard.recv() => {
                 if let Turn::Afresh { note, undivided } = crew.hear(held, worker, event).await? {
-                    held.note(&note);
-                    held.give_up(cx.shared, cx.key).await?;
-                    // Every connection is told another version: only one at a time can have one version whole.
-                    let undivided = undivided || question.restarts > 0;
-                    *question = Question { restarts: question.restarts + 1, undivided, ..Question::default() };
-                    return Ok(Next::AskAgain);
+                    return afresh(cx, held, question, &note, undivided).await;
                 }
             }
             () = clock::sleep(wait) => {}
@@ -141,6 +140,22 @@ pub(super) async fn run(
     let details = details_of(status, &head);
     let expected = super::download::expected_digest(cx.task, head.headers());
     Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, None, expected).await?)))
+}
+
+/// Gives all pieces up and asks for the whole.
+async fn afresh(
+    cx: &Context<'_>,
+    held: &mut Held,
+    question: &mut Question,
+    note: &str,
+    undivided: bool,
+) -> Result<Next, Stopped> {
+    held.note(note);
+    held.give_up(cx.shared, cx.key).await?;
+    // Every connection is told another version: only one at a time can have one version whole.
+    let undivided = undivided || question.restarts > 0;
+    *question = Question { restarts: question.restarts + 1, undivided, ..Question::default() };
+    Ok(Next::AskAgain)
 }
 
 impl<'a, 'b> Crew<'a, 'b> {
@@ -166,6 +181,57 @@ impl<'a, 'b> Crew<'a, 'b> {
             tasks: JoinSet::new(),
             tell,
             head: None,
+        }
+    }
+
+    /// Leaves the places that a component has put elsewhere, unless what is stored is found there too. False: none is left.
+    async fn leave_others(&mut self, held: &mut Held) -> Result<bool, Stopped> {
+        for place in 0..self.places.len() {
+            let stored = overlap::elsewhere(held, given_url(self.cx.task, place), &self.places[place].wire.url);
+            if stored.is_empty() {
+                continue;
+            }
+            if self.is_same(held, place, stored).await? {
+                held.note("same-by-overlap");
+                held.joined(self.cx.shared, self.cx.key);
+            } else {
+                self.places[place].usable = false;
+            }
+        }
+        Ok(self.places.iter().any(|place| place.usable))
+    }
+
+    /// Whether a place has these stored bytes, under the validator that all pieces are asked for with.
+    async fn is_same(&mut self, held: &mut Held, place: usize, stored: Range<u64>) -> Result<bool, Stopped> {
+        let (from, to) = (stored.start, stored.end - 1);
+        let call = call_of(self.cx, &self.places[place].wire, &self.question(from, to));
+        let mut answer = match self.cx.transport.send(call).await {
+            Err(_) if self.others_than(place) => return Ok(false),
+            answer => answer?,
+        };
+        let first = self.head.is_none();
+        let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
+        match verdict {
+            Classified::Continues(at) if at == from => Ok(overlap::is_equal(held, &mut answer, &head, stored).await?),
+            Classified::Failed(failure) if !self.others_than(place) => Err(failure.into()),
+            Classified::NotFound if !self.others_than(place) => {
+                Err(Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head))))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn question(&self, from: u64, to: u64) -> Question {
+        Question { from: Some(from), to: Some(to), if_range: self.if_range.clone(), ..Question::default() }
+    }
+
+    fn asked(&self, from: u64, to: u64) -> Asked {
+        Asked {
+            range_from: Some(from),
+            range_to: Some(to),
+            total_bytes: Some(self.total),
+            if_range: Some(self.if_range.clone()),
+            ..Asked::default()
         }
     }
 
@@ -221,12 +287,7 @@ impl<'a, 'b> Crew<'a, 'b> {
     /// Asks a place for what is missing of a piece.
     #[allow(clippy::disallowed_methods)] // owned by the crew: it ends with the attempt
     fn ask(&mut self, piece: usize, place: usize, missing: &Piece) {
-        let question = Question {
-            from: Some(missing.next_byte),
-            to: Some(missing.last_byte),
-            if_range: self.if_range.clone(),
-            ..Question::default()
-        };
+        let question = self.question(missing.next_byte, missing.last_byte);
         let call = call_of(self.cx, &self.places[place].wire, &question);
         let (worker, tell, transport): (u64, _, Transport) = (self.hired, self.tell.clone(), self.cx.transport.clone());
         let task = self.tasks.spawn_local(async move {
@@ -382,15 +443,8 @@ impl<'a, 'b> Crew<'a, 'b> {
     async fn answered(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
         let (number, place, (from, to)) = (worker.piece, worker.place, worker.asked);
-        let asked = Asked {
-            range_from: Some(from),
-            range_to: Some(to),
-            total_bytes: Some(self.total),
-            if_range: Some(self.if_range.clone()),
-            ..Asked::default()
-        };
         let first = self.head.is_none();
-        let (verdict, head) = callbacks::judge(self.cx, held, &asked, &mut answer, first).await?;
+        let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
         match verdict {
             Classified::Continues(at) if at == from => {
                 self.head.get_or_insert((answer.status, head));
@@ -512,7 +566,8 @@ impl<'a, 'b> Crew<'a, 'b> {
     }
 
     /// Hook `on-error` about a part. What it changes counts for all further requests to that place; the part is then asked for
-    /// again like any other that failed, or, where that is to wait, by the next attempt.
+    /// again like any other that failed; by the next attempt where that is to wait, or where the new URL is that of another
+    /// resource: an attempt begins with the proof that it has the same bytes.
     async fn after_error(
         &mut self,
         held: &mut Held,
@@ -530,7 +585,9 @@ impl<'a, 'b> Crew<'a, 'b> {
             OnError::Reject(failure) => Err(Stopped::Rejected(failure, None)),
             OnError::Retry(changes) => {
                 held.change(&changes);
-                if changes.after_ms > 0 {
+                let known = &self.places[place].wire.url;
+                let is_elsewhere = |url: &String| !overlap::is_same_resource(known, url);
+                if changes.after_ms > 0 || changes.url.as_ref().is_some_and(is_elsewhere) {
                     let failure = failure.clone();
                     return Err(Stopped::Retry { after_ms: changes.after_ms, failure, details: None });
                 }

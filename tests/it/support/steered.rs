@@ -10,8 +10,13 @@ use super::{Outcome, World};
 /// A world in which `steered` is attached to every task.
 pub fn world() -> World {
     let world = World::new();
-    world.config(&format!("[[callbacks]]\nname = \"steered\"\npath = {:?}\n", component("steered")));
+    attach(&world);
     world
+}
+
+/// From now on, `steered` is attached to every task.
+pub fn attach(world: &World) {
+    world.config(&format!("[[callbacks]]\nname = \"steered\"\npath = {:?}\n", component("steered")));
 }
 
 /// Adds a task, what its hooks are to do in `words`, and works it to its end: with id `t`, and retries.

@@ -15,6 +15,7 @@ impl Chain {
     pub async fn on_request(&self, task: &HookTask, mut request: RequestHead) -> Result<OnRequest, Failure> {
         let mut from = 0;
         while let Some(position) = self.next(from, Hook::OnRequest) {
+            self.tells(|secrets| secrets.add_request(&request.url, &request.headers));
             let weight = task.weight + convert::weight_of(&request.headers, &request.url);
             let params = (task.wit.clone(), convert::request(&request));
             let answer = self.call_unless_passed::<asks::OnRequest>(position, weight, params).await?;
@@ -40,6 +41,10 @@ impl Chain {
     /// Hook `on-redirect`: the first verdict other than `follow` counts.
     pub async fn on_redirect(&self, task: &HookTask, hop: &RedirectHop) -> Result<OnRedirect, Failure> {
         let mut from = 0;
+        self.tells(|secrets| {
+            secrets.add_request(&hop.from_url, &Vec::new());
+            secrets.add_request(&hop.next.url, &hop.next.headers);
+        });
         while let Some(position) = self.next(from, Hook::OnRedirect) {
             let weight = task.weight + 2 * convert::weight_of(&hop.next.headers, &hop.next.url);
             let params = (task.wit.clone(), convert::redirect(hop));
@@ -67,6 +72,7 @@ impl Chain {
     /// of an error, up to a limit, or empty.
     pub async fn on_response(&self, task: &HookTask, mut head: Head) -> Result<OnResponse, Failure> {
         let (mut from, mut resolved) = (0, false);
+        self.tells(|secrets| secrets.add_request(&head.url, &Vec::new()));
         while let Some(position) = self.next(from, Hook::OnResponse) {
             let weight = task.weight + convert::weight_of(&head.headers, &head.url) + 2 * head.body.len();
             let params = (task.wit.clone(), convert::response(head.clone()));

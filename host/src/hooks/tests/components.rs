@@ -237,7 +237,15 @@ async fn a_component_hides_no_file_and_names_no_device_that_its_task_did_not() {
         let task = Task { meta_data: format!("filename call-it {name}"), filename: given.map(Into::into), ..task() };
         chain.filename(&chain.prepare(&task), &Head::default().into(), &[]).await
     };
-    for (name, why) in [(".bashrc", "hide"), ("CON", "device"), ("lpt9.txt", "device"), ("conin$", "device")] {
+    let refused = [
+        (".bashrc", "hide"),
+        ("CON", "device"),
+        ("lpt9.txt", "device"),
+        ("conin$", "device"),
+        ("a\u{202e}gpj.exe", "read"),
+        ("\u{3000}", "read"),
+    ];
+    for (name, why) in refused {
         assert!(sentence(named(name, Some("plain")).await).contains(why), "{name}");
         assert_eq!(named(name, Some(name)).await.unwrap(), name, "the task's own");
     }
