@@ -31,6 +31,7 @@ pub(crate) use part::PartFile;
 pub use part::ignore_file_size_signal;
 pub use relocate::move_file;
 pub(crate) use source::SourceFile;
+pub(crate) use sync::Unsynced;
 
 use names::{check_name, is_part_name};
 use open::Opened;
@@ -370,7 +371,8 @@ impl Directory {
 
     /// Makes renames in this directory durable.
     pub(crate) fn sync(&self) -> Result<(), Failure> {
-        rustix::fs::fsync(self.opened().fd()).map_err(|error| {
+        let opened = self.opened();
+        part::retry(|| rustix::fs::fsync(opened.fd())).map_err(|error| {
             let what = format!("cannot sync the directory `{}`", self.path().display());
             Failure::file_system(&what, &error.into())
         })
@@ -378,9 +380,8 @@ impl Directory {
 
     /// Makes the data of these part files durable: fsync each on a few threads, or one syncfs when there are many and the
     /// file system is not busy with others. Blocks. Every directory must be on the same file system as `self`. Parts that
-    /// have vanished are passed over: publishing finds out. An answer for each part, in order; after a failure that part's
-    /// bytes must be taken for lost: syncing again proves nothing (reliability C.3).
-    pub(crate) fn sync_parts(&self, parts: &[(Directory, String)]) -> Vec<Result<(), Failure>> {
+    /// have vanished are passed over: publishing finds out. An answer for each part, in order.
+    pub(crate) fn sync_parts(&self, parts: &[(Directory, String)]) -> Vec<Result<(), Unsynced>> {
         self.inner.disk.sync(self, parts)
     }
 

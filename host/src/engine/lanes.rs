@@ -99,10 +99,7 @@ async fn rename(shared: &Arc<Shared>, transports: &Transports, mut finished: Fin
             finished.final_name = name;
             Input::Ended { key, end: transfer::End::Bytes(Box::new(finished)) }
         }
-        Err(failure) => {
-            let outcome = super::publisher::Outcome::Failed(Box::new(finished), failure);
-            Input::Published { key, outcome }
-        }
+        Err(failure) => Input::Published { key, outcome: super::publisher::failed(finished, failure) },
     };
     let _ = tell.send(input);
 }

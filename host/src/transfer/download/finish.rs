@@ -65,8 +65,8 @@ pub(in crate::transfer) async fn finish_with(
         callbacks::verify(cx, held, known).await?;
     }
     let gone = || Failure::new(FailureKind::General, "the part file is gone");
-    let mut part = held.part.take().ok_or_else(gone)?;
-    part.finish()?;
+    held.part.as_mut().ok_or_else(gone)?.finish()?;
+    let part = held.part.take().ok_or_else(gone)?;
     if held.resumed_from > 0 {
         held.note("resumed");
     }
@@ -74,14 +74,18 @@ pub(in crate::transfer) async fn finish_with(
     details.file_size = Some(part.len());
     details.resumed_from = held.resumed_from;
     details.hops = cx.trail.take();
+    let mut resume = std::mem::take(&mut held.resume);
+    resume.total_bytes = Some(part.len());
+    resume.boot_id.clone_from(&cx.shared.boot_id);
     Ok(Finished {
         key: cx.key,
         task: Arc::clone(cx.task),
         directory: directory.clone(),
-        part_name: held.resume.part_name.clone(),
+        part_name: resume.part_name.clone(),
         identity: part.identity(),
         size: part.len(),
-        final_name: held.resume.final_name.clone(),
+        final_name: resume.final_name.clone(),
+        resume,
         head,
         details: Arc::new(details),
     })
