@@ -7,6 +7,7 @@ use haul::{Addition, Error, Result, Task};
 
 use crate::args::{DownloadFlags, LoginFlags, TaskFlags};
 use crate::environment::{place, variable};
+use crate::text;
 
 /// A download of an URL that is filled in later: what all tasks of one `get` have in common.
 #[derive(Clone, Debug)]
@@ -182,6 +183,9 @@ fn destination(dir: Option<&Path>, name: Option<&str>) -> Result<(PathBuf, Optio
             Err(Error::Usage(format!("-o wants a name, not the path `{name}`: -d takes directories")))
         }
         "-" => Err(Error::Usage("-o - is not possible: haul writes files; `--print path` tells where".into())),
+        name if name.contains(char::is_control) => {
+            Err(Error::Usage(format!("-o `{}`: a name must not contain control characters", text::printable(name))))
+        }
         "" | "." | ".." => Err(Error::Usage("-o wants a file name; a directory is given by -d".into())),
         name => Ok((dir.into(), Some(name.into()))),
     }
