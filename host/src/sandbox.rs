@@ -64,7 +64,8 @@ impl Sandbox {
             bases,
             durable: true,
             keep_free: Arc::default(),
-            final_mode: Mode::from_raw_mode(0o666 & !space::umask()),
+            // Whatever the umask says, it is opened once more before it has its name.
+            final_mode: Mode::from_raw_mode(0o666 & !space::umask()) | part::MODE,
             cache: Mutex::default(),
             disks: Mutex::default(),
         }
@@ -314,7 +315,7 @@ impl Directory {
         }
     }
 
-    /// Renames the part file to its final name: with mode 0666 & ~umask; RENAME_NOREPLACE unless `replace`, which replaces
+    /// Renames the part file to its final name: with its final mode ([`PartFile::finish`]); RENAME_NOREPLACE unless `replace`, which replaces
     /// a regular file and fails for anything else. Other names of a replaced file keep its bytes. Does not sync.
     ///
     /// Repeating it is safe: a part that has its final name already is `Missing` (or `Done`, when only the part's own name

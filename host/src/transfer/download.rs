@@ -667,7 +667,7 @@ async fn body(
     head: HookHead,
 ) -> Result<Next, Stopped> {
     let start = held.bytes_done();
-    let expected = expected_digest(cx.task, head.headers());
+    let expected = expected_digest(cx.task, &head);
     let wanted = expected.as_ref().map(|(checksum, _)| checksum.algorithm());
     let mut flow = Flow::new(cx, held, wanted.or(cx.chain.has(Hook::Verify).then_some(Algorithm::Sha256)));
     if held.resume.total_bytes.is_none_or(|total| total > SHORT) {
