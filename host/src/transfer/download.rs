@@ -793,7 +793,10 @@ pub(super) async fn synced(held: &mut Held, flow: &mut Flow) -> Result<(), Failu
     match syncing.await.map_err(broken).flatten() {
         Ok(bytes) => {
             for (piece, synced) in held.resume.pieces.iter_mut().zip(&flow.synced) {
-                piece.durable_to = piece.durable_to.max(*synced);
+                // Pieces may have been joined meanwhile: what lies outside is another one's.
+                if (piece.durable_to..=piece.next_byte).contains(synced) {
+                    piece.durable_to = *synced;
+                }
             }
             if held.resume.pieces.is_empty() {
                 held.resume.durable_bytes = bytes;
