@@ -66,7 +66,7 @@ fn admit(mut task: Task) -> Result<Task, Vec<Problem>> {
     headers::admit(&mut task, &mut problems);
     body::admit(&mut task, &mut problems);
     place::admit(&mut task, &mut problems);
-    check_updates(&mut task);
+    check_updates(&task, &mut problems);
     if problems.0.is_empty() { Ok(task) } else { Err(problems.0) }
 }
 
@@ -203,7 +203,15 @@ fn check_times(task: &Task, problems: &mut Problems) {
 fn check_lists(task: &Task, problems: &mut Problems) {
     let nameless = task.callbacks.iter().any(String::is_empty);
     problems.add_if(nameless, "callbacks", "must not hold an empty name");
-    problems.add_if(task.scope.as_deref() == Some(""), "scope", "must not be empty; leave it out for no scope");
+    if let Some(scope) = task.scope.as_deref() {
+        let is_no_name = |name: &str| ["", ".", ".."].contains(&name) || has_control(name);
+        problems.add_if(scope.is_empty(), "scope", "must not be empty; leave it out for no scope");
+        problems.add_if(
+            !scope.is_empty() && scope.split('/').any(is_no_name),
+            "scope",
+            "must be names set apart by `/`, none of them empty, `.` or `..`, and without control characters",
+        );
+    }
 }
 
 /// `algorithm=hex`, in lower case afterwards.
@@ -230,14 +238,12 @@ fn check_checksum(task: &mut Task, problems: &mut Problems) {
     task.checksum = Some(format!("{algorithm}={digits}"));
 }
 
-/// A.9: a request has no progress to tell. Asking for it is no mistake, since `statusAndProgress` is the command line's
-/// default: what is left of it is the status, or nothing.
-fn check_updates(task: &mut Task) {
-    if is_data(task) {
-        match task.updates {
-            Updates::StatusAndProgress => task.updates = Updates::Status,
-            Updates::Progress => task.updates = Updates::None,
-            Updates::None | Updates::Status | Updates::Other(_) => {}
-        }
-    }
+/// A.9: a request has no progress to tell.
+fn check_updates(task: &Task, problems: &mut Problems) {
+    let wants_progress = matches!(task.updates, Updates::Progress | Updates::StatusAndProgress);
+    problems.add_if(
+        is_data(task) && wants_progress,
+        "updates",
+        "must be `status` or `none` for a request, which has no progress to tell",
+    );
 }

@@ -31,12 +31,12 @@ pub(crate) fn decide(task: &Task, what: &Known) -> Verdict {
         "only a plain GET can be divided"
     } else if http::has(&task.headers, "range") {
         "the task asks for a range of its own"
+    } else if count < 2 {
+        "it is too small to gain from more connections"
     } else if !what.strong_validator {
         "the server gives no strong validator, so that parts could be of different versions"
     } else if !what.ranges_known {
         "the server is not known to answer ranges"
-    } else if count < 2 {
-        "it is too small to gain from more connections"
     } else {
         return Verdict::Divide(divide(what.total_bytes, count, places));
     };

@@ -153,12 +153,13 @@ impl Hasher {
     }
 }
 
-/// The strongest checksum of the whole representation that a response states: `Repr-Digest` (RFC 9530 §3), of which only
-/// sha-512 and sha-256 count; the others are deprecated (RFC 9530 §5) and left aside, as is whatever cannot be read.
+/// The strongest checksum that a response states in `Repr-Digest`, of the whole representation (RFC 9530 §3), or
+/// `Content-Digest`, of this message's content (§2). Only sha-512 and sha-256 count; the others are deprecated (§5) and left
+/// aside, as is whatever cannot be read.
 ///
-/// It covers the stored bytes also when the response is a 206, and when it has a content coding that is stored as it is.
-pub(crate) fn from_headers(headers: &Pairs) -> Option<Checksum> {
-    let fields = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("repr-digest"));
+/// The former covers the stored bytes also when the response is a 206; both when it has a content coding that is stored as it is.
+pub(crate) fn from_headers(headers: &Pairs, field: &str) -> Option<Checksum> {
+    let fields = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(field));
     let members: Vec<&str> = fields.flat_map(|(_, value)| value.split(',')).collect();
     [Algorithm::Sha512, Algorithm::Sha256].into_iter().find_map(|algorithm| {
         // A dictionary's later members replace earlier ones of the same key (RFC 9651 §4.2.2).

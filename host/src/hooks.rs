@@ -208,10 +208,7 @@ impl Hooks {
         let space = runtime::Space::of_process();
         let engine = runtime::engine(space)?;
         let cache = cache::Cache::new(&settings.cache_dir, &settings.key_dir);
-        let compile = || {
-            let code = runtime::precompile(space, policy::WASM);
-            code.map_err(|error| Error::Other(format!("the default policy cannot be compiled: {error:#}")))
-        };
+        let compile = || policy::compile(space, &settings.compiler);
         let component = cache.component(&engine, &cache::digest(policy::WASM), compile)?;
         let shared = Shared {
             space,
@@ -407,6 +404,11 @@ impl From<Head> for HookHead {
 }
 
 impl HookHead {
+    /// The status, 100 to 599.
+    pub fn status(&self) -> u16 {
+        self.wit.status
+    }
+
     /// Headers, names in lower case.
     pub fn headers(&self) -> &Pairs {
         &self.wit.headers

@@ -31,6 +31,7 @@ pub(crate) use part::PartFile;
 pub use part::ignore_file_size_signal;
 pub use relocate::move_file;
 pub(crate) use source::SourceFile;
+pub(crate) use sync::Unsynced;
 
 use names::{check_name, is_part_name};
 use open::Opened;
@@ -63,7 +64,8 @@ impl Sandbox {
             bases,
             durable: true,
             keep_free: Arc::default(),
-            final_mode: Mode::from_raw_mode(0o666 & !space::umask()),
+            // Whatever the umask says, it is opened once more before it has its name.
+            final_mode: Mode::from_raw_mode(0o666 & !space::umask()) | part::MODE,
             cache: Mutex::default(),
             disks: Mutex::default(),
         }
@@ -313,7 +315,7 @@ impl Directory {
         }
     }
 
-    /// Renames the part file to its final name: with mode 0666 & ~umask; RENAME_NOREPLACE unless `replace`, which replaces
+    /// Renames the part file to its final name: with its final mode ([`PartFile::finish`]); RENAME_NOREPLACE unless `replace`, which replaces
     /// a regular file and fails for anything else. Other names of a replaced file keep its bytes. Does not sync.
     ///
     /// Repeating it is safe: a part that has its final name already is `Missing` (or `Done`, when only the part's own name
@@ -370,7 +372,8 @@ impl Directory {
 
     /// Makes renames in this directory durable.
     pub(crate) fn sync(&self) -> Result<(), Failure> {
-        rustix::fs::fsync(self.opened().fd()).map_err(|error| {
+        let opened = self.opened();
+        part::retry(|| rustix::fs::fsync(opened.fd())).map_err(|error| {
             let what = format!("cannot sync the directory `{}`", self.path().display());
             Failure::file_system(&what, &error.into())
         })
@@ -378,9 +381,8 @@ impl Directory {
 
     /// Makes the data of these part files durable: fsync each on a few threads, or one syncfs when there are many and the
     /// file system is not busy with others. Blocks. Every directory must be on the same file system as `self`. Parts that
-    /// have vanished are passed over: publishing finds out. An answer for each part, in order; after a failure that part's
-    /// bytes must be taken for lost: syncing again proves nothing (reliability C.3).
-    pub(crate) fn sync_parts(&self, parts: &[(Directory, String)]) -> Vec<Result<(), Failure>> {
+    /// have vanished are passed over: publishing finds out. An answer for each part, in order.
+    pub(crate) fn sync_parts(&self, parts: &[(Directory, String)]) -> Vec<Result<(), Unsynced>> {
         self.inner.disk.sync(self, parts)
     }
 

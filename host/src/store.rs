@@ -137,6 +137,8 @@ pub(crate) enum Change {
     Resumable { key: TaskKey, record: Box<ResumeRecord> },
     /// More bytes are certainly on the disk. No event.
     Durable { key: TaskKey, durable_bytes: u64 },
+    /// The system has given bytes up: of the part file only what is certainly on the disk counts. No event.
+    Distrust { key: TaskKey },
     /// Forgets the resume record: from here on the part file means nothing. No event.
     ForgetResume { key: TaskKey },
     /// An enqueued task waits ([`HELD`]) until it is released. No event.
@@ -213,6 +215,7 @@ impl Change {
             Self::Start { .. }
                 | Self::Resumable { .. }
                 | Self::Durable { .. }
+                | Self::Distrust { .. }
                 | Self::ForgetResume { .. }
                 | Self::Publishing { .. }
                 | Self::Note { .. }

@@ -171,6 +171,8 @@ pub(crate) struct Finished {
     pub(crate) identity: Identity,
     pub(crate) size: u64,
     pub(crate) final_name: String,
+    /// What must be known to go on with the part file, should it get no name.
+    pub(crate) resume: ResumeRecord,
     /// What the server called it, for another name when this one is taken.
     pub(crate) head: crate::hooks::HookHead,
     pub(crate) details: Arc<Details>,
@@ -256,6 +258,13 @@ impl Held {
         self.recorded = true;
     }
 
+    /// The system has given bytes up: only what was durable before is left (reliability C.3).
+    fn distrust(&mut self) {
+        if distrust(&mut self.resume, self.part.as_mut()).is_none() {
+            self.remove();
+        }
+    }
+
     /// Gives the stored bytes up: the store forgets them before the file changes.
     async fn give_up(&mut self, shared: &Shared, key: TaskKey) -> Result<(), Failure> {
         let forgotten = shared.store.write(Change::ForgetResume { key }).await;
@@ -275,6 +284,7 @@ impl Held {
     }
 
     fn remove(&mut self) {
+        self.stored = 0;
         if let (Some(directory), true) =
             (&self.directory, self.part.take().is_some() || !self.resume.part_name.is_empty())
         {
@@ -409,18 +419,35 @@ fn sweep_later(shared: &Arc<Shared>, directory: &Directory) {
     }
 }
 
+/// Cuts a part file, in its record too, to what is durable of it, and answers how many bytes those are. `None`: it cannot be cut,
+/// and must not be used again.
+pub(crate) fn distrust(resume: &mut ResumeRecord, part: Option<&mut PartFile>) -> Option<u64> {
+    if !resume.pieces.is_empty() {
+        resume.pieces.iter_mut().for_each(|piece| piece.next_byte = piece.durable_to);
+        return Some(resume.pieces.iter().map(Piece::bytes_done).sum());
+    }
+    let part = part?;
+    let durable = resume.durable_bytes.min(part.len());
+    part.truncate(durable).ok().map(|()| durable)
+}
+
+/// Bytes that were made durable, or why not.
+type Syncing = tokio::task::JoinHandle<Result<u64, Failure>>;
+
 /// Makes the bytes so far durable from another thread, and then says so in the store (of a divided file, whoever follows
-/// its pieces does).
-fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<tokio::task::JoinHandle<Option<u64>>> {
+/// its pieces does). Where that fails the store is told that only what was durable before counts.
+fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<Syncing> {
     let part = held.part.as_ref()?;
     let (syncer, bytes) = (part.syncer().ok()?, part.len());
     let (shared, divided) = (Arc::clone(shared), !held.resume.pieces.is_empty());
     Some(tokio::task::spawn_blocking(move || {
-        syncer.sync().ok()?;
-        if !divided {
-            shared.store.write_later(Change::Durable { key, durable_bytes: bytes });
+        let synced = syncer.sync();
+        match &synced {
+            Ok(()) if divided => {}
+            Ok(()) => shared.store.write_later(Change::Durable { key, durable_bytes: bytes }),
+            Err(_) => shared.store.write_later(Change::Distrust { key }),
         }
-        Some(bytes)
+        synced.map(|()| bytes)
     }))
 }
 
@@ -779,7 +806,7 @@ async fn conclude(
     if failure.kind == FailureKind::Checksum && afresh {
         held.note(FRESH_START);
     }
-    let nothing_came = held.part.as_ref().is_some_and(|part| part.len() == 0);
+    let nothing_came = held.part.is_some() && held.bytes_done() == 0;
     if (afresh || nothing_came || failure.kind == FailureKind::Checksum)
         && let Err(broken) = held.give_up(shared, job.key).await
     {

@@ -188,6 +188,7 @@ fn cancel_ends_a_queued_task_behind_a_busy_one() {
     let second = origin.serve("/2", file(b"x"));
     let running = world.spawn_get(&[first.url(), second.url(), "-j", "1"]);
     gate.wait_for(1);
+    running.wait_for_status("running"); // the request may be out before that is committed
     let records = world.list();
     let queued = records.iter().find(|record| record["status"] == "enqueued").unwrap();
 

@@ -405,6 +405,56 @@ fn a_full_disk_ends_get_with_exit_6() {
     assert_eq!(outcome.only_final()["exception"]["type"], "fileSystem");
 }
 
+#[test]
+fn a_home_on_a_full_disk_is_told_to_be_on_one() {
+    let world = World::new();
+    let script =
+        "mkdir small && mount -t tmpfs -o size=1m tmpfs small && \"$@\" && { cat /dev/zero >small/fill; exec \"$@\"; }";
+    let through = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh"];
+    if world.haul_through(&["unshare", "--map-root-user", "--mount"], &["--version"]).code != 0 {
+        return; // as above
+    }
+
+    world.haul_through(&through, &["--home", "small/h", "ls"]).exits(6).says("no room on the disk");
+}
+
+#[test]
+fn a_part_file_that_another_program_has_cut_is_fetched_afresh() {
+    use std::os::unix::fs::MetadataExt;
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let content = bytes(18, 1 << 20);
+    let film = origin.script("/f", vec![file(&content).gate(500_000, &gate), file(&content)]);
+    let running = world.spawn_get(&[film.url()]);
+    gate.wait_for(1);
+    let part = world.wait_for_part(400_000);
+    if std::fs::metadata(&part).unwrap().blocks() * 512 < 1 << 20 {
+        return; // a file system that cannot reserve: nothing tells
+    }
+
+    std::fs::write(&part, "cut").unwrap();
+    gate.open();
+
+    running.finish().exits(0);
+    assert_same_bytes(&world.read("f"), &content);
+    assert_eq!(film.log().len(), 2);
+}
+
+#[test]
+fn a_digest_of_the_whole_answer_is_checked_and_one_of_a_part_is_not() {
+    let (world, origin) = (World::new(), Origin::start());
+    let wrong = format!("sha-256=:{}=:", "A".repeat(43));
+    let (whole, part) = (file(&bytes(19, 1_000)).etag("\"v1\""), file(&bytes(19, 1_000)).etag("\"v1\"").cut(500));
+    let wrong = |answer: Answer| answer.header("Content-Digest", &wrong);
+    let refused = origin.serve("/refused", wrong(whole.clone()));
+    let joined = origin.script("/joined", vec![part, wrong(whole.clone())]);
+
+    world.get(&[refused.url()]).exits(7);
+    world.get(&[joined.url()]).exits(0);
+
+    assert_eq!(world.names(), ["joined"]);
+    assert!(joined.requests()[1].range_start() == Some(500), "{:?}", joined.log());
+}
+
 /// From now on the process can write no file beyond this length: its database is longer.
 fn limit_files(process: &process::Running, bytes: &str) {
     let (pid, limit) = (process.pid().to_string(), format!("--fsize={bytes}:unlimited"));

@@ -48,6 +48,7 @@ mod secrets;
 mod server;
 mod tasks_json;
 mod tidy;
+mod unsynced;
 mod updates;
 mod uploads;
 mod webhooks;

@@ -23,7 +23,8 @@ fn ranges(resource: &Resource) -> Vec<String> {
 fn a_file_is_fetched_in_as_many_parts_as_asked_for() {
     let (world, origin) = (World::new(), Origin::start());
     let gate = Gate::new();
-    let whole = file(&film()).etag("\"v1\"").gate(MIB, &gate);
+    let content = bytes(1, SIZE - 3); // no part is so long that it is split for a connection that has ended
+    let whole = file(&content).etag("\"v1\"").gate(MIB, &gate);
     let film_url = origin.serve("/f", whole);
 
     let running = world.spawn_get(&[film_url.url(), "--parts", "3"]);
@@ -31,8 +32,8 @@ fn a_file_is_fetched_in_as_many_parts_as_asked_for() {
     gate.open();
     running.finish().exits(0);
 
-    assert_same_bytes(&world.read("f"), &film());
-    assert_eq!(ranges(&film_url), ["-", "bytes=2097152-4194303", "bytes=4194304-6291455"]);
+    assert_same_bytes(&world.read("f"), &content);
+    assert_eq!(ranges(&film_url), ["-", "bytes=2097151-4194301", "bytes=4194302-6291452"]);
     let conditions: Vec<_> = film_url.requests().iter().map(|r| r.header("if-range").map(str::to_owned)).collect();
     assert_eq!(conditions.iter().flatten().collect::<Vec<_>>(), ["\"v1\"", "\"v1\""]);
     assert_eq!(world.names(), ["f"], "one file, no part is left");

@@ -331,3 +331,44 @@ fn flags_may_stand_between_file_and_url_and_both_are_needed() {
     assert_eq!(sink.requests()[0].body, b"A file.");
     world.haul(&["put", sink.url()]).exits(2).says("a FILE and a URL");
 }
+
+#[test]
+fn files_are_sent_by_whatever_name_they_have() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    world.write("two\nlines\x1b.txt", "odd");
+    world.write("sub\tdir/b", "b");
+
+    world.haul(&["put", "two\nlines\x1b.txt", sink.url()]).exits(0);
+    world.haul(&["put", "two\nlines\x1b.txt", "sub\tdir/b", sink.url()]).exits(0);
+    world.haul(&["put", "--binary", "two\nlines\x1b.txt", sink.url()]).exits(0);
+    world.haul(&["put", "no\nsuch", sink.url()]).exits(6).says("`no\\nsuch`");
+
+    let seen = sink.requests();
+    for request in &seen[..2] {
+        let body = String::from_utf8_lossy(&request.body);
+        assert!(body.contains("filename=\"two%0D%0Alines\x1b.txt\"\r\n"), "{body}");
+    }
+    assert_eq!(seen[2].header("content-disposition"), Some("attachment; filename=\"two%0Alines%1B.txt\""));
+}
+
+#[test]
+fn a_name_that_is_not_utf8_is_told_with_what_to_do() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = World::new();
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xe9.txt");
+    std::fs::write(world.work().join(odd), "x").unwrap();
+    for words in [["put", "http://127.0.0.1:9/up"], ["get", "http://127.0.0.1:9/f"]] {
+        let mut command = world.command(&words);
+        if words[0] == "get" {
+            command.arg("-o").arg(odd)
+        } else {
+            command.arg(odd)
+        };
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("`caf\u{fffd}.txt` is not UTF-8") && said.contains("haul put - URL <FILE"), "{said}");
+    }
+    world.haul(&["get", "http://127.0.0.1:9/f", "-o", "a\nb"]).exits(2).says("-o `a\\nb`: a name must not contain");
+}

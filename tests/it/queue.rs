@@ -70,6 +70,7 @@ fn a_task_that_waits_for_its_host_says_so() {
     let second = origin.serve("/2", file(b"x"));
     let running = world.spawn_get(&[first.url(), second.url(), "--max-per-host", "1"]);
     gate.wait_for(1);
+    running.wait_for_status("running");
 
     let records = world.list();
 

@@ -81,7 +81,7 @@ fn a_data_task_keeps_its_answer_and_where_it_came_from() {
     let start = origin.serve("/start", redirect(308, "/middle"));
     let id = world
         .add(&[json!({"taskType": "DataTask", "url": start.url(), "json": {"a": [1, "b"]},
-        "queryParameters": {"x": {"y": [1, 2]}, "z": [3, 4]}, "listFormat": "csv", "listFormats": {"z": "multi"}, "updates": "statusAndProgress"})])
+        "queryParameters": {"x": {"y": [1, 2]}, "z": [3, 4]}, "listFormat": "csv", "listFormats": {"z": "multi"}})])
         .remove(0);
 
     let outcome = world.run().exits(0);
@@ -224,4 +224,20 @@ fn a_response_of_any_length_and_kind_goes_to_stdout_or_a_file_with_now_too() {
     assert_same_bytes(&world.read("answer"), &content);
     assert_same_bytes(&printed.stdout, &content);
     assert_eq!(world.list(), Vec::<Value>::new());
+}
+
+#[test]
+fn on_a_terminal_a_response_steers_nothing_unless_that_is_asked_for() {
+    let (world, origin) = (World::new(), Origin::start());
+    let page = origin.serve("/page", file(b"one\x1b[2J\ntwo\n"));
+    let on_terminal = ["sh", "-c", "exec script -qec \"$*\" /dev/null", "sh"];
+
+    let shown = world.haul_through(&on_terminal, &["request", page.url()]).exits(0);
+    let raw = world.haul_through(&on_terminal, &["request", "-o", "-", page.url()]).exits(0);
+    let piped = world.haul(&["request", page.url()]).exits(0);
+
+    assert!(shown.stdout.contains("one\\u{1b}[2J\r\ntwo") && shown.stdout.contains("`-o -`"), "{}", shown.stdout);
+    assert!(raw.stdout.contains("one\x1b[2J") && !raw.stdout.contains("note:"), "{}", raw.stdout);
+    assert_eq!((piped.stdout.as_str(), piped.stderr.as_str()), ("one\x1b[2J\ntwo\n", ""));
+    assert!(!world.names().contains(&"-".to_owned()), "{:?}", world.names());
 }

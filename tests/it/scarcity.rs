@@ -79,3 +79,16 @@ fn a_task_that_may_open_no_more_files_waits_until_it_may_and_keeps_its_retries()
     assert_eq!(form.log().len(), 1);
     running.kill();
 }
+
+#[test]
+fn an_address_space_too_small_to_compile_in_is_told_in_a_sentence() {
+    let mut world = World::new();
+    let cold = world.path("cold");
+    world.set("XDG_CACHE_HOME", cold.to_str().unwrap());
+
+    // On one core: each other one takes address space for a thread.
+    let through = ["taskset", "-c", "0", "prlimit", "--as=209715200"];
+    let narrow = world.haul_through(&through, &["get", "http://127.0.0.1:9/f"]);
+
+    narrow.exits(1).says("the default policy cannot be compiled").says("ulimit -v");
+}

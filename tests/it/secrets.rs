@@ -194,10 +194,12 @@ fn the_home_is_its_owners_whatever_the_umask() {
         let film = origin.serve("/f", file(b"x"));
         let through = ["sh", "-c", &format!("umask {umask}; exec \"$0\" \"$@\"")];
 
-        world.haul_through(&through, &["get", film.url()]).exits(0);
+        world.haul_through(&through, &["get", film.url(), "-d", "new/dir"]).exits(0);
 
         let mode = |path: std::path::PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(world.home()), 0o700, "{umask}");
+        assert_eq!(mode(world.path("work/new/dir")) & 0o700, 0o700, "{umask}");
+        assert_eq!(mode(world.path("work/new/dir/f")) & 0o600, 0o600, "{umask}");
         for name in world::names_in(&world.home()).iter().filter(|name| world.home().join(name).is_file()) {
             assert_eq!(mode(world.home().join(name)), 0o600, "{umask}: {name}");
         }

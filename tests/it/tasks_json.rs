@@ -247,6 +247,35 @@ fn extra_keys_are_kept_where_they_belong() {
 }
 
 #[test]
+fn a_record_of_a_task_that_is_over_is_not_done_once_more_in_silence() {
+    let world = World::new();
+    for (key, status) in [("status", json!(2)), ("status", json!("failed")), ("taskStatus", json!(5.0))] {
+        let record = json!({"url": "http://127.0.0.1:9/f", key: status}).to_string();
+        world.haul_reading(&["add", "-"], &record).exits(2).says("so the task is over: leave it out");
+    }
+    world.add(&[json!({"url": "http://127.0.0.1:9/f", "status": 7})]);
+    assert_eq!(world.list().len(), 1);
+}
+
+#[test]
+fn what_no_task_can_have_is_refused() {
+    let world = World::new();
+    for (more, sentence) in [
+        (json!({"retriesRemaining": -1}), "`retriesRemaining` must be 0 to 0, not -1"),
+        (json!({"retries": 2, "retriesRemaining": 3}), "`retriesRemaining` must be 0 to 2, not 3"),
+        (json!({"taskType": "DataTask", "updates": "progress"}), "`updates` must be `status` or `none`"),
+        (json!({"taskType": "DataTask", "updates": 3}), "`updates` must be `status` or `none`"),
+        (json!({"scope": "../x"}), "`scope` must be names"),
+        (json!({"notBefore": "+999999999d"}), "`notBefore` must be a time before the year 10000"),
+    ] {
+        let mut task = json!({"url": "http://127.0.0.1:9/f"});
+        task.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        world.haul_reading(&["add", "-"], &task.to_string()).exits(2).says(sentence);
+    }
+    assert_eq!(world.list().len(), 0);
+}
+
+#[test]
 fn an_id_is_used_once() {
     let world = World::new();
     let task = json!({"url": "http://127.0.0.1:9/f", "taskId": "one"});

@@ -70,7 +70,7 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
         if http::is_in_task(task, index) {
             let wrong = has_control(&file.filename);
             problems.add_if(wrong, "files", "must have names without control characters");
-        } else if let Err(reason) = place::check_file_path(&file.filename) {
+        } else if let Err(reason) = place::check_file_path(&file.filename, place::Names::Given) {
             problems.add("files", format!("must hold paths below the task's directory; number {number} {reason}"));
         }
         if file.field.is_empty() {

@@ -16,7 +16,7 @@ const PATH_BYTES_MAX: usize = 4096;
 /// Checks and normalises the place of the task's file.
 pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
     admit_filename(task, problems);
-    match normal_directory(&task.directory) {
+    match normal_directory(&task.directory, names_of(task)) {
         Ok(directory) => task.directory = directory,
         Err(reason) => problems.add("directory", reason),
     }
@@ -31,7 +31,7 @@ pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
             problems.add("responseFile", "must be absent in a download, whose file has the response");
         }
         Some(path) => {
-            if let Err(reason) = check_file_path(path) {
+            if let Err(reason) = check_file_path(path, Names::Ours) {
                 problems
                     .add("responseFile", format!("must be the path of a file below the base directory; it {reason}"));
             }
@@ -54,16 +54,29 @@ fn admit_filename(task: &mut Task, problems: &mut Problems) {
         None if matches!(task.kind, TaskKind::Upload) => problems.add("filename", "must name the file to send"),
         None => {}
         Some(name) => {
-            if let Err(reason) = check_segment(name) {
+            if let Err(reason) = check_segment(name, names_of(task)) {
                 problems.add("filename", reason);
             }
         }
     }
 }
 
+/// Whose names a path has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Those of files that are written: nobody is helped by line breaks in them.
+    Ours,
+    /// Those of files that are sent: they are called what they are called, and escaped where that matters (B.10).
+    Given,
+}
+
+fn names_of(task: &Task) -> Names {
+    if is_upload(task) { Names::Given } else { Names::Ours }
+}
+
 /// A.3: exactly one leading slash or backslash is stripped; a further one makes the path absolute. Both separate
 /// segments, as in background_downloader's tasks from Windows. One at the end is dropped, and so are segments `.`.
-fn normal_directory(directory: &str) -> Result<String, String> {
+fn normal_directory(directory: &str, names: Names) -> Result<String, String> {
     let path = directory.strip_prefix(['/', '\\']).unwrap_or(directory);
     if path.starts_with(['/', '\\']) {
         return Err("must be relative to the base directory".into());
@@ -77,7 +90,7 @@ fn normal_directory(directory: &str) -> Result<String, String> {
         match segment {
             "" => return Err("must not contain empty segments".into()),
             ".." => return Err("must not contain `..`, which leads out of it".into()),
-            _ => check_segment(segment)?,
+            _ => check_segment(segment, names)?,
         }
         segments.push(segment);
     }
@@ -88,22 +101,22 @@ fn normal_directory(directory: &str) -> Result<String, String> {
     Ok(normal)
 }
 
-/// Checks the path of a file to send.
-pub(super) fn check_file_path(path: &str) -> Result<(), String> {
+/// Checks the path of a file below the base directory.
+pub(super) fn check_file_path(path: &str, names: Names) -> Result<(), String> {
     if path.is_empty() {
         return Err("is empty".into());
     }
     if path.starts_with(['/', '\\']) {
         return Err("is absolute".into());
     }
-    match normal_directory(path) {
+    match normal_directory(path, names) {
         Ok(normal) if !normal.is_empty() && !path.ends_with(['/', '\\']) => Ok(()),
         Ok(_) => Err("names no file".into()),
         Err(reason) => Err(reason),
     }
 }
 
-fn check_segment(segment: &str) -> Result<(), String> {
+fn check_segment(segment: &str, names: Names) -> Result<(), String> {
     if segment.is_empty() {
         return Err("must not be empty; leave it out for the server's suggestion".into());
     }
@@ -113,7 +126,7 @@ fn check_segment(segment: &str) -> Result<(), String> {
     if segment == "." || segment == ".." {
         return Err("must not be `.` or `..`".into());
     }
-    if has_control(segment) {
+    if segment.contains('\0') || (has_control(segment) && names == Names::Ours) {
         return Err("must not contain control characters".into());
     }
     if segment.len() > SEGMENT_BYTES_MAX {

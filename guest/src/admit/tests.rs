@@ -330,10 +330,12 @@ fn what_has_a_body_is_not_paused() {
 #[test]
 fn requests_have_no_progress() {
     for kind in [TaskKind::Data, TaskKind::Request] {
-        let updates = |updates| admitted(Task { kind: kind.clone(), updates, ..task() }).updates;
-        assert_eq!(updates(Updates::StatusAndProgress), Updates::Status);
-        assert_eq!(updates(Updates::Progress), Updates::None);
-        assert_eq!(updates(Updates::Status), Updates::Status);
+        let with = |updates| Task { kind: kind.clone(), updates, ..task() };
+        for updates in [Updates::Progress, Updates::StatusAndProgress] {
+            check(with(updates), &[("updates", "`status` or `none`")]);
+        }
+        assert_eq!(admitted(with(Updates::Status)).updates, Updates::Status);
+        assert_eq!(admitted(with(Updates::None)).updates, Updates::None);
     }
     let download = admitted(Task { updates: Updates::StatusAndProgress, ..task() });
     assert_eq!(download.updates, Updates::StatusAndProgress);
@@ -426,7 +428,11 @@ fn checksums_have_a_known_algorithm_and_its_length() {
 #[test]
 fn names_in_lists_are_not_empty() {
     check(Task { callbacks: vec!["a".into(), "".into()], ..task() }, &[("callbacks", "empty")]);
-    check(Task { scope: Some("".into()), ..task() }, &[("scope", "empty")]);
+    check(Task { scope: Some("".into()), ..task() }, &[("scope", "leave it out")]);
+    for scope in ["../x", "a//b", "/a", "a/", ".", "a\nb"] {
+        check(Task { scope: Some(scope.into()), ..task() }, &[("scope", "names set apart")]);
+    }
+    admitted(Task { scope: Some("a/b.c/..d".into()), ..task() });
 }
 
 #[test]

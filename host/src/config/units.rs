@@ -86,11 +86,14 @@ fn code(text: &str) -> Option<u16> {
 /// Reads RFC 3339, or `+DUR` counted from `now_ms`. Milliseconds since 1970; smaller fractions are cut off.
 pub(crate) fn time_ms(text: &str, now_ms: u64) -> Result<u64, String> {
     let wrong = || format!("must be a time such as `2026-12-01T00:00:00Z` or `+1h30m`, not `{text}`");
-    match text.strip_prefix('+') {
+    let at = match text.strip_prefix('+') {
         Some(duration) => duration_ms(duration).ok().and_then(|ms| now_ms.checked_add(ms)),
         None => rfc3339_ms(text),
+    };
+    match at.ok_or_else(wrong)? {
+        at if at <= LAST_TIME_MS => Ok(at),
+        _ => Err(format!("must be a time before the year 10000, not `{text}`")),
     }
-    .ok_or_else(wrong)
 }
 
 /// RFC 3339 §5.6, with a space allowed for `T`. A leap second counts as the first of the next minute. `None` before 1970.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::event::{StatusUpdate, Update};
 use crate::hooks::{Head, HookHead, RetryVerdict};
 use crate::store::{Addition, TaskKey};
-use crate::task::{Body, Pairs, Problem, Record, Status, Task, TaskType, json};
+use crate::task::{Body, Pairs, Problem, Record, Status, Task, TaskType, Updates, json};
 use crate::transfer::rate::OwnRate;
 use crate::transfer::{End, Job, Slot, Stop};
 
@@ -86,7 +86,9 @@ async fn answered(engine: &Inner, task: Task, place: Option<PathBuf>) -> Result<
     // A DataTask's rules are a Request's; only it may be added.
     let task_id = uuid::Uuid::now_v7().to_string();
     let (creation_time, retries_remaining) = (clock::unix_ms(), task.retries);
-    let task = Task { task_type: TaskType::Data, filename: None, task_id, creation_time, retries_remaining, ..task };
+    let updates = Updates::Status; // only the last one is told, to who asks
+    let task_type = TaskType::Data;
+    let task = Task { task_type, filename: None, task_id, creation_time, retries_remaining, updates, ..task };
     let mut additions = [Addition { task, place, paused: false }];
     admit(engine, &mut additions, creation_time).await?;
     let [Addition { task, place, .. }] = additions;

@@ -96,13 +96,11 @@ async fn rename(shared: &Arc<Shared>, transports: &Transports, mut finished: Fin
     };
     let input = match renamed {
         Ok(name) => {
+            finished.resume.final_name.clone_from(&name);
             finished.final_name = name;
             Input::Ended { key, end: transfer::End::Bytes(Box::new(finished)) }
         }
-        Err(failure) => {
-            let outcome = super::publisher::Outcome::Failed(Box::new(finished), failure);
-            Input::Published { key, outcome }
-        }
+        Err(failure) => Input::Published { key, outcome: super::publisher::failed(finished, failure) },
     };
     let _ = tell.send(input);
 }

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::engine::lanes::{Lane, Work};
 use crate::engine::publisher::Outcome;
 use crate::engine::{Retain, sweep_spool, within_open_files};
-use crate::error::{Error, FailureDetail, FailureKind, Result};
+use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
 use crate::event::{Details, StatusUpdate};
 use crate::hooks::RetryVerdict;
 use crate::limits::{Limits, Network, Rates};
@@ -537,14 +537,7 @@ impl Machine {
         match outcome {
             Outcome::Complete => self.settled(key, Status::Complete, None),
             Outcome::Unwritten(error) => self.unwritten(key, error),
-            Outcome::Failed(finished, failure) => {
-                let details = Details::clone(&finished.details);
-                let details = Arc::new(Details { exception: Some(failure), file_path: None, ..details });
-                let (status, bytes_done) = (Status::Failed, finished.size);
-                let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
-                finished.directory.remove_part(&finished.part_name);
-                self.settle(key, change, status, None);
-            }
+            Outcome::Failed(finished, failure) => self.not_published(key, *finished, failure, at),
             Outcome::Taken(finished) => match finished.task.on_conflict {
                 Some(OnConflict::Skip) => {
                     let details = crate::transfer::skipped(&finished.directory, &finished.final_name);
@@ -557,6 +550,22 @@ impl Machine {
                 _ => self.lane(Work::Rename(finished)),
             },
         }
+    }
+
+    /// What is left of the file stays, and is gone on with like that of any failed attempt.
+    fn not_published(&mut self, key: TaskKey, finished: Finished, failure: Failure, at: u64) {
+        let bytes_done = finished.size;
+        if bytes_done > 0 {
+            self.shared.store.write_later(Change::Resumable { key, record: Box::new(finished.resume) });
+        } else {
+            self.shared.store.write_later(Change::ForgetResume { key });
+            finished.directory.remove_part(&finished.part_name);
+        }
+        self.shared.hub.bytes_done(&finished.task.task_id, bytes_done);
+        let mut details = Box::new(Arc::unwrap_or_clone(finished.details));
+        details.exception = Some(failure.clone());
+        let verdict = RetryVerdict::GiveUp;
+        self.failed(key, Failed { failure, verdict, wanted: false, changes: None, details, bytes_done }, at);
     }
 
     /// A finished download ends without its file, because the name is taken and that is what the task says.

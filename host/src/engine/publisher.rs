@@ -11,10 +11,10 @@ use std::sync::mpsc;
 use crate::clock;
 use crate::engine::{Durability, Input};
 use crate::error::{Error, Failure, FailureKind};
-use crate::sandbox::{Directory, Published};
+use crate::sandbox::{Directory, Published, Unsynced};
 use crate::store::{Change, Pending, Publish};
 use crate::task::{OnConflict, Status};
-use crate::transfer::{Finished, Shared};
+use crate::transfer::{Finished, Shared, distrust};
 
 /// Files of one batch at most.
 const BATCH: usize = 256;
@@ -25,10 +25,22 @@ pub(crate) enum Outcome {
     Complete,
     /// Its name is taken: it needs another, or ends by its `on-conflict`.
     Taken(Box<Finished>),
-    /// It could not be published; the part file is still there.
+    /// It could not be published: its size says how many bytes can be gone on with by its record.
     Failed(Box<Finished>, Failure),
     /// The store does not take it: the file is there under one name or the other, and recovery goes on from the row.
     Unwritten(Error),
+}
+
+/// The end of a download that is whole and could not be published. It names the file where that has its name already: then
+/// only the disk's word for it is missing, and the next attempt asks for that.
+pub(crate) fn failed(mut finished: Finished, failure: Failure) -> Outcome {
+    let is_named = is_named(&finished);
+    Arc::make_mut(&mut finished.details).file_path.take_if(|_| !is_named);
+    Outcome::Failed(Box::new(finished), failure)
+}
+
+fn is_named(finished: &Finished) -> bool {
+    finished.directory.identity(&finished.final_name) == Some(finished.identity)
 }
 
 /// The publisher's thread. Ends when the sender is dropped, after what is waiting.
@@ -74,12 +86,13 @@ fn publish(shared: &Arc<Shared>, batch: Vec<Finished>, tell: &Tell) {
                 named.push(finished);
             }
             Ok(Published::Taken) => report(tell, finished.key, Outcome::Taken(Box::new(finished))),
+            Ok(Published::Missing) if is_named(&finished) => named.push(finished), // by an earlier attempt
             Ok(Published::Missing) => {
                 let text = format!("the part file of `{final_name}` is gone");
                 let failure = Failure::new(FailureKind::FileSystem, text);
-                report(tell, finished.key, Outcome::Failed(Box::new(finished), failure));
+                report(tell, finished.key, failed(Finished { size: 0, ..finished }, failure));
             }
-            Err(failure) => report(tell, finished.key, Outcome::Failed(Box::new(finished), failure)),
+            Err(failure) => report(tell, finished.key, failed(finished, failure)),
         }
     }
     let named = sync_names(shared, named, tell);
@@ -103,14 +116,27 @@ fn sync_data(shared: &Shared, batch: Vec<Finished>, tell: &Tell) -> Vec<Finished
         let parts: Vec<(Directory, String)> =
             group.iter().map(|finished| (finished.directory.clone(), finished.part_name.clone())).collect();
         let Some((directory, _)) = parts.first() else { continue };
-        for (finished, synced) in group.into_iter().zip(directory.sync_parts(&parts)) {
+        for (mut finished, synced) in group.into_iter().zip(directory.sync_parts(&parts)) {
             match synced {
-                Ok(()) => good.push(finished),
-                Err(failure) => report(tell, finished.key, Outcome::Failed(Box::new(finished), failure)),
+                Ok(()) => {
+                    (finished.resume.durable_bytes, finished.resume.pieces) = (finished.size, Vec::new());
+                    good.push(finished);
+                }
+                Err(Unsynced { failure, is_lost }) => {
+                    let finished = if is_lost { with_durable(finished) } else { finished };
+                    report(tell, finished.key, failed(finished, failure));
+                }
             }
         }
     }
     good
+}
+
+/// What is durable of a finished download whose other bytes the system has given up (reliability C.3).
+fn with_durable(mut finished: Finished) -> Finished {
+    let part = finished.directory.open_part(&finished.part_name, finished.identity);
+    finished.size = distrust(&mut finished.resume, part.ok().flatten().as_mut()).unwrap_or(0);
+    finished
 }
 
 /// Step 2: what is about to be renamed to what.
@@ -141,7 +167,10 @@ fn sync_names(shared: &Shared, named: Vec<Finished>, tell: &Tell) -> Vec<Finishe
         let result = synced.entry(path).or_insert_with(|| finished.directory.sync().err());
         match result {
             None => good.push(finished),
-            Some(failure) => report(tell, finished.key, Outcome::Failed(Box::new(finished), failure.clone())),
+            Some(failure) => {
+                let text = format!("`{}` is whole, but its name is not safe: {failure}", finished.final_name);
+                report(tell, finished.key, failed(finished, Failure { description: text, ..failure.clone() }));
+            }
         }
     }
     good

@@ -18,11 +18,10 @@ pub(crate) async fn recover(shared: &Shared) -> Result<()> {
     for unfinished in shared.store.unfinished()? {
         let Unfinished { key, record, publish } = &unfinished;
         let directory = directory_of(shared, record);
-        let finish = publish
-            .as_ref()
-            .zip(directory.as_ref())
-            .and_then(|(publish, directory)| republish(*key, record, directory, publish));
-        let change = match finish {
+        let named = publish.as_ref().zip(directory.as_ref()).and_then(|(publish, directory)| {
+            republish(*key, record, directory, publish).or_else(|| go_on_from(shared, *key, record, directory, publish))
+        });
+        let change = match named {
             Some(change) => change,
             None => {
                 if publish.is_some() {
@@ -101,9 +100,39 @@ fn republish(key: TaskKey, record: &Record, directory: &Directory, publish: &Pub
     })
 }
 
+/// A whole file that cannot be published now either is kept: the next attempt goes on from there.
+fn go_on_from(
+    shared: &Shared,
+    key: TaskKey,
+    record: &Record,
+    directory: &Directory,
+    publish: &Publish,
+) -> Option<Change> {
+    if !is_whole(directory, &publish.part_name, publish) && !is_whole(directory, &publish.final_name, publish) {
+        return None;
+    }
+    let record = Box::new(ResumeRecord {
+        part_name: publish.part_name.clone(),
+        final_name: publish.final_name.clone(),
+        part_dev: publish.dev,
+        part_ino: publish.ino,
+        total_bytes: Some(publish.size),
+        durable_bytes: publish.size,
+        boot_id: shared.boot_id.clone(),
+        pieces: Vec::new(),
+        ..record.resume.clone().unwrap_or_default()
+    });
+    drop(shared.store.write(Change::Resumable { key, record }));
+    Some(requeue(key, publish.size))
+}
+
+fn is_whole(directory: &Directory, name: &str, publish: &Publish) -> bool {
+    let identity = Identity { dev: publish.dev, ino: publish.ino };
+    directory.open_part(name, identity).ok().flatten().is_some_and(|part| part.len() == publish.size)
+}
+
 fn name_it(directory: &Directory, on_conflict: Option<OnConflict>, publish: &Publish, identity: Identity) -> bool {
-    let whole = directory.open_part(&publish.part_name, identity).ok().flatten();
-    if whole.is_none_or(|part| part.len() != publish.size) {
+    if !is_whole(directory, &publish.part_name, publish) {
         return false;
     }
     let replace = on_conflict == Some(OnConflict::Replace);

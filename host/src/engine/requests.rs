@@ -131,7 +131,7 @@ async fn add(
         if task.creation_time == 0 {
             task.creation_time = now;
         }
-        task.retries_remaining = task.retries;
+        begin_attempts(task);
     }
     let given: Vec<bool> = additions.iter().map(|addition| !addition.task.task_id.is_empty()).collect();
     admit(engine, &mut additions, now).await?;
@@ -175,6 +175,13 @@ async fn add(
     Ok(Reply::Added { ids, ended })
 }
 
+/// A task that is added has all its retries, whatever was left of them; what nobody can have left is for `admit` to refuse (A.2).
+fn begin_attempts(task: &mut Task) {
+    if (0..=task.retries).contains(&task.retries_remaining) {
+        task.retries_remaining = task.retries;
+    }
+}
+
 /// Cancels the tasks that have these ids and are not over, unless the store is going to refuse the new ones.
 async fn make_way(engine: &Inner, additions: &[Addition]) -> Result<()> {
     let (mut ids, mut found) = (HashSet::new(), Vec::new());
@@ -195,7 +202,7 @@ async fn make_way(engine: &Inner, additions: &[Addition]) -> Result<()> {
 /// Says what is wrong with tasks, as adding them would.
 async fn check(engine: &Inner, mut tasks: Vec<Addition>) -> Result<Reply> {
     for addition in &mut tasks {
-        addition.task.retries_remaining = addition.task.retries;
+        begin_attempts(&mut addition.task);
     }
     admit(engine, &mut tasks, clock::unix_ms()).await?;
     Ok(Reply::Done)

@@ -29,7 +29,8 @@ const HASH_BYTES: usize = 32;
 /// Threads of a child.
 const THREADS: &str = "4";
 
-/// Where components are compiled. The default policy is compiled here in any case: it is part of the program.
+/// Where components are compiled. The default policy, which is part of the program, is compiled here, unless the address space
+/// is limited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Compiler {
     /// In this process, on a thread of its own. One that takes too long is given up, but what it uses until it ends is not

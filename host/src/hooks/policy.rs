@@ -9,9 +9,9 @@ use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder};
 
-use super::Hook;
 use super::functions::{Ask, Functions};
-use super::runtime::{TICK, Ticker};
+use super::runtime::{self, Space, TICK, Ticker};
+use super::{Compiler, Hook};
 use crate::error::{Error, Failure, FailureKind};
 
 /// The component, compiled by build.rs.
@@ -24,6 +24,19 @@ const MEMORY_BYTES: usize = 64 << 20;
 /// After so many calls an instance is made anew, should the policy ever leak.
 const CALLS_MAX: u32 = 10_000;
 const IDLE_MAX: usize = 8;
+
+/// Compiles it: here, for it is part of the program; where the address space is limited as components are, for a process
+/// that has no more of that is ended in the middle of its work.
+pub(super) fn compile(space: Space, compiler: &Compiler) -> Result<Vec<u8>, Error> {
+    match space {
+        Space::Wide => runtime::precompile(space, WASM)
+            .map_err(|error| Error::Other(format!("{NAME} cannot be compiled: {error:#}"))),
+        Space::Narrow => compiler.compile(space, WASM).map_err(|reason| {
+            let way_out = "raise the limit of the address space (ulimit -v) once: what was compiled is kept";
+            Error::Other(format!("{NAME} {reason}; {way_out}"))
+        }),
+    }
+}
 
 pub(super) struct Policy {
     pre: InstancePre<StoreLimits>,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Entry, Kind, Options, set_directory};
 use crate::task::json::{self, Defaults};
-use crate::task::{Body, Status, Task, TaskType};
+use crate::task::{Body, Task, TaskType};
 
 /// The group of the pieces of a parallel download (background_downloader B.7).
 const PIECES: &str = "chunk";
@@ -79,7 +79,7 @@ pub(super) fn task(value: &Value, origin: String, options: &Options) -> Entry {
     for key in unknown {
         entry.note(format!("`{key}` has no meaning here and is left out"));
     }
-    if let Some(status) = status(outer) {
+    if let Some(status) = json::status_of(value) {
         entry.had(status, options);
     }
     if outer.contains_key("requiredStartByte") {
@@ -101,17 +101,6 @@ pub(super) fn partial(entry: &mut Entry, data: &Map<String, Value>) {
             entry.note(format!("it begins afresh: the {bytes:.0} bytes of its temporary file are not taken over"))
         }
         None => entry.note("it begins afresh: its temporary files are not taken over"),
-    }
-}
-
-/// The status of a record (`status`) or update (`taskStatus`), by number (A.16) or name.
-fn status(document: &Map<String, Value>) -> Option<Status> {
-    let value = document.get("status").or_else(|| document.get("taskStatus"))?;
-    match value {
-        Value::String(name) => Status::from_name(name),
-        number => {
-            number.as_f64().filter(|number| (0.0..=7.0).contains(number)).and_then(|n| Status::from_number(n as u8))
-        }
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! The granted path is the owner's and may have any links; the path below it comes from tasks and may not leave.
 
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, MetadataExt};
 use rustix::fs::{Mode, OFlags};
 
 use super::{Identity, names};
@@ -68,7 +70,7 @@ fn open_root(root: &Path, durable: bool) -> io::Result<Dir> {
     match Dir::open_ambient_dir(root, ambient_authority()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let missing: Vec<&Path> = root.ancestors().take_while(|path| !path.exists()).collect();
-            std::fs::create_dir_all(root)?;
+            missing.iter().rev().try_for_each(|path| create_dir(path))?;
             let parents = missing.iter().filter_map(|path| path.parent());
             for parent in parents.filter(|_| durable) {
                 std::fs::File::open(parent)?.sync_all()?;
@@ -79,6 +81,19 @@ fn open_root(root: &Path, durable: bool) -> io::Result<Dir> {
     }
 }
 
+/// Makes a directory that its owner can use whatever the umask; one that is there meanwhile will do.
+fn create_dir(path: &Path) -> io::Result<()> {
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        created => created?,
+    }
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    if mode & OWNER == OWNER { Ok(()) } else { std::fs::set_permissions(path, Permissions::from_mode(mode | OWNER)) }
+}
+
+/// What the owner of a directory may do with it.
+const OWNER: u32 = 0o700;
+
 fn open_below(granted: &Dir, below: &str, durable: bool) -> io::Result<Dir> {
     match granted.open_dir(below) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -87,7 +102,12 @@ fn open_below(granted: &Dir, below: &str, durable: bool) -> io::Result<Dir> {
     let ends = below.match_indices('/').map(|(at, _)| at);
     let mut parent = "";
     for path in ends.chain([below.len()]).map(|end| &below[..end]) {
-        match granted.create_dir(path) {
+        let created = granted.create_dir(path);
+        if created.is_ok() && granted.metadata(path)?.mode() & OWNER != OWNER {
+            let mode = granted.metadata(path)?.mode();
+            granted.set_permissions(path, cap_std::fs::Permissions::from_std(Permissions::from_mode(mode | OWNER)))?;
+        }
+        match created {
             Ok(()) if durable && parent.is_empty() => rustix::fs::fsync(readable(granted)?)?,
             Ok(()) if durable => rustix::fs::fsync(readable(&granted.open_dir(parent)?)?)?,
             Ok(()) => {}

@@ -45,6 +45,19 @@ fn length(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
+/// Reserves room, and answers how much. Fails only when there is none: whatever else keeps a file system from reserving, writing
+/// tells.
+fn reserved(fd: &OwnedFd, bytes: u64) -> Result<u64, Errno> {
+    if bytes == 0 {
+        return Ok(0);
+    }
+    match retry(|| rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, 0, bytes)) {
+        Ok(()) => Ok(bytes),
+        Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error),
+        Err(_) => Ok(0),
+    }
+}
+
 /// A part file being written.
 #[derive(Debug)]
 pub(crate) struct PartFile {
@@ -55,6 +68,8 @@ pub(crate) struct PartFile {
     len: u64,
     /// Bytes allocated, at least, where that may be more than `len`.
     reserved: u64,
+    /// What is allocated can be seen on this file system: it cannot become less by writing.
+    room_shows: bool,
     /// What it needs beyond that.
     need: Option<std::sync::Arc<super::space::Need>>,
     /// Write-back was started up to here.
@@ -70,12 +85,18 @@ impl PartFile {
         expected: u64,
         reserve: u64,
     ) -> Result<Self, Failure> {
-        let stat = rustix::fs::fstat(&fd).map_err(|e| directory.failure("create", name, e))?;
-        let mut part = Self::new(directory, name, fd, &stat);
-        if let Err(failure) = part.reserve(reserve) {
+        let reserved = reserved(&fd, reserve).map_err(|error| {
             directory.remove_part(name);
-            return Err(failure);
+            directory.failure("reserve room for", name, error)
+        })?;
+        let stat = rustix::fs::fstat(&fd).map_err(|e| directory.failure("create", name, e))?;
+        if !Mode::from_raw_mode(stat.st_mode).contains(MODE) {
+            // An umask that takes its owner's rights, too.
+            rustix::fs::fchmod(&fd, MODE).map_err(|e| directory.failure("create", name, e))?;
         }
+        let mut part = Self::new(directory, name, fd, &stat);
+        part.room_shows = reserved > 0 && allocated(&stat) >= reserved;
+        part.reserved = reserved;
         part.need = directory.inner.disk.needs.add(expected, part.reserved);
         Ok(part)
     }
@@ -100,24 +121,10 @@ impl PartFile {
             identity: Identity::of(stat),
             len: length(stat),
             reserved: if has_slack(stat) { allocated(stat) } else { 0 },
+            room_shows: has_slack(stat),
             need: None,
             written_back: length(stat),
         }
-    }
-
-    /// Fails only when there is no room: whatever else keeps a file system from reserving, writing tells.
-    fn reserve(&mut self, bytes: u64) -> Result<(), Failure> {
-        if bytes == 0 {
-            return Ok(());
-        }
-        match retry(|| rustix::fs::fallocate(&self.fd, FallocateFlags::KEEP_SIZE, 0, bytes)) {
-            Ok(()) => self.reserved = bytes,
-            Err(error @ (Errno::NOSPC | Errno::DQUOT)) => {
-                return Err(self.failure("reserve room for", error));
-            }
-            Err(_) => {}
-        }
-        Ok(())
     }
 
     /// Appends bytes: blocks for as long as the kernel takes to copy them. Where files are made durable, starts write-back
@@ -189,9 +196,20 @@ impl PartFile {
         Ok(())
     }
 
-    /// Gives the complete file its final mode (0666 & ~umask), and gives back room that was reserved and not used.
-    /// [`Directory::publish`] does it for a file where nobody did, at the price of opening it again.
+    /// Gives the complete file its final mode (0666 & ~umask, and at least 0600), and gives back room that was reserved and not
+    /// used. [`Directory::publish`] does it for a file where nobody did, at the price of opening it again.
+    ///
+    /// Fails with kind `checksum` when others have made the file shorter or longer meanwhile. One that was cut and written further
+    /// is as long as before, but some of the room that was reserved for it is gone: without a reservation nothing tells.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        if self.room_shows && self.reserved > 0 {
+            let stat = rustix::fs::fstat(&self.fd).map_err(|error| self.failure("look at", error))?;
+            let has_holes = self.reserved >= self.len && allocated(&stat) < self.len;
+            if length(&stat) != self.len || has_holes {
+                let text = format!("`{}` was changed by another program while it was written", self.name);
+                return Err(Failure::new(FailureKind::Checksum, text));
+            }
+        }
         if self.reserved > self.len {
             self.truncate(self.len)?;
         }
@@ -246,7 +264,7 @@ impl Syncer {
 }
 
 /// Repeats a system call that a signal interrupted.
-fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub(super) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
             Err(Errno::INTR) => {}

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::Directory;
 use crate::clock;
 use crate::error::Failure;
+use crate::sandbox::part::retry;
 
 /// Up to so many files are synced one by one.
 const FEW: usize = 8;
@@ -22,6 +23,21 @@ const THREADS_FOR_MANY: usize = 16;
 const SLOW: Duration = Duration::from_millis(250);
 /// Rounds without `syncfs` after a slow one.
 const ROUNDS_WITHOUT: u32 = 16;
+
+/// A part file that could not be made durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unsynced {
+    pub(crate) failure: Failure,
+    /// The system gave bytes up: what was not durable before must be taken for lost, whatever another sync says
+    /// (reliability C.3). Otherwise it was not even tried.
+    pub(crate) is_lost: bool,
+}
+
+impl From<Failure> for Unsynced {
+    fn from(failure: Failure) -> Self {
+        Self { failure, is_lost: false }
+    }
+}
 
 /// What is remembered of a file system.
 #[derive(Debug, Default)]
@@ -33,7 +49,7 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Makes parts durable; all are on the file system of `directory`. An answer for each, in order.
-    pub(super) fn sync(&self, directory: &Directory, parts: &[(Directory, String)]) -> Vec<Result<(), Failure>> {
+    pub(super) fn sync(&self, directory: &Directory, parts: &[(Directory, String)]) -> Vec<Result<(), Unsynced>> {
         if parts.len() <= FEW {
             return each(parts, THREADS_FOR_FEW);
         }
@@ -49,8 +65,11 @@ impl Disk {
         match synced {
             Ok(()) => parts.iter().map(|_| Ok(())).collect(),
             // The error of some file of the file system, perhaps not ours. Nobody has seen those of our files yet, so each
-            // of them still tells its own.
-            Err(_) => each(parts, THREADS_FOR_MANY),
+            // of them still tells its own; one that is still being written would not tell the next `syncfs`.
+            Err(_) => {
+                self.rounds_without.store(u32::MAX, Ordering::Relaxed);
+                each(parts, THREADS_FOR_MANY)
+            }
         }
     }
 
@@ -61,7 +80,7 @@ impl Disk {
 }
 
 /// Syncs each part on its own, on at most so many threads.
-fn each(parts: &[(Directory, String)], threads: usize) -> Vec<Result<(), Failure>> {
+fn each(parts: &[(Directory, String)], threads: usize) -> Vec<Result<(), Unsynced>> {
     if let [(directory, name)] = parts {
         return vec![one(directory, name)];
     }
@@ -94,12 +113,13 @@ fn each(parts: &[(Directory, String)], threads: usize) -> Vec<Result<(), Failure
 }
 
 /// A part that has vanished is no failure here.
-fn one(directory: &Directory, name: &str) -> Result<(), Failure> {
+fn one(directory: &Directory, name: &str) -> Result<(), Unsynced> {
     super::check_name(name)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match rustix::fs::openat(directory.opened().fd(), name, flags, Mode::empty()) {
-        Ok(fd) => rustix::fs::fsync(fd).map_err(|error| directory.failure("sync", name, error)),
+        Ok(fd) => retry(|| rustix::fs::fsync(&fd))
+            .map_err(|error| Unsynced { failure: directory.failure("sync", name, error), is_lost: true }),
         Err(Errno::NOENT | Errno::LOOP) => Ok(()),
-        Err(error) => Err(directory.failure("sync", name, error)),
+        Err(error) => Err(directory.failure("sync", name, error).into()),
     }
 }

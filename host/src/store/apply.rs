@@ -83,6 +83,7 @@ impl<'a> Batch<'a> {
             Change::Start { key, at } => self.start(*key, *at)?,
             Change::Resumable { key, record } => self.resumable(*key, record)?,
             Change::Durable { key, durable_bytes } => self.durable(*key, *durable_bytes)?,
+            Change::Distrust { key } => self.distrust(*key)?,
             Change::ForgetResume { key } => self.forget_resume(*key)?,
             Change::Publishing { key, publish } => self.publishing(*key, publish)?,
             Change::Note { key, notes } => self.note(*key, notes)?,
@@ -256,6 +257,12 @@ impl<'a> Batch<'a> {
             return Ok(Applied::Done);
         }
         Ok(Applied::Refused(self.row(key)?.map(|row| row.status)))
+    }
+
+    /// Bytes that are not durable count only within the boot that wrote them: now there is none.
+    fn distrust(&mut self, key: TaskKey) -> Sql<Applied> {
+        self.conn.prepare_cached("UPDATE resume SET boot_id = '' WHERE task = ?1")?.execute([key])?;
+        Ok(Applied::Done)
     }
 
     fn forget_resume(&mut self, key: TaskKey) -> Sql<Applied> {

@@ -36,6 +36,9 @@ impl Fault {
                     Self::Damaged(format!("the database `{name}` is damaged ({error}); {}", how_to_mend(path)))
                 }
                 Some(ErrorCode::DiskFull) => Self::FileSystem(format!("no room on the disk of `{name}`: {error}")),
+                Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(path) => {
+                    Self::FileSystem(format!("no room on the disk of `{name}`: make some, then try again ({error})"))
+                }
                 Some(
                     ErrorCode::SystemIoFailure
                     | ErrorCode::CannotOpen
@@ -55,6 +58,15 @@ impl Fault {
             Self::Other(text) => Error::Other(text.clone()),
         }
     }
+}
+
+/// Whether there is no room for SQLite's index of the WAL, or no inode for a file: it calls that an I/O error.
+fn is_full(path: &Path) -> bool {
+    const INDEX_BYTES: u64 = 32 << 10;
+    let disk = rustix::fs::statvfs(path.parent().unwrap_or(path));
+    disk.is_ok_and(|disk| {
+        disk.f_bavail.saturating_mul(disk.f_frsize) < INDEX_BYTES || (disk.f_files > 0 && disk.f_favail == 0)
+    })
 }
 
 /// What to do about a damaged database, and what that costs. Nothing does it by itself.

@@ -15,7 +15,7 @@ mod tests;
 use serde_json::Value;
 
 use crate::event::Update;
-use crate::task::{Problem, Record, Task, Waiting};
+use crate::task::{Problem, Record, Status, Task, Waiting};
 
 /// What the caller of [`read`] wants for fields that the JSON does not give.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,12 @@ pub fn read(json: &Value, defaults: &Defaults) -> Result<Task, Vec<Problem>> {
 /// nothing could be read.
 pub fn read_as_far(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
     read::task(json, defaults)
+}
+
+/// The status that a record (`status`) or an update (`taskStatus`) has beside its task, by name or background_downloader's number
+/// (A.16). [`read`] takes no notice of it.
+pub fn status_of(document: &Value) -> Option<Status> {
+    read::status_of(document)
 }
 
 /// Whether a key of a task's object means something, or is known to mean nothing here.

@@ -19,7 +19,8 @@ use crate::sandbox::{Directory, Identity, PartFile, in_the_way};
 use crate::task::{Body, OnConflict, Pairs, Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::callbacks::{self, Sampler};
 use crate::transfer::progress::Meter;
-use crate::transfer::{Context, Finished, Held, Stopped, details_of, overlap, parallel, sweep_later, sync_later};
+use crate::transfer::{Context, Finished, Held, Stopped, Syncing};
+use crate::transfer::{details_of, overlap, parallel, sweep_later, sync_later};
 use crate::transport::{Answer, Call, Framing, Steps};
 
 pub(super) use finish::{expected_digest, finish_with};
@@ -73,6 +74,9 @@ pub(crate) async fn run(cx: &Context<'_>, places: &[Wire], place: usize, held: &
     let directory = cx.shared.sandbox.directory(&task.base_directory, cx.record.place.as_deref(), &task.directory)?;
     held.directory = Some(directory.clone());
     sweep_later(cx.shared, &directory);
+    if is_named(cx, held, &directory)? {
+        return finish_stored(cx, held, directory, &places[place]).await;
+    }
     taken_by_given_name(cx, &directory)?;
     let mut question = match what_is_stored(cx, held, &directory, &places[place].url, place).await? {
         Stored::Nothing => Question::default(),
@@ -92,6 +96,22 @@ pub(crate) async fn run(cx: &Context<'_>, places: &[Wire], place: usize, held: &
         }
     }
     Err(Failure::new(FailureKind::Resume, "the server keeps answering with too few bytes").into())
+}
+
+/// Whether the file is whole and has its name, which an earlier attempt could not make durable. Takes it for the part file.
+fn is_named(cx: &Context<'_>, held: &mut Held, directory: &Directory) -> Result<bool, Failure> {
+    let Some(resume) = cx.record.resume.as_ref().filter(|_| !held.gave_up && held.part.is_none()) else {
+        return Ok(false);
+    };
+    let identity = Identity { dev: resume.part_dev, ino: resume.part_ino };
+    if directory.identity(&resume.final_name) != Some(identity) {
+        return Ok(false);
+    }
+    let part = directory.open_part(&resume.final_name, identity)?;
+    let Some(part) = part.filter(|part| Some(part.len()) == resume.total_bytes) else { return Ok(false) };
+    (held.resume, held.recorded, held.resumed_from) = (resume.clone(), true, part.len());
+    held.part = Some(part);
+    Ok(true)
 }
 
 /// What is in the way of a name that the task gives is found before anything is asked.
@@ -618,7 +638,7 @@ pub(super) struct Flow {
     checkpoint: Checkpoint,
     /// When the store was last told which bytes of a divided file are there, and how many those were.
     told: Option<(std::time::Instant, u64)>,
-    syncing: Option<tokio::task::JoinHandle<Option<u64>>>,
+    syncing: Option<Syncing>,
     /// Where each piece of a divided file stood when `syncing` began.
     synced: Vec<u64>,
 }
@@ -660,7 +680,7 @@ async fn body(
     head: HookHead,
 ) -> Result<Next, Stopped> {
     let start = held.bytes_done();
-    let expected = expected_digest(cx.task, head.headers());
+    let expected = expected_digest(cx.task, &head);
     let wanted = expected.as_ref().map(|(checksum, _)| checksum.algorithm());
     let mut flow = Flow::new(cx, held, wanted.or(cx.chain.has(Hook::Verify).then_some(Algorithm::Sha256)));
     if held.resume.total_bytes.is_none_or(|total| total > SHORT) {
@@ -683,8 +703,9 @@ async fn body(
             }
             return afresh(cx, held, question, "restarted-changed").await;
         }
-        after_piece(cx, held, &mut flow, bytes.len()).await;
+        after_piece(cx, held, &mut flow, bytes.len()).await?;
     }
+    synced(held, &mut flow).await?;
     if answer.framing == Framing::UntilClose {
         held.note("integrity-unverified");
     }
@@ -722,7 +743,7 @@ async fn next_piece(
         tokio::select! {
             biased;
             piece = &mut next => return piece.map_err(|failure| cut_off(failure, held)),
-            () = clock::sleep(wait) => after_piece(cx, held, flow, 0).await,
+            () = clock::sleep(wait) => after_piece(cx, held, flow, 0).await?,
         }
     }
 }
@@ -760,15 +781,11 @@ fn too_long(held: &Held) -> Result<(), Failure> {
 }
 
 /// Records what is there, and has it made durable unless that is being done.
-async fn checkpoint(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, done: u64) {
+async fn checkpoint(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, done: u64) -> Result<(), Failure> {
     flow.checkpoint.at = clock::now();
     let idle = flow.syncing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
-    if let Some(finished) = flow.syncing.take_if(|_| idle)
-        && let Ok(Some(_)) = finished.await
-    {
-        for (piece, synced) in held.resume.pieces.iter_mut().zip(&flow.synced) {
-            piece.durable_to = piece.durable_to.max(*synced);
-        }
+    if idle {
+        synced(held, flow).await?;
     }
     held.record(cx.shared, cx.key);
     if idle {
@@ -778,15 +795,41 @@ async fn checkpoint(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, done: u6
         flow.synced = held.resume.pieces.iter().map(|piece| piece.next_byte).collect();
         flow.syncing = sync_later(cx.shared, cx.key, held);
     }
+    Ok(())
+}
+
+/// Waits for the sync under way, if there is one, and takes down what it made durable. After one that failed no later one can be
+/// trusted: an error is told once.
+pub(super) async fn synced(held: &mut Held, flow: &mut Flow) -> Result<(), Failure> {
+    let Some(syncing) = flow.syncing.take() else { return Ok(()) };
+    let broken = |_| Failure::new(FailureKind::General, "the bytes could not be synced");
+    match syncing.await.map_err(broken).flatten() {
+        Ok(bytes) => {
+            for (piece, synced) in held.resume.pieces.iter_mut().zip(&flow.synced) {
+                // Pieces may have been joined meanwhile: what lies outside is another one's.
+                if (piece.durable_to..=piece.next_byte).contains(synced) {
+                    piece.durable_to = *synced;
+                }
+            }
+            if held.resume.pieces.is_empty() {
+                held.resume.durable_bytes = bytes;
+            }
+            Ok(())
+        }
+        Err(failure) => {
+            held.distrust();
+            Err(failure)
+        }
+    }
 }
 
 /// Progress, checkpoint and speed limits after each piece.
-pub(super) async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, len: usize) {
+pub(super) async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Flow, len: usize) -> Result<(), Failure> {
     let now = clock::now();
     let done = held.bytes_done();
     if flow.checkpoint.due(done).is_some_and(|due| due <= now) {
         tracing::debug!("{}: checkpoint at {done} bytes", cx.task.task_id);
-        checkpoint(cx, held, flow, done).await;
+        checkpoint(cx, held, flow, done).await?;
     }
     if flow.tells(done).is_some_and(|due| due <= now) {
         held.record(cx.shared, cx.key);
@@ -807,6 +850,7 @@ pub(super) async fn after_piece(cx: &Context<'_>, held: &mut Held, flow: &mut Fl
         });
     }
     pace(cx, len, now).await;
+    Ok(())
 }
 
 /// Waits as long as the speed limits want after so many bytes. In steps: they may change meanwhile.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::callbacks;
-use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with, given_url};
+use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with, given_url, synced};
 use super::{Context, Held, Stopped, authorize, details_of, overlap, refused_with};
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
@@ -133,12 +133,13 @@ pub(super) async fn run(
             () = clock::sleep(wait) => {}
         }
         let gained = held.bytes_done().saturating_sub(before);
-        after_piece(cx, held, &mut flow, usize::try_from(gained).unwrap_or(usize::MAX)).await;
+        after_piece(cx, held, &mut flow, usize::try_from(gained).unwrap_or(usize::MAX)).await?;
     }
     drop(crew.tasks);
+    synced(held, &mut flow).await?;
     let (status, head) = crew.head.unwrap_or_else(|| (206, HookHead::from(Head::default())));
     let details = details_of(status, &head);
-    let expected = super::download::expected_digest(cx.task, head.headers());
+    let expected = super::download::expected_digest(cx.task, &head);
     Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, None, expected).await?)))
 }
 

@@ -372,7 +372,7 @@ pub(crate) struct RequestFlags {
     /// HTTP method
     #[arg(short = 'X', long, value_name = "METHOD")]
     pub(crate) method: Option<String>,
-    /// Store the whole response in this file; an older one is replaced
+    /// Store the whole response in this file; an older one is replaced. `-`, for request: print it as it is, also on a terminal
     #[arg(short, long, value_name = "NAME")]
     pub(crate) output: Option<PathBuf>,
     /// Directory of that file [default: the current one]
@@ -381,6 +381,13 @@ pub(crate) struct RequestFlags {
     /// Doing it twice does no harm: repeat a POST or PATCH whose outcome is unknown
     #[arg(long)]
     pub(crate) repeatable: bool,
+}
+
+impl RequestFlags {
+    /// Whether the response is to be printed as it is.
+    pub(crate) fn is_stdout(&self) -> bool {
+        self.output.as_deref() == Some(std::path::Path::new("-"))
+    }
 }
 
 /// `--list-format` as typed, by dio's names.
@@ -439,7 +446,7 @@ pub(crate) struct TaskFlags {
     /// The task's group
     #[arg(long, value_name = "G")]
     pub(crate) group: Option<String>,
-    /// Cancel scope shared with other tasks; a tree by `/`
+    /// Cancel scope shared with other tasks: names, set apart by `/`, that make a tree
     #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) scope: Option<String>,
     /// Wait while the network is metered
@@ -451,25 +458,25 @@ pub(crate) struct TaskFlags {
     /// Attempts after the first
     #[arg(long, value_name = "0..10", default_value_t = 3, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..=10))]
     pub(crate) retries: i32,
-    /// Time limit for name lookup, TCP and TLS
+    /// Time limit for name lookup, TCP and TLS [default: 30s]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_connect: Option<u64>,
-    /// Time limit for sending the request, its body included
+    /// Time limit for sending the request, its body included [default: none]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_send: Option<u64>,
-    /// Time limit from the request to the answer's head [default: 60s, or --timeout-idle if that is shorter]
+    /// Time limit from the request to the answer's head [default: 60s, or --timeout-idle if that is shorter]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_head: Option<u64>,
-    /// Time limit between two pieces of the body
+    /// Time limit between two pieces of the body [default: 60s]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_idle: Option<u64>,
-    /// Time limit for a whole attempt
+    /// Time limit for a whole attempt [default: none]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_total: Option<u64>,
     /// Redirects followed at most
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=50))]
     pub(crate) max_redirects: u32,
-    /// Do not start before
+    /// Do not start before: RFC 3339, or +DUR from now; in the years up to 9999
     #[arg(long, value_name = "TIME")]
     pub(crate) not_before: Option<String>,
     /// Statuses that count as success, e.g. 2xx,304,400-403

@@ -112,6 +112,10 @@ impl Source {
                 let (task, mut problems) = json::read_as_far(&json, &self.defaults);
                 let twice = repeated.into_iter().map(|key| problem(key, "is given more than once".into()));
                 problems.extend(twice);
+                if let Some(ended) = json::status_of(&json).filter(|status| status.is_final()) {
+                    let over = "so the task is over: leave it out for the task to be done once more";
+                    problems.push(problem("status".into(), format!("is {}, {over}", ended.name())));
+                }
                 Item::Task(Box::new(task), place, problems)
             }
             Err(reason) => Item::Task(Box::default(), place, vec![problem("task".into(), reason)]),

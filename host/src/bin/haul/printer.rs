@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::args::{Color, Global};
 use crate::exit;
+use crate::text::{self, Escaper};
 
 /// Prints. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ struct Inner {
     json: bool,
     quiet: bool,
     terminal: bool,
+    /// Stdout is a terminal.
+    screen: bool,
     color_out: bool,
     color_err: bool,
     out: Mutex<Out>,
@@ -77,6 +80,7 @@ impl Printer {
             json: global.json,
             quiet: global.quiet,
             terminal,
+            screen: io::stdout().is_terminal(),
             color_out: color(io::stdout().is_terminal()),
             color_err: color(terminal),
             out: Mutex::new(Out { writer: BufWriter::with_capacity(64 << 10, io::stdout()), error: None }),
@@ -109,13 +113,20 @@ impl Printer {
         }
     }
 
-    /// All that a reader gives, on stdout. The error is the reader's.
-    pub(crate) fn copy(&self, from: &mut impl io::Read) -> io::Result<()> {
+    /// All that a reader gives, on stdout: as it is, or, where stdout is a terminal and `as_it_is` is not asked for, with
+    /// what steers a terminal escaped. Answers whether there was such a thing. The error is the reader's.
+    pub(crate) fn copy(&self, from: &mut impl io::Read, as_it_is: bool) -> io::Result<bool> {
+        let mut escaper = (self.0.screen && !as_it_is).then(Escaper::default);
         let mut buffer = vec![0; 64 << 10];
         loop {
-            match from.read(&mut buffer)? {
-                0 => return Ok(()),
-                size => self.raw(buffer.get(..size).unwrap_or_default()),
+            let size = from.read(&mut buffer)?;
+            let bytes = buffer.get(..size).unwrap_or_default();
+            match &mut escaper {
+                None => self.raw(bytes),
+                Some(escaper) => self.raw(escaper.take(bytes).as_bytes()),
+            }
+            if size == 0 {
+                return Ok(escaper.is_some_and(|escaper| escaper.has_escaped));
             }
         }
     }
@@ -253,12 +264,27 @@ pub(crate) fn refuse(error: &clap::Error) -> u8 {
             let _ = error.print();
             exit::USAGE
         }
+        ErrorKind::InvalidUtf8 => {
+            let _ = writeln!(io::stderr().lock(), "haul: {}", not_utf8());
+            exit::USAGE
+        }
         _ => {
             let text = sentence(&error.render().to_string());
             let _ = writeln!(io::stderr().lock(), "haul: {text}");
             exit::USAGE
         }
     }
+}
+
+/// Which argument is not UTF-8, where only UTF-8 will do: tasks are stored and told as JSON, with the names of their files.
+fn not_utf8() -> String {
+    let typed = std::env::args_os().find(|typed| typed.to_str().is_none()).unwrap_or_default();
+    let typed = typed.to_string_lossy();
+    format!(
+        "`{}` is not UTF-8, as all names in tasks are: choose another name; a file that is called so can be sent by \
+         `haul put - URL <FILE`",
+        text::printable(&typed)
+    )
 }
 
 /// The first paragraph of clap's message on one line, and its tip if there is one.

@@ -16,6 +16,7 @@ use crate::foreground::{self, Tasks};
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
 use crate::tasks::describe_one;
+use crate::text;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(put: &Put, environment: &Environment, printer: &Printer) -> Result<u8> {
@@ -85,6 +86,11 @@ fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -
     let Some(url) = put.files_and_url.last() else {
         return Err(Error::Usage("put wants a FILE and a URL".into()));
     };
+    if put.request.is_stdout() {
+        return Err(Error::Usage(
+            "-o - is for `haul request`: put stores the response in a file, or not at all".into(),
+        ));
+    }
     let response = response_path(&put.request)?;
     let grant = common_directory(files.iter().chain(&response));
     let mut task = Task { url: url.clone(), callbacks, allow_pause: false, ..Task::default() };
@@ -129,9 +135,9 @@ pub(crate) fn describe_request(task: &mut Task, flags: &RequestFlags) {
     task.repeatable = flags.repeatable;
 }
 
-/// Where the response goes, absolute.
+/// Where the response goes, absolute. `None`: into no file of the user's.
 pub(crate) fn response_path(flags: &RequestFlags) -> Result<Option<PathBuf>> {
-    let Some(name) = &flags.output else { return Ok(None) };
+    let Some(name) = flags.output.as_ref().filter(|name| *name != Path::new("-")) else { return Ok(None) };
     let path = match &flags.dir {
         Some(dir) => dir.join(name),
         None => name.clone(),
@@ -150,7 +156,8 @@ fn source(typed: &str) -> Result<PathBuf> {
     let typed = Path::new(typed);
     let target = typed.canonicalize().map_err(|error| {
         let what = if error.kind() == std::io::ErrorKind::NotFound { "does not exist" } else { "cannot be read" };
-        Error::FileSystem(format!("file to upload {what}: `{}` ({error})", typed.display()))
+        let name = typed.display().to_string();
+        Error::FileSystem(format!("file to upload {what}: `{}` ({error})", text::printable(&name)))
     })?;
     let named = absolute(typed)?;
     let leads_away = std::fs::read_link(&named).is_ok_and(|link| link.is_absolute() || link.components().count() > 1);
@@ -161,7 +168,7 @@ fn source(typed: &str) -> Result<PathBuf> {
 }
 
 fn part(put: &Put, grant: &Path, file: &Path) -> Result<FilePart> {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().replace(char::is_control, "_");
     Ok(FilePart {
         field: put.file_field.clone().unwrap_or(stem),
         filename: below(grant, file)?,

@@ -23,8 +23,8 @@ pub(crate) enum Printed {
     Nothing,
     /// The finished file's path.
     Path,
-    /// The response's body; the file that it waits in is removed.
-    Response,
+    /// The response's body; the file that it waits in is removed. Also to a terminal as it is, if that is asked for.
+    Response { as_it_is: bool },
 }
 
 /// Tells, and counts.
@@ -191,7 +191,7 @@ impl Reporter {
         if noted("insecure-tls") {
             self.printer.note("note: the server's certificate was not checked");
         }
-        if self.printed == Printed::Response {
+        if matches!(self.printed, Printed::Response { .. }) {
             return;
         }
         let Some(path) = &outcome.path else {
@@ -215,15 +215,29 @@ impl Reporter {
         match (self.printed, &outcome.path) {
             _ if self.printer.json() => {}
             (Printed::Path, Some(path)) if exit::of_outcome(outcome) == exit::DONE => self.printer.data(path),
-            (Printed::Response, Some(path)) => {
-                let copied = std::fs::File::open(path).and_then(|mut file| self.printer.copy(&mut file));
-                if let Err(error) = copied {
-                    self.printer.error(format_args!("cannot read the response in {path}: {error}"));
-                }
+            (Printed::Response { as_it_is }, Some(path)) => {
+                let copied = std::fs::File::open(path).and_then(|mut file| self.printer.copy(&mut file, as_it_is));
+                self.copied(&copied.map_err(|error| format!("in {path}: {error}")));
                 let _ = std::fs::remove_file(path); // it was printed: nothing depends on it
             }
-            (Printed::Response, None) => self.printer.raw(outcome.body.as_deref().unwrap_or_default().as_bytes()),
+            (Printed::Response { as_it_is }, None) => {
+                let mut body = outcome.body.as_deref().unwrap_or_default().as_bytes();
+                self.copied(&self.printer.copy(&mut body, as_it_is).map_err(|error| error.to_string()));
+            }
             _ => {}
+        }
+    }
+
+    /// Says what was not printed as it is.
+    fn copied(&self, copied: &Result<bool, String>) {
+        match copied {
+            Ok(false) => {}
+            Ok(true) => {
+                self.printer.flush();
+                let note = "note: control characters in the response were escaped; `-o -` prints it as it is, `-o FILE` stores it";
+                self.printer.note(note);
+            }
+            Err(error) => self.printer.error(format_args!("cannot read the response {error}")),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use haul::event::{StatusUpdate, Update};
 use haul::task::query::{ListFormats, form, grouped, parameters};
-use haul::task::{Body, TaskType, json};
+use haul::task::{Body, TaskType, Updates, json};
 use haul::{Addition, Error, Reply, Request, Result, Task, Work};
 
 use crate::args::Send;
@@ -33,6 +33,7 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
     let callbacks = named(&send.engine.components, &environment.config.callbacks);
     let mut task = Task { url: send.url.clone(), callbacks, allow_pause: false, ..Task::default() };
     describe_one(&mut task, &send.task, now_ms())?;
+    task.updates = Updates::Status; // it has no progress
     describe_request(&mut task, &send.request);
     describe_body(&mut task, send)?;
     task.task_type = if send.now { TaskType::Request } else { TaskType::Data };
@@ -43,7 +44,10 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
         None => {
             sweep(&environment.home.join(RESPONSES));
             let name = format!("{}.response", uuid::Uuid::now_v7());
-            (split(&mut task, environment.home.join(RESPONSES).join(name))?, Printed::Response)
+            (
+                split(&mut task, environment.home.join(RESPONSES).join(name))?,
+                Printed::Response { as_it_is: send.request.is_stdout() },
+            )
         }
     };
     let addition = Addition { task, place, paused: false };

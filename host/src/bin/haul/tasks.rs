@@ -7,6 +7,7 @@ use haul::{Addition, Error, Result, Task};
 
 use crate::args::{DownloadFlags, LoginFlags, TaskFlags};
 use crate::environment::{place, variable};
+use crate::text;
 
 /// A download of an URL that is filled in later: what all tasks of one `get` have in common.
 #[derive(Clone, Debug)]
@@ -97,7 +98,8 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<Option<Lo
         total_ms: flags.timeout_total,
     };
     if let Some(time) = &flags.not_before {
-        task.not_before = Some(haul::config::time_ms(time, now_ms)?);
+        let at = haul::config::time_ms(time, now_ms);
+        task.not_before = Some(at.map_err(|error| Error::Usage(format!("--not-before: {error}")))?);
     }
     if let Some(name) = &flags.profile {
         task.set_profile(name);
@@ -182,6 +184,9 @@ fn destination(dir: Option<&Path>, name: Option<&str>) -> Result<(PathBuf, Optio
             Err(Error::Usage(format!("-o wants a name, not the path `{name}`: -d takes directories")))
         }
         "-" => Err(Error::Usage("-o - is not possible: haul writes files; `--print path` tells where".into())),
+        name if name.contains(char::is_control) => {
+            Err(Error::Usage(format!("-o `{}`: a name must not contain control characters", text::printable(name))))
+        }
         "" | "." | ".." => Err(Error::Usage("-o wants a file name; a directory is given by -d".into())),
         name => Ok((dir.into(), Some(name.into()))),
     }

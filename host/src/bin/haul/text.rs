@@ -66,6 +66,56 @@ pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
     clean.into()
 }
 
+/// Makes a foreign text that comes in pieces harmless, but for its lines and tabs. What is not UTF-8 reads `\u{fffd}`.
+#[derive(Default)]
+pub(crate) struct Escaper {
+    /// The beginning of a character, or of a line break, whose rest has not come.
+    begun: Vec<u8>,
+    /// There was something to be escaped.
+    pub(crate) has_escaped: bool,
+}
+
+impl Escaper {
+    /// The next piece; an empty one is the end.
+    pub(crate) fn take(&mut self, piece: &[u8]) -> String {
+        let is_end = piece.is_empty();
+        let mut bytes = std::mem::take(&mut self.begun);
+        bytes.extend_from_slice(piece);
+        if !is_end {
+            self.begun = bytes.split_off(bytes.len() - unfinished(&bytes));
+        }
+        let mut clean = String::with_capacity(bytes.len());
+        let text = String::from_utf8_lossy(&bytes);
+        self.has_escaped |= matches!(text, std::borrow::Cow::Owned(_));
+        let mut characters = text.chars().peekable();
+        while let Some(character) = characters.next() {
+            let ends_line = character == '\r' && characters.peek() == Some(&'\n');
+            if ends_line || matches!(character, '\n' | '\t') || !is_hostile(character) {
+                clean.push(character);
+            } else {
+                clean.extend(character.escape_default());
+                self.has_escaped = true;
+            }
+        }
+        clean
+    }
+}
+
+/// How many bytes at the end mean nothing without the next ones.
+fn unfinished(bytes: &[u8]) -> usize {
+    if bytes.last() == Some(&b'\r') {
+        return 1;
+    }
+    let ends =
+        bytes.iter().rev().take(3).position(|byte| byte & 0xc0 != 0x80).map(|at| (at + 1, bytes[bytes.len() - at - 1]));
+    match ends {
+        Some((have, 0xc0..=0xdf)) if have < 2 => have,
+        Some((have, 0xe0..=0xef)) if have < 3 => have,
+        Some((have, 0xf0..=0xf7)) if have < 4 => have,
+        _ => 0,
+    }
+}
+
 fn is_hostile(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{Defaults, base64};
 use crate::config::reason;
 use crate::task::query::{self, ListFormat, ListFormats};
-use crate::task::{Auth, Body, OnConflict, Problem, RESUMABLE, Resumable, Task, TaskType, Timeouts, Updates};
+use crate::task::{Auth, Body, OnConflict, Problem, RESUMABLE, Resumable, Status, Task, TaskType, Timeouts, Updates};
 use values::{Problems, kind};
 
 /// Keys that mean nothing here and are ignored: those of background_downloader's records and updates when they stand beside
@@ -136,6 +136,17 @@ pub(super) fn task(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
     reader.files();
     reader.task.retries_remaining = reader.retries_remaining.unwrap_or(reader.task.retries);
     (reader.task, reader.problems.all())
+}
+
+/// The status of a record (`status`) or update (`taskStatus`), by number (A.16) or name.
+pub(super) fn status_of(document: &Value) -> Option<Status> {
+    let value = document.get("status").or_else(|| document.get("taskStatus"))?;
+    match value {
+        Value::String(name) => Status::from_name(name),
+        number => {
+            number.as_f64().filter(|number| (0.0..=7.0).contains(number)).and_then(|n| Status::from_number(n as u8))
+        }
+    }
 }
 
 /// What has been read so far.

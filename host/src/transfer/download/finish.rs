@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Wire, own_range};
-use crate::digest::{Algorithm, Checksum, Hasher};
+use crate::digest::{self, Algorithm, Checksum, Hasher};
 use crate::error::{Failure, FailureKind};
 use crate::event::Details;
 use crate::hooks::{Head, Hook, HookHead};
@@ -12,14 +12,20 @@ use crate::sandbox::Directory;
 use crate::task::{Pairs, Task};
 use crate::transfer::{Context, Finished, Held, Stopped, callbacks};
 
-/// The digest to check: the task's, else the server's `Repr-Digest`. The flag says that it is the task's.
-pub(in crate::transfer) fn expected_digest(task: &Task, headers: &Pairs) -> Option<(Checksum, bool)> {
+/// The digest to check: the task's, else the server's `Repr-Digest`, else the `Content-Digest` of a 200. The flag says that it is
+/// the task's.
+pub(in crate::transfer) fn expected_digest(task: &Task, head: &HookHead) -> Option<(Checksum, bool)> {
     if let Some(text) = &task.checksum {
         return Checksum::parse(text).ok().map(|checksum| (checksum, true));
     }
-    // `Repr-Digest` is of the whole resource, in a 206 too (RFC 9530 section 3).
-    let server = || crate::digest::from_headers(headers).map(|checksum| (checksum, false));
-    if own_range(task) { None } else { server() }
+    // `Repr-Digest` is of the whole resource, in a 206 too, and `Content-Digest` of what one message has of it; an answer to
+    // HEAD states them and has nothing (RFC 9530 sections 2, 3).
+    if own_range(task) || task.http_request_method.eq_ignore_ascii_case("HEAD") {
+        return None;
+    }
+    let stated = |field: &str| digest::from_headers(head.headers(), field);
+    let of_all = || stated("content-digest").filter(|_| head.status() == 200);
+    stated("repr-digest").or_else(of_all).map(|checksum| (checksum, false))
 }
 
 /// Nothing was missing: no question is asked, but the checks are made.
@@ -42,7 +48,7 @@ pub(super) async fn finish(
     head: HookHead,
     digest: Option<String>,
 ) -> Result<Finished, Failure> {
-    let expected = expected_digest(cx.task, head.headers());
+    let expected = expected_digest(cx.task, &head);
     finish_with(cx, held, directory, details, head, digest, expected).await
 }
 
@@ -65,8 +71,8 @@ pub(in crate::transfer) async fn finish_with(
         callbacks::verify(cx, held, known).await?;
     }
     let gone = || Failure::new(FailureKind::General, "the part file is gone");
-    let mut part = held.part.take().ok_or_else(gone)?;
-    part.finish()?;
+    held.part.as_mut().ok_or_else(gone)?.finish()?;
+    let part = held.part.take().ok_or_else(gone)?;
     if held.resumed_from > 0 {
         held.note("resumed");
     }
@@ -74,14 +80,18 @@ pub(in crate::transfer) async fn finish_with(
     details.file_size = Some(part.len());
     details.resumed_from = held.resumed_from;
     details.hops = cx.trail.take();
+    let mut resume = std::mem::take(&mut held.resume);
+    resume.total_bytes = Some(part.len());
+    resume.boot_id.clone_from(&cx.shared.boot_id);
     Ok(Finished {
         key: cx.key,
         task: Arc::clone(cx.task),
         directory: directory.clone(),
-        part_name: held.resume.part_name.clone(),
+        part_name: resume.part_name.clone(),
         identity: part.identity(),
         size: part.len(),
-        final_name: held.resume.final_name.clone(),
+        final_name: resume.final_name.clone(),
+        resume,
         head,
         details: Arc::new(details),
     })

@@ -39,3 +39,21 @@ fn nothing_foreign_steers_the_terminal() {
     assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
     assert_eq!(printable("exe\u{202e}gpj"), "exe\\u{202e}gpj");
 }
+
+#[test]
+fn a_response_keeps_its_lines_and_steers_nothing_wherever_it_is_cut() {
+    let given = "grüße\t1\r\n\x1b[2J\r\u{202e}日本 \u{1f600}\n\r".as_bytes();
+    let expected = "grüße\t1\r\n\\u{1b}[2J\\r\\u{202e}日本 \u{1f600}\n\\r";
+    for size in 1..given.len() {
+        let mut escaper = Escaper::default();
+        let mut shown: String = given.chunks(size).map(|piece| escaper.take(piece)).collect();
+        shown.push_str(&escaper.take(&[]));
+        assert_eq!((shown.as_str(), escaper.has_escaped), (expected, true), "in pieces of {size}");
+    }
+    let mut escaper = Escaper::default();
+    assert_eq!((escaper.take("a\r\n".as_bytes()), escaper.has_escaped), ("a\r\n".to_owned(), false));
+    assert_eq!(
+        (escaper.take(b"\xff\xe2"), escaper.take(b""), escaper.has_escaped),
+        ("\u{fffd}".into(), "\u{fffd}".into(), true)
+    );
+}

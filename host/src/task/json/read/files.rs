@@ -219,5 +219,5 @@ fn field_of(name: &str, index: usize) -> String {
         return format!("file{}", index + 1);
     }
     let stem = Path::new(name).file_stem().unwrap_or_default();
-    stem.to_string_lossy().into_owned()
+    stem.to_string_lossy().replace(char::is_control, "_")
 }
