@@ -322,6 +322,8 @@ pub struct Answer {
     pub insecure: bool,
     /// It came before the whole request was sent, and the rest is not sent.
     pub early: bool,
+    /// [`Call::steps`] sent the call to another path or origin on the way.
+    pub moved: bool,
     /// [`Call::steps`] gave it, nothing was sent; with [`Canned::follow`].
     pub canned: Option<bool>,
     /// The body.
@@ -473,7 +475,7 @@ impl Transport {
         let mut used = handles::Used::default();
         loop {
             if let Some(steps) = &call.steps {
-                hop = match way.ask(&**steps, &call, hop).await? {
+                hop = match way.ask(&**steps, &call, hop, &used).await? {
                     Ok(hop) => hop,
                     Err((hop, canned)) => return Ok(steps::answer(hop, before, canned)),
                 };
@@ -488,16 +490,23 @@ impl Transport {
             let follows = call.follow && call.max_redirects > 0;
             let is_answer = !redirect::is_redirect(status) || (call.keep_body && status == 303);
             if !follows || is_answer {
-                return Ok(self.last_answer((hop, before), head, body, rest, used));
+                return Ok(self.last_answer((hop, before), way.moved, head, body, rest, used));
             }
             let locations: Vec<String> = head.headers.get_all(http::header::LOCATION).iter().map(text).collect();
             let mut next = redirect::next(&hop, status, &locations, &before, &call)?;
+            if next.url.origin() != hop.url.origin() && used.is_in(next.url.as_str()) {
+                return Err(redirect::refused(
+                    &hop.url,
+                    status,
+                    "to another origin with a credential that is not for it",
+                ));
+            }
             let wait = retry_after::wait_ms(&pairs(&head.headers), clock::unix_ms());
             let wait = redirect::wait(&hop, status, wait.map(Duration::from_millis))?;
             if let Some(steps) = &call.steps {
                 next = match way.follow(&**steps, &call, (before.len() + 1, status, &hop.url), next, &used).await? {
                     Some(next) => next,
-                    None => return Ok(self.last_answer((hop, before), head, body, rest, used)),
+                    None => return Ok(self.last_answer((hop, before), way.moved, head, body, rest, used)),
                 };
             }
             drain(body).await;
@@ -513,6 +522,7 @@ impl Transport {
     fn last_answer(
         &self,
         (hop, before): (Hop, Vec<(String, Url)>),
+        moved: bool,
         head: http::response::Parts,
         mut body: AnswerBody,
         rest: Option<Sent>,
@@ -530,7 +540,7 @@ impl Transport {
         shown.for_each(|text| used.mask(text));
         let framing = body.framing();
         body.hides(used);
-        Answer { status: head.status.as_u16(), headers, insecure, hops, url, framing, early, canned: None, body }
+        Answer { status: head.status.as_u16(), headers, insecure, hops, url, framing, early, moved, canned: None, body }
     }
 
     /// One hop's answer: its cookies are taken, and a challenge that can be answered is. With what is still to be sent of

@@ -255,6 +255,27 @@ fn a_task_uses_a_credential_in_headers_and_in_its_query() {
 }
 
 #[test]
+fn a_credential_that_a_redirect_repeats_is_shown_to_no_component_and_leaves_its_origin_by_no_redirect() {
+    let (mut world, origin, other) = (World::new(), Origin::start(), Origin::start());
+    world.set("CORP", CANARY);
+    world.config(&(attached("steered", "") + &credential(&origin)));
+    let film = origin.serve("/v1/", file(b"x"));
+    let start = origin.serve("/v1", redirect(301, &format!("/v1/?api={CANARY}")));
+    let elsewhere = other.serve("/f", file(b"y"));
+    let away = origin.serve("/away", redirect(302, &format!("{}?plain={CANARY}", elsewhere.url())));
+    let get = |url: &str| world.haul(&["-v", "get", &format!("{url}?api={{credential:corp}}"), "--retries", "0"]);
+
+    let told = get(start.url()).exits(0);
+    let refused = get(away.url());
+
+    assert!(film.requests()[0].target.ends_with(&format!("?api={CANARY}")), "the server gets it");
+    assert!(told.stderr.contains("asked on-request GET"), "{}", told.stderr);
+    assert!(!told.stderr.contains("cAnArY") && !refused.stderr.contains("cAnArY"), "{}{}", told.stderr, refused.stderr);
+    refused.exits(1).says("to another origin with a credential that is not for it");
+    assert_eq!(elsewhere.log().len(), 0);
+}
+
+#[test]
 fn a_configuration_that_grants_nonsense_is_refused_with_its_line() {
     let world = World::new();
     for (text, words) in [

@@ -95,21 +95,24 @@ fn the_same_validator_at_another_path_proves_nothing() {
 }
 
 #[test]
-fn the_same_validator_at_another_url_of_on_task_start_proves_nothing() {
-    let (world, origin) = (World::new(), Origin::start());
-    let (content, other) = (bytes(4, 3 * MIB), bytes(5, 3 * MIB));
-    let link = origin.serve("/f", file(&content).etag("\"1\"").cut(2 * MIB));
-    let elsewhere = origin.serve("/g", file(&other).etag("\"1\""));
-    // Two thirds come before there is a component.
-    work(&world, json!({"url": link.url(), "retries": 0}), &[&format!("on-task-start url {}", elsewhere.url())])
-        .exits(5);
-    attach(&world);
+fn the_same_validator_proves_nothing_wherever_a_component_sends_a_later_attempt() {
+    for hook in ["on-task-start url", "on-request next"] {
+        let (world, origin) = (World::new(), Origin::start());
+        let (content, other) = (bytes(4, 3 * MIB), bytes(5, 3 * MIB));
+        let link = origin.serve("/f", file(&content).etag("\"1\"").cut(2 * MIB));
+        let elsewhere = origin.serve("/g", file(&other).etag("\"1\""));
+        // Two thirds come before there is a component.
+        let task = json!({"url": link.url(), "retries": 0});
+        work(&world, task, &[&format!("{hook} {}", elsewhere.url())]).exits(5);
+        attach(&world);
 
-    world.haul(&["retry", "t"]).exits(0);
-    let outcome = world.run().exits(0);
+        world.haul(&["retry", "t"]).exits(0);
+        let outcome = world.run().exits(0);
 
-    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &other);
-    assert!(outcome.only_final()["notes"].as_array().unwrap().contains(&json!("restarted-changed")));
+        assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &other);
+        let notes = &outcome.only_final()["notes"];
+        assert!(notes.as_array().unwrap().contains(&json!("restarted-changed")), "{hook}: {notes}");
+    }
 }
 
 /// A divided download of 6 MiB whose link expires when a third of it is there, and which a component then sends to `/g`.

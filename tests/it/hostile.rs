@@ -166,6 +166,7 @@ fn a_component_cannot_make_another_task_of_the_one_that_it_admits() {
         ("admit group other".into(), "a task with another `group`"),
         ("admit header Range=bytes=0-0".into(), "a task with another `headers`"),
         ("admit header X-Key={credential:corp}".into(), "credential `corp` is not granted to it"),
+        ("admit silent".into(), "it refuses a task and does not say why"),
     ] {
         get(&words).exits(10).says(why);
     }

@@ -22,7 +22,7 @@ use crate::event::StatusUpdate;
 use crate::mask::Secrets;
 use crate::store::Store;
 use crate::task::{Auth, Problem, ResumeRecord, Task};
-use crate::transport::Transport;
+use crate::transport::{Transport, is_same_origin};
 
 /// A task in the form in which it is added, or all that is wrong with it.
 type Admitted = Result<Task, Vec<Problem>>;
@@ -123,6 +123,9 @@ impl Chain {
                     Ok(task)
                 }
                 (Ok(_), Ok(_), Some(Err(problems))) => Err(to_problems(problems)),
+                (Err(problems), ..) if problems.is_empty() => {
+                    self.usable(who, Hook::Admit, Err("it refuses a task and does not say why".into()))?
+                }
                 (Err(problems), ..) => self.usable(who, Hook::Admit, Ok(Err(problems)))?,
                 (_, refused, _) => refused,
             });
@@ -221,7 +224,13 @@ impl Chain {
             .and_then(authorized)
             .and_then(|verdict| {
                 let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
-                self.may_use(who, &authorized_handles(&verdict), &asked).map(|()| verdict)
+                self.may_use(who, &authorized_handles(&verdict), &asked)?;
+                match &verdict {
+                    AuthorizeVerdict::Send { url, .. } => self.may_send(who, url, auth)?,
+                    AuthorizeVerdict::Refreshed(fresh) if who.is_some() => check::renewed(fresh, auth)?,
+                    _ => {}
+                }
+                Ok(verdict)
             });
         self.usable(who, Hook::Authorize, verdict)
     }
@@ -301,7 +310,8 @@ impl Chain {
             OnAuthVerdict::Refreshed(fresh) => {
                 let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
                 let may_use = || self.may_use(Some(position), &check::auth_handles(&fresh), &asked);
-                check::auth(&fresh).and_then(|()| may_use()).map(|()| OnAuthVerdict::Refreshed(fresh))
+                let checked = check::auth(&fresh).and_then(|()| check::renewed(&fresh, auth)).and_then(|()| may_use());
+                checked.map(|()| OnAuthVerdict::Refreshed(fresh))
             }
             OnAuthVerdict::Failed(why) => Ok(OnAuthVerdict::Failed(check::text(why))),
             OnAuthVerdict::Unchanged => Ok(OnAuthVerdict::Unchanged),
@@ -406,6 +416,16 @@ impl Chain {
     /// no others than those of the question.
     fn may_use(&self, who: Option<usize>, answered: &[String], asked: &[String]) -> Result<(), String> {
         who.map_or(Ok(()), |position| self.links.components[position].may_use(answered, asked))
+    }
+
+    /// Whether who answered may have a request sent there by the host: to the origin that renews the credential, or to a host
+    /// granted to it.
+    fn may_send(&self, who: Option<usize>, url: &str, auth: &Auth) -> Result<(), String> {
+        let Some(position) = who else { return Ok(()) };
+        if auth.refresh_url.as_deref().is_some_and(|own| is_same_origin(own, url)) {
+            return Ok(());
+        }
+        self.links.components[position].may_reach(url)
     }
 
     fn next(&self, from: usize, hook: Hook) -> Option<usize> {

@@ -215,6 +215,26 @@ pub(super) fn auth(auth: &Auth) -> Checked {
     Ok(())
 }
 
+/// Whether a component has renewed a credential and changed nothing of how it is renewed, which counts for all tasks that share
+/// it, and longer than the component is there; nor sends the refresh token along with requests that it was not sent with.
+pub(super) fn renewed(fresh: &Auth, given: &Auth) -> Checked {
+    let how = |auth: &Auth| (auth.refresh_url.clone(), auth.refresh_headers.clone(), auth.refresh_query_params.clone());
+    if how(fresh) != how(given) {
+        return Err("another `refreshUrl`, `refreshHeaders` or `refreshQueryParams` than the task has".into());
+    }
+    let sends = |auth: &Auth| {
+        let mut pairs = auth.access_headers.iter().chain(&auth.access_query_params);
+        pairs.any(|(_, value)| {
+            value.contains("{refreshToken}")
+                || given.refresh_token.as_ref().is_some_and(|token| value.contains(&**token))
+        })
+    };
+    if sends(fresh) && !sends(given) {
+        return Err("the refresh token in a place where requests would carry it".into());
+    }
+    Ok(())
+}
+
 pub(super) fn file_name(name: &str, taken: &[String]) -> Checked {
     let refused = if name.is_empty() || name == "." || name == ".." {
         "is not a file name"

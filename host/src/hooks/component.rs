@@ -122,6 +122,15 @@ impl Component {
         }
     }
 
+    /// Refuses a URL whose host it was not granted.
+    pub(super) fn may_reach(&self, url: &str) -> Result<(), String> {
+        super::http::granted(&self.grants.allow_hosts, url).map_err(|what| {
+            format!(
+                "a request to {what}, which is neither the origin of `refreshUrl` nor granted (--allow-host {what})"
+            )
+        })
+    }
+
     /// Whether it is passed over when it fails.
     pub(super) fn fails_open(&self) -> bool {
         self.grants.fail_mode == FailMode::Open

@@ -176,8 +176,7 @@ impl Reach {
             return Err(Refused::Failed(failure));
         };
         if !self.allowed.iter().any(|allowed| allowed.covers(&place)) {
-            let host = if place.host.contains(':') { format!("[{}]", place.host) } else { place.host.clone() };
-            let what = format!("{host}:{}", place.port.unwrap_or(0));
+            let what = place.as_granted();
             let sentence = format!("{what} is not granted (grant it with --allow-host {what})");
             if call.told.insert(what) {
                 self.log.say(&sentence);
@@ -303,6 +302,13 @@ impl Refused {
     }
 }
 
+/// Whether these grants cover a URL; the error says what would have to be granted.
+pub(super) fn granted(allow_hosts: &[String], url: &str) -> Result<(), String> {
+    let place = Place::of(url).ok_or("what is no URL of http or https")?;
+    let covered = allow_hosts.iter().any(|grant| Place::parse(grant).covers(&place));
+    if covered { Ok(()) } else { Err(place.as_granted()) }
+}
+
 /// A host without brackets; an IPv6 address, of which there are many spellings, in one of them.
 fn one_spelling(host: &str) -> String {
     let host = host.trim_matches(['[', ']']);
@@ -336,6 +342,12 @@ impl Place {
             host: one_spelling(url.host_str()?),
             port: url.port_or_known_default(),
         })
+    }
+
+    /// As a grant would be written.
+    fn as_granted(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{host}:{}", self.port.unwrap_or(0))
     }
 
     fn covers(&self, place: &Place) -> bool {

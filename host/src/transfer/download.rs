@@ -350,6 +350,13 @@ async fn ask(
         Classified::Success if question.from.is_none() => {
             from_zero(cx, held, directory, (places, place), question, answer, head).await
         }
+        Classified::Continues(_) if question.overlap == 0 && overlap::is_moved(held, &answer) => {
+            if own_range(cx.task) {
+                return afresh(cx, held, question, "restarted-own-range").await;
+            }
+            *question = Question { overlap: overlap::least(held), ..question.clone() };
+            Ok(Next::AskAgain)
+        }
         Classified::Continues(_) if question.overlap > 0 => {
             let end = held.bytes_done();
             if !overlap::is_equal(held, &mut answer, &head, end - question.overlap..end).await? {

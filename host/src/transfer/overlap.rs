@@ -42,6 +42,16 @@ pub(super) fn elsewhere(held: &Held, given: &str, asked: &str) -> Range<u64> {
     end - bytes.min(LEAST)..end
 }
 
+/// Whether a component sent the request elsewhere on its way, and not to where the stored bytes came from.
+pub(super) fn is_moved(held: &Held, answer: &Answer) -> bool {
+    answer.moved && !is_same_resource(&held.resume.final_url, &answer.url)
+}
+
+/// How many bytes are proof enough under the same validator.
+pub(super) fn least(held: &Held) -> u64 {
+    held.bytes_done().min(LEAST)
+}
+
 /// Whether two URLs differ in nothing but their queries.
 pub(super) fn is_same_resource(one: &str, other: &str) -> bool {
     let (Ok(one), Ok(other)) = (url::Url::parse(one), url::Url::parse(other)) else { return false };

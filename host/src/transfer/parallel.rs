@@ -447,6 +447,9 @@ impl<'a, 'b> Crew<'a, 'b> {
         let first = self.head.is_none();
         let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
         match verdict {
+            Classified::Continues(_) if overlap::is_moved(held, &answer) => {
+                Ok(self.differs(held, id, "restarted-changed".into()))
+            }
             Classified::Continues(at) if at == from => {
                 self.head.get_or_insert((answer.status, head));
                 self.dismiss(id);

@@ -191,7 +191,7 @@ fn target(from: &Url, locations: &[String]) -> Result<Url, String> {
     Ok(url)
 }
 
-fn refused(from: &Url, status: u16, why: &str) -> Failure {
+pub(super) fn refused(from: &Url, status: u16, why: &str) -> Failure {
     let description = format!("{} redirects ({status}) {why}", super::peer_of(from));
     let mut failure = Failure::new(FailureKind::HttpResponse, description).with(FailureDetail::Redirect);
     failure.http_status = Some(status);

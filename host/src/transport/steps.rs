@@ -85,26 +85,31 @@ pub trait Steps: Send + Sync {
     fn before_redirect(&self, redirect: Redirect) -> Asked<'_, Follow>;
 }
 
-/// Where a call began, and whether it is still there.
+/// Where a call began, whether it is still there, and whether somebody who was asked sent it elsewhere.
 pub(super) struct Way {
     origin: Origin,
     has_left: bool,
+    pub(super) moved: bool,
 }
 
 impl Way {
     pub(super) fn new(first: &Hop) -> Self {
-        Self { origin: first.url.origin(), has_left: false }
+        Self { origin: first.url.origin(), has_left: false, moved: false }
     }
 
-    /// Asks about the next request of a call. `Err` inside: the answer that makes it needless.
+    /// Asks about the next request of a call, of which `used` are the secrets sent so far: a server may have repeated one in
+    /// its Location. `Err` inside: the answer that makes it needless.
     pub(super) async fn ask(
         &mut self,
         steps: &dyn Steps,
         call: &Call,
         hop: Hop,
+        used: &Used,
     ) -> Result<Result<Hop, (Hop, Canned)>, Failure> {
-        match steps.before_request(step_of(&hop)).await? {
-            Go::Send(step) => self.changed(call, hop, step).map(Ok),
+        let shown = step_of(&hop, used);
+        let shown_url = shown.url.clone();
+        match steps.before_request(shown).await? {
+            Go::Send(step) => self.changed(call, hop, &shown_url, step).map(Ok),
             Go::Answer(canned) => Ok(Err((hop, canned))),
         }
     }
@@ -119,19 +124,23 @@ impl Way {
         used: &Used,
     ) -> Result<Option<Hop>, Failure> {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        let mut shown = step_of(&next);
-        used.mask(&mut shown.url); // a server may repeat in its Location what it was sent
-        let redirect = Redirect { number, status, from_url: from.as_str().to_owned(), next: shown };
-        match steps.before_redirect(redirect).await? {
+        let shown = step_of(&next, used);
+        let shown_url = shown.url.clone();
+        let mut from_url = from.as_str().to_owned();
+        used.mask(&mut from_url);
+        match steps.before_redirect(Redirect { number, status, from_url, next: shown }).await? {
             Follow::Yes => Ok(Some(next)),
-            Follow::With(step) => self.changed(call, next, step).map(Some),
+            Follow::With(step) => self.changed(call, next, &shown_url, step).map(Some),
             Follow::No => Ok(None),
         }
     }
 
-    /// The request as it was answered, within the rules.
-    fn changed(&mut self, call: &Call, hop: Hop, step: Outbound) -> Result<Hop, Failure> {
-        let mut changed = redirect::changed(hop, &step.url, step.headers)?;
+    /// The request as it was answered, within the rules. A URL that is answered as it was shown stays what it is.
+    fn changed(&mut self, call: &Call, hop: Hop, shown_url: &str, step: Outbound) -> Result<Hop, Failure> {
+        let given = hop.url.clone();
+        let url = if step.url == shown_url { given.as_str() } else { &step.url };
+        let mut changed = redirect::changed(hop, url, step.headers)?;
+        self.moved |= changed.url.origin() != given.origin() || changed.url.path() != given.path();
         self.has_left |= changed.url.origin() != self.origin;
         if self.has_left {
             redirect::hold_back(&mut changed.headers, &call.headers);
@@ -140,8 +149,10 @@ impl Way {
     }
 }
 
-fn step_of(hop: &Hop) -> Outbound {
-    Outbound { method: hop.method.clone(), url: hop.url.as_str().to_owned(), headers: hop.headers.clone() }
+fn step_of(hop: &Hop, used: &Used) -> Outbound {
+    let mut url = hop.url.as_str().to_owned();
+    used.mask(&mut url);
+    Outbound { method: hop.method.clone(), url, headers: hop.headers.clone() }
 }
 
 /// An answer made of one that no server gave.
@@ -156,6 +167,7 @@ pub(super) fn answer(hop: Hop, before: Vec<(String, Url)>, canned: Canned) -> An
         framing: Framing::Length(body.len() as u64),
         insecure: false,
         early: false,
+        moved: false,
         canned: Some(follow),
         body: AnswerBody::given(body),
     }

@@ -147,6 +147,11 @@ impl hooks::on_auth::Guest for Component {
         let words = asked(&task, "on-auth", "");
         match word(&words, 0) {
             "token" => hooks::on_auth::Verdict::Refreshed(Auth { access_token: words.get(1).cloned(), ..auth }),
+            "renew-at" => hooks::on_auth::Verdict::Refreshed(Auth { refresh_url: words.get(1).cloned(), ..auth }),
+            "send-along" => {
+                let leak = ("x-leak".to_owned(), "{refreshToken}".to_owned());
+                hooks::on_auth::Verdict::Refreshed(Auth { access_headers: vec![leak], ..auth })
+            }
             "reason" => hooks::on_auth::Verdict::Failed(format!("no more of {}", auth.access_token.unwrap_or_default())),
             _ => hooks::on_auth::Verdict::Unchanged,
         }
@@ -291,6 +296,7 @@ impl hooks::admit::Guest for Component {
                 "group" => task.group = word(words, 1).into(),
                 "header" => task.headers.extend(headers(words, 1)),
                 "priority" => task.priority = word(words, 1).parse().unwrap_or(5),
+                "silent" => *answer = Err(vec![]),
                 "reason" => {
                     let reason = format!("is not wanted: {}", secret(given));
                     *answer = Err(vec![hooks::admit::Problem { field: "url".into(), reason }]);
@@ -350,7 +356,12 @@ impl hooks::authorize::Guest for Component {
         situation: hooks::authorize::Situation,
         now_at_ms: u64,
     ) -> hooks::authorize::Verdict {
-        asked(&task, "authorize", "");
+        let words = asked(&task, "authorize", "");
+        if word(&words, 0) == "send" {
+            let url = word(&words, 1).to_owned();
+            let request = Request { method: "POST".into(), url, headers: vec![], body: vec![], extra: vec![] };
+            return hooks::authorize::Verdict::Send(request);
+        }
         next::authorize::decide(&task, &auth, &situation, now_at_ms)
     }
 }

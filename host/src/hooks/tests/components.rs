@@ -230,6 +230,54 @@ async fn secrets_of_the_task_are_masked_in_what_a_component_writes() {
 }
 
 #[tokio::test]
+async fn a_component_renews_a_credential_where_its_owner_says_or_where_it_may_send() {
+    let home = Home::new();
+    let auth = Auth {
+        access_token: Some("old".into()),
+        refresh_token: Some("once".into()),
+        refresh_url: Some("https://auth.example/token".into()),
+        ..Auth::default()
+    };
+    let grants = Grants { allow_hosts: vec!["granted.example".into()], ..Grants::default() };
+    let granted = home.hooks.load(&source("steered", grants)).unwrap();
+    for (component, url, why) in [
+        (home.load("steered"), "https://auth.example/other", None),
+        (home.load("steered"), "http://auth.example/token", Some("a request to auth.example:80, which is neither")),
+        (home.load("steered"), "https://granted.example/token", Some("(--allow-host granted.example:443)")),
+        (granted, "https://granted.example/token", None),
+    ] {
+        let chain = home.chain(&[component]);
+        let task = chain.prepare(&Task { meta_data: format!("authorize send {url}"), ..task() });
+        let wanted = Situation::RefreshWanted(AuthReason::Expiring);
+        let answer = chain.authorize(&task, &auth, wanted, 0).await;
+        match why {
+            Some(why) => assert!(sentence(answer).contains(why), "{url}"),
+            None => assert!(matches!(answer, Ok(AuthorizeVerdict::Send { .. })), "{url}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_component_renews_tokens_and_not_the_way_in_which_they_are_renewed() {
+    let home = Home::new();
+    let chain = home.chain(&[home.load("steered")]);
+    let refresh_url = Some("https://auth.example/token".to_owned());
+    let auth = Auth { access_token: Some("old".into()), refresh_url, ..Auth::default() };
+    let renewed = async |words: &str| {
+        let task = chain.prepare(&Task { meta_data: words.into(), ..task() });
+        chain.on_auth(&task, &auth, AuthReason::Expiring).await
+    };
+
+    let fresh = renewed("on-auth token new").await.unwrap();
+
+    assert!(matches!(fresh, Some(OnAuthVerdict::Refreshed(fresh)) if fresh.access_token.as_deref() == Some("new")));
+    let moved = sentence(renewed("on-auth renew-at https://evil.example/token").await);
+    assert!(moved.contains("another `refreshUrl`"), "{moved}");
+    let sent = sentence(renewed("on-auth send-along").await);
+    assert!(sent.contains("the refresh token in a place"), "{sent}");
+}
+
+#[tokio::test]
 async fn a_component_hides_no_file_and_names_no_device_that_its_task_did_not() {
     let home = Home::new();
     let chain = home.chain(&[home.load("steered")]);
