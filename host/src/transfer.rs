@@ -340,6 +340,8 @@ pub(crate) enum Stopped {
     },
     /// The task is over, without a failure to judge.
     Final(Status, Box<Details>),
+    /// The task fails with this, whatever else could be tried; what is stored of it stays.
+    Refused(Failure),
 }
 
 impl From<Failure> for Stopped {
@@ -491,6 +493,7 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
             let bytes_done = details.file_size.filter(|_| status == Status::Complete).unwrap_or(0);
             End::Final { status, details, bytes_done }
         }
+        Err(Stopped::Refused(failure)) => over(held, failure, None),
         Err(Stopped::Failure(failure, details) | Stopped::Rejected(failure, details)) => {
             Box::pin(judge(shared, job, &chain, &hook_task, held, failure, details)).await
         }

@@ -170,6 +170,42 @@ fn a_refusal_takes_no_bytes_away_even_where_they_cannot_be_gone_on_with() {
 }
 
 #[test]
+fn a_component_that_refuses_to_go_on_ends_the_task_and_takes_no_bytes() {
+    let (world, origin) = (world(), Origin::start());
+    let link = origin.script("/f", vec![file(&bytes(7, 3 * MIB)).etag("\"a\"").cut(2 * MIB), file(b"other")]);
+
+    let outcome = work(&world, json!({"url": link.url()}), &["resume refuse", "retry now"]).exits(1);
+
+    let record = world.show("t");
+    assert_eq!((&record["status"], &record["bytesDone"]), (&json!("failed"), &json!(2 * MIB)));
+    assert_eq!(outcome.only_final()["exception"]["description"], "not from half a film");
+    assert_eq!(link.log().len(), 1, "nothing more is asked");
+}
+
+#[test]
+fn what_its_owner_sends_goes_to_another_origin_only_where_a_component_was_granted_that() {
+    let hooks = ["on-task-start url", "on-request next", "on-error retry 0", "on-response 500-retry 0"];
+    for words in hooks {
+        for granted in [false, true] {
+            let (world, origin, other) = (World::new(), Origin::start(), Origin::start());
+            let elsewhere = other.serve("/f", status(200));
+            let place = elsewhere.url().trim_end_matches("/f").trim_start_matches("http://").to_owned();
+            let grant = if granted { format!("allow-hosts = [\"{place}\"]\n") } else { String::new() };
+            let steered = components::component("steered");
+            world.config(&format!("[[callbacks]]\nname = \"steered\"\npath = {steered:?}\n{grant}"));
+            let link = origin.serve("/f", status(500));
+
+            let task = json!({"taskType": "DataTask", "httpRequestMethod": "PUT", "url": link.url(), "post": "mine"});
+            let outcome = work(&world, task, &[&format!("{words} {}", elsewhere.url()), "retry now"]);
+
+            let bodies: Vec<_> = elsewhere.requests().iter().map(|seen| seen.body.clone()).collect();
+            let expected: &[&[u8]] = if granted { &[b"mine"] } else { &[] };
+            assert_eq!(bodies, expected, "{words}: {}", outcome.stderr);
+        }
+    }
+}
+
+#[test]
 fn the_login_of_a_url_goes_along_to_another_of_its_origin() {
     let (world, origin) = (world(), Origin::start());
     let link = origin.serve("/g", file(b"film"));

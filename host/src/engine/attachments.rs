@@ -357,7 +357,11 @@ fn find(all: &[Kept], name: &str, group: Option<&str>) -> Result<usize> {
 
 fn check_name(name: &str) -> Result<()> {
     let fits = !name.is_empty() && name.len() <= 100 && !name.contains('/') && !name.chars().any(char::is_control);
-    if fits { Ok(()) } else { Err(Error::Refused("a component's name has 1 to 100 characters and no `/`".into())) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::Refused("a component's name has 1 to 100 characters, no `/` and no control characters".into()))
+    }
 }
 
 fn read(store: &Store) -> Result<Vec<Kept>> {

@@ -332,6 +332,7 @@ impl Chain {
                 let changes = started(convert::to_changes(changes))?;
                 let handles = check::handles(changes.url.as_slice(), &changes.headers);
                 self.may_use(Some(position), &handles, &task.handles)?;
+                self.may_take(position, task, &task.wit.url, changes.url.as_deref())?;
                 Ok(changes)
             });
             let changes = changes.transpose();
@@ -425,7 +426,21 @@ impl Chain {
         if auth.refresh_url.as_deref().is_some_and(|own| is_same_origin(own, url)) {
             return Ok(());
         }
-        self.links.components[position].may_reach(url)
+        self.links.components[position].may_reach(url).map_err(|host| {
+            format!(
+                "a request to {host}, which is neither the origin of `refreshUrl` nor granted (--allow-host {host})"
+            )
+        })
+    }
+
+    /// Whether a component may take a request of that task from one URL to another: where it has a body, which is its owner's,
+    /// only within an origin, or to a host granted to it.
+    fn may_take(&self, position: usize, task: &HookTask, from: &str, to: Option<&str>) -> Result<(), String> {
+        let has_body = !matches!(task.wit.body, wit::types::Body::None);
+        let Some(to) = to.filter(|to| has_body && !is_same_origin(from, to)) else { return Ok(()) };
+        self.links.components[position].may_reach(to).map_err(|host| {
+            format!("another origin, {host}, for a request with a body, which is not granted (--allow-host {host})")
+        })
     }
 
     fn next(&self, from: usize, hook: Hook) -> Option<usize> {

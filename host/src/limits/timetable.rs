@@ -58,6 +58,9 @@ impl Timetable {
         if let [only] = words.as_slice()
             && !only.contains(',')
         {
+            if only.len() == 5 && minutes(only).is_some() {
+                return Err(format!("is a time without its rate: `{only},512K` would be both, `{only}` is none"));
+            }
             return Ok(Self { text: (*only).to_owned(), entries: vec![(0, rates(only)?)] });
         }
         let mut entries: Vec<(u32, Rates)> = Vec::new();

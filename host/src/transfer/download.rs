@@ -165,7 +165,7 @@ async fn what_is_stored(
     directory: &Directory,
     url: &str,
     place: usize,
-) -> Result<Stored, Failure> {
+) -> Result<Stored, Stopped> {
     if !open_stored(cx, held, directory).await? {
         return Ok(Stored::Nothing);
     }
@@ -173,7 +173,7 @@ async fn what_is_stored(
     let unproved = overlap::elsewhere(held, given_url(cx.task, place), url);
     let overlap = unproved.end - unproved.start;
     if own_range(cx.task) != is_within_range(held) || (own_range(cx.task) && overlap > 0) {
-        return instead(cx, held, "restarted-own-range").await;
+        return Ok(instead(cx, held, "restarted-own-range").await?);
     }
     let (verdict, _) = cx.chain.resume(cx.hook_task, bytes, &held.resume).await?;
     let id = &cx.task.task_id;
@@ -200,9 +200,9 @@ async fn what_is_stored(
         }
         ResumeVerdict::StartAfresh(note) => {
             tracing::info!("{id}: {bytes} bytes are stored and will be given up ({note})");
-            instead(cx, held, &note).await
+            Ok(instead(cx, held, &note).await?)
         }
-        ResumeVerdict::Refuse(why) => Err(Failure::new(FailureKind::Resume, why)),
+        ResumeVerdict::Refuse(why) => Err(Stopped::Refused(Failure::new(FailureKind::Resume, why))),
     }
 }
 

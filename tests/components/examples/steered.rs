@@ -343,6 +343,7 @@ impl hooks::resume::Guest for Component {
         let verdict = match word(&words, 0) {
             "go-on" => Verdict::GoOn(Terms { from_bytes: stored.bytes_done, if_range: word(&words, 1).into() }),
             "nothing" => Verdict::NothingMissing,
+            "refuse" => Verdict::Refuse("not from half a film".into()),
             _ => return next::resume::decide(&task, &stored),
         };
         Answer { verdict, conditions: vec![] }

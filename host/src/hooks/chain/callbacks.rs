@@ -24,7 +24,10 @@ impl Chain {
             let verdict = convert::to_on_request(verdict).and_then(|verdict| check::on_request(&request, verdict));
             let verdict = verdict.and_then(|verdict| {
                 let answered = match &verdict {
-                    OnRequest::Next(changed) => handles_of(Some(&changed.url), &changed.headers),
+                    OnRequest::Next(changed) => {
+                        self.may_take(position, task, &request.url, Some(&changed.url))?;
+                        handles_of(Some(&changed.url), &changed.headers)
+                    }
                     _ => Vec::new(),
                 };
                 let asked = handles_of(Some(&request.url), &request.headers);
@@ -54,7 +57,10 @@ impl Chain {
             let verdict = convert::to_on_redirect(verdict).and_then(|verdict| check::on_redirect(&hop.next, verdict));
             let verdict = verdict.and_then(|verdict| {
                 let answered = match &verdict {
-                    OnRedirect::FollowWith(next) => handles_of(Some(&next.url), &next.headers),
+                    OnRedirect::FollowWith(next) => {
+                        self.may_take(position, task, &hop.next.url, Some(&next.url))?;
+                        handles_of(Some(&next.url), &next.headers)
+                    }
                     _ => Vec::new(),
                 };
                 let asked = handles_of(Some(&hop.next.url), &hop.next.headers);
@@ -82,7 +88,10 @@ impl Chain {
             let verdict = convert::to_on_response(verdict).and_then(|verdict| check::on_response(&head, verdict));
             let verdict = verdict.and_then(|verdict| {
                 let answered = match &verdict {
-                    convert::Responded::Retry(changes) => handles_of(changes.url.as_ref(), &changes.headers),
+                    convert::Responded::Retry(changes) => {
+                        self.may_take(position, task, &task.wit.url, changes.url.as_deref())?;
+                        handles_of(changes.url.as_ref(), &changes.headers)
+                    }
                     _ => Vec::new(),
                 };
                 self.may_use(Some(position), &answered, &task.handles).map(|()| verdict)
@@ -129,7 +138,10 @@ impl Chain {
             let verdict = answer.and_then(|(verdict,)| {
                 let verdict = check::on_error(convert::to_on_error(verdict)).and_then(|verdict| {
                     let answered = match &verdict {
-                        OnError::Retry(changes) => handles_of(changes.url.as_ref(), &changes.headers),
+                        OnError::Retry(changes) => {
+                            self.may_take(position, task, &task.wit.url, changes.url.as_deref())?;
+                            handles_of(changes.url.as_ref(), &changes.headers)
+                        }
                         _ => Vec::new(),
                     };
                     self.may_use(Some(position), &answered, &task.handles).map(|()| verdict)
