@@ -46,7 +46,7 @@ pub(crate) async fn control(
         if printer.json() {
             printer.data(json!({"taskId": id, "action": verb, "changed": false, "reason": reason}));
         }
-        printer.error(format_args!("{}: {reason}", text::printable(id)));
+        printer.error(format_args!("{}: {}", text::printable(id), text::printable(reason)));
     }
     Ok(if refused.is_empty() { exit::DONE } else { exit::USAGE })
 }
