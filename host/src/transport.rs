@@ -62,7 +62,7 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 /// Most waiting connections of one origin.
 const IDLE_PER_HOST: usize = 256;
 /// Largest read from a connection: its buffer grows from 8 KiB up to this while reads fill it. Twice as much is no faster
-/// on loopback, and all fast connections together hold that much memory each.
+/// on loopback, and fast connections hold that much memory each, while they are few.
 const MAX_READ: usize = 512 * 1024;
 /// Largest piece of a body handed out; a buffer may hold a little more than one read.
 const MAX_PIECE: usize = 1024 * 1024;
@@ -357,6 +357,8 @@ struct Shared {
     public: OnceLock<Pool>,
     /// Servers (`host:port`) that refuse `Expect: 100-continue`.
     plain_origins: Mutex<HashSet<String>>,
+    /// [`connect::Connector::open`].
+    open: Arc<()>,
 }
 
 impl std::fmt::Debug for Transport {
@@ -384,7 +386,7 @@ impl Shared {
     /// A pool without connections, for a request that must not go over one that is there.
     fn fresh_pool(&self, public_only: bool) -> Result<Pool, Failure> {
         let routes = Arc::clone(self.routes()?);
-        Ok(build_pool(Connector { tls: self.tls.clone(), routes, public_only }))
+        Ok(build_pool(Connector { tls: self.tls.clone(), routes, public_only, open: self.open.clone() }))
     }
 
     /// A request as it is sent: with the cookies that belong to its URL and the proof of who asks.
@@ -457,6 +459,7 @@ impl Transport {
                 any: OnceLock::new(),
                 public: OnceLock::new(),
                 plain_origins: Mutex::default(),
+                open: Arc::default(),
                 settings,
             }),
         }

@@ -375,6 +375,25 @@ fn a_mirror_is_used_when_the_url_fails_and_costs_no_retry() {
 }
 
 #[test]
+fn a_mirror_goes_on_only_where_its_bytes_are_the_same() {
+    let content = bytes(15, 1 << 20);
+    for other in [content.clone(), bytes(16, 1 << 20)] {
+        let (world, origin, mirror) = (World::new(), Origin::start(), Origin::start());
+        let first = file(&content).etag("\"v1\"");
+        let film = origin.script("/film.bin", vec![first.cut(500_000), status(503)]);
+        let copy = mirror.serve("/copy.bin", file(&other).etag("\"v1\""));
+
+        let last = world.get(&[film.url(), "--mirror", copy.url()]).exits(0).only_final();
+
+        assert_same_bytes(&world.read("film.bin"), &other);
+        let note = if other == content { "same-by-overlap" } else { "restarted-changed" };
+        assert!(notes(&last).contains(&note), "{last}");
+        assert_eq!(copy.requests()[0].range_start(), Some(500_000 - (64 << 10)));
+        assert_eq!(copy.log().len(), if other == content { 1 } else { 2 });
+    }
+}
+
+#[test]
 fn a_file_that_grows_over_the_limit_of_the_system_ends_with_exit_6_and_is_gone_on_with() {
     let (world, origin) = (World::new(), Origin::start());
     let content = bytes(15, 8 << 20);

@@ -242,6 +242,41 @@ fn a_mirror_with_another_version_is_left() {
 }
 
 #[test]
+fn a_mirror_with_other_bytes_under_the_same_validator_is_left() {
+    let (world, one, two) = (World::new(), Origin::start(), Origin::start());
+    let first = one.serve("/f", file(&film()).etag("\"v1\"").pace(8 * MIB));
+    let second = two.serve("/f", file(&bytes(2, SIZE)).etag("\"v1\""));
+
+    let last = world.get(&[first.url(), "--mirror", second.url(), "--parts", "2"]).exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &film());
+    assert!(notes(&last).contains(&"mirror-left"), "{last}");
+    assert_eq!(second.log().len(), 1, "it was compared once");
+}
+
+#[test]
+fn after_a_kill_a_mirror_goes_on_alone_when_it_has_the_same_bytes() {
+    let (world, one, two) = (World::new(), Origin::start(), Origin::start());
+    let gate = Gate::new();
+    let whole = file(&film()).etag("\"v1\"");
+    let first = one.serve("/f", whole.clone().gate(MIB, &gate));
+    let second = two.serve("/f", status(503));
+    let running = world.spawn_get(&[first.url(), "--mirror", second.url(), "--parts", "2"]);
+    let id = running.wait_for_status("running");
+    world.wait_for_bytes(&id, 2 * MIB as u64);
+    running.kill();
+    first.now(vec![status(503)]);
+    second.now(vec![whole]);
+    let before = second.log().len();
+
+    world.get(&[first.url(), "--mirror", second.url(), "--parts", "2"]).exits(0);
+
+    assert_same_bytes(&world.read("f"), &film());
+    let again = &second.requests()[before..];
+    assert!(again.iter().all(|seen| seen.range_start().is_some_and(|start| start > 0)), "{again:?}");
+}
+
+#[test]
 fn a_server_that_gives_fewer_connections_gets_fewer() {
     let (world, origin) = (World::new(), Origin::start());
     let whole = file(&film()).etag("\"v1\"").pace(20 * MIB);

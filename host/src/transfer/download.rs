@@ -78,7 +78,7 @@ pub(crate) async fn run(cx: &Context<'_>, places: &[Wire], place: usize, held: &
         return finish_stored(cx, held, directory, &places[place]).await;
     }
     taken_by_given_name(cx, &directory)?;
-    let mut question = match what_is_stored(cx, held, &directory, &places[place].url, place).await? {
+    let mut question = match what_is_stored(cx, held, &directory, &places[place].url).await? {
         Stored::Nothing => Question::default(),
         Stored::All => return finish_stored(cx, held, directory, &places[place]).await,
         Stored::GoOn(question) => question,
@@ -164,14 +164,12 @@ async fn what_is_stored(
     held: &mut Held,
     directory: &Directory,
     url: &str,
-    place: usize,
 ) -> Result<Stored, Stopped> {
     if !open_stored(cx, held, directory).await? {
         return Ok(Stored::Nothing);
     }
     let bytes = held.bytes_done();
-    let unproved = overlap::elsewhere(held, given_url(cx.task, place), url);
-    let overlap = unproved.end - unproved.start;
+    let overlap = if overlap::is_known(held, only_url(cx.task), url) { 0 } else { overlap::least(held) };
     if own_range(cx.task) != is_within_range(held) || (own_range(cx.task) && overlap > 0) {
         return Ok(instead(cx, held, "restarted-own-range").await?);
     }
@@ -206,9 +204,9 @@ async fn what_is_stored(
     }
 }
 
-/// The URL of a place as the task has it: its own, or a mirror's.
-pub(super) fn given_url(task: &Task, place: usize) -> &str {
-    place.checked_sub(1).and_then(|mirror| task.mirrors.get(mirror)).unwrap_or(&task.url)
+/// The URL of a task that has no mirrors: what is stored of it came from there.
+pub(super) fn only_url(task: &Task) -> Option<&str> {
+    task.mirrors.is_empty().then_some(&task.url)
 }
 
 /// What is stored will not do. It stays until a whole file comes in its place: a refusal takes nothing away. A divided file

@@ -1,9 +1,9 @@
 //! Whether bytes that came from one URL are those of another: the last of them are asked for once more at the new one, and
 //! must be equal, before anything is joined.
 //!
-//! Only where a component has given a download another URL. At the same URL a strong validator is asked for, always. An equal
-//! validator is proof enough where only the URL's query is another one (a new signature), and not at another path or origin:
-//! validators tell the versions of one resource apart, not resources (RFC 9110 section 8.8.1).
+//! Only where a task has mirrors, or a component has given it another URL. At the same URL a strong validator is asked for,
+//! always. An equal validator is proof enough where only the URL's query is another one (a new signature), and not at another
+//! path or origin: validators tell the versions of one resource apart, not resources (RFC 9110 section 8.8.1).
 
 use std::ops::Range;
 
@@ -28,18 +28,23 @@ pub(super) fn of(held: &Held) -> u64 {
     }
 }
 
-/// Which stored bytes must be proved although the validator is the same, because the URL that is asked is another resource's
-/// than the one that they came from: neither that of the place itself nor where it led, nor one that they were proved for. Of a
-/// divided download they are the end of the longest piece. Empty: nothing is to be proved.
-pub(super) fn elsewhere(held: &Held, given: &str, asked: &str) -> Range<u64> {
+/// Whether an equal validator is proof enough at the URL that is asked, because it is that of the resource that the stored bytes
+/// came from: where the task has one URL only, that or where it led; or one that they were proved for.
+pub(super) fn is_known(held: &Held, only: Option<&str>, asked: &str) -> bool {
     let proved = held.changes.as_ref().filter(|changes| changes.is_joined).and_then(|changes| changes.url.as_deref());
-    let known = [Some(given), Some(held.resume.final_url.as_str()), proved];
-    if known.into_iter().flatten().any(|known| is_same_resource(known, asked)) {
-        return 0..0;
-    }
+    let known = [only, Some(held.resume.final_url.as_str()), proved];
+    known.into_iter().flatten().any(|known| is_same_resource(known, asked))
+}
+
+/// Which stored bytes of a divided download are compared: the end of its longest piece. Empty: nothing is stored.
+pub(super) fn sample(held: &Held) -> Range<u64> {
     let longest = held.resume.pieces.iter().max_by_key(|piece| piece.bytes_done());
-    let (end, bytes) = longest.map_or((held.bytes_done(), held.bytes_done()), |it| (it.next_byte, it.bytes_done()));
-    end - bytes.min(LEAST)..end
+    longest.map_or(0..0, |piece| piece.next_byte - piece.bytes_done().min(LEAST)..piece.next_byte)
+}
+
+/// Whether that many bytes prove it as well as any.
+pub(super) fn is_enough(sample: &Range<u64>) -> bool {
+    sample.end - sample.start >= LEAST
 }
 
 /// Whether a component sent the request elsewhere on its way, and not to where the stored bytes came from.
@@ -66,15 +71,10 @@ pub(super) async fn is_equal(
     head: &HookHead,
     stored: Range<u64>,
 ) -> Result<bool, Failure> {
-    let Some(part) = &held.part else { return Ok(false) };
-    let is_encoded = head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
-    let is_other = is_encoded != held.resume.encoded;
-    let total = head.header("content-range").and_then(|range| range.rsplit('/').next()?.trim().parse::<u64>().ok());
-    if is_other || total != held.resume.total_bytes {
+    if !has_form(held, head) {
         return Ok(false);
     }
-    let length = usize::try_from(stored.end - stored.start).unwrap_or(usize::MAX);
-    let ours = part.read_at(stored.start, length)?;
+    let ours = read(held, stored)?;
     let mut left = ours.as_slice();
     while !left.is_empty() {
         let Some(piece) = answer.body.next().await? else { return Ok(false) };
@@ -85,5 +85,23 @@ pub(super) async fn is_equal(
         left = &left[same..];
         answer.body.put_back(&piece[same..]);
     }
-    Ok(ours.len() == length)
+    Ok(!ours.is_empty())
+}
+
+/// Whether an answer is of a resource of that length and coding.
+pub(super) fn has_form(held: &Held, head: &HookHead) -> bool {
+    let is_encoded = head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
+    let total = head.header("content-range").and_then(|range| range.rsplit('/').next()?.trim().parse::<u64>().ok());
+    is_encoded == held.resume.encoded && total == held.resume.total_bytes
+}
+
+/// These bytes of the part file; none if they are not all there.
+pub(super) fn read(held: &Held, stored: Range<u64>) -> Result<Vec<u8>, Failure> {
+    let Some(part) = &held.part else { return Ok(Vec::new()) };
+    let length = usize::try_from(stored.end - stored.start).unwrap_or(usize::MAX);
+    let mut bytes = part.read_at(stored.start, length)?;
+    if bytes.len() != length {
+        bytes.clear();
+    }
+    Ok(bytes)
 }

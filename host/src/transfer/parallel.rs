@@ -5,15 +5,17 @@
 //! owns the file and the pieces; connections only bring bytes. How a resource is divided is the `parts` hook's business, and
 //! what follows when the attempt fails is the `retry` hook's.
 
+mod compare;
+
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
+use self::compare::Comparison;
 use super::callbacks;
-use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with, given_url, synced};
+use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with, only_url, synced};
 use super::{Context, Held, Stopped, authorize, details_of, overlap, refused_with};
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
@@ -47,10 +49,18 @@ enum Event {
 struct Place {
     wire: Wire,
     usable: bool,
+    /// What it has is what is stored, and not only by its validator.
+    proved: bool,
     /// In a row.
     failures: u32,
     /// Bytes per second of the fastest connection so far.
     speed: f64,
+}
+
+impl Place {
+    fn takes_part(&self) -> bool {
+        self.usable && self.proved
+    }
 }
 
 /// A connection that fetches a piece.
@@ -84,6 +94,8 @@ struct Crew<'a, 'b> {
     total: u64,
     connections: usize,
     workers: BTreeMap<u64, Worker>,
+    /// Numbered with the workers.
+    comparisons: BTreeMap<u64, Comparison>,
     hired: u64,
     /// Failures of each piece in a row, without a byte gained.
     failures: Vec<u32>,
@@ -111,14 +123,13 @@ pub(super) async fn run(
     let mut flow = Flow::new(cx, held, None);
     if let Some((place, answer, head)) = first {
         crew.head = Some((answer.status, head));
+        crew.places[place].proved = true;
         let whole = (0, crew.total.saturating_sub(1));
         crew.read((0, place), whole, Box::new(answer), true);
     }
-    if !crew.leave_others(held).await? {
-        return afresh(cx, held, question, "restarted-changed", false).await;
-    }
     while held.resume.pieces.iter().any(|piece| piece.bytes_left() > 0) {
         crew.relieve_stalled();
+        crew.compare_others(held);
         crew.employ(held);
         let before = held.bytes_done();
         let due = [flow.due(before), crew.rests_until].into_iter().flatten().min();
@@ -167,7 +178,13 @@ impl<'a, 'b> Crew<'a, 'b> {
         if_range: String,
         tell: mpsc::Sender<(u64, Event)>,
     ) -> Self {
-        let place = |wire: &Wire| Place { wire: wire.clone(), usable: true, failures: 0, speed: 0.0 };
+        let place = |wire: &Wire| Place {
+            wire: wire.clone(),
+            usable: true,
+            proved: overlap::is_known(held, only_url(cx.task), &wire.url),
+            failures: 0,
+            speed: 0.0,
+        };
         let wanted = usize::try_from(cx.task.chunks).unwrap_or(usize::MAX).saturating_mul(places.len());
         Self {
             cx,
@@ -176,49 +193,13 @@ impl<'a, 'b> Crew<'a, 'b> {
             total: held.resume.total_bytes.unwrap_or(0),
             connections: wanted.clamp(1, PIECES_MAX),
             workers: BTreeMap::new(),
+            comparisons: BTreeMap::new(),
             hired: 0,
             failures: vec![0; held.resume.pieces.len()],
             rests_until: None,
             tasks: JoinSet::new(),
             tell,
             head: None,
-        }
-    }
-
-    /// Leaves the places that a component has put elsewhere, unless what is stored is found there too. False: none is left.
-    async fn leave_others(&mut self, held: &mut Held) -> Result<bool, Stopped> {
-        for place in 0..self.places.len() {
-            let stored = overlap::elsewhere(held, given_url(self.cx.task, place), &self.places[place].wire.url);
-            if stored.is_empty() {
-                continue;
-            }
-            if self.is_same(held, place, stored).await? {
-                held.note("same-by-overlap");
-                held.joined(self.cx.shared, self.cx.key);
-            } else {
-                self.places[place].usable = false;
-            }
-        }
-        Ok(self.places.iter().any(|place| place.usable))
-    }
-
-    /// Whether a place has these stored bytes, under the validator that all pieces are asked for with.
-    async fn is_same(&mut self, held: &mut Held, place: usize, stored: Range<u64>) -> Result<bool, Stopped> {
-        let (from, to) = (stored.start, stored.end - 1);
-        let call = call_of(self.cx, &self.places[place].wire, &self.question(from, to));
-        let mut answer = match self.cx.transport.send(call).await {
-            Err(_) if self.others_than(place) => return Ok(false),
-            answer => answer?,
-        };
-        let first = self.head.is_none();
-        let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
-        match verdict {
-            Classified::Continues(at) if at == from => Ok(overlap::is_equal(held, &mut answer, &head, stored).await?),
-            Classified::Failed(failure) if !self.others_than(place) => Err(failure.into()),
-            Classified::NotFound if !self.others_than(place) => {
-                Err(Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head))))
-            }
-            _ => Ok(false),
         }
     }
 
@@ -243,7 +224,11 @@ impl<'a, 'b> Crew<'a, 'b> {
         }
         self.rests_until = None;
         let pieces = &mut held.resume.pieces;
-        while self.workers.len() < self.connections {
+        // Those of places that are still compared are kept for them.
+        let waiting = self.places.iter().filter(|place| place.usable && !place.proved).count();
+        let each = usize::try_from(self.cx.task.chunks).unwrap_or(usize::MAX);
+        let connections = self.connections.saturating_sub(waiting.saturating_mul(each)).max(1);
+        while self.workers.len() < connections {
             let busy = |piece: &usize| self.workers.values().any(|worker| worker.piece == *piece);
             let idle = (0..pieces.len()).find(|piece| pieces[*piece].bytes_left() > 0 && !busy(piece));
             let piece = match idle {
@@ -275,14 +260,14 @@ impl<'a, 'b> Crew<'a, 'b> {
     /// A usable place for a piece: its own in turn, else the one with the fewest connections.
     fn choose(&self, piece: usize) -> Option<usize> {
         let own = piece % self.places.len();
-        if self.places[own].usable && self.places[own].failures == 0 {
+        if self.places[own].takes_part() && self.places[own].failures == 0 {
             return Some(own);
         }
         let load = |place: &usize| {
             let busy = self.workers.values().filter(|worker| worker.place == *place).count();
             (self.places[*place].failures, busy)
         };
-        (0..self.places.len()).filter(|place| self.places[*place].usable).min_by_key(load)
+        (0..self.places.len()).filter(|place| self.places[*place].takes_part()).min_by_key(load)
     }
 
     /// Asks a place for what is missing of a piece.
@@ -339,7 +324,7 @@ impl<'a, 'b> Crew<'a, 'b> {
 
     /// Takes pieces from places that bring nothing, where there is another place.
     fn relieve_stalled(&mut self) {
-        if self.places.iter().filter(|place| place.usable).count() < 2 {
+        if self.places.iter().filter(|place| place.takes_part()).count() < 2 {
             return;
         }
         let stalled = |worker: &Worker| worker.heard.elapsed() >= STALLED;
@@ -355,7 +340,7 @@ impl<'a, 'b> Crew<'a, 'b> {
     /// When nothing is left to begin: takes the piece of a place that is much slower than the fastest one.
     fn relieve_slowest(&mut self, pieces: &[Piece]) {
         let fastest = (0..self.places.len())
-            .filter(|place| self.places[*place].usable)
+            .filter(|place| self.places[*place].takes_part())
             .max_by(|one, other| self.places[*one].speed.total_cmp(&self.places[*other].speed));
         let Some(fastest) = fastest else { return };
         let is_slow = |worker: &Worker| {
@@ -372,6 +357,9 @@ impl<'a, 'b> Crew<'a, 'b> {
 
     /// Deals with what a connection brings. Those that were ended are not heard any more.
     async fn hear(&mut self, held: &mut Held, id: u64, event: Event) -> Result<Turn, Stopped> {
+        if self.comparisons.contains_key(&id) {
+            return self.hear_comparison(held, id, event).await;
+        }
         let Some(worker) = self.workers.get_mut(&id) else { return Ok(Turn::GoOn) };
         worker.heard = clock::now();
         match event {
@@ -457,7 +445,11 @@ impl<'a, 'b> Crew<'a, 'b> {
                 Ok(Turn::GoOn)
             }
             Classified::UseFromZero(note) | Classified::AskFromZero(note) => Ok(self.differs(held, id, note)),
-            Classified::NotFound if self.others_than(place) => self.leave(id, "not found"),
+            Classified::NotFound if self.others_than(place) => {
+                self.leave(place, "not found");
+                self.dismiss(id);
+                Ok(Turn::GoOn)
+            }
             // Another connection still reads it: it can be had once.
             Classified::NotFound if self.workers.len() > 1 => {
                 let mut failure = Failure::new(FailureKind::HttpResponse, "not found, while it is being read");
@@ -478,14 +470,10 @@ impl<'a, 'b> Crew<'a, 'b> {
     }
 
     /// Asks a place no more.
-    fn leave(&mut self, id: u64, why: &str) -> Result<Turn, Stopped> {
-        if let Some(worker) = self.workers.get(&id) {
-            let place = &mut self.places[worker.place];
-            tracing::info!("{}: {} is left: {why}", self.cx.task.task_id, crate::mask::url(&place.wire.url));
-            place.usable = false;
-        }
-        self.dismiss(id);
-        Ok(Turn::GoOn)
+    fn leave(&mut self, place: usize, why: &str) {
+        let place = &mut self.places[place];
+        tracing::info!("{}: {} is left: {why}", self.cx.task.task_id, crate::mask::url(&place.wire.url));
+        place.usable = false;
     }
 
     /// A place gives no ranges, or those of another version: its bytes are not joined. Without any other place, a
@@ -494,7 +482,8 @@ impl<'a, 'b> Crew<'a, 'b> {
         let Some(worker) = self.workers.get(&id) else { return Turn::GoOn };
         if self.others_than(worker.place) {
             held.note("mirror-left");
-            let _ = self.leave(id, &note);
+            self.leave(worker.place, &note);
+            self.dismiss(id);
             return Turn::GoOn;
         }
         let ignores_ranges = note != "restarted-changed";
@@ -529,7 +518,8 @@ impl<'a, 'b> Crew<'a, 'b> {
         }
         let too_many = matches!(failure.http_status, Some(429 | 503));
         if !too_many || self.workers.is_empty() {
-            self.after_error(held, piece, place, &failure).await?;
+            let part = held.resume.pieces.get(piece).map(|piece| (piece.first_byte, piece.last_byte));
+            self.after_error(held, part, place, &failure).await?;
         }
         self.failures[piece] += 1;
         self.places[place].failures += 1;
@@ -575,14 +565,13 @@ impl<'a, 'b> Crew<'a, 'b> {
     async fn after_error(
         &mut self,
         held: &mut Held,
-        piece: usize,
+        part: Option<(u64, u64)>,
         place: usize,
         failure: &Failure,
     ) -> Result<(), Stopped> {
         if !self.cx.chain.has(Hook::OnError) || self.cx.is_last_word(failure) {
             return Ok(());
         }
-        let part = held.resume.pieces.get(piece).map(|piece| (piece.first_byte, piece.last_byte));
         let number = super::number(self.cx.record);
         match self.cx.chain.on_error(self.cx.hook_task, failure, number, part).await {
             OnError::Next | OnError::Resolve(_) => Ok(()),

@@ -36,6 +36,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Largest read where small ones are wanted.
 const SIP: usize = 16 * 1024;
+/// What all connections together read at once, as long as each may read [`LEAST_READ`].
+const ALL_READS: usize = 32 << 20;
+const LEAST_READ: usize = 64 << 10;
 
 /// What happened on a connection so far, seen by the requests on it.
 #[derive(Debug, Default)]
@@ -71,6 +74,8 @@ pub(super) struct Connector {
     pub(super) routes: Arc<Routes>,
     /// Only public addresses are connected to.
     pub(super) public_only: bool,
+    /// Each connection of the transport holds one: how many there are tells how many connections are open.
+    pub(super) open: Arc<()>,
 }
 
 /// A failure on its way through the pool.
@@ -120,9 +125,9 @@ impl Connector {
         if is_https {
             let (stream, h2) = self.tls.origin(stream, host, port).await?;
             making.tls = began.elapsed().saturating_sub(making.lookup + making.connect);
-            Ok(Wire::new(stream, making, h2, proxied, true))
+            Ok(Wire::new(stream, making, (h2, proxied, true), &self.open))
         } else {
-            Ok(Wire::new(stream, making, false, proxied, false))
+            Ok(Wire::new(stream, making, (false, proxied, false), &self.open))
         }
     }
 }
@@ -233,12 +238,19 @@ pub(super) struct Wire {
     fill: bool,
     /// An error that came after bytes in the same read: told by the next one.
     late: Option<std::io::Error>,
+    /// [`Connector::open`].
+    open: Arc<()>,
 }
 
 impl Wire {
-    fn new(stream: Box<dyn Stream>, making: Making, h2: bool, proxied: bool, fill: bool) -> TokioIo<Self> {
+    fn new(
+        stream: Box<dyn Stream>,
+        making: Making,
+        (h2, proxied, fill): (bool, bool, bool),
+        open: &Arc<()>,
+    ) -> TokioIo<Self> {
         let trace = Arc::new(Trace { making, ..Trace::default() });
-        TokioIo::new(Self { stream, trace, h2, proxied, fill, late: None })
+        TokioIo::new(Self { stream, trace, h2, proxied, fill, late: None, open: open.clone() })
     }
 
     /// A server may answer and close before it has read the whole request (RFC 9112 section 9.5), a 413 for example. What
@@ -253,14 +265,35 @@ impl Wire {
         }
     }
 
-    /// Reads little: what is left with the system tells the server to slow down a little at a time, and not for seconds.
-    fn sip(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>, most: usize) -> Poll<std::io::Result<()>> {
-        let mut bytes = [0; SIP];
-        let mut part = ReadBuf::new(&mut bytes[..most.min(SIP)]);
-        let outcome = Pin::new(&mut self.stream).poll_read(cx, &mut part);
-        self.trace.read.fetch_add(part.filled().len() as u64, Ordering::Relaxed);
-        buf.put_slice(part.filled());
-        outcome
+    /// Largest read now. Small ones leave the rest with the system, which tells the server to slow down a little at a time,
+    /// and not for seconds. Many connections share the memory of a few: hyper's buffers grow to what is read at once.
+    fn most(&self) -> usize {
+        match self.trace.sip() {
+            0 => (ALL_READS / Arc::strong_count(&self.open)).max(LEAST_READ),
+            sip => sip.min(SIP),
+        }
+    }
+
+    /// Fills a buffer as far as it can be without waiting.
+    fn read_now(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let start = buf.filled().len();
+        loop {
+            let before = buf.filled().len();
+            let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+            let now = buf.filled().len();
+            let ended = !matches!(outcome, Poll::Ready(Ok(()))) || now == before;
+            if self.fill && !ended && buf.remaining() > 0 {
+                continue;
+            }
+            self.trace.read.fetch_add((now - start) as u64, Ordering::Relaxed);
+            if now == start {
+                return outcome;
+            }
+            if let Poll::Ready(Err(error)) = outcome {
+                self.late = Some(error);
+            }
+            return Poll::Ready(Ok(()));
+        }
     }
 
     fn is_deaf(&self) -> bool {
@@ -285,28 +318,15 @@ impl AsyncRead for Wire {
         if let Some(error) = self.late.take() {
             return Poll::Ready(Err(error));
         }
-        let sip = self.trace.sip();
-        if (1..buf.remaining()).contains(&sip) {
-            return self.sip(cx, buf, sip);
+        let most = self.most();
+        if most >= buf.remaining() {
+            return self.read_now(cx, buf);
         }
-        let start = buf.filled().len();
-        loop {
-            let before = buf.filled().len();
-            let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
-            let now = buf.filled().len();
-            let ended = !matches!(outcome, Poll::Ready(Ok(()))) || now == before;
-            if self.fill && !ended && buf.remaining() > 0 {
-                continue;
-            }
-            self.trace.read.fetch_add((now - start) as u64, Ordering::Relaxed);
-            if now == start {
-                return outcome;
-            }
-            if let Poll::Ready(Err(error)) = outcome {
-                self.late = Some(error);
-            }
-            return Poll::Ready(Ok(()));
-        }
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+        let outcome = self.read_now(cx, &mut part);
+        let read = part.filled().len();
+        buf.advance(read);
+        outcome
     }
 }
 

@@ -1,0 +1,156 @@
+//! The places of a divided download that have brought nothing of what is stored: mirrors, and URLs from components. Before they
+//! take part, some of the stored bytes are asked for there and compared.
+//!
+//! This costs each such place one small request, and holds up none of the others. What is compared, and when an equal validator
+//! is proof enough, is told in `overlap`.
+
+use std::ops::Range;
+
+use super::{Crew, Event, Turn, callbacks, overlap};
+use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::hooks::Classified;
+use crate::task::Status;
+use crate::transfer::{Held, Stopped, details_of, refused_with};
+use crate::transport::{Answer, Transport};
+
+/// A connection that asks a place for bytes that are stored.
+#[derive(Clone)]
+pub(super) struct Comparison {
+    place: usize,
+    stored: Range<u64>,
+}
+
+impl Crew<'_, '_> {
+    /// Asks the places that are not proved yet, as soon as enough is stored to compare; where no other place is left, with what
+    /// there is.
+    pub(super) fn compare_others(&mut self, held: &mut Held) {
+        let waits = |crew: &Self, place: usize| {
+            let is_asked = crew.comparisons.values().any(|comparison| comparison.place == place);
+            crew.places[place].usable && !crew.places[place].proved && !is_asked
+        };
+        let Some(next) = (0..self.places.len()).find(|place| waits(self, *place)) else { return };
+        let stored = overlap::sample(held);
+        let others = self.places.iter().any(super::Place::takes_part);
+        if stored.is_empty() && !others && self.comparisons.is_empty() {
+            // There is nothing that its bytes could be joined with.
+            self.places[next].proved = true;
+            held.resume.final_url = crate::mask::url(&self.places[next].wire.url);
+        } else if overlap::is_enough(&stored) || (!others && !stored.is_empty()) {
+            let waiting: Vec<usize> = (next..self.places.len()).filter(|place| waits(self, *place)).collect();
+            waiting.into_iter().for_each(|place| self.ask_for_stored(place, stored.clone()));
+        }
+    }
+
+    #[allow(clippy::disallowed_methods)] // owned by the crew: it ends with the attempt
+    fn ask_for_stored(&mut self, place: usize, stored: Range<u64>) {
+        let question = self.question(stored.start, stored.end - 1);
+        let call = super::call_of(self.cx, &self.places[place].wire, &question);
+        let (id, tell, transport): (u64, _, Transport) = (self.hired, self.tell.clone(), self.cx.transport.clone());
+        self.tasks.spawn_local(async move {
+            let answered = transport.send(call).await.map(Box::new);
+            let _ = tell.send((id, Event::Answered(answered))).await;
+        });
+        self.comparisons.insert(id, Comparison { place, stored });
+        self.hired += 1;
+    }
+
+    /// Deals with what a comparison brings: its answer, then all its bytes at once.
+    pub(super) async fn hear_comparison(&mut self, held: &mut Held, id: u64, event: Event) -> Result<Turn, Stopped> {
+        let Some(Comparison { place, stored }) = self.comparisons.get(&id).cloned() else { return Ok(Turn::GoOn) };
+        match event {
+            Event::Answered(Ok(answer)) => self.begin_comparison(held, id, answer).await,
+            Event::Answered(Err(failure)) | Event::Ended(Some(failure)) => self.not_compared(held, id, failure).await,
+            Event::Ended(None) => {
+                let failure = Failure::new(FailureKind::Connection, "the server sent too few bytes");
+                self.not_compared(held, id, failure.with(FailureDetail::Cut)).await
+            }
+            Event::Bytes(theirs) => {
+                self.comparisons.remove(&id);
+                if overlap::read(held, stored)? != theirs {
+                    return Ok(self.is_another(held, place));
+                }
+                self.places[place].proved = true;
+                let url = &self.places[place].wire.url;
+                if held.changes.as_ref().is_some_and(|changes| changes.url.as_ref() == Some(url)) {
+                    held.note("same-by-overlap");
+                    held.joined(self.cx.shared, self.cx.key);
+                }
+                Ok(Turn::GoOn)
+            }
+        }
+    }
+
+    /// Has the `classify` hook judge the answer, and reads it when it brings what was asked for.
+    #[allow(clippy::disallowed_methods)] // as in `ask_for_stored`
+    async fn begin_comparison(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
+        let Some(Comparison { place, stored }) = self.comparisons.get(&id).cloned() else { return Ok(Turn::GoOn) };
+        let (from, to) = (stored.start, stored.end - 1);
+        let first = self.head.is_none();
+        let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
+        match verdict {
+            Classified::Continues(at) if at == from && overlap::has_form(held, &head) => {
+                let tell = self.tell.clone();
+                let length = usize::try_from(to - from + 1).unwrap_or(usize::MAX);
+                self.tasks.spawn_local(async move {
+                    let event = match collected(&mut answer, length).await {
+                        Ok(Some(bytes)) => Event::Bytes(bytes.into()),
+                        Ok(None) => Event::Ended(None),
+                        Err(failure) => Event::Ended(Some(failure)),
+                    };
+                    let _ = tell.send((id, event)).await;
+                });
+                Ok(Turn::GoOn)
+            }
+            Classified::Failed(failure) => self.not_compared(held, id, failure).await,
+            Classified::NotFound if !self.others_than(place) => {
+                Err(Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head))))
+            }
+            _ => {
+                self.comparisons.remove(&id);
+                Ok(self.is_another(held, place))
+            }
+        }
+    }
+
+    /// A place has another resource, or does not say that it has this one.
+    fn is_another(&mut self, held: &mut Held, place: usize) -> Turn {
+        if !self.others_than(place) {
+            return Turn::Afresh { note: "restarted-changed".into(), undivided: false };
+        }
+        held.note("mirror-left");
+        self.leave(place, "it has something else");
+        Turn::GoOn
+    }
+
+    /// It could not be found out: it is tried again, until it has failed too often.
+    async fn not_compared(&mut self, held: &mut Held, id: u64, failure: Failure) -> Result<Turn, Stopped> {
+        let Some(Comparison { place, stored }) = self.comparisons.remove(&id) else { return Ok(Turn::GoOn) };
+        if refused_with(&failure).is_some() || failure.kind == FailureKind::Callback {
+            return Err(failure.into());
+        }
+        if !matches!(failure.http_status, Some(429 | 503)) || !self.others_than(place) {
+            self.after_error(held, Some((stored.start, stored.end - 1)), place, &failure).await?;
+        }
+        if !self.others_than(place) {
+            return Err(failure.into());
+        }
+        let tried = &mut self.places[place];
+        tried.failures += 1;
+        if tried.failures >= super::TRIES {
+            self.leave(place, "it cannot be asked");
+        }
+        Ok(Turn::GoOn)
+    }
+}
+
+/// The first bytes of an answer; `None`: it has fewer.
+async fn collected(answer: &mut Answer, length: usize) -> Result<Option<Vec<u8>>, Failure> {
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        match answer.body.next().await? {
+            Some(piece) => bytes.extend_from_slice(&piece[..piece.len().min(length - bytes.len())]),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(bytes))
+}
