@@ -136,7 +136,7 @@ impl Chain {
     /// Hook `classify`. A component can be stricter than the default policy, but not join bytes, or take less than the whole
     /// for the whole, where that would not: which bytes belong together is no matter of opinion.
     pub async fn classify(&self, task: &HookTask, asked: &Asked, head: &HookHead) -> Result<Classified, Failure> {
-        self.tells(|secrets| secrets.add_request(&head.wit.url, &Vec::new()));
+        self.tells(|secrets| secrets.add_url(&head.wit.url));
         let params = (task.wit.clone(), convert::asked(asked), head.wit.clone());
         let (who, (verdict,)) = self.ask::<hooks::Classify>(task.weight, params.clone()).await?;
         let verdict = convert::to_classified(verdict);

@@ -218,8 +218,9 @@ pub(super) fn auth(auth: &Auth) -> Checked {
 /// Whether a component has renewed a credential and changed nothing of how it is renewed, which counts for all tasks that share
 /// it, and longer than the component is there; nor sends the refresh token along with requests that it was not sent with.
 pub(super) fn renewed(fresh: &Auth, given: &Auth) -> Checked {
-    let how = |auth: &Auth| (auth.refresh_url.clone(), auth.refresh_headers.clone(), auth.refresh_query_params.clone());
-    if how(fresh) != how(given) {
+    if (&fresh.refresh_url, &fresh.refresh_headers, &fresh.refresh_query_params)
+        != (&given.refresh_url, &given.refresh_headers, &given.refresh_query_params)
+    {
         return Err("another `refreshUrl`, `refreshHeaders` or `refreshQueryParams` than the task has".into());
     }
     let sends = |auth: &Auth| {

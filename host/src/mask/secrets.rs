@@ -60,7 +60,7 @@ impl Secrets {
         }
     }
 
-    /// What a request brings along, or a response of which only the URL matters.
+    /// What a request brings along.
     pub(crate) fn add_request(&mut self, url: &str, headers: &Pairs) {
         self.add_url(url);
         self.add_headers(headers);
@@ -107,7 +107,8 @@ impl Secrets {
         }
     }
 
-    fn add_url(&mut self, url: &str) {
+    /// What a URL holds: its login, and query values of names that say so.
+    pub(crate) fn add_url(&mut self, url: &str) {
         let (rest, fragment) = split_before(url, '#');
         let (place, query) = split_before(rest, '?');
         let parameters = [query, fragment].into_iter().flat_map(|part| part.get(1..).unwrap_or("").split('&'));

@@ -45,7 +45,7 @@ impl Chain {
     pub async fn on_redirect(&self, task: &HookTask, hop: &RedirectHop) -> Result<OnRedirect, Failure> {
         let mut from = 0;
         self.tells(|secrets| {
-            secrets.add_request(&hop.from_url, &Vec::new());
+            secrets.add_url(&hop.from_url);
             secrets.add_request(&hop.next.url, &hop.next.headers);
         });
         while let Some(position) = self.next(from, Hook::OnRedirect) {
@@ -78,7 +78,7 @@ impl Chain {
     /// of an error, up to a limit, or empty.
     pub async fn on_response(&self, task: &HookTask, mut head: Head) -> Result<OnResponse, Failure> {
         let (mut from, mut resolved) = (0, false);
-        self.tells(|secrets| secrets.add_request(&head.url, &Vec::new()));
+        self.tells(|secrets| secrets.add_url(&head.url));
         while let Some(position) = self.next(from, Hook::OnResponse) {
             let weight = task.weight + convert::weight_of(&head.headers, &head.url) + 2 * head.body.len();
             let params = (task.wit.clone(), convert::response(head.clone()));
