@@ -56,19 +56,19 @@ async fn serve(shared: Arc<Shared>, transports: Arc<Transports>, mut work: mpsc:
             match work {
                 Work::Attempt(job) => {
                     let key = job.key;
-                    // On the heap at once: a task's future is moved several times, and this one is large.
+                    // On the heap at once, as all the others: a task's future is moved several times, and these are large.
                     let end = Box::pin(transfer::run(&shared, &transports, *job)).await;
                     let _ = tell.send(Input::Ended { key, end });
                 }
                 Work::Send(job, mut reply) => tokio::select! {
-                    end = transfer::run(&shared, &transports, *job) => drop(reply.send(end)),
+                    end = Box::pin(transfer::run(&shared, &transports, *job)) => drop(reply.send(end)),
                     () = reply.closed() => {} // nobody waits for it any more
                 },
-                Work::Rename(finished) => rename(&shared, &transports, *finished, &tell).await,
+                Work::Rename(finished) => Box::pin(rename(&shared, &transports, *finished, &tell)).await,
                 Work::Tell(told) => {
                     let seq = told.1.seq;
-                    if let Some(chain) = chain_for(&shared, &transports, &told.0).await {
-                        chain.on_task_finished(&chain.prepare(&told.0), &told.1).await;
+                    if let Some(chain) = Box::pin(chain_for(&shared, &transports, &told.0)).await {
+                        Box::pin(chain.on_task_finished(&chain.prepare(&told.0), &told.1)).await;
                     }
                     let _ = tell.send(Input::Told { seq });
                 }
