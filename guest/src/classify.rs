@@ -96,6 +96,8 @@ fn judge_range(task: &Task, asked: &Asked, response: &Response, first: u64) -> V
         status if !accepts(task, status) => refused(response),
         // The whole resource is of no use to a task that wants a part of it: ask for that part afresh.
         _ if asked.own_range => Verdict::AskFromZero(whole_reason(asked, response)),
+        // It says itself that it is no whole, whatever its status means.
+        200 if is_tail(response) => Verdict::AskFromZero(RestartReason::BadRange),
         // No content, or the answer to something else: giving stored bytes up for it would lose them.
         201 | 202 | 204 | 205 => Verdict::AskFromZero(RestartReason::BadRange),
         _ => Verdict::UseFromZero(whole_reason(asked, response)),
@@ -131,6 +133,8 @@ fn judge_part(asked: &Asked, response: &Response, asked_first: u64) -> Result<()
     let other_size = match (complete, asked.total_bytes) {
         (Some(complete), Some(total)) => complete != total,
         (None, Some(total)) => last >= total,
+        // Nobody would know whether its end is the end of the whole. Of a range that the task itself asks for, the task does.
+        (None, None) if !asked.own_range => return Err(RestartReason::BadRange),
         (_, None) => false,
     };
     if other_size || compare(asked, response) == Same::No {
@@ -151,13 +155,19 @@ fn judge_unsatisfied(asked: &Asked, response: &Response, first: u64) -> Verdict 
     let same_size = asked.total_bytes.is_none_or(|total| total == complete);
     if !same_size || compare(asked, response) == Same::No {
         Verdict::AskFromZero(RestartReason::Changed)
-    } else if complete == first {
+    } else if complete == first && (asked.total_bytes.is_some() || confirms_validator(asked, response)) {
         Verdict::AlreadyComplete
     } else if asked.total_bytes.is_some() {
         Verdict::AskFromZero(RestartReason::BadRange) // It has these bytes, and will not give them.
     } else {
         Verdict::AskFromZero(RestartReason::Changed)
     }
+}
+
+/// Whether a response names a range that does not begin at the first byte.
+fn is_tail(response: &Response) -> bool {
+    let range = http::single(&response.headers, "content-range").and_then(http::content_range);
+    matches!(range, Some(ContentRange::Part { first, .. }) if first > 0)
 }
 
 /// Why a server answers a range with the whole: the resource is another one, or it takes no notice of ranges.
@@ -194,6 +204,13 @@ fn compare(asked: &Asked, response: &Response) -> Same {
 fn repeats_validator(asked: &Asked, response: &Response) -> bool {
     let condition = asked.if_range.as_deref().map(|text| text.trim_matches([' ', '\t']));
     !condition.is_some_and(http::is_etag) || http::has(&response.headers, "etag")
+}
+
+/// Whether the response names the validator that was asked for, of either kind. That it is no other one is known.
+fn confirms_validator(asked: &Asked, response: &Response) -> bool {
+    let condition = asked.if_range.as_deref().map(|text| text.trim_matches([' ', '\t']));
+    condition
+        .is_some_and(|text| http::has(&response.headers, if http::is_etag(text) { "etag" } else { "last-modified" }))
 }
 
 fn is_encoded(response: &Response) -> bool {

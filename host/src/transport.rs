@@ -322,8 +322,6 @@ pub struct Answer {
     pub insecure: bool,
     /// It came before the whole request was sent, and the rest is not sent.
     pub early: bool,
-    /// [`Call::steps`] sent the call to another path or origin on the way.
-    pub moved: bool,
     /// [`Call::steps`] gave it, nothing was sent; with [`Canned::follow`].
     pub canned: Option<bool>,
     /// The body.
@@ -493,7 +491,7 @@ impl Transport {
             let follows = call.follow && call.max_redirects > 0;
             let is_answer = !redirect::is_redirect(status) || (call.keep_body && status == 303);
             if !follows || is_answer {
-                return Ok(self.last_answer((hop, before), way.moved, head, body, rest, used));
+                return Ok(self.last_answer((hop, before), head, body, rest, used));
             }
             let locations: Vec<String> = head.headers.get_all(http::header::LOCATION).iter().map(text).collect();
             let mut next = redirect::next(&hop, status, &locations, &before, &call)?;
@@ -509,7 +507,7 @@ impl Transport {
             if let Some(steps) = &call.steps {
                 next = match way.follow(&**steps, &call, (before.len() + 1, status, &hop.url), next, &used).await? {
                     Some(next) => next,
-                    None => return Ok(self.last_answer((hop, before), way.moved, head, body, rest, used)),
+                    None => return Ok(self.last_answer((hop, before), head, body, rest, used)),
                 };
             }
             drain(body).await;
@@ -525,7 +523,6 @@ impl Transport {
     fn last_answer(
         &self,
         (hop, before): (Hop, Vec<(String, Url)>),
-        moved: bool,
         head: http::response::Parts,
         mut body: AnswerBody,
         rest: Option<Sent>,
@@ -543,7 +540,7 @@ impl Transport {
         shown.for_each(|text| used.mask(text));
         let framing = body.framing();
         body.hides(used);
-        Answer { status: head.status.as_u16(), headers, insecure, hops, url, framing, early, moved, canned: None, body }
+        Answer { status: head.status.as_u16(), headers, insecure, hops, url, framing, early, canned: None, body }
     }
 
     /// One hop's answer: its cookies are taken, and a challenge that can be answered is. With what is still to be sent of

@@ -18,6 +18,7 @@ mod control;
 mod cookies;
 mod crash;
 mod download;
+mod elsewhere;
 mod events;
 mod filenames;
 mod framing;

@@ -429,15 +429,69 @@ fn a_range_and_its_condition_follow_a_redirect() {
     let (world, origin, store) = (World::new(), Origin::start(), Origin::start());
     let content = bytes(20, SIZE);
     let whole = file(&content).etag("\"v1\"");
-    let first = store.serve("/signed-1", whole.clone().cut(CUT));
-    let second = store.serve("/signed-2", whole);
-    let film = origin.script("/f", vec![redirect(302, first.url()), redirect(302, second.url())]);
+    let signed = store.script("/signed", vec![whole.clone().cut(CUT), whole]);
+    let ways = ["key=1", "key=2"].map(|key| redirect(302, &format!("{}?{key}", signed.url())));
+    let film = origin.script("/f", ways.to_vec());
     world.get(&[film.url(), "--retries", "0"]).exits(5);
 
     world.get(&[film.url()]).exits(0);
 
     assert_same_bytes(&world.read("f"), &content);
-    assert_eq!(second.log(), ["GET /signed-2  range: bytes=400000-  if-range: \"v1\""]);
+    assert_eq!(signed.log()[1], "GET /signed?key=2  range: bytes=400000-  if-range: \"v1\"");
+}
+
+#[test]
+fn a_part_that_is_encoded_is_not_joined_to_bytes_that_are_not() {
+    let content = bytes(13, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+
+    let second = cut_and_again(whole.clone(), vec![whole.clone().header("content-encoding", "gzip"), whole]);
+
+    second.is(&content).notes("restarted-changed").asked(&["GET /f  range: bytes=400000-  if-range: \"v1\"", "GET /f"]);
+}
+
+#[test]
+fn a_200_that_says_that_it_is_a_part_is_not_taken_for_the_whole() {
+    let content = bytes(14, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Range: bytes {CUT}-{}/{SIZE}\r\nContent-Length: {}\r\n\r\n",
+        SIZE - 1,
+        SIZE - CUT
+    );
+    let tail = [head.as_bytes(), &content[CUT..]].concat();
+
+    let second = cut_and_again(whole.clone(), vec![raw(tail), whole]);
+
+    second.is(&content).notes("restarted-bad-range");
+}
+
+/// The answer to a download whose length nobody knew, cut, and what followed.
+fn unknown_and_again(then: &str, body: &[u8]) -> Second {
+    let whole = file(&bytes(15, SIZE)).etag("\"v1\"").chunked();
+    let answer = [format!("HTTP/1.1 {then}\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat();
+    cut_and_again(whole.clone(), vec![raw(answer), whole])
+}
+
+#[test]
+fn without_a_known_length_a_part_that_does_not_tell_it_is_not_taken_for_the_end() {
+    let content = bytes(15, SIZE);
+    let part = format!("206 Partial Content\r\nETag: \"v1\"\r\nContent-Range: bytes {CUT}-{}/", CUT + 99_999);
+
+    unknown_and_again(&format!("{part}*"), &content[CUT..CUT + 100_000]).is(&content).notes("restarted-bad-range");
+
+    // One that tells it is, and the rest is asked for.
+    let second = unknown_and_again(&format!("{part}{SIZE}"), &content[CUT..CUT + 100_000]);
+    second
+        .is(&content)
+        .asked(&["GET /f  range: bytes=400000-  if-range: \"v1\"", "GET /f  range: bytes=500000-  if-range: \"v1\""]);
+}
+
+#[test]
+fn without_a_known_length_a_416_completes_nothing_unless_it_names_the_version() {
+    let content = bytes(15, SIZE);
+
+    unknown_and_again(&format!("416 No\r\nContent-Range: bytes */{CUT}"), b"").is(&content).notes("restarted-changed");
 }
 
 #[test]

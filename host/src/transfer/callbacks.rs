@@ -19,7 +19,7 @@ use crate::hooks::{
 };
 use crate::task::{Changes, Status, host_of};
 use crate::transfer::progress::Reading;
-use crate::transfer::{Context, Held, Reason, Slot, Stop, Stopped, details_of, is_same_origin, retry_after};
+use crate::transfer::{Context, Held, Reason, Slot, Stop, Stopped, details_of, is_same_origin, overlap, retry_after};
 use crate::transport::{self, Answer, Canned, Follow, Go, Outbound, Redirect, Steps};
 
 /// Bytes of an error's body that `on-response` sees.
@@ -188,6 +188,9 @@ pub(super) async fn judge(
             failure.retry_after_ms = failure.retry_after_ms.or_else(wait);
             heed(cx, answer, &failure);
             Classified::Failed(failure)
+        }
+        Classified::Continues(_) if overlap::has_other_coding(held, &head) => {
+            Classified::AskFromZero("restarted-changed".into())
         }
         verdict => verdict,
     };

@@ -361,13 +361,16 @@ async fn ask(
                 return afresh(cx, held, question, "restarted-changed").await;
             }
             held.note("same-by-overlap");
-            join(cx, held, &head);
+            join(cx, held, &answer, &head);
             body(cx, held, directory, question, answer, head).await
         }
         Classified::Continues(from)
             if question.first_byte() == Some(from) && question.from == Some(held.bytes_done()) =>
         {
             held.joined(cx.shared, cx.key);
+            if held.resume.total_bytes.is_none() {
+                (held.resume.total_bytes, held.recorded) = (overlap::total_of(&head), false);
+            }
             body(cx, held, directory, question, answer, head).await
         }
         Classified::AlreadyComplete if question.from.is_some() && !own_range(cx.task) => {
@@ -401,8 +404,9 @@ async fn afresh(cx: &Context<'_>, held: &mut Held, question: &mut Question, note
 }
 
 /// The stored bytes are those of this answer's URL: from here on its validators count.
-fn join(cx: &Context<'_>, held: &mut Held, head: &HookHead) {
+fn join(cx: &Context<'_>, held: &mut Held, answer: &Answer, head: &HookHead) {
     let header = |name: &str| head.header(name).map(str::to_owned);
+    held.resume.final_url = shown(cx, &answer.url);
     held.resume.etag = header("etag");
     held.resume.last_modified = header("last-modified");
     held.resume.date = header("date");
@@ -540,7 +544,7 @@ async fn from_zero(
         last_modified: header("last-modified"),
         date: header("date"),
         ranges_known: answer.status == 206 || head.header("accept-ranges").is_some_and(|unit| unit.contains("bytes")),
-        encoded: head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")),
+        encoded: overlap::is_encoded(&head),
         first_byte: total
             .filter(|_| own_range(cx.task) && answer.status == 206)
             .and_then(|length| first_byte_of(&head, length)),

@@ -1,9 +1,10 @@
 //! Whether bytes that came from one URL are those of another: the last of them are asked for once more at the new one, and
 //! must be equal, before anything is joined.
 //!
-//! Only where a task has mirrors, or a component has given it another URL. At the same URL a strong validator is asked for,
-//! always. An equal validator is proof enough where only the URL's query is another one (a new signature), and not at another
-//! path or origin: validators tell the versions of one resource apart, not resources (RFC 9110 section 8.8.1).
+//! Where a redirect leads elsewhere than before, a task has mirrors, or a component has given it another URL. At the same URL a
+//! strong validator is asked for, always. An equal validator is proof enough where only the URL's query is another one (a new
+//! signature), and not at another path or origin: validators tell the versions of one resource apart, not resources (RFC 9110
+//! section 8.8.1).
 
 use std::ops::Range;
 
@@ -47,9 +48,9 @@ pub(super) fn is_enough(sample: &Range<u64>) -> bool {
     sample.end - sample.start >= LEAST
 }
 
-/// Whether a component sent the request elsewhere on its way, and not to where the stored bytes came from.
+/// Whether an answer came from elsewhere than the stored bytes, by a redirect or because a component sent the request there.
 pub(super) fn is_moved(held: &Held, answer: &Answer) -> bool {
-    answer.moved && !is_same_resource(&held.resume.final_url, &answer.url)
+    !is_same_resource(&held.resume.final_url, &answer.url)
 }
 
 /// How many bytes are proof enough under the same validator.
@@ -90,9 +91,23 @@ pub(super) async fn is_equal(
 
 /// Whether an answer is of a resource of that length and coding.
 pub(super) fn has_form(held: &Held, head: &HookHead) -> bool {
-    let is_encoded = head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
-    let total = head.header("content-range").and_then(|range| range.rsplit('/').next()?.trim().parse::<u64>().ok());
-    is_encoded == held.resume.encoded && total == held.resume.total_bytes
+    !has_other_coding(held, head) && total_of(head) == held.resume.total_bytes
+}
+
+/// Whether a part is encoded, and the stored bytes are not. (The other way round tells nothing: a 206 to If-Range leaves such
+/// headers out, RFC 9110 section 15.3.7.)
+pub(super) fn has_other_coding(held: &Held, head: &HookHead) -> bool {
+    is_encoded(head) && !held.resume.encoded
+}
+
+/// Whether the content is encoded.
+pub(super) fn is_encoded(head: &HookHead) -> bool {
+    head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"))
+}
+
+/// The length of the whole that a part names; `None`: it does not.
+pub(super) fn total_of(head: &HookHead) -> Option<u64> {
+    head.header("content-range")?.rsplit('/').next()?.trim().parse().ok()
 }
 
 /// These bytes of the part file; none if they are not all there.

@@ -34,6 +34,10 @@ const PIECES_MAX: usize = 1024;
 const TRIES: u32 = 3;
 /// How long the last connection waits before it asks for a piece again that has failed, times its failures.
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+/// A place that leads elsewhere so often is not compared again.
+const DOUBTS: u32 = 8;
+/// The note when everything begins again because of that.
+const REDIRECTED: &str = "restarted-redirected";
 /// A place this many times slower than the fastest one loses its last piece to that.
 const MUCH_SLOWER: f64 = 4.0;
 
@@ -51,6 +55,8 @@ struct Place {
     usable: bool,
     /// What it has is what is stored, and not only by its validator.
     proved: bool,
+    /// So often its answers came from where nobody had compared anything.
+    doubts: u32,
     /// In a row.
     failures: u32,
     /// Bytes per second of the fastest connection so far.
@@ -96,6 +102,8 @@ struct Crew<'a, 'b> {
     workers: BTreeMap<u64, Worker>,
     /// Numbered with the workers.
     comparisons: BTreeMap<u64, Comparison>,
+    /// URLs, beside the one that the stored bytes came from, that have brought the same ones.
+    known: Vec<String>,
     hired: u64,
     /// Failures of each piece in a row, without a byte gained.
     failures: Vec<u32>,
@@ -182,6 +190,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             wire: wire.clone(),
             usable: true,
             proved: overlap::is_known(held, only_url(cx.task), &wire.url),
+            doubts: 0,
             failures: 0,
             speed: 0.0,
         };
@@ -194,6 +203,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             connections: wanted.clamp(1, PIECES_MAX),
             workers: BTreeMap::new(),
             comparisons: BTreeMap::new(),
+            known: Vec::new(),
             hired: 0,
             failures: vec![0; held.resume.pieces.len()],
             rests_until: None,
@@ -435,9 +445,7 @@ impl<'a, 'b> Crew<'a, 'b> {
         let first = self.head.is_none();
         let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
         match verdict {
-            Classified::Continues(_) if overlap::is_moved(held, &answer) => {
-                Ok(self.differs(held, id, "restarted-changed".into()))
-            }
+            Classified::Continues(_) if self.is_new(held, &answer) => Ok(self.doubt(held, id)),
             Classified::Continues(at) if at == from => {
                 self.head.get_or_insert((answer.status, head));
                 self.dismiss(id);
@@ -500,7 +508,10 @@ impl<'a, 'b> Crew<'a, 'b> {
                     worker.piece = 0;
                 }
                 held.note("single-stream");
-                held.note("single-stream: the server takes no notice of ranges");
+                held.note(match note.as_str() {
+                    REDIRECTED => "single-stream: the server redirects each part elsewhere",
+                    _ => "single-stream: the server takes no notice of ranges",
+                });
                 Turn::GoOn
             }
             _ => Turn::Afresh { note, undivided: ignores_ranges },

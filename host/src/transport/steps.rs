@@ -85,16 +85,15 @@ pub trait Steps: Send + Sync {
     fn before_redirect(&self, redirect: Redirect) -> Asked<'_, Follow>;
 }
 
-/// Where a call began, whether it is still there, and whether somebody who was asked sent it elsewhere.
+/// Where a call began, and whether it is still there.
 pub(super) struct Way {
     origin: Origin,
     has_left: bool,
-    pub(super) moved: bool,
 }
 
 impl Way {
     pub(super) fn new(first: &Hop) -> Self {
-        Self { origin: first.url.origin(), has_left: false, moved: false }
+        Self { origin: first.url.origin(), has_left: false }
     }
 
     /// Asks about the next request of a call, of which `used` are the secrets sent so far: a server may have repeated one in
@@ -140,7 +139,6 @@ impl Way {
         let given = hop.url.clone();
         let url = if step.url == shown_url { given.as_str() } else { &step.url };
         let mut changed = redirect::changed(hop, url, step.headers)?;
-        self.moved |= changed.url.origin() != given.origin() || changed.url.path() != given.path();
         self.has_left |= changed.url.origin() != self.origin;
         if self.has_left {
             redirect::hold_back(&mut changed.headers, &call.headers);
@@ -167,7 +165,6 @@ pub(super) fn answer(hop: Hop, before: Vec<(String, Url)>, canned: Canned) -> An
         framing: Framing::Length(body.len() as u64),
         insecure: false,
         early: false,
-        moved: false,
         canned: Some(follow),
         body: AnswerBody::given(body),
     }

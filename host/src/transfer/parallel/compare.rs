@@ -18,6 +18,8 @@ use crate::transport::{Answer, Transport};
 pub(super) struct Comparison {
     place: usize,
     stored: Range<u64>,
+    /// Where the answer came from.
+    url: String,
 }
 
 impl Crew<'_, '_> {
@@ -35,7 +37,7 @@ impl Crew<'_, '_> {
             // There is nothing that its bytes could be joined with.
             self.places[next].proved = true;
             held.resume.final_url = crate::mask::url(&self.places[next].wire.url);
-        } else if overlap::is_enough(&stored) || (!others && !stored.is_empty()) {
+        } else if overlap::is_enough(&stored) || (!others && !stored.is_empty() && self.workers.is_empty()) {
             let waiting: Vec<usize> = (next..self.places.len()).filter(|place| waits(self, *place)).collect();
             waiting.into_iter().for_each(|place| self.ask_for_stored(place, stored.clone()));
         }
@@ -50,13 +52,13 @@ impl Crew<'_, '_> {
             let answered = transport.send(call).await.map(Box::new);
             let _ = tell.send((id, Event::Answered(answered))).await;
         });
-        self.comparisons.insert(id, Comparison { place, stored });
+        self.comparisons.insert(id, Comparison { place, stored, url: String::new() });
         self.hired += 1;
     }
 
     /// Deals with what a comparison brings: its answer, then all its bytes at once.
     pub(super) async fn hear_comparison(&mut self, held: &mut Held, id: u64, event: Event) -> Result<Turn, Stopped> {
-        let Some(Comparison { place, stored }) = self.comparisons.get(&id).cloned() else { return Ok(Turn::GoOn) };
+        let Some(Comparison { place, stored, url }) = self.comparisons.get(&id).cloned() else { return Ok(Turn::GoOn) };
         match event {
             Event::Answered(Ok(answer)) => self.begin_comparison(held, id, answer).await,
             Event::Answered(Err(failure)) | Event::Ended(Some(failure)) => self.not_compared(held, id, failure).await,
@@ -69,9 +71,10 @@ impl Crew<'_, '_> {
                 if overlap::read(held, stored)? != theirs {
                     return Ok(self.is_another(held, place));
                 }
+                self.known.push(url);
                 self.places[place].proved = true;
-                let url = &self.places[place].wire.url;
-                if held.changes.as_ref().is_some_and(|changes| changes.url.as_ref() == Some(url)) {
+                let asked = &self.places[place].wire.url;
+                if held.changes.as_ref().is_some_and(|changes| changes.url.as_ref() == Some(asked)) {
                     held.note("same-by-overlap");
                     held.joined(self.cx.shared, self.cx.key);
                 }
@@ -83,7 +86,9 @@ impl Crew<'_, '_> {
     /// Has the `classify` hook judge the answer, and reads it when it brings what was asked for.
     #[allow(clippy::disallowed_methods)] // as in `ask_for_stored`
     async fn begin_comparison(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
-        let Some(Comparison { place, stored }) = self.comparisons.get(&id).cloned() else { return Ok(Turn::GoOn) };
+        let Some(comparison) = self.comparisons.get_mut(&id) else { return Ok(Turn::GoOn) };
+        comparison.url.clone_from(&answer.url);
+        let Comparison { place, stored, .. } = comparison.clone();
         let (from, to) = (stored.start, stored.end - 1);
         let first = self.head.is_none();
         let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
@@ -112,6 +117,25 @@ impl Crew<'_, '_> {
         }
     }
 
+    /// Whether an answer came from where nothing was compared yet.
+    pub(super) fn is_new(&self, held: &Held, answer: &Answer) -> bool {
+        overlap::is_moved(held, answer) && !self.known.iter().any(|known| overlap::is_same_resource(known, &answer.url))
+    }
+
+    /// A place leads elsewhere than before: it takes no part until it is compared again. One that does so with every answer is
+    /// left, or read in one stream.
+    pub(super) fn doubt(&mut self, held: &mut Held, id: u64) -> Turn {
+        let Some(number) = self.workers.get(&id).map(|worker| worker.place) else { return Turn::GoOn };
+        let place = &mut self.places[number];
+        place.doubts += 1;
+        if place.doubts > super::DOUBTS {
+            return self.differs(held, id, super::REDIRECTED.into());
+        }
+        place.proved = false;
+        self.dismiss(id);
+        Turn::GoOn
+    }
+
     /// A place has another resource, or does not say that it has this one.
     fn is_another(&mut self, held: &mut Held, place: usize) -> Turn {
         if !self.others_than(place) {
@@ -124,7 +148,7 @@ impl Crew<'_, '_> {
 
     /// It could not be found out: it is tried again, until it has failed too often.
     async fn not_compared(&mut self, held: &mut Held, id: u64, failure: Failure) -> Result<Turn, Stopped> {
-        let Some(Comparison { place, stored }) = self.comparisons.remove(&id) else { return Ok(Turn::GoOn) };
+        let Some(Comparison { place, stored, .. }) = self.comparisons.remove(&id) else { return Ok(Turn::GoOn) };
         if refused_with(&failure).is_some() || failure.kind == FailureKind::Callback {
             return Err(failure.into());
         }
