@@ -203,6 +203,18 @@ impl Directory {
         &self.inner.path
     }
 
+    /// [`Directory::path`], or where the directory is now if somebody has moved it since it was opened.
+    pub(crate) fn present_path(&self) -> PathBuf {
+        use std::os::fd::AsRawFd;
+        if self.is_in_place() {
+            return self.path().to_path_buf();
+        }
+        let opened = self.opened();
+        let now = std::fs::read_link(format!("/proc/self/fd/{}", opened.fd().as_raw_fd()));
+        let is_it = |path: &PathBuf| rustix::fs::stat(path).is_ok_and(|stat| Identity::of(&stat) == opened.identity);
+        now.ok().filter(is_it).unwrap_or_else(|| self.path().to_path_buf())
+    }
+
     /// Whether something (file, directory, dangling link) has that name.
     pub(crate) fn exists(&self, name: &str) -> bool {
         self.stat(name).is_some()

@@ -375,6 +375,25 @@ fn a_mirror_is_used_when_the_url_fails_and_costs_no_retry() {
 }
 
 #[test]
+fn a_directory_that_is_renamed_meanwhile_takes_its_file_along_and_the_path_says_so() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.serve("/film.bin", file(b"a film").gate(3, &gate));
+    let running = world.spawn_get(&[film.url()]);
+    gate.wait_for(1);
+    world.wait_for_part(3);
+    let (old, new) = (world.path("work"), world.path("now"));
+    #[allow(clippy::disallowed_methods)] // what somebody else does
+    std::fs::rename(&old, &new).unwrap();
+    gate.open();
+
+    let last = running.finish().exits(0).only_final();
+
+    assert_eq!(last["filePath"].as_str(), new.join("film.bin").to_str(), "{last}");
+    assert_eq!(std::fs::read(new.join("film.bin")).unwrap(), b"a film");
+}
+
+#[test]
 fn a_mirror_goes_on_only_where_its_bytes_are_the_same() {
     let content = bytes(15, 1 << 20);
     for other in [content.clone(), bytes(16, 1 << 20)] {

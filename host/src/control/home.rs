@@ -178,13 +178,19 @@ impl Home {
     }
 }
 
-/// Refuses what is ours and still cannot be used, because its mode says so.
+/// Refuses what is ours and still cannot be used, because its mode or its file system says so.
 fn usable(path: &Path, access: Access, mode: u32) -> Result<()> {
     let Ok(metadata) = path.metadata() else { return Ok(()) };
-    if !private::is_ours(&metadata) || rustix::fs::access(path, access).is_ok() {
+    let Err(error) = rustix::fs::access(path, access) else { return Ok(()) };
+    if !private::is_ours(&metadata) {
         return Ok(());
     }
     let (place, now) = (path.display(), metadata.permissions().mode() & 0o777);
+    if error == rustix::io::Errno::ROFS {
+        return Err(Error::FileSystem(format!(
+            "`{place}` is on a file system that is mounted read-only: remount it, or choose another home (`--home`, HAUL_HOME)"
+        )));
+    }
     Err(Error::FileSystem(format!(
         "`{place}` is yours, but its mode {now:03o} does not let you use it: `chmod {mode:03o} '{place}'`"
     )))

@@ -141,7 +141,7 @@ fn with_durable(mut finished: Finished) -> Finished {
 
 /// Step 2: what is about to be renamed to what.
 fn record(shared: &Shared, mut finished: Finished) -> (Finished, Pending) {
-    let path = finished.directory.path().join(&finished.final_name);
+    let path = finished.directory.present_path().join(&finished.final_name);
     Arc::make_mut(&mut finished.details).file_path = Some(path.to_string_lossy().into_owned());
     let publish = Publish {
         part_name: finished.part_name.clone(),
