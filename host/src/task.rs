@@ -639,6 +639,8 @@ pub struct ResumeRecord {
     pub part_dev: u64,
     /// Inode number of the part file.
     pub part_ino: u64,
+    /// When the part file was made, in nanoseconds since 1970; 0: not known.
+    pub part_born_ns: u64,
     /// Bytes that are certainly on the disk.
     pub durable_bytes: u64,
     /// Which bytes the part file has, when it is divided; empty: those from its first to its last.

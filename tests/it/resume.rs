@@ -556,6 +556,24 @@ fn a_part_file_that_somebody_replaced_is_not_trusted() {
 }
 
 #[test]
+fn a_part_file_that_was_made_anew_under_the_same_inode_number_is_not_trusted() {
+    let (world, origin) = (World::new(), Origin::start());
+    let content = bytes(10, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+    let film = origin.script("/f", vec![whole.clone().cut(CUT), whole]);
+    world.get(&[film.url(), "--retries", "0"]).exits(5);
+    // Which number a new file gets is up to the file system: the record is changed instead.
+    let database = rusqlite::Connection::open(world.home().join("haul.db")).unwrap();
+    let changed = database.execute("UPDATE resume SET part_born = part_born - 1 WHERE part_born > 0", []).unwrap();
+    assert_eq!(changed, 1);
+
+    let last = world.get(&[film.url()]).exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &content);
+    assert!(notes(&last).contains(&"restarted-part-lost"), "{last}");
+}
+
+#[test]
 fn a_part_file_that_became_shorter_is_not_trusted_beyond_its_end() {
     let (world, origin) = (World::new(), Origin::start());
     let content = bytes(25, SIZE);

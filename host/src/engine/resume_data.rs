@@ -185,6 +185,7 @@ pub(super) async fn import(
         let mut part = new_part(&directory, &mut task, &mut resume)?;
         copy(&directory, &resume.part_name, &mut part, &file, &ranges)?;
         (resume.part_dev, resume.part_ino) = (part.identity().dev, part.identity().ino);
+        resume.part_born_ns = part.born_ns();
         resume.durable_bytes = ranges.iter().map(|(first, last)| last - first + 1).sum();
         resume.boot_id.clone_from(&shared.boot_id);
         resume.pieces = pieces_of(&ranges, resume.total_bytes);

@@ -222,6 +222,14 @@ impl PartFile {
         self.identity
     }
 
+    /// When it was made, in nanoseconds since 1970; 0 where the file system does not say.
+    pub(crate) fn born_ns(&self) -> u64 {
+        let file = self.fd.try_clone().map(std::fs::File::from);
+        let made = file.and_then(|file| file.metadata()?.created());
+        let since = made.ok().and_then(|made| made.duration_since(std::time::UNIX_EPOCH).ok());
+        since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
+    }
+
     /// A handle that makes the bytes written so far durable, for another thread (fdatasync on a duplicate descriptor).
     pub(crate) fn syncer(&self) -> Result<Syncer, Failure> {
         let fd = self.fd.try_clone();

@@ -212,8 +212,8 @@ impl<'a> Batch<'a> {
         self.conn
             .prepare_cached(
                 "INSERT OR REPLACE INTO resume (task, part_name, part_dev, part_ino, durable_bytes, boot_id, total_bytes,
-                   etag, last_modified, date, ranges_known, encoded, final_name, final_url, pieces, first_byte)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                   etag, last_modified, date, ranges_known, encoded, final_name, final_url, pieces, first_byte, part_born)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             )?
             .execute(params![
                 key,
@@ -232,6 +232,7 @@ impl<'a> Batch<'a> {
                 record.final_url,
                 codec::encode_pieces(&record.pieces).map_err(unwritable)?,
                 record.first_byte.map(number),
+                number(record.part_born_ns),
             ])?;
         self.expect_size(key, record.total_bytes)
     }

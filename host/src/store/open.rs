@@ -32,6 +32,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("upload.sql")),
     M::up(include_str!("reason.sql")),
     M::up(include_str!("range.sql")),
+    M::up(include_str!("born.sql")),
 ];
 
 /// Makes the home, or closes an existing one of ours to others. Rule: reliability F (0700).

@@ -142,6 +142,7 @@ fn resume_record() -> ResumeRecord {
         part_name: ".a.part".into(),
         part_dev: u64::MAX,
         part_ino: 7,
+        part_born_ns: 8,
         durable_bytes: 10,
         boot_id: "boot".into(),
         total_bytes: Some(1000),

@@ -227,7 +227,8 @@ async fn open_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory) -
     }
     let Some(resume) = cx.record.resume.clone().filter(|_| !held.gave_up) else { return Ok(false) };
     let identity = Identity { dev: resume.part_dev, ino: resume.part_ino };
-    let part = directory.open_part(&resume.part_name, identity)?;
+    let is_it = |part: &PartFile| resume.part_born_ns == 0 || resume.part_born_ns == part.born_ns();
+    let part = directory.open_part(&resume.part_name, identity)?.filter(is_it);
     let durable = resume.durable_bytes;
     let same_boot = !resume.boot_id.is_empty() && resume.boot_id == cx.shared.boot_id;
     let good = |len: u64| if same_boot { len } else { len.min(durable) };
@@ -539,6 +540,8 @@ async fn from_zero(
         part_name,
         part_dev,
         part_ino,
+        // A short file is seldom gone on with: not worth a system call for each.
+        part_born_ns: if total.is_none_or(|total| total > SHORT) { part.born_ns() } else { 0 },
         total_bytes: total,
         etag: header("etag"),
         last_modified: header("last-modified"),
