@@ -197,7 +197,7 @@ pub(super) fn decode_task(json: &str) -> Json<Task> {
 
 /// Encodes the details of an update.
 pub(super) fn encode_details(details: &Details) -> Json<String> {
-    let mut out = Vec::with_capacity(128);
+    let mut out = Vec::with_capacity(512); // of a usual download they take 400
     DetailsDef::serialize(details, &mut serde_json::Serializer::new(&mut out))?;
     String::from_utf8(out).map_err(serde_json::Error::custom)
 }
@@ -209,7 +209,7 @@ pub(super) fn decode_details(json: &str) -> Json<Details> {
 
 /// Encodes what is renamed to what.
 pub(super) fn encode_publish(publish: &Publish) -> Json<String> {
-    let mut out = Vec::with_capacity(256);
+    let mut out = Vec::with_capacity(768);
     PublishDef::serialize(publish, &mut serde_json::Serializer::new(&mut out))?;
     String::from_utf8(out).map_err(serde_json::Error::custom)
 }
