@@ -12,7 +12,9 @@ use crate::support::*;
 fn program(world: &mut World, name: &str) -> std::path::PathBuf {
     let (bin, out) = (world.path("bin"), world.work().join(format!("{name}.said")));
     std::fs::create_dir_all(&bin).unwrap();
-    let script = format!("#!/bin/sh\nfor word; do echo \"$word\"; done >> '{}'\n", out.display());
+    // In one piece: several may run at once.
+    let script =
+        format!("#!/bin/sh\nsaid=$(printf '%s\\n' \"$@\"; echo .)\nprintf %s \"${{said%.}}\" >> '{}'\n", out.display());
     std::fs::write(bin.join(name), script).unwrap();
     std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
     world.set("PATH", &format!("{}:/usr/bin:/bin", bin.display()));
