@@ -1,5 +1,7 @@
 //! `haul run`: works the queue of the home, until interrupted or until it is empty.
 
+use std::time::Duration;
+
 use haul::event::StatusUpdate;
 use haul::{Error, Reply, Request, Result, Status, Update, Work};
 use tokio::sync::mpsc::Receiver;
@@ -17,6 +19,9 @@ use crate::signals::Interrupt;
 
 /// Updates dealt with before printed lines are handed over.
 const BURST: usize = 4096;
+/// First wait for an update when by those that came nothing is left: the engine may have the last task for a moment longer. Doubled
+/// up to [`QUIET_MAX`].
+const SETTLING: Duration = Duration::from_millis(2);
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer) -> Result<u8> {
@@ -56,7 +61,7 @@ struct Queue {
 impl Queue {
     async fn work(&mut self, until_idle: bool) -> Result<u8> {
         let mut updates = self.open().await?;
-        let mut quiet = QUIET_MIN;
+        let mut quiet = SETTLING;
         let mut count_now = true;
         loop {
             if until_idle
@@ -71,12 +76,14 @@ impl Queue {
             }
             count_now = match tokio::time::timeout(quiet, updates.recv()).await {
                 Ok(Some(update)) => {
-                    quiet = QUIET_MIN;
                     self.take_burst(update, &mut updates).await?;
-                    self.left == 0
+                    let is_over = self.left == 0;
+                    quiet = if is_over { SETTLING } else { QUIET_MIN };
+                    is_over
                 }
                 Ok(None) => {
                     updates = self.reopen().await?;
+                    quiet = SETTLING;
                     true
                 }
                 Err(_) => {
