@@ -405,6 +405,9 @@ impl Engine {
         if self.inner.input.send(Input::Close { reply }).is_ok() {
             let _ = done.await;
         }
+        if !self.inner.shared.flights.land().await {
+            tracing::warn!("an access token was being refreshed: what its server has granted since may be lost");
+        }
         for jar in self.inner.profiles.jars() {
             jar.keep(clock::unix_ms());
         }

@@ -1,5 +1,6 @@
 //! Credentials of a task: filled in, refreshed before they expire and after a 401, once for all who share them.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::components::component;
@@ -107,6 +108,49 @@ fn a_refresh_that_fails_is_not_repeated_by_those_who_waited_for_it() {
     running.finish().exits(8);
 
     assert_eq!(refresh.log().len(), 1, "{:?}", refresh.log());
+}
+
+#[test]
+fn a_refresh_outlives_the_task_that_began_it_and_serves_the_others() {
+    for stop in [&["cancel", "a"][..], &["pause", "a"]] {
+        let (world, origin) = (World::new(), Origin::start());
+        let gate = Gate::new();
+        let refresh = origin.script("/token", vec![granted().head_gate(&gate), status(400)]);
+        let film = origin.serve("/f", file(b"x"));
+        let auth = token(Some(refresh.url()), Some(LONG_AGO));
+        world.add(&["a", "b", "c"].map(|id| task(id, film.url(), &auth)));
+        let running = world.spawn(&["--json", "run", "--until-idle", "-j", "1"]);
+        gate.wait_for(1);
+
+        world.haul(stop).exits(0);
+        gate.open();
+
+        running.finish();
+        let ended = ["b", "c"].map(|id| world.show(id)["status"].as_str().unwrap().to_owned());
+        assert_eq!(ended, ["complete", "complete"], "{stop:?}: {:?}", origin.log());
+        assert_eq!(refresh.log().len(), 1, "{stop:?}");
+    }
+}
+
+#[test]
+fn what_a_refresh_brings_is_stored_when_haul_is_interrupted_meanwhile() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let granted = file(br#"{"access_token":"new","refresh_token":"r2","expires_in":3600}"#);
+    // Its body takes most of a second.
+    let refresh = origin.script("/token", vec![granted.head_gate(&gate).pace(100), status(400)]);
+    let film = origin.serve("/f", file(b"x"));
+    world.add(&[task("f", film.url(), &token(Some(refresh.url()), Some(LONG_AGO)))]);
+    let running = world.spawn(&["--json", "run", "--until-idle"]);
+    gate.wait_for(1);
+    running.signal(Signal::INT);
+    running.wait_for_log(1, "interrupted;");
+    gate.open();
+    running.finish().exits(130);
+
+    world.run().exits(0);
+
+    assert_eq!(refresh.log().len(), 1);
 }
 
 #[test]

@@ -3,25 +3,31 @@
 //!
 //! A task keeps its auth block as it was given. What it was refreshed to is stored once, under the name of the credential,
 //! for all tasks that share it, those of later processes too; one refresh of it runs at a time, and who waits gets its
-//! result, or its failure.
+//! result, or its failure. A refresh belongs to the credential and not to the task that began it: it is not cut when that
+//! task is stopped, for what its server has granted replaces what all the others have.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
 
 use crate::clock;
 use crate::error::{Failure, FailureKind};
-use crate::hooks::{AuthReason, AuthorizeVerdict, Head, OnAuthVerdict, Situation, StartChanges};
+use crate::hooks::{AuthReason, AuthorizeVerdict, Chain, Head, HookTask, OnAuthVerdict, Situation, StartChanges};
 use crate::store::Store;
 use crate::task::{Auth, Pairs};
 use crate::transfer::download::Wire;
 use crate::transfer::{Context, Shared, headers_for, with_login};
-use crate::transport::Call;
+use crate::transport::{Call, Transport};
 
 /// Credentials remembered at most.
 const REMEMBERED: usize = 1024;
 /// Bytes read of the answer to a refresh.
 const ANSWER_LIMIT: usize = 256 * 1024;
+/// How long an engine that ends waits for refreshes.
+const LAND_WITHIN: Duration = Duration::from_secs(3);
 
 /// The credentials of running tasks, by name.
 #[derive(Default)]
@@ -30,7 +36,8 @@ pub(crate) struct Flights(Mutex<HashMap<String, Arc<Flight>>>);
 /// One credential.
 #[derive(Default)]
 struct Flight {
-    turn: tokio::sync::Mutex<Renewed>,
+    /// Held by whoever refreshes it.
+    turn: Arc<tokio::sync::Mutex<Renewed>>,
     /// Refreshes that have ended.
     ended: AtomicU64,
 }
@@ -48,11 +55,23 @@ struct Renewed {
 
 impl Flights {
     fn of(&self, name: &str) -> Arc<Flight> {
-        let mut flights = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if flights.len() >= REMEMBERED {
             flights.retain(|_, flight| Arc::strong_count(flight) > 1);
         }
         Arc::clone(flights.entry(name.to_owned()).or_default())
+    }
+
+    /// Waits for the refreshes under way, for a moment: each is stored when its turn is over. False: one still goes on.
+    pub(crate) async fn land(&self) -> bool {
+        let flights: Vec<Arc<Flight>> =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
+        let landed = async {
+            for flight in flights {
+                drop(flight.turn.lock().await);
+            }
+        };
+        tokio::time::timeout(LAND_WITHIN, landed).await.is_ok()
     }
 }
 
@@ -173,13 +192,14 @@ async fn ask(cx: &Context<'_>, auth: &Auth, situation: Situation) -> Result<Auth
 
 /// Other credentials than `used`, which will not do: what somebody else has refreshed them to meanwhile, or what a refresh
 /// brings now. `None`: nothing else is to be had.
+#[allow(clippy::disallowed_methods)] // a refresh outlives who began it; the engine waits for it when it ends
 async fn refresh(cx: &Context<'_>, used: &Auth, reason: AuthReason) -> Result<Option<Auth>, Failure> {
     let store = &cx.shared.store;
     let given = cx.record.task.auth.as_ref().unwrap_or(used);
     let name = store.credential_name(identity(given).as_bytes());
     let flight = cx.shared.flights.of(&name);
     let ended = flight.ended.load(Ordering::SeqCst);
-    let mut renewed = flight.turn.lock().await;
+    let mut renewed = Arc::clone(&flight.turn).lock_owned().await;
     let present = renewed.of(store, &name, given)?;
     if present != *used {
         return Ok(Some(present));
@@ -188,42 +208,79 @@ async fn refresh(cx: &Context<'_>, used: &Auth, reason: AuthReason) -> Result<Op
         // It was refreshed while this task waited, and that brought nothing else.
         return renewed.failure.clone().map_or(Ok(None), Err);
     }
-    let outcome = refresh_now(cx, used, reason).await;
-    flight.ended.fetch_add(1, Ordering::SeqCst);
-    renewed.failure = outcome.as_ref().err().cloned();
-    let fresh = outcome?.filter(|fresh| fresh != used);
-    if let Some(fresh) = &fresh {
-        renewed.latest = Some((given.clone(), fresh.clone()));
-        // Before it is used: a refresh token that works only once must not be lost with this process.
-        let kept = store.keep_credential(&name, given, fresh, clock::unix_ms()).await;
-        kept.map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))?;
-    }
-    Ok(fresh)
+    let refresh = Refresh {
+        store: store.clone(),
+        transport: cx.transport.clone(),
+        chain: cx.chain.clone(),
+        hook_task: cx.hook_task.clone(),
+        name,
+        given: given.clone(),
+        used: used.clone(),
+        reason,
+    };
+    let refreshed = tokio::task::spawn_local(refresh.run(flight, renewed)).await;
+    refreshed.unwrap_or_else(|_| Err(Failure::new(FailureKind::General, "refreshing the access token panicked")))
 }
 
-async fn refresh_now(cx: &Context<'_>, auth: &Auth, reason: AuthReason) -> Result<Option<Auth>, Failure> {
-    if let Some(verdict) = cx.chain.on_auth(cx.hook_task, auth, reason).await? {
-        return match verdict {
-            OnAuthVerdict::Refreshed(auth) => Ok(Some(auth)),
-            OnAuthVerdict::Unchanged => Ok(None),
-            OnAuthVerdict::Failed(why) => Err(no_refresh(&why, reason)),
-        };
+/// A refresh, with all that it needs when the attempt that began it is gone.
+struct Refresh {
+    store: Store,
+    transport: Transport,
+    chain: Chain,
+    hook_task: HookTask,
+    /// The credential's.
+    name: String,
+    /// The block as the task has it, and as it was used.
+    given: Auth,
+    used: Auth,
+    reason: AuthReason,
+}
+
+impl Refresh {
+    /// Refreshes and stores, while nobody else does.
+    async fn run(self, flight: Arc<Flight>, mut renewed: OwnedMutexGuard<Renewed>) -> Result<Option<Auth>, Failure> {
+        let outcome = self.renew().await;
+        flight.ended.fetch_add(1, Ordering::SeqCst);
+        renewed.failure = outcome.as_ref().err().cloned();
+        let fresh = outcome?.filter(|fresh| *fresh != self.used);
+        if let Some(fresh) = &fresh {
+            renewed.latest = Some((self.given.clone(), fresh.clone()));
+            // Before it is used: a refresh token that works only once must not be lost with this process.
+            let kept = self.store.keep_credential(&self.name, &self.given, fresh, clock::unix_ms()).await;
+            kept.map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))?;
+        }
+        Ok(fresh)
     }
-    let (method, url, headers, body) = match ask(cx, auth, Situation::RefreshWanted(reason)).await? {
-        AuthorizeVerdict::Send { method, url, headers, body } => (method, url, headers, body),
-        AuthorizeVerdict::Impossible(_) if auth.refresh_url.is_none() => return Ok(None),
-        AuthorizeVerdict::Impossible(why) => return Err(no_refresh(&why, reason)),
-        _ => return Err(unusable("authorize")),
-    };
-    let mut call = Call::new(method, url);
-    (call.headers, call.body, call.follow, call.ambient) = (headers, body.into(), false, false);
-    let mut answer = cx.transport.send(call).await?;
-    let body = answer.body.collect(ANSWER_LIMIT).await;
-    let head = Head { status: answer.status, headers: answer.headers, url: answer.url, body };
-    match ask(cx, auth, Situation::RefreshAnswered(head)).await? {
-        AuthorizeVerdict::Refreshed(auth) => Ok(Some(auth)),
-        AuthorizeVerdict::Impossible(why) => Err(no_refresh(&why, reason)),
-        _ => Err(unusable("authorize")),
+
+    async fn renew(&self) -> Result<Option<Auth>, Failure> {
+        let Self { chain, hook_task, used, reason, .. } = self;
+        if let Some(verdict) = chain.on_auth(hook_task, used, *reason).await? {
+            return match verdict {
+                OnAuthVerdict::Refreshed(auth) => Ok(Some(auth)),
+                OnAuthVerdict::Unchanged => Ok(None),
+                OnAuthVerdict::Failed(why) => Err(no_refresh(&why, *reason)),
+            };
+        }
+        let (method, url, headers, body) = match self.ask(Situation::RefreshWanted(*reason)).await? {
+            AuthorizeVerdict::Send { method, url, headers, body } => (method, url, headers, body),
+            AuthorizeVerdict::Impossible(_) if used.refresh_url.is_none() => return Ok(None),
+            AuthorizeVerdict::Impossible(why) => return Err(no_refresh(&why, *reason)),
+            _ => return Err(unusable("authorize")),
+        };
+        let mut call = Call::new(method, url);
+        (call.headers, call.body, call.follow, call.ambient) = (headers, body.into(), false, false);
+        let mut answer = self.transport.send(call).await?;
+        let body = answer.body.collect(ANSWER_LIMIT).await;
+        let head = Head { status: answer.status, headers: answer.headers, url: answer.url, body };
+        match self.ask(Situation::RefreshAnswered(head)).await? {
+            AuthorizeVerdict::Refreshed(auth) => Ok(Some(auth)),
+            AuthorizeVerdict::Impossible(why) => Err(no_refresh(&why, *reason)),
+            _ => Err(unusable("authorize")),
+        }
+    }
+
+    async fn ask(&self, situation: Situation) -> Result<AuthorizeVerdict, Failure> {
+        self.chain.authorize(&self.hook_task, &self.used, situation, clock::unix_ms()).await
     }
 }
 
