@@ -47,6 +47,7 @@ use authorize::Prepared;
 use callbacks::Interceptors;
 pub(crate) use download::{exists_already, skipped};
 use rate::{Direction, OwnRate, Taker, Throttle};
+use request_body::RequestBody;
 pub(crate) use slot::Slot;
 pub(crate) use upload::{BOUNDARY, remember, wrong_parts};
 
@@ -194,6 +195,8 @@ pub(crate) struct Held {
     gave_up: bool,
     /// The upload that the server keeps open, as the store has it.
     upload: Option<UploadRecord>,
+    /// The body of a request that may have taken effect as soon as it is out.
+    sends: Option<Arc<RequestBody>>,
     /// The exchanges of this attempt.
     trail: Trail,
     /// What components have changed about the task's requests, and whether the store does not know yet.
@@ -233,6 +236,12 @@ impl Held {
     fn store_changes(&mut self, shared: &Shared, key: TaskKey) {
         shared.store.write_later(Change::Changes { key, changes: self.changes.clone().map(Box::new) });
         self.changes_are_new = false;
+    }
+
+    /// A failure that ends the attempt wherever it is: what was sent by then may have taken effect.
+    fn cut_with(&self, mut failure: Failure) -> Failure {
+        failure.outcome_unknown = self.sends.as_ref().is_some_and(|body| body.may_be_out());
+        failure
     }
 
     fn note(&mut self, note: &str) {
@@ -455,6 +464,9 @@ fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<Syncing
 
 async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held: &mut Held) -> End {
     let mut task = Arc::clone(&job.record.task);
+    if let Some(failure) = too_late(&job.record) {
+        return over(held, failure, None);
+    }
     let transport = match transports.of(&task) {
         Ok(transport) => transport,
         Err(failure) => return over(held, failure, None),
@@ -675,11 +687,30 @@ async fn prepare(cx: &Context<'_>, held: &mut Held, changes: &mut Option<StartCh
 
 /// The transfer, unless its time is up first.
 async fn within_time(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Result<Finished, Stopped> {
+    // Refreshing credentials and asking components may have taken long.
+    if let Some(failure) = too_late(cx.record) {
+        return Err(failure.into());
+    }
     let Some((limit, over)) = time_left(cx.task) else { return by_type(cx, wire, held).await };
+    held.sends = None;
     tokio::select! {
         outcome = by_type(cx, wire, held) => outcome,
-        () = clock::sleep(limit) => Err(over.into()),
+        () = clock::sleep(limit) => Err(held.cut_with(over).into()),
     }
+}
+
+/// The failure of a task whose `notAfter` has come: nothing is sent for it any more.
+fn too_late(record: &Record) -> Option<Failure> {
+    let has_come = record.task.not_after.is_some_and(|at| at <= clock::unix_ms());
+    has_come.then(|| {
+        let mut failure = deadline();
+        failure.outcome_unknown = record.notes.iter().any(|note| note == request_body::SENT);
+        failure
+    })
+}
+
+fn deadline() -> Failure {
+    Failure::new(FailureKind::Policy, "its notAfter has come before it was finished")
 }
 
 /// How long the attempt may take, by `timeouts.total` and `notAfter`, and the failure when it has.
@@ -688,10 +719,7 @@ fn time_left(task: &Task) -> Option<(Duration, Failure)> {
         let text = format!("the attempt took longer than its limit of {ms} ms");
         (ms, Failure::new(FailureKind::Connection, text).with(FailureDetail::Timeout))
     });
-    let deadline = task.not_after.map(|at| {
-        let over = Failure::new(FailureKind::Policy, "its notAfter has come before it was finished");
-        (at.saturating_sub(clock::unix_ms()), over)
-    });
+    let deadline = task.not_after.map(|at| (at.saturating_sub(clock::unix_ms()), deadline()));
     let first = [total, deadline].into_iter().flatten().min_by_key(|(ms, _)| *ms);
     first.map(|(ms, over)| (Duration::from_millis(ms), over))
 }
@@ -836,7 +864,10 @@ fn verdict_in_words(verdict: RetryVerdict) -> String {
 const FRESH_START: &str = "restarted-checksum";
 
 /// The task is over by a failure that no retry can mend.
-fn over(held: &Held, failure: Failure, details: Option<Box<Details>>) -> End {
+fn over(held: &mut Held, failure: Failure, details: Option<Box<Details>>) -> End {
+    if failure.outcome_unknown {
+        held.note("outcome-unknown");
+    }
     let mut details = details.unwrap_or_default();
     details.exception = Some(failure.clone());
     details.notes.clone_from(&held.notes);

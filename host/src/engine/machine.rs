@@ -516,7 +516,7 @@ impl Machine {
             RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms) => Some(ms),
             RetryVerdict::GiveUp => None,
         };
-        let ready_at = wait.map(|ms| at + ms);
+        let ready_at = wait.map(|ms| at + ms).filter(|ready_at| !self.is_too_late(key, *ready_at, &mut details));
         details.retry_at = ready_at;
         let details = details.into();
         match ready_at {
@@ -530,6 +530,16 @@ impl Machine {
                 self.settle(key, change, status, None);
             }
         }
+    }
+
+    /// Whether an attempt at that time would come after the task's `notAfter`. What it failed with is told with that.
+    fn is_too_late(&self, key: TaskKey, at: u64, details: &mut Details) -> bool {
+        let not_after = self.running.get(&key).and_then(|running| running.task.not_after);
+        let too_late = not_after.is_some_and(|not_after| not_after <= at);
+        if let Some(exception) = details.exception.as_mut().filter(|_| too_late) {
+            exception.description.push_str("; its notAfter comes before another attempt could begin");
+        }
+        too_late
     }
 
     fn published(&mut self, key: TaskKey, outcome: Outcome) {
