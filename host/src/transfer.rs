@@ -319,6 +319,8 @@ pub(crate) struct Context<'a> {
     pub(crate) interceptors: Option<Arc<Interceptors>>,
     /// The credentials were refreshed in this attempt.
     pub(crate) refreshed: bool,
+    /// Refreshes of them that had ended when it began.
+    pub(crate) refreshes: u64,
     pub(crate) trail: &'a Trail,
 }
 
@@ -553,6 +555,7 @@ async fn with_answer(
         slot,
         interceptors,
         refreshed: true,
+        refreshes: 0,
         trail,
     };
     let wire = download::Wire { url: task.url.clone(), headers: Vec::new() };
@@ -608,10 +611,12 @@ async fn with_credentials(
     mut hook_task: HookTask,
     held: &mut Held,
 ) -> Result<Finished, Stopped> {
+    let mut refreshes = 0;
     if let Some(given) = &job.record.task.auth {
-        let present = authorize::present(shared, given).await;
-        if present != *given {
-            Arc::make_mut(task).auth = Some(present);
+        let present = authorize::present(shared, &task.task_id, given).await;
+        refreshes = present.ended;
+        if present.auth != *given {
+            Arc::make_mut(task).auth = Some(present.auth);
             hook_task = chain.prepare(task);
         }
     }
@@ -634,6 +639,7 @@ async fn with_credentials(
             slot,
             interceptors,
             refreshed,
+            refreshes,
             trail,
         };
         let prepared = prepare(&cx, held, &mut changes).await;

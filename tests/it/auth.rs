@@ -111,6 +111,48 @@ fn a_refresh_that_fails_is_not_repeated_by_those_who_waited_for_it() {
 }
 
 #[test]
+fn a_refused_refresh_is_told_from_memory_and_not_tried_again() {
+    let (world, origin) = (World::new(), Origin::start());
+    let refresh = origin.serve("/token", status(400).body(br#"{"error":"invalid_grant"}"#));
+    let film = origin.serve("/f", file(b"x"));
+    let auth = token(Some(refresh.url()), Some(LONG_AGO));
+    let tasks: Vec<Value> = (0..20)
+        .map(|n| {
+            let mut task = task(&format!("f{n}"), film.url(), &auth);
+            task["retries"] = json!(3);
+            task
+        })
+        .collect();
+    world.add(&tasks);
+
+    let outcome = world.spawn(&["--json", "run", "--until-idle", "-j", "4"]).finish().exits(8);
+
+    assert_eq!((refresh.log().len(), film.log().len()), (1, 0));
+    assert!(!outcome.stdout.contains("waitingToRetry"), "{}", outcome.stdout);
+    let why = &world.show("f19")["exception"];
+    assert!(why["description"].as_str().unwrap().contains("could not refresh"), "{why}");
+    assert_eq!(why["httpResponseCode"], 400, "{why}");
+}
+
+#[test]
+fn who_has_waited_for_a_refresh_takes_its_failure_whatever_it_was() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let refresh = origin.serve("/token", status(503).head_gate(&gate));
+    let film = origin.serve("/f", file(b"x"));
+    let auth = token(Some(refresh.url()), Some(LONG_AGO));
+    world.add(&["a", "b", "c"].map(|id| task(id, film.url(), &auth)));
+    let running = world.spawn(&["-vv", "--json", "run", "--until-idle", "-j", "3"]);
+    gate.wait_for(1);
+    running.wait_for_log(2, "its token is being refreshed for another task");
+    gate.open();
+
+    running.finish().exits(8);
+
+    assert_eq!(refresh.log().len(), 1, "{:?}", refresh.log());
+}
+
+#[test]
 fn a_refresh_outlives_the_task_that_began_it_and_serves_the_others() {
     for stop in [&["cancel", "a"][..], &["pause", "a"]] {
         let (world, origin) = (World::new(), Origin::start());

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedMutexGuard;
 
@@ -26,6 +26,8 @@ use crate::transport::{Call, Transport};
 const REMEMBERED: usize = 1024;
 /// Bytes read of the answer to a refresh.
 const ANSWER_LIMIT: usize = 256 * 1024;
+/// A refresh that its server has refused is not asked for again for so long: servers lock accounts for that.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// How long an engine that ends waits for refreshes.
 const LAND_WITHIN: Duration = Duration::from_secs(3);
 
@@ -51,6 +53,8 @@ struct Renewed {
     latest: Option<(Auth, Auth)>,
     /// Why the last refresh brought none.
     failure: Option<Failure>,
+    /// The block whose refresh was refused last, and when.
+    refused: Option<(Auth, Instant)>,
 }
 
 impl Flights {
@@ -88,6 +92,13 @@ impl Renewed {
             None => given.clone(),
         })
     }
+
+    /// The last failure, when the server has refused the same refresh just now.
+    fn refusal_of(&self, used: &Auth, now: Instant) -> Option<&Failure> {
+        let (refused, at) = self.refused.as_ref()?;
+        let is_recent = now.saturating_duration_since(*at) < REFUSED_FOR;
+        self.failure.as_ref().filter(|_| is_recent && is_same_refresh(refused, used))
+    }
 }
 
 /// What a refresh of `asked` means for another block of the same credential: the tokens for all of them, the rest for those
@@ -108,6 +119,15 @@ fn without_tokens(auth: &Auth) -> Auth {
     Auth { access_token: None, access_token_expiry_time: None, refresh_token: None, ..auth.clone() }
 }
 
+/// Whether two blocks are refreshed by the same request.
+fn is_same_refresh(one: &Auth, other: &Auth) -> bool {
+    let request = |auth: &Auth| {
+        let Auth { refresh_token, refresh_url, refresh_headers, refresh_query_params, .. } = auth.clone();
+        (refresh_token, refresh_url, refresh_headers, refresh_query_params)
+    };
+    request(one) == request(other)
+}
+
 /// What makes two blocks the same credential: what renews them, or all they are where nothing does.
 fn identity(given: &Auth) -> String {
     match &given.refresh_token {
@@ -121,14 +141,27 @@ fn identity(given: &Auth) -> String {
     }
 }
 
-/// The task's credentials of now: as given, or what they were refreshed to since.
-pub(crate) async fn present(shared: &Shared, given: &Auth) -> Auth {
+/// The credentials of a task when an attempt begins.
+pub(crate) struct Present {
+    /// As given, or what they were refreshed to since.
+    pub(crate) auth: Auth,
+    /// Refreshes of them that had ended when the attempt asked for them.
+    pub(crate) ended: u64,
+}
+
+/// The task's credentials of now; those that are being refreshed are waited for.
+pub(crate) async fn present(shared: &Shared, id: &str, given: &Auth) -> Present {
     let name = shared.store.credential_name(identity(given).as_bytes());
-    let present = shared.flights.of(&name).turn.lock().await.of(&shared.store, &name, given);
-    present.unwrap_or_else(|failure| {
+    let flight = shared.flights.of(&name);
+    let ended = flight.ended.load(Ordering::SeqCst);
+    if flight.turn.try_lock().is_err() {
+        tracing::debug!("{id}: its token is being refreshed for another task");
+    }
+    let auth = flight.turn.lock().await.of(&shared.store, &name, given).unwrap_or_else(|failure| {
         tracing::warn!("{}", failure.description);
         given.clone()
-    })
+    });
+    Present { auth, ended }
 }
 
 /// What the request looks like with its credentials: as far as the task's own auth block, or a fresh one to begin again with.
@@ -146,7 +179,7 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
         AuthorizeVerdict::Ready { headers, query } => (headers, query),
         AuthorizeVerdict::RefreshFirst => {
             if !cx.refreshed
-                && let Some(fresh) = Box::pin(refresh(cx, auth, AuthReason::Expiring)).await?
+                && let Some(fresh) = Box::pin(refresh(cx, auth, AuthReason::Expiring, Some(cx.refreshes))).await?
             {
                 return Ok(Prepared::Refreshed(fresh));
             }
@@ -164,7 +197,7 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
 pub(crate) async fn after_refusal(cx: &Context<'_>, status: Option<u16>) -> Result<Option<Auth>, Failure> {
     let reason = if status == Some(407) { AuthReason::ProxyUnauthorized } else { AuthReason::Unauthorized };
     match &cx.task.auth {
-        Some(auth) if !cx.refreshed => refresh(cx, auth, reason).await,
+        Some(auth) if !cx.refreshed => refresh(cx, auth, reason, None).await,
         _ => Ok(None),
     }
 }
@@ -191,14 +224,20 @@ async fn ask(cx: &Context<'_>, auth: &Auth, situation: Situation) -> Result<Auth
 }
 
 /// Other credentials than `used`, which will not do: what somebody else has refreshed them to meanwhile, or what a refresh
-/// brings now. `None`: nothing else is to be had.
+/// brings now. `None`: nothing else is to be had. `ended`: the refreshes that had ended when it began to wait for one; those
+/// of now, where it has not waited yet.
 #[allow(clippy::disallowed_methods)] // a refresh outlives who began it; the engine waits for it when it ends
-async fn refresh(cx: &Context<'_>, used: &Auth, reason: AuthReason) -> Result<Option<Auth>, Failure> {
+async fn refresh(
+    cx: &Context<'_>,
+    used: &Auth,
+    reason: AuthReason,
+    ended: Option<u64>,
+) -> Result<Option<Auth>, Failure> {
     let store = &cx.shared.store;
     let given = cx.record.task.auth.as_ref().unwrap_or(used);
     let name = store.credential_name(identity(given).as_bytes());
     let flight = cx.shared.flights.of(&name);
-    let ended = flight.ended.load(Ordering::SeqCst);
+    let ended = ended.unwrap_or_else(|| flight.ended.load(Ordering::SeqCst));
     let mut renewed = Arc::clone(&flight.turn).lock_owned().await;
     let present = renewed.of(store, &name, given)?;
     if present != *used {
@@ -207,6 +246,9 @@ async fn refresh(cx: &Context<'_>, used: &Auth, reason: AuthReason) -> Result<Op
     if flight.ended.load(Ordering::SeqCst) != ended {
         // It was refreshed while this task waited, and that brought nothing else.
         return renewed.failure.clone().map_or(Ok(None), Err);
+    }
+    if let Some(failure) = renewed.refusal_of(used, clock::now()) {
+        return Err(failure.clone());
     }
     let refresh = Refresh {
         store: store.clone(),
@@ -242,6 +284,8 @@ impl Refresh {
         let outcome = self.renew().await;
         flight.ended.fetch_add(1, Ordering::SeqCst);
         renewed.failure = outcome.as_ref().err().cloned();
+        let is_refused = renewed.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::HttpResponse);
+        renewed.refused = is_refused.then(|| (self.used.clone(), clock::now()));
         let fresh = outcome?.filter(|fresh| *fresh != self.used);
         if let Some(fresh) = &fresh {
             renewed.latest = Some((self.given.clone(), fresh.clone()));
@@ -270,11 +314,11 @@ impl Refresh {
         let mut call = Call::new(method, url);
         (call.headers, call.body, call.follow, call.ambient) = (headers, body.into(), false, false);
         let mut answer = self.transport.send(call).await?;
-        let body = answer.body.collect(ANSWER_LIMIT).await;
-        let head = Head { status: answer.status, headers: answer.headers, url: answer.url, body };
+        let (status, body) = (answer.status, answer.body.collect(ANSWER_LIMIT).await);
+        let head = Head { status, headers: answer.headers, url: answer.url, body };
         match self.ask(Situation::RefreshAnswered(head)).await? {
             AuthorizeVerdict::Refreshed(auth) => Ok(Some(auth)),
-            AuthorizeVerdict::Impossible(why) => Err(no_refresh(&why, *reason)),
+            AuthorizeVerdict::Impossible(why) => Err(refused(status, no_refresh(&why, *reason))),
             _ => Err(unusable("authorize")),
         }
     }
@@ -292,6 +336,16 @@ fn no_refresh(why: &str, reason: AuthReason) -> Failure {
         AuthReason::ProxyUnauthorized => Some(407),
         AuthReason::Expiring => None,
     };
+    failure
+}
+
+/// A server that refuses a refresh has answered with a status that another attempt does not change: the rules of retries know
+/// which those are.
+fn refused(status: u16, mut failure: Failure) -> Failure {
+    if (400..500).contains(&status) && !matches!(status, 408 | 425 | 429) {
+        failure.kind = FailureKind::HttpResponse;
+        failure.http_status = failure.http_status.or(Some(status));
+    }
     failure
 }
 
