@@ -355,7 +355,7 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
         drop(store.write(Change::Changes { key, changes: None }));
     }
     if !unchanged {
-        drop(store.write(Change::Replace { key, task: Box::new(task) }));
+        store.write(Change::Replace { key, task: Box::new(task) }).await?; // before somebody reads it to begin
     }
     if record.status != Status::Enqueued {
         let retries_remaining = Some(retries);
