@@ -305,6 +305,7 @@ impl Engine {
             boot_id: clock::boot_id(),
             retry_jitter: settings.retry_jitter,
             flights: Flights::default(),
+            per_host: AtomicUsize::new(0),
             broken: OnceLock::new(),
         });
         recovery::recover(&shared).await?;

@@ -5,6 +5,7 @@
 
 mod authorize;
 mod callbacks;
+mod deadline;
 mod download;
 mod multipart;
 mod overlap;
@@ -18,7 +19,7 @@ mod slot;
 mod upload;
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::clock;
 use crate::engine::Durability;
 use crate::engine::attachments::Attached;
 use crate::engine::hub::Hub;
-use crate::error::{Error, Failure, FailureDetail, FailureKind};
+use crate::error::{Error, Failure, FailureKind};
 use crate::event::Details;
 use crate::hooks::{
     Attempt, Chain, Component, ComponentSource, Head, Hook, HookHead, HookTask, Hooks, RetryChanges, RetryVerdict,
@@ -45,6 +46,7 @@ use crate::transport::{Trail, Transport, is_same_origin};
 pub(crate) use authorize::Flights;
 use authorize::Prepared;
 use callbacks::Interceptors;
+use deadline::{time_left, too_late};
 pub(crate) use download::{exists_already, skipped};
 use rate::{Direction, OwnRate, Taker, Throttle};
 use request_body::RequestBody;
@@ -73,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) boot_id: String,
     pub(crate) retry_jitter: bool,
     pub(crate) flights: Flights,
+    /// Connections that a divided download may have to one host; 0: any number.
+    pub(crate) per_host: AtomicUsize,
     /// Why nothing goes on: what became of a task cannot be written. The next engine finds it as the store has it.
     pub(crate) broken: OnceLock<Error>,
 }
@@ -703,31 +707,6 @@ async fn within_time(cx: &Context<'_>, wire: download::Wire, held: &mut Held) ->
         outcome = by_type(cx, wire, held) => outcome,
         () = clock::sleep(limit) => Err(held.cut_with(over).into()),
     }
-}
-
-/// The failure of a task whose `notAfter` has come: nothing is sent for it any more.
-fn too_late(record: &Record) -> Option<Failure> {
-    let has_come = record.task.not_after.is_some_and(|at| at <= clock::unix_ms());
-    has_come.then(|| {
-        let mut failure = deadline();
-        failure.outcome_unknown = record.notes.iter().any(|note| note == request_body::SENT);
-        failure
-    })
-}
-
-fn deadline() -> Failure {
-    Failure::new(FailureKind::Policy, "its notAfter has come before it was finished")
-}
-
-/// How long the attempt may take, by `timeouts.total` and `notAfter`, and the failure when it has.
-fn time_left(task: &Task) -> Option<(Duration, Failure)> {
-    let total = task.timeouts.total_ms.filter(|ms| *ms > 0).map(|ms| {
-        let text = format!("the attempt took longer than its limit of {ms} ms");
-        (ms, Failure::new(FailureKind::Connection, text).with(FailureDetail::Timeout))
-    });
-    let deadline = task.not_after.map(|at| (at.saturating_sub(clock::unix_ms()), deadline()));
-    let first = [total, deadline].into_iter().flatten().min_by_key(|(ms, _)| *ms);
-    first.map(|(ms, over)| (Duration::from_millis(ms), over))
 }
 
 /// What is rare is boxed: the future of a download is moved, and every byte of it counts where files are small.

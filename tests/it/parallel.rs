@@ -159,6 +159,24 @@ fn a_piece_that_is_split_before_it_is_answered_is_joined_all_the_same() {
 }
 
 #[test]
+fn a_divided_download_has_no_more_connections_to_a_host_than_may_be() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film_at = |path: &str| origin.serve(path, file(&film()).etag("\"v1\"").gate(MIB / 4, &gate));
+    let (here, mirror) = (film_at("/f"), film_at("/mirror"));
+    let running = world.spawn_get(&[here.url(), "--mirror", mirror.url(), "--parts", "4", "--max-per-host", "2"]);
+    let id = running.wait_for_status("running");
+    gate.wait_for(2);
+    world.wait_for_bytes(&id, 2 * (MIB / 4) as u64); // whoever else was asked has been seen by now
+    assert_eq!(origin.busiest(), 2);
+    gate.open();
+
+    running.finish().exits(0);
+
+    assert_same_bytes(&world.read("f"), &film());
+}
+
+#[test]
 fn the_same_get_with_or_without_parts_goes_on_with_what_is_there() {
     for (first, then) in [(&[][..], &["--parts", "4"][..]), (&["--parts", "4"], &[])] {
         let (world, origin) = (World::new(), Origin::start());

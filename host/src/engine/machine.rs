@@ -6,6 +6,7 @@
 mod waking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
@@ -160,7 +161,7 @@ impl Machine {
             retain,
             ended: CLEAN_EVERY,
         };
-        machine.shared.sandbox.keep_free(machine.limits.keep_free);
+        machine.limit_transfers();
         machine.set_rates();
         machine
     }
@@ -665,7 +666,7 @@ impl Machine {
     fn set_limits(&mut self, limits: Limits) {
         let was_held = self.limits.clone();
         self.limits = Limits { network: self.network.now(), ..limits };
-        self.shared.sandbox.keep_free(self.limits.keep_free);
+        self.limit_transfers();
         self.set_rates();
         for running in self.running.values().filter(|running| self.limits.holds(&running.task)) {
             running.stop.ask(Reason::Later);
@@ -678,6 +679,12 @@ impl Machine {
             self.scheduler.set_limits(within_open_files(&self.limits.queue));
             self.look_again();
         }
+    }
+
+    /// What limits transfers that run, beside their speeds.
+    fn limit_transfers(&self) {
+        self.shared.sandbox.keep_free(self.limits.keep_free);
+        self.shared.per_host.store(self.limits.queue.per_host, Ordering::Relaxed);
     }
 
     /// No task of this host starts before its server wants requests again.
