@@ -305,6 +305,7 @@ impl Engine {
             boot_id: clock::boot_id(),
             retry_jitter: settings.retry_jitter,
             flights: Flights::default(),
+            per_host: AtomicUsize::new(0),
             broken: OnceLock::new(),
         });
         recovery::recover(&shared).await?;
@@ -404,6 +405,9 @@ impl Engine {
         let (reply, done) = oneshot::channel();
         if self.inner.input.send(Input::Close { reply }).is_ok() {
             let _ = done.await;
+        }
+        if !self.inner.shared.flights.land().await {
+            tracing::warn!("an access token was being refreshed: what its server has granted since may be lost");
         }
         for jar in self.inner.profiles.jars() {
             jar.keep(clock::unix_ms());

@@ -38,6 +38,11 @@ pub enum TaskType {
 }
 
 impl TaskType {
+    /// What it is whether in one stream or divided, which is only how it is downloaded.
+    pub(crate) fn undivided(self) -> Self {
+        if self == TaskType::ParallelDownload { TaskType::Download } else { self }
+    }
+
     /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@
 
 mod authorize;
 mod callbacks;
+mod deadline;
 mod download;
 mod multipart;
 mod overlap;
@@ -18,7 +19,7 @@ mod slot;
 mod upload;
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::clock;
 use crate::engine::Durability;
 use crate::engine::attachments::Attached;
 use crate::engine::hub::Hub;
-use crate::error::{Error, Failure, FailureDetail, FailureKind};
+use crate::error::{Error, Failure, FailureKind};
 use crate::event::Details;
 use crate::hooks::{
     Attempt, Chain, Component, ComponentSource, Head, Hook, HookHead, HookTask, Hooks, RetryChanges, RetryVerdict,
@@ -45,8 +46,10 @@ use crate::transport::{Trail, Transport, is_same_origin};
 pub(crate) use authorize::Flights;
 use authorize::Prepared;
 use callbacks::Interceptors;
+use deadline::{time_left, too_late};
 pub(crate) use download::{exists_already, skipped};
 use rate::{Direction, OwnRate, Taker, Throttle};
+use request_body::RequestBody;
 pub(crate) use slot::Slot;
 pub(crate) use upload::{BOUNDARY, remember, wrong_parts};
 
@@ -72,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) boot_id: String,
     pub(crate) retry_jitter: bool,
     pub(crate) flights: Flights,
+    /// Connections that a divided download may have to one host; 0: any number.
+    pub(crate) per_host: AtomicUsize,
     /// Why nothing goes on: what became of a task cannot be written. The next engine finds it as the store has it.
     pub(crate) broken: OnceLock<Error>,
 }
@@ -194,6 +199,8 @@ pub(crate) struct Held {
     gave_up: bool,
     /// The upload that the server keeps open, as the store has it.
     upload: Option<UploadRecord>,
+    /// The body of a request that may have taken effect as soon as it is out.
+    sends: Option<Arc<RequestBody>>,
     /// The exchanges of this attempt.
     trail: Trail,
     /// What components have changed about the task's requests, and whether the store does not know yet.
@@ -233,6 +240,12 @@ impl Held {
     fn store_changes(&mut self, shared: &Shared, key: TaskKey) {
         shared.store.write_later(Change::Changes { key, changes: self.changes.clone().map(Box::new) });
         self.changes_are_new = false;
+    }
+
+    /// A failure that ends the attempt wherever it is: what was sent by then may have taken effect.
+    fn cut_with(&self, mut failure: Failure) -> Failure {
+        failure.outcome_unknown = self.sends.as_ref().is_some_and(|body| body.may_be_out());
+        failure
     }
 
     fn note(&mut self, note: &str) {
@@ -310,6 +323,8 @@ pub(crate) struct Context<'a> {
     pub(crate) interceptors: Option<Arc<Interceptors>>,
     /// The credentials were refreshed in this attempt.
     pub(crate) refreshed: bool,
+    /// Refreshes of them that had ended when it began.
+    pub(crate) refreshes: u64,
     pub(crate) trail: &'a Trail,
 }
 
@@ -455,6 +470,9 @@ fn sync_later(shared: &Arc<Shared>, key: TaskKey, held: &Held) -> Option<Syncing
 
 async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held: &mut Held) -> End {
     let mut task = Arc::clone(&job.record.task);
+    if let Some(failure) = too_late(&job.record) {
+        return over(held, failure, None);
+    }
     let transport = match transports.of(&task) {
         Ok(transport) => transport,
         Err(failure) => return over(held, failure, None),
@@ -541,6 +559,7 @@ async fn with_answer(
         slot,
         interceptors,
         refreshed: true,
+        refreshes: 0,
         trail,
     };
     let wire = download::Wire { url: task.url.clone(), headers: Vec::new() };
@@ -596,10 +615,12 @@ async fn with_credentials(
     mut hook_task: HookTask,
     held: &mut Held,
 ) -> Result<Finished, Stopped> {
+    let mut refreshes = 0;
     if let Some(given) = &job.record.task.auth {
-        let present = authorize::present(shared, given).await;
-        if present != *given {
-            Arc::make_mut(task).auth = Some(present);
+        let present = authorize::present(shared, &task.task_id, given).await;
+        refreshes = present.ended;
+        if present.auth != *given {
+            Arc::make_mut(task).auth = Some(present.auth);
             hook_task = chain.prepare(task);
         }
     }
@@ -622,6 +643,7 @@ async fn with_credentials(
             slot,
             interceptors,
             refreshed,
+            refreshes,
             trail,
         };
         let prepared = prepare(&cx, held, &mut changes).await;
@@ -675,25 +697,16 @@ async fn prepare(cx: &Context<'_>, held: &mut Held, changes: &mut Option<StartCh
 
 /// The transfer, unless its time is up first.
 async fn within_time(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Result<Finished, Stopped> {
+    // Refreshing credentials and asking components may have taken long.
+    if let Some(failure) = too_late(cx.record) {
+        return Err(failure.into());
+    }
     let Some((limit, over)) = time_left(cx.task) else { return by_type(cx, wire, held).await };
+    held.sends = None;
     tokio::select! {
         outcome = by_type(cx, wire, held) => outcome,
-        () = clock::sleep(limit) => Err(over.into()),
+        () = clock::sleep(limit) => Err(held.cut_with(over).into()),
     }
-}
-
-/// How long the attempt may take, by `timeouts.total` and `notAfter`, and the failure when it has.
-fn time_left(task: &Task) -> Option<(Duration, Failure)> {
-    let total = task.timeouts.total_ms.filter(|ms| *ms > 0).map(|ms| {
-        let text = format!("the attempt took longer than its limit of {ms} ms");
-        (ms, Failure::new(FailureKind::Connection, text).with(FailureDetail::Timeout))
-    });
-    let deadline = task.not_after.map(|at| {
-        let over = Failure::new(FailureKind::Policy, "its notAfter has come before it was finished");
-        (at.saturating_sub(clock::unix_ms()), over)
-    });
-    let first = [total, deadline].into_iter().flatten().min_by_key(|(ms, _)| *ms);
-    first.map(|(ms, over)| (Duration::from_millis(ms), over))
 }
 
 /// What is rare is boxed: the future of a download is moved, and every byte of it counts where files are small.
@@ -836,7 +849,10 @@ fn verdict_in_words(verdict: RetryVerdict) -> String {
 const FRESH_START: &str = "restarted-checksum";
 
 /// The task is over by a failure that no retry can mend.
-fn over(held: &Held, failure: Failure, details: Option<Box<Details>>) -> End {
+fn over(held: &mut Held, failure: Failure, details: Option<Box<Details>>) -> End {
+    if failure.outcome_unknown {
+        held.note("outcome-unknown");
+    }
     let mut details = details.unwrap_or_default();
     details.exception = Some(failure.clone());
     details.notes.clone_from(&held.notes);

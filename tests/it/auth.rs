@@ -1,5 +1,6 @@
 //! Credentials of a task: filled in, refreshed before they expire and after a 401, once for all who share them.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::components::component;
@@ -107,6 +108,91 @@ fn a_refresh_that_fails_is_not_repeated_by_those_who_waited_for_it() {
     running.finish().exits(8);
 
     assert_eq!(refresh.log().len(), 1, "{:?}", refresh.log());
+}
+
+#[test]
+fn a_refused_refresh_is_told_from_memory_and_not_tried_again() {
+    let (world, origin) = (World::new(), Origin::start());
+    let refresh = origin.serve("/token", status(400).body(br#"{"error":"invalid_grant"}"#));
+    let film = origin.serve("/f", file(b"x"));
+    let auth = token(Some(refresh.url()), Some(LONG_AGO));
+    let tasks: Vec<Value> = (0..20)
+        .map(|n| {
+            let mut task = task(&format!("f{n}"), film.url(), &auth);
+            task["retries"] = json!(3);
+            task
+        })
+        .collect();
+    world.add(&tasks);
+
+    let outcome = world.spawn(&["--json", "run", "--until-idle", "-j", "4"]).finish().exits(8);
+
+    assert_eq!((refresh.log().len(), film.log().len()), (1, 0));
+    assert!(!outcome.stdout.contains("waitingToRetry"), "{}", outcome.stdout);
+    let why = &world.show("f19")["exception"];
+    assert!(why["description"].as_str().unwrap().contains("could not refresh"), "{why}");
+    assert_eq!(why["httpResponseCode"], 400, "{why}");
+}
+
+#[test]
+fn who_has_waited_for_a_refresh_takes_its_failure_whatever_it_was() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let refresh = origin.serve("/token", status(503).head_gate(&gate));
+    let film = origin.serve("/f", file(b"x"));
+    let auth = token(Some(refresh.url()), Some(LONG_AGO));
+    world.add(&["a", "b", "c"].map(|id| task(id, film.url(), &auth)));
+    let running = world.spawn(&["-vv", "--json", "run", "--until-idle", "-j", "3"]);
+    gate.wait_for(1);
+    running.wait_for_log(2, "its token is being refreshed for another task");
+    gate.open();
+
+    running.finish().exits(8);
+
+    assert_eq!(refresh.log().len(), 1, "{:?}", refresh.log());
+}
+
+#[test]
+fn a_refresh_outlives_the_task_that_began_it_and_serves_the_others() {
+    for stop in [&["cancel", "a"][..], &["pause", "a"]] {
+        let (world, origin) = (World::new(), Origin::start());
+        let gate = Gate::new();
+        let refresh = origin.script("/token", vec![granted().head_gate(&gate), status(400)]);
+        let film = origin.serve("/f", file(b"x"));
+        let auth = token(Some(refresh.url()), Some(LONG_AGO));
+        world.add(&["a", "b", "c"].map(|id| task(id, film.url(), &auth)));
+        let running = world.spawn(&["--json", "run", "--until-idle", "-j", "1"]);
+        gate.wait_for(1);
+
+        world.haul(stop).exits(0);
+        gate.open();
+
+        running.finish();
+        let ended = ["b", "c"].map(|id| world.show(id)["status"].as_str().unwrap().to_owned());
+        assert_eq!(ended, ["complete", "complete"], "{stop:?}: {:?}", origin.log());
+        assert_eq!(refresh.log().len(), 1, "{stop:?}");
+    }
+}
+
+#[test]
+fn what_a_refresh_brings_is_stored_when_haul_is_interrupted_meanwhile() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let granted = file(br#"{"access_token":"new","refresh_token":"r2","expires_in":3600}"#);
+    // Its body takes most of a second.
+    let refresh = origin.script("/token", vec![granted.head_gate(&gate).pace(100), status(400)]);
+    let film = origin.serve("/f", file(b"x"));
+    world.add(&[task("f", film.url(), &token(Some(refresh.url()), Some(LONG_AGO)))]);
+    let running = world.spawn(&["--json", "run", "--until-idle"]);
+    gate.wait_for(1);
+    running.signal(Signal::INT);
+    running.wait_for_log(1, "interrupted;");
+    gate.open();
+    running.finish().exits(130);
+
+    world.run().exits(0);
+
+    assert_eq!(refresh.log().len(), 1);
 }
 
 #[test]

@@ -159,6 +159,53 @@ fn a_piece_that_is_split_before_it_is_answered_is_joined_all_the_same() {
 }
 
 #[test]
+fn a_divided_download_has_no_more_connections_to_a_host_than_may_be() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film_at = |path: &str| origin.serve(path, file(&film()).etag("\"v1\"").gate(MIB / 4, &gate));
+    let (here, mirror) = (film_at("/f"), film_at("/mirror"));
+    let running = world.spawn_get(&[here.url(), "--mirror", mirror.url(), "--parts", "4", "--max-per-host", "2"]);
+    let id = running.wait_for_status("running");
+    gate.wait_for(2);
+    world.wait_for_bytes(&id, 2 * (MIB / 4) as u64); // whoever else was asked has been seen by now
+    assert_eq!(origin.busiest(), 2);
+    gate.open();
+
+    running.finish().exits(0);
+
+    assert_same_bytes(&world.read("f"), &film());
+}
+
+#[test]
+fn the_same_get_with_or_without_parts_goes_on_with_what_is_there() {
+    for (first, then) in [(&[][..], &["--parts", "4"][..]), (&["--parts", "4"], &[])] {
+        let (world, origin) = (World::new(), Origin::start());
+        let content = bytes(47, 8 << 20);
+        let gate = Gate::new();
+        let film = origin.serve("/film.bin", file(&content).etag("\"v1\"").gate(1 << 20, &gate));
+        let running = world.spawn_get(&[&[film.url()][..], first].concat());
+        gate.wait_for(1);
+        world.wait_for_part(1);
+        let task = world.list().remove(0);
+        world.wait_for_bytes(task["taskId"].as_str().unwrap(), 1);
+        running.signal(rustix::process::Signal::INT);
+        running.finish().exits(130);
+        let had = world.list()[0]["bytesDone"].as_u64().unwrap();
+        let before = film.log().len();
+        film.now(vec![file(&content).etag("\"v1\"")]);
+
+        let last = world.get(&[&[film.url()][..], then].concat()).exits(0).only_final();
+
+        assert_same_bytes(&world.read("film.bin"), &content);
+        assert_eq!(world.list().len(), 1);
+        assert!(had > 0 && notes(&last).contains(&"resumed"), "{last}");
+        assert_eq!(notes(&last).contains(&"single-stream"), first.is_empty(), "{last}");
+        let again = &film.requests()[before..];
+        assert!(again.iter().all(|request| request.range_start().is_some()), "{:?}", film.log());
+    }
+}
+
+#[test]
 fn each_piece_goes_on_after_a_pause() {
     let (world, origin) = (World::new(), Origin::start());
     let gate = Gate::new();

@@ -157,7 +157,7 @@ fn an_interrupted_put_is_sent_by_run() {
     let running = world.spawn(&["put", path.to_str().unwrap(), sink.url()]);
     gate.wait_for(1);
     running.signal(rustix::process::Signal::INT);
-    running.finish().exits(130);
+    running.finish().exits(130).says("sends the request again, unless all of it was out");
     gate.open();
 
     world.run().exits(0);

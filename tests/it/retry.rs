@@ -283,6 +283,66 @@ fn a_wait_survives_the_end_of_the_process() {
 
 /// Seconds between the first two requests.
 #[track_caller]
+/// The time of so many milliseconds from now, as tasks have it in JSON.
+fn in_ms(ms: i64) -> serde_json::Value {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    json!(i64::try_from(now.as_millis()).unwrap() + ms)
+}
+
+#[test]
+fn a_task_whose_not_after_has_passed_sends_nothing() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let order = |n: usize| match n % 2 {
+        0 => json!({"taskId": format!("t{n}"), "url": film.url(), "notAfter": in_ms(-1000)}),
+        _ => json!({"taskId": format!("t{n}"), "taskType": "DataTask", "url": film.url(), "post": "buy", "notAfter": in_ms(-1000)}),
+    };
+    world.add(&(0..20).map(order).collect::<Vec<_>>());
+
+    world.run().exits(8);
+
+    assert_eq!(film.log(), Vec::<String>::new());
+    let record = world.show("t0");
+    assert_eq!((&record["status"], &record["exception"]["type"]), (&json!("failed"), &json!("policy")));
+    assert!(record["exception"]["description"].as_str().unwrap().contains("its notAfter has come"), "{record}");
+}
+
+#[test]
+fn nothing_is_waited_for_that_comes_after_not_after() {
+    let (world, origin) = (World::new(), Origin::start());
+    let order = origin.serve("/order", status(503).header("Retry-After", "60"));
+    let (url, not_after) = (order.url(), in_ms(30_000));
+    world.add(&[
+        json!({"taskId": "t", "taskType": "DataTask", "url": url, "post": "buy", "notAfter": not_after, "retries": 3}),
+    ]);
+
+    world.run().exits(1);
+
+    assert_eq!(order.log().len(), 1);
+    let record = world.show("t");
+    let why = record["exception"]["description"].as_str().unwrap();
+    assert!(why.contains("503") && why.contains("its notAfter comes before"), "{record}");
+}
+
+#[test]
+fn a_post_that_a_time_limit_ends_after_it_was_sent_is_in_doubt_and_not_repeated() {
+    let (world, origin) = (World::new(), Origin::start());
+    let silent = origin.serve("/order", silence());
+    let order = json!({"taskType": "DataTask", "url": silent.url(), "post": "buy", "retries": 3});
+    let (mut late, mut long) = (order.clone(), order);
+    (late["taskId"], late["notAfter"]) = (json!("late"), in_ms(1500));
+    (long["taskId"], long["timeouts"]) = (json!("long"), json!({"total": 500}));
+    world.add(&[late, long]);
+
+    world.run().exits(8);
+
+    assert_eq!(silent.log().len(), 2);
+    for id in ["late", "long"] {
+        let record = world.show(id);
+        assert_eq!((&record["status"], &record["notes"]), (&json!("failed"), &json!(["outcome-unknown"])), "{record}");
+    }
+}
+
 fn assert_waited(requests: &[origin::Seen], least: f64, most: f64) {
     let waited = (requests[1].at - requests[0].at).as_secs_f64();
     assert!((least..most).contains(&waited), "waited {waited} s, not {least} to {most}");

@@ -50,6 +50,23 @@ fn a_cancelled_scope_refuses_later_tasks_and_repeats_until_it_is_reopened() {
 }
 
 #[test]
+fn what_a_scope_has_cancelled_is_over_and_the_same_command_without_it_is_another_task() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.script("/film", vec![file(b"x").head_gate(&gate), file(b"x")]);
+    let running = world.spawn_get(&[film.url(), "--scope", "a"]);
+    gate.wait_for(1);
+    world.haul(&["cancel", "--scope", "a"]).exits(0);
+    running.finish().exits(1);
+
+    world.get(&[film.url(), "--scope", "a"]).exits(2).says("the scope `a` is cancelled");
+    world.get(&[film.url()]).exits(0);
+
+    let told = world.list().iter().map(|task| (task["status"].clone(), task["scope"].clone())).collect::<Vec<_>>();
+    assert_eq!(told, [(json!("canceled"), json!("a")), (json!("complete"), Value::Null)]);
+}
+
+#[test]
 fn a_scope_is_paused_and_gone_on_with_without_being_cancelled() {
     let (world, origin) = (World::new(), Origin::start());
     let task = |id: &str, scope: &str| json!({"taskId": id, "url": origin.serve(&format!("/{id}"), file(b"x")).url(), "scope": scope});

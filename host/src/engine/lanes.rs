@@ -75,6 +75,7 @@ async fn serve(shared: Arc<Shared>, transports: Arc<Transports>, mut work: mpsc:
             }
         });
     }
+    shared.flights.land().await; // what runs here ends with this lane
 }
 
 /// The components of a task whose bytes are there: a profile that is gone holds nothing up any more.

@@ -6,6 +6,7 @@
 mod waking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
@@ -160,7 +161,7 @@ impl Machine {
             retain,
             ended: CLEAN_EVERY,
         };
-        machine.shared.sandbox.keep_free(machine.limits.keep_free);
+        machine.limit_transfers();
         machine.set_rates();
         machine
     }
@@ -516,7 +517,7 @@ impl Machine {
             RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms) => Some(ms),
             RetryVerdict::GiveUp => None,
         };
-        let ready_at = wait.map(|ms| at + ms);
+        let ready_at = wait.map(|ms| at + ms).filter(|ready_at| !self.is_too_late(key, *ready_at, &mut details));
         details.retry_at = ready_at;
         let details = details.into();
         match ready_at {
@@ -530,6 +531,16 @@ impl Machine {
                 self.settle(key, change, status, None);
             }
         }
+    }
+
+    /// Whether an attempt at that time would come after the task's `notAfter`. What it failed with is told with that.
+    fn is_too_late(&self, key: TaskKey, at: u64, details: &mut Details) -> bool {
+        let not_after = self.running.get(&key).and_then(|running| running.task.not_after);
+        let too_late = not_after.is_some_and(|not_after| not_after <= at);
+        if let Some(exception) = details.exception.as_mut().filter(|_| too_late) {
+            exception.description.push_str("; its notAfter comes before another attempt could begin");
+        }
+        too_late
     }
 
     fn published(&mut self, key: TaskKey, outcome: Outcome) {
@@ -655,7 +666,7 @@ impl Machine {
     fn set_limits(&mut self, limits: Limits) {
         let was_held = self.limits.clone();
         self.limits = Limits { network: self.network.now(), ..limits };
-        self.shared.sandbox.keep_free(self.limits.keep_free);
+        self.limit_transfers();
         self.set_rates();
         for running in self.running.values().filter(|running| self.limits.holds(&running.task)) {
             running.stop.ask(Reason::Later);
@@ -668,6 +679,12 @@ impl Machine {
             self.scheduler.set_limits(within_open_files(&self.limits.queue));
             self.look_again();
         }
+    }
+
+    /// What limits transfers that run, beside their speeds.
+    fn limit_transfers(&self) {
+        self.shared.sandbox.keep_free(self.limits.keep_free);
+        self.shared.per_host.store(self.limits.queue.per_host, Ordering::Relaxed);
     }
 
     /// No task of this host starts before its server wants requests again.

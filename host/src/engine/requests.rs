@@ -321,7 +321,7 @@ fn same_task(
             && record.task.directory == new.task.directory
             && record.task.base_directory == new.task.base_directory
             && record.task.filename == new.task.filename
-            && record.task.task_type == new.task.task_type
+            && record.task.task_type.undivided() == new.task.task_type.undivided()
             && record.task.http_request_method == new.task.http_request_method
             && record.task.body == new.task.body
             && record.task.fields == new.task.fields
@@ -355,7 +355,7 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
         drop(store.write(Change::Changes { key, changes: None }));
     }
     if !unchanged {
-        drop(store.write(Change::Replace { key, task: Box::new(task) }));
+        store.write(Change::Replace { key, task: Box::new(task) }).await?; // before somebody reads it to begin
     }
     if record.status != Status::Enqueued {
         let retries_remaining = Some(retries);

@@ -356,7 +356,8 @@ impl<'a> Batch<'a> {
         Ok(Applied::Done)
     }
 
-    /// From a final status a new run begins: with no attempts, no outcome, and a final event of its own.
+    /// From a final status a new run begins: with no attempts, no outcome, and a final event of its own. Its bytes are those of
+    /// before, as long as they are stored. Of a task that ran only those are known that were durable.
     fn requeue(
         &mut self,
         key: TaskKey,
@@ -374,8 +375,8 @@ impl<'a> Batch<'a> {
             row.run += 1;
             self.conn
                 .prepare_cached(
-                    "UPDATE task SET attempt = 0, outcome = NULL, ended_at = NULL, closed = 0, run = ?2, bytes_done = 0
-                     WHERE key = ?1",
+                    "UPDATE task SET attempt = 0, outcome = NULL, ended_at = NULL, closed = 0, run = ?2,
+                       bytes_done = iif(EXISTS (SELECT 1 FROM resume WHERE task = ?1), bytes_done, 0) WHERE key = ?1",
                 )?
                 .execute((key, row.run))?;
         }
@@ -383,10 +384,10 @@ impl<'a> Batch<'a> {
             .prepare_cached(
                 "UPDATE task SET status = 0, publish = NULL, ready_at = ?2,
                    retries_remaining = coalesce(?3, retries_remaining),
-                   bytes_done = coalesce(?4, (SELECT durable_bytes FROM resume WHERE task = ?1), bytes_done)
+                   bytes_done = coalesce(?4, (SELECT durable_bytes FROM resume WHERE task = ?1 AND ?5), bytes_done)
                  WHERE key = ?1",
             )?
-            .execute((key, ready_at, retries_remaining, bytes_done.map(number)))?;
+            .execute((key, ready_at, retries_remaining, bytes_done.map(number), row.status == Status::Running))?;
         self.moved(row, Status::Enqueued, at, None)?;
         Ok(Applied::Done)
     }

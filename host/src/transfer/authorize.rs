@@ -3,25 +3,33 @@
 //!
 //! A task keeps its auth block as it was given. What it was refreshed to is stored once, under the name of the credential,
 //! for all tasks that share it, those of later processes too; one refresh of it runs at a time, and who waits gets its
-//! result, or its failure.
+//! result, or its failure. A refresh belongs to the credential and not to the task that began it: it is not cut when that
+//! task is stopped, for what its server has granted replaces what all the others have.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedMutexGuard;
 
 use crate::clock;
 use crate::error::{Failure, FailureKind};
-use crate::hooks::{AuthReason, AuthorizeVerdict, Head, OnAuthVerdict, Situation, StartChanges};
+use crate::hooks::{AuthReason, AuthorizeVerdict, Chain, Head, HookTask, OnAuthVerdict, Situation, StartChanges};
 use crate::store::Store;
 use crate::task::{Auth, Pairs};
 use crate::transfer::download::Wire;
 use crate::transfer::{Context, Shared, headers_for, with_login};
-use crate::transport::Call;
+use crate::transport::{Call, Transport};
 
 /// Credentials remembered at most.
 const REMEMBERED: usize = 1024;
 /// Bytes read of the answer to a refresh.
 const ANSWER_LIMIT: usize = 256 * 1024;
+/// A refresh that its server has refused is not asked for again for so long: servers lock accounts for that.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
+/// How long an engine that ends waits for refreshes.
+const LAND_WITHIN: Duration = Duration::from_secs(3);
 
 /// The credentials of running tasks, by name.
 #[derive(Default)]
@@ -30,7 +38,8 @@ pub(crate) struct Flights(Mutex<HashMap<String, Arc<Flight>>>);
 /// One credential.
 #[derive(Default)]
 struct Flight {
-    turn: tokio::sync::Mutex<Renewed>,
+    /// Held by whoever refreshes it.
+    turn: Arc<tokio::sync::Mutex<Renewed>>,
     /// Refreshes that have ended.
     ended: AtomicU64,
 }
@@ -44,15 +53,29 @@ struct Renewed {
     latest: Option<(Auth, Auth)>,
     /// Why the last refresh brought none.
     failure: Option<Failure>,
+    /// The block whose refresh was refused last, and when.
+    refused: Option<(Auth, Instant)>,
 }
 
 impl Flights {
     fn of(&self, name: &str) -> Arc<Flight> {
-        let mut flights = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if flights.len() >= REMEMBERED {
             flights.retain(|_, flight| Arc::strong_count(flight) > 1);
         }
         Arc::clone(flights.entry(name.to_owned()).or_default())
+    }
+
+    /// Waits for the refreshes under way, for a moment: each is stored when its turn is over. False: one still goes on.
+    pub(crate) async fn land(&self) -> bool {
+        let flights: Vec<Arc<Flight>> =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
+        let landed = async {
+            for flight in flights {
+                drop(flight.turn.lock().await);
+            }
+        };
+        tokio::time::timeout(LAND_WITHIN, landed).await.is_ok()
     }
 }
 
@@ -68,6 +91,13 @@ impl Renewed {
             Some((asked, fresh)) => carried_over(given, asked, fresh),
             None => given.clone(),
         })
+    }
+
+    /// The last failure, when the server has refused the same refresh just now.
+    fn refusal_of(&self, used: &Auth, now: Instant) -> Option<&Failure> {
+        let (refused, at) = self.refused.as_ref()?;
+        let is_recent = now.saturating_duration_since(*at) < REFUSED_FOR;
+        self.failure.as_ref().filter(|_| is_recent && is_same_refresh(refused, used))
     }
 }
 
@@ -89,6 +119,15 @@ fn without_tokens(auth: &Auth) -> Auth {
     Auth { access_token: None, access_token_expiry_time: None, refresh_token: None, ..auth.clone() }
 }
 
+/// Whether two blocks are refreshed by the same request.
+fn is_same_refresh(one: &Auth, other: &Auth) -> bool {
+    let request = |auth: &Auth| {
+        let Auth { refresh_token, refresh_url, refresh_headers, refresh_query_params, .. } = auth.clone();
+        (refresh_token, refresh_url, refresh_headers, refresh_query_params)
+    };
+    request(one) == request(other)
+}
+
 /// What makes two blocks the same credential: what renews them, or all they are where nothing does.
 fn identity(given: &Auth) -> String {
     match &given.refresh_token {
@@ -102,14 +141,27 @@ fn identity(given: &Auth) -> String {
     }
 }
 
-/// The task's credentials of now: as given, or what they were refreshed to since.
-pub(crate) async fn present(shared: &Shared, given: &Auth) -> Auth {
+/// The credentials of a task when an attempt begins.
+pub(crate) struct Present {
+    /// As given, or what they were refreshed to since.
+    pub(crate) auth: Auth,
+    /// Refreshes of them that had ended when the attempt asked for them.
+    pub(crate) ended: u64,
+}
+
+/// The task's credentials of now; those that are being refreshed are waited for.
+pub(crate) async fn present(shared: &Shared, id: &str, given: &Auth) -> Present {
     let name = shared.store.credential_name(identity(given).as_bytes());
-    let present = shared.flights.of(&name).turn.lock().await.of(&shared.store, &name, given);
-    present.unwrap_or_else(|failure| {
+    let flight = shared.flights.of(&name);
+    let ended = flight.ended.load(Ordering::SeqCst);
+    if flight.turn.try_lock().is_err() {
+        tracing::debug!("{id}: its token is being refreshed for another task");
+    }
+    let auth = flight.turn.lock().await.of(&shared.store, &name, given).unwrap_or_else(|failure| {
         tracing::warn!("{}", failure.description);
         given.clone()
-    })
+    });
+    Present { auth, ended }
 }
 
 /// What the request looks like with its credentials: as far as the task's own auth block, or a fresh one to begin again with.
@@ -127,7 +179,7 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
         AuthorizeVerdict::Ready { headers, query } => (headers, query),
         AuthorizeVerdict::RefreshFirst => {
             if !cx.refreshed
-                && let Some(fresh) = Box::pin(refresh(cx, auth, AuthReason::Expiring)).await?
+                && let Some(fresh) = Box::pin(refresh(cx, auth, AuthReason::Expiring, Some(cx.refreshes))).await?
             {
                 return Ok(Prepared::Refreshed(fresh));
             }
@@ -145,7 +197,7 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
 pub(crate) async fn after_refusal(cx: &Context<'_>, status: Option<u16>) -> Result<Option<Auth>, Failure> {
     let reason = if status == Some(407) { AuthReason::ProxyUnauthorized } else { AuthReason::Unauthorized };
     match &cx.task.auth {
-        Some(auth) if !cx.refreshed => refresh(cx, auth, reason).await,
+        Some(auth) if !cx.refreshed => refresh(cx, auth, reason, None).await,
         _ => Ok(None),
     }
 }
@@ -172,14 +224,21 @@ async fn ask(cx: &Context<'_>, auth: &Auth, situation: Situation) -> Result<Auth
 }
 
 /// Other credentials than `used`, which will not do: what somebody else has refreshed them to meanwhile, or what a refresh
-/// brings now. `None`: nothing else is to be had.
-async fn refresh(cx: &Context<'_>, used: &Auth, reason: AuthReason) -> Result<Option<Auth>, Failure> {
+/// brings now. `None`: nothing else is to be had. `ended`: the refreshes that had ended when it began to wait for one; those
+/// of now, where it has not waited yet.
+#[allow(clippy::disallowed_methods)] // a refresh outlives who began it; the engine waits for it when it ends
+async fn refresh(
+    cx: &Context<'_>,
+    used: &Auth,
+    reason: AuthReason,
+    ended: Option<u64>,
+) -> Result<Option<Auth>, Failure> {
     let store = &cx.shared.store;
     let given = cx.record.task.auth.as_ref().unwrap_or(used);
     let name = store.credential_name(identity(given).as_bytes());
     let flight = cx.shared.flights.of(&name);
-    let ended = flight.ended.load(Ordering::SeqCst);
-    let mut renewed = flight.turn.lock().await;
+    let ended = ended.unwrap_or_else(|| flight.ended.load(Ordering::SeqCst));
+    let mut renewed = Arc::clone(&flight.turn).lock_owned().await;
     let present = renewed.of(store, &name, given)?;
     if present != *used {
         return Ok(Some(present));
@@ -188,42 +247,84 @@ async fn refresh(cx: &Context<'_>, used: &Auth, reason: AuthReason) -> Result<Op
         // It was refreshed while this task waited, and that brought nothing else.
         return renewed.failure.clone().map_or(Ok(None), Err);
     }
-    let outcome = refresh_now(cx, used, reason).await;
-    flight.ended.fetch_add(1, Ordering::SeqCst);
-    renewed.failure = outcome.as_ref().err().cloned();
-    let fresh = outcome?.filter(|fresh| fresh != used);
-    if let Some(fresh) = &fresh {
-        renewed.latest = Some((given.clone(), fresh.clone()));
-        // Before it is used: a refresh token that works only once must not be lost with this process.
-        let kept = store.keep_credential(&name, given, fresh, clock::unix_ms()).await;
-        kept.map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))?;
+    if let Some(failure) = renewed.refusal_of(used, clock::now()) {
+        return Err(failure.clone());
     }
-    Ok(fresh)
+    let refresh = Refresh {
+        store: store.clone(),
+        transport: cx.transport.clone(),
+        chain: cx.chain.clone(),
+        hook_task: cx.hook_task.clone(),
+        name,
+        given: given.clone(),
+        used: used.clone(),
+        reason,
+    };
+    let refreshed = tokio::task::spawn_local(refresh.run(flight, renewed)).await;
+    refreshed.unwrap_or_else(|_| Err(Failure::new(FailureKind::General, "refreshing the access token panicked")))
 }
 
-async fn refresh_now(cx: &Context<'_>, auth: &Auth, reason: AuthReason) -> Result<Option<Auth>, Failure> {
-    if let Some(verdict) = cx.chain.on_auth(cx.hook_task, auth, reason).await? {
-        return match verdict {
-            OnAuthVerdict::Refreshed(auth) => Ok(Some(auth)),
-            OnAuthVerdict::Unchanged => Ok(None),
-            OnAuthVerdict::Failed(why) => Err(no_refresh(&why, reason)),
-        };
+/// A refresh, with all that it needs when the attempt that began it is gone.
+struct Refresh {
+    store: Store,
+    transport: Transport,
+    chain: Chain,
+    hook_task: HookTask,
+    /// The credential's.
+    name: String,
+    /// The block as the task has it, and as it was used.
+    given: Auth,
+    used: Auth,
+    reason: AuthReason,
+}
+
+impl Refresh {
+    /// Refreshes and stores, while nobody else does.
+    async fn run(self, flight: Arc<Flight>, mut renewed: OwnedMutexGuard<Renewed>) -> Result<Option<Auth>, Failure> {
+        let outcome = self.renew().await;
+        flight.ended.fetch_add(1, Ordering::SeqCst);
+        renewed.failure = outcome.as_ref().err().cloned();
+        let is_refused = renewed.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::HttpResponse);
+        renewed.refused = is_refused.then(|| (self.used.clone(), clock::now()));
+        let fresh = outcome?.filter(|fresh| *fresh != self.used);
+        if let Some(fresh) = &fresh {
+            renewed.latest = Some((self.given.clone(), fresh.clone()));
+            // Before it is used: a refresh token that works only once must not be lost with this process.
+            let kept = self.store.keep_credential(&self.name, &self.given, fresh, clock::unix_ms()).await;
+            kept.map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))?;
+        }
+        Ok(fresh)
     }
-    let (method, url, headers, body) = match ask(cx, auth, Situation::RefreshWanted(reason)).await? {
-        AuthorizeVerdict::Send { method, url, headers, body } => (method, url, headers, body),
-        AuthorizeVerdict::Impossible(_) if auth.refresh_url.is_none() => return Ok(None),
-        AuthorizeVerdict::Impossible(why) => return Err(no_refresh(&why, reason)),
-        _ => return Err(unusable("authorize")),
-    };
-    let mut call = Call::new(method, url);
-    (call.headers, call.body, call.follow, call.ambient) = (headers, body.into(), false, false);
-    let mut answer = cx.transport.send(call).await?;
-    let body = answer.body.collect(ANSWER_LIMIT).await;
-    let head = Head { status: answer.status, headers: answer.headers, url: answer.url, body };
-    match ask(cx, auth, Situation::RefreshAnswered(head)).await? {
-        AuthorizeVerdict::Refreshed(auth) => Ok(Some(auth)),
-        AuthorizeVerdict::Impossible(why) => Err(no_refresh(&why, reason)),
-        _ => Err(unusable("authorize")),
+
+    async fn renew(&self) -> Result<Option<Auth>, Failure> {
+        let Self { chain, hook_task, used, reason, .. } = self;
+        if let Some(verdict) = chain.on_auth(hook_task, used, *reason).await? {
+            return match verdict {
+                OnAuthVerdict::Refreshed(auth) => Ok(Some(auth)),
+                OnAuthVerdict::Unchanged => Ok(None),
+                OnAuthVerdict::Failed(why) => Err(no_refresh(&why, *reason)),
+            };
+        }
+        let (method, url, headers, body) = match self.ask(Situation::RefreshWanted(*reason)).await? {
+            AuthorizeVerdict::Send { method, url, headers, body } => (method, url, headers, body),
+            AuthorizeVerdict::Impossible(_) if used.refresh_url.is_none() => return Ok(None),
+            AuthorizeVerdict::Impossible(why) => return Err(no_refresh(&why, *reason)),
+            _ => return Err(unusable("authorize")),
+        };
+        let mut call = Call::new(method, url);
+        (call.headers, call.body, call.follow, call.ambient) = (headers, body.into(), false, false);
+        let mut answer = self.transport.send(call).await?;
+        let (status, body) = (answer.status, answer.body.collect(ANSWER_LIMIT).await);
+        let head = Head { status, headers: answer.headers, url: answer.url, body };
+        match self.ask(Situation::RefreshAnswered(head)).await? {
+            AuthorizeVerdict::Refreshed(auth) => Ok(Some(auth)),
+            AuthorizeVerdict::Impossible(why) => Err(refused(status, no_refresh(&why, *reason))),
+            _ => Err(unusable("authorize")),
+        }
+    }
+
+    async fn ask(&self, situation: Situation) -> Result<AuthorizeVerdict, Failure> {
+        self.chain.authorize(&self.hook_task, &self.used, situation, clock::unix_ms()).await
     }
 }
 
@@ -235,6 +336,16 @@ fn no_refresh(why: &str, reason: AuthReason) -> Failure {
         AuthReason::ProxyUnauthorized => Some(407),
         AuthReason::Expiring => None,
     };
+    failure
+}
+
+/// A server that refuses a refresh has answered with a status that another attempt does not change: the rules of retries know
+/// which those are.
+fn refused(status: u16, mut failure: Failure) -> Failure {
+    if (400..500).contains(&status) && !matches!(status, 408 | 425 | 429) {
+        failure.kind = FailureKind::HttpResponse;
+        failure.http_status = failure.http_status.or(Some(status));
+    }
     failure
 }
 

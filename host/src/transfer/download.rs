@@ -363,6 +363,7 @@ async fn ask(
             }
             held.note("same-by-overlap");
             join(cx, held, &answer, &head);
+            stays_undivided(cx, held);
             body(cx, held, directory, question, answer, head).await
         }
         Classified::Continues(from)
@@ -372,6 +373,7 @@ async fn ask(
             if held.resume.total_bytes.is_none() {
                 (held.resume.total_bytes, held.recorded) = (overlap::total_of(&head), false);
             }
+            stays_undivided(cx, held);
             body(cx, held, directory, question, answer, head).await
         }
         Classified::AlreadyComplete if question.from.is_some() && !own_range(cx.task) => {
@@ -566,10 +568,22 @@ async fn from_zero(
     body(cx, held, directory, question, answer, head).await
 }
 
+fn wants_parts(cx: &Context<'_>) -> bool {
+    cx.task.task_type == TaskType::ParallelDownload || cx.task.chunks > 1
+}
+
+/// What has come in one stream so far goes on in one, also where the task has been given parts since.
+fn stays_undivided(cx: &Context<'_>, held: &mut Held) {
+    if wants_parts(cx) {
+        held.note("single-stream");
+        held.note("single-stream: it had begun as one");
+    }
+}
+
 /// Divides the download, where the task wants that and the `parts` hook agrees: answers what goes into If-Range. Otherwise
 /// the reason is noted.
 async fn divide(cx: &Context<'_>, held: &mut Held, question: &Question) -> Result<Option<String>, Failure> {
-    if cx.task.task_type != TaskType::ParallelDownload && cx.task.chunks < 2 {
+    if !wants_parts(cx) {
         return Ok(None);
     }
     let verdict = match held.resume.total_bytes {

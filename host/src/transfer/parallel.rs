@@ -8,6 +8,7 @@
 mod compare;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -21,7 +22,7 @@ use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::{Asked, Classified, Head, Hook, HookHead, OnError, StartChanges};
 use crate::sandbox::Directory;
-use crate::task::{Piece, Status};
+use crate::task::{Piece, Status, host_of};
 use crate::transport::{Answer, Transport};
 
 /// A place that brings nothing for so long loses its piece to another place.
@@ -52,6 +53,7 @@ enum Event {
 /// Where pieces can be had.
 struct Place {
     wire: Wire,
+    host: String,
     usable: bool,
     /// What it has is what is stored, and not only by its validator.
     proved: bool,
@@ -188,6 +190,7 @@ impl<'a, 'b> Crew<'a, 'b> {
     ) -> Self {
         let place = |wire: &Wire| Place {
             wire: wire.clone(),
+            host: host_of(&wire.url),
             usable: true,
             proved: overlap::is_known(held, only_url(cx.task), &wire.url),
             doubts: 0,
@@ -238,7 +241,8 @@ impl<'a, 'b> Crew<'a, 'b> {
         let waiting = self.places.iter().filter(|place| place.usable && !place.proved).count();
         let each = usize::try_from(self.cx.task.chunks).unwrap_or(usize::MAX);
         let connections = self.connections.saturating_sub(waiting.saturating_mul(each)).max(1);
-        while self.workers.len() < connections {
+        let any_room = |crew: &Self| (0..crew.places.len()).any(|place| crew.may_ask(place));
+        while self.workers.len() < connections && any_room(self) {
             let busy = |piece: &usize| self.workers.values().any(|worker| worker.piece == *piece);
             let idle = (0..pieces.len()).find(|piece| pieces[*piece].bytes_left() > 0 && !busy(piece));
             let piece = match idle {
@@ -270,14 +274,27 @@ impl<'a, 'b> Crew<'a, 'b> {
     /// A usable place for a piece: its own in turn, else the one with the fewest connections.
     fn choose(&self, piece: usize) -> Option<usize> {
         let own = piece % self.places.len();
-        if self.places[own].takes_part() && self.places[own].failures == 0 {
+        if self.may_ask(own) && self.places[own].failures == 0 {
             return Some(own);
         }
         let load = |place: &usize| {
             let busy = self.workers.values().filter(|worker| worker.place == *place).count();
             (self.places[*place].failures, busy)
         };
-        (0..self.places.len()).filter(|place| self.places[*place].takes_part()).min_by_key(load)
+        (0..self.places.len()).filter(|place| self.may_ask(*place)).min_by_key(load)
+    }
+
+    fn may_ask(&self, place: usize) -> bool {
+        self.places[place].takes_part() && self.has_room(place)
+    }
+
+    /// Whether one more connection to the host of a place is within the limit.
+    fn has_room(&self, place: usize) -> bool {
+        let limit = self.cx.shared.per_host.load(Ordering::Relaxed);
+        let is_there = |other: usize| self.places[other].host == self.places[place].host;
+        let busy = self.workers.values().filter(|worker| is_there(worker.place)).count();
+        let comparing = self.comparisons.values().filter(|comparison| is_there(comparison.place)).count();
+        limit == 0 || busy + comparing < limit
     }
 
     /// Asks a place for what is missing of a piece.
@@ -350,7 +367,7 @@ impl<'a, 'b> Crew<'a, 'b> {
     /// When nothing is left to begin: takes the piece of a place that is much slower than the fastest one.
     fn relieve_slowest(&mut self, pieces: &[Piece]) {
         let fastest = (0..self.places.len())
-            .filter(|place| self.places[*place].takes_part())
+            .filter(|place| self.may_ask(*place))
             .max_by(|one, other| self.places[*one].speed.total_cmp(&self.places[*other].speed));
         let Some(fastest) = fastest else { return };
         let is_slow = |worker: &Worker| {

@@ -37,10 +37,12 @@ pub(crate) async fn run(cx: &Context<'_>, mut wire: Wire, held: &mut Held) -> Re
         held.note("source-changed");
     }
     let mut body = RequestBody::new(cx.shared, segments, cx.rate, &cx.task.group);
-    if matches!(cx.task.http_request_method.as_str(), "POST" | "PATCH") {
+    let has_effect = matches!(cx.task.http_request_method.as_str(), "POST" | "PATCH");
+    if has_effect {
         body = body.marked(cx.key, &held.notes);
     }
     let body = Arc::new(body);
+    held.sends = has_effect.then(|| Arc::clone(&body));
     let mut call = plain_call(cx, &wire);
     call.body = Payload::Source(Arc::clone(&body) as Arc<dyn Source>);
     call.keep_body = cx.task.is_upload();

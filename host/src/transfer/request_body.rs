@@ -111,6 +111,11 @@ impl RequestBody {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Whether a server may have all or some of it, and act on it. Of an empty one nobody knows.
+    pub(crate) fn may_be_out(&self) -> bool {
+        self.length == 0 || self.taken() > 0
+    }
+
     /// A file of it that was written since it was opened.
     pub(crate) fn changed(&self) -> Option<&SourceFile> {
         let files = self.segments.iter().filter_map(|(_, segment)| match segment {

@@ -1,7 +1,7 @@
 //! Adds tasks and follows them to their end: what `get`, `put` and `request` have in common. Killed at any moment, the same
 //! command line goes on where it stopped.
 
-use haul::{Addition, Error, IfExists, Request, Result, Session, Work};
+use haul::{Addition, Error, IfExists, Request, Result, Session, Task, Work};
 
 use crate::args::EngineFlags;
 use crate::environment::Environment;
@@ -20,6 +20,23 @@ const BATCH: usize = 1000;
 pub(crate) struct Tasks<'a> {
     pub(crate) urls: &'a [String],
     pub(crate) addition: &'a dyn Fn(&str) -> Addition,
+    /// What the same command does after an interrupt.
+    pub(crate) same_command: &'a str,
+}
+
+/// The same command after an interrupt, of what goes on with what is there.
+pub(crate) const GOES_ON: &str = "the same command goes on where this one stopped";
+
+/// The same of a request: what may have taken effect is not sent again.
+pub(crate) fn sends_again(task: &Task) -> &'static str {
+    let has_key = task.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"));
+    match task.http_request_method.as_str() {
+        _ if task.resumable().is_some() => GOES_ON,
+        "POST" | "PATCH" if !task.repeatable && !has_key => {
+            "the same command sends the request again, unless all of it was out: whether that took effect is unknown then"
+        }
+        _ => "the same command sends the request again",
+    }
 }
 
 /// Runs the tasks; answers the exit code.
@@ -43,7 +60,7 @@ pub(crate) async fn run(
     let work = work(&mut link, joined, &tasks, reporter);
     let done = interrupt.unless(work).await;
     if done.is_none() {
-        printer.note("interrupted; the same command goes on where this one stopped");
+        printer.note(format_args!("interrupted; {}", tasks.same_command));
     }
     let saved = interrupt.unless(link.close()).await;
     match (done, saved) {

@@ -44,7 +44,11 @@ async fn send(
 ) -> Result<u8> {
     let addition = addition(put, files, callbacks, now_ms())?;
     let reporter = Reporter::of_requests(printer, Printed::Nothing);
-    let tasks = Tasks { urls: std::slice::from_ref(&addition.task.url), addition: &|_| addition.clone() };
+    let tasks = Tasks {
+        urls: std::slice::from_ref(&addition.task.url),
+        addition: &|_| addition.clone(),
+        same_command: foreground::sends_again(&addition.task),
+    };
     foreground::run(tasks, &put.engine, put.task.profile.as_deref(), environment, printer, reporter).await
 }
 

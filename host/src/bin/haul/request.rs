@@ -55,7 +55,11 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
         return answered_now(addition, printed, send, environment, printer).await;
     }
     let reporter = Reporter::of_requests(printer, printed);
-    let tasks = Tasks { urls: std::slice::from_ref(&send.url), addition: &|_| addition.clone() };
+    let tasks = Tasks {
+        urls: std::slice::from_ref(&send.url),
+        addition: &|_| addition.clone(),
+        same_command: foreground::sends_again(&addition.task),
+    };
     foreground::run(tasks, &send.engine, send.task.profile.as_deref(), environment, printer, reporter).await
 }
 

@@ -237,6 +237,26 @@ fn after_a_crash_the_durable_bytes_count() {
 }
 
 #[test]
+fn what_a_task_had_when_it_stopped_is_what_it_has_when_it_is_queued_again() {
+    let home = home();
+    let paused = home.add(task("a"));
+    let failed = home.add(task("b"));
+    for key in [paused, failed] {
+        home.start(key);
+        home.write(resumable(key)); // of which 10 are durable
+    }
+    home.write(Change::Pause { key: paused, bytes_done: 30, at: 5 });
+    let details = std::sync::Arc::default();
+    let status = Status::Failed;
+    home.write(Change::Finish { key: failed, status, details, bytes_done: 30, keep_resume: true, at: 5 });
+
+    for key in [paused, failed] {
+        home.requeue(key);
+        assert_eq!(home.record(key).unwrap().bytes_done, 30);
+    }
+}
+
+#[test]
 fn requeueing_what_was_publishing_forgets_the_rename() {
     let home = home();
     let key = home.add(task("a"));

@@ -16,7 +16,7 @@ use crate::transport::{Answer, Transport};
 /// A connection that asks a place for bytes that are stored.
 #[derive(Clone)]
 pub(super) struct Comparison {
-    place: usize,
+    pub(super) place: usize,
     stored: Range<u64>,
     /// Where the answer came from.
     url: String,
@@ -28,7 +28,7 @@ impl Crew<'_, '_> {
     pub(super) fn compare_others(&mut self, held: &mut Held) {
         let waits = |crew: &Self, place: usize| {
             let is_asked = crew.comparisons.values().any(|comparison| comparison.place == place);
-            crew.places[place].usable && !crew.places[place].proved && !is_asked
+            crew.places[place].usable && !crew.places[place].proved && !is_asked && crew.has_room(place)
         };
         let Some(next) = (0..self.places.len()).find(|place| waits(self, *place)) else { return };
         let stored = overlap::sample(held);

@@ -24,7 +24,7 @@ pub(crate) struct LimitFlags {
     /// Downloads and requests at once; 0: no limit
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) max_downloads: Option<usize>,
-    /// Transfers at once per host; 0: no limit
+    /// Transfers at once per host, and connections of a divided download to it; 0: no limit
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) max_per_host: Option<usize>,
     /// Transfers at once per group; 0: no limit
