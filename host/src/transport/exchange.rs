@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::connect::{ConnectFailure, Trace};
 use super::payload::{Guard, Outgoing, Sending, Unsent};
 use super::redirect::Hop;
-use super::{Call, Framing, Pool, peer_of, words};
+use super::{Call, Framing, Pool, peer_of, tls, words};
 use crate::error::{Failure, FailureDetail, FailureKind};
 
 /// Most interim answers before the final one.
@@ -346,6 +346,9 @@ impl Exchange<'_> {
         if let Some(Unsent::Broken(failure)) = words::find::<Unsent>(error) {
             return Try::Failed(failure.clone());
         }
+        if let Some(failure) = watch.alert().and_then(|alert| tls::refusal(alert, &self.peer)) {
+            return Try::Failed(failure);
+        }
         let hyper = words::find::<hyper::Error>(error);
         // The server promises that it has not looked at the request (RFC 9113 section 8.7).
         let is_refused =
@@ -448,6 +451,10 @@ impl Watch {
     /// Whether another request had been answered on it.
     fn was_pooled(&self) -> bool {
         self.trace.as_ref().is_some_and(|trace| trace.answered.load(Ordering::Relaxed))
+    }
+
+    fn alert(&self) -> Option<rustls::AlertDescription> {
+        self.trace.as_ref().and_then(|trace| trace.alert.get().copied())
     }
 
     fn has_read(&self) -> bool {
