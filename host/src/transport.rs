@@ -42,6 +42,7 @@ use self::connect::Connector;
 pub use self::credentials::{Credentials, Proof, Secret};
 use self::credentials::{Keyring, Login};
 use self::exchange::Sent;
+pub(crate) use self::exchange::is_idempotent;
 pub use self::handles::{NamedCredential, NamedCredentials};
 pub(crate) use self::handles::{names as credential_names, secret as named_secret};
 use self::payload::Outgoing;

@@ -170,6 +170,15 @@ async fn exchange_on(pool: &Pool, hop: &Hop, call: &Call, shared: &super::Shared
     }
 }
 
+/// Whether doing it twice comes to the same by the method alone (RFC 9110 section 9.2.2, and the safe ones of other standards).
+/// Of a method that is not known, nobody can say so.
+pub(crate) fn is_idempotent(method: &str) -> bool {
+    matches!(
+        method,
+        "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE" | "PROPFIND" | "QUERY" | "REPORT" | "SEARCH"
+    )
+}
+
 /// One request and who answers it.
 struct Exchange<'a> {
     peer: String,
@@ -389,7 +398,7 @@ impl Exchange<'_> {
     }
 
     fn is_idempotent(&self) -> bool {
-        matches!(self.hop.method.as_str(), "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE")
+        is_idempotent(&self.hop.method)
     }
 
     /// The failure, marked when the request may have taken effect nevertheless.
