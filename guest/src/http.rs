@@ -138,6 +138,15 @@ pub(crate) fn is_plain_get(task: &Task) -> bool {
     (task.method.is_empty() || task.method.eq_ignore_ascii_case("GET")) && matches!(task.body, Body::None)
 }
 
+/// Whether doing it twice comes to the same by the method alone (RFC 9110 9.2.2, and the safe ones of other standards). Of a
+/// method that is not known, nobody can say so.
+pub(crate) fn is_idempotent(method: &str) -> bool {
+    matches!(
+        method,
+        "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE" | "PROPFIND" | "QUERY" | "REPORT" | "SEARCH"
+    )
+}
+
 /// Whether the response's body becomes a file.
 pub(crate) fn is_download(task: &Task) -> bool {
     matches!(task.kind, TaskKind::Download | TaskKind::ParallelDownload | TaskKind::Other(_))

@@ -69,10 +69,10 @@ fn may_be_repeated(task: &Task) -> bool {
     task.repeatable || http::has(&task.headers, "idempotency-key") || http::resumable(task).is_some()
 }
 
-/// Whether a server that failed may have done what a POST or PATCH asks for, which would be done twice then (B.4).
+/// Whether a server that failed may have done what a POST or PATCH, say, asks for, which would be done twice then (B.4).
 fn leaves_doubt(task: &Task, failure: &Failure) -> bool {
     let failed = matches!(failure.http_status, Some(500 | 502 | 504));
-    failed && matches!(task.method.as_str(), "POST" | "PATCH") && !may_be_repeated(task)
+    failed && !http::is_idempotent(&task.method) && !may_be_repeated(task)
 }
 
 /// Whether the server may answer otherwise next time.

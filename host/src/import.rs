@@ -11,14 +11,19 @@ mod stores;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::mask;
 use crate::store::Addition;
 use crate::task::{Problem, Status, Task};
 
 /// Longest input in bytes that is no directory and no database.
 const INPUT_BYTES_MAX: u64 = 256 << 20;
+
+/// Digits of an id that is made of what is downloaded.
+const ID_DIGITS: usize = 32;
 
 /// What kind of input there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +165,31 @@ pub struct Import {
     pub kind: Kind,
     /// What is in it, in its order.
     pub entries: Vec<Entry>,
+}
+
+impl Import {
+    /// Gives the downloads of a list (URLs, aria2's) that have no id one that they have whenever the list is read: it is made
+    /// of what is downloaded and where to, and of how often that was `seen` before.
+    ///
+    /// A URL with secrets is left without, since an id is no secret.
+    pub fn identify(&mut self, seen: &mut HashMap<String, u32>) {
+        if !matches!(self.kind, Kind::Urls | Kind::Aria2) {
+            return;
+        }
+        for addition in self.entries.iter_mut().map(|entry| &mut entry.addition) {
+            let task = &mut addition.task;
+            if !task.task_id.is_empty() || mask::url(&task.url) != task.url {
+                continue;
+            }
+            let place = addition.place.as_ref().map(|place| place.to_string_lossy());
+            let file = (&task.url, place, &task.base_directory, &task.directory, &task.filename);
+            let file = format!("{file:?}");
+            let times = seen.entry(file.clone()).or_default();
+            *times += 1;
+            let hash = blake3::hash(format!("{file} {times}").as_bytes());
+            task.task_id = hash.to_hex()[..ID_DIGITS].to_owned();
+        }
+    }
 }
 
 /// Reads a file or a folder; `content`: what stdin gave, in the place of the file.

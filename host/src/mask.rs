@@ -1,7 +1,7 @@
 //! Masking of secrets in everything that leaves the engine: headers, query parameters, userinfo.
 //!
 //! Works on text: what is no URL, or a broken one, is masked as far as it looks like one. It masks rather too much than too
-//! little, and masking twice changes nothing. It does not look into bodies.
+//! little, and masking twice changes nothing. Of bodies it looks into URL-encoded forms only.
 
 mod secrets;
 #[cfg(test)]
@@ -9,7 +9,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use crate::task::Pairs;
+use crate::task::{Body, Pairs, Task};
 
 pub(crate) use secrets::{Secrets, encoded};
 
@@ -103,6 +103,28 @@ pub fn parameters(parameters: &Pairs) -> Pairs {
             false => (name.clone(), value.clone()),
         })
         .collect()
+}
+
+/// The body of a task with the values of secret fields replaced; `None` when it is no URL-encoded form, or has none.
+pub(crate) fn form(task: &Task) -> Option<Vec<u8>> {
+    let form = form_of(task)?;
+    let shown = |field| secret_field(field).map_or_else(|| field.to_owned(), |(name, _)| format!("{name}={MASK}"));
+    let masked = form.split('&').map(shown).collect::<Vec<_>>().join("&");
+    (masked != form).then(|| masked.into_bytes())
+}
+
+/// What a task sends as an URL-encoded form. Bytes that are not UTF-8 do not belong in one.
+fn form_of(task: &Task) -> Option<Cow<'_, str>> {
+    let Body::Bytes(bytes) = &task.body else { return None };
+    let header = task.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let given = header.map(|(_, value)| value).or(task.content_type.as_ref())?;
+    let media_type = given.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded").then(|| String::from_utf8_lossy(bytes))
+}
+
+/// Name and value of a form's field, as they stand there, when the value is a secret.
+fn secret_field(field: &str) -> Option<(&str, &str)> {
+    field.split_once('=').filter(|(name, _)| is_secret_parameter(name))
 }
 
 /// A sentence with the query and userinfo of every URL in it removed.

@@ -42,13 +42,14 @@ use self::connect::Connector;
 pub use self::credentials::{Credentials, Proof, Secret};
 use self::credentials::{Keyring, Login};
 use self::exchange::Sent;
+pub(crate) use self::exchange::is_idempotent;
 pub use self::handles::{NamedCredential, NamedCredentials};
 pub(crate) use self::handles::{names as credential_names, secret as named_secret};
 use self::payload::Outgoing;
 pub use self::payload::{BeforeEnd, Payload, Source};
 use self::proxy::Routes;
-use self::redirect::Hop;
 pub(crate) use self::redirect::is_same_origin;
+use self::redirect::{Hop, Visit};
 pub use self::steps::{Asked, Canned, Follow, Go, Outbound, Redirect, Steps};
 use self::tls::Tls;
 pub use self::trail::Trail;
@@ -389,11 +390,8 @@ impl Shared {
 
     /// A request as it is sent: with the cookies that belong to its URL and the proof of who asks.
     fn dressed<'a>(&self, hop: &'a Hop, call: &Call) -> Result<Cow<'a, Hop>, Failure> {
-        let is_given = |name: &str| hop.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
-        let jar = self.settings.cookies.as_ref().filter(|_| call.ambient && !is_given("cookie"));
-        let cookies = jar.and_then(|jar| jar.header(&hop.url, clock::unix_ms()));
         let authorization = self.keyring.authorization(hop, call.ambient)?;
-        let added = [("Cookie", cookies), ("Authorization", authorization)];
+        let added = [("Cookie", self.cookies(hop, call)), ("Authorization", authorization)];
         let mut dressed = Cow::Borrowed(hop);
         for (name, value) in added {
             if let Some(value) = value {
@@ -401,6 +399,13 @@ impl Shared {
             }
         }
         Ok(dressed)
+    }
+
+    /// The cookies of the jar that belong to a request's URL.
+    fn cookies(&self, hop: &Hop, call: &Call) -> Option<String> {
+        let is_given = hop.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cookie"));
+        let jar = self.settings.cookies.as_ref().filter(|_| call.ambient && !is_given);
+        jar.and_then(|jar| jar.header(&hop.url, clock::unix_ms()))
     }
 
     /// Takes the cookies of an answer, and has the jar kept soon if that changed it.
@@ -471,7 +476,7 @@ impl Transport {
     /// (`httpResponse` with the redirect's status), a refused address (`policy`), a URL that is none of http or https.
     pub async fn send(&self, call: Call) -> Result<Answer, Failure> {
         let mut hop = first_hop(&call)?;
-        let mut before: Vec<(String, Url)> = Vec::new();
+        let mut before: Vec<Visit> = Vec::new();
         let mut way = steps::Way::new(&hop);
         let mut used = handles::Used::default();
         loop {
@@ -481,6 +486,7 @@ impl Transport {
                     Err((hop, canned)) => return Ok(steps::answer(hop, before, canned)),
                 };
             }
+            let cookies = self.shared.cookies(&hop, &call);
             let (filled, secrets) = handles::fill(&self.shared.settings.named_credentials, &hop)?;
             used.extend(secrets);
             let answered = self.answer(&filled, &call).await;
@@ -494,7 +500,12 @@ impl Transport {
                 return Ok(self.last_answer((hop, before), head, body, rest, used));
             }
             let locations: Vec<String> = head.headers.get_all(http::header::LOCATION).iter().map(text).collect();
-            let mut next = redirect::next(&hop, status, &locations, &before, &call)?;
+            let mut next = redirect::next(&hop, status, &locations, before.len(), &call)?;
+            let visit = Visit::of(&hop, cookies);
+            let again = Visit::of(&next, self.shared.cookies(&next, &call));
+            if visit == again || before.contains(&again) {
+                return Err(redirect::refused(&hop.url, status, "to a place it came from (a loop)"));
+            }
             if next.url.origin() != hop.url.origin() && used.is_in(next.url.as_str()) {
                 return Err(redirect::refused(
                     &hop.url,
@@ -514,15 +525,15 @@ impl Transport {
             if !wait.is_zero() {
                 clock::sleep(wait).await;
             }
-            let left = std::mem::replace(&mut hop, next);
-            before.push((left.method, left.url));
+            before.push(visit);
+            hop = next;
         }
     }
 
     /// The answer of the last hop.
     fn last_answer(
         &self,
-        (hop, before): (Hop, Vec<(String, Url)>),
+        (hop, before): (Hop, Vec<Visit>),
         head: http::response::Parts,
         mut body: AnswerBody,
         rest: Option<Sent>,
@@ -533,8 +544,8 @@ impl Transport {
             body.belongs_to(rest, head.status.is_success());
         }
         let insecure = |url: &Url| self.is_unchecked(url);
-        let insecure = insecure(&hop.url) || before.iter().any(|(_, url)| insecure(url));
-        let mut hops: Vec<String> = before.into_iter().map(|(_, url)| url.into()).collect();
+        let insecure = insecure(&hop.url) || before.iter().any(|visit| insecure(&visit.url));
+        let mut hops: Vec<String> = before.into_iter().map(|visit| visit.url.into()).collect();
         let (mut headers, mut url) = (pairs(&head.headers), String::from(hop.url));
         let shown = headers.iter_mut().map(|(_, value)| value).chain(&mut hops).chain([&mut url]);
         shown.for_each(|text| used.mask(text));

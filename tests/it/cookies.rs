@@ -53,6 +53,33 @@ fn a_login_page_that_redirects_gets_its_cookie_back() {
 }
 
 #[test]
+fn a_cookie_that_opens_the_place_it_came_from_is_no_loop() {
+    let (world, origin) = (World::new(), Origin::start());
+    let jar = world.path("jar.txt");
+    let get = |url: &str, words: &[&str]| world.get(&[&[url, "--retries", "0"], words].concat());
+    let with_jar = ["--cookie-jar", jar.to_str().unwrap()];
+    // At once, and by another page.
+    let film = origin.script("/film", vec![redirect(302, "/film").header("Set-Cookie", "seen=1"), file(b"x")]);
+    let other = origin.script("/other", vec![redirect(302, "/wall"), file(b"x")]);
+    origin.serve("/wall", redirect(302, "/other").header("Set-Cookie", "passed=1"));
+    // A cookie that changes nothing, and one that changes for ever.
+    let same = origin.serve("/same", redirect(302, "/same").header("Set-Cookie", "a=1; Path=/same"));
+    let next = |number| redirect(302, "/ever").header("Set-Cookie", &format!("n={number}; Path=/ever"));
+    let ever = origin.script("/ever", (1..9).map(next).collect());
+
+    get(film.url(), &with_jar).exits(0);
+    get(other.url(), &with_jar).exits(0);
+    get(same.url(), &with_jar).exits(1).says("a loop");
+    get(ever.url(), &[&with_jar[..], &["--max-redirects", "5"]].concat()).exits(1).says("5 redirects");
+
+    assert_eq!(cookies(&film), [None, Some("seen=1".into())]);
+    assert_eq!((same.requests().len(), ever.requests().len()), (2, 6));
+    let own = origin.serve("/own", redirect(302, "/own").header("Set-Cookie", "seen=1"));
+    get(own.url(), &[]).exits(1).says("a loop");
+    assert_eq!(own.requests().len(), 1, "nothing changes without a jar");
+}
+
+#[test]
 fn a_profile_keeps_its_cookies_in_the_home_and_to_itself() {
     let (world, origin) = (World::new(), Origin::start());
     world.config("[profiles.one]\ncookies = true\n[profiles.two]\ncookies = true\n");

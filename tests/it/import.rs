@@ -169,11 +169,27 @@ fn importing_again_changes_nothing_of_what_runs() {
     let running = world.spawn(&["--json", "run", "--until-idle"]);
     gate.wait_for(1);
 
-    world.haul(&["import", "record.json"]).exits(0).says("imported 0 tasks, 1 were here already");
+    world.haul(&["import", "record.json"]).exits(0).says("imported 0 tasks, 1 was here already");
 
     gate.open();
     running.finish().exits(0);
     assert_eq!(statuses(&world), [pair("a", "complete")]);
+}
+
+#[test]
+fn a_list_imported_again_changes_nothing() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"film"));
+    world.write("list", format!("{0}\n{0}\n", film.url()));
+    world.write("session", format!("{}\n dir=sub\n out=name\n", film.url()));
+
+    let first = world.haul(&["import", "list", "session", "-d", "here"]).exits(0).says("imported 3 tasks");
+    world.run().exits(0);
+    let again = world.haul(&["import", "list", "session", "-d", "here"]).exits(0).says("3 were here already");
+
+    assert_eq!(again.stdout, first.stdout);
+    assert_eq!(world.list().len(), 3);
+    assert_eq!(film.requests().len(), 3);
 }
 
 #[test]

@@ -24,10 +24,12 @@ fn each_method_sends_what_was_given() {
     let (world, origin) = (World::new(), Origin::start());
     let sink = origin.serve("/r", status(200));
     world.write("body.json", "{\"from\": \"file\"}");
-    let cases: [(&[&str], &str, &str, Option<&str>); 8] = [
+    let cases: [(&[&str], &str, &str, Option<&str>); 10] = [
         (&[], "GET", "", None),
         (&["--method", "HEAD"], "HEAD", "", None),
         (&["-X", "delete"], "DELETE", "", None),
+        (&["-X", "OPTIONS"], "OPTIONS", "", None),
+        (&["-X", "m-search", "--data-json", "{}"], "M-SEARCH", "{}", Some("application/json")),
         (&["--data", "text ✓"], "POST", "text ✓", Some("text/plain; charset=utf-8")),
         (&["--data", ""], "POST", "", Some("text/plain; charset=utf-8")),
         (&["--data-json", "{\"a\": 1}", "--method", "PATCH"], "PATCH", "{\"a\": 1}", Some("application/json")),
@@ -139,6 +141,17 @@ fn time_limits_are_for_connecting_sending_waiting_and_all_of_it() {
         world.haul(&[words, &["--retries", "0"]].concat()).exits(5).says(said);
     }
     gate.open();
+}
+
+#[test]
+fn a_method_that_nobody_knows_is_not_repeated_when_its_answer_is_lost() {
+    let (world, origin) = (World::new(), Origin::start());
+    for (method, requests, code) in [("PROPFIND", 2, 0), ("FROBNICATE", 1, 5)] {
+        let sink = origin.script(&format!("/{method}"), vec![silence(), status(200)]);
+        world.haul(&["request", sink.url(), "-X", method, "--retries", "2"]).exits(code);
+        assert_eq!(sink.requests().len(), requests, "{method}");
+    }
+    world.haul(&["request", &origin.url("/"), "-X", "connect"]).exits(2).says("not CONNECT");
 }
 
 #[test]

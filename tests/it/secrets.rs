@@ -126,6 +126,46 @@ fn no_file_of_the_home_holds_a_secret_in_the_clear_while_running_or_after() {
 }
 
 #[test]
+fn secret_fields_of_an_url_encoded_form_reach_the_server_only() {
+    let (world, origin) = (World::new(), Origin::start());
+    let token = origin.serve("/token", file(b"granted"));
+    let typed = ["--form", "client_secret=cAnArY 1", "--form", "password=cAnArY2", "--form", "grant_type=password"];
+    let mut printed =
+        world.haul(&[["-vv", "--json", "request", token.url()].as_slice(), &typed].concat()).exits(0).stdout;
+    let form = |id: &str| json!({"taskType": "DataTask", "taskId": id, "url": token.url()});
+    let mut as_json = form("j");
+    as_json["form"] = json!({"refresh_token": "cAnArY3", "user": {"password": ["cAnArY4"]}, "page": 2});
+    let mut as_text = form("t");
+    as_text["post"] = "a=b&api_key=cAnArY5#&c".into();
+    as_text["headers"] = json!({"content-type": "Application/X-WWW-Form-Urlencoded; charset=utf-8"});
+    world.add(&[as_json, as_text]);
+    for words in [
+        vec!["--json", "ls"],
+        vec!["--json", "show", "j"],
+        vec!["-vv", "--json", "run", "--until-idle"],
+        vec!["events"],
+    ] {
+        let outcome = world.haul(&words);
+        printed.push_str(&format!("{}{}", outcome.stdout, outcome.stderr));
+    }
+
+    assert!(!printed.contains(CANARY), "{printed}");
+    assert!(printed.contains("a=b&api_key=***&c") && printed.contains("page=2"), "{printed}");
+    for name in world::names_in(&world.home()) {
+        let Ok(content) = std::fs::read(world.home().join(&name)) else { continue }; // the socket
+        assert!(!content.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{name}");
+    }
+    let mut sent: Vec<_> = token.requests().iter().map(|sent| String::from_utf8(sent.body.clone()).unwrap()).collect();
+    sent.sort();
+    let expected = [
+        "a=b&api_key=cAnArY5#&c",
+        "client_secret=cAnArY%201&password=cAnArY2&grant_type=password",
+        "refresh_token=cAnArY3&user%5Bpassword%5D=cAnArY4&page=2",
+    ];
+    assert_eq!(sent, expected);
+}
+
+#[test]
 fn without_its_key_a_home_is_not_opened_and_with_it_again_it_is() {
     let world = World::new();
     world.add(&[json!({"taskId": "t", "url": "http://127.0.0.1:9/f?token=cAnArY"})]);

@@ -254,7 +254,14 @@ fn a_record_of_a_task_that_is_over_is_not_done_once_more_in_silence() {
         world.haul_reading(&["add", "-"], &record).exits(2).says("so the task is over: leave it out");
     }
     world.add(&[json!({"url": "http://127.0.0.1:9/f", "status": 7})]);
-    assert_eq!(world.list().len(), 1);
+    // Updates have the task in them.
+    let task = json!({"url": "http://127.0.0.1:9/f", "taskId": "inside", "taskType": "DownloadTask"});
+    world.add(&[json!({"task": task, "taskStatus": 0, "exception": null})]);
+    assert_eq!(world.show("inside")["status"], "enqueued");
+    for over in [json!({"task": task, "taskStatus": 2}), json!({"task": task, "progress": -1.0})] {
+        world.haul_reading(&["add", "-"], &over.to_string()).exits(2).says("so the task is over");
+    }
+    assert_eq!(world.list().len(), 2);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A header that could split a request, lie about its body, or belongs to the connection is refused (RFC 9110 5.5, 7.6.1;
 //! RFC 9112 11.1). What headers mean to the server is not looked at, `Range` excepted.
 
-use super::{Problems, is_upload, quoted};
+use super::{Problems, is_data, is_upload, quoted};
 use crate::bindings::haul::transfer::types::{Body, Task, TaskKind};
 use crate::http::{self, AskedRange};
 use alloc::{format, string::String};
@@ -23,7 +23,7 @@ const OWN_HEADERS: [&str; 11] = [
     "upgrade",
 ];
 
-/// A.2: the methods a task may have.
+/// A.2: the methods of tasks that move files. Requests may have any.
 const METHODS: [&str; 6] = ["GET", "POST", "HEAD", "PUT", "DELETE", "PATCH"];
 
 /// Checks headers and method; the method is in capitals afterwards.
@@ -70,7 +70,8 @@ fn check_range(task: &Task, problems: &mut Problems) {
     }
 }
 
-/// A.2: GET, or POST where there is something to send.
+/// A.2: GET, or POST where there is something to send. A request may have any method (RFC 9110 9.1) but CONNECT, which asks for
+/// a tunnel; TRACE has no content (RFC 9110 9.3.8).
 fn check_method(task: &mut Task, problems: &mut Problems) {
     if task.method.is_empty() {
         let sends = is_upload(task) || !matches!(task.body, Body::None);
@@ -78,7 +79,12 @@ fn check_method(task: &mut Task, problems: &mut Problems) {
         return;
     }
     let method = task.method.to_ascii_uppercase();
-    if !METHODS.contains(&method.as_str()) {
+    if is_data(task) {
+        let wrong = !http::is_token(&method) || method == "CONNECT";
+        problems.add_if(wrong, "httpRequestMethod", "must be a method without spaces, and not CONNECT");
+        let sends = method == "TRACE" && !matches!(task.body, Body::None);
+        problems.add_if(sends, "post", "must be absent in a TRACE request");
+    } else if !METHODS.contains(&method.as_str()) {
         problems.add(
             "httpRequestMethod",
             format!("must be GET, POST, HEAD, PUT, DELETE or PATCH, not {}", quoted(&task.method)),

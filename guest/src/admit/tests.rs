@@ -261,6 +261,14 @@ fn the_method_follows_the_body_unless_given() {
     for wrong in ["OPTIONS", "TRACE", "G ET", "GET\r\n"] {
         check(Task { method: wrong.into(), ..task() }, &[("httpRequestMethod", "must be GET, POST")]);
     }
+    let request = |method: &str| Task { kind: TaskKind::Data, method: method.into(), ..task() };
+    for given in ["OPTIONS", "propfind", "M-SEARCH", "TRACE"] {
+        assert_eq!(method(request(given)), given.to_uppercase());
+    }
+    for wrong in ["CONNECT", "G ET", "GET\r\n", "b\u{e9}"] {
+        check(request(wrong), &[("httpRequestMethod", "not CONNECT")]);
+    }
+    check(Task { body: Body::Bytes(vec![1]), ..request("TRACE") }, &[("post", "TRACE")]);
     let parallel = Task { kind: TaskKind::ParallelDownload, method: "POST".into(), ..task() };
     check(parallel, &[("httpRequestMethod", "parallel")]);
 }

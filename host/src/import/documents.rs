@@ -66,8 +66,7 @@ fn one(value: &Value, origin: String, kind: Kind, options: &Options) -> Entry {
 pub(super) fn task(value: &Value, origin: String, options: &Options) -> Entry {
     let empty = Map::new();
     let outer = value.as_object().unwrap_or(&empty);
-    let inner = outer.get("task").and_then(Value::as_object).unwrap_or(outer);
-    let mut fields = inner.clone();
+    let mut fields = json::task_in(value).as_object().unwrap_or(&empty).clone();
     BESIDE.iter().for_each(|key| drop(fields.remove(*key)));
     let unknown: Vec<String> = fields.keys().filter(|key| !json::is_known(key)).cloned().collect();
     unknown.iter().for_each(|key| drop(fields.remove(key)));

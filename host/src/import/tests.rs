@@ -1,5 +1,7 @@
 //! What is found in inputs. Whether it can be added, and what becomes of it, is tested from outside in `tests/it/import.rs`.
 
+use std::collections::HashMap;
+
 use super::*;
 use crate::task::{Body, OnConflict, TaskType};
 
@@ -92,6 +94,43 @@ fn records_updates_and_resume_data_are_tasks_with_a_state() {
 
     let again = entries(r#"{"url": "http://h/d", "status": 4}"#, &Options { ended: true, ..Options::default() });
     assert!(again[0].skipped.is_none());
+}
+
+#[test]
+fn an_update_of_progress_has_the_state_that_its_special_value_stands_for() {
+    let text: Vec<String> = [0.0, 0.5, 1.0, -1.0, -2.0, -3.0, -4.0, -5.0]
+        .iter()
+        .map(|progress| {
+            format!(r#"{{"task": {{"url": "http://h/a"}}, "progress": {progress:?}, "networkSpeed": -1.0}}"#)
+        })
+        .collect();
+    let found = entries(&text.join("\n"), &Options::default());
+    let skipped: Vec<_> = found.iter().map(|entry| entry.skipped.as_deref().unwrap_or("")).collect();
+    let ended = ["it is complete", "it is failed", "it is canceled", "it is notFound"];
+    assert_eq!(skipped, [&["", ""], &ended[..], &["", ""]].concat());
+    let paused: Vec<_> = found.iter().filter(|entry| entry.addition.paused).map(|entry| &entry.origin).collect();
+    assert_eq!(paused, ["in:8"]);
+}
+
+#[test]
+fn a_download_of_a_list_has_the_same_id_whenever_it_is_read() {
+    let options = Options { place: Some("/srv".into()), ..Options::default() };
+    let ids = |text: &str, options: &Options| -> Vec<String> {
+        let mut import = read(Path::new("in"), Some(text.into()), options).expect("readable");
+        import.identify(&mut HashMap::new());
+        import.entries.into_iter().map(|entry| entry.addition.task.task_id).collect()
+    };
+    let (list, more) = ("http://h/a\nhttp://h/b\nhttp://h/a\n", "# more\nhttp://h/c\nhttp://h/a\nhttp://h/b\n");
+    let first = ids(list, &options);
+    assert_eq!(ids(list, &options), first);
+    assert_ne!(first[0], first[2], "twice in it is twice wanted");
+    assert_eq!(ids(more, &options)[1..], first[..2], "wherever it stands");
+    assert_ne!(ids(list, &Options::default()), first, "elsewhere it is another file");
+    let named = |name: &str| ids(&format!("http://h/a\n out={name}\n"), &options);
+    assert_eq!(named("x"), named("x"));
+    assert_ne!(named("x"), named("y"));
+    let given = ids("http://h/a\n gid=0123456789abcdef\nhttp://h/b?token=x\n", &options);
+    assert_eq!(given, ["0123456789abcdef", ""], "an id tells nothing of secrets");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{MASK, is_secret_header, is_secret_of_auth, is_secret_parameter, split_before, userinfo};
+use super::{
+    MASK, form_of, is_secret_header, is_secret_of_auth, is_secret_parameter, secret_field, split_before, userinfo,
+};
 use crate::task::{Auth, Pairs, Task};
 
 const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -45,8 +47,8 @@ impl Secrets {
         }
     }
 
-    /// What a task brings along: values of headers and parameters that are always masked, logins in URLs, its auth block. What
-    /// a body holds is not looked at.
+    /// What a task brings along: values of headers, parameters and form fields that are always masked, logins in URLs, its
+    /// auth block. What another body holds is not looked at.
     pub(crate) fn add_task(&mut self, task: &Task) {
         self.add_headers(&task.headers);
         for pairs in [&task.url_query_parameters, &task.fields] {
@@ -54,6 +56,11 @@ impl Secrets {
         }
         for url in std::iter::once(&task.url).chain(&task.mirrors) {
             self.add_url(url);
+        }
+        let form = form_of(task).unwrap_or_default();
+        for (_, value) in form.split('&').filter_map(secret_field) {
+            self.add(value);
+            self.add(&percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy());
         }
         if let Some(auth) = &task.auth {
             self.add_auth(auth);
@@ -179,6 +186,7 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Body;
 
     fn pairs(pairs: &[(&str, &str)]) -> Pairs {
         pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
@@ -199,15 +207,18 @@ mod tests {
                 ("Accept", "text/html"),
             ]),
             auth: Some(auth),
+            body: Body::Bytes(b"a=form&client_secret=form+word%21".to_vec()),
+            content_type: Some("application/x-www-form-urlencoded".into()),
             ..Task::download("https://user:pass%2Dword@example.org/f?page=second&sig=sig%2Bword")
         };
         let mut secrets = Secrets::default();
         secrets.add_task(&task);
 
         let mut text =
-            "bearer-word, cookie-word; token-in-use client-word pass-word pass%2Dword sig+word sig%2Bword".to_owned();
+            "bearer-word, cookie-word; token-in-use client-word pass-word pass%2Dword sig+word sig%2Bword form word!"
+                .to_owned();
         secrets.mask(&mut text);
-        assert_eq!(text, "***, ***; *** *** *** *** *** ***");
+        assert_eq!(text, "***, ***; *** *** *** *** *** *** ***");
 
         let harmless = "text/html application/json page=second {accessToken} Bearer";
         let mut text = harmless.to_owned();

@@ -14,7 +14,7 @@ use super::vault::Vault;
 use super::writer::{Numbers, Step};
 use super::{Applied, CanceledScope, Change, Committed, HELD, IfExists, NewTask, Publish, TaskKey, read};
 use crate::event::{Details, StatusUpdate};
-use crate::task::{Body, Changes, ResumeRecord, Status, Task, UploadRecord};
+use crate::task::{Changes, ResumeRecord, Status, Task, UploadRecord};
 
 /// Refreshed credentials kept: the newest.
 const CREDENTIALS: i64 = 4096;
@@ -424,7 +424,7 @@ impl<'a> Batch<'a> {
                 coded.url,
                 task.allow_pause,
                 coded.spec,
-                body(task),
+                coded.body,
                 coded.sealed,
                 task.scope,
             ])?;
@@ -685,7 +685,7 @@ impl Batch<'_> {
             task.retries_remaining,
             addition.place.as_ref().map(|place| place.as_os_str().as_bytes()),
             coded.spec,
-            body(task),
+            coded.body,
             asked,
             coded.sealed,
             task.scope,
@@ -713,14 +713,6 @@ impl Batch<'_> {
             self.pause(key, addition.resume.as_ref().map_or(0, |resume| resume.durable_bytes), at)?;
         }
         Ok(key)
-    }
-}
-
-/// The bytes of a body that is bytes.
-fn body(task: &Task) -> Option<&[u8]> {
-    match &task.body {
-        Body::Bytes(bytes) => Some(bytes),
-        _ => None,
     }
 }
 

@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::vault::Vault;
@@ -26,17 +28,22 @@ pub(super) struct Coded<'a> {
     pub(super) url: Cow<'a, str>,
     /// What has no column, without its secrets.
     pub(super) spec: String,
+    /// The bytes of a body that is bytes, without its secrets.
+    pub(super) body: Option<Cow<'a, [u8]>>,
     /// The secrets.
     pub(super) sealed: Option<Vec<u8>>,
 }
 
 /// Encodes a task. Its secrets are sealed together: credentials, secret headers and fields, and URLs with secrets in them.
-/// Not sealed is what nobody can know to be a secret: bodies, and what the owner writes into `metaData` and `extra`.
+/// Not sealed is what nobody can know to be a secret: bodies that are no URL-encoded forms, and what the owner writes into
+/// `metaData` and `extra`.
 pub(super) fn encode_task<'a>(key: TaskKey, task: &'a Task, vault: &Vault) -> Json<Coded<'a>> {
     let hidden = Hidden::of(task);
     if hidden == Hidden::default() {
-        return Ok(Coded { url: Cow::Borrowed(&task.url), spec: encode_spec(task)?, sealed: None });
+        let (url, body) = (Cow::Borrowed(task.url.as_str()), bytes_of(task).map(Cow::Borrowed));
+        return Ok(Coded { url, spec: encode_spec(task)?, body, sealed: None });
     }
+    let body = mask::form(task).map(Cow::Owned).or(bytes_of(task).map(Cow::Borrowed));
     let sealed = vault.seal(&place(key), &serde_json::to_vec(&hidden)?);
     let mut shown = task.clone();
     shown.auth = None;
@@ -44,7 +51,15 @@ pub(super) fn encode_task<'a>(key: TaskKey, task: &'a Task, vault: &Vault) -> Js
     shown.fields = mask::parameters(&task.fields);
     shown.files.iter_mut().for_each(|part| part.headers = mask::headers(&part.headers));
     shown.mirrors = task.mirrors.iter().map(|url| mask::url(url)).collect();
-    Ok(Coded { url: shown_url(&task.url), spec: encode_spec(&shown)?, sealed: Some(sealed) })
+    Ok(Coded { url: shown_url(&task.url), spec: encode_spec(&shown)?, body, sealed: Some(sealed) })
+}
+
+/// The bytes of a body that is bytes.
+fn bytes_of(task: &Task) -> Option<&[u8]> {
+    match &task.body {
+        Body::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
 }
 
 fn encode_spec(task: &Task) -> Json<String> {
@@ -73,6 +88,9 @@ pub(super) fn reveal(key: TaskKey, sealed: &[u8], vault: &Vault, task: &mut Task
     task.url = hidden.url.unwrap_or(std::mem::take(&mut task.url));
     task.headers = hidden.headers.unwrap_or(std::mem::take(&mut task.headers));
     task.fields = hidden.fields.unwrap_or(std::mem::take(&mut task.fields));
+    if let Some(form) = hidden.form {
+        task.body = Body::Bytes(STANDARD.decode(form).map_err(serde_json::Error::custom)?);
+    }
     task.mirrors = hidden.mirrors.unwrap_or(std::mem::take(&mut task.mirrors));
     let of_parts = hidden.part_headers.into_iter().flatten();
     task.files.iter_mut().zip(of_parts).for_each(|(part, headers)| part.headers = headers);
@@ -95,6 +113,9 @@ struct Hidden {
     mirrors: Option<Vec<String>>,
     #[serde(rename = "ph", skip_serializing_if = "Option::is_none")]
     part_headers: Option<Vec<Pairs>>,
+    /// A body that is a form, in base64.
+    #[serde(rename = "fm", skip_serializing_if = "Option::is_none")]
+    form: Option<String>,
 }
 
 impl Hidden {
@@ -108,6 +129,7 @@ impl Hidden {
             fields: (mask::parameters(&task.fields) != task.fields).then(|| task.fields.clone()),
             mirrors: task.mirrors.iter().any(is_hidden).then(|| task.mirrors.clone()),
             part_headers: task.files.iter().any(|part| mask::headers(&part.headers) != part.headers).then(of_parts),
+            form: mask::form(task).and(bytes_of(task)).map(|form| STANDARD.encode(form)),
         }
     }
 }
@@ -610,9 +632,6 @@ mod details {
 
 mod files {
     use super::*;
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-
     /// A file on the disk, or a part with headers and content in base64.
     #[derive(Serialize, Deserialize)]
     #[serde(untagged)]

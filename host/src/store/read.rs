@@ -620,6 +620,9 @@ fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
     task.creation_time = unsigned(row, 4)?;
     task.group = row.get(5)?;
     task.url = row.get(6)?;
+    if let Body::Bytes(bytes) = &mut task.body {
+        *bytes = row.get::<_, Option<Vec<u8>>>(15)?.unwrap_or_default();
+    }
     if let Some(sealed) = row.get_ref(31)?.as_blob_or_null()? {
         codec::reveal(row.get(0)?, sealed, vault, &mut task).map_err(|error| unreadable(31, error))?;
     }
@@ -630,9 +633,6 @@ fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
     let upload =
         upload.map(|sealed| codec::decode_upload(row.get(0)?, sealed, vault).map_err(|error| unreadable(33, error)));
     task.retries_remaining = row.get(9)?;
-    if let Body::Bytes(bytes) = &mut task.body {
-        *bytes = row.get::<_, Option<Vec<u8>>>(15)?.unwrap_or_default();
-    }
     let outcome: Option<&str> = row.get_ref(13)?.as_str_or_null()?;
     let outcome = codec::decode_outcome(outcome).map_err(|error| unreadable(13, error))?;
     let place: Option<Vec<u8>> = row.get(12)?;

@@ -43,9 +43,14 @@ pub fn read_as_far(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
 }
 
 /// The status that a record (`status`) or an update (`taskStatus`) has beside its task, by name or background_downloader's number
-/// (A.16). [`read`] takes no notice of it.
+/// (A.16), or the special `progress` of an update that has neither (A.10). [`read`] takes no notice of it.
 pub fn status_of(document: &Value) -> Option<Status> {
     read::status_of(document)
+}
+
+/// The object that has a task's fields: updates and resume data of background_downloader have it in `task`, records are it.
+pub fn task_in(document: &Value) -> &Value {
+    document.get("task").filter(|task| task.is_object()).unwrap_or(document)
 }
 
 /// Whether a key of a task's object means something, or is known to mean nothing here.

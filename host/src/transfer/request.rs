@@ -19,7 +19,7 @@ use crate::transfer::download::{Wire, log_answer, plain_call};
 use crate::transfer::progress::Meter;
 use crate::transfer::request_body::{RequestBody, SENT};
 use crate::transfer::{Context, Finished, Held, Stopped, details_of, resumable, sweep_later, upload};
-use crate::transport::{Answer, Call, Framing, Payload, Source};
+use crate::transport::{Answer, Call, Framing, Payload, Source, is_idempotent};
 
 /// Bytes of an answer's body that are kept with the task.
 const KEPT: usize = 64 * 1024;
@@ -37,7 +37,7 @@ pub(crate) async fn run(cx: &Context<'_>, mut wire: Wire, held: &mut Held) -> Re
         held.note("source-changed");
     }
     let mut body = RequestBody::new(cx.shared, segments, cx.rate, &cx.task.group);
-    let has_effect = matches!(cx.task.http_request_method.as_str(), "POST" | "PATCH");
+    let has_effect = !is_idempotent(&cx.task.http_request_method);
     if has_effect {
         body = body.marked(cx.key, &held.notes);
     }
@@ -202,9 +202,9 @@ async fn refused(held: &mut Held, answer: &mut Answer, head: &HookHead) -> Detai
     details
 }
 
-/// After a success, nothing is known to be undone: a POST or PATCH is not to be repeated.
+/// After a success, nothing is known to be undone: what is not idempotent (POST, PATCH) is not to be repeated.
 fn in_doubt(cx: &Context<'_>, mut failure: Failure) -> Failure {
-    failure.outcome_unknown = matches!(cx.task.http_request_method.as_str(), "POST" | "PATCH");
+    failure.outcome_unknown = !is_idempotent(&cx.task.http_request_method);
     failure
 }
 

@@ -271,7 +271,8 @@ impl AnswerBody {
             );
             return Failure::new(FailureKind::Connection, description).with(FailureDetail::Protocol);
         }
-        match io {
+        let of_h2 = words::find::<h2::Error>(error).and_then(h2::Error::get_io);
+        match io.or(of_h2) {
             Some(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => self.cut(""),
             _ => self.cut(&format!(": {}", words::innermost(error as &dyn StdError))),
         }

@@ -7,13 +7,14 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -51,6 +52,8 @@ pub(super) struct Trace {
     pub(super) deaf: AtomicBool,
     /// [`super::Call::sip`] of the request that is being answered.
     pub(super) sip: Mutex<Option<Arc<AtomicUsize>>>,
+    /// The server has ended TLS with this alert: hyper does not hand it on from HTTP/2.
+    pub(super) alert: OnceLock<AlertDescription>,
     /// How it was made.
     pub(super) making: Making,
 }
@@ -286,6 +289,11 @@ impl Wire {
                 continue;
             }
             self.trace.read.fetch_add((now - start) as u64, Ordering::Relaxed);
+            if let Poll::Ready(Err(error)) = &outcome
+                && let Some(rustls::Error::AlertReceived(alert)) = words::find(error)
+            {
+                let _ = self.trace.alert.set(*alert); // the first one counts
+            }
             if now == start {
                 return outcome;
             }

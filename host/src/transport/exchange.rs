@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::connect::{ConnectFailure, Trace};
 use super::payload::{Guard, Outgoing, Sending, Unsent};
 use super::redirect::Hop;
-use super::{Call, Framing, Pool, peer_of, words};
+use super::{Call, Framing, Pool, peer_of, tls, words};
 use crate::error::{Failure, FailureDetail, FailureKind};
 
 /// Most interim answers before the final one.
@@ -168,6 +168,15 @@ async fn exchange_on(pool: &Pool, hop: &Hop, call: &Call, shared: &super::Shared
             }
         }
     }
+}
+
+/// Whether doing it twice comes to the same by the method alone (RFC 9110 section 9.2.2, and the safe ones of other standards).
+/// Of a method that is not known, nobody can say so.
+pub(crate) fn is_idempotent(method: &str) -> bool {
+    matches!(
+        method,
+        "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE" | "PROPFIND" | "QUERY" | "REPORT" | "SEARCH"
+    )
 }
 
 /// One request and who answers it.
@@ -346,6 +355,9 @@ impl Exchange<'_> {
         if let Some(Unsent::Broken(failure)) = words::find::<Unsent>(error) {
             return Try::Failed(failure.clone());
         }
+        if let Some(failure) = watch.alert().and_then(|alert| tls::refusal(alert, &self.peer)) {
+            return Try::Failed(failure);
+        }
         let hyper = words::find::<hyper::Error>(error);
         // The server promises that it has not looked at the request (RFC 9113 section 8.7).
         let is_refused =
@@ -386,7 +398,7 @@ impl Exchange<'_> {
     }
 
     fn is_idempotent(&self) -> bool {
-        matches!(self.hop.method.as_str(), "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE")
+        is_idempotent(&self.hop.method)
     }
 
     /// The failure, marked when the request may have taken effect nevertheless.
@@ -448,6 +460,10 @@ impl Watch {
     /// Whether another request had been answered on it.
     fn was_pooled(&self) -> bool {
         self.trace.as_ref().is_some_and(|trace| trace.answered.load(Ordering::Relaxed))
+    }
+
+    fn alert(&self) -> Option<rustls::AlertDescription> {
+        self.trace.as_ref().and_then(|trace| trace.alert.get().copied())
     }
 
     fn has_read(&self) -> bool {

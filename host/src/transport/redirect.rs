@@ -55,26 +55,36 @@ impl std::fmt::Debug for Hop {
     }
 }
 
+/// A request of a chain: what makes another one the same, so that following redirects would never end.
+#[derive(Debug, PartialEq)]
+pub(super) struct Visit {
+    method: String,
+    pub(super) url: Url,
+    /// Those that a jar adds: a server that sets one and asks to come again means something by it.
+    cookies: Option<String>,
+}
+
+impl Visit {
+    /// A request as it goes out.
+    pub(super) fn of(hop: &Hop, cookies: Option<String>) -> Self {
+        Self { method: hop.method.clone(), url: hop.url.clone(), cookies }
+    }
+}
+
 /// Whether a status asks to go elsewhere. 300 and 304 don't: they are answers.
 pub(super) fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// The request that follows `hop`, which was answered with the redirect `status` and these Location headers.
-/// `before` are the earlier requests of the chain, oldest first.
+/// The request that follows `hop`, which was answered with the redirect `status` and these Location headers. `before` is how
+/// many there were before it. Whether it was there already is told by [`Visit`]s.
 ///
 /// # Errors
 /// [`FailureDetail::Redirect`] with the status, when the redirect may not be followed.
-pub(super) fn next(
-    hop: &Hop,
-    status: u16,
-    locations: &[String],
-    before: &[(String, Url)],
-    call: &Call,
-) -> Result<Hop, Failure> {
+pub(super) fn next(hop: &Hop, status: u16, locations: &[String], before: usize, call: &Call) -> Result<Hop, Failure> {
     let refuse = |why: String| Err(refused(&hop.url, status, &why));
     let max_redirects = call.max_redirects;
-    if before.len() >= max_redirects as usize {
+    if before >= max_redirects as usize {
         return refuse(format!("again after {max_redirects} redirects, which is the limit"));
     }
     let url = match target(&hop.url, locations) {
@@ -84,10 +94,6 @@ pub(super) fn next(
     let Some((method, keeps_body)) = method_after(hop, status, call.keep_body) else {
         return refuse(format!("which would change {} to another method and lose the body", hop.method));
     };
-    let visited = |(known, place): &(String, Url)| *known == method && *place == url;
-    if (hop.method == method && hop.url == url) || before.iter().any(visited) {
-        return refuse("to a place it came from (a loop)".into());
-    }
     let mut headers = hop.headers.clone();
     let stays = url.origin() == hop.url.origin();
     if !stays {

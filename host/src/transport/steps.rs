@@ -11,7 +11,7 @@ use bytes::Bytes;
 use url::{Origin, Url};
 
 use super::handles::Used;
-use super::redirect::{self, Hop};
+use super::redirect::{self, Hop, Visit};
 use super::{Answer, AnswerBody, Call, Framing};
 use crate::error::Failure;
 use crate::task::Pairs;
@@ -154,14 +154,14 @@ fn step_of(hop: &Hop, used: &Used) -> Outbound {
 }
 
 /// An answer made of one that no server gave.
-pub(super) fn answer(hop: Hop, before: Vec<(String, Url)>, canned: Canned) -> Answer {
+pub(super) fn answer(hop: Hop, before: Vec<Visit>, canned: Canned) -> Answer {
     let Canned { status, headers, body, follow } = canned;
     let body = if hop.method == "HEAD" { Bytes::new() } else { body };
     Answer {
         status,
         headers,
         url: hop.url.into(),
-        hops: before.into_iter().map(|(_, url)| url.into()).collect(),
+        hops: before.into_iter().map(|visit| visit.url.into()).collect(),
         framing: Framing::Length(body.len() as u64),
         insecure: false,
         early: false,

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
@@ -213,13 +213,34 @@ fn failure(error: &io::Error, host: &str, port: u16) -> Failure {
     match words::find::<rustls::Error>(error) {
         Some(rustls::Error::InvalidCertificate(reason)) => words::tls(certificate_sentence(reason, &place)),
         Some(rustls::Error::InvalidMessage(_)) => words::protocol(format!("{place} does not speak TLS")),
-        Some(rustls::Error::AlertReceived(alert)) => {
-            words::tls(format!("{place} refused the TLS handshake ({alert:?})"))
-        }
+        Some(rustls::Error::AlertReceived(alert)) => refusal(*alert, &place)
+            .unwrap_or_else(|| words::tls(format!("{place} refused the TLS handshake ({alert:?})"))),
         Some(other) => words::tls(format!("no TLS connection to {place}: {other}")),
         None => {
             words::not_connected(format!("connection to {place} lost in the TLS handshake: {}", words::system(error)))
         }
+    }
+}
+
+/// What a server says of a client's certificate: within the handshake or, with TLS 1.3, after it (RFC 8446 section 4.4.2.4).
+/// Trying again cannot help. `None` for an alert about something else.
+pub(super) fn refusal(alert: AlertDescription, place: &str) -> Option<Failure> {
+    use AlertDescription as Alert;
+    match alert {
+        Alert::CertificateRequired => Some(words::tls(format!(
+            "{place} wants a client certificate, which --cert (or a profile's `client-cert`) names"
+        ))),
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied => Some(words::tls(format!(
+            "{place} refused the client certificate, or that there is none ({alert:?}); --cert (or a profile's `client-cert`) \
+             names it"
+        ))),
+        _ => None,
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
     }
     match current.downcast_ref::<std::io::Error>() {
         Some(io) => system(io),
-        None => current.to_string(),
+        None => without_link(current.to_string()),
     }
 }
 
@@ -42,14 +42,16 @@ fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
 
 /// The system's words for an error, without its number.
 pub(super) fn system(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    if text.contains("close_notify") {
-        return "TLS was not told of its end (close_notify)".into(); // rustls adds a link for programmers
-    }
+    let text = without_link(error.to_string());
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
         None => text,
     }
+}
+
+/// rustls adds a link for programmers, which reaches us through h2 as a text.
+fn without_link(text: String) -> String {
+    if text.contains("close_notify") { "TLS was not told of its end (close_notify)".into() } else { text }
 }
 
 /// Files of other forms are told how to become PEM: of PKCS#12, browsers' and Windows' form, people have most.

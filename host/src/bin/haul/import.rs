@@ -1,7 +1,7 @@
 //! `haul import`: adds what other programs have kept. All inputs are read and all tasks judged before the first is added:
 //! with one problem nothing is added, or, with `--skip-invalid`, all others are; all problems are told.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,11 @@ pub(crate) async fn run(typed: &Import, environment: &Environment, printer: &Pri
     let tasks = text::tasks(imported);
     let verb = if typed.dry_run { "would import" } else { "imported" };
     let left_out = if skipped.is_empty() { String::new() } else { format!(", left out {}", skipped.len()) };
-    let known = if known == 0 { String::new() } else { format!(", {known} were here already") };
+    let known = match known {
+        0 => String::new(),
+        1 => ", 1 was here already".into(),
+        _ => format!(", {known} were here already"),
+    };
     let wrong = if refused == 0 { String::new() } else { format!(", refused {refused}") };
     printer.note(format_args!("{verb} {tasks}{known}{left_out}{wrong}"));
     Ok(if refused == 0 { exit::DONE } else { exit::SOME_FAILED })
@@ -60,9 +64,9 @@ fn read(typed: &Import, printer: &Printer) -> Result<Vec<Entry>> {
         ended: typed.ended,
         now_ms: now_ms(),
     };
-    let mut entries = Vec::new();
+    let (mut entries, mut seen) = (Vec::new(), HashMap::new());
     for file in &typed.files {
-        let found = if file == Path::new("-") {
+        let mut found = if file == Path::new("-") {
             let mut content = Vec::new();
             let read = std::io::stdin().lock().read_to_end(&mut content);
             read.map_err(|error| Error::FileSystem(format!("cannot read stdin: {error}")))?;
@@ -77,6 +81,7 @@ fn read(typed: &Import, printer: &Printer) -> Result<Vec<Entry>> {
             text::tasks(count as u64),
             found.kind.name()
         ));
+        found.identify(&mut seen);
         entries.extend(found.entries);
     }
     for entry in &mut entries {

@@ -109,7 +109,7 @@ impl Source {
         let problem = |field: String, reason: String| Problem { field, reason };
         match read {
             Ok(Parsed { json, repeated }) => {
-                let (task, mut problems) = json::read_as_far(&json, &self.defaults);
+                let (task, mut problems) = json::read_as_far(json::task_in(&json), &self.defaults);
                 let twice = repeated.into_iter().map(|key| problem(key, "is given more than once".into()));
                 problems.extend(twice);
                 if let Some(ended) = json::status_of(&json).filter(|status| status.is_final()) {

@@ -138,15 +138,31 @@ pub(super) fn task(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
     (reader.task, reader.problems.all())
 }
 
-/// The status of a record (`status`) or update (`taskStatus`), by number (A.16) or name.
+/// The status of a record (`status`) or update (`taskStatus`), by number (A.16) or name; that of an update of progress by
+/// its special values (A.10).
 pub(super) fn status_of(document: &Value) -> Option<Status> {
-    let value = document.get("status").or_else(|| document.get("taskStatus"))?;
+    let Some(value) = document.get("status").or_else(|| document.get("taskStatus")) else {
+        return document.get("progress").and_then(Value::as_f64).and_then(status_told_as_progress);
+    };
     match value {
         Value::String(name) => Status::from_name(name),
         number => {
             number.as_f64().filter(|number| (0.0..=7.0).contains(number)).and_then(|n| Status::from_number(n as u8))
         }
     }
+}
+
+/// What updates of progress say beside shares: the inverse of what haul tells itself (`event::ProgressUpdate`).
+fn status_told_as_progress(value: f64) -> Option<Status> {
+    let told = [
+        (1.0, Status::Complete),
+        (-1.0, Status::Failed),
+        (-2.0, Status::Canceled),
+        (-3.0, Status::NotFound),
+        (-4.0, Status::WaitingToRetry),
+        (-5.0, Status::Paused),
+    ];
+    told.into_iter().find(|(special, _)| (special - value).abs() < f64::EPSILON).map(|(_, status)| status)
 }
 
 /// What has been read so far.

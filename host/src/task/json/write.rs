@@ -144,7 +144,8 @@ impl Writer {
     /// The inverse of `body` in reading: what a task of that type sends by itself needs no key.
     fn body(&mut self, task: &Task) {
         let upload = matches!(task.task_type, TaskType::Upload | TaskType::MultiUpload);
-        let (key, value) = match &task.body {
+        let shown = if self.masked { mask::form(task).map(Body::Bytes) } else { None };
+        let (key, value) = match shown.as_ref().unwrap_or(&task.body) {
             Body::None if !upload => ("post", Value::Null),
             Body::Multipart if upload => ("post", Value::Null),
             Body::File if upload => ("post", "binary".into()),

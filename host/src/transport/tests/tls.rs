@@ -360,8 +360,12 @@ async fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
         let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         builder.with_client_cert_verifier(verifier.build().unwrap())
     };
-    let server = secure_with(&[], |_| {}, clients).await;
-    assert!(server.ask(server.settings()).await.is_err());
+    let server = secure_with(&["h2", "http/1.1"], |_| {}, clients).await;
+    // With TLS 1.3 that is told after the handshake, and HTTP/2 hands on no reason.
+    for http2 in [true, false] {
+        let refusal = server.refusal(TransportSettings { http2, ..server.settings() }).await;
+        assert!(refusal.contains("wants a client certificate, which --cert"), "{refusal}");
+    }
     let file = |text: String| {
         let mut file = NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
@@ -373,7 +377,7 @@ async fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
     let with = |client_cert, client_key| TransportSettings { client_cert, client_key, ..server.settings() };
     for settings in [with(path(&both), None), with(path(&chain), path(&own))] {
         settings.check().unwrap();
-        assert_eq!(server.ask(settings).await.unwrap().1, "HTTP/1.1 /path");
+        assert_eq!(server.ask(settings).await.unwrap().1, "HTTP/2.0 /path");
     }
     let stranger = file(KeyPair::generate().unwrap().serialize_pem());
     for wrong in [with(path(&chain), None), with(path(&chain), path(&stranger)), with(None, path(&own))] {
