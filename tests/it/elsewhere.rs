@@ -66,8 +66,8 @@ fn parts_that_are_redirected_to_other_places_of_the_same_file_are_compared_and_j
 #[test]
 fn parts_that_are_redirected_to_another_file_are_not_joined() {
     let (world, origin) = (World::new(), Origin::start());
-    origin.serve("/1", version(1, SIZE).pace(20 * MIB));
-    origin.serve("/2", version(2, SIZE).pace(20 * MIB));
+    origin.serve("/1", version(1, SIZE).gate(MIB, &Gate::new())); // never opened: it would bring the whole
+    origin.serve("/2", version(2, SIZE));
     let film = origin.script("/f", [vec![redirect(302, "/1")], vec![redirect(302, "/2"); 20]].concat());
 
     let last = world.get(&[film.url(), "--parts", "4"]).exits(0).only_final();
@@ -79,7 +79,7 @@ fn parts_that_are_redirected_to_another_file_are_not_joined() {
 #[test]
 fn parts_of_which_each_is_redirected_to_a_place_of_its_own_are_read_in_one_stream() {
     let (world, origin) = (World::new(), Origin::start());
-    let ways: Vec<Answer> = (0..40)
+    let ways: Vec<Answer> = (0..90)
         .map(|place| {
             origin.serve(&format!("/{place}"), version(1, SIZE).pace(4 * MIB));
             redirect(302, &format!("/{place}"))
@@ -91,5 +91,5 @@ fn parts_of_which_each_is_redirected_to_a_place_of_its_own_are_read_in_one_strea
 
     assert_same_bytes(&world.read("f"), &bytes(1, SIZE));
     assert!(notes(&last).contains(&"single-stream: the server redirects each part elsewhere"), "{last}");
-    assert!(film.log().len() < 25, "{:?}", film.log());
+    assert!(film.log().len() < 60, "{:?}", film.log());
 }

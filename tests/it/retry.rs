@@ -295,7 +295,9 @@ fn a_task_whose_not_after_has_passed_sends_nothing() {
     let film = origin.serve("/f", file(b"x"));
     let order = |n: usize| match n % 2 {
         0 => json!({"taskId": format!("t{n}"), "url": film.url(), "notAfter": in_ms(-1000)}),
-        _ => json!({"taskId": format!("t{n}"), "taskType": "DataTask", "url": film.url(), "post": "buy", "notAfter": in_ms(-1000)}),
+        _ => {
+            json!({"taskId": format!("t{n}"), "taskType": "DataTask", "url": film.url(), "post": "buy", "notAfter": in_ms(-1000)})
+        }
     };
     world.add(&(0..20).map(order).collect::<Vec<_>>());
 

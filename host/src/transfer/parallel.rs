@@ -36,7 +36,7 @@ const TRIES: u32 = 3;
 /// How long the last connection waits before it asks for a piece again that has failed, times its failures.
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 /// A place that leads elsewhere so often is not compared again.
-const DOUBTS: u32 = 8;
+const DOUBTS: u32 = 16;
 /// The note when everything begins again because of that.
 const REDIRECTED: &str = "restarted-redirected";
 /// A place this many times slower than the fastest one loses its last piece to that.
