@@ -81,7 +81,7 @@ fn parts_of_which_each_is_redirected_to_a_place_of_its_own_are_read_in_one_strea
     let (world, origin) = (World::new(), Origin::start());
     let ways: Vec<Answer> = (0..90)
         .map(|place| {
-            origin.serve(&format!("/{place}"), version(1, SIZE).pace(4 * MIB));
+            origin.serve(&format!("/{place}"), version(1, SIZE).pace(10 * MIB));
             redirect(302, &format!("/{place}"))
         })
         .collect();
