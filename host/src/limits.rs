@@ -21,7 +21,7 @@ pub struct QueueLimits {
     pub uploads: usize,
     /// Of all that are no uploads: downloads, and requests. Default 0.
     pub downloads: usize,
-    /// Per host and port. Default 0.
+    /// Of one host and port: tasks, and connections that a divided download has there. Default 0.
     pub per_host: usize,
     /// Per group. Default 0.
     pub per_group: usize,

@@ -300,10 +300,16 @@ fn a_task_whose_not_after_has_passed_sends_nothing() {
         }
     };
     world.add(&(0..20).map(order).collect::<Vec<_>>());
+    let mut expired = order(0);
+    expired["taskId"] = json!("expired");
+    expired["options"] = json!({"auth": {
+        "accessToken": "old", "accessTokenExpiryTime": 1_000, "refreshToken": "r", "refreshUrl": origin.url("/token"),
+    }});
+    world.add(&[expired]);
 
     world.run().exits(8);
 
-    assert_eq!(film.log(), Vec::<String>::new());
+    assert_eq!(origin.log(), Vec::<String>::new());
     let record = world.show("t0");
     assert_eq!((&record["status"], &record["exception"]["type"]), (&json!("failed"), &json!("policy")));
     assert!(record["exception"]["description"].as_str().unwrap().contains("its notAfter has come"), "{record}");
@@ -329,7 +335,8 @@ fn nothing_is_waited_for_that_comes_after_not_after() {
 #[test]
 fn a_post_that_a_time_limit_ends_after_it_was_sent_is_in_doubt_and_not_repeated() {
     let (world, origin) = (World::new(), Origin::start());
-    let silent = origin.serve("/order", silence());
+    let gate = Gate::new(); // never opened
+    let silent = origin.serve("/order", file(b"x").head_gate(&gate));
     let order = json!({"taskType": "DataTask", "url": silent.url(), "post": "buy", "retries": 3});
     let (mut late, mut long) = (order.clone(), order);
     (late["taskId"], late["notAfter"]) = (json!("late"), in_ms(1500));

@@ -1,6 +1,7 @@
 //! Adds tasks and follows them to their end: what `get`, `put` and `request` have in common. Killed at any moment, the same
 //! command line goes on where it stopped.
 
+use haul::task::Body;
 use haul::{Addition, Error, IfExists, Request, Result, Session, Task, Work};
 
 use crate::args::EngineFlags;
@@ -30,12 +31,16 @@ pub(crate) const GOES_ON: &str = "the same command goes on where this one stoppe
 /// The same of a request: what may have taken effect is not sent again.
 pub(crate) fn sends_again(task: &Task) -> &'static str {
     let has_key = task.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"));
-    match task.http_request_method.as_str() {
-        _ if task.resumable().is_some() => GOES_ON,
-        "POST" | "PATCH" if !task.repeatable && !has_key => {
-            "the same command sends the request again, unless all of it was out: whether that took effect is unknown then"
-        }
-        _ => "the same command sends the request again",
+    let has_effect = match task.http_request_method.to_ascii_uppercase().as_str() {
+        "" => task.body != Body::None, // what has a body is a POST where nothing is said
+        method => matches!(method, "POST" | "PATCH"),
+    };
+    if task.resumable().is_some() {
+        GOES_ON
+    } else if has_effect && !task.repeatable && !has_key {
+        "the same command sends the request again, unless all of it was out: whether that took effect is unknown then"
+    } else {
+        "the same command sends the request again"
     }
 }
 

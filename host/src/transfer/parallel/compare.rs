@@ -38,8 +38,9 @@ impl Crew<'_, '_> {
             self.places[next].proved = true;
             held.resume.final_url = crate::mask::url(&self.places[next].wire.url);
         } else if overlap::is_enough(&stored) || (!others && !stored.is_empty() && self.workers.is_empty()) {
-            let waiting: Vec<usize> = (next..self.places.len()).filter(|place| waits(self, *place)).collect();
-            waiting.into_iter().for_each(|place| self.ask_for_stored(place, stored.clone()));
+            while let Some(place) = (next..self.places.len()).find(|place| waits(self, *place)) {
+                self.ask_for_stored(place, stored.clone());
+            }
         }
     }
 
