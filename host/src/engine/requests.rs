@@ -135,6 +135,9 @@ async fn add(
     }
     let given: Vec<bool> = additions.iter().map(|addition| !addition.task.task_id.is_empty()).collect();
     admit(engine, &mut additions, now).await?;
+    if if_exists != IfExists::ReturnExisting && !continue_same {
+        refuse_twins(&additions)?;
+    }
     if if_exists == IfExists::Replace && !continue_same {
         make_way(engine, &additions).await?;
     }
@@ -173,6 +176,19 @@ async fn add(
     }
     tell(engine, Input::Added { asker, tasks: waking, work })?;
     Ok(Reply::Added { ids, ended })
+}
+
+/// Two tasks of one id in one request: which of them is meant is for nobody to guess.
+fn refuse_twins(additions: &[Addition]) -> Result<()> {
+    let (mut ids, mut twins) = (HashSet::new(), Vec::new());
+    for (index, addition) in additions.iter().enumerate() {
+        let id = addition.task.task_id.as_str();
+        if !ids.insert(id) {
+            let reason = format!("`{id}` is that of another task given with it");
+            twins.push((index, vec![Problem { field: "taskId".into(), reason }]));
+        }
+    }
+    if twins.is_empty() { Ok(()) } else { Err(Error::Invalid(twins)) }
 }
 
 /// A task that is added has all its retries, whatever was left of them; what nobody can have left is for `admit` to refuse (A.2).
@@ -807,7 +823,9 @@ async fn remove(engine: &Inner, ids: &[String]) -> Result<Reply> {
         if record.resume.is_some() {
             crate::transfer::remove_stored(&engine.shared, &record);
         }
-        keys.push(key);
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
     }
     let count = keys.len() as u64;
     engine.shared.store.write(Change::Remove { keys }).await?;
