@@ -18,7 +18,7 @@ use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
 use crate::event::{Details, Update};
 use crate::scheduler::Why;
 use crate::store::{Addition, Applied, Change, Filter, HELD, IfExists, NewTask, Selection, TaskKey};
-use crate::task::{Problem, Record, Status, Task, TaskType, Waiting, json};
+use crate::task::{Problem, Record, Status, Task, TaskType, Waiting, hosts, json};
 use crate::transfer::{BOUNDARY, remember};
 
 /// The consumer that stands for components with `on-task-finished`.
@@ -228,6 +228,7 @@ async fn check(engine: &Inner, mut tasks: Vec<Addition>) -> Result<Reply> {
 pub(super) async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
     engine.load_components().await?;
     describe(engine, additions)?;
+    additions.iter_mut().for_each(|addition| hosts::to_ascii(&mut addition.task));
     let mut everybodys = engine.shared.components.of_group(None);
     everybodys.extend(engine.shared.policy.get().map(Arc::clone));
     let chain = engine.shared.hooks.chain(&everybodys, &engine.transport);
