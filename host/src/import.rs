@@ -212,7 +212,7 @@ pub fn read(path: &Path, content: Option<Vec<u8>>, options: &Options) -> Result<
     let text = || {
         let text = std::str::from_utf8(&content);
         let text =
-            text.map_err(|_| Error::Usage(format!("`{name}` is no text in UTF-8: it is not {}", kind.name())))?;
+            text.map_err(|_| Error::Usage(format!("`{name}` is neither text in UTF-8 nor an SQLite database")))?;
         Ok::<_, Error>(text.trim_start_matches('\u{feff}'))
     };
     let entries = match kind {

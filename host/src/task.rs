@@ -3,6 +3,7 @@
 //! Field names are background_downloader's where it has the field. Nothing here validates: `admit`, a hook, does. The JSON
 //! form, lenient in what it reads and exact in what it writes, is in [`json`].
 
+pub(crate) mod hosts;
 pub mod json;
 pub mod query;
 

@@ -236,6 +236,49 @@ fn flags_have_environment_variables() {
 }
 
 #[test]
+fn a_variable_that_says_neither_yes_nor_no_is_refused() {
+    for name in ["HAUL_JSON", "HAUL_QUIET", "HAUL_VERBOSE", "HAUL_COLOR"] {
+        let mut world = World::new();
+        world.set(name, "maybe");
+        world.haul(&["ls"]).exits(2).says("maybe");
+    }
+}
+
+#[test]
+fn a_proxy_that_is_none_is_refused_at_once() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    for wrong in ["foo", "http//a:b@h:1", "http://h:1/path", "h:1?q"] {
+        let outcome = world.haul(&["get", film.url(), "--proxy", wrong]).exits(2).says("the proxy URL");
+        assert!(!outcome.stderr.contains(wrong), "it may hold a password: {}", outcome.stderr);
+    }
+    assert_eq!(film.requests().len(), 0);
+}
+
+#[test]
+fn a_url_that_is_too_long_is_told_in_a_line() {
+    let world = World::new();
+    let outcome = world.haul(&["get", &format!("http://127.0.0.1:9/?{}", "a".repeat(70_000))]).exits(2);
+    assert!(outcome.stderr.contains("at most 8192 bytes") && outcome.stderr.len() < 1000, "{}", outcome.stderr.len());
+}
+
+#[test]
+fn a_task_named_twice_is_one_task() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    world.haul(&["get", film.url(), "--id", "t"]).exits(0);
+
+    world.haul(&["rm", "t", "t"]).exits(0).says("forgot 1 task");
+
+    let one = r#"{"url": "http://127.0.0.1:9/f", "taskId": "t"}"#;
+    for words in [&["add", "-"][..], &["add", "-", "--if-exists", "replace"]] {
+        let text = format!("{one}\n{}\n{one}\n", one.replace("\"t\"", "\"u\""));
+        world.haul_reading(words, &text).exits(2).says("stdin:3: `taskId` `t` is that of another task given with it");
+    }
+    assert!(world.list().is_empty());
+}
+
+#[test]
 fn an_empty_variable_is_not_set() {
     let (mut world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));

@@ -153,6 +153,8 @@ fn what_is_no_store_is_refused_with_a_sentence() {
     std::fs::create_dir(world.work().join("empty")).unwrap();
 
     world.haul(&["import", "empty"]).exits(2).says("is no LocalStore folder");
+    world.write("garbage", b"\xff\xfe\x00garbage");
+    world.haul(&["import", "garbage"]).exits(2).says("neither text in UTF-8 nor");
     world.haul(&["import", "missing"]).exits(6).says("missing");
     world.haul_reading(&["import", "-", "--from", "tasks"], "{\"url\":").exits(2).says("stdin:1").says("is not JSON");
     world.haul(&["import", "empty", "--from", "nonsense"]).exits(2).says("local-store");

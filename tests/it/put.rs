@@ -23,6 +23,22 @@ fn a_file_is_sent_as_a_form_by_post() {
 }
 
 #[test]
+fn a_content_type_that_a_form_cannot_have_is_told() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    world.write("notes.txt", "A file.");
+    let typed = ["-H", "Content-Type: foo/bar"];
+
+    world.haul(&[&["put", "notes.txt", sink.url()], &typed[..]].concat()).exits(0).says("the Content-Type is left out");
+    let binary = world.haul(&[&["put", "--binary", "notes.txt", sink.url()], &typed[..]].concat()).exits(0);
+
+    assert!(!binary.stderr.contains("left out"), "{}", binary.stderr);
+    let types: Vec<_> =
+        sink.requests().iter().map(|request| request.header("content-type").unwrap().to_owned()).collect();
+    assert!(types[0].starts_with("multipart/form-data; boundary=") && types[1] == "foo/bar", "{types:?}");
+}
+
+#[test]
 fn a_binary_upload_is_a_put() {
     let (world, origin) = (World::new(), Origin::start());
     let sink = origin.serve("/up", status(201));

@@ -265,6 +265,15 @@ fn a_record_of_a_task_that_is_over_is_not_done_once_more_in_silence() {
 }
 
 #[test]
+fn an_international_host_is_stored_as_it_is_asked_for() {
+    let world = World::new();
+    world.add(&[json!({"url": "http://münchen.invalid/ü", "taskId": "t", "mirrors": ["https://bücher.invalid"]})]);
+    let stored = world.show("t");
+    assert_eq!(stored["url"], "http://xn--mnchen-3ya.invalid/%C3%BC");
+    assert_eq!(stored["mirrors"], json!(["https://xn--bcher-kva.invalid"]));
+}
+
+#[test]
 fn what_no_task_can_have_is_refused() {
     let world = World::new();
     for (more, sentence) in [

@@ -2,7 +2,7 @@
 //!
 //! A URL is looked at by RFC 3986, and left as it is written but for four things: its scheme gets small letters, its
 //! fragment goes, its query parameters are joined to it, and what may not stand in a path or query is percent-encoded.
-//! International host names are refused: turning them into ASCII needs tables that only the host has.
+//! International host names have become ASCII before it is asked: that needs tables, which only the host has. Others are refused.
 
 use super::Problems;
 use crate::bindings::haul::transfer::types::{Task, TaskKind};
@@ -138,7 +138,7 @@ fn check_host(host: &str) -> Result<(), String> {
         return Err("must name a host".into());
     }
     if !host.is_ascii() {
-        return Err("must have an ASCII host name; write international ones as xn--…".into());
+        return Err("must have an ASCII host name; this one has no such form (IDNA)".into());
     }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if !host.bytes().all(is_plain) || !host.bytes().any(|byte| byte.is_ascii_alphanumeric()) {

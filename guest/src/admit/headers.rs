@@ -62,10 +62,10 @@ fn check_range(task: &Task, problems: &mut Problems) {
         return problems.add("headers", "must hold `Range` only once");
     }
     match http::asked_range(range) {
-        None => problems.add("headers", "must have a `Range` of the form bytes=a-b, bytes=a- or bytes=-n"),
-        Some(AskedRange::Last { .. }) if is_upload(task) => {
+        None | Some(AskedRange::Last { .. }) if is_upload(task) => {
             problems.add("headers", "must have a `Range` of the form bytes=a-b or bytes=a- in an upload");
         }
+        None => problems.add("headers", "must have a `Range` of the form bytes=a-b, bytes=a- or bytes=-n"),
         Some(_) => {}
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, Failure, FailureDetail, FailureKind, Result};
 use crate::event::{Details, Update};
 use crate::scheduler::Why;
 use crate::store::{Addition, Applied, Change, Filter, HELD, IfExists, NewTask, Selection, TaskKey};
-use crate::task::{Problem, Record, Status, Task, TaskType, Waiting, json};
+use crate::task::{Problem, Record, Status, Task, TaskType, Waiting, hosts, json};
 use crate::transfer::{BOUNDARY, remember};
 
 /// The consumer that stands for components with `on-task-finished`.
@@ -135,6 +135,9 @@ async fn add(
     }
     let given: Vec<bool> = additions.iter().map(|addition| !addition.task.task_id.is_empty()).collect();
     admit(engine, &mut additions, now).await?;
+    if if_exists != IfExists::ReturnExisting && !continue_same {
+        refuse_twins(&additions)?;
+    }
     if if_exists == IfExists::Replace && !continue_same {
         make_way(engine, &additions).await?;
     }
@@ -175,6 +178,19 @@ async fn add(
     Ok(Reply::Added { ids, ended })
 }
 
+/// Two tasks of one id in one request: which of them is meant is for nobody to guess.
+fn refuse_twins(additions: &[Addition]) -> Result<()> {
+    let (mut ids, mut twins) = (HashSet::new(), Vec::new());
+    for (index, addition) in additions.iter().enumerate() {
+        let id = addition.task.task_id.as_str();
+        if !ids.insert(id) {
+            let reason = format!("`{id}` is that of another task given with it");
+            twins.push((index, vec![Problem { field: "taskId".into(), reason }]));
+        }
+    }
+    if twins.is_empty() { Ok(()) } else { Err(Error::Invalid(twins)) }
+}
+
 /// A task that is added has all its retries, whatever was left of them; what nobody can have left is for `admit` to refuse (A.2).
 fn begin_attempts(task: &mut Task) {
     if (0..=task.retries).contains(&task.retries_remaining) {
@@ -212,6 +228,7 @@ async fn check(engine: &Inner, mut tasks: Vec<Addition>) -> Result<Reply> {
 pub(super) async fn admit(engine: &Inner, additions: &mut [Addition], now: u64) -> Result<()> {
     engine.load_components().await?;
     describe(engine, additions)?;
+    additions.iter_mut().for_each(|addition| hosts::to_ascii(&mut addition.task));
     let mut everybodys = engine.shared.components.of_group(None);
     everybodys.extend(engine.shared.policy.get().map(Arc::clone));
     let chain = engine.shared.hooks.chain(&everybodys, &engine.transport);
@@ -807,7 +824,9 @@ async fn remove(engine: &Inner, ids: &[String]) -> Result<Reply> {
         if record.resume.is_some() {
             crate::transfer::remove_stored(&engine.shared, &record);
         }
-        keys.push(key);
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
     }
     let count = keys.len() as u64;
     engine.shared.store.write(Change::Remove { keys }).await?;

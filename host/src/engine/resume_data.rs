@@ -244,6 +244,9 @@ fn read(document: &Value, url: Option<String>, part_file: Option<PathBuf>) -> Re
         let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
         refuse(&problems.join(", "))
     })?;
+    if task.task_id.is_empty() {
+        return Err(refuse("its task has no `taskId`"));
+    }
     let text = |name: &str| document["validators"][name].as_str().map(str::to_owned);
     let total_bytes = document["totalBytes"].as_u64();
     let ranges: Vec<(u64, u64)> =
@@ -442,6 +445,19 @@ mod tests {
             assert_eq!(covered, 20, "{pieces:?}");
         }
         assert_eq!(pieces_of(&[(0, 7)], Some(20)), []);
+    }
+
+    #[test]
+    fn a_task_without_an_id_is_refused() {
+        let mut document = json!({"haulResumeData": VERSION, "task": {"url": "http://h/f", "taskId": "t"},
+            "ranges": [[0, 4]], "totalBytes": 9, "finalName": "f", "partFile": "/p"});
+        let taken = |document: &mut Value| {
+            document["integrity"] = integrity(document).into();
+            read(document, None, None).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(taken(&mut document), Ok(()));
+        document["task"]["taskId"] = "".into();
+        assert!(taken(&mut document).unwrap_err().contains("`taskId`"));
     }
 
     #[test]

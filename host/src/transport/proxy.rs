@@ -89,6 +89,14 @@ impl Proxy {
                 return Err(wrong(&format!("begins with `{other}:`; {what}")));
             }
         };
+        // A word alone is a slip more often than the name of a host; what follows the host would mean nothing.
+        let address = text.rsplit('@').next().unwrap_or(text);
+        if !text.contains("://") && !address.contains(['.', ':']) {
+            return Err(wrong("is a word alone: write http://HOST:PORT"));
+        }
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong("has something after its host: write http://HOST:PORT"));
+        }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("names no host"))?;
         Ok(Self {
             host: guard::bare(host).to_owned(),

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, Resettable};
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser, Resettable};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use haul::config;
@@ -85,13 +85,13 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "HAUL_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print only errors
-    #[arg(short, long, global = true, env = "HAUL_QUIET", hide_env_values = true, value_parser = FalseyValueParser::new(), conflicts_with = "verbose")]
+    #[arg(short, long, global = true, env = "HAUL_QUIET", hide_env_values = true, value_parser = BoolishValueParser::new(), conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Tell more; twice: much more
     #[arg(short, long, global = true, env = "HAUL_VERBOSE", hide_env_values = true, action = clap::ArgAction::Count, value_parser = verbosity)]
     pub(crate) verbose: u8,
     /// One JSON object a line on stdout
-    #[arg(long, global = true, env = "HAUL_JSON", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, env = "HAUL_JSON", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub(crate) json: bool,
     /// Colour the output: auto (on a terminal, unless NO_COLOR is set), always, never
     #[arg(

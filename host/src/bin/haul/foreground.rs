@@ -132,6 +132,7 @@ fn with_urls(error: Error, urls: &[String]) -> Error {
                 .flat_map(|(index, problems)| {
                     let url = urls.get(*index).map_or("", String::as_str);
                     let url = haul::mask::url(url);
+                    let url = crate::text::shortened(&url).into_owned();
                     problems.iter().map(move |problem| format!("{url}: {problem}"))
                 })
                 .collect();

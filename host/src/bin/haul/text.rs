@@ -50,6 +50,17 @@ pub(crate) fn plural(count: u64, noun: &str) -> String {
     if count == 1 { noun.into() } else { format!("{noun}s") }
 }
 
+/// Characters of a URL in a sentence: enough to tell it from others.
+const URL_SHOWN_MAX: usize = 200;
+
+/// A URL to be named in a sentence: the beginning of a very long one.
+pub(crate) fn shortened(url: &str) -> std::borrow::Cow<'_, str> {
+    match url.char_indices().nth(URL_SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", &url[..end]).into(),
+        None => url.into(),
+    }
+}
+
 /// A foreign text without anything that steers a terminal or turns the direction of writing.
 pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains(is_hostile) {

@@ -321,6 +321,48 @@ async fn a_body_until_close_without_the_end_of_tls_is_cut() {
 }
 
 #[tokio::test]
+async fn a_lost_connection_of_http2_is_told_without_a_link_for_programmers() {
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let stream = listener.accept().await.unwrap().0.into_std().unwrap();
+        let end = stream.try_clone().unwrap();
+        let stream = TcpStream::from_std(stream).unwrap();
+        let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        let head = http::Response::builder().header("content-length", 8).body(()).unwrap();
+        let mut body = respond.send_response(head, false).unwrap();
+        body.send_data(Bytes::from_static(b"half"), false).unwrap();
+        for _ in 0..10 {
+            // Each time it writes what can be written.
+            std::future::poll_fn(|cx| {
+                let _ = connection.poll_closed(cx);
+                std::task::Poll::Ready(())
+            })
+            .await;
+            tokio::task::yield_now().await;
+        }
+        end.shutdown(std::net::Shutdown::Write).unwrap(); // TCP's end without TLS's
+        let _ = std::future::poll_fn(|cx| connection.poll_closed(cx)).await;
+    });
+    let insecure = TransportSettings { insecure: true, ..TransportSettings::default() };
+    let url = format!("https://localhost:{port}/");
+    let failure = fetch(&Transport::new(insecure), get(url)).await.unwrap_err();
+    assert_eq!(failure.detail, FailureDetail::Cut, "{failure}");
+    assert!(failure.description.ends_with("after 4 of 8 bytes"), "{failure}");
+}
+
+#[tokio::test]
 async fn only_the_hosts_named_insecure_go_unchecked() {
     let server = secure(&[], |_| {}).await;
     let named = |host: String| TransportSettings { insecure_hosts: vec![host], ..TransportSettings::default() };
