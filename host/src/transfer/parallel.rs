@@ -524,6 +524,7 @@ impl<'a, 'b> Crew<'a, 'b> {
                 if let Some(worker) = self.workers.get_mut(&reader) {
                     worker.piece = 0;
                 }
+                tracing::info!("{}: goes on in one stream ({note})", self.cx.task.task_id);
                 held.note("single-stream");
                 held.note(match note.as_str() {
                     REDIRECTED => "single-stream: the server redirects each part elsewhere",
