@@ -43,8 +43,8 @@ const PUBLISHING: usize = 512;
 const ACKNOWLEDGED_EVERY: u64 = 64;
 /// Tasks whose slots are lent, at most.
 const LENT: usize = 256;
-/// Records kept in memory for tasks that are about to start: the heads of a hundred groups.
-const RECORDS: usize = 128 * HEAD;
+/// Records kept in memory for tasks that are about to start.
+const RECORDS: usize = 16 * HEAD;
 /// Tasks woken at once.
 const WAKE: usize = 5_000;
 /// Ends between two looks at what is to be forgotten.
