@@ -1,5 +1,5 @@
-//! The places of a divided download that have brought nothing of what is stored: mirrors, and URLs from components. Before they
-//! take part, some of the stored bytes are asked for there and compared.
+//! The places of a divided download that have brought nothing of what is stored: mirrors, URLs from components, and where a
+//! redirect leads now. Before they take part, some of the stored bytes are asked for there and compared.
 //!
 //! This costs each such place one small request, and holds up none of the others. What is compared, and when an equal validator
 //! is proof enough, is told in `overlap`.
