@@ -57,7 +57,7 @@ pub(crate) fn thread_cpu() -> Duration {
     Duration::try_from(spent).unwrap_or_default()
 }
 
-/// Stops the present thread, which must be nobody's runtime.
+/// Stops the present thread, and everything on its runtime.
 #[allow(clippy::disallowed_methods)] // this is the place
 pub(crate) fn pause(duration: Duration) {
     std::thread::sleep(duration);

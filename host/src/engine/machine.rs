@@ -47,6 +47,11 @@ const LENT: usize = 256;
 const RECORDS: usize = 16 * HEAD;
 /// Tasks woken at once.
 const WAKE: usize = 5_000;
+/// Rounds of the loop that begin within this of each other follow closely.
+const CLOSELY: Duration = Duration::from_millis(3);
+/// After so many of them, each is given so long to grow.
+const CROWDED: u32 = 16;
+const GROWTH: Duration = Duration::from_millis(1);
 /// Ends between two looks at what is to be forgotten.
 const CLEAN_EVERY: u64 = 100;
 /// How long closing waits for attempts to stop and for components to hear of ends.
@@ -75,6 +80,31 @@ struct Running {
 struct Asks {
     all: bool,
     keys: HashSet<TaskKey>,
+}
+
+/// Tells when inputs come so fast that those of a moment are better taken together: each that finds the loop asleep costs
+/// its sender a call of the system, and the loop a round.
+struct Crowd {
+    /// When the last round began.
+    last: Instant,
+    /// Rounds in a row that followed closely.
+    rounds: u32,
+}
+
+impl Crowd {
+    fn new() -> Self {
+        Self { last: clock::now(), rounds: 0 }
+    }
+
+    /// A round begins: where many do, more inputs are let come first.
+    fn gather(&mut self) {
+        let closely = self.last.elapsed() < CLOSELY;
+        self.rounds = if closely { self.rounds + 1 } else { 0 };
+        if self.rounds > CROWDED {
+            clock::pause(GROWTH);
+        }
+        self.last = clock::now();
+    }
 }
 
 /// The state of the loop.
@@ -167,11 +197,13 @@ impl Machine {
     }
 
     async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
+        let mut crowd = Crowd::new();
         loop {
             let sleep = self.sleep_time();
             tokio::select! {
                 input = inputs.recv() => {
                     let Some(input) = input else { return };
+                    crowd.gather();
                     self.handle(input);
                     while let Ok(input) = inputs.try_recv() {
                         self.handle(input);

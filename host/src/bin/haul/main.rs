@@ -45,6 +45,17 @@ mod signals;
 mod tasks;
 mod text;
 
+/// Tasks, updates and their texts are freed by other threads than those that made them: the C library's allocator takes a
+/// lock for each.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// jemalloc's settings: arenas for two cores are enough, and what is freed goes back to the system within 200 ms.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+#[used]
+#[allow(unsafe_code)] // jemalloc reads them under this name
+static ALLOCATOR_SETTINGS: &[u8; 46] = b"narenas:2,dirty_decay_ms:200,muzzy_decay_ms:0\0";
+
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == environment::COMPILE) {
         return ExitCode::from(haul::hooks::compile_as_child());
