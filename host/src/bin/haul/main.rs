@@ -50,11 +50,12 @@ mod text;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// jemalloc's settings: arenas for two cores are enough, and what is freed goes back to the system within 200 ms.
+/// jemalloc's settings, for little memory: arenas for two cores, no large blocks kept by threads, and what is free goes back to
+/// the system within 200 ms.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 #[used]
 #[allow(unsafe_code)] // jemalloc reads them under this name
-static ALLOCATOR_SETTINGS: &[u8; 46] = b"narenas:2,dirty_decay_ms:200,muzzy_decay_ms:0\0";
+static ALLOCATOR_SETTINGS: &[u8; 62] = b"narenas:2,tcache_max:4096,dirty_decay_ms:200,muzzy_decay_ms:0\0";
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == environment::COMPILE) {
