@@ -9,6 +9,7 @@
 //! task that was told keeps its own time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::limits::QueueLimits;
@@ -60,18 +61,32 @@ pub(crate) enum Why {
     Turn,
 }
 
+/// What is known of a part of the queue.
 #[derive(Debug, Default)]
 struct Part {
     head: BTreeSet<QueuePosition>,
+    /// Up to where the store was read.
     last: Option<QueuePosition>,
+    /// The store may have tasks behind that.
     more: bool,
+}
+
+/// Why nothing of a part can start now.
+enum Rest {
+    Full,
+    Silent(Instant),
 }
 
 /// The scheduler: limits, what runs, and the heads of the queue.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     limits: QueueLimits,
-    parts: BTreeMap<QueueKey, Part>,
+    /// Parts that have, or may have, ready tasks. Only [`Scheduler::change`] changes them.
+    parts: BTreeMap<Arc<QueueKey>, Part>,
+    /// The first task of each part that has one, so that of a hundred thousand parts only full and silent ones are looked at.
+    firsts: BTreeMap<QueuePosition, Arc<QueueKey>>,
+    /// Parts of which no task is known, though the store may have some.
+    unread: BTreeSet<Arc<QueueKey>>,
     running: HashMap<TaskKey, (String, String, bool)>,
     per_host: HashMap<String, usize>,
     per_group: HashMap<String, usize>,
@@ -91,6 +106,8 @@ impl Scheduler {
         Self {
             limits,
             parts: BTreeMap::new(),
+            firsts: BTreeMap::new(),
+            unread: BTreeSet::new(),
             running: HashMap::new(),
             per_host: HashMap::new(),
             per_group: HashMap::new(),
@@ -135,7 +152,7 @@ impl Scheduler {
     pub(crate) fn may_have(&mut self, host: &str, group: &str) {
         for is_upload in [false, true] {
             let part = self.part_of(host, group, is_upload);
-            *self.parts.entry(part).or_default() = Part { more: true, ..Part::default() };
+            self.change(&part, |part| *part = Part { more: true, ..Part::default() });
         }
     }
 
@@ -168,38 +185,60 @@ impl Scheduler {
     /// Forgets every head: the store has changed behind them.
     pub(crate) fn forget(&mut self) {
         self.parts.clear();
+        self.firsts.clear();
+        self.unread.clear();
     }
 
-    /// Tasks read for [`Step::Fetch`], in order. `more` says that there may be others behind them.
-    pub(crate) fn offer(&mut self, part: &QueueKey, tasks: &[Ready], more: bool) {
-        let busy = &self.busy;
-        let head = self.parts.entry(part.clone()).or_default();
-        head.more = more;
-        if let Some(last) = tasks.last() {
-            head.last = Some(last.position);
+    /// Changes what is known of a part, and files it by its first task. One without tasks is forgotten.
+    fn change(&mut self, key: &QueueKey, change: impl FnOnce(&mut Part)) {
+        let known = self.parts.remove_entry(key);
+        let (key, mut part) = known.unwrap_or_else(|| (Arc::new(key.clone()), Part::default()));
+        match part.head.first() {
+            Some(first) => drop(self.firsts.remove(first)),
+            None => drop(self.unread.remove(&key)),
         }
-        head.head.extend(tasks.iter().map(|task| task.position).filter(|position| !busy.contains(&position.2)));
+        change(&mut part);
+        match part.head.first() {
+            Some(first) => drop(self.firsts.insert(*first, Arc::clone(&key))),
+            None if part.more => drop(self.unread.insert(Arc::clone(&key))),
+            None => return,
+        }
+        self.parts.insert(key, part);
+    }
+
+    /// Positions read for [`Step::Fetch`], in order. `more` says that there may be others behind them.
+    pub(crate) fn offer(&mut self, part: &QueueKey, tasks: &[QueuePosition], more: bool) {
+        let ready: Vec<QueuePosition> = tasks.iter().filter(|task| !self.busy.contains(&task.2)).copied().collect();
+        self.change(part, |part| {
+            part.more = more;
+            part.last = tasks.last().copied().or(part.last);
+            part.head.extend(ready);
+        });
     }
 
     /// One task that is known to be ready, whatever the store says: for work on a list.
     pub(crate) fn add(&mut self, task: &Ready) {
         if !self.busy.contains(&task.position.2) {
             let part = self.part_of(&task.host, &task.group, task.is_upload);
-            self.parts.entry(part).or_default().head.insert(task.position);
+            self.change(&part, |part| _ = part.head.insert(task.position));
         }
     }
 
-    /// A task is no longer ready: it was paused or cancelled while it waited.
-    pub(crate) fn remove(&mut self, key: TaskKey) {
-        for part in self.parts.values_mut() {
-            part.head.retain(|position| position.2 != key);
+    /// Tasks that are no longer ready: they were paused or cancelled while they waited.
+    pub(crate) fn remove(&mut self, keys: &HashSet<TaskKey>) {
+        let is_gone = |position: &QueuePosition| keys.contains(&position.2);
+        let parts = self.parts.iter().filter(|(_, part)| part.head.iter().any(is_gone));
+        let parts: Vec<Arc<QueueKey>> = parts.map(|(key, _)| Arc::clone(key)).collect();
+        for part in parts {
+            self.change(&part, |part| part.head.retain(|position| !is_gone(position)));
         }
     }
 
-    /// Known tasks that start soon, at most `limit`: the first ones of each part.
+    /// Known tasks that start soon, at most `limit`: the first ones of each part that has room, the earliest part first.
     pub(crate) fn next_ones(&self, limit: usize) -> Vec<TaskKey> {
-        let of_part = |part: &Part| part.head.iter().take(limit).map(|position| position.2).collect::<Vec<_>>();
-        self.parts.values().flat_map(of_part).take(limit).collect()
+        let of_each = limit / self.firsts.len().clamp(1, limit);
+        let parts = self.firsts.values().filter(|part| !self.is_full(part)).filter_map(|part| self.parts.get(part));
+        parts.flat_map(|part| part.head.iter().take(of_each)).take(limit).map(|position| position.2).collect()
     }
 
     /// What to do next. Call until it answers [`Step::Wait`] or `WaitUntil`; after each `Start`, call
@@ -208,35 +247,35 @@ impl Scheduler {
         if self.limits.total > 0 && self.running.len() >= self.limits.total {
             return Step::Wait;
         }
-        let mut best: Option<(QueuePosition, &QueueKey)> = None;
         let mut silent_until: Option<Instant> = None;
-        for (key, part) in &self.parts {
-            if self.is_full(key) {
-                continue;
-            }
-            let silent = key.host.as_ref().and_then(|host| self.silent_until(host, now));
-            if let Some(until) = silent.filter(|_| part.more || !part.head.is_empty()) {
+        let mut is_open = |part: &QueueKey| match self.rest(part, now) {
+            None => true,
+            Some(Rest::Full) => false,
+            Some(Rest::Silent(until)) => {
                 silent_until = Some(silent_until.map_or(until, |first| first.min(until)));
-                continue;
+                false
             }
-            match part.head.first() {
-                None if part.more => return Step::Fetch { part: key.clone(), after: part.last },
-                None => {}
-                Some(first) if best.is_none_or(|(position, _)| *first < position) => best = Some((*first, key)),
-                Some(_) => {}
-            }
+        };
+        if let Some(part) = self.unread.iter().find(|part| is_open(part)) {
+            let after = self.parts.get(part).and_then(|part| part.last);
+            return Step::Fetch { part: QueueKey::clone(part), after };
         }
-        let Some((position, part)) = best.map(|(position, part)| (position, part.clone())) else {
-            self.parts.retain(|_, part| part.more || !part.head.is_empty());
+        let Some((&first, part)) = self.firsts.iter().find(|(_, part)| is_open(part)) else {
             return silent_until.map_or(Step::Wait, Step::WaitUntil);
         };
         if let Some(at) = self.next_start().filter(|at| *at > now) {
             return Step::WaitUntil(at);
         }
-        if let Some(part) = self.parts.get_mut(&part) {
-            part.head.remove(&position);
+        let part = Arc::clone(part);
+        self.change(&part, |part| _ = part.head.remove(&first));
+        Step::Start(first.2)
+    }
+
+    fn rest(&self, part: &QueueKey, now: Instant) -> Option<Rest> {
+        if self.is_full(part) {
+            return Some(Rest::Full);
         }
-        Step::Start(position.2)
+        part.host.as_ref().and_then(|host| self.silent_until(host, now)).map(Rest::Silent)
     }
 
     /// The earliest time of the next start, as far as the interval between two is concerned.

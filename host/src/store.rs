@@ -292,15 +292,6 @@ fn ended() -> Error {
     Error::Other("the store is closed".into())
 }
 
-/// A task at the head of the queue.
-#[derive(Clone, Debug)]
-pub(crate) struct Queued {
-    /// Its key.
-    pub(crate) key: TaskKey,
-    /// Everything about it.
-    pub(crate) record: Record,
-}
-
 /// Position in the queue: priority, creation time, key. Tasks start in this order.
 pub(crate) type QueuePosition = (i32, u64, TaskKey);
 

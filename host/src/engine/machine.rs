@@ -131,7 +131,7 @@ pub(crate) struct Machine {
     lent: HashSet<TaskKey>,
     returning: VecDeque<(TaskKey, oneshot::Sender<()>)>,
     asks: HashMap<u64, Asks>,
-    /// Records read with the queue, for tasks that are about to start.
+    /// Records of tasks that are about to start.
     head: HashMap<TaskKey, Record>,
     /// Asked tasks that wait for a time.
     sleeping: BTreeSet<(u64, TaskKey)>,
@@ -366,10 +366,8 @@ impl Machine {
 
     fn left(&mut self, keys: &[TaskKey]) {
         let gone: HashSet<TaskKey> = keys.iter().copied().collect();
-        for key in keys {
-            self.scheduler.remove(*key);
-            self.head.remove(key);
-        }
+        self.scheduler.remove(&gone);
+        self.head.retain(|key, _| !gone.contains(key));
         self.sleeping.retain(|(_, key)| !gone.contains(key));
         for asks in self.asks.values_mut() {
             asks.keys.retain(|key| !gone.contains(key));
@@ -412,17 +410,7 @@ impl Machine {
 
     fn fetch(&mut self, part: &QueueKey, after: Option<crate::store::QueuePosition>) {
         let found = self.shared.store.queue(part, after, HEAD).unwrap_or_default();
-        let more = found.len() >= HEAD;
-        let ready: Vec<Ready> = found.iter().map(|queued| ready_of(queued.key, &queued.record.task)).collect();
-        self.scheduler.offer(part, &ready, more);
-        self.remember(found.into_iter().map(|queued| (queued.key, queued.record)));
-    }
-
-    fn remember(&mut self, records: impl IntoIterator<Item = (TaskKey, Record)>) {
-        if self.head.len() > RECORDS {
-            self.head.clear();
-        }
-        self.head.extend(records);
+        self.scheduler.offer(part, &found, found.len() >= HEAD);
     }
 
     fn start_task(&mut self, key: TaskKey) {
@@ -461,8 +449,10 @@ impl Machine {
         if !self.head.contains_key(&key) {
             let next = self.scheduler.next_ones(HEAD).into_iter().filter(|next| !self.head.contains_key(next));
             let keys: Vec<TaskKey> = std::iter::once(key).chain(next).collect();
-            let records = self.shared.store.records_of(keys).unwrap_or_default();
-            self.remember(records);
+            if self.head.len() > RECORDS {
+                self.head.clear();
+            }
+            self.head.extend(self.shared.store.records_of(keys).unwrap_or_default());
         }
         self.head.remove(&key)
     }

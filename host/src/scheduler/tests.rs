@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::{HEAD, Ready, Scheduler, Step, Why};
 use crate::clock::now;
 use crate::limits::QueueLimits;
+use crate::store::QueuePosition;
 
 fn limits(total: usize, per_host: usize, per_group: usize) -> QueueLimits {
     QueueLimits { total, per_host, per_group, ..QueueLimits::default() }
@@ -41,14 +42,14 @@ impl Queue {
                     started.push(key);
                 }
                 Step::Fetch { part, after } => {
-                    let mut found: Vec<Ready> = self.0.clone();
-                    found.retain(|task| {
+                    let fits = |task: &&Ready| {
                         part.host.as_ref().is_none_or(|host| *host == task.host)
                             && part.group.as_ref().is_none_or(|group| *group == task.group)
                             && part.uploads.is_none_or(|uploads| uploads == task.is_upload)
                             && after.is_none_or(|after| task.position > after)
-                    });
-                    found.sort_by_key(|task| task.position);
+                    };
+                    let mut found: Vec<QueuePosition> = self.0.iter().filter(fits).map(|task| task.position).collect();
+                    found.sort_unstable();
                     let more = found.len() > HEAD;
                     found.truncate(HEAD);
                     scheduler.offer(&part, &found, more);
@@ -115,10 +116,31 @@ fn a_group_may_have_a_limit_of_its_own() {
 }
 
 #[test]
+fn the_next_ones_are_the_first_of_each_part_that_has_room_in_the_order_of_their_start() {
+    let mut scheduler = Scheduler::new(limits(0, 0, 1));
+    let tasks =
+        [task(1, 5, "a", "x"), task(2, 5, "a", "y"), task(3, 5, "a", "x"), task(4, 5, "a", "y"), task(5, 0, "a", "z")];
+    tasks.iter().for_each(|task| scheduler.add(task));
+    assert_eq!(scheduler.next_ones(64), [5, 1, 3, 2, 4]);
+    assert_eq!(scheduler.next_ones(2), [5, 1]);
+
+    assert_eq!(scheduler.step(now()), Step::Start(5));
+    scheduler.started(&tasks[4], now());
+    assert_eq!(scheduler.step(now()), Step::Start(1));
+    scheduler.started(&tasks[0], now());
+
+    assert_eq!(scheduler.next_ones(64), [2, 4]);
+    scheduler.remove(&HashSet::from([2, 3]));
+    assert_eq!(scheduler.next_ones(64), [4]);
+    scheduler.settled(1);
+    assert_eq!(scheduler.step(now()), Step::Start(4));
+}
+
+#[test]
 fn a_task_whose_start_is_not_committed_is_not_started_twice() {
     let mut scheduler = Scheduler::new(limits(1, 0, 0));
     scheduler.may_have("a", "g");
-    let stale = [task(1, 5, "a", "g")];
+    let stale = [task(1, 5, "a", "g").position];
     scheduler.started(&task(1, 5, "a", "g"), now());
     scheduler.ended(1);
     let part = match scheduler.step(now()) {

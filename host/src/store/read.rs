@@ -12,8 +12,7 @@ use super::codec;
 use super::fault::{Sql, unreadable};
 use super::vault::Vault;
 use super::{
-    CanceledScope, Filter, HELD, Publish, QueueKey, QueuePosition, Queued, Reading, Selection, Store, TaskKey,
-    Unfinished,
+    CanceledScope, Filter, HELD, Publish, QueueKey, QueuePosition, Reading, Selection, Store, TaskKey, Unfinished,
 };
 use crate::error::Result;
 use crate::event::StatusUpdate;
@@ -176,28 +175,28 @@ impl Store {
     }
 
     /// The head of the queue: enqueued and ready tasks after `after`, in order, at most `limit`.
-    pub(crate) fn queue(&self, part: &QueueKey, after: Option<QueuePosition>, limit: usize) -> Result<Vec<Queued>> {
+    pub(crate) fn queue(
+        &self,
+        part: &QueueKey,
+        after: Option<QueuePosition>,
+        limit: usize,
+    ) -> Result<Vec<QueuePosition>> {
         let after = after.unwrap_or((i32::MIN, 0, 0));
-        self.read(|conn| {
-            let positions = match (&part.host, &part.group) {
-                (None, None) => positions(conn, None, part.uploads, after, limit)?,
-                (Some(host), Some(group)) => positions(conn, Some((host, group)), part.uploads, after, limit)?,
-                (host, group) => {
-                    let mut all = Vec::new();
-                    let wanted =
-                        |mine: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == mine);
-                    for (of, within) in queue_keys(conn, host.as_deref(), usize::MAX)? {
-                        if wanted(&of, host) && wanted(&within, group) {
-                            all.extend(positions(conn, Some((&of, &within)), part.uploads, after, limit)?);
-                        }
+        self.read(|conn| match (&part.host, &part.group) {
+            (None, None) => positions(conn, None, part.uploads, after, limit),
+            (Some(host), Some(group)) => positions(conn, Some((host, group)), part.uploads, after, limit),
+            (host, group) => {
+                let mut all = Vec::new();
+                let wanted = |mine: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == mine);
+                for (of, within) in queue_keys(conn, host.as_deref(), usize::MAX)? {
+                    if wanted(&of, host) && wanted(&within, group) {
+                        all.extend(positions(conn, Some((&of, &within)), part.uploads, after, limit)?);
                     }
-                    all.sort_unstable();
-                    all.truncate(limit);
-                    all
                 }
-            };
-            let records = by_keys(conn, positions.into_iter().map(|(_, _, key)| key))?;
-            Ok(records.into_iter().map(|(key, record)| Queued { key, record }).collect())
+                all.sort_unstable();
+                all.truncate(limit);
+                Ok(all)
+            }
         })
     }
 
