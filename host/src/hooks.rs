@@ -48,6 +48,7 @@ use crate::task::{Auth, Pairs};
 use crate::transport::Transport;
 
 pub use chain::Chain;
+pub(crate) use check::RESTARTS;
 pub use compile::{Compiler, compile_as_child};
 pub use component::Component;
 pub use grants::{FailMode, GrantRule, Grantee, Grants, KeyValueGrant, Limits};

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::bindings::haul::transfer as wit;
 use super::functions::{self as hooks, Ask};
+use super::grants::how_to_grant;
 use super::masked::Masked;
 use super::runtime::Ticker;
 use super::words::Words;
@@ -124,7 +125,8 @@ impl Chain {
                 }
                 (Ok(_), Ok(_), Some(Err(problems))) => Err(to_problems(problems)),
                 (Err(problems), ..) if problems.is_empty() => {
-                    self.usable(who, Hook::Admit, Err("it refuses a task and does not say why".into()))?
+                    let why = "it refuses a task and does not say why: at least one problem belongs to it";
+                    self.usable(who, Hook::Admit, Err(why.into()))?
                 }
                 (Err(problems), ..) => self.usable(who, Hook::Admit, Ok(Err(problems)))?,
                 (_, refused, _) => refused,
@@ -140,21 +142,22 @@ impl Chain {
         let params = (task.wit.clone(), convert::asked(asked), head.wit.clone());
         let (who, (verdict,)) = self.ask::<hooks::Classify>(task.weight, params.clone()).await?;
         let verdict = convert::to_classified(verdict);
-        if let Some(verdict) = verdict.as_ref().filter(|_| who.is_some()) {
+        if let Some(verdict) = verdict.as_ref().ok().filter(|_| who.is_some()) {
             let (usual,) = self.links.hooks.policy::<hooks::Classify>(params)?;
-            let checked = check::classified(verdict, convert::to_classified(usual).as_ref(), head.wit.status);
+            let usual = convert::to_classified(usual).ok();
+            let checked = check::fits_task(verdict, asked.restarts, &task.wit)
+                .and_then(|()| check::classified(verdict, usual.as_ref(), asked, head.wit.status));
             self.usable(who, Hook::Classify, checked)?;
         }
-        let verdict = match verdict {
-            Some(Classified::Continues(from)) if asked.range_from != Some(from) => {
-                Err(format!("it continues at byte {from}, which was not asked for"))
+        let verdict = verdict.and_then(|verdict| match verdict {
+            Classified::Continues(from) if asked.range_from != Some(from) => {
+                Err(format!("`continues({from})`, which is not the byte that was asked for"))
             }
-            Some(Classified::Failed(failure)) => check::failure(failure).map(Classified::Failed),
-            Some(Classified::UseFromZero(note)) => Ok(Classified::UseFromZero(check::text(note))),
-            Some(Classified::AskFromZero(note)) => Ok(Classified::AskFromZero(check::text(note))),
-            Some(verdict) => Ok(verdict),
-            None => Err("a verdict that this version does not know".into()),
-        };
+            Classified::Failed(failure) => check::failure(failure).map(Classified::Failed),
+            Classified::UseFromZero(note) => Ok(Classified::UseFromZero(check::text(note))),
+            Classified::AskFromZero(note) => Ok(Classified::AskFromZero(check::text(note))),
+            verdict => Ok(verdict),
+        });
         self.usable(who, Hook::Classify, verdict)
     }
 
@@ -193,12 +196,12 @@ impl Chain {
         }
         let verdict = match verdict {
             ResumeVerdict::GoOn { from_bytes, .. } if from_bytes > bytes_done => {
-                Err(format!("it goes on at byte {from_bytes}, but only {bytes_done} are stored"))
+                Err(format!("`go-on` from byte {from_bytes}, but only {bytes_done} are stored"))
             }
             ResumeVerdict::GoOn { ref if_range, .. }
                 if if_range.is_empty() || http::HeaderValue::from_str(if_range).is_err() =>
             {
-                Err("it goes on without a usable If-Range".into())
+                Err("`go-on` without a usable `if-range`".into())
             }
             ResumeVerdict::StartAfresh(note) => Ok(ResumeVerdict::StartAfresh(check::text(note))),
             ResumeVerdict::Refuse(why) => Ok(ResumeVerdict::Refuse(check::text(why))),
@@ -208,7 +211,7 @@ impl Chain {
         self.usable(who, Hook::Resume, verdict.map(|verdict| (verdict, conditions)))
     }
 
-    /// Hook `authorize`.
+    /// Hook `authorize`. The verdict is one of those that the situation may be answered by.
     pub async fn authorize(
         &self,
         task: &HookTask,
@@ -217,10 +220,11 @@ impl Chain {
         now_ms: u64,
     ) -> Result<AuthorizeVerdict, Failure> {
         self.tells(|secrets| secrets.add_auth(auth));
-        let params = (task.wit.clone(), convert::auth(auth), convert::situation(&situation), now_ms);
+        let situation = convert::situation(&situation);
+        let params = (task.wit.clone(), convert::auth(auth), situation.clone(), now_ms);
         let (who, (verdict,)) = self.ask::<hooks::Authorize>(task.weight, params).await?;
         let verdict = convert::to_authorize(verdict)
-            .ok_or_else(|| "a verdict that this version does not know".to_owned())
+            .and_then(|verdict| check::authorized_in(&situation, &verdict).map(|()| verdict))
             .and_then(authorized)
             .and_then(|verdict| {
                 let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
@@ -275,11 +279,7 @@ impl Chain {
             from = position + 1;
             let answer = self.call_unless_passed::<hooks::BeforeTaskStart>(position, task.weight, params).await?;
             let Some((answer,)) = answer else { continue };
-            let update = answer.map(|update| {
-                convert::to_update(update, &task.wit)
-                    .ok_or_else(|| "a status that this version does not know".to_owned())
-                    .and_then(check::final_update)
-            });
+            let update = answer.map(|update| convert::to_update(update, &task.wit).and_then(check::final_update));
             let update = self.usable(Some(position), Hook::BeforeTaskStart, update.transpose())?;
             if update.is_some() {
                 return Ok(update);
@@ -427,19 +427,25 @@ impl Chain {
             return Ok(());
         }
         self.links.components[position].may_reach(url).map_err(|host| {
-            format!(
-                "a request to {host}, which is neither the origin of `refreshUrl` nor granted (--allow-host {host})"
-            )
+            let how = how_to_grant(&host);
+            format!("a request to {host}, which is neither the origin of `refreshUrl` nor granted ({how})")
         })
     }
 
-    /// Whether a component may take a request of that task from one URL to another: where it has a body, which is its owner's,
-    /// only within an origin, or to a host granted to it.
+    /// Whether a component may take a request of that task from one URL to another: never from https to http, and where it has a
+    /// body, which is its owner's, only within an origin, or to a host granted to it.
     fn may_take(&self, position: usize, task: &HookTask, from: &str, to: Option<&str>) -> Result<(), String> {
-        let has_body = !matches!(task.wit.body, wit::types::Body::None);
-        let Some(to) = to.filter(|to| has_body && !is_same_origin(from, to)) else { return Ok(()) };
+        let Some(to) = to.filter(|to| !is_same_origin(from, to)) else { return Ok(()) };
+        if is_https(from) && !is_https(to) {
+            let to = check::text(crate::mask::url(to));
+            return Err(format!("the URL `{to}` for one of https: it must be of https, too"));
+        }
+        if matches!(task.wit.body, wit::types::Body::None) {
+            return Ok(());
+        }
         self.links.components[position].may_reach(to).map_err(|host| {
-            format!("another origin, {host}, for a request with a body, which is not granted (--allow-host {host})")
+            let how = how_to_grant(&host);
+            format!("another origin, {host}, for a request with a body, which is not granted ({how})")
         })
     }
 
@@ -503,6 +509,10 @@ impl Chain {
             )),
         }
     }
+}
+
+fn is_https(url: &str) -> bool {
+    url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
 }
 
 /// What `admit` answered about these tasks.

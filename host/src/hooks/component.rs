@@ -15,6 +15,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
+use super::grants::how_to_grant_credential;
 use super::health::Health;
 use super::host::{NextFailed, RESOURCES_MAX, Running, State};
 use super::interfaces::Interfaces;
@@ -117,7 +118,10 @@ impl Component {
     /// Refuses handles of credentials that it was not granted and that are not in the question.
     pub(super) fn may_use(&self, answered: &[String], asked: &[String]) -> Result<(), String> {
         match answered.iter().find(|name| !self.grants.credentials.contains(name) && !asked.contains(name)) {
-            Some(name) => Err(format!("credential `{}` is not granted to it", check::text(name.clone()))),
+            Some(name) => {
+                let name = check::text(name.clone());
+                Err(format!("credential `{name}` is not granted to it ({})", how_to_grant_credential(&name)))
+            }
             None => Ok(()),
         }
     }

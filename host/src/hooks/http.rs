@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::grants::{how_to_grant, how_to_grant_credential};
 use super::log::Log;
 use super::quota::Quota;
 use super::{Grants, check};
@@ -160,7 +161,10 @@ impl Reach {
     fn check_handles(&self, url: &str, headers: &Pairs) -> Result<(), Refused> {
         let texts = headers.iter().map(|(_, value)| value.as_str()).chain([url]);
         match texts.flat_map(credential_names).find(|name| !self.credentials.contains(name)) {
-            Some(name) => Err(Refused::Denied(format!("credential `{}` is not granted", check::text(name)))),
+            Some(name) => {
+                let name = check::text(name);
+                Err(Refused::Denied(format!("credential `{name}` is not granted ({})", how_to_grant_credential(&name))))
+            }
             None => Ok(()),
         }
     }
@@ -177,7 +181,7 @@ impl Reach {
         };
         if !self.allowed.iter().any(|allowed| allowed.covers(&place)) {
             let what = place.as_granted();
-            let sentence = format!("{what} is not granted (grant it with --allow-host {what})");
+            let sentence = format!("{what} is not granted ({})", how_to_grant(&what));
             if call.told.insert(what) {
                 self.log.say(&sentence);
             }

@@ -14,7 +14,7 @@ use crate::digest::{Algorithm, Hasher};
 use crate::engine::Durability;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, ProgressUpdate};
-use crate::hooks::{Asked, Classified, Hook, HookHead, Part, PartsVerdict, ResumeVerdict};
+use crate::hooks::{Asked, Classified, Hook, HookHead, Part, PartsVerdict, RESTARTS, ResumeVerdict};
 use crate::sandbox::{Directory, Identity, PartFile, in_the_way};
 use crate::task::{Body, OnConflict, Pairs, Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::callbacks::{self, Sampler};
@@ -38,8 +38,6 @@ const SHORT: u64 = 256 * 1024;
 const QUESTIONS: u32 = 64;
 /// Longest wait for a speed limit before it is looked at again.
 const PACE: Duration = Duration::from_millis(200);
-/// Fresh starts in one attempt.
-const RESTARTS: u32 = 2;
 
 /// The request's changeable part.
 #[derive(Clone)]

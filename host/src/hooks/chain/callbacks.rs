@@ -156,7 +156,8 @@ impl Chain {
         OnError::Next
     }
 
-    /// Hook `on-progress`: the first verdict other than `go-on` counts. A component that fails here has said nothing.
+    /// Hook `on-progress`: the first verdict other than `go-on` counts, and `pause` only where the task may be paused. A
+    /// component that fails here has said nothing.
     pub async fn on_progress(&self, task: &HookTask, sample: ProgressSample) -> OnProgress {
         let mut from = 0;
         while let Some(position) = self.next(from, Hook::OnProgress) {
@@ -165,6 +166,13 @@ impl Chain {
                 self.component(position, Hook::OnProgress).well(Hook::OnProgress);
                 match convert::to_on_progress(&verdict) {
                     OnProgress::GoOn => {}
+                    OnProgress::Pause if !task.wit.allow_pause => {
+                        let name = self.component(position, Hook::OnProgress).name();
+                        tracing::info!(
+                            "component `{name}` answers `pause` in `on-progress` about a task that may not be paused \
+                             (`allowPause`): it goes on"
+                        );
+                    }
                     last => return last,
                 }
             }
