@@ -12,6 +12,7 @@ mod check;
 mod compile;
 mod component;
 mod convert;
+mod denied;
 mod file;
 mod functions;
 mod grants;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::bindings::haul::transfer as wit;
+use super::denied::Denied;
 use super::functions::{self as hooks, Ask};
 use super::grants::how_to_grant;
 use super::masked::Masked;
@@ -306,7 +307,11 @@ impl Chain {
                 None => from = position + 1,
             }
         };
-        let verdict = match convert::to_on_auth(verdict) {
+        let verdict = convert::to_on_auth(verdict).unwrap_or_else(|unknown| {
+            let name = self.component(position, Hook::OnAuth).name();
+            OnAuthVerdict::Failed(format!("component `{name}` answered {unknown}"))
+        });
+        let verdict = match verdict {
             OnAuthVerdict::Refreshed(fresh) => {
                 let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
                 let may_use = || self.may_use(Some(position), &check::auth_handles(&fresh), &asked);
@@ -399,7 +404,7 @@ impl Chain {
             return self.links.hooks.policy::<A>(params);
         };
         let component = self.component(next, A::HOOK);
-        let answer = component.call::<A>(self, next, true, weight, params).await?;
+        let answer = component.call::<A>(self, next, true, weight, params, &Denied::default()).await?;
         component.well(A::HOOK);
         Ok(answer)
     }
@@ -408,8 +413,12 @@ impl Chain {
         let component = self.component(position, A::HOOK);
         tracing::debug!("`{}` is asked `{}`", component.name(), A::HOOK.name());
         let question = self.question::<A>(&params);
-        let answer = component.call::<A>(self, position, false, weight, params).await;
+        let denied = Denied::default();
+        let mut answer = component.call::<A>(self, position, false, weight, params, &denied).await;
         self.record::<A>(Some(component), question, &answer);
+        if let (Ok(answer), Some(phrase)) = (&mut answer, denied.phrase()) {
+            A::explain(answer, &format!("component `{}` {phrase}", component.name()));
+        }
         answer
     }
 

@@ -22,7 +22,7 @@ const HEADERS_BYTES_MAX: usize = 16 << 10;
 const URL_BYTES_MAX: usize = 8 << 10;
 const QUERY_BYTES_MAX: usize = 8 << 10;
 const NAME_BYTES_MAX: usize = 255;
-const TEXT_BYTES_MAX: usize = 1 << 10;
+pub(super) const TEXT_BYTES_MAX: usize = 1 << 10;
 /// Longest wait before a retry: 24 hours.
 pub(super) const WAIT_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Fresh starts in one attempt of a download.
@@ -411,14 +411,19 @@ pub(super) fn steers(c: char) -> bool {
 
 /// A sentence of a component, fit to be stored and shown: one line, at most 1 KiB, no character that steers a terminal.
 pub(super) fn text(sentence: String) -> String {
-    let clean = sentence.len() <= TEXT_BYTES_MAX && !sentence.chars().any(steers);
+    text_within(sentence, TEXT_BYTES_MAX)
+}
+
+/// The same, of so many bytes at most.
+pub(super) fn text_within(sentence: String, bytes: usize) -> String {
+    let clean = sentence.len() <= bytes && !sentence.chars().any(steers);
     if clean {
         return sentence;
     }
-    let mut short = String::with_capacity(TEXT_BYTES_MAX);
+    let mut short = String::with_capacity(bytes);
     for c in sentence.chars() {
         let c = if steers(c) { ' ' } else { c };
-        if short.len() + c.len_utf8() > TEXT_BYTES_MAX {
+        if short.len() + c.len_utf8() > bytes {
             break;
         }
         short.push(c);

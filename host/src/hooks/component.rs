@@ -13,6 +13,7 @@ use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{Component as Wasm, InstancePre, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
+use super::denied::Denied;
 use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
 use super::grants::how_to_grant_credential;
@@ -167,7 +168,8 @@ impl Component {
     }
 
     /// Calls a hook. `weight`: bytes that the answer may repeat of the question. `nested`: the call is made by another
-    /// component's, whose turn it runs in; waiting for a turn of its own could wait for itself.
+    /// component's, whose turn it runs in; waiting for a turn of its own could wait for itself. `denied` has then what it was
+    /// refused, and a failure tells it.
     pub(super) async fn call<A: Ask>(
         &self,
         chain: &Chain,
@@ -175,6 +177,7 @@ impl Component {
         nested: bool,
         weight: usize,
         params: A::Params,
+        denied: &Denied,
     ) -> Result<A::Answer, Failure> {
         self.refuse_if_left_alone(A::HOOK)?;
         // Its own turn first: calls that wait for a component that hangs must not keep others from theirs.
@@ -182,13 +185,13 @@ impl Component {
         let _in_progress = chain.ticker().begin();
         let limits = &self.grants.limits;
         let wall = if A::HOOK.may_use_http() { limits.wall_http_ms } else { limits.wall_ms };
-        let call = self.call_unlimited::<A>(chain, position, weight, params);
+        let call = self.call_unlimited::<A>(chain, position, weight, params, denied);
         match tokio::time::timeout(Duration::from_millis(wall), call).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.failed(A::HOOK, &error)),
+            Ok(Err(error)) => Err(self.failed(A::HOOK, &error, denied)),
             Err(_) => {
                 let error = wasmtime::format_err!("it took longer than {wall} ms");
-                Err(self.failed(A::HOOK, &error))
+                Err(self.failed(A::HOOK, &error, denied))
             }
         }
     }
@@ -200,6 +203,7 @@ impl Component {
         position: usize,
         weight: usize,
         params: A::Params,
+        denied: &Denied,
     ) -> wasmtime::Result<A::Answer> {
         let idle = self.idle().pop();
         let mut warm = match idle {
@@ -218,7 +222,7 @@ impl Component {
         state.running = Some(Running { chain: chain.clone(), position, weight });
         state.log.begin(limits.log_bytes, chain.secrets());
         let transport = A::HOOK.may_use_http().then(|| chain.transport().clone());
-        state.reach.begin(limits.http_requests, transport);
+        state.reach.begin(limits.http_requests, transport, denied);
         let ended = Ended(state.log.clone());
         let answer = function.call_async(&mut warm.store, params).await?;
         drop(ended);
@@ -282,11 +286,12 @@ impl Component {
         })
     }
 
-    fn failed(&self, hook: Hook, error: &wasmtime::Error) -> Failure {
-        match error.downcast_ref::<NextFailed>() {
-            Some(NextFailed(failure)) => failure.clone(), // another one's fault
-            None => self.count(hook, self.failure(hook, &reason(error))),
+    fn failed(&self, hook: Hook, error: &wasmtime::Error, denied: &Denied) -> Failure {
+        if let Some(NextFailed(failure)) = error.downcast_ref::<NextFailed>() {
+            return failure.clone(); // another one's fault
         }
+        let refused = denied.phrase().map_or(String::new(), |phrase| format!("; it {phrase}"));
+        self.count(hook, self.failure(hook, &format!("{}{refused}", reason(error))))
     }
 
     /// The failure of an answer that cannot be used.

@@ -414,17 +414,15 @@ pub(super) fn to_authorize(verdict: wit::authorize::Verdict) -> Result<Authorize
     })
 }
 
-/// A verdict of a later version counts as failed.
-pub(super) fn to_on_auth(verdict: wit::on_auth::Verdict) -> OnAuthVerdict {
+/// The error is about a verdict of a later version, which counts as failed.
+pub(super) fn to_on_auth(verdict: wit::on_auth::Verdict) -> Result<OnAuthVerdict, String> {
     use wit::on_auth::Verdict;
-    match verdict {
+    Ok(match verdict {
         Verdict::Refreshed(auth) => OnAuthVerdict::Refreshed(to_auth(auth)),
         Verdict::Unchanged => OnAuthVerdict::Unchanged,
         Verdict::Failed(why) => OnAuthVerdict::Failed(why),
-        Verdict::Other(what) => {
-            OnAuthVerdict::Failed(format!("the component answered `{what}`, which is not known here"))
-        }
-    }
+        Verdict::Other(name) => return Err(check::unknown("verdict", &name)),
+    })
 }
 
 pub(super) fn attempt(attempt: &Attempt) -> wit::retry::Attempt {

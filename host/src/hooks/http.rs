@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::denied::Denied;
 use super::grants::{how_to_grant, how_to_grant_credential};
 use super::log::Log;
 use super::quota::Quota;
@@ -22,6 +23,8 @@ use crate::transport::{Answer, Call, Guard, Transport, credential_names};
 const REQUESTS_AT_ONCE: usize = 2;
 const REQUEST_BODY_BYTES_MAX: usize = check::REQUEST_BODY_BYTES_MAX;
 const RESPONSE_BODY_BYTES_MAX: usize = check::RESPONSE_BODY_BYTES_MAX;
+/// Refusals that are logged of an instance.
+const TOLD_MAX: usize = 64;
 const HEADERS_MAX: usize = 64;
 /// Size of the headers of a request, and of a response.
 pub(super) const HEADERS_BYTES_MAX: usize = 32 << 10;
@@ -47,7 +50,9 @@ struct Allowance {
     requests: u32,
     /// `None`: no call is in progress, or its hook may not use HTTP.
     transport: Option<Transport>,
-    /// Hosts whose refusal was logged.
+    /// What it was refused.
+    denied: Denied,
+    /// Refusals that were logged, of all calls.
     told: BTreeSet<String>,
 }
 
@@ -81,15 +86,28 @@ impl Reach {
         }
     }
 
-    /// A call begins. `transport`: `None` when its hook may not use HTTP.
-    pub(super) fn begin(&self, requests: u32, transport: Option<Transport>) {
+    /// A call begins. `transport`: `None` when its hook may not use HTTP. What it is refused is added to `denied`.
+    pub(super) fn begin(&self, requests: u32, transport: Option<Transport>, denied: &Denied) {
         let mut call = self.call();
         call.requests = requests;
         call.transport = transport;
+        call.denied = denied.clone();
     }
 
     pub(super) fn end(&self) {
-        self.begin(0, None);
+        self.begin(0, None, &Denied::default());
+    }
+
+    /// Takes down what is refused, and tells it once.
+    fn noted(&self, refused: Refused) -> Refused {
+        if let Refused::Denied(why) = &refused {
+            let mut call = self.call();
+            call.denied.add(why);
+            if call.told.len() < TOLD_MAX && call.told.insert(why.clone()) {
+                self.log.say(why);
+            }
+        }
+        refused
     }
 
     /// The contract's `fetch`.
@@ -112,7 +130,7 @@ impl Reach {
             let limits = RequestOptions::default();
             self.send(method, url, headers, body.into(), &limits).await
         };
-        let (answer, body) = sent.map_err(Refused::into_failure)?;
+        let (answer, body) = sent.map_err(|refused| self.noted(refused).into_failure())?;
         Ok((answer.status, answer.headers, answer.url, body))
     }
 
@@ -181,11 +199,7 @@ impl Reach {
         };
         if !self.allowed.iter().any(|allowed| allowed.covers(&place)) {
             let what = place.as_granted();
-            let sentence = format!("{what} is not granted ({})", how_to_grant(&what));
-            if call.told.insert(what) {
-                self.log.say(&sentence);
-            }
-            return Err(Refused::Denied(sentence));
+            return Err(Refused::Denied(format!("{what} is not granted ({})", how_to_grant(&what))));
         }
         call.requests = call
             .requests
@@ -246,7 +260,7 @@ impl Reach {
         let (answer, body) = self
             .send(parts.method.to_string(), parts.uri.to_string(), headers, body, &limits)
             .await
-            .map_err(Refused::into_wasi)?;
+            .map_err(|refused| self.noted(refused).into_wasi())?;
         let mut response = http::Response::builder().status(answer.status);
         for (name, value) in &answer.headers {
             response = response.header(name.as_str(), value.as_str());

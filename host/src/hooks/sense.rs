@@ -68,7 +68,7 @@ impl Sense for hooks::Authorize {
 
 impl Sense for hooks::OnAuth {
     fn sense(_: &Self::Params, (verdict,): Self::Answer) -> Checked {
-        match convert::to_on_auth(verdict) {
+        match convert::to_on_auth(verdict)? {
             OnAuthVerdict::Refreshed(auth) => check::auth(&auth),
             OnAuthVerdict::Unchanged | OnAuthVerdict::Failed(_) => Ok(()),
         }

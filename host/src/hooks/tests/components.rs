@@ -390,6 +390,20 @@ async fn http_reaches_granted_hosts_only_and_as_often_as_granted() {
     served.abort();
 }
 
+#[tokio::test]
+async fn a_call_that_fails_after_its_http_was_refused_says_so() {
+    let home = Home::new();
+    let chain = home.chain(&[home.load("calls-forbidden-host")]);
+    let task = Task { url: "http://auth.example/".into(), meta_data: "panic".into(), ..task() };
+
+    let told = sentence(chain.on_task_start(&chain.prepare(&task)).await);
+
+    let refused = "auth.example:80 is not granted (grant it with --allow-host auth.example:80, or allow-hosts = \
+                   [\"auth.example:80\"] in the configuration)";
+    let why = format!("it trapped (a panic, or an abort); it was refused HTTP: {refused}");
+    assert_eq!(told, format!("component `calls-forbidden-host` failed in `on-task-start`: {why}"));
+}
+
 /// Answers 204 to everything.
 async fn serve(server: tokio::net::TcpListener) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
