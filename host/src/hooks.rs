@@ -46,7 +46,7 @@ use self::file::ComponentFile;
 use crate::error::{Error, Failure};
 use crate::store::Store;
 use crate::task::{Auth, Pairs};
-use crate::transport::Transport;
+use crate::transport::{Guard, Transport};
 
 pub use chain::Chain;
 pub(crate) use check::RESTARTS;
@@ -573,4 +573,6 @@ pub struct StartChanges {
     pub headers: Pairs,
     /// Headers to leave out.
     pub remove_headers: Vec<String>,
+    /// Which addresses the other URL may lead to.
+    pub guard: Guard,
 }

@@ -562,7 +562,7 @@ async fn with_answer(
         refreshes: 0,
         trail,
     };
-    let wire = download::Wire { url: task.url.clone(), headers: Vec::new() };
+    let wire = download::Wire::own(&task.url, Vec::new());
     within_time(&cx, wire, held).await
 }
 
@@ -677,9 +677,10 @@ async fn with_credentials(
 /// attempt, makes of it.
 async fn prepare(cx: &Context<'_>, held: &mut Held, changes: &mut Option<StartChanges>) -> Result<Prepared, Failure> {
     let mut prepared = cx.slot.lend(pin!(authorize::prepare(cx))).await?;
-    if let (Prepared::Ready(wire), Some(Changes { url, headers, .. })) = (&mut prepared, &held.changes) {
+    if let (Prepared::Ready(wire), Some(Changes { url, headers, by, .. })) = (&mut prepared, &held.changes) {
         let (url, headers) = (url.clone(), headers.clone());
-        authorize::apply(&StartChanges { url, headers, ..StartChanges::default() }, wire);
+        let guard = url.as_deref().map(|url| cx.chain.led_to(by, cx.hook_task, url)).unwrap_or_default();
+        authorize::apply(&StartChanges { url, headers, guard, ..StartChanges::default() }, wire);
         held.note("url-changed");
     }
     if let Prepared::Ready(wire) = &mut prepared
@@ -721,7 +722,7 @@ async fn by_type(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Res
 
 /// Downloads from the URL, and where that fails from each mirror in turn; retries are not used up by that.
 async fn from_any_place(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Result<Finished, Stopped> {
-    let mirror = |mirror: &String| download::Wire { url: mirror.clone(), headers: headers_for(mirror, &wire) };
+    let mirror = |mirror: &String| download::Wire::own(mirror, headers_for(mirror, &wire));
     let places: Vec<download::Wire> = std::iter::once(wire.clone()).chain(cx.task.mirrors.iter().map(mirror)).collect();
     let mut outcome = download::run(cx, &places, 0, held).await;
     for place in 1..places.len() {

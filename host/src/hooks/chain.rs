@@ -1,6 +1,7 @@
 //! Chains: who is asked, in which order, and what is made of the answers.
 
 mod callbacks;
+mod leading;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +11,6 @@ use tokio::sync::Semaphore;
 use super::bindings::haul::transfer as wit;
 use super::denied::Denied;
 use super::functions::{self as hooks, Ask};
-use super::grants::how_to_grant;
 use super::masked::Masked;
 use super::runtime::Ticker;
 use super::words::Words;
@@ -24,7 +24,7 @@ use crate::event::StatusUpdate;
 use crate::mask::Secrets;
 use crate::store::Store;
 use crate::task::{Auth, Problem, ResumeRecord, Task};
-use crate::transport::{Transport, is_same_origin};
+use crate::transport::{Transport, how_to_grant, is_same_origin};
 
 /// A task in the form in which it is added, or all that is wrong with it.
 type Admitted = Result<Task, Vec<Problem>>;
@@ -338,7 +338,8 @@ impl Chain {
                 let handles = check::handles(changes.url.as_slice(), &changes.headers);
                 self.may_use(Some(position), &handles, &task.handles)?;
                 self.may_take(position, task, &task.wit.url, changes.url.as_deref())?;
-                Ok(changes)
+                let guard = changes.url.as_deref().map(|url| self.leads_to(position, task, url));
+                Ok(StartChanges { guard: guard.unwrap_or_default(), ..changes })
             });
             let changes = changes.transpose();
             if let Some(changes) = self.usable(Some(position), Hook::OnTaskStart, changes)? {
@@ -575,7 +576,9 @@ fn started(changes: StartChanges) -> Result<StartChanges, String> {
 /// Adds the changes of a later component: its URL and headers win, and a header it sets is no longer left out.
 fn merge(merged: &mut StartChanges, later: StartChanges) {
     let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
-    merged.url = later.url.or(merged.url.take());
+    if later.url.is_some() {
+        (merged.url, merged.guard) = (later.url, later.guard);
+    }
     merged.headers.retain(|(name, _)| {
         !later.headers.iter().any(|(other, _)| same(name, other))
             && !later.remove_headers.iter().any(|other| same(name, other))

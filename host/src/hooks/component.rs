@@ -26,6 +26,7 @@ use super::runtime::{TICK, Ticker};
 use super::{Chain, FailMode, Grants, Hook, LogSink, Shared, check};
 use crate::error::{Error, Failure, FailureKind};
 use crate::threads;
+use crate::transport::PrivateHost;
 
 /// Calls of one component at once.
 const CALLS_AT_ONCE: usize = 2;
@@ -130,6 +131,11 @@ impl Component {
     /// Refuses a URL whose host it was not granted: the error is what would have to be.
     pub(super) fn may_reach(&self, url: &str) -> Result<(), String> {
         super::http::granted(&self.grants.allow_hosts, url)
+    }
+
+    /// The hosts that it was granted, whose private addresses are granted with them.
+    pub(super) fn private_hosts(&self) -> impl Iterator<Item = PrivateHost> {
+        super::http::private_hosts(&self.grants.allow_hosts)
     }
 
     /// Whether it is passed over when it fails.

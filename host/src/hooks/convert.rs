@@ -11,6 +11,7 @@ use super::{
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Auth, Body, FilePart, OnConflict, Problem, ResumeRecord, Status, Task, TaskType, Timeouts, Updates};
+use crate::transport::Guard;
 
 pub(super) use verdicts::{
     Responded, failure_of_part, finished, progress, redirect, request, to_on_error, to_on_progress, to_on_redirect,
@@ -615,5 +616,6 @@ pub(super) fn to_update(update: wit::types::Update, task: &wit::types::Task) -> 
 }
 
 pub(super) fn to_changes(changes: wit::on_task_start::Changes) -> StartChanges {
-    StartChanges { url: changes.url, headers: changes.headers, remove_headers: changes.remove_headers }
+    let wit::on_task_start::Changes { url, headers, remove_headers } = changes;
+    StartChanges { url, headers, remove_headers, guard: Guard::Any }
 }

@@ -58,11 +58,9 @@ macro_rules! hooks {
                 fn of(functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Answer>> {
                     functions.$field
                 }
-                $(
-                    fn explain(answer: &mut Self::Answer, sentence: &str) {
-                        $explain(answer, sentence);
-                    }
-                )?
+                $(fn explain(answer: &mut Self::Answer, sentence: &str) {
+                    $explain(answer, sentence);
+                })?
             }
         )*
 

@@ -25,12 +25,7 @@ pub struct Grants {
     pub fail_mode: FailMode,
 }
 
-/// What grants a host: the end of a sentence about one that is not.
-pub(super) fn how_to_grant(host: &str) -> String {
-    format!("grant it with --allow-host {host}, or allow-hosts = [\"{host}\"] in the configuration")
-}
-
-/// The same of a credential.
+/// What grants a credential: the end of a sentence about one that is not.
 pub(super) fn how_to_grant_credential(name: &str) -> String {
     format!("grant it with credentials = [\"{name}\"] in [[callbacks]] or [[grants]] of the configuration")
 }

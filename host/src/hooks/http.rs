@@ -12,13 +12,13 @@ use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::denied::Denied;
-use super::grants::{how_to_grant, how_to_grant_credential};
+use super::grants::how_to_grant_credential;
 use super::log::Log;
 use super::quota::Quota;
 use super::{Grants, check};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::task::Pairs;
-use crate::transport::{Answer, Call, Guard, Transport, credential_names};
+use crate::transport::{Answer, Call, Guard, Ports, PrivateHost, Transport, credential_names, how_to_grant};
 
 const REQUESTS_AT_ONCE: usize = 2;
 const REQUEST_BODY_BYTES_MAX: usize = check::REQUEST_BODY_BYTES_MAX;
@@ -158,7 +158,8 @@ impl Reach {
         call.low_speed_bytes = 0;
         call.follow = false;
         call.ambient = false;
-        call.guard = Guard::Public { private_hosts: self.allowed.iter().map(|place| place.host.clone()).collect() };
+        let private_hosts = self.allowed.iter().map(Place::private).collect();
+        call.guard = Guard::Public { private_hosts, led_by: None };
         let mut answer = transport.send(call).await.map_err(Refused::Failed)?;
         if bytes_of(&answer.headers) > HEADERS_BYTES_MAX {
             return Err(Refused::ResponseTooLarge("its headers are larger than 32 KiB"));
@@ -327,6 +328,11 @@ pub(super) fn granted(allow_hosts: &[String], url: &str) -> Result<(), String> {
     if covered { Ok(()) } else { Err(place.as_granted()) }
 }
 
+/// The hosts of these grants, whose private addresses they grant.
+pub(super) fn private_hosts(allow_hosts: &[String]) -> impl Iterator<Item = PrivateHost> {
+    allow_hosts.iter().map(|grant| Place::parse(grant).private())
+}
+
 /// A host without brackets; an IPv6 address, of which there are many spellings, in one of them.
 fn one_spelling(host: &str) -> String {
     let host = host.trim_matches(['[', ']']);
@@ -360,6 +366,16 @@ impl Place {
             host: one_spelling(url.host_str()?),
             port: url.port_or_known_default(),
         })
+    }
+
+    fn private(&self) -> PrivateHost {
+        let ports = match (self.port, self.scheme.as_deref()) {
+            (Some(port), _) => Ports::One(port),
+            (None, Some("http")) => Ports::One(80),
+            (None, Some(_)) => Ports::One(443),
+            (None, None) => Ports::Usual,
+        };
+        PrivateHost { host: self.host.clone(), ports }
     }
 
     /// As a grant would be written.

@@ -173,7 +173,7 @@ pub(crate) enum Prepared {
 /// The task's request with its credentials; those that expire are refreshed first, once an attempt.
 pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
     let task = cx.task;
-    let mut wire = Wire { url: task.url.clone(), headers: task.headers.clone() };
+    let mut wire = Wire::own(&task.url, task.headers.clone());
     let Some(auth) = &task.auth else { return Ok(Prepared::Ready(wire)) };
     let (headers, query) = match ask(cx, auth, Situation::BeforeRequest).await? {
         AuthorizeVerdict::Ready { headers, query } => (headers, query),
@@ -207,6 +207,7 @@ pub(crate) fn apply(changes: &StartChanges, wire: &mut Wire) {
     if let Some(url) = &changes.url {
         wire.headers = headers_for(url, wire);
         wire.url = with_login(url, &wire.url);
+        wire.guard = changes.guard.clone();
     }
     wire.headers.retain(|(name, _)| !changes.remove_headers.iter().any(|gone| gone.eq_ignore_ascii_case(name)));
     replace_headers(&mut wire.headers, changes.headers.clone());

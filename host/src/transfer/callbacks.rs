@@ -133,12 +133,12 @@ impl Steps for Interceptors {
     }
 }
 
-fn head_of(Outbound { method, url, headers }: Outbound) -> RequestHead {
-    RequestHead { method, url, headers }
+fn head_of(Outbound { method, url, headers, guard }: Outbound) -> RequestHead {
+    RequestHead { method, url, headers, guard }
 }
 
-fn step_of(RequestHead { method, url, headers }: RequestHead) -> Outbound {
-    Outbound { method, url, headers }
+fn step_of(RequestHead { method, url, headers, guard }: RequestHead) -> Outbound {
+    Outbound { method, url, headers, guard }
 }
 
 /// A verdict about an earlier request for the same redirect, with the range of this one.
@@ -286,6 +286,7 @@ pub(super) fn merge(changes: &mut Changes, later: &RetryChanges) {
     if let Some(url) = &later.url {
         changes.is_joined &= changes.url.as_ref() == Some(url);
         changes.url = Some(url.clone());
+        changes.by.clone_from(&later.by);
     }
     changes.headers.retain(|(name, _)| !later.headers.iter().any(|(other, _)| name.eq_ignore_ascii_case(other)));
     changes.headers.extend(later.headers.iter().cloned());

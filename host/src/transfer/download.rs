@@ -21,7 +21,7 @@ use crate::transfer::callbacks::{self, Sampler};
 use crate::transfer::progress::Meter;
 use crate::transfer::{Context, Finished, Held, Stopped, Syncing};
 use crate::transfer::{details_of, overlap, parallel, sweep_later, sync_later};
-use crate::transport::{Answer, Call, Framing, Steps};
+use crate::transport::{Answer, Call, Framing, Guard, Steps};
 
 pub(super) use finish::{expected_digest, finish_with};
 use finish::{finish, finish_stored};
@@ -44,6 +44,14 @@ const PACE: Duration = Duration::from_millis(200);
 pub(crate) struct Wire {
     pub(crate) url: String,
     pub(crate) headers: Pairs,
+    pub(crate) guard: Guard,
+}
+
+impl Wire {
+    /// Of a place that the task itself names.
+    pub(crate) fn own(url: &str, headers: Pairs) -> Self {
+        Self { url: url.to_owned(), headers, guard: Guard::Any }
+    }
 }
 
 /// What the next question asks for.
@@ -471,6 +479,7 @@ pub(super) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Question) -> Cal
     let task = cx.task;
     let mut call = Call::new(task.http_request_method.clone(), wire.url.clone());
     call.headers.clone_from(&wire.headers);
+    call.guard = wire.guard.clone();
     if let Body::Bytes(bytes) = &task.body {
         call.body = bytes.clone().into();
         let given = call.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));

@@ -29,7 +29,7 @@ pub(in crate::hooks) fn request(head: &RequestHead) -> wit::types::Request {
 /// Bodies go another way than through components.
 fn to_request(request: wit::types::Request) -> Usable<RequestHead> {
     if request.body.is_empty() {
-        Ok(RequestHead { method: request.method, url: request.url, headers: request.headers })
+        Ok(RequestHead { method: request.method, url: request.url, headers: request.headers, guard: None })
     } else {
         Err("a body for the request: leave it empty, it stays as the task has it".into())
     }
@@ -91,7 +91,7 @@ pub(in crate::hooks) fn to_on_response(verdict: wit::on_response::Verdict) -> Us
 }
 
 fn to_retry_changes(changes: wit::on_response::Changes) -> RetryChanges {
-    RetryChanges { after_ms: changes.after_ms, url: changes.url, headers: changes.headers }
+    RetryChanges { after_ms: changes.after_ms, url: changes.url, headers: changes.headers, by: String::new() }
 }
 
 /// `part`: first and last byte of the part that failed.
