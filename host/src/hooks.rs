@@ -12,6 +12,7 @@ mod check;
 mod compile;
 mod component;
 mod convert;
+mod denied;
 mod file;
 mod functions;
 mod grants;
@@ -45,9 +46,10 @@ use self::file::ComponentFile;
 use crate::error::{Error, Failure};
 use crate::store::Store;
 use crate::task::{Auth, Pairs};
-use crate::transport::Transport;
+use crate::transport::{Guard, Transport};
 
 pub use chain::Chain;
+pub(crate) use check::RESTARTS;
 pub use compile::{Compiler, compile_as_child};
 pub use component::Component;
 pub use grants::{FailMode, GrantRule, Grantee, Grants, KeyValueGrant, Limits};
@@ -571,4 +573,6 @@ pub struct StartChanges {
     pub headers: Pairs,
     /// Headers to leave out.
     pub remove_headers: Vec<String>,
+    /// Which addresses the other URL may lead to.
+    pub guard: Guard,
 }

@@ -561,6 +561,8 @@ pub struct Changes {
     pub headers: Pairs,
     /// The bytes that are stored are certainly those of this URL, too.
     pub is_joined: bool,
+    /// The component that gave the URL, by its name.
+    pub by: String,
 }
 
 impl Record {

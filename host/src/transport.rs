@@ -43,6 +43,8 @@ pub use self::credentials::{Credentials, Proof, Secret};
 use self::credentials::{Keyring, Login};
 use self::exchange::Sent;
 pub(crate) use self::exchange::is_idempotent;
+pub(crate) use self::guard::how_to_grant;
+pub use self::guard::{Guard, Ports, PrivateHost};
 pub use self::handles::{NamedCredential, NamedCredentials};
 pub(crate) use self::handles::{names as credential_names, secret as named_secret};
 use self::payload::Outgoing;
@@ -199,19 +201,6 @@ impl TransportSettings {
     }
 }
 
-/// Which addresses a request may connect to, checked on the address itself, for each hop.
-#[derive(Clone, Debug, Default)]
-pub enum Guard {
-    /// Any: the owner's own tasks.
-    #[default]
-    Any,
-    /// Public addresses only, and the private or loopback ones listed by exact host (name or literal) in `private_hosts`.
-    Public {
-        /// Hosts whose private addresses are granted.
-        private_hosts: Vec<String>,
-    },
-}
-
 /// A request to send.
 #[derive(Clone)]
 pub struct Call {
@@ -247,7 +236,7 @@ pub struct Call {
     pub max_redirects: u32,
     /// Redirects are followed at all. False for components.
     pub follow: bool,
-    /// Which addresses may be connected to.
+    /// Which addresses may be connected to; [`Call::steps`] may change it on the way.
     pub guard: Guard,
     /// Cookies and credentials of the profile go along. False for components: what they send is theirs alone.
     pub ambient: bool,
@@ -477,7 +466,7 @@ impl Transport {
     pub async fn send(&self, call: Call) -> Result<Answer, Failure> {
         let mut hop = first_hop(&call)?;
         let mut before: Vec<Visit> = Vec::new();
-        let mut way = steps::Way::new(&hop);
+        let mut way = steps::Way::new(&hop, call.guard.clone());
         let mut used = handles::Used::default();
         loop {
             if let Some(steps) = &call.steps {
@@ -489,7 +478,7 @@ impl Transport {
             let cookies = self.shared.cookies(&hop, &call);
             let (filled, secrets) = handles::fill(&self.shared.settings.named_credentials, &hop)?;
             used.extend(secrets);
-            let answered = self.answer(&filled, &call).await;
+            let answered = self.answer(&filled, &call, way.guard()).await;
             drop(filled);
             call.trail.iter().for_each(|trail| trail.mask(&used));
             let (head, body, rest) = answered?;
@@ -560,8 +549,9 @@ impl Transport {
         &self,
         hop: &Hop,
         call: &Call,
+        guard: &Guard,
     ) -> Result<(http::response::Parts, AnswerBody, Option<Sent>), Failure> {
-        let public_only = !call.guard.grants(hop.url.host_str().unwrap_or_default());
+        let public_only = !guard.grants(&hop.url);
         let mut answered = 0;
         loop {
             let dressed = self.shared.dressed(hop, call)?;
@@ -572,7 +562,7 @@ impl Transport {
                 let head = answer.map(|now| (now.response.status().as_u16(), now.response.version()));
                 trail.add(&hop.url, began, head, answer.and_then(|now| now.sent.over()));
             }
-            let answered_now = answered_now?;
+            let answered_now = answered_now.map_err(|failure| guard.explain(failure, &hop.url))?;
             let rest = Some(answered_now.sent).filter(|sent| !sent.is_whole());
             let (head, incoming) = answered_now.response.into_parts();
             let body = AnswerBody::new(incoming, answered_now.framing, peer_of(&hop.url), call);

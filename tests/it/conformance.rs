@@ -155,6 +155,11 @@ fn reaches_only_what_is_granted(world: &World, origin: &Origin) {
 
     assert_eq!(other.connections(), 0);
     assert_eq!(locked.log().len(), 1, "{:?}", locked.log());
+    let record = world.show("elsewhere");
+    let (why, host) = (record["exception"]["description"].as_str().unwrap(), other.authority());
+    let told =
+        format!("; component `example` was refused HTTP: {host} is not granted (grant it with --allow-host {host}");
+    assert!(why.starts_with("could not refresh the access token: ") && why.contains(&told), "{why}");
 }
 
 fn tells_why_it_could_not_refresh(world: &World, origin: &Origin) {

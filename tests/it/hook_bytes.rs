@@ -30,7 +30,7 @@ fn other() -> Answer {
 
 #[test]
 fn a_component_goes_on_by_the_stored_validator_or_not_at_all() {
-    refused(other(), "resume go-on \"b\"", "without the stored validator \"a\"");
+    refused(other(), "resume go-on \"b\"", "without the stored validator: its `if-range` must be \"a\"");
 }
 
 #[test]

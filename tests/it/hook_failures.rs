@@ -111,6 +111,71 @@ fn a_broken_on_task_finished_harms_nobody() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_used_is_told_with_who_gave_it_where_and_what_may_be_answered_there() {
+    let (world, origin) = (world(), Origin::start());
+    origin.serve("/f", file(b"film"));
+    origin.serve("/cut", file(&bytes(1, 400_000)).etag("\"v1\"").cut(300_000));
+    origin.script(
+        "/ignores",
+        vec![file(&bytes(1, 400_000)).etag("\"v1\"").cut(300_000), file(b"whole").without_ranges()],
+    );
+    let auth = json!({"accessToken": "a", "accessHeaders": {"X-Auth": "{accessToken}"}});
+    for (id, hook, answers, task, told) in [
+        (
+            "a",
+            "authorize",
+            format!("send {}", origin.url("/f")),
+            json!({"url": origin.url("/f"), "options": {"auth": auth}}),
+            "`send` in the situation `before-request`, where it may be `ready` or `refresh-first`",
+        ),
+        (
+            "b",
+            "classify",
+            "200 again".into(),
+            json!({"url": origin.url("/f"), "taskType": "DataTask"}),
+            "`ask-from-zero`, which is for downloads: here it may be `success`, `not-found` or `failed`",
+        ),
+        (
+            "c",
+            "classify",
+            "200 again".into(),
+            json!({"url": origin.url("/f")}),
+            "`ask-from-zero` after 2 fresh starts, the most in one attempt: `failed` ends it",
+        ),
+        (
+            "d",
+            "classify",
+            "200 success".into(),
+            json!({"url": origin.url("/ignores")}),
+            "`success` about a request for the rest: `use-from-zero` takes a response as the whole",
+        ),
+        (
+            "e",
+            "resume",
+            "nothing".into(),
+            json!({"url": origin.url("/cut")}),
+            "`nothing-missing`, but nothing says that the stored bytes are all",
+        ),
+        (
+            "f",
+            "on-task-start",
+            "url ftp://elsewhere/f".into(),
+            json!({"url": origin.url("/f")}),
+            "the URL `ftp://elsewhere/f`: it must be an absolute one of http or https",
+        ),
+    ] {
+        let mut task = task;
+        (task["taskId"], task["retries"]) = (json!(id), json!(1));
+        add(&world, task, &[&format!("{hook} {answers}"), "retry now"]);
+        world.run().exits(10);
+
+        let record = world.show(id);
+        let why = record["exception"]["description"].as_str().unwrap();
+        assert_eq!(why, format!("component `steered` gave an unusable answer in `{hook}`: {told}"));
+    }
+}
+
+#[test]
 fn tasks_that_wait_for_a_stuck_component_leave_their_slots_to_others() {
     let world = World::new();
     let origin = Origin::start();

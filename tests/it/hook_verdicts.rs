@@ -80,7 +80,13 @@ fn a_request_is_changed_and_what_the_host_alone_writes_is_not() {
     assert_eq!(std::fs::read(world.path("in/f")).unwrap(), b"other", "the name is by the task's URL");
     let exception = &refused.only_final()["exception"];
     assert_eq!(exception["type"], "callback");
-    assert!(exception["description"].as_str().unwrap().ends_with("header `range` is the host's own"), "{exception}");
+    assert!(
+        exception["description"]
+            .as_str()
+            .unwrap()
+            .ends_with("header `range`, which the host alone writes: leave it out"),
+        "{exception}"
+    );
     assert_eq!(film.log().len(), 0);
 }
 
@@ -118,10 +124,18 @@ fn a_component_leads_nobody_from_https_to_http() {
     let authority = world.write("ca.pem", &identity.certificate);
     let run = ["--json", "run", "--until-idle", "--cacert", authority.to_str().unwrap()];
 
-    for (id, url, hook) in [("a", film.url(), "on-request next"), ("b", hop.url(), "on-redirect with")] {
-        add(&world, json!({"url": url, "taskId": id}), &[&format!("{hook} {}", away.url())]);
-        let outcome = world.haul(&run).exits(1);
-        assert_eq!(outcome.only_final()["exception"]["type"], "policy", "{}", outcome.stderr);
+    for (id, url, hook, verdict) in [
+        ("a", film.url(), "on-request", "next"),
+        ("b", hop.url(), "on-redirect", "with"),
+        ("c", film.url(), "on-task-start", "url"),
+        ("d", film.url(), "on-response", "retry 0"),
+    ] {
+        add(&world, json!({"url": url, "taskId": id, "retries": 0}), &[&format!("{hook} {verdict} {}", away.url())]);
+        let outcome = world.haul(&run).exits(10);
+        let ended = outcome.only_final();
+        let why = ended["exception"]["description"].as_str().unwrap();
+        let refusal = format!("component `steered` gave an unusable answer in `{hook}`: the URL `{}`", away.url());
+        assert!(why.starts_with(&refusal) && why.ends_with("it must be of https, too"), "{why}");
     }
 
     assert_eq!(plain.connections(), 0);

@@ -26,6 +26,7 @@ mod grants;
 mod hook_bytes;
 mod hook_chains;
 mod hook_failures;
+mod hook_hosts;
 mod hook_matrix;
 mod hook_recipes;
 mod hook_texts;

@@ -165,7 +165,7 @@ fn test_ends_with_10_when_a_hook_traps_or_answers_nonsense() {
     };
     assert!(problem("classify").contains("999"), "{}", problem("classify"));
     assert!(problem("resume").contains("only"), "{}", problem("resume"));
-    assert!(problem("on-task-start").contains("host's own"), "{}", problem("on-task-start"));
+    assert!(problem("on-task-start").contains("the host alone writes"), "{}", problem("on-task-start"));
     assert!(problem("authorize").contains("x-a"), "{}", problem("authorize"));
     assert!(problem("before-task-start").contains("running"), "{}", problem("before-task-start"));
     assert!(!nonsense.iter().any(|call| call["problem"].as_str().is_some_and(|why| why.contains("left alone"))));

@@ -1,6 +1,7 @@
 //! Chains: who is asked, in which order, and what is made of the answers.
 
 mod callbacks;
+mod leading;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::bindings::haul::transfer as wit;
+use super::denied::Denied;
 use super::functions::{self as hooks, Ask};
 use super::masked::Masked;
 use super::runtime::Ticker;
@@ -22,7 +24,7 @@ use crate::event::StatusUpdate;
 use crate::mask::Secrets;
 use crate::store::Store;
 use crate::task::{Auth, Problem, ResumeRecord, Task};
-use crate::transport::{Transport, is_same_origin};
+use crate::transport::{Transport, how_to_grant, is_same_origin};
 
 /// A task in the form in which it is added, or all that is wrong with it.
 type Admitted = Result<Task, Vec<Problem>>;
@@ -124,7 +126,8 @@ impl Chain {
                 }
                 (Ok(_), Ok(_), Some(Err(problems))) => Err(to_problems(problems)),
                 (Err(problems), ..) if problems.is_empty() => {
-                    self.usable(who, Hook::Admit, Err("it refuses a task and does not say why".into()))?
+                    let why = "it refuses a task and does not say why: at least one problem belongs to it";
+                    self.usable(who, Hook::Admit, Err(why.into()))?
                 }
                 (Err(problems), ..) => self.usable(who, Hook::Admit, Ok(Err(problems)))?,
                 (_, refused, _) => refused,
@@ -140,21 +143,22 @@ impl Chain {
         let params = (task.wit.clone(), convert::asked(asked), head.wit.clone());
         let (who, (verdict,)) = self.ask::<hooks::Classify>(task.weight, params.clone()).await?;
         let verdict = convert::to_classified(verdict);
-        if let Some(verdict) = verdict.as_ref().filter(|_| who.is_some()) {
+        if let Some(verdict) = verdict.as_ref().ok().filter(|_| who.is_some()) {
             let (usual,) = self.links.hooks.policy::<hooks::Classify>(params)?;
-            let checked = check::classified(verdict, convert::to_classified(usual).as_ref(), head.wit.status);
+            let usual = convert::to_classified(usual).ok();
+            let checked = check::fits_task(verdict, asked.restarts, &task.wit)
+                .and_then(|()| check::classified(verdict, usual.as_ref(), asked, head.wit.status));
             self.usable(who, Hook::Classify, checked)?;
         }
-        let verdict = match verdict {
-            Some(Classified::Continues(from)) if asked.range_from != Some(from) => {
-                Err(format!("it continues at byte {from}, which was not asked for"))
+        let verdict = verdict.and_then(|verdict| match verdict {
+            Classified::Continues(from) if asked.range_from != Some(from) => {
+                Err(format!("`continues({from})`, which is not the byte that was asked for"))
             }
-            Some(Classified::Failed(failure)) => check::failure(failure).map(Classified::Failed),
-            Some(Classified::UseFromZero(note)) => Ok(Classified::UseFromZero(check::text(note))),
-            Some(Classified::AskFromZero(note)) => Ok(Classified::AskFromZero(check::text(note))),
-            Some(verdict) => Ok(verdict),
-            None => Err("a verdict that this version does not know".into()),
-        };
+            Classified::Failed(failure) => check::failure(failure).map(Classified::Failed),
+            Classified::UseFromZero(note) => Ok(Classified::UseFromZero(check::text(note))),
+            Classified::AskFromZero(note) => Ok(Classified::AskFromZero(check::text(note))),
+            verdict => Ok(verdict),
+        });
         self.usable(who, Hook::Classify, verdict)
     }
 
@@ -193,12 +197,12 @@ impl Chain {
         }
         let verdict = match verdict {
             ResumeVerdict::GoOn { from_bytes, .. } if from_bytes > bytes_done => {
-                Err(format!("it goes on at byte {from_bytes}, but only {bytes_done} are stored"))
+                Err(format!("`go-on` from byte {from_bytes}, but only {bytes_done} are stored"))
             }
             ResumeVerdict::GoOn { ref if_range, .. }
                 if if_range.is_empty() || http::HeaderValue::from_str(if_range).is_err() =>
             {
-                Err("it goes on without a usable If-Range".into())
+                Err("`go-on` without a usable `if-range`".into())
             }
             ResumeVerdict::StartAfresh(note) => Ok(ResumeVerdict::StartAfresh(check::text(note))),
             ResumeVerdict::Refuse(why) => Ok(ResumeVerdict::Refuse(check::text(why))),
@@ -208,7 +212,7 @@ impl Chain {
         self.usable(who, Hook::Resume, verdict.map(|verdict| (verdict, conditions)))
     }
 
-    /// Hook `authorize`.
+    /// Hook `authorize`. The verdict is one of those that the situation may be answered by.
     pub async fn authorize(
         &self,
         task: &HookTask,
@@ -217,10 +221,11 @@ impl Chain {
         now_ms: u64,
     ) -> Result<AuthorizeVerdict, Failure> {
         self.tells(|secrets| secrets.add_auth(auth));
-        let params = (task.wit.clone(), convert::auth(auth), convert::situation(&situation), now_ms);
+        let situation = convert::situation(&situation);
+        let params = (task.wit.clone(), convert::auth(auth), situation.clone(), now_ms);
         let (who, (verdict,)) = self.ask::<hooks::Authorize>(task.weight, params).await?;
         let verdict = convert::to_authorize(verdict)
-            .ok_or_else(|| "a verdict that this version does not know".to_owned())
+            .and_then(|verdict| check::authorized_in(&situation, &verdict).map(|()| verdict))
             .and_then(authorized)
             .and_then(|verdict| {
                 let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
@@ -275,11 +280,7 @@ impl Chain {
             from = position + 1;
             let answer = self.call_unless_passed::<hooks::BeforeTaskStart>(position, task.weight, params).await?;
             let Some((answer,)) = answer else { continue };
-            let update = answer.map(|update| {
-                convert::to_update(update, &task.wit)
-                    .ok_or_else(|| "a status that this version does not know".to_owned())
-                    .and_then(check::final_update)
-            });
+            let update = answer.map(|update| convert::to_update(update, &task.wit).and_then(check::final_update));
             let update = self.usable(Some(position), Hook::BeforeTaskStart, update.transpose())?;
             if update.is_some() {
                 return Ok(update);
@@ -306,7 +307,11 @@ impl Chain {
                 None => from = position + 1,
             }
         };
-        let verdict = match convert::to_on_auth(verdict) {
+        let verdict = convert::to_on_auth(verdict).unwrap_or_else(|unknown| {
+            let name = self.component(position, Hook::OnAuth).name();
+            OnAuthVerdict::Failed(format!("component `{name}` answered {unknown}"))
+        });
+        let verdict = match verdict {
             OnAuthVerdict::Refreshed(fresh) => {
                 let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
                 let may_use = || self.may_use(Some(position), &check::auth_handles(&fresh), &asked);
@@ -333,7 +338,8 @@ impl Chain {
                 let handles = check::handles(changes.url.as_slice(), &changes.headers);
                 self.may_use(Some(position), &handles, &task.handles)?;
                 self.may_take(position, task, &task.wit.url, changes.url.as_deref())?;
-                Ok(changes)
+                let guard = changes.url.as_deref().map(|url| self.leads_to(position, task, url));
+                Ok(StartChanges { guard: guard.unwrap_or_default(), ..changes })
             });
             let changes = changes.transpose();
             if let Some(changes) = self.usable(Some(position), Hook::OnTaskStart, changes)? {
@@ -399,7 +405,7 @@ impl Chain {
             return self.links.hooks.policy::<A>(params);
         };
         let component = self.component(next, A::HOOK);
-        let answer = component.call::<A>(self, next, true, weight, params).await?;
+        let answer = component.call::<A>(self, next, true, weight, params, &Denied::default()).await?;
         component.well(A::HOOK);
         Ok(answer)
     }
@@ -408,8 +414,12 @@ impl Chain {
         let component = self.component(position, A::HOOK);
         tracing::debug!("`{}` is asked `{}`", component.name(), A::HOOK.name());
         let question = self.question::<A>(&params);
-        let answer = component.call::<A>(self, position, false, weight, params).await;
+        let denied = Denied::default();
+        let mut answer = component.call::<A>(self, position, false, weight, params, &denied).await;
         self.record::<A>(Some(component), question, &answer);
+        if let (Ok(answer), Some(phrase)) = (&mut answer, denied.phrase()) {
+            A::explain(answer, &format!("component `{}` {phrase}", component.name()));
+        }
         answer
     }
 
@@ -427,19 +437,25 @@ impl Chain {
             return Ok(());
         }
         self.links.components[position].may_reach(url).map_err(|host| {
-            format!(
-                "a request to {host}, which is neither the origin of `refreshUrl` nor granted (--allow-host {host})"
-            )
+            let how = how_to_grant(&host);
+            format!("a request to {host}, which is neither the origin of `refreshUrl` nor granted ({how})")
         })
     }
 
-    /// Whether a component may take a request of that task from one URL to another: where it has a body, which is its owner's,
-    /// only within an origin, or to a host granted to it.
+    /// Whether a component may take a request of that task from one URL to another: never from https to http, and where it has a
+    /// body, which is its owner's, only within an origin, or to a host granted to it.
     fn may_take(&self, position: usize, task: &HookTask, from: &str, to: Option<&str>) -> Result<(), String> {
-        let has_body = !matches!(task.wit.body, wit::types::Body::None);
-        let Some(to) = to.filter(|to| has_body && !is_same_origin(from, to)) else { return Ok(()) };
+        let Some(to) = to.filter(|to| !is_same_origin(from, to)) else { return Ok(()) };
+        if is_https(from) && !is_https(to) {
+            let to = check::text(crate::mask::url(to));
+            return Err(format!("the URL `{to}` for one of https: it must be of https, too"));
+        }
+        if matches!(task.wit.body, wit::types::Body::None) {
+            return Ok(());
+        }
         self.links.components[position].may_reach(to).map_err(|host| {
-            format!("another origin, {host}, for a request with a body, which is not granted (--allow-host {host})")
+            let how = how_to_grant(&host);
+            format!("another origin, {host}, for a request with a body, which is not granted ({how})")
         })
     }
 
@@ -505,6 +521,10 @@ impl Chain {
     }
 }
 
+fn is_https(url: &str) -> bool {
+    url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+}
+
 /// What `admit` answered about these tasks.
 fn converted(answer: Vec<Result<wit::types::Task, Vec<wit::admit::Problem>>>, tasks: &[Task]) -> Vec<Admitted> {
     let converted = answer.into_iter().zip(tasks).map(|(answer, given)| {
@@ -556,7 +576,9 @@ fn started(changes: StartChanges) -> Result<StartChanges, String> {
 /// Adds the changes of a later component: its URL and headers win, and a header it sets is no longer left out.
 fn merge(merged: &mut StartChanges, later: StartChanges) {
     let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
-    merged.url = later.url.or(merged.url.take());
+    if later.url.is_some() {
+        (merged.url, merged.guard) = (later.url, later.guard);
+    }
     merged.headers.retain(|(name, _)| {
         !later.headers.iter().any(|(other, _)| same(name, other))
             && !later.remove_headers.iter().any(|other| same(name, other))

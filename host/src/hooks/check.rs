@@ -1,12 +1,14 @@
 //! Whether an answer can be acted on: the rules for what components hand back (reliability.md E.6). Each refusal is a
-//! phrase that follows "gave an unusable answer: ". Changes nothing but texts for people, which lose control characters.
+//! phrase that follows "gave an unusable answer in `HOOK`: ": what was answered, and what may be answered there. Changes
+//! nothing but texts for people, which lose control characters.
 
 mod admitted;
 mod verdicts;
 
 use std::sync::Arc;
 
-use super::{Classified, Part, ResumeVerdict};
+use super::bindings::haul::transfer as wit;
+use super::{Asked, AuthorizeVerdict, Classified, Part, ResumeVerdict};
 use crate::error::Failure;
 use crate::event::StatusUpdate;
 use crate::task::{Auth, Pairs, Task};
@@ -20,9 +22,11 @@ const HEADERS_BYTES_MAX: usize = 16 << 10;
 const URL_BYTES_MAX: usize = 8 << 10;
 const QUERY_BYTES_MAX: usize = 8 << 10;
 const NAME_BYTES_MAX: usize = 255;
-const TEXT_BYTES_MAX: usize = 1 << 10;
+pub(super) const TEXT_BYTES_MAX: usize = 1 << 10;
 /// Longest wait before a retry: 24 hours.
 pub(super) const WAIT_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Fresh starts in one attempt of a download.
+pub(crate) const RESTARTS: u32 = 2;
 /// Longest body of a request that a component makes up.
 pub(super) const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -56,7 +60,7 @@ pub(super) fn headers(headers: &Pairs) -> Checked {
     for (name, value) in headers {
         header_name(name)?;
         if http::HeaderValue::from_bytes(value.as_bytes()).is_err() {
-            return Err(format!("the value of header `{name}` has characters that are not allowed"));
+            return Err(format!("the value of header `{name}` has control characters, a line break perhaps"));
         }
     }
     Ok(())
@@ -92,31 +96,104 @@ pub(super) fn parts(parts: &[Part], total_bytes: u64, places: usize) -> Checked 
     let mut next = 0;
     for part in parts {
         if part.first_byte != next || part.last_byte < part.first_byte || part.last_byte >= total_bytes {
-            return Err(format!("the part from byte {} to {} does not fit", part.first_byte, part.last_byte));
+            let Part { first_byte, last_byte, .. } = part;
+            return Err(format!(
+                "the part from byte {first_byte} to {last_byte}, where one from {next} to {} at most belongs",
+                total_bytes.saturating_sub(1)
+            ));
         }
         if part.place >= places {
-            return Err(format!("place {} of {places}", part.place));
+            return Err(format!("place {}, but there are {places}: 0 is the URL, mirrors follow", part.place));
         }
         next = part.last_byte + 1;
     }
-    if next == total_bytes { Ok(()) } else { Err(format!("nobody fetches the bytes from {next} on")) }
+    if next == total_bytes {
+        Ok(())
+    } else {
+        Err(format!("parts up to byte {next}, which leave out the rest of {total_bytes} bytes"))
+    }
 }
 
 /// What a component makes of a response, next to what the default policy does: it can be stricter. Bytes are joined, and a file
 /// is complete, only where the policy says so too; a part or a refusal to give one is never the whole.
-pub(super) fn classified(verdict: &Classified, usual: Option<&Classified>, status: u16) -> Checked {
+pub(super) fn classified(verdict: &Classified, usual: Option<&Classified>, asked: &Asked, status: u16) -> Checked {
     use Classified::{AlreadyComplete, Continues, Success, UseFromZero};
     match (verdict, usual) {
         (Continues(from), Some(Continues(usual))) if from == usual => Ok(()),
-        (Continues(from), _) => Err(format!("nothing proves that the response continues the stored bytes at {from}")),
+        (Continues(from), _) => Err(format!(
+            "`continues({from})`, but nothing proves that the response continues the stored bytes at {from}"
+        )),
         (AlreadyComplete, Some(AlreadyComplete)) => Ok(()),
-        (AlreadyComplete, _) => Err(format!("a response {status} does not say that the stored bytes are all")),
+        (AlreadyComplete, _) => {
+            Err(format!("`already-complete`, but a response {status} does not say that the stored bytes are all"))
+        }
+        (Success, Some(usual)) if asked.range_from.is_some() && *usual != Success => {
+            Err("`success` about a request for the rest: `use-from-zero` takes a response as the whole".into())
+        }
         (Success | UseFromZero(_), Some(Success | UseFromZero(_))) => Ok(()),
-        (Success | UseFromZero(_), _) if is_of_parts(status) => {
-            Err(format!("a response {status} does not bring the whole"))
+        (verdict @ (Success | UseFromZero(_)), _) if is_of_parts(status) => {
+            let verdict = verdict_name(verdict);
+            Err(format!("`{verdict}`, but a response {status} does not bring the whole"))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a verdict is one for the kind of task that it is about, and does not ask for ever: only downloads have bytes that are
+/// gone on with.
+pub(super) fn fits_task(verdict: &Classified, restarts: u32, task: &wit::types::Task) -> Checked {
+    use wit::types::TaskKind::{Data, MultiUpload, Request, Upload};
+    let name = verdict_name(verdict);
+    let is_of_any = matches!(verdict, Classified::Success | Classified::NotFound | Classified::Failed(_));
+    if !is_of_any && matches!(task.kind, Upload | MultiUpload | Data | Request) {
+        return Err(format!("`{name}`, which is for downloads: here it may be `success`, `not-found` or `failed`"));
+    }
+    if matches!(verdict, Classified::AskFromZero(_)) && restarts >= RESTARTS {
+        return Err(format!("`{name}` after {RESTARTS} fresh starts, the most in one attempt: `failed` ends it"));
+    }
+    Ok(())
+}
+
+/// As the contract calls it.
+fn verdict_name(verdict: &Classified) -> &'static str {
+    match verdict {
+        Classified::Success => "success",
+        Classified::Continues(_) => "continues",
+        Classified::AlreadyComplete => "already-complete",
+        Classified::UseFromZero(_) => "use-from-zero",
+        Classified::AskFromZero(_) => "ask-from-zero",
+        Classified::NotFound => "not-found",
+        Classified::Failed(_) => "failed",
+    }
+}
+
+/// Whether a verdict about credentials is one for where the host stands.
+pub(super) fn authorized_in(situation: &wit::authorize::Situation, verdict: &AuthorizeVerdict) -> Checked {
+    use AuthorizeVerdict::{Impossible, Ready, RefreshFirst, Refreshed, Send};
+    use wit::authorize::Situation;
+    let (stands, may_be): (_, &[&str]) = match situation {
+        Situation::BeforeRequest => ("before-request", &["ready", "refresh-first"]),
+        Situation::AsItIs => ("as-it-is", &["ready"]),
+        Situation::RefreshWanted(_) => ("refresh-wanted", &["send", "impossible"]),
+        Situation::RefreshAnswered(_) => ("refresh-answered", &["refreshed", "impossible"]),
+        Situation::Other(_) => return Ok(()), // never asked
+    };
+    let name = match verdict {
+        Ready { .. } => "ready",
+        RefreshFirst => "refresh-first",
+        Send { .. } => "send",
+        Refreshed(_) => "refreshed",
+        Impossible(_) => "impossible",
+    };
+    if may_be.contains(&name) {
+        return Ok(());
+    }
+    Err(format!("`{name}` in the situation `{stands}`, where it may be `{}`", may_be.join("` or `")))
+}
+
+/// The phrase about a verdict or a status that this version of the contract does not have.
+pub(super) fn unknown(what: &str, name: &str) -> String {
+    format!("the {what} `{}`, which this version of haul does not know", text(name.into()))
 }
 
 /// Whether only a server can give that status: it is about parts (RFC 9110 §15.3.7, §15.5.17).
@@ -130,11 +207,13 @@ pub(super) fn resumes(verdict: &ResumeVerdict, usual: &ResumeVerdict) -> Checked
     match (verdict, usual) {
         (GoOn { if_range, .. }, GoOn { if_range: stored, .. }) if if_range == stored => Ok(()),
         (GoOn { .. }, GoOn { if_range: stored, .. }) => {
-            Err(format!("it goes on without the stored validator {stored}"))
+            Err(format!("`go-on` without the stored validator: its `if-range` must be {stored}"))
         }
-        (GoOn { .. }, _) => Err("it goes on, but nothing identifies the stored bytes".into()),
+        (GoOn { .. }, _) => {
+            Err("`go-on`, but nothing identifies the stored bytes: `start-afresh` gives them up".into())
+        }
         (NothingMissing, NothingMissing) => Ok(()),
-        (NothingMissing, _) => Err("nothing says that the stored bytes are all".into()),
+        (NothingMissing, _) => Err("`nothing-missing`, but nothing says that the stored bytes are all".into()),
         _ => Ok(()),
     }
 }
@@ -145,7 +224,7 @@ fn header_name(name: &str) -> Checked {
         return Err(format!("`{}` is not a header name", text(name.into())));
     }
     if is_ours(name) {
-        return Err(format!("header `{name}` is the host's own"));
+        return Err(format!("header `{name}`, which the host alone writes: leave it out"));
     }
     Ok(())
 }
@@ -170,7 +249,7 @@ pub(super) fn url(url: &str) -> Checked {
     if usable && !url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         Ok(())
     } else {
-        Err("a URL that is not an absolute http or https URL".into())
+        Err(format!("the URL `{}`: it must be an absolute one of http or https", text(crate::mask::url(url))))
     }
 }
 
@@ -182,7 +261,7 @@ pub(super) fn query(query: &Pairs) -> Checked {
     }
     let mut characters = query.iter().flat_map(|(name, value)| name.chars().chain(value.chars()));
     if characters.any(char::is_control) {
-        return Err("a query parameter with control characters".into());
+        return Err("a query parameter with control characters, a line break perhaps".into());
     }
     Ok(())
 }
@@ -209,7 +288,7 @@ pub(super) fn auth(auth: &Auth) -> Checked {
     }
     for token in [&auth.access_token, &auth.refresh_token].into_iter().flatten() {
         if token.len() > HEADERS_BYTES_MAX || token.chars().any(char::is_control) {
-            return Err("a token that no header can carry".into());
+            return Err("a token with control characters, or of more than 16 KiB, which no header can carry".into());
         }
     }
     Ok(())
@@ -221,7 +300,10 @@ pub(super) fn renewed(fresh: &Auth, given: &Auth) -> Checked {
     if (&fresh.refresh_url, &fresh.refresh_headers, &fresh.refresh_query_params)
         != (&given.refresh_url, &given.refresh_headers, &given.refresh_query_params)
     {
-        return Err("another `refreshUrl`, `refreshHeaders` or `refreshQueryParams` than the task has".into());
+        return Err(
+            "another `refreshUrl`, `refreshHeaders` or `refreshQueryParams` than the task has: hand back those of the question"
+                .into(),
+        );
     }
     let sends = |auth: &Auth| {
         let mut pairs = auth.access_headers.iter().chain(&auth.access_query_params);
@@ -231,7 +313,7 @@ pub(super) fn renewed(fresh: &Auth, given: &Auth) -> Checked {
         })
     };
     if sends(fresh) && !sends(given) {
-        return Err("the refresh token in a place where requests would carry it".into());
+        return Err("the refresh token in access headers or parameters, which go along with each request".into());
     }
     Ok(())
 }
@@ -286,16 +368,19 @@ fn is_device(name: &str) -> bool {
 
 pub(super) fn final_update(mut update: StatusUpdate) -> Checked<StatusUpdate> {
     if !update.status.is_final() {
-        return Err(format!("a task cannot end as `{}`", update.status.name()));
+        return Err(format!(
+            "a task cannot end as `{}`, but as `complete`, `not-found`, `failed` or `canceled`",
+            update.status.name()
+        ));
     }
     let Some(details) = update.details.as_mut().map(Arc::make_mut) else {
         return Ok(update);
     };
     if details.response_status_code.is_some_and(|code| !(100..=599).contains(&code)) {
-        return Err("a response status outside 100 to 599".into());
+        return Err("a response's status outside 100 to 599".into());
     }
     if details.response_headers.len() > HEADERS_MAX {
-        return Err(format!("more than {HEADERS_MAX} headers"));
+        return Err(format!("{} headers, at most {HEADERS_MAX} are taken", details.response_headers.len()));
     }
     if details.response_body.as_ref().is_some_and(|body| body.len() > REQUEST_BODY_BYTES_MAX) {
         return Err(format!("a body of more than {REQUEST_BODY_BYTES_MAX} bytes"));
@@ -312,7 +397,7 @@ pub(super) fn final_update(mut update: StatusUpdate) -> Checked<StatusUpdate> {
 
 pub(super) fn failure(mut failure: Failure) -> Checked<Failure> {
     if failure.http_status.is_some_and(|code| !(100..=599).contains(&code)) {
-        return Err("a status outside 100 to 599".into());
+        return Err("a failure with a status outside 100 to 599".into());
     }
     failure.retry_after_ms = failure.retry_after_ms.map(|wait| wait.min(WAIT_MS_MAX));
     failure.description = text(failure.description);
@@ -326,14 +411,19 @@ pub(super) fn steers(c: char) -> bool {
 
 /// A sentence of a component, fit to be stored and shown: one line, at most 1 KiB, no character that steers a terminal.
 pub(super) fn text(sentence: String) -> String {
-    let clean = sentence.len() <= TEXT_BYTES_MAX && !sentence.chars().any(steers);
+    text_within(sentence, TEXT_BYTES_MAX)
+}
+
+/// The same, of so many bytes at most.
+pub(super) fn text_within(sentence: String, bytes: usize) -> String {
+    let clean = sentence.len() <= bytes && !sentence.chars().any(steers);
     if clean {
         return sentence;
     }
-    let mut short = String::with_capacity(TEXT_BYTES_MAX);
+    let mut short = String::with_capacity(bytes);
     for c in sentence.chars() {
         let c = if steers(c) { ' ' } else { c };
-        if short.len() + c.len_utf8() > TEXT_BYTES_MAX {
+        if short.len() + c.len_utf8() > bytes {
             break;
         }
         short.push(c);

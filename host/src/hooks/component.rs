@@ -13,8 +13,10 @@ use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{Component as Wasm, InstancePre, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
+use super::denied::Denied;
 use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
+use super::grants::how_to_grant_credential;
 use super::health::Health;
 use super::host::{NextFailed, RESOURCES_MAX, Running, State};
 use super::interfaces::Interfaces;
@@ -24,6 +26,7 @@ use super::runtime::{TICK, Ticker};
 use super::{Chain, FailMode, Grants, Hook, LogSink, Shared, check};
 use crate::error::{Error, Failure, FailureKind};
 use crate::threads;
+use crate::transport::PrivateHost;
 
 /// Calls of one component at once.
 const CALLS_AT_ONCE: usize = 2;
@@ -117,7 +120,10 @@ impl Component {
     /// Refuses handles of credentials that it was not granted and that are not in the question.
     pub(super) fn may_use(&self, answered: &[String], asked: &[String]) -> Result<(), String> {
         match answered.iter().find(|name| !self.grants.credentials.contains(name) && !asked.contains(name)) {
-            Some(name) => Err(format!("credential `{}` is not granted to it", check::text(name.clone()))),
+            Some(name) => {
+                let name = check::text(name.clone());
+                Err(format!("credential `{name}` is not granted to it ({})", how_to_grant_credential(&name)))
+            }
             None => Ok(()),
         }
     }
@@ -125,6 +131,11 @@ impl Component {
     /// Refuses a URL whose host it was not granted: the error is what would have to be.
     pub(super) fn may_reach(&self, url: &str) -> Result<(), String> {
         super::http::granted(&self.grants.allow_hosts, url)
+    }
+
+    /// The hosts that it was granted, whose private addresses are granted with them.
+    pub(super) fn private_hosts(&self) -> impl Iterator<Item = PrivateHost> {
+        super::http::private_hosts(&self.grants.allow_hosts)
     }
 
     /// Whether it is passed over when it fails.
@@ -163,7 +174,8 @@ impl Component {
     }
 
     /// Calls a hook. `weight`: bytes that the answer may repeat of the question. `nested`: the call is made by another
-    /// component's, whose turn it runs in; waiting for a turn of its own could wait for itself.
+    /// component's, whose turn it runs in; waiting for a turn of its own could wait for itself. `denied` has then what it was
+    /// refused, and a failure tells it.
     pub(super) async fn call<A: Ask>(
         &self,
         chain: &Chain,
@@ -171,6 +183,7 @@ impl Component {
         nested: bool,
         weight: usize,
         params: A::Params,
+        denied: &Denied,
     ) -> Result<A::Answer, Failure> {
         self.refuse_if_left_alone(A::HOOK)?;
         // Its own turn first: calls that wait for a component that hangs must not keep others from theirs.
@@ -178,13 +191,13 @@ impl Component {
         let _in_progress = chain.ticker().begin();
         let limits = &self.grants.limits;
         let wall = if A::HOOK.may_use_http() { limits.wall_http_ms } else { limits.wall_ms };
-        let call = self.call_unlimited::<A>(chain, position, weight, params);
+        let call = self.call_unlimited::<A>(chain, position, weight, params, denied);
         match tokio::time::timeout(Duration::from_millis(wall), call).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.failed(A::HOOK, &error)),
+            Ok(Err(error)) => Err(self.failed(A::HOOK, &error, denied)),
             Err(_) => {
                 let error = wasmtime::format_err!("it took longer than {wall} ms");
-                Err(self.failed(A::HOOK, &error))
+                Err(self.failed(A::HOOK, &error, denied))
             }
         }
     }
@@ -196,6 +209,7 @@ impl Component {
         position: usize,
         weight: usize,
         params: A::Params,
+        denied: &Denied,
     ) -> wasmtime::Result<A::Answer> {
         let idle = self.idle().pop();
         let mut warm = match idle {
@@ -214,7 +228,7 @@ impl Component {
         state.running = Some(Running { chain: chain.clone(), position, weight });
         state.log.begin(limits.log_bytes, chain.secrets());
         let transport = A::HOOK.may_use_http().then(|| chain.transport().clone());
-        state.reach.begin(limits.http_requests, transport);
+        state.reach.begin(limits.http_requests, transport, denied);
         let ended = Ended(state.log.clone());
         let answer = function.call_async(&mut warm.store, params).await?;
         drop(ended);
@@ -278,11 +292,12 @@ impl Component {
         })
     }
 
-    fn failed(&self, hook: Hook, error: &wasmtime::Error) -> Failure {
-        match error.downcast_ref::<NextFailed>() {
-            Some(NextFailed(failure)) => failure.clone(), // another one's fault
-            None => self.count(hook, self.failure(hook, &reason(error))),
+    fn failed(&self, hook: Hook, error: &wasmtime::Error, denied: &Denied) -> Failure {
+        if let Some(NextFailed(failure)) = error.downcast_ref::<NextFailed>() {
+            return failure.clone(); // another one's fault
         }
+        let refused = denied.phrase().map_or(String::new(), |phrase| format!("; it {phrase}"));
+        self.count(hook, self.failure(hook, &format!("{}{refused}", reason(error))))
     }
 
     /// The failure of an answer that cannot be used.

@@ -6,11 +6,12 @@ mod verdicts;
 use super::bindings::haul::transfer as wit;
 use super::{
     Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Head, OnAuthVerdict, Part, PartsVerdict, ResumeVerdict,
-    RetryVerdict, Situation, StartChanges,
+    RetryVerdict, Situation, StartChanges, check,
 };
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Auth, Body, FilePart, OnConflict, Problem, ResumeRecord, Status, Task, TaskType, Timeouts, Updates};
+use crate::transport::Guard;
 
 pub(super) use verdicts::{
     Responded, failure_of_part, finished, progress, redirect, request, to_on_error, to_on_progress, to_on_redirect,
@@ -316,10 +317,10 @@ pub(super) fn asked(asked: &Asked) -> wit::classify::Asked {
     }
 }
 
-/// `None`: a verdict of a later version, which cannot be used.
-pub(super) fn to_classified(verdict: wit::classify::Verdict) -> Option<Classified> {
+/// The error is about a verdict of a later version, which cannot be used.
+pub(super) fn to_classified(verdict: wit::classify::Verdict) -> Result<Classified, String> {
     use wit::classify::Verdict;
-    Some(match verdict {
+    Ok(match verdict {
         Verdict::Success => Classified::Success,
         Verdict::Continues(from) => Classified::Continues(from),
         Verdict::AlreadyComplete => Classified::AlreadyComplete,
@@ -327,7 +328,7 @@ pub(super) fn to_classified(verdict: wit::classify::Verdict) -> Option<Classifie
         Verdict::AskFromZero(reason) => Classified::AskFromZero(restart_note(reason)),
         Verdict::NotFound => Classified::NotFound,
         Verdict::Failed(failure) => Classified::Failed(to_failure(failure)),
-        Verdict::Other(_) => return None,
+        Verdict::Other(verdict) => return Err(check::unknown("verdict", &verdict)),
     })
 }
 
@@ -394,10 +395,10 @@ pub(super) fn situation(situation: &Situation) -> wit::authorize::Situation {
     }
 }
 
-/// `None`: a verdict of a later version, which cannot be used.
-pub(super) fn to_authorize(verdict: wit::authorize::Verdict) -> Option<AuthorizeVerdict> {
+/// The error is about a verdict of a later version, which cannot be used.
+pub(super) fn to_authorize(verdict: wit::authorize::Verdict) -> Result<AuthorizeVerdict, String> {
     use wit::authorize::Verdict;
-    Some(match verdict {
+    Ok(match verdict {
         Verdict::Ready(credentials) => {
             AuthorizeVerdict::Ready { headers: credentials.headers, query: credentials.query }
         }
@@ -410,21 +411,19 @@ pub(super) fn to_authorize(verdict: wit::authorize::Verdict) -> Option<Authorize
         },
         Verdict::Refreshed(auth) => AuthorizeVerdict::Refreshed(to_auth(auth)),
         Verdict::Impossible(why) => AuthorizeVerdict::Impossible(why),
-        Verdict::Other(_) => return None,
+        Verdict::Other(verdict) => return Err(check::unknown("verdict", &verdict)),
     })
 }
 
-/// A verdict of a later version counts as failed.
-pub(super) fn to_on_auth(verdict: wit::on_auth::Verdict) -> OnAuthVerdict {
+/// The error is about a verdict of a later version, which counts as failed.
+pub(super) fn to_on_auth(verdict: wit::on_auth::Verdict) -> Result<OnAuthVerdict, String> {
     use wit::on_auth::Verdict;
-    match verdict {
+    Ok(match verdict {
         Verdict::Refreshed(auth) => OnAuthVerdict::Refreshed(to_auth(auth)),
         Verdict::Unchanged => OnAuthVerdict::Unchanged,
         Verdict::Failed(why) => OnAuthVerdict::Failed(why),
-        Verdict::Other(what) => {
-            OnAuthVerdict::Failed(format!("the component answered `{what}`, which is not known here"))
-        }
-    }
+        Verdict::Other(name) => return Err(check::unknown("verdict", &name)),
+    })
 }
 
 pub(super) fn attempt(attempt: &Attempt) -> wit::retry::Attempt {
@@ -555,9 +554,9 @@ fn status(status: Status) -> wit::types::Status {
     }
 }
 
-fn to_status(status: &wit::types::Status) -> Option<Status> {
+fn to_status(status: &wit::types::Status) -> Result<Status, String> {
     use wit::types::Status as Wit;
-    Some(match status {
+    Ok(match status {
         Wit::Enqueued => Status::Enqueued,
         Wit::Running => Status::Running,
         Wit::Complete => Status::Complete,
@@ -566,7 +565,7 @@ fn to_status(status: &wit::types::Status) -> Option<Status> {
         Wit::Canceled => Status::Canceled,
         Wit::WaitingToRetry => Status::WaitingToRetry,
         Wit::Paused => Status::Paused,
-        Wit::Other(_) => return None,
+        Wit::Other(name) => return Err(check::unknown("status", name)),
     })
 }
 
@@ -597,9 +596,9 @@ pub(super) fn update(update: &StatusUpdate, task: &wit::types::Task) -> wit::typ
 }
 
 /// The final update that a component gives a task. What the engine knows better (number, id, group, file) is not taken
-/// from it. `None`: a status of a later version.
-pub(super) fn to_update(update: wit::types::Update, task: &wit::types::Task) -> Option<StatusUpdate> {
-    Some(StatusUpdate {
+/// from it. The error is about a status of a later version.
+pub(super) fn to_update(update: wit::types::Update, task: &wit::types::Task) -> Result<StatusUpdate, String> {
+    Ok(StatusUpdate {
         seq: 0,
         task_id: task.id.clone(),
         group: task.group.clone(),
@@ -617,5 +616,6 @@ pub(super) fn to_update(update: wit::types::Update, task: &wit::types::Task) -> 
 }
 
 pub(super) fn to_changes(changes: wit::on_task_start::Changes) -> StartChanges {
-    StartChanges { url: changes.url, headers: changes.headers, remove_headers: changes.remove_headers }
+    let wit::on_task_start::Changes { url, headers, remove_headers } = changes;
+    StartChanges { url, headers, remove_headers, guard: Guard::Any }
 }

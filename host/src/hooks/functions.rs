@@ -7,10 +7,10 @@ use std::sync::Arc;
 use wasmtime::AsContextMut;
 use wasmtime::component::{ComponentNamedList, Instance, Lift, Lower, TypedFunc};
 
-use super::Hook;
 use super::bindings::haul::transfer as wit;
 use super::words::Words;
 use super::workshop::Visit;
+use super::{Hook, denied};
 use wit::types::{Auth, Failure, Request, Response, Task, Update};
 
 /// The version of the contract that this host speaks.
@@ -26,10 +26,13 @@ pub(super) trait Ask: Send + Sync + 'static {
     type Answer: ComponentNamedList + Lift + Words + Send + Sync + 'static;
     /// The function in an instance, if it has one.
     fn of(functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Answer>>;
+    /// Adds a sentence of the host's own to the failure that an answer tells, where it tells one.
+    fn explain(_answer: &mut Self::Answer, _sentence: &str) {}
 }
 
 macro_rules! hooks {
-    ($($hook:ident $field:ident = $interface:literal $function:literal ($($param:ty),*) -> ($($answer:ty)?);)*) => {
+    ($($hook:ident $field:ident = $interface:literal $function:literal ($($param:ty),*) -> ($($answer:ty)?)
+        $(explained by $explain:path)?;)*) => {
         /// The hooks that an instance answers.
         #[derive(Default)]
         pub(super) struct Functions {
@@ -55,6 +58,9 @@ macro_rules! hooks {
                 fn of(functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Answer>> {
                     functions.$field
                 }
+                $(fn explain(answer: &mut Self::Answer, sentence: &str) {
+                    $explain(answer, sentence);
+                })?
             }
         )*
 
@@ -89,10 +95,12 @@ macro_rules! hooks {
 hooks! {
     Admit admit = "admit" "decide" (Vec<Task>, wit::admit::Context)
         -> (Vec<Result<Task, Vec<wit::admit::Problem>>>);
-    BeforeTaskStart before_task_start = "before-task-start" "handle" (Arc<Task>) -> (Option<Update>);
+    BeforeTaskStart before_task_start = "before-task-start" "handle" (Arc<Task>) -> (Option<Update>)
+        explained by denied::explain_before_task_start;
     Authorize authorize = "authorize" "decide" (Arc<Task>, Auth, wit::authorize::Situation, u64)
         -> (wit::authorize::Verdict);
-    OnAuth on_auth = "on-auth" "handle" (Arc<Task>, Auth, wit::authorize::Reason) -> (wit::on_auth::Verdict);
+    OnAuth on_auth = "on-auth" "handle" (Arc<Task>, Auth, wit::authorize::Reason) -> (wit::on_auth::Verdict)
+        explained by denied::explain_on_auth;
     OnTaskStart on_task_start = "on-task-start" "handle" (Arc<Task>) -> (Option<wit::on_task_start::Changes>);
     Resume resume = "resume" "decide" (Arc<Task>, wit::resume::Stored) -> (wit::resume::Answer);
     OnRequest on_request = "on-request" "handle" (Arc<Task>, Request) -> (wit::on_request::Verdict);
@@ -105,7 +113,8 @@ hooks! {
     Parts parts = "parts" "decide" (Arc<Task>, wit::parts::Known) -> (wit::parts::Verdict);
     OnProgress on_progress = "on-progress" "handle" (Arc<Task>, wit::on_progress::Progress)
         -> (wit::on_progress::Verdict);
-    OnError on_error = "on-error" "handle" (Arc<Task>, Failure, u32) -> (wit::on_error::Verdict);
+    OnError on_error = "on-error" "handle" (Arc<Task>, Failure, u32) -> (wit::on_error::Verdict)
+        explained by denied::explain_on_error;
     Retry retry = "retry" "decide" (Arc<Task>, wit::retry::Attempt, Failure) -> (wit::retry::Verdict);
     Verify verify = "verify" "handle" (Arc<Task>, wit::verify::Finished) -> (Result<(), String>);
     OnTaskFinished on_task_finished = "on-task-finished" "handle" (Arc<Task>, Update) -> ();

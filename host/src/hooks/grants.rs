@@ -25,6 +25,11 @@ pub struct Grants {
     pub fail_mode: FailMode,
 }
 
+/// What grants a credential: the end of a sentence about one that is not.
+pub(super) fn how_to_grant_credential(name: &str) -> String {
+    format!("grant it with credentials = [\"{name}\"] in [[callbacks]] or [[grants]] of the configuration")
+}
+
 /// State that a component keeps from call to call and from process to process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyValueGrant {

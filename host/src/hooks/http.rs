@@ -11,16 +11,20 @@ use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::denied::Denied;
+use super::grants::how_to_grant_credential;
 use super::log::Log;
 use super::quota::Quota;
 use super::{Grants, check};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::task::Pairs;
-use crate::transport::{Answer, Call, Guard, Transport, credential_names};
+use crate::transport::{Answer, Call, Guard, Ports, PrivateHost, Transport, credential_names, how_to_grant};
 
 const REQUESTS_AT_ONCE: usize = 2;
 const REQUEST_BODY_BYTES_MAX: usize = check::REQUEST_BODY_BYTES_MAX;
 const RESPONSE_BODY_BYTES_MAX: usize = check::RESPONSE_BODY_BYTES_MAX;
+/// Refusals that are logged of an instance.
+const TOLD_MAX: usize = 64;
 const HEADERS_MAX: usize = 64;
 /// Size of the headers of a request, and of a response.
 pub(super) const HEADERS_BYTES_MAX: usize = 32 << 10;
@@ -46,7 +50,9 @@ struct Allowance {
     requests: u32,
     /// `None`: no call is in progress, or its hook may not use HTTP.
     transport: Option<Transport>,
-    /// Hosts whose refusal was logged.
+    /// What it was refused.
+    denied: Denied,
+    /// Refusals that were logged, of all calls.
     told: BTreeSet<String>,
 }
 
@@ -80,15 +86,28 @@ impl Reach {
         }
     }
 
-    /// A call begins. `transport`: `None` when its hook may not use HTTP.
-    pub(super) fn begin(&self, requests: u32, transport: Option<Transport>) {
+    /// A call begins. `transport`: `None` when its hook may not use HTTP. What it is refused is added to `denied`.
+    pub(super) fn begin(&self, requests: u32, transport: Option<Transport>, denied: &Denied) {
         let mut call = self.call();
         call.requests = requests;
         call.transport = transport;
+        call.denied = denied.clone();
     }
 
     pub(super) fn end(&self) {
-        self.begin(0, None);
+        self.begin(0, None, &Denied::default());
+    }
+
+    /// Takes down what is refused, and tells it once.
+    fn noted(&self, refused: Refused) -> Refused {
+        if let Refused::Denied(why) = &refused {
+            let mut call = self.call();
+            call.denied.add(why);
+            if call.told.len() < TOLD_MAX && call.told.insert(why.clone()) {
+                self.log.say(why);
+            }
+        }
+        refused
     }
 
     /// The contract's `fetch`.
@@ -111,7 +130,7 @@ impl Reach {
             let limits = RequestOptions::default();
             self.send(method, url, headers, body.into(), &limits).await
         };
-        let (answer, body) = sent.map_err(Refused::into_failure)?;
+        let (answer, body) = sent.map_err(|refused| self.noted(refused).into_failure())?;
         Ok((answer.status, answer.headers, answer.url, body))
     }
 
@@ -139,7 +158,8 @@ impl Reach {
         call.low_speed_bytes = 0;
         call.follow = false;
         call.ambient = false;
-        call.guard = Guard::Public { private_hosts: self.allowed.iter().map(|place| place.host.clone()).collect() };
+        let private_hosts = self.allowed.iter().map(Place::private).collect();
+        call.guard = Guard::Public { private_hosts, led_by: None };
         let mut answer = transport.send(call).await.map_err(Refused::Failed)?;
         if bytes_of(&answer.headers) > HEADERS_BYTES_MAX {
             return Err(Refused::ResponseTooLarge("its headers are larger than 32 KiB"));
@@ -160,7 +180,10 @@ impl Reach {
     fn check_handles(&self, url: &str, headers: &Pairs) -> Result<(), Refused> {
         let texts = headers.iter().map(|(_, value)| value.as_str()).chain([url]);
         match texts.flat_map(credential_names).find(|name| !self.credentials.contains(name)) {
-            Some(name) => Err(Refused::Denied(format!("credential `{}` is not granted", check::text(name)))),
+            Some(name) => {
+                let name = check::text(name);
+                Err(Refused::Denied(format!("credential `{name}` is not granted ({})", how_to_grant_credential(&name))))
+            }
             None => Ok(()),
         }
     }
@@ -177,11 +200,7 @@ impl Reach {
         };
         if !self.allowed.iter().any(|allowed| allowed.covers(&place)) {
             let what = place.as_granted();
-            let sentence = format!("{what} is not granted (grant it with --allow-host {what})");
-            if call.told.insert(what) {
-                self.log.say(&sentence);
-            }
-            return Err(Refused::Denied(sentence));
+            return Err(Refused::Denied(format!("{what} is not granted ({})", how_to_grant(&what))));
         }
         call.requests = call
             .requests
@@ -242,7 +261,7 @@ impl Reach {
         let (answer, body) = self
             .send(parts.method.to_string(), parts.uri.to_string(), headers, body, &limits)
             .await
-            .map_err(Refused::into_wasi)?;
+            .map_err(|refused| self.noted(refused).into_wasi())?;
         let mut response = http::Response::builder().status(answer.status);
         for (name, value) in &answer.headers {
             response = response.header(name.as_str(), value.as_str());
@@ -309,6 +328,11 @@ pub(super) fn granted(allow_hosts: &[String], url: &str) -> Result<(), String> {
     if covered { Ok(()) } else { Err(place.as_granted()) }
 }
 
+/// The hosts of these grants, whose private addresses they grant.
+pub(super) fn private_hosts(allow_hosts: &[String]) -> impl Iterator<Item = PrivateHost> {
+    allow_hosts.iter().map(|grant| Place::parse(grant).private())
+}
+
 /// A host without brackets; an IPv6 address, of which there are many spellings, in one of them.
 fn one_spelling(host: &str) -> String {
     let host = host.trim_matches(['[', ']']);
@@ -342,6 +366,16 @@ impl Place {
             host: one_spelling(url.host_str()?),
             port: url.port_or_known_default(),
         })
+    }
+
+    fn private(&self) -> PrivateHost {
+        let ports = match (self.port, self.scheme.as_deref()) {
+            (Some(port), _) => Ports::One(port),
+            (None, Some("http")) => Ports::One(80),
+            (None, Some(_)) => Ports::One(443),
+            (None, None) => Ports::Usual,
+        };
+        PrivateHost { host: self.host.clone(), ports }
     }
 
     /// As a grant would be written.

@@ -14,10 +14,6 @@ pub(super) trait Sense: Ask {
 
 type Checked = Result<(), String>;
 
-fn unknown<T>() -> Result<T, String> {
-    Err("a verdict that this version does not know".into())
-}
-
 /// Headers that the host alone writes may be handed back: they stay as they were.
 fn request(request: &Request) -> Checked {
     let headers = request.headers.iter().filter(|(name, _)| !check::is_ours(name)).cloned().collect();
@@ -53,30 +49,26 @@ impl Sense for hooks::Admit {
 impl Sense for hooks::BeforeTaskStart {
     fn sense((task,): &Self::Params, (answer,): Self::Answer) -> Checked {
         let Some(update) = answer else { return Ok(()) };
-        let Some(update) = convert::to_update(update, task) else {
-            return Err("a status that this version does not know".into());
-        };
-        check::final_update(update).map(drop)
+        convert::to_update(update, task).and_then(check::final_update).map(drop)
     }
 }
 
 impl Sense for hooks::Authorize {
-    fn sense(_: &Self::Params, (verdict,): Self::Answer) -> Checked {
-        match convert::to_authorize(verdict) {
-            None => unknown(),
-            Some(AuthorizeVerdict::Ready { headers, query }) => check::headers(&headers).and(check::query(&query)),
-            Some(AuthorizeVerdict::Send { method, url, headers, body }) => {
-                check::request(&method, &url, &headers, &body)
-            }
-            Some(AuthorizeVerdict::Refreshed(auth)) => check::auth(&auth),
-            Some(AuthorizeVerdict::RefreshFirst | AuthorizeVerdict::Impossible(_)) => Ok(()),
+    fn sense((_, _, situation, _): &Self::Params, (verdict,): Self::Answer) -> Checked {
+        let verdict = convert::to_authorize(verdict)?;
+        check::authorized_in(situation, &verdict)?;
+        match verdict {
+            AuthorizeVerdict::Ready { headers, query } => check::headers(&headers).and(check::query(&query)),
+            AuthorizeVerdict::Send { method, url, headers, body } => check::request(&method, &url, &headers, &body),
+            AuthorizeVerdict::Refreshed(auth) => check::auth(&auth),
+            AuthorizeVerdict::RefreshFirst | AuthorizeVerdict::Impossible(_) => Ok(()),
         }
     }
 }
 
 impl Sense for hooks::OnAuth {
     fn sense(_: &Self::Params, (verdict,): Self::Answer) -> Checked {
-        match convert::to_on_auth(verdict) {
+        match convert::to_on_auth(verdict)? {
             OnAuthVerdict::Refreshed(auth) => check::auth(&auth),
             OnAuthVerdict::Unchanged | OnAuthVerdict::Failed(_) => Ok(()),
         }
@@ -96,12 +88,12 @@ impl Sense for hooks::Resume {
     fn sense((_, stored): &Self::Params, (answer,): Self::Answer) -> Checked {
         match convert::to_resume(answer).0 {
             ResumeVerdict::GoOn { from_bytes, .. } if from_bytes > stored.bytes_done => {
-                Err(format!("it goes on at byte {from_bytes}, but only {} are stored", stored.bytes_done))
+                Err(format!("`go-on` from byte {from_bytes}, but only {} are stored", stored.bytes_done))
             }
             ResumeVerdict::GoOn { if_range, .. }
                 if if_range.is_empty() || http::HeaderValue::from_str(&if_range).is_err() =>
             {
-                Err("it goes on without a usable If-Range".into())
+                Err("`go-on` without a usable `if-range`".into())
             }
             _ => Ok(()),
         }
@@ -114,7 +106,7 @@ impl Sense for hooks::OnRequest {
             wit::on_request::Verdict::Next(changed) => request(&changed),
             wit::on_request::Verdict::Resolve((answered, _)) => response(&answered),
             wit::on_request::Verdict::Reject((why, _)) => failure(why),
-            wit::on_request::Verdict::Other(_) => unknown(),
+            wit::on_request::Verdict::Other(verdict) => Err(check::unknown("verdict", &verdict)),
         }
     }
 }
@@ -136,20 +128,21 @@ impl Sense for hooks::OnResponse {
             wit::on_response::Verdict::Reject((why, _)) => failure(why),
             wit::on_response::Verdict::Retry(wanted) => changes(&wanted),
             wit::on_response::Verdict::Resolve(_) => Ok(()),
-            wit::on_response::Verdict::Other(_) => unknown(),
+            wit::on_response::Verdict::Other(verdict) => Err(check::unknown("verdict", &verdict)),
         }
     }
 }
 
 impl Sense for hooks::Classify {
-    fn sense((_, asked, _): &Self::Params, (verdict,): Self::Answer) -> Checked {
-        match convert::to_classified(verdict) {
-            None => unknown(),
-            Some(Classified::Continues(from)) if asked.range_from_bytes != Some(from) => {
-                Err(format!("it continues at byte {from}, which was not asked for"))
+    fn sense((task, asked, _): &Self::Params, (verdict,): Self::Answer) -> Checked {
+        let verdict = convert::to_classified(verdict)?;
+        check::fits_task(&verdict, asked.restarts, task)?;
+        match verdict {
+            Classified::Continues(from) if asked.range_from_bytes != Some(from) => {
+                Err(format!("`continues({from})`, which is not the byte that was asked for"))
             }
-            Some(Classified::Failed(failure)) => check::failure(failure).map(drop),
-            Some(_) => Ok(()),
+            Classified::Failed(failure) => check::failure(failure).map(drop),
+            _ => Ok(()),
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::Head;
 use crate::error::Failure;
 use crate::task::Pairs;
+use crate::transport::Guard;
 
 /// A request as `on-request` and `on-redirect` see it; never its body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,9 @@ pub struct RequestHead {
     pub url: String,
     /// In order.
     pub headers: Pairs,
+    /// Of an answer: which addresses may be connected to from here on, where a component has led it to another host. `None`: as
+    /// before.
+    pub guard: Option<Guard>,
 }
 
 /// One redirect, for `on-redirect`.
@@ -72,6 +76,8 @@ pub struct RetryChanges {
     pub url: Option<String>,
     /// Headers that replace those of the same name.
     pub headers: Pairs,
+    /// The component that wants it, by its name.
+    pub by: String,
 }
 
 /// Verdict of `on-response`.

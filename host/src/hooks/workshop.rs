@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::denied::Denied;
 use super::sense::Sense;
 use super::words::{self, Words};
 use super::{Component, Hook, Hooks};
@@ -172,7 +173,7 @@ impl Visit for Attempted<'_> {
         let chain = hooks.chain(std::slice::from_ref(component), transport);
         let asked = params.clone();
         let (began, cpu) = (clock::now(), clock::thread_cpu());
-        let answer = component.call::<A>(&chain, 0, false, weight, params).await;
+        let answer = component.call::<A>(&chain, 0, false, weight, params, &Denied::default()).await;
         let (wall, cpu) = (began.elapsed(), clock::thread_cpu().saturating_sub(cpu));
         component.well(A::HOOK); // each trial is the first: nobody is left alone here
         let (verdict, problem) = match answer {

@@ -136,7 +136,8 @@ impl Hidden {
 
 /// What components have changed about a task's requests, sealed.
 pub(super) fn encode_changes(key: TaskKey, changes: &Changes, vault: &Vault) -> Json<Vec<u8>> {
-    let changes = ChangesDef { url: changes.url.clone(), headers: changes.headers.clone(), joined: changes.is_joined };
+    let Changes { url, headers, is_joined, by } = changes.clone();
+    let changes = ChangesDef { url, headers, joined: is_joined, by };
     Ok(vault.seal(&place_of_changes(key), &serde_json::to_vec(&changes)?))
 }
 
@@ -144,8 +145,8 @@ pub(super) fn encode_changes(key: TaskKey, changes: &Changes, vault: &Vault) -> 
 pub(super) fn decode_changes(key: TaskKey, sealed: &[u8], vault: &Vault) -> Json<Changes> {
     let plain = vault.unseal(&place_of_changes(key), sealed);
     let plain = plain.ok_or_else(|| serde_json::Error::custom("it was not sealed by this home's key"))?;
-    let ChangesDef { url, headers, joined } = serde_json::from_slice(&plain)?;
-    Ok(Changes { url, headers, is_joined: joined })
+    let ChangesDef { url, headers, joined, by } = serde_json::from_slice(&plain)?;
+    Ok(Changes { url, headers, is_joined: joined, by })
 }
 
 fn place_of_changes(key: TaskKey) -> String {
@@ -189,6 +190,8 @@ struct ChangesDef {
     headers: Pairs,
     #[serde(rename = "j", skip_serializing_if = "std::ops::Not::not")]
     joined: bool,
+    #[serde(rename = "b", skip_serializing_if = "String::is_empty")]
+    by: String,
 }
 
 /// A refreshed auth block, and the one it came of.

@@ -173,7 +173,7 @@ pub(crate) enum Prepared {
 /// The task's request with its credentials; those that expire are refreshed first, once an attempt.
 pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
     let task = cx.task;
-    let mut wire = Wire { url: task.url.clone(), headers: task.headers.clone() };
+    let mut wire = Wire::own(&task.url, task.headers.clone());
     let Some(auth) = &task.auth else { return Ok(Prepared::Ready(wire)) };
     let (headers, query) = match ask(cx, auth, Situation::BeforeRequest).await? {
         AuthorizeVerdict::Ready { headers, query } => (headers, query),
@@ -185,7 +185,7 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
             }
             as_it_is(cx, auth).await?
         }
-        _ => return Err(unusable("authorize")),
+        _ => return Err(misplaced()),
     };
     replace_headers(&mut wire.headers, headers);
     wire.url = with_query(&wire.url, &query);
@@ -207,6 +207,7 @@ pub(crate) fn apply(changes: &StartChanges, wire: &mut Wire) {
     if let Some(url) = &changes.url {
         wire.headers = headers_for(url, wire);
         wire.url = with_login(url, &wire.url);
+        wire.guard = changes.guard.clone();
     }
     wire.headers.retain(|(name, _)| !changes.remove_headers.iter().any(|gone| gone.eq_ignore_ascii_case(name)));
     replace_headers(&mut wire.headers, changes.headers.clone());
@@ -215,7 +216,7 @@ pub(crate) fn apply(changes: &StartChanges, wire: &mut Wire) {
 async fn as_it_is(cx: &Context<'_>, auth: &Auth) -> Result<(Pairs, Pairs), Failure> {
     match ask(cx, auth, Situation::AsItIs).await? {
         AuthorizeVerdict::Ready { headers, query } => Ok((headers, query)),
-        _ => Err(unusable("authorize")),
+        _ => Err(misplaced()),
     }
 }
 
@@ -309,7 +310,7 @@ impl Refresh {
             AuthorizeVerdict::Send { method, url, headers, body } => (method, url, headers, body),
             AuthorizeVerdict::Impossible(_) if used.refresh_url.is_none() => return Ok(None),
             AuthorizeVerdict::Impossible(why) => return Err(no_refresh(&why, *reason)),
-            _ => return Err(unusable("authorize")),
+            _ => return Err(misplaced()),
         };
         let mut call = Call::new(method, url);
         (call.headers, call.body, call.follow, call.ambient) = (headers, body.into(), false, false);
@@ -319,7 +320,7 @@ impl Refresh {
         match self.ask(Situation::RefreshAnswered(head)).await? {
             AuthorizeVerdict::Refreshed(auth) => Ok(Some(auth)),
             AuthorizeVerdict::Impossible(why) => Err(refused(status, no_refresh(&why, *reason))),
-            _ => Err(unusable("authorize")),
+            _ => Err(misplaced()),
         }
     }
 
@@ -349,8 +350,9 @@ fn refused(status: u16, mut failure: Failure) -> Failure {
     failure
 }
 
-fn unusable(hook: &str) -> Failure {
-    Failure::new(FailureKind::Callback, format!("the answer of hook `{hook}` cannot be used here"))
+/// A verdict for another situation: `hooks` lets none through.
+fn misplaced() -> Failure {
+    Failure::new(FailureKind::Callback, "hook `authorize` answered as for another situation")
 }
 
 /// Headers that replace those of the same name.

@@ -19,7 +19,7 @@ use crate::hooks::{
 };
 use crate::task::{Changes, Status, host_of};
 use crate::transfer::progress::Reading;
-use crate::transfer::{Context, Held, Reason, Slot, Stop, Stopped, details_of, is_same_origin, overlap, retry_after};
+use crate::transfer::{Context, Held, Reason, Slot, Stopped, details_of, is_same_origin, overlap, retry_after};
 use crate::transport::{self, Answer, Canned, Follow, Go, Outbound, Redirect, Steps};
 
 /// Bytes of an error's body that `on-response` sees.
@@ -133,12 +133,12 @@ impl Steps for Interceptors {
     }
 }
 
-fn head_of(Outbound { method, url, headers }: Outbound) -> RequestHead {
-    RequestHead { method, url, headers }
+fn head_of(Outbound { method, url, headers, guard }: Outbound) -> RequestHead {
+    RequestHead { method, url, headers, guard }
 }
 
-fn step_of(RequestHead { method, url, headers }: RequestHead) -> Outbound {
-    Outbound { method, url, headers }
+fn step_of(RequestHead { method, url, headers, guard }: RequestHead) -> Outbound {
+    Outbound { method, url, headers, guard }
 }
 
 /// A verdict about an earlier request for the same redirect, with the range of this one.
@@ -286,6 +286,7 @@ pub(super) fn merge(changes: &mut Changes, later: &RetryChanges) {
     if let Some(url) = &later.url {
         changes.is_joined &= changes.url.as_ref() == Some(url);
         changes.url = Some(url.clone());
+        changes.by.clone_from(&later.by);
     }
     changes.headers.retain(|(name, _)| !later.headers.iter().any(|(other, _)| name.eq_ignore_ascii_case(other)));
     changes.headers.extend(later.headers.iter().cloned());
@@ -326,18 +327,12 @@ impl Sampler {
         let bytes_per_second = reading.network_speed.map_or(0, |megabytes| (megabytes * 1e6) as u64);
         let sample = ProgressSample { bytes_done, total_bytes, bytes_per_second };
         let (chain, hook_task, stop) = (cx.chain.clone(), cx.hook_task.clone(), cx.stop.clone());
-        let may_pause = cx.task.allow_pause;
         self.asked.spawn_local(async move {
-            act(chain.on_progress(&hook_task, sample).await, &stop, may_pause);
+            match chain.on_progress(&hook_task, sample).await {
+                OnProgress::Cancel => stop.ask(Reason::Cancel),
+                OnProgress::Pause => stop.ask(Reason::Pause),
+                OnProgress::GoOn => {}
+            }
         });
-    }
-}
-
-fn act(verdict: OnProgress, stop: &Stop, may_pause: bool) {
-    match verdict {
-        OnProgress::Cancel => stop.ask(Reason::Cancel),
-        OnProgress::Pause if may_pause => stop.ask(Reason::Pause),
-        OnProgress::Pause => tracing::info!("a component wants to pause a task that may not be paused"),
-        OnProgress::GoOn => {}
     }
 }

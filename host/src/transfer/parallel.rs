@@ -20,7 +20,7 @@ use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_w
 use super::{Context, Held, Stopped, authorize, details_of, overlap, refused_with};
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
-use crate::hooks::{Asked, Classified, Head, Hook, HookHead, OnError, StartChanges};
+use crate::hooks::{Asked, Classified, Head, Hook, HookHead, OnError, RetryChanges, StartChanges};
 use crate::sandbox::Directory;
 use crate::task::{Piece, Status, host_of};
 use crate::transport::{Answer, Transport};
@@ -616,7 +616,10 @@ impl<'a, 'b> Crew<'a, 'b> {
                 held.store_changes(self.cx.shared, self.cx.key);
                 held.note("url-changed");
                 let place = &mut self.places[place];
-                let changes = StartChanges { url: changes.url, headers: changes.headers, ..StartChanges::default() };
+                let RetryChanges { url, headers, by, .. } = changes;
+                let guard = url.as_deref().map(|url| self.cx.chain.led_to(&by, self.cx.hook_task, url));
+                let guard = guard.unwrap_or_default();
+                let changes = StartChanges { url, headers, guard, ..StartChanges::default() };
                 authorize::apply(&changes, &mut place.wire);
                 (place.usable, place.failures) = (true, 0);
                 Ok(())

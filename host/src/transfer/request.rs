@@ -154,10 +154,8 @@ pub(super) async fn judge(
             let details = refused(held, &mut answer, &head).await;
             Err(Stopped::Failure(failure, Some(Box::new(details))))
         }
-        _ => {
-            let text = "the verdict of hook `classify` is one for downloads only";
-            Err(Failure::new(FailureKind::Callback, text).into())
-        }
+        // `hooks` lets through no verdict about bytes that are gone on with.
+        _ => Err(Failure::new(FailureKind::Callback, "hook `classify` answered as for a download").into()),
     }
 }
 

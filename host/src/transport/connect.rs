@@ -117,8 +117,7 @@ impl Connector {
             None => (dial(host, port, self.public_only).await?, false),
             Some(proxy) => {
                 if self.public_only {
-                    // The proxy connects, not we: the best that can be done is to look at the same names.
-                    addresses(host, port, true).await?;
+                    look_for_the_proxy(host, port).await?;
                 }
                 let opened = proxy.open(&self.tls, host, port, is_https, self.public_only).await?;
                 (opened, !is_https && proxy.takes_requests())
@@ -169,6 +168,15 @@ pub(super) async fn addresses(host: &str, port: u16, public_only: bool) -> Resul
         }
     }
     Ok(found)
+}
+
+/// The proxy connects, not we: the best that can be done is to look at the same names. Those that only the proxy can look up
+/// are its business.
+async fn look_for_the_proxy(host: &str, port: u16) -> Result<(), Failure> {
+    match addresses(host, port, true).await {
+        Err(failure) if failure.kind == FailureKind::Policy => Err(failure),
+        _ => Ok(()),
+    }
 }
 
 /// Addresses that need no lookup: literals, and `localhost` (RFC 6761 section 6.3).

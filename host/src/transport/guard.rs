@@ -4,20 +4,87 @@
 //! that cannot be got around: a name may point anywhere, and a literal needs no lookup (reliability.md E.4).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
-use super::Guard;
+use url::Url;
+
+use super::peer_of;
+use crate::error::{Failure, FailureKind};
+
+/// Which addresses a request may connect to, checked on the address itself, for each hop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Guard {
+    /// Any: the owner's own tasks.
+    #[default]
+    Any,
+    /// Public addresses only, and the private or loopback ones of these hosts.
+    Public {
+        /// Hosts whose private addresses are granted.
+        private_hosts: Arc<[PrivateHost]>,
+        /// Who leads the request there; `None`: it is a component's own.
+        led_by: Option<Arc<str>>,
+    },
+}
+
+/// A host whose private addresses are granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrivateHost {
+    /// Name or literal, exact but for case; an IPv6 literal with brackets or without.
+    pub host: String,
+    /// Its ports.
+    pub ports: Ports,
+}
+
+/// Ports of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// All of them.
+    Any,
+    /// The scheme's own.
+    Usual,
+    /// That one.
+    One(u16),
+}
+
+impl PrivateHost {
+    fn covers(&self, url: &Url) -> bool {
+        let is_host = bare(&self.host).eq_ignore_ascii_case(bare(url.host_str().unwrap_or_default()));
+        is_host
+            && match self.ports {
+                Ports::Any => true,
+                Ports::Usual => url.port().is_none(),
+                Ports::One(port) => url.port_or_known_default() == Some(port),
+            }
+    }
+}
 
 impl Guard {
-    /// Whether every address of `host` is allowed: no guard at all, or the host is granted by name. `host` is as in a URL,
-    /// in lower case, with or without the brackets of an IPv6 literal.
-    pub(super) fn grants(&self, host: &str) -> bool {
+    /// Whether a URL may lead to any address: there is no guard at all, or its host is granted by name.
+    pub(super) fn grants(&self, url: &Url) -> bool {
         match self {
             Guard::Any => true,
-            Guard::Public { private_hosts } => {
-                private_hosts.iter().any(|granted| bare(granted).eq_ignore_ascii_case(bare(host)))
-            }
+            Guard::Public { private_hosts, .. } => private_hosts.iter().any(|granted| granted.covers(url)),
         }
     }
+
+    /// The failure of a connection under this guard: one that the guard has refused says who led there, and what grants it.
+    pub(super) fn explain(&self, failure: Failure, url: &Url) -> Failure {
+        match self {
+            Guard::Public { led_by: Some(who), .. } if failure.kind == FailureKind::Policy => {
+                let peer = peer_of(url);
+                let how = how_to_grant(&peer);
+                let text =
+                    format!("{who} leads to {peer}, which is not on the public internet and not granted ({how})");
+                Failure { description: text, ..failure }
+            }
+            _ => failure,
+        }
+    }
+}
+
+/// What grants a host to a component: the end of a sentence about one that is not.
+pub(crate) fn how_to_grant(host: &str) -> String {
+    format!("grant it with --allow-host {host}, or allow-hosts = [\"{host}\"] in the configuration")
 }
 
 /// A host without the brackets of an IPv6 literal.

@@ -12,7 +12,7 @@ use url::{Origin, Url};
 
 use super::handles::Used;
 use super::redirect::{self, Hop, Visit};
-use super::{Answer, AnswerBody, Call, Framing};
+use super::{Answer, AnswerBody, Call, Framing, Guard};
 use crate::error::Failure;
 use crate::task::Pairs;
 
@@ -25,6 +25,8 @@ pub struct Outbound {
     pub url: String,
     /// Without those that the connection adds.
     pub headers: Pairs,
+    /// Of an answer: which addresses may be connected to from here on. `None`: as before.
+    pub guard: Option<Guard>,
 }
 
 /// A redirect that may be followed.
@@ -85,15 +87,21 @@ pub trait Steps: Send + Sync {
     fn before_redirect(&self, redirect: Redirect) -> Asked<'_, Follow>;
 }
 
-/// Where a call began, and whether it is still there.
+/// Where a call began, whether it is still there, and where it may connect to.
 pub(super) struct Way {
     origin: Origin,
     has_left: bool,
+    guard: Guard,
 }
 
 impl Way {
-    pub(super) fn new(first: &Hop) -> Self {
-        Self { origin: first.url.origin(), has_left: false }
+    pub(super) fn new(first: &Hop, guard: Guard) -> Self {
+        Self { origin: first.url.origin(), has_left: false, guard }
+    }
+
+    /// Which addresses the next request may connect to.
+    pub(super) fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// Asks about the next request of a call, of which `used` are the secrets sent so far: a server may have repeated one in
@@ -136,6 +144,9 @@ impl Way {
 
     /// The request as it was answered, within the rules. A URL that is answered as it was shown stays what it is.
     fn changed(&mut self, call: &Call, hop: Hop, shown_url: &str, step: Outbound) -> Result<Hop, Failure> {
+        if let Some(guard) = step.guard {
+            self.guard = guard;
+        }
         let given = hop.url.clone();
         let url = if step.url == shown_url { given.as_str() } else { &step.url };
         let mut changed = redirect::changed(hop, url, step.headers)?;
@@ -150,7 +161,7 @@ impl Way {
 fn step_of(hop: &Hop, used: &Used) -> Outbound {
     let mut url = hop.url.as_str().to_owned();
     used.mask(&mut url);
-    Outbound { method: hop.method.clone(), url, headers: hop.headers.clone() }
+    Outbound { method: hop.method.clone(), url, headers: hop.headers.clone(), guard: None }
 }
 
 /// An answer made of one that no server gave.

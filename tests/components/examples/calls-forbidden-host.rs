@@ -1,4 +1,5 @@
-//! Fetches the task's URL by the host's `fetch`, five times, and tells what became of it in headers.
+//! Fetches the task's URL by the host's `fetch`, five times, and tells what became of it in headers; or panics, where the task's
+//! metadata is `panic`.
 
 wit_bindgen::generate!({ world: "on-task-start-hook", path: "../../wit", generate_all });
 
@@ -25,7 +26,9 @@ impl Guest for Component {
             };
             (format!("x-outcome-{number}"), outcome)
         });
-        Some(Changes { url: None, headers: outcomes.collect(), remove_headers: vec![] })
+        let headers = outcomes.collect();
+        assert_ne!(task.meta_data, "panic");
+        Some(Changes { url: None, headers, remove_headers: vec![] })
     }
 }
 

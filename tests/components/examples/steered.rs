@@ -312,12 +312,16 @@ impl hooks::classify::Guest for Component {
     fn decide(task: Task, how: hooks::classify::Asked, response: Response) -> hooks::classify::Verdict {
         use hooks::classify::{RestartReason, Verdict};
         let words = asked(&task, "classify", &response.status.to_string());
-        // Of answers about the rest only.
-        let from = how.range_from_bytes.filter(|_| word(&words, 0) == response.status.to_string());
-        match (from, word(&words, 1)) {
+        if word(&words, 0) != response.status.to_string() {
+            return next::classify::decide(&task, &how, &response);
+        }
+        // Mostly of answers about the rest.
+        match (how.range_from_bytes, word(&words, 1)) {
             (Some(from), "continues") => Verdict::Continues(from),
             (Some(_), "complete") => Verdict::AlreadyComplete,
             (Some(_), "whole") => Verdict::UseFromZero(RestartReason::WholeBody),
+            (Some(_), "success") => Verdict::Success,
+            (_, "again") => Verdict::AskFromZero(RestartReason::Changed),
             _ => next::classify::decide(&task, &how, &response),
         }
     }

@@ -22,10 +22,12 @@ impl Chain {
             from = position + 1;
             let Some((verdict,)) = answer else { continue };
             let verdict = convert::to_on_request(verdict).and_then(|verdict| check::on_request(&request, verdict));
-            let verdict = verdict.and_then(|verdict| {
-                let answered = match &verdict {
+            let verdict = verdict.and_then(|mut verdict| {
+                let answered = match &mut verdict {
                     OnRequest::Next(changed) => {
                         self.may_take(position, task, &request.url, Some(&changed.url))?;
+                        changed.guard =
+                            self.leads(position, task, &request.url, &changed.url).or(request.guard.clone());
                         handles_of(Some(&changed.url), &changed.headers)
                     }
                     _ => Vec::new(),
@@ -55,10 +57,11 @@ impl Chain {
             from = position + 1;
             let Some((verdict,)) = answer else { continue };
             let verdict = convert::to_on_redirect(verdict).and_then(|verdict| check::on_redirect(&hop.next, verdict));
-            let verdict = verdict.and_then(|verdict| {
-                let answered = match &verdict {
+            let verdict = verdict.and_then(|mut verdict| {
+                let answered = match &mut verdict {
                     OnRedirect::FollowWith(next) => {
                         self.may_take(position, task, &hop.next.url, Some(&next.url))?;
+                        next.guard = self.leads(position, task, &hop.next.url, &next.url);
                         handles_of(Some(&next.url), &next.headers)
                     }
                     _ => Vec::new(),
@@ -86,10 +89,11 @@ impl Chain {
             from = position + 1;
             let Some((verdict,)) = answer else { continue };
             let verdict = convert::to_on_response(verdict).and_then(|verdict| check::on_response(&head, verdict));
-            let verdict = verdict.and_then(|verdict| {
-                let answered = match &verdict {
+            let verdict = verdict.and_then(|mut verdict| {
+                let answered = match &mut verdict {
                     convert::Responded::Retry(changes) => {
                         self.may_take(position, task, &task.wit.url, changes.url.as_deref())?;
+                        changes.by = self.component(position, Hook::OnResponse).name().to_owned();
                         handles_of(changes.url.as_ref(), &changes.headers)
                     }
                     _ => Vec::new(),
@@ -136,10 +140,11 @@ impl Chain {
             let params = (task.wit.clone(), convert::failure_of_part(failure, part), attempt);
             let answer = self.call::<asks::OnError>(position, task.weight, params).await;
             let verdict = answer.and_then(|(verdict,)| {
-                let verdict = check::on_error(convert::to_on_error(verdict)).and_then(|verdict| {
-                    let answered = match &verdict {
+                let verdict = check::on_error(convert::to_on_error(verdict)).and_then(|mut verdict| {
+                    let answered = match &mut verdict {
                         OnError::Retry(changes) => {
                             self.may_take(position, task, &task.wit.url, changes.url.as_deref())?;
+                            changes.by = self.component(position, Hook::OnError).name().to_owned();
                             handles_of(changes.url.as_ref(), &changes.headers)
                         }
                         _ => Vec::new(),
@@ -156,7 +161,8 @@ impl Chain {
         OnError::Next
     }
 
-    /// Hook `on-progress`: the first verdict other than `go-on` counts. A component that fails here has said nothing.
+    /// Hook `on-progress`: the first verdict other than `go-on` counts, and `pause` only where the task may be paused. A
+    /// component that fails here has said nothing.
     pub async fn on_progress(&self, task: &HookTask, sample: ProgressSample) -> OnProgress {
         let mut from = 0;
         while let Some(position) = self.next(from, Hook::OnProgress) {
@@ -165,6 +171,13 @@ impl Chain {
                 self.component(position, Hook::OnProgress).well(Hook::OnProgress);
                 match convert::to_on_progress(&verdict) {
                     OnProgress::GoOn => {}
+                    OnProgress::Pause if !task.wit.allow_pause => {
+                        let name = self.component(position, Hook::OnProgress).name();
+                        tracing::info!(
+                            "component `{name}` answers `pause` in `on-progress` about a task that may not be paused \
+                             (`allowPause`): it goes on"
+                        );
+                    }
                     last => return last,
                 }
             }

@@ -4,7 +4,7 @@
 //!
 //! Does not judge whether a task is valid: the default policy does, of what was given and of what was answered.
 
-use super::{Checked, is_ours};
+use super::{Checked, is_ours, text};
 use crate::hooks::bindings::haul::transfer as wit;
 use crate::task::Task;
 use crate::transport::is_same_origin;
@@ -58,12 +58,12 @@ pub(in crate::hooks) fn admitted<'a, P>(
     answer: &[Result<wit::types::Task, P>],
 ) -> Checked {
     if answer.len() != given.len() {
-        return Err(format!("{} answers for {} tasks", answer.len(), given.len()));
+        return Err(format!("{} answers for {} tasks: one for each, in order", answer.len(), given.len()));
     }
     for ((id, callbacks), answered) in given.zip(answer) {
         let Ok(task) = answered else { continue };
         if task.id != id {
-            return Err("a task with another id".into());
+            return Err(format!("a task with the id `{}` in the place of `{id}`", text(task.id.clone())));
         }
         if task.callbacks != callbacks {
             return Err("a task that asks other components: `callbacks` must stay as they are".into());

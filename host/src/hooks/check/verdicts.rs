@@ -3,6 +3,7 @@
 use super::{Checked, HEADERS_MAX, WAIT_MS_MAX, failure, headers, is_of_parts, is_ours, text, url};
 use crate::hooks::convert::Responded;
 use crate::hooks::{Head, OnError, OnRedirect, OnRequest, RequestHead, RetryChanges};
+use crate::task::Pairs;
 
 /// Longest body of a response that a component makes up.
 pub(in crate::hooks) const RESPONSE_BODY_BYTES_MAX: usize = 256 << 10;
@@ -58,16 +59,14 @@ pub(in crate::hooks) fn on_error(verdict: OnError) -> Checked<OnError> {
 /// A request handed back: what the host alone writes stays as it was, and whatever is new must be usable.
 fn changed_request(given: &RequestHead, mut changed: RequestHead) -> Checked<RequestHead> {
     if changed.method != given.method {
-        return Err(format!("another method, `{}`, for a request by {}", text(changed.method), given.method));
+        return Err(format!("the method `{}` for a request by {}: it stays", text(changed.method), given.method));
     }
     if changed.url != given.url {
         url(&changed.url)?;
     }
     let is_new = |field: &&(String, String)| !given.headers.contains(field);
     headers(&changed.headers.iter().filter(is_new).cloned().collect())?;
-    if changed.headers.len() > given.headers.len() + HEADERS_MAX {
-        return Err(format!("{} headers", changed.headers.len()));
-    }
+    not_many_more(&changed.headers, &given.headers)?;
     changed.headers.retain(|(name, _)| !is_ours(name));
     changed.headers.extend(given.headers.iter().filter(|(name, _)| is_ours(name)).cloned());
     Ok(changed)
@@ -99,11 +98,10 @@ fn changed_response(given: &Head, mut changed: Head) -> Checked<Head> {
         return Err(format!("a response with status {}, which is not within 200 to 599", changed.status));
     }
     if changed.status != given.status && (is_of_parts(changed.status) || is_of_parts(given.status)) {
-        return Err(format!("{} in the place of status {}", changed.status, given.status));
+        let (changed, given) = (changed.status, given.status);
+        return Err(format!("status {changed} in the place of {given}: 206 and 416 are for servers to say"));
     }
-    if changed.headers.len() > given.headers.len() + HEADERS_MAX {
-        return Err(format!("{} headers", changed.headers.len()));
-    }
+    not_many_more(&changed.headers, &given.headers)?;
     let is_new = |field: &&(String, String)| !given.headers.contains(field) && !is_of_bytes(&field.0);
     headers(&changed.headers.iter().filter(is_new).cloned().collect())?;
     changed.headers.retain(|(name, _)| !is_of_bytes(name));
@@ -113,6 +111,14 @@ fn changed_response(given: &Head, mut changed: Head) -> Checked<Head> {
     }
     (changed.url, changed.body) = (given.url.clone(), given.body.clone());
     Ok(changed)
+}
+
+fn not_many_more(changed: &Pairs, given: &Pairs) -> Checked {
+    if changed.len() > given.len() + HEADERS_MAX {
+        let (now, before) = (changed.len(), given.len());
+        return Err(format!("{now} headers in the place of {before}, at most {HEADERS_MAX} more are taken"));
+    }
+    Ok(())
 }
 
 fn is_of_bytes(name: &str) -> bool {

@@ -5,13 +5,11 @@ use super::{failure, to_failure};
 use crate::error::Failure;
 use crate::hooks::{
     FinishedFile, Head, OnError, OnProgress, OnRedirect, OnRequest, ProgressSample, RedirectHop, RequestHead,
-    RetryChanges,
+    RetryChanges, check,
 };
 use crate::task::Pairs;
 
 type Usable<T> = Result<T, String>;
-
-const UNKNOWN: &str = "a verdict that this version does not know";
 
 /// Bytes that a request or a response's head may take on the way through a component, generously.
 pub(in crate::hooks) fn weight_of(headers: &Pairs, url: &str) -> usize {
@@ -31,9 +29,9 @@ pub(in crate::hooks) fn request(head: &RequestHead) -> wit::types::Request {
 /// Bodies go another way than through components.
 fn to_request(request: wit::types::Request) -> Usable<RequestHead> {
     if request.body.is_empty() {
-        Ok(RequestHead { method: request.method, url: request.url, headers: request.headers })
+        Ok(RequestHead { method: request.method, url: request.url, headers: request.headers, guard: None })
     } else {
-        Err("a body for a request whose body is the host's business".into())
+        Err("a body for the request: leave it empty, it stays as the task has it".into())
     }
 }
 
@@ -48,7 +46,7 @@ pub(in crate::hooks) fn to_on_request(verdict: wit::on_request::Verdict) -> Usab
         Verdict::Next(request) => OnRequest::Next(to_request(request)?),
         Verdict::Resolve((response, follow)) => OnRequest::Resolve { response: to_head(response), follow },
         Verdict::Reject((failure, follow)) => OnRequest::Reject { failure: to_failure(failure), follow },
-        Verdict::Other(_) => return Err(UNKNOWN.into()),
+        Verdict::Other(verdict) => return Err(check::unknown("verdict", &verdict)),
     })
 }
 
@@ -88,12 +86,12 @@ pub(in crate::hooks) fn to_on_response(verdict: wit::on_response::Verdict) -> Us
         Verdict::Resolve(follow) => Responded::Resolve(follow),
         Verdict::Reject((failure, follow)) => Responded::Reject { failure: to_failure(failure), follow },
         Verdict::Retry(changes) => Responded::Retry(to_retry_changes(changes)),
-        Verdict::Other(_) => return Err(UNKNOWN.into()),
+        Verdict::Other(verdict) => return Err(check::unknown("verdict", &verdict)),
     })
 }
 
 fn to_retry_changes(changes: wit::on_response::Changes) -> RetryChanges {
-    RetryChanges { after_ms: changes.after_ms, url: changes.url, headers: changes.headers }
+    RetryChanges { after_ms: changes.after_ms, url: changes.url, headers: changes.headers, by: String::new() }
 }
 
 /// `part`: first and last byte of the part that failed.

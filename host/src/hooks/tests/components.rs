@@ -152,10 +152,10 @@ async fn nonsense_is_never_handed_on() {
     let told = sentence(chain.classify(&prepared, &Asked::default(), &Head::default().into()).await);
     assert!(told.contains("in `classify`: ") && told.contains("999"), "{told}");
     let told = sentence(chain.resume(&prepared, 10, &crate::task::ResumeRecord::default()).await);
-    assert!(told.contains("in `resume`: it goes on"), "{told}");
+    assert!(told.contains("in `resume`: `go-on`"), "{told}");
     let auth = Auth::default();
     let told = sentence(chain.authorize(&prepared, &auth, Situation::AsItIs, 0).await);
-    assert!(told.contains("`x-a` has characters that are not allowed"), "{told}");
+    assert!(told.contains("`x-a` has control characters"), "{told}");
     let told = sentence(chain.before_task_start(&prepared).await);
     assert!(told.contains("a task cannot end as `running`"), "{told}");
 }
@@ -170,7 +170,7 @@ async fn some_answers_are_cut_to_what_is_allowed() {
     let answers = chain.admit(&[task()], 0).await.unwrap();
     assert_eq!(answers[0].as_ref().unwrap_err()[0].field, "priority");
     let told = sentence(chain.on_task_start(&chain.prepare(&task())).await);
-    assert!(told.ends_with("header `Content-Length` is the host's own"), "{told}");
+    assert!(told.ends_with("header `Content-Length`, which the host alone writes: leave it out"), "{told}");
 }
 
 #[tokio::test]
@@ -243,7 +243,7 @@ async fn a_component_renews_a_credential_where_its_owner_says_or_where_it_may_se
     for (component, url, why) in [
         (home.load("steered"), "https://auth.example/other", None),
         (home.load("steered"), "http://auth.example/token", Some("a request to auth.example:80, which is neither")),
-        (home.load("steered"), "https://granted.example/token", Some("(--allow-host granted.example:443)")),
+        (home.load("steered"), "https://granted.example/token", Some("--allow-host granted.example:443")),
         (granted, "https://granted.example/token", None),
     ] {
         let chain = home.chain(&[component]);
@@ -274,7 +274,7 @@ async fn a_component_renews_tokens_and_not_the_way_in_which_they_are_renewed() {
     let moved = sentence(renewed("on-auth renew-at https://evil.example/token").await);
     assert!(moved.contains("another `refreshUrl`"), "{moved}");
     let sent = sentence(renewed("on-auth send-along").await);
-    assert!(sent.contains("the refresh token in a place"), "{sent}");
+    assert!(sent.contains("the refresh token in access headers"), "{sent}");
 }
 
 #[tokio::test]
@@ -379,13 +379,29 @@ async fn http_reaches_granted_hosts_only_and_as_often_as_granted() {
         assert_eq!(outcomes(&elsewhere).await, ["policy"; 5], "{elsewhere:?}");
     }
     let refusals = home.log();
-    let told = format!("calls-forbidden-host: {address} is not granted (grant it with --allow-host {address})");
+    let told = format!(
+        "calls-forbidden-host: {address} is not granted (grant it with --allow-host {address}, or allow-hosts = [\"{address}\"] in the configuration)"
+    );
     assert_eq!(refusals, vec![told; 4], "once per loaded component");
     assert!(!served.is_finished());
     assert_eq!(outcomes(&[&address]).await, ["204", "204", "204", "204", "policy"]);
     let with_scheme = format!("http://{address}");
     assert_eq!(outcomes(&[&with_scheme]).await[0], "204");
     served.abort();
+}
+
+#[tokio::test]
+async fn a_call_that_fails_after_its_http_was_refused_says_so() {
+    let home = Home::new();
+    let chain = home.chain(&[home.load("calls-forbidden-host")]);
+    let task = Task { url: "http://auth.example/".into(), meta_data: "panic".into(), ..task() };
+
+    let told = sentence(chain.on_task_start(&chain.prepare(&task)).await);
+
+    let refused = "auth.example:80 is not granted (grant it with --allow-host auth.example:80, or allow-hosts = \
+                   [\"auth.example:80\"] in the configuration)";
+    let why = format!("it trapped (a panic, or an abort); it was refused HTTP: {refused}");
+    assert_eq!(told, format!("component `calls-forbidden-host` failed in `on-task-start`: {why}"));
 }
 
 /// Answers 204 to everything.

@@ -79,8 +79,9 @@ fn ordinary_addresses_are_public() {
 }
 
 fn guarded(url: String, private_hosts: &[&str]) -> Call {
-    let private_hosts = private_hosts.iter().map(|host| (*host).to_owned()).collect();
-    Call { guard: Guard::Public { private_hosts }, ..get(url) }
+    let private = |host: &&str| PrivateHost { host: (*host).to_owned(), ports: Ports::Any };
+    let private_hosts = private_hosts.iter().map(private).collect();
+    Call { guard: Guard::Public { private_hosts, led_by: None }, ..get(url) }
 }
 
 #[tokio::test]
@@ -115,6 +116,17 @@ async fn a_granted_host_is_reached_under_the_guard_and_only_by_that_name() {
     assert_eq!(failure.kind, FailureKind::Policy);
 }
 
+#[test]
+fn a_granted_port_grants_no_other() {
+    let granted = |ports: Ports, url: &str| {
+        let private_hosts = [PrivateHost { host: "[::1]".into(), ports }].into();
+        Guard::Public { private_hosts, led_by: None }.grants(&Url::parse(url).unwrap())
+    };
+    assert!(granted(Ports::Any, "http://[::1]:6379/") && !granted(Ports::Any, "http://[::2]:6379/"));
+    assert!(granted(Ports::Usual, "https://[::1]/") && !granted(Ports::Usual, "http://[::1]:6379/"));
+    assert!(granted(Ports::One(80), "http://[::1]/") && !granted(Ports::One(80), "https://[::1]/"));
+}
+
 #[tokio::test]
 async fn a_pooled_connection_made_without_a_guard_does_not_get_around_one() {
     let server = Server::one(vec![Request, ok("free"), Request, ok("got around")]).await;
@@ -123,6 +135,43 @@ async fn a_pooled_connection_made_without_a_guard_does_not_get_around_one() {
     let failure = transport.send(guarded(server.url("/"), &[])).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Policy);
     assert_eq!(server.seen().len(), 1);
+}
+
+/// Leads the first request to another URL, and says where it may go from there.
+struct Leads(String, Guard);
+
+impl Steps for Leads {
+    fn before_request(&self, step: Outbound) -> Asked<'_, Go> {
+        let is_first = step.url.ends_with("/first");
+        let led = || Outbound { url: self.0.clone(), guard: Some(self.1.clone()), ..step.clone() };
+        let go = if is_first { led() } else { step };
+        Box::pin(async move { Ok(Go::Send(go)) })
+    }
+
+    fn before_redirect(&self, _: Redirect) -> Asked<'_, Follow> {
+        Box::pin(async { Ok(Follow::Yes) })
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_is_set_on_the_way_holds_for_the_rest_of_it_and_tells_who_led_there() {
+    let inner = Server::one(vec![Request, ok("secret")]).await;
+    let to = format!("http://localhost:{}/", inner.port);
+    let outer =
+        Server::one(vec![Request, say(format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"))])
+            .await;
+    let private_hosts = [PrivateHost { host: "127.0.0.1".into(), ports: Ports::Any }].into();
+    let guard = Guard::Public { private_hosts, led_by: Some("a guide".into()) };
+    let steps: Arc<dyn Steps> = Arc::new(Leads(outer.url("/led"), guard));
+    let call = Call { steps: Some(steps), ..get("http://192.0.2.1/first") };
+
+    let failure = transport().send(call).await.unwrap_err();
+
+    assert_eq!(failure.kind, FailureKind::Policy);
+    let told =
+        format!("a guide leads to localhost:{}, which is not on the public internet and not granted", inner.port);
+    assert!(failure.description.starts_with(&told), "{failure}");
+    assert_eq!((outer.seen().len(), inner.seen().len()), (1, 0));
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn a_proxy_that_speaks_no_http_or_closes_is_told() {
 #[tokio::test]
 async fn under_the_guard_a_proxy_is_not_asked_for_private_addresses() {
     let proxy = Server::one(vec![Request, ok("got around")]).await;
-    let guard = Guard::Public { private_hosts: vec![] };
+    let guard = Guard::Public { private_hosts: [].into(), led_by: None };
     let call = Call { guard, ..get("http://127.0.0.1:1/") };
     let failure = through(&proxy, "").send(call).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Policy);

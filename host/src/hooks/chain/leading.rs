@@ -1,0 +1,50 @@
+//! Which addresses a request may connect to that a component leads to another URL: any of its task's own hosts (its URL's and its
+//! mirrors'), and of those that are granted to the component; else public ones only, redirects from there included. A
+//! component could reach the owner's own network by a task's request otherwise.
+//!
+//! Looks up no names: the transport asks the guard about each address (reliability.md E.4).
+
+use std::sync::Arc;
+
+use url::Url;
+
+use super::Chain;
+use crate::hooks::{Component, HookTask};
+use crate::transport::{Guard, Ports, PrivateHost};
+
+impl Chain {
+    /// What holds for a request that a component takes from one URL to another. `None`: what held for it before, for it stays
+    /// with its host.
+    pub(super) fn leads(&self, position: usize, task: &HookTask, from: &str, to: &str) -> Option<Guard> {
+        (host_of(from) != host_of(to)).then(|| self.leads_to(position, task, to))
+    }
+
+    /// What holds for a request that a component leads to a URL.
+    pub(super) fn leads_to(&self, position: usize, task: &HookTask, to: &str) -> Guard {
+        let component = &self.links.components[position];
+        guard(component.now(), task, to)
+    }
+
+    /// The same of a URL that a component of that name has given an earlier attempt; where it is there no more, or is not the
+    /// only one of that name, without its grants.
+    pub fn led_to(&self, by: &str, task: &HookTask, to: &str) -> Guard {
+        let mut of_name = self.links.components.iter().filter_map(Component::now).filter(|known| known.name() == by);
+        let component = of_name.next().filter(|_| of_name.next().is_none());
+        guard(component, task, to)
+    }
+}
+
+fn guard(component: Option<&Arc<Component>>, task: &HookTask, to: &str) -> Guard {
+    let own = || std::iter::once(&task.wit.url).chain(&task.wit.mirrors).filter_map(|url| host_of(url));
+    if host_of(to).is_some_and(|host| own().any(|known| known == host)) {
+        return Guard::Any;
+    }
+    let own = own().map(|host| PrivateHost { host, ports: Ports::Any });
+    let granted = component.into_iter().flat_map(|component| component.private_hosts());
+    let who = component.map_or("a component".to_owned(), |component| format!("component `{}`", component.name()));
+    Guard::Public { private_hosts: own.chain(granted).collect(), led_by: Some(who.into()) }
+}
+
+fn host_of(url: &str) -> Option<String> {
+    Url::parse(url).ok()?.host_str().map(str::to_owned)
+}

@@ -1,0 +1,84 @@
+//! What a call of a component was denied, and the sentence about it that the host adds where the call fails: most languages
+//! tell their programs no more than that a request has failed.
+//!
+//! Denies nothing: [`super::http`] does.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::bindings::haul::transfer as wit;
+use super::check;
+use wit::types::Update;
+
+/// Refusals that a call's sentence tells.
+const TOLD: usize = 2;
+
+/// The refusals of one call, each once. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Denied(Arc<Mutex<Vec<String>>>);
+
+impl Denied {
+    /// Takes down why a request was refused.
+    pub(super) fn add(&self, why: &str) {
+        let mut all = self.all();
+        if all.len() < TOLD && !all.iter().any(|known| known == why) {
+            all.push(why.to_owned());
+        }
+    }
+
+    /// What the call was denied, to follow who made it; `None`: nothing.
+    pub(super) fn phrase(&self) -> Option<String> {
+        let all = self.all();
+        (!all.is_empty()).then(|| format!("was refused HTTP: {}", all.join("; ")))
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds the host's sentence to what a component says of a refresh that failed.
+pub(super) fn explain_on_auth((verdict,): &mut (wit::on_auth::Verdict,), sentence: &str) {
+    if let wit::on_auth::Verdict::Failed(why) = verdict {
+        add(why, sentence);
+    }
+}
+
+/// The same to the failure that it makes of another one.
+pub(super) fn explain_on_error((verdict,): &mut (wit::on_error::Verdict,), sentence: &str) {
+    if let wit::on_error::Verdict::Reject(failure) = verdict {
+        add(&mut failure.description, sentence);
+    }
+}
+
+/// The same to the failure that it ends a task with.
+pub(super) fn explain_before_task_start((update,): &mut (Option<Update>,), sentence: &str) {
+    if let Some(failure) = update.as_mut().and_then(|update| update.failure.as_mut()) {
+        add(&mut failure.description, sentence);
+    }
+}
+
+/// The sentence is told whole, however long the component's own is.
+fn add(text: &mut String, sentence: &str) {
+    let room = check::TEXT_BYTES_MAX.saturating_sub(sentence.len() + 2);
+    *text = format!("{}; {sentence}", check::text_within(std::mem::take(text), room));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_sentence_stays_whole_behind_a_long_one_of_the_component() {
+        let denied = Denied::default();
+        ["a is not granted", "a is not granted", "b is not granted", "c is not granted"]
+            .iter()
+            .for_each(|why| denied.add(why));
+        let phrase = denied.phrase().unwrap();
+        assert_eq!(phrase, "was refused HTTP: a is not granted; b is not granted");
+
+        let mut text = "ä".repeat(2000);
+        add(&mut text, &phrase);
+
+        assert!(text.len() <= check::TEXT_BYTES_MAX && text.ends_with(&format!("ä; {phrase}")), "{text}");
+    }
+}

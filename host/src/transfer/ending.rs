@@ -1,0 +1,206 @@
+//! How an attempt ends: what is told of it, and whether there is another one. The only place where a retry is decided.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use super::{Held, Job, Shared, number};
+use crate::clock;
+use crate::error::{Failure, FailureKind};
+use crate::event::Details;
+use crate::hooks::{Attempt, Chain, HookHead, HookTask, RetryVerdict};
+use crate::sandbox::{Directory, Identity};
+use crate::store::TaskKey;
+use crate::task::{Changes, ResumeRecord, Status, Task};
+use crate::transfer::Reason;
+
+/// How an attempt ended.
+pub(crate) enum End {
+    /// Every byte is there and is the right one: the file gets its name next.
+    Bytes(Box<Finished>),
+    /// The task is over.
+    Final { status: Status, details: Box<Details>, bytes_done: u64 },
+    /// It failed, and this is what follows.
+    Failed(Box<Failed>),
+    /// It was stopped from outside.
+    Stopped { reason: Reason, bytes_done: u64 },
+}
+
+impl End {
+    /// The bytes that are there, where not all of them are.
+    pub(crate) fn bytes_done(&self) -> Option<u64> {
+        match self {
+            Self::Failed(failed) => Some(failed.bytes_done),
+            Self::Stopped { bytes_done, .. } => Some(*bytes_done),
+            Self::Bytes(_) | Self::Final { .. } => None,
+        }
+    }
+}
+
+/// An attempt that failed, and what follows: by a component that wants another one, else by the `retry` hook.
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    pub(crate) verdict: RetryVerdict,
+    /// A component wants it: that uses up a retry in any case.
+    pub(crate) wanted: bool,
+    /// What components have changed about the task's requests, if that is news.
+    pub(crate) changes: Option<Changes>,
+    pub(crate) details: Box<Details>,
+    pub(crate) bytes_done: u64,
+}
+
+/// A downloaded file that has no name yet.
+pub(crate) struct Finished {
+    pub(crate) key: TaskKey,
+    pub(crate) task: Arc<Task>,
+    pub(crate) directory: Directory,
+    pub(crate) part_name: String,
+    pub(crate) identity: Identity,
+    pub(crate) size: u64,
+    pub(crate) final_name: String,
+    /// What must be known to go on with the part file, should it get no name.
+    pub(crate) resume: ResumeRecord,
+    /// What the server called it, for another name when this one is taken.
+    pub(crate) head: crate::hooks::HookHead,
+    pub(crate) details: Arc<Details>,
+}
+
+/// How the inner part of an attempt ended, other than by success.
+pub(crate) enum Stopped {
+    /// It failed.
+    Failure(Failure, Option<Box<Details>>),
+    /// It failed, and `on-error` is not asked any more.
+    Rejected(Failure, Option<Box<Details>>),
+    /// It failed, and a component wants another attempt.
+    Retry {
+        /// After so long.
+        after_ms: u64,
+        failure: Failure,
+        details: Option<Box<Details>>,
+    },
+    /// The task is over, without a failure to judge.
+    Final(Status, Box<Details>),
+    /// The task fails with this, whatever else could be tried; what is stored of it stays.
+    Refused(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Stopped::Failure(failure, None)
+    }
+}
+
+/// The task is over by the verdict of `before-task-start`.
+pub(super) fn early(update: crate::event::StatusUpdate) -> End {
+    let details = Box::new(update.details.map(Arc::unwrap_or_clone).unwrap_or_default());
+    End::Final { status: update.status, details, bytes_done: 0 }
+}
+
+/// Asks the `retry` hook what follows a failure: the only place where a retry is decided.
+pub(super) async fn judge(
+    shared: &Shared,
+    job: &Job,
+    chain: &Chain,
+    hook_task: &HookTask,
+    held: &mut Held,
+    failure: Failure,
+    details: Option<Box<Details>>,
+) -> End {
+    let bytes_done = held.bytes_done();
+    held.record(shared, job.key);
+    let attempt = Attempt {
+        number: number(&job.record),
+        retries_remaining: u32::try_from(job.record.retries_remaining).unwrap_or(0),
+        elapsed_ms: clock::unix_ms().saturating_sub(job.record.task.creation_time),
+        bytes_done,
+        bytes_gained: bytes_done.saturating_sub(held.resumed_from),
+        jitter_seed: uuid::Uuid::now_v7().as_u128() as u64,
+        jitter: shared.retry_jitter,
+        fresh_start_left: !held.notes.iter().any(|note| note == FRESH_START),
+    };
+    let judged = job.slot.leave(pin!(chain.retry(hook_task, &attempt, &failure))).await;
+    let (failure, verdict) = match judged {
+        Ok(verdict) => (failure, verdict),
+        Err(broken) => (broken, RetryVerdict::GiveUp),
+    };
+    conclude(shared, job, held, failure, (verdict, false), details).await
+}
+
+/// What is told of a failed attempt, and what becomes of its bytes. `wanted`: a component wants another attempt.
+pub(super) async fn conclude(
+    shared: &Shared,
+    job: &Job,
+    held: &mut Held,
+    failure: Failure,
+    (verdict, wanted): (RetryVerdict, bool),
+    details: Option<Box<Details>>,
+) -> End {
+    let id = &job.record.task.task_id;
+    tracing::info!("{id}: {}: {}", crate::mask::text(&failure.description), verdict_in_words(verdict));
+    if failure.outcome_unknown {
+        held.note("outcome-unknown");
+    }
+    let afresh = matches!(verdict, RetryVerdict::AfreshAfterMs(_));
+    if failure.kind == FailureKind::Checksum && afresh {
+        held.note(FRESH_START);
+    }
+    let nothing_came = held.part.is_some() && held.bytes_done() == 0;
+    if (afresh || nothing_came || failure.kind == FailureKind::Checksum)
+        && let Err(broken) = held.give_up(shared, job.key).await
+    {
+        tracing::warn!("{}", broken.description);
+    }
+    let bytes_done = held.bytes_done();
+    let mut details = details.unwrap_or_default();
+    details.notes.clone_from(&held.notes);
+    details.resumed_from = held.resumed_from;
+    details.exception = Some(failure.clone());
+    let changes = held.changes.clone().filter(|_| held.changes_are_new);
+    End::Failed(Box::new(Failed { failure, verdict, wanted, changes, details, bytes_done }))
+}
+
+fn verdict_in_words(verdict: RetryVerdict) -> String {
+    match verdict {
+        RetryVerdict::AfterMs(ms) => format!("tried again in {ms} ms"),
+        RetryVerdict::AfreshAfterMs(ms) => format!("tried again from the first byte in {ms} ms"),
+        RetryVerdict::GiveUp => "not tried again".into(),
+    }
+}
+
+/// Noted when a checksum mismatch has led to the one fresh start it may.
+const FRESH_START: &str = "restarted-checksum";
+
+/// The task is over by a failure that no retry can mend.
+pub(super) fn over(held: &mut Held, failure: Failure, details: Option<Box<Details>>) -> End {
+    if failure.outcome_unknown {
+        held.note("outcome-unknown");
+    }
+    let mut details = details.unwrap_or_default();
+    details.exception = Some(failure.clone());
+    details.notes.clone_from(&held.notes);
+    let (verdict, bytes_done) = (RetryVerdict::GiveUp, held.bytes_done());
+    End::Failed(Box::new(Failed { failure, verdict, wanted: false, changes: None, details, bytes_done }))
+}
+
+/// What an update says of a response: headers masked, media type and character set apart.
+pub(crate) fn details_of(status: u16, head: &HookHead) -> Details {
+    let (mime_type, char_set) = media_type(head.header("content-type"));
+    Details {
+        response_status_code: Some(status),
+        response_headers: crate::mask::headers(head.headers()),
+        mime_type,
+        char_set,
+        ..Details::default()
+    }
+}
+
+/// Splits `text/html; charset=utf-8` (background_downloader B.4.4).
+fn media_type(value: Option<&str>) -> (Option<String>, Option<String>) {
+    let Some(value) = value else { return (None, None) };
+    let mut parts = value.split(';').map(str::trim);
+    let mime = parts.next().filter(|mime| !mime.is_empty()).map(str::to_owned);
+    let char_set = parts.find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_owned())
+    });
+    (mime, char_set)
+}
