@@ -28,7 +28,7 @@ fn by_name(url: &str) -> String {
 fn refusal(host: &str) -> String {
     format!(
         "component `steered` leads to {host}, which is not on the public internet and not granted (grant it with \
-         --allow-host {host}, or allow-hosts = [\"{host}\"] in the configuration)"
+         --allow-host {host}, or allow-hosts = [\"{host}\"] in [[callbacks]] or [[grants]])"
     )
 }
 

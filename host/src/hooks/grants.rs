@@ -27,7 +27,7 @@ pub struct Grants {
 
 /// What grants a credential: the end of a sentence about one that is not.
 pub(super) fn how_to_grant_credential(name: &str) -> String {
-    format!("grant it with credentials = [\"{name}\"] in [[callbacks]] or [[grants]] of the configuration")
+    format!("grant it with credentials = [\"{name}\"] in [[callbacks]] or [[grants]]")
 }
 
 /// State that a component keeps from call to call and from process to process.

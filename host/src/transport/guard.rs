@@ -84,7 +84,7 @@ impl Guard {
 
 /// What grants a host to a component: the end of a sentence about one that is not.
 pub(crate) fn how_to_grant(host: &str) -> String {
-    format!("grant it with --allow-host {host}, or allow-hosts = [\"{host}\"] in the configuration")
+    format!("grant it with --allow-host {host}, or allow-hosts = [\"{host}\"] in [[callbacks]] or [[grants]]")
 }
 
 /// A host without the brackets of an IPv6 literal.

@@ -380,7 +380,7 @@ async fn http_reaches_granted_hosts_only_and_as_often_as_granted() {
     }
     let refusals = home.log();
     let told = format!(
-        "calls-forbidden-host: {address} is not granted (grant it with --allow-host {address}, or allow-hosts = [\"{address}\"] in the configuration)"
+        "calls-forbidden-host: {address} is not granted (grant it with --allow-host {address}, or allow-hosts = [\"{address}\"] in [[callbacks]] or [[grants]])"
     );
     assert_eq!(refusals, vec![told; 4], "once per loaded component");
     assert!(!served.is_finished());
@@ -399,7 +399,7 @@ async fn a_call_that_fails_after_its_http_was_refused_says_so() {
     let told = sentence(chain.on_task_start(&chain.prepare(&task)).await);
 
     let refused = "auth.example:80 is not granted (grant it with --allow-host auth.example:80, or allow-hosts = \
-                   [\"auth.example:80\"] in the configuration)";
+                   [\"auth.example:80\"] in [[callbacks]] or [[grants]])";
     let why = format!("it trapped (a panic, or an abort); it was refused HTTP: {refused}");
     assert_eq!(told, format!("component `calls-forbidden-host` failed in `on-task-start`: {why}"));
 }
