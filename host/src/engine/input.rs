@@ -69,6 +69,14 @@ pub(crate) enum Input {
     CloseNow,
 }
 
+impl Input {
+    /// Whether it only tells what attempts have come to: nobody waits for an answer, and it may be taken with others.
+    pub(crate) fn can_wait(&self) -> bool {
+        use Input::{Ended, Final, Published, Settled, Told};
+        matches!(self, Ended { .. } | Published { .. } | Settled { .. } | Final { .. } | Told { .. })
+    }
+}
+
 /// Comes when a task that was asked to stop has settled: its key, id and status then.
 pub(crate) type Settling = oneshot::Receiver<(TaskKey, String, Status)>;
 

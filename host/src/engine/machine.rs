@@ -198,7 +198,9 @@ impl Machine {
             tokio::select! {
                 input = inputs.recv() => {
                     let Some(input) = input else { return };
-                    crowd.gather();
+                    if input.can_wait() {
+                        crowd.gather();
+                    }
                     self.handle(input);
                     while let Ok(input) = inputs.try_recv() {
                         self.handle(input);
