@@ -163,5 +163,5 @@ fn statuses<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Status>, D::Error
 
 fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
     let text = String::deserialize(input)?;
-    units::duration_ms(&text).map(Some).map_err(|reason| de::Error::custom(format!("a duration {reason}")))
+    units::duration_ms(&text).map(Some).map_err(|reason| de::Error::custom(format!("what stands here {reason}")))
 }

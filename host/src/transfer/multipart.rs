@@ -81,11 +81,11 @@ fn field(boundary: &str, name: &str, value: &str) -> String {
     format!("{head}{}\r\n{value}\r\n", kind_of(value))
 }
 
-/// Header lines that tell what a field's text is, where it is not plain; an empty one is not (B.10).
+/// Header lines that tell what a field's text is, where it is not plain (B.10; an empty one is plain: F24).
 fn kind_of(value: &str) -> &'static str {
     if looks_like_json(value) {
         "Content-Type: application/json; charset=utf-8\r\n"
-    } else if value.is_ascii() && !value.is_empty() {
+    } else if value.is_ascii() {
         ""
     } else {
         "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: binary\r\n"
@@ -155,7 +155,7 @@ mod tests {
     fn json_and_text_beyond_ascii_are_announced() {
         let kind = |value: &str| field("B", "n", value).split("\r\n").skip(2).take_while(|l| !l.is_empty()).count();
         for (value, lines) in
-            [("", 2), ("plain", 0), ("{\"a\":1}", 1), ("[1,\n2]", 1), (" {} ", 1), ("{", 0), ("a {}", 0), ("✓", 2)]
+            [("", 0), ("plain", 0), ("{\"a\":1}", 1), ("[1,\n2]", 1), (" {} ", 1), ("{", 0), ("a {}", 0), ("✓", 2)]
         {
             assert_eq!(kind(value), lines, "{value}");
         }

@@ -207,7 +207,7 @@ pub(crate) struct ImportResume {
     /// Go on from this URL instead
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// Directory for the file, instead of the one it was to go to
+    /// Directory for the file, instead of the current one
     #[arg(short, long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Where the part file is now

@@ -281,8 +281,8 @@ fn not_utf8() -> String {
     let typed = std::env::args_os().find(|typed| typed.to_str().is_none()).unwrap_or_default();
     let typed = typed.to_string_lossy();
     format!(
-        "`{}` is not UTF-8, as all names in tasks are: choose another name; a file that is called so can be sent by \
-         `haul put - URL <FILE`",
+        "`{}` is not UTF-8, as all texts of tasks are: percent-encode it in a URL, choose another name for a file that is \
+         to be written, and send one that is called so by `haul put - URL <FILE`",
         text::printable(&typed)
     )
 }
