@@ -196,6 +196,12 @@ impl Scheduler {
         }
     }
 
+    /// A task is dealt with beside the queue: it is busy until [`Scheduler::settled`], and takes no slot.
+    pub(crate) fn withdraw(&mut self, key: TaskKey) {
+        self.remove(key);
+        self.busy.insert(key);
+    }
+
     /// Known tasks that start soon, at most `limit`: the first ones of each part.
     pub(crate) fn next_ones(&self, limit: usize) -> Vec<TaskKey> {
         let of_part = |part: &Part| part.head.iter().take(limit).map(|position| position.2).collect::<Vec<_>>();

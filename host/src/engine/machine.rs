@@ -47,6 +47,8 @@ const LENT: usize = 256;
 const RECORDS: usize = 16 * HEAD;
 /// Tasks woken at once.
 const WAKE: usize = 5_000;
+/// Tasks failed at once because it is too late for them.
+const EXPIRE: usize = 512;
 /// Rounds of the loop that begin within this of each other follow closely.
 const CLOSELY: Duration = Duration::from_millis(3);
 /// After so many of them, each is given so long to grow.
@@ -137,6 +139,11 @@ pub(crate) struct Machine {
     sleeping: BTreeSet<(u64, TaskKey)>,
     /// When the store's next task is due; only while every task is worked.
     due: Option<u64>,
+    /// When the first task is too late that waits: of those asked for, each; only while every task is worked, the store's next.
+    expiring: BTreeSet<(u64, TaskKey)>,
+    expires: Option<u64>,
+    /// Tasks that are being failed for that.
+    overdue: HashSet<TaskKey>,
     closing: Option<oneshot::Sender<()>>,
     /// Final updates that components are being told of, by sequence number; the last one told.
     telling: BTreeSet<u64>,
@@ -184,6 +191,9 @@ impl Machine {
             head: HashMap::new(),
             sleeping: BTreeSet::new(),
             due: None,
+            expiring: BTreeSet::new(),
+            expires: None,
+            overdue: HashSet::new(),
             closing: None,
             telling: BTreeSet::new(),
             told: 0,
@@ -295,7 +305,7 @@ impl Machine {
     fn added(&mut self, asker: u64, tasks: Vec<Waking>, work: bool) {
         let all = self.works_all();
         let worked = work || !self.asks.is_empty();
-        for Waking { ready, at, record } in tasks {
+        for Waking { ready, at, not_after, record } in tasks {
             match record.filter(|_| work && self.head.len() < RECORDS) {
                 Some(record) => drop(self.head.insert(ready.position.2, *record)),
                 None => drop(self.head.remove(&ready.position.2)),
@@ -303,6 +313,7 @@ impl Machine {
             if work {
                 self.asks.entry(asker).or_default().keys.insert(ready.position.2);
             }
+            self.expires_at(ready.position.2, not_after);
             match at {
                 None if all => self.scheduler.may_have(&ready.host, &ready.group),
                 None if worked && (work || self.is_asked(ready.position.2)) => self.scheduler.add(&ready),
@@ -317,8 +328,10 @@ impl Machine {
         self.asks.entry(asker).or_default().all = true;
         self.scheduler.forget();
         self.sleeping.clear();
+        self.expiring.clear();
         self.all_keys();
         self.due = self.shared.store.next_ready_at().unwrap_or(None);
+        self.expires = self.shared.store.next_not_after(0).unwrap_or(None);
     }
 
     /// Makes the scheduler look at every part of the queue.
@@ -352,10 +365,11 @@ impl Machine {
     /// Goes on with only those tasks that somebody has asked for by name.
     fn only_asked(&mut self) {
         self.scheduler.forget();
-        self.due = None;
+        (self.due, self.expires) = (None, None);
         let keys: Vec<TaskKey> = self.asks.values().flat_map(|asks| asks.keys.iter().copied()).collect();
         for key in keys {
             let Ok(Some(record)) = self.shared.store.record_of(key) else { continue };
+            self.expires_at(key, record.task.not_after);
             match (record.status, record.ready_at) {
                 (Status::Enqueued, None) => self.scheduler.add(&ready_of(key, &record.task)),
                 (Status::Enqueued | Status::WaitingToRetry, at) => drop(self.sleeping.insert((at.unwrap_or(0), key))),
@@ -371,6 +385,7 @@ impl Machine {
             self.head.remove(key);
         }
         self.sleeping.retain(|(_, key)| !gone.contains(key));
+        self.expiring.retain(|(_, key)| !gone.contains(key));
         for asks in self.asks.values_mut() {
             asks.keys.retain(|key| !gone.contains(key));
         }
@@ -434,15 +449,18 @@ impl Machine {
         if unknown || self.limits.holds(&record.task) {
             return self.hold(key);
         }
-        let ready = ready_of(key, &record.task);
-        self.scheduler.started(&ready, clock::now());
+        self.scheduler.started(&ready_of(key, &record.task), clock::now());
+        self.begin(key, record);
+    }
+
+    fn begin(&mut self, key: TaskKey, record: Record) {
         self.shared.hub.begins(&record.task.task_id, record.has_bytes(), record.task.sends_progress());
         let granted = self.shared.sandbox.granted(&record.task.base_directory, record.place.as_deref());
         let stop = Stop::default();
         let rate = OwnRate::new(record.task.limit_rate, clock::now());
         let running = Running {
             task: Arc::clone(&record.task),
-            host: ready.host,
+            host: record.task.host(),
             stop: stop.clone(),
             rate: rate.clone(),
             publishing: false,
@@ -649,6 +667,7 @@ impl Machine {
 
     fn settled(&mut self, key: TaskKey, status: Status, again: Option<u64>) {
         self.scheduler.settled(key);
+        self.overdue.remove(&key);
         let Some(running) = self.running.remove(&key) else { return };
         self.publishing -= usize::from(running.publishing);
         for waiter in running.waiters {
@@ -665,6 +684,7 @@ impl Machine {
             }
         }
         let Some(again) = again else { return };
+        self.expires_at(key, running.task.not_after);
         if self.works_all() {
             if again == 0 {
                 self.scheduler.may_have(&running.host, &running.task.group);

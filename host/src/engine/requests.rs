@@ -360,9 +360,8 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
     let mut task = Task { task_id: old.task_id.clone(), creation_time: old.creation_time, ..new };
     task.extra.extend(old.extra.iter().filter(|(name, _)| name == BOUNDARY).cloned());
     remember(&engine.shared.sandbox, &mut task, record.place.as_deref());
-    let ready = ready_of(key, &task);
     if record.status == Status::Running {
-        return Ok(Some(Waking { ready, at: Some(u64::MAX), record: None })); // runs already: only asked for
+        return Ok(Some(Waking::of(key, &task, Some(u64::MAX)))); // runs already: only asked for
     }
     let store = &engine.shared.store;
     let (retries, at) = (task.retries, task.not_before.filter(|at| *at > now));
@@ -371,6 +370,7 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
         // Another link of the same resource: it counts before what a component had found.
         drop(store.write(Change::Changes { key, changes: None }));
     }
+    let waking = Waking::of(key, &task, at);
     if !unchanged {
         store.write(Change::Replace { key, task: Box::new(task) }).await?; // before somebody reads it to begin
     }
@@ -378,7 +378,7 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
         let retries_remaining = Some(retries);
         store.write(Change::Requeue { key, ready_at: at, retries_remaining, bytes_done: None, at: now }).await?;
     }
-    Ok(Some(Waking { ready, at, record: None }))
+    Ok(Some(waking))
 }
 
 async fn store_new(
@@ -414,10 +414,10 @@ async fn add_new(
         Applied::Added(keys) => {
             let is_new = if_exists != IfExists::ReturnExisting;
             let starts = keys.into_iter().zip(added).filter(|(_, new)| !new.paused);
-            let waking = starts.map(|((key, _), NewTask { task, place, resume, .. })| Waking {
-                ready: ready_of(key, &task),
-                at: task.not_before.filter(|at| *at > now),
-                record: (is_new && resume.is_none()).then(|| Box::new(Record::added(task, place))),
+            let waking = starts.map(|((key, _), NewTask { task, place, resume, .. })| {
+                let waking = Waking::of(key, &task, task.not_before.filter(|at| *at > now));
+                let record = (is_new && resume.is_none()).then(|| Box::new(Record::added(task, place)));
+                Waking { record, ..waking }
             });
             Ok(waking.collect())
         }
@@ -450,7 +450,7 @@ fn work(engine: &Inner, asker: u64, ids: &[String]) -> Result<Reply> {
             Status::WaitingToRetry => record.ready_at.or(Some(0)),
             _ => record.ready_at,
         };
-        tasks.push(Waking { ready: ready_of(key, &record.task), at, record: None });
+        tasks.push(Waking::of(key, &record.task, at));
     }
     tell(engine, Input::Added { asker, tasks, work: true })?;
     Ok(Reply::Done)
@@ -781,7 +781,7 @@ async fn start_again(
         let at = clock::unix_ms();
         let change = Change::Requeue { key, ready_at: None, retries_remaining, bytes_done: None, at };
         last = Some(engine.shared.store.write(change));
-        waking.push(Waking { ready: ready_of(key, &record.task), at: None, record: None });
+        waking.push(Waking::of(key, &record.task, None));
         changed.push(id);
     }
     // The writer keeps the order: when the last change is committed, all are.

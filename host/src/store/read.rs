@@ -241,6 +241,27 @@ impl Store {
         })
     }
 
+    /// Tasks that wait, for whatever reason, and whose `not_after` has come, at most `limit`: the longest overdue first.
+    pub(crate) fn expired(&self, at: u64, limit: usize) -> Result<Vec<TaskKey>> {
+        self.read(|conn| {
+            let find = "SELECT key FROM task INDEXED BY task_expires
+                        WHERE not_after IS NOT NULL AND status IN (0, 6) AND not_after <= ?1 ORDER BY not_after LIMIT ?2";
+            keys(conn, find, (number(at), rows(limit)))
+        })
+    }
+
+    /// The earliest `not_after` later than that of a task that waits.
+    pub(crate) fn next_not_after(&self, after: u64) -> Result<Option<u64>> {
+        self.read(|conn| {
+            conn.prepare_cached(
+                "SELECT not_after FROM task INDEXED BY task_expires
+                 WHERE not_after IS NOT NULL AND status IN (0, 6) AND not_after > ?1 ORDER BY not_after LIMIT 1",
+            )?
+            .query_row([number(after)], |row| unsigned(row, 0))
+            .optional()
+        })
+    }
+
     /// Whether any task is held.
     pub(crate) fn has_held(&self) -> Result<bool> {
         self.read(|conn| {
