@@ -25,6 +25,8 @@ use crate::transfer::{BOUNDARY, remember};
 pub(crate) const COMPONENTS: &str = "haul.on-task-finished";
 /// Tasks admitted at once: as many as a core's cache holds in all their forms.
 const SLICE: usize = 128;
+/// Headers that no task can leave out.
+const ALWAYS_SENT: [&str; 4] = ["connection", "content-length", "host", "transfer-encoding"];
 /// Records and events of one answer.
 const PAGE: usize = 1_000;
 /// Tasks of one URL looked at for one that is the same.
@@ -291,12 +293,22 @@ async fn own_problems(engine: &Inner, task: &Task, place: Option<&std::path::Pat
     let base = engine.shared.sandbox.granted(&task.base_directory, place).err().filter(|_| has_files);
     let base = base.map(|failure| problem("baseDirectory", format!("cannot be used: {}", failure.description)));
     let files = crate::transfer::wrong_parts(task).map(|reason| problem("files", reason));
-    let mut problems: Vec<Problem> = task_type.into_iter().chain(base).chain(files).collect();
+    let left_out = task.without_headers().find_map(wrongly_left_out).map(|reason| problem("headers", reason));
+    let mut problems: Vec<Problem> = task_type.into_iter().chain(base).chain(files).chain(left_out).collect();
     for name in &task.callbacks {
         let component = crate::transfer::own_component(&engine.shared, name, &task.group).await;
         problems.extend(component.err().map(|reason| problem("callbacks", reason)));
     }
     problems
+}
+
+/// Why a header cannot be left out.
+fn wrongly_left_out(name: &str) -> Option<String> {
+    if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Some(format!("must leave out names of letters, digits and hyphens, not `{name}`"));
+    }
+    let is_always_sent = ALWAYS_SENT.iter().any(|sent| sent.eq_ignore_ascii_case(name));
+    is_always_sent.then(|| format!("must not leave out `{name}`: no request goes without"))
 }
 
 /// For each addition the task that it means, if there is one. Refused as a whole, before anything is changed, where a scope is
