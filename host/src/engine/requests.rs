@@ -7,6 +7,8 @@ mod controlling;
 mod forgetting;
 mod looking_up;
 
+use std::sync::atomic::Ordering;
+
 use tokio::sync::oneshot;
 
 pub(super) use self::adding::store_added;
@@ -42,6 +44,7 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::Check { tasks } => admitting::check(engine, tasks).await,
         Request::Work { ids: None } => {
             engine.load_components().await?;
+            engine.shared.works_all.store(true, Ordering::Relaxed);
             tell(engine, Input::WorkAll { asker })?;
             Ok(Reply::Done)
         }

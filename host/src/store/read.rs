@@ -17,7 +17,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::event::StatusUpdate;
-use crate::task::{Body, Record, ResumeRecord, Status};
+use crate::task::{Body, NOTIFICATION, Record, ResumeRecord, Status};
 
 /// The group of tasks that name none.
 const DEFAULT_GROUP: &str = "default";
@@ -139,6 +139,26 @@ impl Store {
                 }
             };
             by_keys(conn, keys.into_iter().take(PARTS as usize))
+        })
+    }
+
+    /// Tasks that wait or run and whose ends are told of, each with the group whose notifications it has (JSON `notification`,
+    /// else its own). Scans: asked once, where groups are shown as one.
+    pub(crate) fn notified(&self, mut take: impl FnMut(String, String)) -> Result<()> {
+        let find = format!(
+            "SELECT task_id, coalesce((SELECT value ->> 1 FROM json_each(spec, '$.x') WHERE value ->> 0 = '{NOTIFICATION}'),
+               group_name), spec ->> '$.u' FROM task INDEXED BY task_status
+             WHERE status IN (0, 1, 6) AND coalesce(spec ->> '$.t', 0) NOT IN (3, 5)"
+        );
+        self.read(|conn| {
+            let mut statement = conn.prepare(&find)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if codec::sends_status(row.get(2)?) {
+                    take(row.get(0)?, row.get(1)?);
+                }
+            }
+            Ok(())
         })
     }
 
