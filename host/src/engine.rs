@@ -298,6 +298,7 @@ impl Engine {
             spool: Spool::new(&settings.home),
             components: Arc::default(),
             policy: OnceLock::new(),
+            works_all: AtomicBool::new(false),
             hear_of_ends: AtomicBool::new(false),
             durability: settings.durability,
             throttle: Throttle::default(),

@@ -53,7 +53,8 @@ impl State {
 }
 
 /// Title and body, with tokens in any case: `{filename}` `{displayName}` `{metaData}` `{progress}` `{networkSpeed}`
-/// `{timeRemaining}`; for a whole group `{numFinished}` `{numFailed}` `{numTotal}` `{progress}`.
+/// `{timeRemaining}`; for a whole group `{numFinished}` `{numFailed}` `{numTotal}` too: `{progress}` is the group's then, names
+/// are those of the task that has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Text {
@@ -157,6 +158,8 @@ struct Counts {
     all: HashSet<String>,
     finished: HashSet<String>,
     failed: HashSet<String>,
+    /// How many of each, when it was shown last.
+    shown: Option<(usize, usize, usize)>,
 }
 
 /// Makes notifications of updates.
@@ -174,6 +177,18 @@ impl Notifier {
     /// Where they are shown.
     pub(crate) fn sink(&self) -> Sink {
         self.notifications.sink.clone()
+    }
+
+    /// Whether any group is shown as one.
+    pub(crate) fn counts_groups(&self) -> bool {
+        self.notifications.texts.as_one || self.notifications.groups.values().any(|texts| texts.as_one)
+    }
+
+    /// A task that waits to be worked, of which no update has come: it counts in its group.
+    pub(crate) fn expect(&mut self, id: String, group: String) {
+        if self.notifications.texts(&group).as_one {
+            self.groups.entry(group).or_default().all.insert(id);
+        }
     }
 
     /// What an update shows. `look_up`: the task of an id, asked once for each.
@@ -215,7 +230,7 @@ impl Notifier {
             self.tasks.remove(&update.task_id);
         }
         if self.notifications.texts(&shown.texts).as_one {
-            return self.group(&shown.texts, &update.task_id, state);
+            return self.group(&shown, &update.task_id, state);
         }
         let progress = if state == State::Complete { Some(1.0) } else { None };
         let mut made = self.render(&shown.texts, &update.task_id, state, &tokens(&shown, progress, None, None))?;
@@ -235,7 +250,8 @@ impl Notifier {
     }
 
     /// The notification of a whole group, when one of its tasks changes.
-    fn group(&mut self, group: &str, id: &str, state: State) -> Option<Notification> {
+    fn group(&mut self, changed: &Shown, id: &str, state: State) -> Option<Notification> {
+        let group = changed.texts.as_str();
         let counts = self.groups.entry(group.into()).or_default();
         counts.all.insert(id.into());
         match state {
@@ -244,6 +260,7 @@ impl Notifier {
             _ => drop(counts.finished.insert(id.into())),
         }
         let (all, finished, failed) = (counts.all.len(), counts.finished.len(), counts.failed.len());
+        let is_news = counts.shown.replace((all, finished, failed)) != Some((all, finished, failed));
         let state = match (finished < all, failed) {
             (true, _) => State::Running,
             (false, 0) => State::Complete,
@@ -253,14 +270,11 @@ impl Notifier {
             self.groups.remove(group); // what comes later is a new round
         }
         let progress = finished as f64 / all as f64;
-        let tokens = [
-            ("numfinished", finished.to_string()),
-            ("numfailed", failed.to_string()),
-            ("numtotal", all.to_string()),
-            ("progress", percent(Some(progress))),
-        ];
+        let counted = [("numfinished", finished), ("numfailed", failed), ("numtotal", all)]
+            .map(|(name, n)| (name, n.to_string()));
+        let tokens = [tokens(changed, Some(progress), None, None).as_slice(), &counted].concat();
         let mut made = self.render(group, &format!("group:{group}"), state, &tokens)?;
-        made.is_news = true;
+        made.is_news = is_news;
         Some(made)
     }
 
@@ -274,7 +288,8 @@ impl Notifier {
 
 fn last_segment(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or_default();
-    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().into()
+    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned()
 }
 
 fn tokens<'a>(shown: &Shown, progress: Option<f64>, speed: Option<f64>, left: Option<f64>) -> [(&'a str, String); 6] {

@@ -85,7 +85,7 @@ impl Profile {
         let has_header =
             |task: &Task, name: &str| task.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
         for (name, value) in &self.headers {
-            if !has_header(task, name) && (at_home || !crate::mask::is_secret_header(name)) {
+            if !has_header(task, name) && !task.leaves_out(name) && (at_home || !crate::mask::is_secret_header(name)) {
                 task.headers.push((name.clone(), value.clone()));
             }
         }

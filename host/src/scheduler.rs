@@ -234,6 +234,12 @@ impl Scheduler {
         }
     }
 
+    /// Tasks that are dealt with beside the queue: each is busy until [`Scheduler::settled`], and takes no slot.
+    pub(crate) fn withdraw(&mut self, keys: &HashSet<TaskKey>) {
+        self.remove(keys);
+        self.busy.extend(keys);
+    }
+
     /// Known tasks that start soon, at most `limit`: the first ones of each part that has room, the earliest part first.
     pub(crate) fn next_ones(&self, limit: usize) -> Vec<TaskKey> {
         let of_each = limit / self.firsts.len().clamp(1, limit);

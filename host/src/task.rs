@@ -16,6 +16,8 @@ pub type Pairs = Vec<(String, String)>;
 pub(crate) const PROFILE: &str = "profile";
 /// Where `extra` names whose notifications a task has.
 pub(crate) const NOTIFICATION: &str = "notification";
+/// Where `extra` names headers that nobody else may add to the task's requests, set apart by commas.
+pub(crate) const WITHOUT: &str = "withoutHeaders";
 /// Where `extra` names the protocol of a resumable upload.
 pub(crate) const RESUMABLE: &str = "resumable";
 
@@ -406,6 +408,24 @@ impl Task {
     pub fn set_resumable(&mut self, protocol: Resumable) {
         self.set_extra(RESUMABLE, protocol.name());
         (self.body, self.allow_pause) = (Body::File, true);
+    }
+
+    /// The headers that its requests go without unless it has them itself, whatever its profile or haul would add (JSON: null
+    /// in `headers`), kept in `extra`.
+    pub fn without_headers(&self) -> impl Iterator<Item = &str> {
+        self.extra_value(WITHOUT).into_iter().flat_map(|names| names.split(','))
+    }
+
+    /// Has its requests go without a header that its profile or haul would add.
+    pub fn leave_out_header(&mut self, name: &str) {
+        let names: Vec<&str> = self.without_headers().filter(|known| !known.eq_ignore_ascii_case(name)).collect();
+        let names = [names.as_slice(), &[name]].concat().join(",");
+        self.set_extra(WITHOUT, &names);
+    }
+
+    /// Whether nobody else may add this header to its requests.
+    pub(crate) fn leaves_out(&self, name: &str) -> bool {
+        self.without_headers().any(|known| known.eq_ignore_ascii_case(name))
     }
 
     fn extra_value(&self, name: &str) -> Option<&str> {

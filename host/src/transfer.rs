@@ -70,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) components: Arc<Attached>,
     /// Asked last, in the place of the default policy.
     pub(crate) policy: OnceLock<Arc<Component>>,
+    /// Somebody has every task worked, and not only those asked for.
+    pub(crate) works_all: AtomicBool,
     /// A component that was not there when all were loaded may want to hear of ends.
     pub(crate) hear_of_ends: AtomicBool,
     pub(crate) durability: Durability,

@@ -210,6 +210,8 @@ pub struct Call {
     pub url: String,
     /// Headers. `Accept-Encoding: identity`, `User-Agent` and `Host` are added where missing.
     pub headers: Pairs,
+    /// Names of headers that are not added: of those two, `Expect`, and a profile's `Cookie` and `Authorization`.
+    pub without: Vec<String>,
     /// The body.
     pub body: Payload,
     /// The body must not be lost: a redirect that would drop it is not followed. 303 then is the answer (the body has
@@ -262,6 +264,7 @@ impl Call {
             method: method.into(),
             url: url.into(),
             headers: Vec::new(),
+            without: Vec::new(),
             body: Payload::default(),
             keep_body: false,
             connect_timeout: Some(Duration::from_secs(30)),
@@ -279,6 +282,12 @@ impl Call {
             trail: None,
             steps: None,
         }
+    }
+}
+
+impl Call {
+    fn leaves_out(&self, name: &str) -> bool {
+        self.without.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 }
 
@@ -379,7 +388,10 @@ impl Shared {
 
     /// A request as it is sent: with the cookies that belong to its URL and the proof of who asks.
     fn dressed<'a>(&self, hop: &'a Hop, call: &Call) -> Result<Cow<'a, Hop>, Failure> {
-        let authorization = self.keyring.authorization(hop, call.ambient)?;
+        let authorization = match call.leaves_out("authorization") {
+            true => None,
+            false => self.keyring.authorization(hop, call.ambient)?,
+        };
         let added = [("Cookie", self.cookies(hop, call)), ("Authorization", authorization)];
         let mut dressed = Cow::Borrowed(hop);
         for (name, value) in added {
@@ -393,7 +405,7 @@ impl Shared {
     /// The cookies of the jar that belong to a request's URL.
     fn cookies(&self, hop: &Hop, call: &Call) -> Option<String> {
         let is_given = hop.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cookie"));
-        let jar = self.settings.cookies.as_ref().filter(|_| call.ambient && !is_given);
+        let jar = self.settings.cookies.as_ref().filter(|_| call.ambient && !is_given && !call.leaves_out("cookie"));
         jar.and_then(|jar| jar.header(&hop.url, clock::unix_ms()))
     }
 
@@ -413,6 +425,7 @@ impl Shared {
     /// Whether a refusal for want of credentials is a challenge that can be answered.
     fn is_challenged(&self, hop: &Hop, call: &Call, status: u16, headers: &HeaderMap, answered: u32) -> bool {
         match status {
+            401 if call.leaves_out("authorization") => false,
             401 => self.keyring.challenged(hop, headers, call.ambient, answered),
             407 if hop.url.scheme() == "http" => {
                 let proxy = self.routes.as_ref().ok().and_then(|routes| routes.of(&hop.url));

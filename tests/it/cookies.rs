@@ -29,8 +29,9 @@ fn a_cookie_file_is_read_and_written() {
     world.get(&[film.url(), "-o", "f", "--cookie-jar", name]).exits(0);
     world.get(&[film.url(), "-o", "f", "--cookie-jar", name]).exits(0);
     world.get(&[film.url(), "-o", "f"]).exits(0);
+    world.get(&[film.url(), "-o", "f", "--cookie-jar", name, "-H", "Cookie:"]).exits(0);
 
-    assert_eq!(cookies(&film), [Some("given=g".into()), Some("id=1; given=g".into()), None]);
+    assert_eq!(cookies(&film), [Some("given=g".into()), Some("id=1; given=g".into()), None, None]);
     let text = String::from_utf8(world.read("jar.txt")).unwrap();
     assert!(text.contains("#HttpOnly_127.0.0.1\tFALSE\t/a\tFALSE\t"), "{text}");
     assert!(text.contains("other.example\tFALSE\t/\tFALSE\t0\ttheirs\tt\n"), "{text}");

@@ -56,6 +56,41 @@ fn a_local_store_goes_on_where_it_stopped_and_is_imported_once() {
 }
 
 #[test]
+fn an_imported_task_has_all_its_retries_whatever_the_other_program_had_left() {
+    let world = World::new();
+    for (id, left) in
+        [("none", json!(0)), ("some", json!(2)), ("less", json!(-1)), ("more", json!(9)), ("null", json!(null))]
+    {
+        let mut record = record("http://127.0.0.1:9/f", id, 6);
+        (record["retries"], record["retriesRemaining"]) = (json!(3), left);
+        world.write(&format!("records/{id}.json"), record.to_string());
+    }
+    let files = ["none", "some", "less", "more", "null"].map(|id| format!("records/{id}.json"));
+    let words: Vec<&str> = std::iter::once("import").chain(files.iter().map(String::as_str)).collect();
+
+    let outcome = world.haul(&words).exits(0).says("imported 5 tasks");
+
+    assert!(outcome.stderr.contains("`retriesRemaining` -1 of 3") && outcome.stderr.contains("9 of 3"));
+    assert_eq!(outcome.stderr.matches("retriesRemaining").count(), 2, "{}", outcome.stderr);
+    assert!(world.list().iter().all(|record| record["retriesRemaining"] == 3));
+}
+
+#[test]
+fn an_input_without_anything_in_it_is_called_that() {
+    let world = World::new();
+    for (name, content) in [("empty", ""), ("blank", " \n\n"), ("comments", "# none yet\n"), ("list", "[]")] {
+        world.write(name, content);
+        world.haul(&["import", name]).exits(0).says(&format!("{name}: nothing is in it to import"));
+    }
+    for json in [&[][..], &["--json"]] {
+        let add = |name| world.haul(&[json, &["add", name]].concat()).exits(0);
+        add("empty").says("nothing to add: the list is empty");
+        world.write("one", json!({"url": "http://127.0.0.1:9/f"}).to_string());
+        assert!(!add("one").stderr.contains("nothing"));
+    }
+}
+
+#[test]
 fn a_sqlite_file_of_background_downloader_is_read_and_not_changed() {
     let world = World::new();
     let path = world.work().join("bgd_persistent_storage.sqlite");

@@ -50,6 +50,7 @@ mod secrets;
 mod server;
 mod tasks_json;
 mod tidy;
+mod too_late;
 mod unsynced;
 mod updates;
 mod uploads;

@@ -62,6 +62,19 @@ fn what_cannot_be_divided_safely_is_one_stream_and_says_why() {
 }
 
 #[test]
+fn one_stream_that_is_cut_and_goes_on_keeps_the_reason_why_it_is_one() {
+    let (world, origin) = (World::new(), Origin::start());
+    let small = file(&film()[..MIB]).etag("\"v1\"");
+    let resource = origin.script("/f", vec![small.clone().cut(MIB / 2), small]);
+
+    let last = world.get(&[resource.url(), "--parts", "4"]).exits(0).only_final();
+
+    let reasons: Vec<_> = notes(&last).into_iter().filter(|note| note.starts_with("single-stream: ")).collect();
+    assert_eq!(reasons, ["single-stream: it is too small to gain from more connections"]);
+    assert_eq!(resource.log().len(), 2);
+}
+
+#[test]
 fn a_piece_of_another_version_begins_everything_again() {
     let (world, origin) = (World::new(), Origin::start());
     let other = bytes(2, SIZE);
@@ -286,6 +299,32 @@ fn a_mirror_with_another_version_is_left() {
 
     assert_same_bytes(&world.read("f"), &film());
     assert!(notes(&last).contains(&"mirror-left"), "{last}");
+}
+
+#[test]
+fn where_the_first_place_is_gone_another_file_of_a_mirror_is_begun_as_a_changed_one_is() {
+    for gone in [status(500), status(404), status(410)] {
+        let (world, one, two) = (World::new(), Origin::start(), Origin::start());
+        let gate = Gate::new();
+        let first = one.serve("/f", file(&film()).etag("\"v1\"").gate(MIB, &gate));
+        let second = two.serve("/f", status(503));
+        let running = world.spawn_get(&[first.url(), "--mirror", second.url(), "--parts", "2"]);
+        let id = running.wait_for_status("running");
+        world.wait_for_bytes(&id, 2 * MIB as u64);
+        running.kill();
+        let gate = Gate::new();
+        first.now(vec![gone.head_gate(&gate)]);
+        second.now(vec![file(&bytes(2, SIZE)).etag("\"v2\"")]);
+
+        let running = world.spawn_get(&["-v", first.url(), "--mirror", second.url(), "--parts", "2", "--retries", "0"]);
+        running.wait_for_word("is left: it has something else"); // while the first one may still have what is stored
+        gate.open();
+        let last = running.finish().exits(0).only_final();
+
+        assert_same_bytes(&world.read("f"), &bytes(2, SIZE));
+        assert!(notes(&last).contains(&"restarted-changed"), "{last}");
+        assert_eq!(world.names(), ["f"], "nothing of the first is left");
+    }
 }
 
 #[test]

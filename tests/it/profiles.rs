@@ -32,6 +32,53 @@ fn a_profile_completes_the_tasks_that_name_it() {
 }
 
 #[test]
+fn a_header_that_a_profile_or_haul_would_add_is_left_out_or_sent_empty_as_curl_does() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/film", file(b"x"));
+    world.config(&format!(
+        "[profiles.corp]\nbase-url = \"{}\"\nheaders = {{ X-Team = \"t\", X-Unit = \"u\" }}\n\
+         auth = {{ user = \"me\", password = \"pw\" }}\n",
+        origin.url("/")
+    ));
+    let left_out = ["-H", "x-team:", "-H", "X-Unit;", "-H", "User-Agent:", "-H", "Authorization: ", "-H", "Accept:"];
+
+    world.get(&[&["film", "--profile", "corp", "-H", "Accept: mine"], left_out.as_slice()].concat()).exits(0);
+    let ids = world.add(&[
+        json!({"url": "film", "profile": "corp", "headers": {"X-Team": null, "X-Unit": "", "Accept-Encoding": null}}),
+        json!({"url": "film", "profile": "corp", "headers": [["X-Team", null], ["A", "1"], ["A", "2"]]}),
+    ]);
+    world.haul(&["run", "--until-idle", "-j", "1"]).exits(0); // in this order
+
+    assert_eq!(sent(&film, "x-team"), [None, None, None]);
+    assert_eq!(sent(&film, "x-unit"), [Some(String::new()), Some(String::new()), Some("u".into())]);
+    let first = &film.requests()[0];
+    assert_eq!((first.header("user-agent"), first.header("authorization")), (None, None));
+    assert_eq!(first.header("accept"), Some("mine"), "the task's own stays");
+    let encodings = sent(&film, "accept-encoding");
+    assert_eq!(encodings, [Some("identity".into()), None, Some("identity".into())]);
+    assert!(sent(&film, "authorization")[1].is_some());
+    let shown = world.show(&ids[0]);
+    assert_eq!(shown["headers"], json!({"X-Unit": "", "X-Team": null, "Accept-Encoding": null}));
+    assert!(shown["extra"].is_null(), "{shown}");
+    world.get(&[film.url(), "-H", "Host:"]).exits(2).says("must not leave out `Host`");
+    world.get(&[film.url(), "-H", "a b:"]).exits(2).says("must leave out names of");
+}
+
+#[test]
+fn a_large_body_is_sent_without_asking_first_where_expect_is_left_out() {
+    let (world, origin) = (World::new(), Origin::start());
+    let inbox = origin.serve("/in", status(200).body(b"ok"));
+    let large = world.write("large", vec![7; 2 << 20]);
+    let large = large.to_str().unwrap();
+
+    world.haul(&["put", large, inbox.url()]).exits(0);
+    world.haul(&["put", "--binary", large, inbox.url(), "-H", "Expect:", "-H", "Content-Type:"]).exits(0);
+
+    assert_eq!(sent(&inbox, "expect"), [Some("100-continue".into()), None]);
+    assert_eq!(sent(&inbox, "content-type")[1], None);
+}
+
+#[test]
 fn a_task_keeps_what_it_was_added_with_and_fails_when_its_profile_is_gone() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));

@@ -116,6 +116,20 @@ fn a_file_whose_name_is_not_safe_is_named_and_the_same_command_finishes_it() {
 }
 
 #[test]
+fn an_empty_file_whose_name_is_not_safe_is_not_fetched_again_either() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b""));
+    let Some(faults) = faulty(&world.work(), &format!("fsync:{EIO}")) else { return };
+
+    haul_with(&world, &faults, &["get", film.url()]).exits(6).says("`f` is whole, but its name is not safe");
+    haul_with(&world, &faults, &["get", film.url()]).exits(6).says("`f` is whole, but its name is not safe");
+    world.get(&[film.url()]).exits(0);
+
+    assert_eq!((film.log().len(), world.names()), (1, vec!["f".to_owned()]));
+    assert_eq!(world.list()[0]["status"], "complete");
+}
+
+#[test]
 fn a_file_that_had_to_take_another_name_is_found_by_that() {
     let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
     let film = origin.serve("/f", file(b"film").gate(2, &gate));

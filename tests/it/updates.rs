@@ -110,6 +110,33 @@ fn notifications_are_handed_to_a_command_as_arguments_and_to_the_desktop() {
 }
 
 #[test]
+fn a_group_shown_as_one_counts_all_that_waits_from_the_first() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    let said = program(&mut world, "teller");
+    let film = origin.serve("/f", file(b"film"));
+    world.config(
+        "[notifications]\nto = [\"command\"]\ncommand = [\"teller\", \"{state}\", \"{title}\", \"{body}\"]\n\
+         [notifications.groups.films]\nas-one = true\n\
+         running = { title = \"{numFinished}/{numTotal}\", body = \"{filename}\" }\n\
+         error = { title = \"{numFailed}/{numTotal} failed\", body = \"{numFinished} {progress}\" }\n",
+    );
+    world.add(&[
+        json!({"url": film.url(), "group": "films"}),
+        json!({"url": origin.serve("/gone", status(404)).url(), "notification": "films"}),
+        json!({"url": film.url(), "group": "films"}),
+        json!({"url": film.url(), "group": "films", "updates": "none"}),
+        json!({"url": film.url()}),
+    ]);
+
+    world.haul(&["run", "--until-idle", "-j", "1"]).exits(8);
+
+    wait_for(&said, "0/3");
+    let said = wait_for(&said, "error");
+    assert!(said.contains("running\n0/3\nf\n") && said.contains("error\n1/3 failed\n3 100%\n"), "{said}");
+    assert!(!said.contains("complete") && !said.contains("/1") && !said.contains("/2"), "{said}");
+}
+
+#[test]
 fn what_is_too_old_or_too_much_is_forgotten_while_tasks_are_worked() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"film"));

@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::api::Action;
+use crate::engine::machine::ready_of;
 use crate::engine::publisher::Outcome;
 use crate::error::Error;
 use crate::event::{Details, StatusUpdate};
 use crate::limits::{Limits, Network};
 use crate::scheduler::{Ready, Why};
 use crate::store::{Selection, TaskKey};
-use crate::task::{Record, Status};
+use crate::task::{Record, Status, Task};
 use crate::transfer::{End, Job};
 
 /// Everything that can happen to an engine.
@@ -59,8 +60,8 @@ pub(crate) enum Input {
     AskNetwork,
     /// A task's own speed limit is another one.
     TaskRate { key: TaskKey, limit_rate: Option<u64> },
-    /// Why a ready task waits.
-    Why { ready: Ready, reply: oneshot::Sender<Option<Waits>> },
+    /// Why each of these ready tasks waits; `None`: nobody works the queue.
+    Why { tasks: Vec<Ready>, reply: oneshot::Sender<Vec<Option<Waits>>> },
     /// Which tasks are running and how many are still to be worked.
     Working { reply: oneshot::Sender<Working> },
     /// Stop everything and end.
@@ -115,6 +116,20 @@ pub(crate) struct Waking {
     pub(crate) ready: Ready,
     /// Milliseconds since 1970; `None`: now.
     pub(crate) at: Option<u64>,
+    /// When it fails if it has not begun by then, in milliseconds since 1970.
+    pub(crate) not_after: Option<u64>,
     /// What the store has of it, where that is known already.
     pub(crate) record: Option<Box<Record>>,
+}
+
+impl Waking {
+    pub(crate) fn of(key: TaskKey, task: &Task, at: Option<u64>) -> Self {
+        Self { ready: ready_of(key, task), at, not_after: task.not_after, record: None }
+    }
+
+    /// No task that is known: the scheduler asks the store for the tasks of a host and group.
+    pub(crate) fn any_of(host: String, group: String, at: Option<u64>) -> Self {
+        let ready = Ready { position: (0, 0, 0), host, group, is_upload: false };
+        Self { ready, at, not_after: None, record: None }
+    }
 }

@@ -42,6 +42,8 @@ const LENT: usize = 256;
 const RECORDS: usize = 16 * HEAD;
 /// Tasks woken at once.
 const WAKE: usize = 5_000;
+/// Tasks failed at once because it is too late for them.
+const EXPIRE: usize = 512;
 /// Rounds of the loop that begin within this of each other follow closely.
 const CLOSELY: Duration = Duration::from_millis(3);
 /// After so many of them, each is given so long to grow.
@@ -132,6 +134,11 @@ pub(crate) struct Machine {
     sleeping: BTreeSet<(u64, TaskKey)>,
     /// When the store's next task is due; only while every task is worked.
     due: Option<u64>,
+    /// When the first task is too late that waits: of those asked for, each; only while every task is worked, the store's next.
+    expiring: BTreeSet<(u64, TaskKey)>,
+    expires: Option<u64>,
+    /// Tasks that are being failed for that.
+    overdue: HashSet<TaskKey>,
     closing: Option<oneshot::Sender<()>>,
     /// Final updates that components are being told of, by sequence number; the last one told.
     telling: BTreeSet<u64>,
@@ -179,6 +186,9 @@ impl Machine {
             head: HashMap::new(),
             sleeping: BTreeSet::new(),
             due: None,
+            expiring: BTreeSet::new(),
+            expires: None,
+            overdue: HashSet::new(),
             closing: None,
             telling: BTreeSet::new(),
             told: 0,
@@ -254,10 +264,7 @@ impl Machine {
                     running.rate.set(limit_rate, clock::now());
                 }
             }
-            Input::Why { ready, reply } => {
-                let worked = self.works_all() || self.is_asked(ready.position.2);
-                let _ = reply.send(worked.then(|| self.why(&ready)));
-            }
+            Input::Why { tasks, reply } => drop(reply.send(tasks.iter().map(|task| self.why(task)).collect())),
             Input::Working { reply } => {
                 let asked = self.asks.values().map(|asks| asks.keys.len() as u64).sum();
                 let busy = self.running.len() as u64;
@@ -272,11 +279,12 @@ impl Machine {
         }
     }
 
-    fn why(&self, ready: &Ready) -> Waits {
-        match self.limits.network {
+    fn why(&self, task: &Ready) -> Option<Waits> {
+        let worked = self.works_all() || self.is_asked(task.position.2);
+        worked.then(|| match self.limits.network {
             Network::Offline => Waits::Offline,
-            _ => Waits::Queue(self.scheduler.why(ready, clock::now())),
-        }
+            _ => Waits::Queue(self.scheduler.why(task, clock::now())),
+        })
     }
 
     // Control.

@@ -1,6 +1,7 @@
 //! Shows notifications while tasks are worked: a watcher like any other, on a thread of its own, because showing may block.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc::Receiver;
 
@@ -24,7 +25,13 @@ fn show(shared: &Shared, notifications: Notifications, mut updates: Receiver<Upd
     let mut notifier = Notifier::new(notifications);
     let sink = notifier.sink();
     let task = |id: &str| shared.store.record(id).ok().flatten().map(|(_, record)| record.task);
+    let mut counts = notifier.counts_groups();
     while let Some(update) = updates.blocking_recv() {
+        if counts && shared.works_all.load(Ordering::Relaxed) {
+            counts = false; // those that are added from here on tell so
+            let expected = shared.store.notified(|id, group| notifier.expect(id, group));
+            expected.unwrap_or_else(|error| tracing::warn!("groups are not counted whole: {error}"));
+        }
         if let Some(notification) = notifier.take(&update, task) {
             (sink.0)(&notification);
         }

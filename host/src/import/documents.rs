@@ -78,6 +78,7 @@ pub(super) fn task(value: &Value, origin: String, options: &Options) -> Entry {
     for key in unknown {
         entry.note(format!("`{key}` has no meaning here and is left out"));
     }
+    all_retries(&mut entry);
     if let Some(status) = json::status_of(value) {
         entry.had(status, options);
     }
@@ -90,6 +91,17 @@ pub(super) fn task(value: &Value, origin: String, options: &Options) -> Entry {
     }
     entry.grant(options);
     entry
+}
+
+/// A task begins with all its retries here. The other program has some that have more left than they began with (a copy with
+/// fewer `retries` keeps what was left), or -1.
+fn all_retries(entry: &mut Entry) {
+    let task = &mut entry.addition.task;
+    let left = std::mem::replace(&mut task.retries_remaining, task.retries);
+    if !(0..=task.retries).contains(&left) {
+        let retries = task.retries;
+        entry.note(format!("`retriesRemaining` {left} of {retries} means nothing: it begins with all its retries"));
+    }
 }
 
 /// Resume data: what was downloaded already is not taken over.

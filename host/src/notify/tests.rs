@@ -14,8 +14,8 @@ fn notifier(as_one: bool) -> Notifier {
         },
         true => Texts {
             running: text("{numFinished}/{numTotal}", "{progress}"),
-            complete: text("all {numTotal}", ""),
-            error: text("{numFailed} of {numTotal}", ""),
+            complete: text("all {numTotal}", "{NUMFINISHED} {numFailed} {progress} {filename} {networkSpeed}"),
+            error: text("{numFailed} of {numTotal}", "{numFinished} {displayName} {metadata} {timeRemaining}"),
             as_one,
             ..Texts::default()
         },
@@ -74,6 +74,7 @@ fn texts_follow_the_state_and_tokens_are_filled_once() {
 
 #[test]
 fn the_file_is_called_what_it_was_saved_as() {
+    assert_eq!(last_segment("http://h/a%20b/my%20film%C3%A9.mkv/?x=1#y"), "my filmé.mkv", "before it has a name");
     let mut notifier = notifier(false);
     notifier.notifications.texts.complete = Some(Text { title: "{filename}".into(), body: String::new() });
     assert_eq!(shown(&mut notifier, &status("a", Status::Complete)), text("film (1).mkv", "", true));
@@ -110,7 +111,20 @@ fn a_group_shown_as_one_counts_its_tasks() {
     assert_eq!(show("a", Status::Enqueued), line("0/1", "0%"));
     assert_eq!(show("b", Status::Enqueued), line("0/2", "0%"));
     assert_eq!(show("a", Status::Complete), line("1/2", "50%"));
-    assert_eq!(show("b", Status::Failed), line("1 of 2", ""));
+    assert_eq!(show("b", Status::Failed), line("1 of 2", "2 A {filename} meta --:--"));
     assert_eq!(show("c", Status::Enqueued), line("0/1", "0%"), "a new round");
-    assert_eq!(show("c", Status::Complete), line("all 1", ""));
+    assert_eq!(show("c", Status::Complete), line("all 1", "1 0 100% film (1).mkv -- MB/s"));
+}
+
+#[test]
+fn a_group_counts_those_that_are_expected_and_is_news_only_when_a_count_changes() {
+    let mut notifier = notifier(true);
+    assert!(notifier.counts_groups());
+    for id in ["a", "b", "c"] {
+        notifier.expect(id.into(), "default".into());
+    }
+    let mut show = |id: &str, reached: Status| shown(&mut notifier, &status(id, reached));
+    assert_eq!(show("a", Status::Running), text("0/3", "0%", true));
+    assert_eq!(show("b", Status::Running), text("0/3", "0%", false));
+    assert_eq!(show("a", Status::Complete), text("1/3", "33%", true));
 }

@@ -413,7 +413,7 @@ impl<'a> Batch<'a> {
             .conn
             .prepare_cached(
                 "UPDATE task SET priority = ?2, created = ?3, host = ?4, group_name = ?5, url = ?6, allow_pause = ?7,
-                   spec = ?8, body = ?9, sealed = ?10, scope = ?11 WHERE key = ?1",
+                   spec = ?8, body = ?9, sealed = ?10, scope = ?11, not_after = ?12 WHERE key = ?1",
             )?
             .execute(params![
                 key,
@@ -427,6 +427,7 @@ impl<'a> Batch<'a> {
                 coded.body,
                 coded.sealed,
                 task.scope,
+                task.not_after.map(number),
             ])?;
         Ok(if changed > 0 { Applied::Done } else { Applied::Refused(None) })
     }
@@ -583,8 +584,8 @@ impl<'a> Batch<'a> {
 
 const INSERT_TASK: &str =
     "INSERT INTO task (key, task_id, status, priority, created, host, group_name, url, allow_pause, ready_at,
-       retries_remaining, place, spec, body, asked, sealed, scope)
-     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+       retries_remaining, place, spec, body, asked, sealed, scope, not_after)
+     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 
 /// What becomes of one task of an addition.
 enum Slot {
@@ -689,6 +690,7 @@ impl Batch<'_> {
             asked,
             coded.sealed,
             task.scope,
+            task.not_after.map(number),
         ])?;
         let row = Row {
             key,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::event::StatusUpdate;
-use crate::task::{Body, Record, ResumeRecord, Status};
+use crate::task::{Body, NOTIFICATION, Record, ResumeRecord, Status};
 
 /// The group of tasks that name none.
 const DEFAULT_GROUP: &str = "default";
@@ -141,6 +141,26 @@ impl Store {
         })
     }
 
+    /// Tasks that wait or run and whose ends are told of, each with the group whose notifications it has (JSON `notification`,
+    /// else its own). Scans: asked once, where groups are shown as one.
+    pub(crate) fn notified(&self, mut take: impl FnMut(String, String)) -> Result<()> {
+        let find = format!(
+            "SELECT task_id, coalesce((SELECT value ->> 1 FROM json_each(spec, '$.x') WHERE value ->> 0 = '{NOTIFICATION}'),
+               group_name), spec ->> '$.u' FROM task INDEXED BY task_status
+             WHERE status IN (0, 1, 6) AND coalesce(spec ->> '$.t', 0) NOT IN (3, 5)"
+        );
+        self.read(|conn| {
+            let mut statement = conn.prepare(&find)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if codec::sends_status(row.get(2)?) {
+                    take(row.get(0)?, row.get(1)?);
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Whether a task goes on with, or publishes, a part file of that name. Scans: for the odd file that nobody seems to own.
     pub(crate) fn has_part(&self, name: &str) -> Result<bool> {
         const FIND: &str = "SELECT EXISTS (SELECT 1 FROM resume WHERE part_name = ?1)
@@ -237,6 +257,27 @@ impl Store {
             .query_row([], |row| unsigned(row, 0))
             .optional()
             .map(|at| at.filter(|at| *at < HELD))
+        })
+    }
+
+    /// Tasks that wait, for whatever reason, and whose `not_after` has come, at most `limit`: the longest overdue first.
+    pub(crate) fn expired(&self, at: u64, limit: usize) -> Result<Vec<TaskKey>> {
+        self.read(|conn| {
+            let find = "SELECT key FROM task INDEXED BY task_expires
+                        WHERE not_after IS NOT NULL AND status IN (0, 6) AND not_after <= ?1 ORDER BY not_after LIMIT ?2";
+            keys(conn, find, (number(at), rows(limit)))
+        })
+    }
+
+    /// The earliest `not_after` later than that of a task that waits.
+    pub(crate) fn next_not_after(&self, after: u64) -> Result<Option<u64>> {
+        self.read(|conn| {
+            conn.prepare_cached(
+                "SELECT not_after FROM task INDEXED BY task_expires
+                 WHERE not_after IS NOT NULL AND status IN (0, 6) AND not_after > ?1 ORDER BY not_after LIMIT 1",
+            )?
+            .query_row([number(after)], |row| unsigned(row, 0))
+            .optional()
         })
     }
 

@@ -282,9 +282,10 @@ fn wants_parts(cx: &Context<'_>) -> bool {
     cx.task.task_type == TaskType::ParallelDownload || cx.task.chunks > 1
 }
 
-/// What has come in one stream so far goes on in one, also where the task has been given parts since.
+/// What has come in one stream so far goes on in one, also where the task has been given parts since. Another reason that was
+/// noted before is the true one.
 fn stays_undivided(cx: &Context<'_>, held: &mut Held) {
-    if wants_parts(cx) {
+    if wants_parts(cx) && !held.notes.iter().any(|note| note.starts_with("single-stream: ")) {
         held.note("single-stream");
         held.note("single-stream: it had begun as one");
     }

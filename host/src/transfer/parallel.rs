@@ -57,6 +57,8 @@ struct Place {
     usable: bool,
     /// What it has is what is stored, and not only by its validator.
     proved: bool,
+    /// It has something else, or does not say what it has: it was left for that.
+    has_another: bool,
     /// So often its answers came from where nobody had compared anything.
     doubts: u32,
     /// In a row.
@@ -115,6 +117,8 @@ struct Crew<'a, 'b> {
     tell: mpsc::Sender<(u64, Event)>,
     /// Status and head of the first answer that was taken.
     head: Option<(u16, HookHead)>,
+    /// How often this attempt has begun again before.
+    restarts: u32,
 }
 
 /// Fetches the pieces in `held.resume`. `first`: the answer to a request for the whole, and the place it came from; it
@@ -130,6 +134,7 @@ pub(super) async fn run(
 ) -> Result<Next, Stopped> {
     let (tell, mut heard) = mpsc::channel(1);
     let mut crew = Crew::new(cx, held, places, if_range, tell);
+    crew.restarts = question.restarts;
     let mut flow = Flow::new(cx, held, None);
     if let Some((place, answer, head)) = first {
         crew.head = Some((answer.status, head));
@@ -193,6 +198,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             host: host_of(&wire.url),
             usable: true,
             proved: overlap::is_known(held, only_url(cx.task), &wire.url),
+            has_another: false,
             doubts: 0,
             failures: 0,
             speed: 0.0,
@@ -213,6 +219,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             tasks: JoinSet::new(),
             tell,
             head: None,
+            restarts: 0,
         }
     }
 
@@ -481,7 +488,9 @@ impl<'a, 'b> Crew<'a, 'b> {
                 failure.http_status = Some(answer.status);
                 self.failed(held, id, failure).await
             }
-            Classified::NotFound => Err(Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head)))),
+            Classified::NotFound => self
+                .elsewhere()
+                .ok_or_else(|| Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head)))),
             Classified::Failed(failure) => self.failed(held, id, failure).await,
             _ => {
                 let failure = Failure::new(FailureKind::Resume, "the server's answer does not fit the question");
@@ -492,6 +501,13 @@ impl<'a, 'b> Crew<'a, 'b> {
 
     fn others_than(&self, place: usize) -> bool {
         self.places.iter().enumerate().any(|(other, known)| other != place && known.usable)
+    }
+
+    /// No place is left that has what is stored: where one was left because it has another file, that one is begun, as a file
+    /// that has changed is. Once an attempt: a place that comes and goes would cost all bytes each time.
+    fn elsewhere(&self) -> Option<Turn> {
+        let can_begin = self.restarts == 0 && self.places.iter().any(|place| place.has_another);
+        can_begin.then(|| Turn::Afresh { note: "restarted-changed".into(), undivided: false })
     }
 
     /// Asks a place no more.
@@ -506,8 +522,10 @@ impl<'a, 'b> Crew<'a, 'b> {
     fn differs(&mut self, held: &mut Held, id: u64, note: String) -> Turn {
         let Some(worker) = self.workers.get(&id) else { return Turn::GoOn };
         if self.others_than(worker.place) {
+            let place = worker.place;
             held.note("mirror-left");
-            self.leave(worker.place, &note);
+            self.places[place].has_another = true;
+            self.leave(place, &note);
             self.dismiss(id);
             return Turn::GoOn;
         }
@@ -567,7 +585,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             return Ok(Turn::GoOn);
         }
         if self.failures[piece] >= TRIES {
-            return Err(failure.into());
+            return self.elsewhere().ok_or_else(|| failure.into());
         }
         // All have failed at once: a connection that they shared, perhaps.
         self.have_fewer(held, self.connections / 4);

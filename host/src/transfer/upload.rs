@@ -119,12 +119,12 @@ pub(super) fn opened(cx: &Context<'_>, headers: &mut Pairs) -> Result<Stretch, F
     }
     let (from, length) = stretch(headers, &file)?;
     headers.retain(|(name, _)| !name.eq_ignore_ascii_case("range"));
-    if !has(headers, "content-type") {
+    if !has(headers, "content-type") && !cx.task.leaves_out("content-type") {
         headers.push(("Content-Type".into(), mime_type(&cx.task.mime_type, name)));
     }
     if has(headers, "content-disposition") {
         headers.retain(|(name, value)| !(name.eq_ignore_ascii_case("content-disposition") && value.is_empty()));
-    } else {
+    } else if !cx.task.leaves_out("content-disposition") {
         let name = utf8_percent_encode(name, PLAIN);
         headers.push(("Content-Disposition".into(), format!("attachment; filename=\"{name}\"")));
     }

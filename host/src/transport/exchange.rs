@@ -140,7 +140,8 @@ async fn exchange_on(pool: &Pool, hop: &Hop, call: &Call, shared: &super::Shared
     let exchange = Exchange { peer: peer_of(&hop.url), hop, call };
     let mut head = exchange.head(shared)?;
     let plain = || shared.plain_origins.lock().unwrap_or_else(PoisonError::into_inner);
-    if hop.body.asks_first() && !plain().contains(&exchange.peer) {
+    let asks_first = hop.body.asks_first() && !call.leaves_out(EXPECT.as_str());
+    if asks_first && !plain().contains(&exchange.peer) {
         head.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
     }
     let mut stale = 0;
@@ -211,10 +212,12 @@ impl Exchange<'_> {
                 headers.append(known, content);
             }
         }
-        let identity = HeaderValue::from_static("identity");
-        headers.entry(ACCEPT_ENCODING).or_insert(identity);
-        if let Ok(agent) = HeaderValue::from_str(&shared.settings.user_agent) {
-            headers.entry(USER_AGENT).or_insert(agent);
+        let agent = HeaderValue::from_str(&shared.settings.user_agent).ok();
+        let identity = Some(HeaderValue::from_static("identity"));
+        for (name, value) in [(ACCEPT_ENCODING, identity), (USER_AGENT, agent)] {
+            if let Some(value) = value.filter(|_| !self.call.leaves_out(name.as_str())) {
+                headers.entry(name).or_insert(value);
+            }
         }
         let sends_body = !matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "DELETE" | "TRACE");
         if sends_body && self.hop.body.is_empty() {

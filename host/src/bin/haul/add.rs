@@ -37,7 +37,11 @@ pub(crate) async fn run(add: &Add, environment: &Environment, printer: &Printer)
     let mut link = Link::new(environment.settings(), Work::Nothing);
     let added = enqueue(&mut link, items, How { if_exists: add.if_exists.into(), paused: add.paused }, printer).await;
     let code = match added {
-        Ok(ids) if printer.json() => print_records(&mut link, &ids, printer).await,
+        Ok(Added { count: 0, .. }) => {
+            printer.note("nothing to add: the list is empty");
+            Ok(exit::DONE)
+        }
+        Ok(Added { ids, .. }) if printer.json() => print_records(&mut link, &ids, printer).await,
         Ok(_) => Ok(exit::DONE),
         Err(error) => Err(error),
     };
@@ -166,13 +170,21 @@ struct How {
 /// A request that has begun.
 type Asked<'a> = Pin<Box<dyn Future<Output = Result<Reply>> + 'a>>;
 
-/// Adds everything; answers the ids when they will be wanted for records.
-async fn enqueue(link: &mut Link, mut items: Receiver<Item>, how: How, printer: &Printer) -> Result<Vec<String>> {
-    let mut all = Vec::new();
+/// How many tasks were added, and their ids when they will be wanted for records.
+#[derive(Default)]
+struct Added {
+    count: usize,
+    ids: Vec<String>,
+}
+
+/// Adds everything.
+async fn enqueue(link: &mut Link, mut items: Receiver<Item>, how: How, printer: &Printer) -> Result<Added> {
+    let mut all = Added::default();
     let mut keep = |reply: Reply| -> Result<()> {
         let (ids, _) = added(reply)?;
+        all.count += ids.len();
         if printer.json() {
-            all.extend(ids);
+            all.ids.extend(ids);
         } else {
             ids.iter().for_each(|id| printer.data(id));
             printer.flush();

@@ -263,7 +263,7 @@ pub(crate) struct Put {
     #[arg(long = "part", value_name = "FIELD:NAME=TEXT", value_parser = text_part, help_heading = "Upload options")]
     pub(crate) parts: Vec<TextPart>,
     /// Header of each file's part of the form; may be repeated
-    #[arg(long = "part-header", value_name = "K: V", value_parser = header, help_heading = "Upload options")]
+    #[arg(long = "part-header", value_name = "K: V", value_parser = part_header, help_heading = "Upload options")]
     pub(crate) part_headers: Vec<(String, String)>,
     /// Media type of the file [default: by its extension]
     #[arg(long, value_name = "TYPE", help_heading = "Upload options")]
@@ -437,9 +437,9 @@ pub(crate) struct DownloadFlags {
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Task options")]
 pub(crate) struct TaskFlags {
-    /// Request header; may be repeated
+    /// Request header; may be repeated. `K:` leaves out what a profile or haul would add, `K;` sends it empty
     #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = header)]
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<Header>,
     /// The task's id
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
@@ -718,7 +718,25 @@ impl From<HowDurable> for Durability {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StatusList(pub(crate) Vec<(u16, u16)>);
 
-fn header(text: &str) -> Result<(String, String), String> {
+/// A header as curl's `-H` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    Given(String, String),
+    /// Nobody adds it.
+    LeftOut(String),
+}
+
+fn header(text: &str) -> Result<Header, String> {
+    if let Some(name) = text.trim().strip_suffix(';').filter(|name| !name.contains(':') && !name.trim().is_empty()) {
+        return Ok(Header::Given(name.trim().into(), String::new()));
+    }
+    match part_header(text)? {
+        (name, value) if value.is_empty() => Ok(Header::LeftOut(name)),
+        (name, value) => Ok(Header::Given(name, value)),
+    }
+}
+
+fn part_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("there is no colon; a header is written `Name: value`")?;
     let name = name.trim();
     if name.is_empty() {

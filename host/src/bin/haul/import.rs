@@ -74,13 +74,10 @@ fn read(typed: &Import, printer: &Printer) -> Result<Vec<Entry>> {
         } else {
             import::read(file, None, &options)?
         };
-        let (name, count) = (file.display().to_string(), found.entries.len());
-        printer.note(format_args!(
-            "{}: {} found, as {}",
-            text::printable(&name),
-            text::tasks(count as u64),
-            found.kind.name()
-        ));
+        printer.note(text::printable(&match found.entries.len() as u64 {
+            0 => format!("{}: nothing is in it to import", file.display()),
+            count => format!("{}: {} found, as {}", file.display(), text::tasks(count), found.kind.name()),
+        }));
         found.identify(&mut seen);
         entries.extend(found.entries);
     }

@@ -43,7 +43,7 @@ async fn send(
     printer: &Printer,
 ) -> Result<u8> {
     let addition = addition(put, files, callbacks, now_ms())?;
-    let is_typed = put.task.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let is_typed = addition.task.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     if is_typed && addition.task.body == Body::Multipart {
         printer.note("the Content-Type is left out: a form has its own (--mime-type is that of the file in it)");
     }

@@ -214,6 +214,8 @@ impl Queue {
             {
                 self.reporter.label(id, url);
             }
+            // Nothing here ever waits, and where many fail at once other processes want answers meanwhile.
+            tokio::task::yield_now().await;
         }
         if outcome.status.is_final() {
             self.reporter.tally().asked += 1;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use haul::task::{TaskType, Timeouts, Updates};
 use haul::{Addition, Error, Result, Task};
 
-use crate::args::{DownloadFlags, LoginFlags, TaskFlags};
+use crate::args::{DownloadFlags, Header, LoginFlags, TaskFlags};
 use crate::environment::{place, variable};
 use crate::text;
 
@@ -76,7 +76,12 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<Option<Lo
     if flags.id.as_deref() == Some("") {
         return Err(Error::Usage("--id is empty".into()));
     }
-    task.headers = flags.headers.clone();
+    for header in &flags.headers {
+        match header {
+            Header::Given(name, value) => task.headers.push((name.clone(), value.clone())),
+            Header::LeftOut(name) => task.leave_out_header(name),
+        }
+    }
     if let Some(group) = &flags.group {
         task.group = group.clone();
     }

@@ -20,7 +20,7 @@ impl Machine {
     pub(super) fn added(&mut self, asker: u64, tasks: Vec<Waking>, work: bool) {
         let all = self.works_all();
         let worked = work || !self.asks.is_empty();
-        for Waking { ready, at, record } in tasks {
+        for Waking { ready, at, not_after, record } in tasks {
             match record.filter(|_| work && self.head.len() < RECORDS) {
                 Some(record) => drop(self.head.insert(ready.position.2, *record)),
                 None => drop(self.head.remove(&ready.position.2)),
@@ -28,6 +28,7 @@ impl Machine {
             if work {
                 self.asks.entry(asker).or_default().keys.insert(ready.position.2);
             }
+            self.expires_at(ready.position.2, not_after);
             match at {
                 None if all => self.scheduler.may_have(&ready.host, &ready.group),
                 None if worked && (work || self.is_asked(ready.position.2)) => self.scheduler.add(&ready),
@@ -42,8 +43,10 @@ impl Machine {
         self.asks.entry(asker).or_default().all = true;
         self.scheduler.forget();
         self.sleeping.clear();
+        self.expiring.clear();
         self.all_keys();
         self.due = self.shared.store.next_ready_at().unwrap_or(None);
+        self.expires = self.shared.store.next_not_after(0).unwrap_or(None);
     }
 
     /// Makes the scheduler look at every part of the queue.
@@ -77,10 +80,11 @@ impl Machine {
     /// Goes on with only those tasks that somebody has asked for by name.
     pub(super) fn only_asked(&mut self) {
         self.scheduler.forget();
-        self.due = None;
+        (self.due, self.expires) = (None, None);
         let keys: Vec<TaskKey> = self.asks.values().flat_map(|asks| asks.keys.iter().copied()).collect();
         for key in keys {
             let Ok(Some(record)) = self.shared.store.record_of(key) else { continue };
+            self.expires_at(key, record.task.not_after);
             match (record.status, record.ready_at) {
                 (Status::Enqueued, None) => self.scheduler.add(&ready_of(key, &record.task)),
                 (Status::Enqueued | Status::WaitingToRetry, at) => drop(self.sleeping.insert((at.unwrap_or(0), key))),
@@ -94,6 +98,7 @@ impl Machine {
         self.scheduler.remove(&gone);
         self.head.retain(|key, _| !gone.contains(key));
         self.sleeping.retain(|(_, key)| !gone.contains(key));
+        self.expiring.retain(|(_, key)| !gone.contains(key));
         for asks in self.asks.values_mut() {
             asks.keys.retain(|key| !gone.contains(key));
         }

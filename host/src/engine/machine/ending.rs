@@ -86,7 +86,7 @@ impl Machine {
         };
         let ready_at = wait.map(|ms| at + ms).filter(|ready_at| !self.is_too_late(key, *ready_at, &mut details));
         details.retry_at = ready_at;
-        let details = details.into();
+        let details: Arc<Details> = details.into();
         match ready_at {
             Some(ready_at) => {
                 let change = Change::Wait { key, ready_at, retries_remaining, details, bytes_done, at };
@@ -94,7 +94,8 @@ impl Machine {
             }
             None => {
                 let status = Status::Failed;
-                let change = Change::Finish { key, status, details, bytes_done, keep_resume: bytes_done > 0, at };
+                let keep_resume = bytes_done > 0 || details.file_path.is_some(); // which is empty, and has its name
+                let change = Change::Finish { key, status, details, bytes_done, keep_resume, at };
                 self.settle(key, change, status, None);
             }
         }
@@ -133,7 +134,7 @@ impl Machine {
     /// What is left of the file stays, and is gone on with like that of any failed attempt.
     fn not_published(&mut self, key: TaskKey, finished: Finished, failure: Failure, at: u64) {
         let bytes_done = finished.size;
-        if bytes_done > 0 {
+        if bytes_done > 0 || finished.details.file_path.is_some() {
             self.shared.store.write_later(Change::Resumable { key, record: Box::new(finished.resume) });
         } else {
             self.shared.store.write_later(Change::ForgetResume { key });
@@ -184,6 +185,7 @@ impl Machine {
 
     pub(super) fn settled(&mut self, key: TaskKey, status: Status, again: Option<u64>) {
         self.scheduler.settled(key);
+        self.overdue.remove(&key);
         let Some(running) = self.running.remove(&key) else { return };
         self.publishing -= usize::from(running.publishing);
         for waiter in running.waiters {
@@ -200,6 +202,7 @@ impl Machine {
             }
         }
         let Some(again) = again else { return };
+        self.expires_at(key, running.task.not_after);
         if self.works_all() {
             if again == 0 {
                 self.scheduler.may_have(&running.host, &running.task.group);

@@ -62,15 +62,18 @@ impl Machine {
         if unknown || self.limits.holds(&record.task) {
             return self.hold(key);
         }
-        let ready = ready_of(key, &record.task);
-        self.scheduler.started(&ready, clock::now());
+        self.scheduler.started(&ready_of(key, &record.task), clock::now());
+        self.begin(key, record);
+    }
+
+    pub(super) fn begin(&mut self, key: TaskKey, record: Record) {
         self.shared.hub.begins(&record.task.task_id, record.has_bytes(), record.task.sends_progress());
         let granted = self.shared.sandbox.granted(&record.task.base_directory, record.place.as_deref());
         let stop = Stop::default();
         let rate = OwnRate::new(record.task.limit_rate, clock::now());
         let running = Running {
             task: Arc::clone(&record.task),
-            host: ready.host,
+            host: record.task.host(),
             stop: stop.clone(),
             rate: rate.clone(),
             publishing: false,

@@ -1,20 +1,20 @@
-//! What waits for a time: sleeping tasks, retries, timetables; and clocks that are set back.
+//! What waits for a time: sleeping tasks, retries, tasks that fail when it is too late for them, timetables; and clocks that
+//! are set back.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LONGEST_SLEEP, Machine, WAKE, ready_of};
+use super::{EXPIRE, LONGEST_SLEEP, Machine, WAKE, ready_of};
 use crate::clock;
 use crate::engine::input::{Input, Waking};
-use crate::scheduler::Ready;
 use crate::store::{Applied, Change, TaskKey};
 use crate::task::Status;
 
 impl Machine {
     pub(super) fn sleep_time(&self) -> Duration {
         let asleep = self.sleeping.first().map(|(at, _)| *at);
-        let next = [self.due, asleep, self.rates_due].into_iter().flatten().min();
+        let next = [self.due, asleep, self.rates_due, self.next_expiry()].into_iter().flatten().min();
         let sleep = next.map_or(LONGEST_SLEEP, |at| Duration::from_millis(at.saturating_sub(clock::unix_ms())));
         let start = self.next_start.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(clock::now()));
         sleep.min(start).min(LONGEST_SLEEP)
@@ -24,6 +24,9 @@ impl Machine {
         let now = clock::unix_ms();
         if self.clock.is_back() {
             self.clock_is_back(now);
+        }
+        if self.next_expiry().is_some_and(|at| at <= now) {
+            self.expire(now);
         }
         while let Some((at, key)) = self.sleeping.first().copied().filter(|(at, _)| *at <= now) {
             self.sleeping.remove(&(at, key));
@@ -64,7 +67,66 @@ impl Machine {
         }
     }
 
+    /// When the next task that waits fails, because its `notAfter` comes. Not while others are being failed.
+    fn next_expiry(&self) -> Option<u64> {
+        let asked = self.expiring.first().map(|(at, _)| *at);
+        [self.expires, asked].into_iter().flatten().min().filter(|_| self.overdue.is_empty() && self.closing.is_none())
+    }
+
+    /// A task that is worked fails at that time, if it has not begun by then.
+    pub(super) fn expires_at(&mut self, key: TaskKey, not_after: Option<u64>) {
+        let Some(at) = not_after else { return };
+        if self.works_all() {
+            self.expires = Some(self.expires.map_or(at, |first| first.min(at)));
+        } else if self.is_asked(key) {
+            self.expiring.insert((at, key));
+        }
+    }
+
+    /// Tasks that cannot start any more are given to attempts, which fail them before anything is sent, without waiting for
+    /// slots or networks. One that runs watches the time itself.
+    fn expire(&mut self, now: u64) {
+        let mut found = if self.works_all() { self.expired(now) } else { self.expired_of_asked(now) };
+        found.retain(|key| !self.running.contains_key(key));
+        let mut records = self.shared.store.records_of(found).unwrap_or_default();
+        records.retain(|(_, record)| {
+            let waits = matches!(record.status, Status::Enqueued | Status::WaitingToRetry);
+            waits && record.task.not_after.is_some_and(|at| at <= now)
+        });
+        self.scheduler.withdraw(&records.iter().map(|(key, _)| *key).collect());
+        for (key, record) in records {
+            self.head.remove(&key);
+            self.overdue.insert(key);
+            self.begin(key, record);
+        }
+    }
+
+    /// More than there can be of tasks that run and that the store does not know to run yet.
+    fn expired(&mut self, now: u64) -> Vec<TaskKey> {
+        let limit = EXPIRE + self.running.len();
+        let found = self.shared.store.expired(now, limit).unwrap_or_default();
+        let next = || self.shared.store.next_not_after(now).unwrap_or(None);
+        self.expires = if found.len() == limit { Some(now) } else { next() };
+        found
+    }
+
+    fn expired_of_asked(&mut self, now: u64) -> Vec<TaskKey> {
+        self.expires = None;
+        let mut found = Vec::new();
+        while found.len() < EXPIRE
+            && let Some((at, key)) = self.expiring.first().copied().filter(|(at, _)| *at <= now)
+        {
+            self.expiring.remove(&(at, key));
+            found.push(key);
+        }
+        found.retain(|key| self.is_asked(*key));
+        found
+    }
+
     fn wake_one(&mut self, key: TaskKey, at: u64) {
+        if self.running.contains_key(&key) {
+            return;
+        }
         let Ok(Some(record)) = self.shared.store.record_of(key) else { return };
         let ready = ready_of(key, &record.task);
         match record.status {
@@ -80,7 +142,7 @@ impl Machine {
                 self.after(
                     key,
                     pending,
-                    Input::Added { asker: 0, tasks: vec![Waking { ready, at: None, record: None }], work: false },
+                    Input::Added { asker: 0, tasks: vec![Waking::of(key, &record.task, None)], work: false },
                 );
             }
             _ => {}
@@ -98,16 +160,10 @@ impl Machine {
                 .queue_keys(100_000)
                 .unwrap_or_default()
                 .into_iter()
-                .map(|(host, group)| Waking {
-                    ready: Ready { position: (0, 0, 0), host, group, is_upload: false },
-                    at: None,
-                    record: None,
-                })
+                .map(|(host, group)| Waking::any_of(host, group, None))
                 .collect();
             if let Ok(Some(next)) = shared.store.next_ready_at() {
-                let (host, group) = (String::new(), String::new());
-                let nobody = Ready { position: (0, 0, 0), host, group, is_upload: false };
-                tasks.push(Waking { ready: nobody, at: Some(next), record: None });
+                tasks.push(Waking::any_of(String::new(), String::new(), Some(next)));
             }
             let _ = sender.send(Input::Added { asker: 0, tasks, work: false });
         });

@@ -219,3 +219,22 @@ fn after_the_clock_was_set_back_a_retry_waits_as_long_as_it_was_told_to() {
     assert_eq!((home.write(Change::WaitAnew { at: 3 }), ready_at()), (Applied::Moved(vec![]), Some(1_003)));
     assert_eq!((home.write(Change::WaitAnew { at: 1 }), ready_at()), (Applied::Moved(vec![1]), Some(1_001)));
 }
+
+#[test]
+fn what_waits_beyond_its_not_after_is_found_without_what_runs_is_paused_or_is_over() {
+    let home = home();
+    let of = |id: &str, at| Task { not_after: Some(at), ..task(id) };
+    let keys = home.add_many(vec![of("b", 20), of("a", 10), of("runs", 5), of("paused", 5), task("no"), of("c", 30)]);
+    home.start(keys[2]);
+    home.pause(keys[3]);
+
+    assert_eq!(home.store.next_not_after(0).unwrap(), Some(10));
+    assert_eq!(home.store.next_not_after(20).unwrap(), Some(30));
+    assert_eq!(home.store.expired(20, 10).unwrap(), [keys[1], keys[0]]);
+    assert_eq!(home.store.expired(20, 1).unwrap(), [keys[1]]);
+
+    home.finish(keys[1], Status::Failed);
+    home.write(Change::Hold { key: keys[0] });
+    home.write(Change::Replace { key: keys[5], task: Box::new(of("c", 15)) });
+    assert_eq!(home.store.expired(20, 10).unwrap(), [keys[5], keys[0]]);
+}

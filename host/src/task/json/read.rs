@@ -217,7 +217,12 @@ impl<'a> Reader<'a> {
         match key {
             "url" => set(&mut self.task.url, self.problems.text(key, value)),
             "urlQueryParameters" => set(&mut self.task.url_query_parameters, self.problems.pairs(key, value)),
-            "headers" => set(&mut self.task.headers, self.problems.pairs(key, value)),
+            "headers" => {
+                if let Some((headers, left_out)) = self.problems.headers(key, value) {
+                    self.task.headers = headers;
+                    left_out.iter().for_each(|name| self.task.leave_out_header(name));
+                }
+            }
             "httpRequestMethod" => set(&mut self.task.http_request_method, self.problems.text(key, value)),
             "post" => self.post = Some(value),
             "postBase64" => self.post_base64 = Some(value),

@@ -166,6 +166,18 @@ fn header_order_and_repeated_names_are_kept() {
 }
 
 #[test]
+fn headers_that_are_left_out_are_null() {
+    for headers in
+        [json!({"A": "1", "B": null, "C": null}), json!([["A", "1"], ["B", "2"], ["A", null]]), json!({"A": null})]
+    {
+        let task = read_ok(json!({"headers": headers}));
+        assert_eq!(write(&task, false)["headers"], headers);
+        assert!(task.leaves_out("b") != task.leaves_out("a") && write(&task, false)["extra"].is_null());
+    }
+    assert_eq!(problems(json!({"fields": {"A": null}})), ["`fields.A` must be text, not null"], "only of headers");
+}
+
+#[test]
 fn several_files_are_read_in_all_forms() {
     let part = |field: &str, filename: &str, mime_type: &str| FilePart {
         field: field.into(),

@@ -10,7 +10,7 @@ use crate::error::Failure;
 use crate::mask::{self, MASK};
 use crate::task::{
     Auth, Body, FilePart, NOTIFICATION, OnConflict, PROFILE, Pairs, RESUMABLE, Record, Resumable, Status, Task,
-    TaskType, Timeouts, Updates, Waiting,
+    TaskType, Timeouts, Updates, WITHOUT, Waiting,
 };
 
 static DEFAULT: LazyLock<Task> = LazyLock::new(Task::default);
@@ -127,9 +127,10 @@ impl Writer {
             true => pairs(&mask::parameters(query)),
             false => pairs(query),
         });
-        self.field("headers", !task.headers.is_empty(), || match masked {
-            true => pairs(&mask::headers(&task.headers)),
-            false => pairs(&task.headers),
+        let has_headers = !task.headers.is_empty() || task.without_headers().next().is_some();
+        self.field("headers", has_headers, || match masked {
+            true => headers(&mask::headers(&task.headers), task),
+            false => headers(&task.headers, task),
         });
         let method = &task.http_request_method;
         self.field("httpRequestMethod", !method.is_empty(), || method.as_str().into());
@@ -226,7 +227,7 @@ impl Writer {
         let resumable = task.resumable();
         self.own_field("resumable", resumable.is_some(), || json!(resumable.map(Resumable::name)));
         let has_field =
-            |name: &str| [PROFILE, NOTIFICATION].contains(&name) || (name == RESUMABLE && resumable.is_some());
+            |name: &str| [PROFILE, NOTIFICATION, WITHOUT].contains(&name) || (name == RESUMABLE && resumable.is_some());
         let rest: Pairs = task.extra.iter().filter(|(name, _)| !has_field(name)).cloned().collect();
         self.own_field("extra", !rest.is_empty(), || pairs_unrepeated(&rest));
     }
@@ -267,6 +268,20 @@ fn pairs(pairs: &Pairs) -> Value {
         last = Some(name);
     }
     Value::Object(map)
+}
+
+/// Headers, and null for each that is left out; in a list where the task has one of that name itself.
+fn headers(given: &Pairs, task: &Task) -> Value {
+    let left_out: Vec<&str> = task.without_headers().collect();
+    let is_given = |name: &&str| given.iter().any(|(known, _)| known == name);
+    let mut value = if left_out.iter().any(is_given) { list_of_pairs(given) } else { pairs(given) };
+    for name in left_out {
+        match &mut value {
+            Value::Array(items) => items.push(json!([name, null])),
+            value => value[name] = Value::Null,
+        }
+    }
+    value
 }
 
 /// Names and values where a list would be a value of its own.

@@ -74,11 +74,12 @@ pub(in crate::transfer) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Que
     let task = cx.task;
     let mut call = Call::new(task.http_request_method.clone(), wire.url.clone());
     call.headers.clone_from(&wire.headers);
+    call.without = task.without_headers().map(str::to_owned).collect();
     call.guard = wire.guard.clone();
     if let Body::Bytes(bytes) = &task.body {
         call.body = bytes.clone().into();
         let given = call.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        if let (false, Some(content_type)) = (given, &task.content_type) {
+        if let (false, Some(content_type)) = (given || task.leaves_out("content-type"), &task.content_type) {
             call.headers.push(("content-type".into(), content_type.clone()));
         }
     }

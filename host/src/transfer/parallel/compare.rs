@@ -108,9 +108,9 @@ impl Crew<'_, '_> {
                 Ok(Turn::GoOn)
             }
             Classified::Failed(failure) => self.not_compared(held, id, failure).await,
-            Classified::NotFound if !self.others_than(place) => {
-                Err(Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head))))
-            }
+            Classified::NotFound if !self.others_than(place) => self
+                .elsewhere()
+                .ok_or_else(|| Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head)))),
             _ => {
                 self.comparisons.remove(&id);
                 Ok(self.is_another(held, place))
@@ -143,6 +143,7 @@ impl Crew<'_, '_> {
             return Turn::Afresh { note: "restarted-changed".into(), undivided: false };
         }
         held.note("mirror-left");
+        self.places[place].has_another = true;
         self.leave(place, "it has something else");
         Turn::GoOn
     }
@@ -157,7 +158,7 @@ impl Crew<'_, '_> {
             self.after_error(held, Some((stored.start, stored.end - 1)), place, &failure).await?;
         }
         if !self.others_than(place) {
-            return Err(failure.into());
+            return self.elsewhere().ok_or_else(|| failure.into());
         }
         let tried = &mut self.places[place];
         tried.failures += 1;

@@ -47,12 +47,13 @@ fn defaults_of_get_are_those_of_the_interface() {
 #[test]
 fn flags_of_get_are_understood() {
     let get = get(
-        "haul get -H A:1 -H b:c:d -o f -d /t --id i --group g --priority 0 --retries 10 --mirror http://m/f \
+        "haul get -H A:1 -H b:c:d -H e: -H f; -o f -d /t --id i --group g --priority 0 --retries 10 --mirror http://m/f \
          --on-conflict skip --print path -j 2 --max-per-host 1 --callbacks a.wasm --allow-host h --callback-config k=v=w -",
     );
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(get.urls, ["-"]);
-    assert_eq!(get.task.headers, [pair("A", "1"), pair("b", "c:d")]);
+    let header = |name: &str, value: &str| Header::Given(name.into(), value.into());
+    assert_eq!(get.task.headers, [header("A", "1"), header("b", "c:d"), Header::LeftOut("e".into()), header("f", "")]);
     assert_eq!(get.download.on_conflict, Some(Conflict::Skip));
     assert_eq!(get.engine.limits.jobs, Some(2));
     assert_eq!(get.engine.components.config, [pair("k", "v=w")]);

@@ -157,6 +157,27 @@ impl Problems {
         Some(pairs)
     }
 
+    /// Pairs, and the names whose value is null: what nobody else is to add either.
+    pub(super) fn headers(&mut self, field: &str, value: &Value) -> Option<(Pairs, Vec<String>)> {
+        let mut left_out = Vec::new();
+        let mut given = value.clone();
+        match &mut given {
+            Value::Object(map) => map.retain(|name, value| {
+                left_out.extend(value.is_null().then(|| name.clone()));
+                !value.is_null()
+            }),
+            Value::Array(items) => items.retain(|item| match item.as_array().map(Vec::as_slice) {
+                Some([Value::String(name), Value::Null]) => {
+                    left_out.push(name.clone());
+                    false
+                }
+                _ => true,
+            }),
+            _ => {}
+        }
+        Some((self.pairs(field, &given)?, left_out))
+    }
+
     /// Pairs whose values may be any JSON: what is no text is kept as JSON text.
     pub(super) fn extra(&mut self, field: &str, value: &Value) -> Option<Pairs> {
         match value {

@@ -1,0 +1,250 @@
+//! Adding tasks: new ones are stored, and those that are the same as a stored one go on with it.
+
+use std::collections::HashSet;
+
+use super::admitting::{admit, begin_attempts};
+use super::controlling::{Halt, stop_each};
+use super::{tell, unexpected};
+use crate::api::{Action, Reply};
+use crate::clock;
+use crate::engine::input::Waking;
+use crate::engine::limiting::{refuse_canceled, scope_is_canceled};
+use crate::engine::{Inner, Input};
+use crate::error::{Error, Result};
+use crate::store::{Addition, Applied, Change, IfExists, NewTask, TaskKey};
+use crate::task::{Problem, Record, Status, Task};
+use crate::transfer::{BOUNDARY, remember};
+
+/// Tasks of one URL looked at for one that is the same.
+const CANDIDATES: usize = 64;
+
+pub(super) async fn add(
+    engine: &Inner,
+    asker: u64,
+    mut additions: Vec<Addition>,
+    if_exists: IfExists,
+    continue_same: bool,
+    work: bool,
+) -> Result<Reply> {
+    // Whether a task is a new one is found out and acted on by one asker at a time: two equal command lines mean one task.
+    let _turn = if continue_same { Some(engine.adding.lock().await) } else { None };
+    let now = clock::unix_ms();
+    for addition in &mut additions {
+        let task = &mut addition.task;
+        if task.task_id.is_empty() && !continue_same {
+            task.task_id = uuid::Uuid::now_v7().to_string();
+        }
+        if task.creation_time == 0 {
+            task.creation_time = now;
+        }
+        begin_attempts(task);
+    }
+    let given: Vec<bool> = additions.iter().map(|addition| !addition.task.task_id.is_empty()).collect();
+    admit(engine, &mut additions, now).await?;
+    if if_exists != IfExists::ReturnExisting && !continue_same {
+        refuse_twins(&additions)?;
+    }
+    if if_exists == IfExists::Replace && !continue_same {
+        make_way(engine, &additions).await?;
+    }
+    let sames = if continue_same { same_tasks(engine, &additions, &given)? } else { Vec::new() };
+    let mut sames = sames.into_iter();
+    let mut ids = vec![String::new(); additions.len()];
+    let mut waking = Vec::new();
+    let mut fresh = Vec::new();
+    let mut ended = Vec::new();
+    let mut found = Vec::new();
+    for (index, mut addition) in additions.into_iter().enumerate() {
+        let given = given.get(index).copied().unwrap_or(false);
+        match sames.next().flatten() {
+            Some((key, record)) => {
+                ids[index].clone_from(&record.task.task_id);
+                found.push(record.task.task_id.clone());
+                if record.status == Status::Complete {
+                    ended.push(record.task.task_id.clone());
+                    continue;
+                }
+                waking.extend(go_on_with(engine, key, &record, addition.task, now).await?);
+            }
+            None => {
+                if !given {
+                    addition.task.task_id = uuid::Uuid::now_v7().to_string();
+                }
+                ids[index].clone_from(&addition.task.task_id);
+                remember(&engine.shared.sandbox, &mut addition.task, addition.place.as_deref());
+                fresh.push(addition);
+            }
+        }
+    }
+    waking.extend(store_new(engine, fresh, if_exists, continue_same, now).await?);
+    if !found.is_empty() {
+        engine.shared.store.write_later(Change::Asked { ids: found, asked: true });
+    }
+    tell(engine, Input::Added { asker, tasks: waking, work })?;
+    Ok(Reply::Added { ids, ended })
+}
+
+/// Two tasks of one id in one request: which of them is meant is for nobody to guess.
+fn refuse_twins(additions: &[Addition]) -> Result<()> {
+    let (mut ids, mut twins) = (HashSet::new(), Vec::new());
+    for (index, addition) in additions.iter().enumerate() {
+        let id = addition.task.task_id.as_str();
+        if !ids.insert(id) {
+            let reason = format!("`{id}` is that of another task given with it");
+            twins.push((index, vec![Problem { field: "taskId".into(), reason }]));
+        }
+    }
+    if twins.is_empty() { Ok(()) } else { Err(Error::Invalid(twins)) }
+}
+
+/// Cancels the tasks that have these ids and are not over, unless the store is going to refuse the new ones.
+async fn make_way(engine: &Inner, additions: &[Addition]) -> Result<()> {
+    let (mut ids, mut found) = (HashSet::new(), Vec::new());
+    for addition in additions.iter().filter(|addition| !addition.task.task_id.is_empty()) {
+        let scope =
+            addition.task.scope.as_deref().map(|scope| engine.shared.store.canceled_scope(scope)).transpose()?;
+        if !ids.insert(addition.task.task_id.as_str()) || scope.flatten().is_some() {
+            return Ok(());
+        }
+    }
+    for id in ids {
+        found.extend(engine.shared.store.record(id)?.filter(|(_, record)| !record.status.is_final()));
+    }
+    let halt = Halt::new(Action::Cancel, Some("another task takes its id"));
+    stop_each(engine, &halt, found, &mut Vec::new(), &mut Vec::new()).await
+}
+
+/// For each addition the task that it means, if there is one. Refused as a whole, before anything is changed, where a scope is
+/// cancelled: that of the stored task or the one it is given now.
+fn same_tasks(engine: &Inner, additions: &[Addition], given: &[bool]) -> Result<Vec<Option<(TaskKey, Record)>>> {
+    let urls = additions.iter().map(|addition| addition.task.url.as_str());
+    let candidates = engine.shared.store.with_urls(urls, CANDIDATES)?;
+    let (mut used, mut sames, mut scopes) = (HashSet::new(), Vec::with_capacity(additions.len()), HashSet::new());
+    for ((addition, given), candidates) in additions.iter().zip(given).zip(candidates) {
+        let same = same_task(engine, addition, *given, candidates, &used)?;
+        used.extend(same.as_ref().map(|(key, _)| *key));
+        let stored = same.as_ref().map(|(_, record)| record);
+        if stored.is_none_or(|record| record.status != Status::Complete) {
+            scopes.extend(stored.and_then(|record| record.task.scope.clone()));
+            scopes.extend(addition.task.scope.clone());
+        }
+        sames.push(same);
+    }
+    scopes.iter().try_for_each(|scope| refuse_canceled(engine, scope))?;
+    Ok(sames)
+}
+
+/// The unfinished or failed task that the same command line means: same URL, place, directory and given name; or same id.
+/// A complete one whose end was not told, because the command was killed, is that task as well, while its file is there.
+fn same_task(
+    engine: &Inner,
+    new: &Addition,
+    given_id: bool,
+    candidates: Vec<(TaskKey, Record)>,
+    used: &HashSet<TaskKey>,
+) -> Result<Option<(TaskKey, Record)>> {
+    let store = &engine.shared.store;
+    if given_id {
+        let found = store.record(&new.task.task_id)?.filter(|(_, record)| record.task.url == new.task.url);
+        return Ok(found.filter(|(key, record)| is_open(engine, *key, record)));
+    }
+    let same = |record: &Record| {
+        record.place == new.place
+            && record.task.directory == new.task.directory
+            && record.task.base_directory == new.task.base_directory
+            && record.task.filename == new.task.filename
+            && record.task.task_type.undivided() == new.task.task_type.undivided()
+            && record.task.http_request_method == new.task.http_request_method
+            && record.task.body == new.task.body
+            && record.task.fields == new.task.fields
+            && record.task.files == new.task.files
+            && record.task.resumable() == new.task.resumable()
+    };
+    let is_it = |key: &TaskKey, record: &Record| !used.contains(key) && same(record) && is_open(engine, *key, record);
+    Ok(candidates.into_iter().find(|(key, record)| is_it(key, record)))
+}
+
+fn is_open(engine: &Inner, key: TaskKey, record: &Record) -> bool {
+    let has_file = || record.file_path.as_ref().is_none_or(|path| std::path::Path::new(path).is_file());
+    record.status != Status::Complete || (has_file() && engine.shared.store.is_asked(key).unwrap_or(false))
+}
+
+/// Goes on with a stored task, under the terms of the new one.
+async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, now: u64) -> Result<Option<Waking>> {
+    let old = &record.task;
+    let mut task = Task { task_id: old.task_id.clone(), creation_time: old.creation_time, ..new };
+    task.extra.extend(old.extra.iter().filter(|(name, _)| name == BOUNDARY).cloned());
+    remember(&engine.shared.sandbox, &mut task, record.place.as_deref());
+    if record.status == Status::Running {
+        return Ok(Some(Waking::of(key, &task, Some(u64::MAX)))); // runs already: only asked for
+    }
+    let store = &engine.shared.store;
+    let (retries, at) = (task.retries, task.not_before.filter(|at| *at > now));
+    let unchanged = record.status == Status::Enqueued && **old == task;
+    if old.url != task.url {
+        // Another link of the same resource: it counts before what a component had found.
+        drop(store.write(Change::Changes { key, changes: None }));
+    }
+    let waking = Waking::of(key, &task, at);
+    if !unchanged {
+        store.write(Change::Replace { key, task: Box::new(task) }).await?; // before somebody reads it to begin
+    }
+    if record.status != Status::Enqueued {
+        let retries_remaining = Some(retries);
+        store.write(Change::Requeue { key, ready_at: at, retries_remaining, bytes_done: None, at: now }).await?;
+    }
+    Ok(Some(waking))
+}
+
+async fn store_new(
+    engine: &Inner,
+    fresh: Vec<Addition>,
+    if_exists: IfExists,
+    continue_same: bool,
+    now: u64,
+) -> Result<Vec<Waking>> {
+    if fresh.is_empty() {
+        return Ok(Vec::new());
+    }
+    // `get --id X` after X is complete means a new task of that id.
+    let if_exists = if continue_same { IfExists::Replace } else { if_exists };
+    let fresh = fresh.into_iter().map(NewTask::from).collect();
+    add_new(engine, fresh, if_exists, continue_same, now).await
+}
+
+/// Stores tasks that were admitted, none of which may be there already.
+pub(in crate::engine) async fn store_added(engine: &Inner, tasks: Vec<NewTask>, now: u64) -> Result<Vec<Waking>> {
+    add_new(engine, tasks, IfExists::Reject, false, now).await
+}
+
+async fn add_new(
+    engine: &Inner,
+    tasks: Vec<NewTask>,
+    if_exists: IfExists,
+    asked: bool,
+    now: u64,
+) -> Result<Vec<Waking>> {
+    let added = tasks.clone();
+    match engine.shared.store.write(Change::Add { tasks, if_exists, asked, at: now }).await? {
+        Applied::Added(keys) => {
+            let is_new = if_exists != IfExists::ReturnExisting;
+            let starts = keys.into_iter().zip(added).filter(|(_, new)| !new.paused);
+            let waking = starts.map(|((key, _), NewTask { task, place, resume, .. })| {
+                let waking = Waking::of(key, &task, task.not_before.filter(|at| *at > now));
+                let record = (is_new && resume.is_none()).then(|| Box::new(Record::added(task, place)));
+                Waking { record, ..waking }
+            });
+            Ok(waking.collect())
+        }
+        Applied::ScopeCanceled(scope) => Err(Error::Refused(scope_is_canceled(&scope))),
+        Applied::Taken(ids) => {
+            let id = ids.first().map_or("", String::as_str);
+            let mend = match if_exists {
+                IfExists::Replace => "and is not over",
+                _ => "already: choose another, or say what to do with --if-exists",
+            };
+            Err(Error::Refused(format!("a task with the id `{id}` exists {mend}")))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
