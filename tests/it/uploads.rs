@@ -79,18 +79,9 @@ fn a_form_has_its_fields_in_order_and_then_its_file() {
     let kinds: Vec<_> = parts.iter().map(|part| part.content_type.as_deref().unwrap_or("")).collect();
     assert_eq!(
         kinds[..5],
-        [
-            "",
-            "text/plain; charset=utf-8",
-            "application/json; charset=utf-8",
-            "application/json; charset=utf-8",
-            "text/plain; charset=utf-8"
-        ]
+        ["", "", "application/json; charset=utf-8", "application/json; charset=utf-8", "text/plain; charset=utf-8"]
     );
-    assert_eq!(
-        (&parts[1].transfer_encoding, parts[4].transfer_encoding.as_deref()),
-        (&Some("binary".into()), Some("binary"))
-    );
+    assert_eq!((&parts[1].transfer_encoding, parts[4].transfer_encoding.as_deref()), (&None, Some("binary")));
     assert_eq!((parts[10].filename.as_deref(), kinds[10]), (Some("a.txt"), "text/plain"));
 }
 
