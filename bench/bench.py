@@ -405,6 +405,8 @@ class Bench:
         wall, cpu, rss = timed([HAUL, "-q", "add", tasks], self.work, env=self.env)
         print(f"\n## {count:,} tasks\n\n| what | wall s | CPU s | peak RSS MB |\n|---|--:|--:|--:|")
         print(f"| added from JSON lines | {wall:.2f} | {cpu:.2f} | {rss:.0f} |")
+        wall, cpu, rss = timed([HAUL, "ls", "--ids"], self.work, env=self.env)
+        print(f"| listed | {wall:.2f} | {cpu:.2f} | {rss:.0f} |")
         size = os.path.getsize(os.path.join(self.env["HAUL_HOME"], "haul.db")) / MIB
         out = os.path.join(self.work, "out")
         config = os.path.join(self.work, "config.toml")
