@@ -139,8 +139,8 @@ pub(super) async fn run(
     }
     while held.resume.pieces.iter().any(|piece| piece.bytes_left() > 0) {
         crew.relieve_stalled();
-        crew.compare_others(held);
-        crew.employ(held);
+        crew.compare_others(held).await?;
+        crew.employ(held).await?;
         let before = held.bytes_done();
         let due = [flow.due(before), crew.rests_until].into_iter().flatten().min();
         let wait = due.map_or(STALLED, |due| due.saturating_duration_since(clock::now()).min(STALLED));
@@ -231,9 +231,9 @@ impl<'a, 'b> Crew<'a, 'b> {
     }
 
     /// Gives connections that are free something to do.
-    fn employ(&mut self, held: &mut Held) {
+    async fn employ(&mut self, held: &mut Held) -> Result<(), Stopped> {
         if self.rests_until.is_some_and(|until| until > clock::now()) {
-            return;
+            return Ok(());
         }
         self.rests_until = None;
         let pieces = &mut held.resume.pieces;
@@ -249,12 +249,13 @@ impl<'a, 'b> Crew<'a, 'b> {
                 Some(piece) => piece,
                 None => match self.split(pieces) {
                     Some(piece) => piece,
-                    None => return self.relieve_slowest(pieces),
+                    None => return self.relieve_slowest(pieces).await,
                 },
             };
-            let Some(place) = self.choose(piece) else { return };
-            self.ask(piece, place, &pieces[piece]);
+            let Some(place) = self.choose(piece) else { return Ok(()) };
+            self.ask(piece, place, &pieces[piece]).await?;
         }
+        Ok(())
     }
 
     /// Cuts the piece with the most bytes left in two, and answers the second half's number.
@@ -299,7 +300,8 @@ impl<'a, 'b> Crew<'a, 'b> {
 
     /// Asks a place for what is missing of a piece.
     #[allow(clippy::disallowed_methods)] // owned by the crew: it ends with the attempt
-    fn ask(&mut self, piece: usize, place: usize, missing: &Piece) {
+    async fn ask(&mut self, piece: usize, place: usize, missing: &Piece) -> Result<(), Stopped> {
+        authorize::look_ahead(self.cx).await?;
         let question = self.question(missing.next_byte, missing.last_byte);
         let call = call_of(self.cx, &self.places[place].wire, &question);
         let (worker, tell, transport): (u64, _, Transport) = (self.hired, self.tell.clone(), self.cx.transport.clone());
@@ -308,6 +310,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             let _ = tell.send((worker, Event::Answered(answered))).await;
         });
         self.hire((piece, place), (missing.next_byte, missing.last_byte), task, false);
+        Ok(())
     }
 
     /// Reads an answer's body into a piece.
@@ -365,11 +368,11 @@ impl<'a, 'b> Crew<'a, 'b> {
     }
 
     /// When nothing is left to begin: takes the piece of a place that is much slower than the fastest one.
-    fn relieve_slowest(&mut self, pieces: &[Piece]) {
+    async fn relieve_slowest(&mut self, pieces: &[Piece]) -> Result<(), Stopped> {
         let fastest = (0..self.places.len())
             .filter(|place| self.may_ask(*place))
             .max_by(|one, other| self.places[*one].speed.total_cmp(&self.places[*other].speed));
-        let Some(fastest) = fastest else { return };
+        let Some(fastest) = fastest else { return Ok(()) };
         let is_slow = |worker: &Worker| {
             let speed = worker.bytes as f64 / worker.began.elapsed().as_secs_f64().max(0.001);
             let long = worker.began.elapsed() >= Duration::from_secs(1);
@@ -378,8 +381,9 @@ impl<'a, 'b> Crew<'a, 'b> {
         let slow = self.workers.iter().find(|(_, worker)| is_slow(worker)).map(|(id, worker)| (*id, worker.piece));
         if let Some((id, piece)) = slow {
             self.dismiss(id);
-            self.ask(piece, fastest, &pieces[piece]);
+            self.ask(piece, fastest, &pieces[piece]).await?;
         }
+        Ok(())
     }
 
     /// Deals with what a connection brings. Those that were ended are not heard any more.
@@ -459,6 +463,7 @@ impl<'a, 'b> Crew<'a, 'b> {
     async fn answered(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
         let (number, place, (from, to)) = (worker.piece, worker.place, worker.asked);
+        self.cx.renewals.heard(&self.places[place].wire.url, from, answer.status);
         let first = self.head.is_none();
         let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
         match verdict {
@@ -543,6 +548,10 @@ impl<'a, 'b> Crew<'a, 'b> {
         let (piece, place) = (worker.piece, worker.place);
         self.dismiss(id);
         if refused_with(&failure).is_some() || failure.kind == FailureKind::Callback {
+            // With fresh credentials it is what is asked for first: whether those help is seen at once.
+            if piece < held.resume.pieces.len() {
+                held.resume.pieces.swap(0, piece);
+            }
             return Err(failure.into());
         }
         let too_many = matches!(failure.http_status, Some(429 | 503));

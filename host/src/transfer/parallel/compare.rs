@@ -10,7 +10,7 @@ use super::{Crew, Event, Turn, callbacks, overlap};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::Classified;
 use crate::task::Status;
-use crate::transfer::{Held, Stopped, details_of, refused_with};
+use crate::transfer::{Held, Stopped, authorize, details_of, refused_with};
 use crate::transport::{Answer, Transport};
 
 /// A connection that asks a place for bytes that are stored.
@@ -25,12 +25,12 @@ pub(super) struct Comparison {
 impl Crew<'_, '_> {
     /// Asks the places that are not proved yet, as soon as enough is stored to compare; where no other place is left, with what
     /// there is.
-    pub(super) fn compare_others(&mut self, held: &mut Held) {
+    pub(super) async fn compare_others(&mut self, held: &mut Held) -> Result<(), Stopped> {
         let waits = |crew: &Self, place: usize| {
             let is_asked = crew.comparisons.values().any(|comparison| comparison.place == place);
             crew.places[place].usable && !crew.places[place].proved && !is_asked && crew.has_room(place)
         };
-        let Some(next) = (0..self.places.len()).find(|place| waits(self, *place)) else { return };
+        let Some(next) = (0..self.places.len()).find(|place| waits(self, *place)) else { return Ok(()) };
         let stored = overlap::sample(held);
         let others = self.places.iter().any(super::Place::takes_part);
         if stored.is_empty() && !others && self.comparisons.is_empty() {
@@ -39,9 +39,11 @@ impl Crew<'_, '_> {
             held.resume.final_url = crate::mask::url(&self.places[next].wire.url);
         } else if overlap::is_enough(&stored) || (!others && !stored.is_empty() && self.workers.is_empty()) {
             while let Some(place) = (next..self.places.len()).find(|place| waits(self, *place)) {
+                authorize::look_ahead(self.cx).await?;
                 self.ask_for_stored(place, stored.clone());
             }
         }
+        Ok(())
     }
 
     #[allow(clippy::disallowed_methods)] // owned by the crew: it ends with the attempt
@@ -91,6 +93,7 @@ impl Crew<'_, '_> {
         comparison.url.clone_from(&answer.url);
         let Comparison { place, stored, .. } = comparison.clone();
         let (from, to) = (stored.start, stored.end - 1);
+        self.cx.renewals.heard(&self.places[place].wire.url, from, answer.status);
         let first = self.head.is_none();
         let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
         match verdict {
