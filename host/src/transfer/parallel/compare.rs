@@ -5,11 +5,13 @@
 //! is proof enough, is told in `overlap`.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use super::{Crew, Event, Turn, callbacks, overlap};
+use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::Classified;
-use crate::task::Status;
+use crate::task::{Status, host_of};
 use crate::transfer::{Held, Stopped, authorize, details_of, refused_with};
 use crate::transport::{Answer, Transport};
 
@@ -18,6 +20,7 @@ use crate::transport::{Answer, Transport};
 pub(super) struct Comparison {
     pub(super) place: usize,
     stored: Range<u64>,
+    began: Instant,
     /// Where the answer came from.
     url: String,
 }
@@ -55,13 +58,15 @@ impl Crew<'_, '_> {
             let answered = transport.send(call).await.map(Box::new);
             let _ = tell.send((id, Event::Answered(answered))).await;
         });
-        self.comparisons.insert(id, Comparison { place, stored, url: String::new() });
+        self.comparisons.insert(id, Comparison { place, stored, began: clock::now(), url: String::new() });
         self.hired += 1;
     }
 
     /// Deals with what a comparison brings: its answer, then all its bytes at once.
     pub(super) async fn hear_comparison(&mut self, held: &mut Held, id: u64, event: Event) -> Result<Turn, Stopped> {
-        let Some(Comparison { place, stored, url }) = self.comparisons.get(&id).cloned() else { return Ok(Turn::GoOn) };
+        let Some(Comparison { place, stored, began, url }) = self.comparisons.get(&id).cloned() else {
+            return Ok(Turn::GoOn);
+        };
         match event {
             Event::Answered(Ok(answer)) => self.begin_comparison(held, id, answer).await,
             Event::Answered(Err(failure)) | Event::Ended(Some(failure)) => self.not_compared(held, id, failure).await,
@@ -76,6 +81,7 @@ impl Crew<'_, '_> {
                 }
                 self.known.push(url);
                 self.places[place].proved = true;
+                self.places[place].guess = theirs.len() as f64 / began.elapsed().as_secs_f64().max(0.001);
                 let asked = &self.places[place].wire.url;
                 if held.changes.as_ref().is_some_and(|changes| changes.url.as_ref() == Some(asked)) {
                     held.note("same-by-overlap");
@@ -91,6 +97,7 @@ impl Crew<'_, '_> {
     async fn begin_comparison(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
         let Some(comparison) = self.comparisons.get_mut(&id) else { return Ok(Turn::GoOn) };
         comparison.url.clone_from(&answer.url);
+        self.places[comparison.place].answers = host_of(&answer.url);
         let Comparison { place, stored, .. } = comparison.clone();
         let (from, to) = (stored.start, stored.end - 1);
         self.cx.renewals.heard(&self.places[place].wire.url, from, answer.status);
@@ -161,6 +168,9 @@ impl Crew<'_, '_> {
         }
         if !self.others_than(place) {
             return Err(failure.into());
+        }
+        if self.is_busy(place, &failure) {
+            return Ok(Turn::GoOn);
         }
         let tried = &mut self.places[place];
         tried.failures += 1;
