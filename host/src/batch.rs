@@ -38,7 +38,7 @@ pub struct BatchProgress {
     pub total: u64,
     /// Bytes of all tasks that have moved.
     pub bytes_done: u64,
-    /// Bytes of all tasks together, once the length of each is known (of one that has failed: what has moved).
+    /// Bytes of all tasks together, once the length of each is known (of one that has failed before it was: what has moved).
     pub bytes_total: Option<u64>,
 }
 
@@ -70,20 +70,22 @@ impl Batch {
         }
     }
 
-    /// A task has ended, with so many bytes as far as that is known; answers whether that is new.
+    /// A task has ended, with so many bytes as far as that is known; answers whether that is new. One that is only paused has
+    /// not ended.
     pub fn end(&mut self, id: &str, status: Status, bytes: Option<u64>) -> bool {
-        let Some(member) = self.members.get_mut(id).filter(|member| member.end.is_none()) else {
-            return false;
-        };
+        let is_open = |member: &&mut Member| status.is_final() && member.end.is_none();
+        let Some(member) = self.members.get_mut(id).filter(is_open) else { return false };
         let before = *member;
         member.end = Some(status);
         if status == Status::Complete {
             self.succeeded += 1;
             member.bytes_done = bytes.or(member.bytes).unwrap_or(member.bytes_done);
+            member.bytes = Some(member.bytes_done);
         } else {
             self.failed += 1;
+            // The whole does not shrink: what it lacks is seen.
+            member.bytes = member.bytes.or(Some(member.bytes_done));
         }
-        member.bytes = Some(member.bytes_done);
         let after = *member;
         self.count(before, after);
         true
@@ -182,5 +184,21 @@ mod tests {
         assert_eq!(batch.progress(), end);
         assert_eq!((batch.succeeded().collect::<Vec<_>>(), batch.failed().collect::<Vec<_>>()), (vec!["a"], vec!["b"]));
         assert_eq!(batch.unfinished().count(), 0);
+    }
+
+    #[test]
+    fn a_paused_task_has_not_failed_and_what_a_failed_one_lacks_stays_in_the_total() {
+        let mut batch = Batch::default();
+        for id in ["a", "b"] {
+            batch.add(id.into());
+            batch.take(&moved(id, 10, Some(100)));
+        }
+
+        assert!(!batch.end("a", Status::Paused, Some(10)));
+        assert_eq!((batch.progress().failed, batch.unfinished().count()), (0, 2));
+        assert!(batch.end("b", Status::Canceled, Some(10)));
+
+        let end = BatchProgress { succeeded: 0, failed: 1, total: 2, bytes_done: 20, bytes_total: Some(200) };
+        assert_eq!(batch.progress(), end);
     }
 }

@@ -328,8 +328,9 @@ impl Engine {
         jars::open(&mut profiles, &shared.store)?;
         let mut threads = Vec::new();
         let mut lanes = Vec::new();
+        let transports = Transports::new(&profiles);
         for number in 0..lane_count() {
-            let (lane, thread) = lanes::start(number, Arc::clone(&shared), Transports::new(&profiles), input.clone())?;
+            let (lane, thread) = lanes::start(number, Arc::clone(&shared), transports.twins(), input.clone())?;
             lanes.push(lane);
             threads.push(thread);
         }
@@ -349,7 +350,7 @@ impl Engine {
         let inner = Inner {
             shared,
             input,
-            transport: Transports::new(&profiles).default,
+            transport: transports.default,
             profiles,
             limits: Mutex::new(limits),
             home: settings.home,

@@ -191,6 +191,12 @@ impl Transports {
         }
     }
 
+    /// The same with connections of their own, for another thread.
+    pub(crate) fn twins(&self) -> Self {
+        let named = self.named.iter().map(|(name, transport)| (name.clone(), transport.twin()));
+        Self { default: self.default.twin(), named: named.collect() }
+    }
+
     /// # Errors
     /// [`FailureKind::Policy`] when the task's profile is gone: without it, it might go out by another way than it must.
     pub(crate) fn of(&self, task: &Task) -> Result<&Transport, Failure> {

@@ -16,6 +16,7 @@ mod parallel;
 mod places;
 pub(crate) mod progress;
 pub(crate) mod rate;
+mod renewal;
 mod request;
 mod request_body;
 mod resumable;
@@ -55,6 +56,7 @@ use held::{Syncing, sweep_later, sync_later};
 use places::from_any_place;
 pub(crate) use places::{headers_for, with_login};
 use rate::{Direction, OwnRate, Taker, Throttle};
+use renewal::Renewals;
 pub(crate) use slot::Slot;
 pub(crate) use upload::{BOUNDARY, remember, wrong_parts};
 
@@ -154,8 +156,8 @@ pub(crate) struct Context<'a> {
     pub(crate) slot: &'a Slot,
     /// The components on the way of each request, where there are any.
     pub(crate) interceptors: Option<Arc<Interceptors>>,
-    /// The credentials were refreshed in this attempt.
-    pub(crate) refreshed: bool,
+    /// What this attempt has heard about its credentials.
+    pub(crate) renewals: &'a Renewals,
     /// Refreshes of them that had ended when it began.
     pub(crate) refreshes: u64,
     pub(crate) trail: &'a Trail,
@@ -266,6 +268,8 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
             End::Final { status, details, bytes_done }
         }
         Err(Stopped::Refused(failure)) => over(held, failure, None),
+        // Who could renew them has done so before.
+        Err(Stopped::Expiring) => stopped(shared, job, std::mem::take(held), Reason::Later),
         Err(Stopped::Failure(failure, details) | Stopped::Rejected(failure, details)) => {
             Box::pin(judge(shared, job, &chain, &hook_task, held, failure, details)).await
         }
@@ -312,7 +316,7 @@ async fn with_answer(
         stop,
         slot,
         interceptors,
-        refreshed: true,
+        renewals: &Renewals::none(),
         refreshes: 0,
         trail,
     };
@@ -320,7 +324,8 @@ async fn with_answer(
     within_time(&cx, wire, held).await
 }
 
-/// Credentials, `on-task-start`, the transfer; and once more with fresh credentials after a 401 or 407, if there are any.
+/// Credentials, `on-task-start`, the transfer; and again with fresh credentials when they are about to expire, or after a 401 or
+/// 407, if there are any and the last ones were good for something.
 async fn with_credentials(
     shared: &Arc<Shared>,
     transport: &Transport,
@@ -340,7 +345,7 @@ async fn with_credentials(
         }
     }
     let mut changes = None;
-    let (mut started, mut refreshed) = (false, false);
+    let (mut started, renewals) = (false, Renewals::default());
     loop {
         let (key, record) = (job.key, &job.record);
         let (rate, stop, slot, trail) = (&job.rate, &job.stop, &job.slot, &held.trail.clone());
@@ -357,7 +362,7 @@ async fn with_credentials(
             stop,
             slot,
             interceptors,
-            refreshed,
+            renewals: &renewals,
             refreshes,
             trail,
         };
@@ -366,15 +371,16 @@ async fn with_credentials(
             drop(shared.store.write(Change::Start { key: job.key, at: clock::unix_ms() }));
         }
         let fresh = match prepared? {
-            Prepared::Refreshed(fresh) => fresh,
+            Prepared::Refreshed(fresh) => Some(fresh),
             Prepared::Ready(wire) => match within_time(&cx, wire, held).await {
+                Err(Stopped::Expiring) => cx.slot.lend(pin!(Box::pin(authorize::in_time(&cx)))).await?,
                 Err(Stopped::Failure(failure, details)) if cx.is_last_word(&failure) => {
                     return Err(Stopped::Rejected(failure, details));
                 }
                 Err(Stopped::Failure(failure, details)) if refused_with(&failure).is_some() => {
                     let asked = Box::pin(authorize::after_refusal(&cx, refused_with(&failure)));
                     match cx.slot.lend(pin!(asked)).await {
-                        Ok(Some(fresh)) => fresh,
+                        Ok(Some(fresh)) => Some(fresh),
                         Ok(None) => return Err(Stopped::Failure(failure, details)),
                         Err(failure) => return Err(Stopped::Failure(failure, details)),
                     }
@@ -382,9 +388,11 @@ async fn with_credentials(
                 outcome => return outcome,
             },
         };
-        Arc::make_mut(task).auth = Some(fresh);
-        hook_task = chain.prepare(task);
-        refreshed = true;
+        renewals.renewed(held.bytes_done());
+        if let Some(fresh) = fresh {
+            Arc::make_mut(task).auth = Some(fresh);
+            hook_task = chain.prepare(task);
+        }
     }
 }
 

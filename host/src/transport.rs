@@ -13,6 +13,7 @@ mod exchange;
 mod guard;
 mod handles;
 mod netrc;
+mod nonces;
 mod payload;
 mod proxy;
 mod redirect;
@@ -47,6 +48,7 @@ pub(crate) use self::guard::how_to_grant;
 pub use self::guard::{Guard, Ports, PrivateHost};
 pub use self::handles::{NamedCredential, NamedCredentials};
 pub(crate) use self::handles::{names as credential_names, secret as named_secret};
+use self::nonces::Challenged;
 use self::payload::Outgoing;
 pub use self::payload::{BeforeEnd, Payload, Source};
 use self::proxy::Routes;
@@ -347,7 +349,7 @@ struct Shared {
     settings: TransportSettings,
     tls: Arc<Tls>,
     routes: Result<Arc<Routes>, Failure>,
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     /// Connections to any address. Also used under a guard, for hosts it grants.
     any: OnceLock<Pool>,
     /// Connections to public addresses. Kept apart, so that a connection made without a guard never gets around one.
@@ -387,12 +389,18 @@ impl Shared {
     }
 
     /// A request as it is sent: with the cookies that belong to its URL and the proof of who asks.
-    fn dressed<'a>(&self, hop: &'a Hop, call: &Call) -> Result<Cow<'a, Hop>, Failure> {
+    fn dressed<'a>(&self, hop: &'a Hop, call: &Call, asked: &Challenged) -> Result<Cow<'a, Hop>, Failure> {
+        let own = |by_proxy: bool| asked.nonce.as_deref().filter(|_| asked.by_proxy == by_proxy);
         let authorization = match call.leaves_out("authorization") {
             true => None,
-            false => self.keyring.authorization(hop, call.ambient)?,
+            false => self.keyring.authorization(hop, call.ambient, own(false))?,
         };
-        let added = [("Cookie", self.cookies(hop, call)), ("Authorization", authorization)];
+        // Without a challenge of its own the exchange adds it, where there is a proxy.
+        let to_proxy = own(true).and_then(|nonce| {
+            self.routes.as_ref().ok()?.of(&hop.url)?.authorization(&hop.method, hop.url.as_str(), Some(nonce))
+        });
+        let added =
+            [("Cookie", self.cookies(hop, call)), ("Authorization", authorization), ("Proxy-Authorization", to_proxy)];
         let mut dressed = Cow::Borrowed(hop);
         for (name, value) in added {
             if let Some(value) = value {
@@ -423,13 +431,13 @@ impl Shared {
     }
 
     /// Whether a refusal for want of credentials is a challenge that can be answered.
-    fn is_challenged(&self, hop: &Hop, call: &Call, status: u16, headers: &HeaderMap, answered: u32) -> bool {
+    fn is_challenged(&self, hop: &Hop, call: &Call, status: u16, headers: &HeaderMap, asked: &mut Challenged) -> bool {
         match status {
             401 if call.leaves_out("authorization") => false,
-            401 => self.keyring.challenged(hop, headers, call.ambient, answered),
+            401 => self.keyring.challenged(hop, headers, call.ambient, asked),
             407 if hop.url.scheme() == "http" => {
                 let proxy = self.routes.as_ref().ok().and_then(|routes| routes.of(&hop.url));
-                proxy.is_some_and(|proxy| proxy.challenged(headers, answered))
+                proxy.is_some_and(|proxy| proxy.challenged(headers, asked))
             }
             _ => false,
         }
@@ -456,10 +464,21 @@ impl Transport {
     /// Builds no TLS client and connects nowhere: that comes with the first request that needs it. Settings that can't be
     /// used make the requests that need them fail.
     pub fn new(settings: TransportSettings) -> Self {
+        let routes = Routes::new(&settings.proxy).map(Arc::new);
+        Self::with(settings.clone(), routes, Arc::new(Keyring::new(&settings)))
+    }
+
+    /// The same with connections of its own, for another thread. What servers and proxies have said about logins is shared.
+    pub(crate) fn twin(&self) -> Self {
+        let Shared { routes, keyring, settings, .. } = &*self.shared;
+        Self::with(settings.clone(), routes.clone(), Arc::clone(keyring))
+    }
+
+    fn with(settings: TransportSettings, routes: Result<Arc<Routes>, Failure>, keyring: Arc<Keyring>) -> Self {
         Self {
             shared: Arc::new(Shared {
-                routes: Routes::new(&settings.proxy).map(Arc::new),
-                keyring: Keyring::new(&settings),
+                routes,
+                keyring,
                 tls: Arc::new(Tls::new(settings.clone())),
                 any: OnceLock::new(),
                 public: OnceLock::new(),
@@ -565,9 +584,9 @@ impl Transport {
         guard: &Guard,
     ) -> Result<(http::response::Parts, AnswerBody, Option<Sent>), Failure> {
         let public_only = !guard.grants(&hop.url);
-        let mut answered = 0;
+        let mut asked = Challenged::default();
         loop {
-            let dressed = self.shared.dressed(hop, call)?;
+            let dressed = self.shared.dressed(hop, call, &asked)?;
             let began = clock::now();
             let answered_now = exchange::exchange(public_only, &dressed, call, &self.shared).await;
             if let Some(trail) = &call.trail {
@@ -580,10 +599,9 @@ impl Transport {
             let (head, incoming) = answered_now.response.into_parts();
             let body = AnswerBody::new(incoming, answered_now.framing, peer_of(&hop.url), call);
             self.shared.take_cookies(&hop.url, &head.headers, call);
-            if !self.shared.is_challenged(hop, call, head.status.as_u16(), &head.headers, answered) {
+            if !self.shared.is_challenged(hop, call, head.status.as_u16(), &head.headers, &mut asked) {
                 return Ok((head, body, rest));
             }
-            answered += 1;
             drain(body).await;
         }
     }

@@ -1,11 +1,16 @@
 //! Credentials of a task: filled in, refreshed before they expire and after a 401, once for all who share them.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::components::component;
+use crate::support::origin::Seen;
 use crate::support::*;
 
+const MIB: usize = 1 << 20;
 /// A token that expired in 2001.
 const LONG_AGO: u64 = 1_000_000_000_000;
 
@@ -311,4 +316,98 @@ fn on_task_start_is_asked_once_in_an_attempt_and_its_changes_outlive_a_refresh()
         assert_eq!(request.header("x-outcome-4"), Some("202"));
     }
     assert_eq!(requests[5].header("authorization"), Some("Bearer new"));
+}
+
+/// Tokens `t1`, `t2`, ... in this order.
+fn grants(lives_for_seconds: u64) -> Vec<Answer> {
+    let granted = |number| format!(r#"{{"access_token":"t{number}","expires_in":{lives_for_seconds}}}"#);
+    (1..100).map(|number| file(granted(number).as_bytes())).collect()
+}
+
+/// What a server gives who takes each token for so many requests, and then never again.
+fn for_so_many(answer: Answer, requests: u32) -> Answer {
+    let used: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
+    answer.unless(move |request| {
+        let mut used = used.lock().unwrap();
+        let count = used.entry(request.header("authorization").unwrap_or_default().to_owned()).or_default();
+        *count += 1;
+        (*count > requests).then(|| status(401))
+    })
+}
+
+fn divided(url: &str, auth: &Value) -> Value {
+    let mut task = task("f", url, auth);
+    (task["chunks"], task["retries"]) = (json!(4), json!(0));
+    task
+}
+
+#[test]
+fn parts_outlive_as_many_tokens_as_it_takes() {
+    let (world, origin) = (World::new(), Origin::start());
+    let refresh = origin.script("/token", grants(3600));
+    let content = bytes(1, 6 << 20);
+    let film = origin.serve("/f", for_so_many(file(&content).etag("\"v1\"").cut(300_000), 8));
+    world.add(&[divided(film.url(), &token(Some(refresh.url()), None))]);
+
+    world.run().exits(0);
+
+    assert_same_bytes(&world.read("../in/f"), &content);
+    assert!(refresh.log().len() >= 2, "{:?}", origin.log());
+}
+
+#[test]
+fn an_upload_in_pieces_outlives_as_many_tokens_as_it_takes() {
+    let (world, server) = (World::new(), UploadServer::start(Speech::Ietf));
+    let origin = Origin::start();
+    let refresh = origin.script("/token", grants(3600));
+    let content = bytes(1, 300_000);
+    world.write("../in/f.bin", &content);
+    server.append_at_most(50_000);
+    let refused = Fault::Status("PATCH", 401, "X: y");
+    let taken = Fault::Partly(50_000);
+    server.faults(&[taken.clone(), refused.clone(), taken.clone(), refused.clone(), taken, refused]);
+    let mut task = task("f", &server.url(), &token(Some(refresh.url()), None));
+    task["taskType"] = json!("UploadTask");
+    task["filename"] = json!("f.bin");
+    (task["resumable"], task["retries"]) = (json!("ietf"), json!(0));
+    world.add(&[task]);
+
+    world.run().exits(0);
+
+    assert_same_bytes(&server.upload(1).bytes, &content);
+    assert_eq!(refresh.log().len(), 3, "{:?}", server.log());
+}
+
+#[test]
+fn a_part_that_every_token_is_refused_for_is_asked_for_once_more_and_not_again() {
+    let (world, origin) = (World::new(), Origin::start());
+    let refresh = origin.script("/token", grants(3600));
+    let content = bytes(1, 6 << 20);
+    let gate = Gate::new(); // the others are being read meanwhile
+    let is_locked = |request: &Seen| request.range_start().is_some_and(|from| from > 4 << 20);
+    let film =
+        file(&content).etag("\"v1\"").gate(MIB, &gate).unless(move |request| is_locked(request).then(|| status(401)));
+    let film = origin.serve("/f", film);
+    world.add(&[divided(film.url(), &token(Some(refresh.url()), None))]);
+
+    world.run().exits(4);
+
+    assert_eq!(refresh.log().len(), 1, "{:?}", origin.log());
+}
+
+#[test]
+fn no_part_is_asked_for_with_a_token_that_is_about_to_expire() {
+    let (world, origin) = (World::new(), Origin::start());
+    // What is granted lasts for two seconds beyond the ten in which it would be renewed.
+    let refresh = origin.script("/token", grants(12));
+    let content = bytes(1, 6 << 20);
+    let film = origin.serve("/f", file(&content).etag("\"v1\"").cut(200_000).pace(MIB));
+    let mut task = divided(film.url(), &token(Some(refresh.url()), Some(LONG_AGO)));
+    task["chunks"] = json!(2);
+    world.add(&[task]);
+
+    world.run().exits(0);
+
+    assert_same_bytes(&world.read("../in/f"), &content);
+    assert!(refresh.log().len() >= 2, "{:?}", origin.log());
 }

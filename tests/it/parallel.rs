@@ -426,3 +426,65 @@ fn a_parallel_download_task_of_background_downloader_uses_all_its_urls() {
     assert_same_bytes(&std::fs::read(world.path("in").join("f")).unwrap(), &film());
     assert_eq!([first.log().is_empty(), second.log().is_empty()], [false, false]);
 }
+
+#[test]
+fn a_server_has_no_more_connections_than_asked_for_when_other_urls_are_dead() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film_url = origin.serve("/f", file(&film()).etag("\"v1\"").pace(4 * MIB));
+    let mut line = vec![film_url.url(), "--parts", "2"];
+    for dead in ["http://127.0.0.1:1/a", "http://127.0.0.1:1/b", "http://127.0.0.1:1/c"] {
+        line.extend(["--mirror", dead]);
+    }
+
+    world.get(&line).exits(0);
+
+    assert_same_bytes(&world.read("f"), &film());
+    // One may have been left just now, and the origin not have seen it yet.
+    assert!(origin.busiest() <= 3, "{} at once: {:?}", origin.busiest(), film_url.log());
+}
+
+#[test]
+fn a_fast_mirror_gets_parts_among_dead_slow_and_wrong_ones() {
+    let (world, other) = (World::new(), Origin::start());
+    let (slow, fast) = (Origin::start(), Origin::start());
+    let slow_url = slow.serve("/f", file(&film()).etag("\"v1\"").pace(200_000));
+    let wrong = other.serve("/f", file(&bytes(2, SIZE)).etag("\"v2\""));
+    let good = fast.serve("/f", file(&film()).etag("\"v1\""));
+    let mirrors = [slow_url.url(), wrong.url(), good.url()];
+    let mut line = vec!["http://127.0.0.1:1/f", "--parts", "6"];
+    mirrors.iter().for_each(|mirror| line.extend(["--mirror", *mirror]));
+
+    world.get(&line).exits(0);
+
+    assert_same_bytes(&world.read("f"), &film());
+    let by_good = good.log().len();
+    assert!(by_good >= 5, "the fast mirror: {:?}, the slow one: {:?}", good.log(), slow_url.log());
+}
+
+#[test]
+fn a_server_that_says_when_to_come_again_is_asked_for_no_part_before() {
+    let (world, busy, other) = (World::new(), Origin::start(), Origin::start());
+    let refusal = status(503).header("Retry-After", "3600");
+    let first = busy.serve("/f", refusal);
+    let mirror = other.serve("/f", file(&film()).etag("\"v1\""));
+
+    let last = world.get(&[first.url(), "--mirror", mirror.url(), "--parts", "4"]).exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &film());
+    assert_eq!(first.log().len(), 1, "{:?} {last}", first.log());
+}
+
+#[test]
+fn where_every_server_wants_to_be_left_alone_the_task_waits_as_long() {
+    let (world, origin) = (World::new(), Origin::start());
+    let busy = status(503).header("Retry-After", "3600");
+    let first = file(&film()).etag("\"v1\"").cut(MIB / 2);
+    let resource = origin.script("/f", vec![first, busy]);
+
+    let running = world.spawn_get(&[resource.url(), "--parts", "3"]);
+    running.wait_for_status("waitingToRetry");
+    running.signal(rustix::process::Signal::INT);
+    running.finish().exits(130);
+
+    assert!(resource.log().len() <= 4, "{:?}", resource.log());
+}

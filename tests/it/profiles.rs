@@ -1,5 +1,8 @@
 //! Profiles: defaults of tasks, how requests travel, and logins.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use serde_json::json;
 
 use crate::support::*;
@@ -233,4 +236,78 @@ fn doctor_tries_the_headers_of_profiles_that_nobody_uses() {
 
     assert_eq!(outcome.stdout.matches("PROBLEM").count(), 1, "{}", outcome.stdout);
     assert!(outcome.stdout.contains("profile odd") && outcome.stdout.contains("`X A`"), "{}", outcome.stdout);
+}
+
+/// What a server answers who refuses a nonce count that it has seen (RFC 7616 section 3.4). `uses`: requests that a nonce is
+/// good for, after which it is stale.
+fn strict(answer: Answer, uses: usize) -> (Answer, Arc<Mutex<Strict>>) {
+    let strict = Arc::new(Mutex::new(Strict::default()));
+    let state = Arc::clone(&strict);
+    let judged = answer.unless(move |request| state.lock().unwrap().judge(request.header("authorization"), uses));
+    (judged, strict)
+}
+
+#[derive(Default)]
+struct Strict {
+    /// Counts that were seen of each nonce.
+    seen: HashMap<String, Vec<String>>,
+    latest: usize,
+    repeated: usize,
+}
+
+impl Strict {
+    fn judge(&mut self, given: Option<&str>, uses: usize) -> Option<Answer> {
+        let field = |name: &str| -> Option<String> {
+            let (_, rest) = given?.split_once(name)?;
+            Some(rest.trim_start_matches('"').split(['"', ',']).next()?.to_owned())
+        };
+        let (Some(nonce), Some(count)) = (field(" nonce="), field(" nc=")) else {
+            return Some(self.challenge(uses, false));
+        };
+        let seen = self.seen.entry(nonce).or_default();
+        if seen.len() >= uses {
+            return Some(self.challenge(uses, true));
+        }
+        if seen.contains(&count) {
+            self.repeated += 1;
+            return Some(self.challenge(uses, false));
+        }
+        seen.push(count);
+        None
+    }
+
+    /// The same nonce for all where it lasts, else another one each time.
+    fn challenge(&mut self, uses: usize, stale: bool) -> Answer {
+        self.latest += usize::from(uses == 1);
+        let challenge = format!("Digest realm=\"r\", qop=\"auth\", nonce=\"n{}\", stale={stale}", self.latest);
+        status(401).header("WWW-Authenticate", &challenge)
+    }
+}
+
+#[test]
+fn no_nonce_count_is_used_twice_by_requests_at_the_same_time() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (answer, strict) = strict(file(b"x"), usize::MAX);
+    let urls: Vec<Resource> = (0..30).map(|n| origin.serve(&format!("/{n}"), answer.clone())).collect();
+    let mut line: Vec<&str> = urls.iter().map(Resource::url).collect();
+    line.extend(["--user", "u:p", "--digest", "-j", "6"]);
+
+    world.get(&line).exits(0);
+
+    assert_eq!(strict.lock().unwrap().repeated, 0);
+}
+
+#[test]
+fn parts_get_through_where_each_nonce_is_good_for_one_request() {
+    for uses in [1, usize::MAX] {
+        let (world, origin) = (World::new(), Origin::start());
+        let content = bytes(1, 12 << 20);
+        let (answer, strict) = strict(file(&content).etag("\"v1\"").cut(400_000), uses);
+        let film = origin.serve("/f", answer);
+
+        world.get(&[film.url(), "--parts", "6", "--user", "u:p", "--digest", "--retries", "0"]).exits(0);
+
+        assert_same_bytes(&world.read("f"), &content);
+        assert_eq!(strict.lock().unwrap().repeated, 0, "{uses}");
+    }
 }

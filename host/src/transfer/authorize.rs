@@ -19,7 +19,7 @@ use crate::hooks::{AuthReason, AuthorizeVerdict, Chain, Head, HookTask, OnAuthVe
 use crate::store::Store;
 use crate::task::{Auth, Pairs};
 use crate::transfer::download::Wire;
-use crate::transfer::{Context, Shared, headers_for, with_login};
+use crate::transfer::{Context, Shared, Stopped, headers_for, with_login};
 use crate::transport::{Call, Transport};
 
 /// Credentials remembered at most.
@@ -170,19 +170,23 @@ pub(crate) enum Prepared {
     Refreshed(Auth),
 }
 
-/// The task's request with its credentials; those that expire are refreshed first, once an attempt.
+/// The task's request with its credentials; those that expire are refreshed first, if they were not just now.
 pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
     let task = cx.task;
     let mut wire = Wire::own(&task.url, task.headers.clone());
     let Some(auth) = &task.auth else { return Ok(Prepared::Ready(wire)) };
     let (headers, query) = match ask(cx, auth, Situation::BeforeRequest).await? {
-        AuthorizeVerdict::Ready { headers, query } => (headers, query),
+        AuthorizeVerdict::Ready { headers, query } => {
+            cx.renewals.took(true);
+            (headers, query)
+        }
         AuthorizeVerdict::RefreshFirst => {
-            if !cx.refreshed
+            if !cx.renewals.are_renewed()
                 && let Some(fresh) = Box::pin(refresh(cx, auth, AuthReason::Expiring, Some(cx.refreshes))).await?
             {
                 return Ok(Prepared::Refreshed(fresh));
             }
+            cx.renewals.took(false);
             as_it_is(cx, auth).await?
         }
         _ => return Err(misplaced()),
@@ -192,12 +196,30 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
     Ok(Prepared::Ready(wire))
 }
 
+/// Before a further request of an attempt: ends the transfer as it stands where its credentials are about to expire, so that it
+/// goes on with fresh ones.
+pub(crate) async fn look_ahead(cx: &Context<'_>) -> Result<(), Stopped> {
+    match &cx.task.auth {
+        Some(auth) if cx.renewals.looks_ahead() => match ask(cx, auth, Situation::BeforeRequest).await? {
+            AuthorizeVerdict::RefreshFirst => Err(Stopped::Expiring),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Fresh credentials in the place of those that are about to expire. `None`: there are no others.
+pub(crate) async fn in_time(cx: &Context<'_>) -> Result<Option<Auth>, Failure> {
+    let Some(auth) = &cx.task.auth else { return Ok(None) };
+    refresh(cx, auth, AuthReason::Expiring, None).await
+}
+
 /// Fresh credentials after the server has refused the present ones with that status. `None`: there are no others, or
-/// this attempt has had them already.
+/// this attempt has had them and they were good for nothing.
 pub(crate) async fn after_refusal(cx: &Context<'_>, status: Option<u16>) -> Result<Option<Auth>, Failure> {
     let reason = if status == Some(407) { AuthReason::ProxyUnauthorized } else { AuthReason::Unauthorized };
     match &cx.task.auth {
-        Some(auth) if !cx.refreshed => refresh(cx, auth, reason, None).await,
+        Some(auth) if cx.renewals.is_earned() => refresh(cx, auth, reason, None).await,
         _ => Ok(None),
     }
 }

@@ -17,7 +17,7 @@ use crate::sandbox::{Directory, Identity};
 use crate::task::{Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::callbacks;
 use crate::transfer::{Context, Finished, Held, Stopped};
-use crate::transfer::{details_of, overlap, parallel, sweep_later};
+use crate::transfer::{authorize, details_of, overlap, parallel, sweep_later};
 use crate::transport::{Answer, Framing};
 
 pub(super) use finish::{expected_digest, finish_with};
@@ -96,11 +96,13 @@ async fn ask(
     question: &mut Question,
 ) -> Result<Next, Stopped> {
     let wire = &places[place];
+    authorize::look_ahead(cx).await?;
     log_question(cx, wire, question);
     let mut answer = cx.transport.send(call_of(cx, wire, question)).await.map_err(|mut failure| {
         failure.description = crate::mask::text(&failure.description);
         failure
     })?;
+    cx.renewals.heard(&wire.url, question.first_byte().unwrap_or(0), answer.status);
     let asked = Asked {
         range_from: question.first_byte(),
         range_to: question.to,

@@ -77,6 +77,8 @@ pub(crate) enum Stopped {
         failure: Failure,
         details: Option<Box<Details>>,
     },
+    /// Its credentials are about to expire: it goes on with fresh ones.
+    Expiring,
     /// The task is over, without a failure to judge.
     Final(Status, Box<Details>),
     /// The task fails with this, whatever else could be tried; what is stored of it stays.

@@ -39,6 +39,8 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 const DOUBTS: u32 = 16;
 /// The note when everything begins again because of that.
 const REDIRECTED: &str = "restarted-redirected";
+/// How long an attempt waits for a server that wants to be left alone, where nothing else goes on.
+const WAITS_HERE: Duration = Duration::from_secs(30);
 /// A place this many times slower than the fastest one loses its last piece to that.
 const MUCH_SLOWER: f64 = 4.0;
 
@@ -54,6 +56,8 @@ enum Event {
 struct Place {
     wire: Wire,
     host: String,
+    /// Who answered for it last: another host where it redirects.
+    answers: String,
     usable: bool,
     /// What it has is what is stored, and not only by its validator.
     proved: bool,
@@ -65,6 +69,8 @@ struct Place {
     failures: u32,
     /// Bytes per second of the fastest connection so far.
     speed: f64,
+    /// The same of its comparison: little, and perhaps faster than what follows.
+    guess: f64,
 }
 
 impl Place {
@@ -102,7 +108,9 @@ struct Crew<'a, 'b> {
     places: Vec<Place>,
     if_range: String,
     total: u64,
+    /// Most connections in all, and to each place.
     connections: usize,
+    each: usize,
     workers: BTreeMap<u64, Worker>,
     /// Numbered with the workers.
     comparisons: BTreeMap<u64, Comparison>,
@@ -113,6 +121,8 @@ struct Crew<'a, 'b> {
     failures: Vec<u32>,
     /// Nothing is asked for before.
     rests_until: Option<Instant>,
+    /// What a server said last that wants to be left alone for a time.
+    busy: Option<Failure>,
     tasks: JoinSet<()>,
     tell: mpsc::Sender<(u64, Event)>,
     /// Status and head of the first answer that was taken.
@@ -144,10 +154,11 @@ pub(super) async fn run(
     }
     while held.resume.pieces.iter().any(|piece| piece.bytes_left() > 0) {
         crew.relieve_stalled();
-        crew.compare_others(held);
-        crew.employ(held);
+        crew.compare_others(held).await?;
+        crew.employ(held).await?;
         let before = held.bytes_done();
-        let due = [flow.due(before), crew.rests_until].into_iter().flatten().min();
+        crew.wait_or_end()?;
+        let due = [flow.due(before), crew.rests_until, crew.next_voice()].into_iter().flatten().min();
         let wait = due.map_or(STALLED, |due| due.saturating_duration_since(clock::now()).min(STALLED));
         tokio::select! {
             biased;
@@ -196,26 +207,31 @@ impl<'a, 'b> Crew<'a, 'b> {
         let place = |wire: &Wire| Place {
             wire: wire.clone(),
             host: host_of(&wire.url),
+            answers: host_of(&wire.url),
             usable: true,
             proved: overlap::is_known(held, only_url(cx.task), &wire.url),
             has_another: false,
             doubts: 0,
             failures: 0,
             speed: 0.0,
+            guess: 0.0,
         };
-        let wanted = usize::try_from(cx.task.chunks).unwrap_or(usize::MAX).saturating_mul(places.len());
+        let each = usize::try_from(cx.task.chunks).unwrap_or(usize::MAX).max(1);
+        let wanted = each.saturating_mul(places.len());
         Self {
             cx,
             places: places.iter().map(place).collect(),
             if_range,
             total: held.resume.total_bytes.unwrap_or(0),
             connections: wanted.clamp(1, PIECES_MAX),
+            each,
             workers: BTreeMap::new(),
             comparisons: BTreeMap::new(),
             known: Vec::new(),
             hired: 0,
             failures: vec![0; held.resume.pieces.len()],
             rests_until: None,
+            busy: None,
             tasks: JoinSet::new(),
             tell,
             head: None,
@@ -238,30 +254,27 @@ impl<'a, 'b> Crew<'a, 'b> {
     }
 
     /// Gives connections that are free something to do.
-    fn employ(&mut self, held: &mut Held) {
+    async fn employ(&mut self, held: &mut Held) -> Result<(), Stopped> {
         if self.rests_until.is_some_and(|until| until > clock::now()) {
-            return;
+            return Ok(());
         }
         self.rests_until = None;
         let pieces = &mut held.resume.pieces;
-        // Those of places that are still compared are kept for them.
-        let waiting = self.places.iter().filter(|place| place.usable && !place.proved).count();
-        let each = usize::try_from(self.cx.task.chunks).unwrap_or(usize::MAX);
-        let connections = self.connections.saturating_sub(waiting.saturating_mul(each)).max(1);
         let any_room = |crew: &Self| (0..crew.places.len()).any(|place| crew.may_ask(place));
-        while self.workers.len() < connections && any_room(self) {
+        while self.workers.len() < self.connections && any_room(self) {
             let busy = |piece: &usize| self.workers.values().any(|worker| worker.piece == *piece);
             let idle = (0..pieces.len()).find(|piece| pieces[*piece].bytes_left() > 0 && !busy(piece));
             let piece = match idle {
                 Some(piece) => piece,
                 None => match self.split(pieces) {
                     Some(piece) => piece,
-                    None => return self.relieve_slowest(pieces),
+                    None => return self.relieve_slowest(pieces).await,
                 },
             };
-            let Some(place) = self.choose(piece) else { return };
-            self.ask(piece, place, &pieces[piece]);
+            let Some(place) = self.choose(piece) else { return Ok(()) };
+            self.ask(piece, place, &pieces[piece]).await?;
         }
+        Ok(())
     }
 
     /// Cuts the piece with the most bytes left in two, and answers the second half's number.
@@ -292,11 +305,47 @@ impl<'a, 'b> Crew<'a, 'b> {
     }
 
     fn may_ask(&self, place: usize) -> bool {
-        self.places[place].takes_part() && self.has_room(place)
+        let busy = self.workers.values().filter(|worker| worker.place == place).count();
+        self.places[place].takes_part() && busy < self.each && self.has_room(place)
     }
 
-    /// Whether one more connection to the host of a place is within the limit.
+    /// Until when the server of a place wants no requests, if it does not want them now.
+    fn silent_until(&self, place: usize) -> Option<Instant> {
+        let Place { host, answers, .. } = &self.places[place];
+        [host, answers].into_iter().filter_map(|host| self.cx.slot.silent_until(host)).max()
+    }
+
+    /// When the first of the places that are silent may be asked again.
+    fn next_voice(&self) -> Option<Instant> {
+        (0..self.places.len())
+            .filter(|place| self.places[*place].usable)
+            .filter_map(|place| self.silent_until(place))
+            .min()
+    }
+
+    /// Where nothing goes on because every server wants to be left alone for long, the attempt ends: another one follows then.
+    fn wait_or_end(&self) -> Result<(), Stopped> {
+        let speaks = |place: usize| self.places[place].usable && self.silent_until(place).is_none();
+        let is_idle = self.workers.is_empty() && self.comparisons.is_empty();
+        if !is_idle || (0..self.places.len()).any(speaks) {
+            return Ok(());
+        }
+        let wait = self.next_voice().map_or(Duration::ZERO, |until| until.saturating_duration_since(clock::now()));
+        if wait <= WAITS_HERE {
+            return Ok(());
+        }
+        let text = "every server wants no requests for a time";
+        let mut failure = self.busy.clone().unwrap_or_else(|| Failure::new(FailureKind::HttpResponse, text));
+        failure.http_status = failure.http_status.or(Some(503));
+        failure.retry_after_ms = u64::try_from(wait.as_millis()).ok();
+        Err(failure.into())
+    }
+
+    /// Whether one more connection to the host of a place is within the limit, and its server wants it.
     fn has_room(&self, place: usize) -> bool {
+        if self.silent_until(place).is_some() {
+            return false;
+        }
         let limit = self.cx.shared.per_host.load(Ordering::Relaxed);
         let is_there = |other: usize| self.places[other].host == self.places[place].host;
         let busy = self.workers.values().filter(|worker| is_there(worker.place)).count();
@@ -306,7 +355,8 @@ impl<'a, 'b> Crew<'a, 'b> {
 
     /// Asks a place for what is missing of a piece.
     #[allow(clippy::disallowed_methods)] // owned by the crew: it ends with the attempt
-    fn ask(&mut self, piece: usize, place: usize, missing: &Piece) {
+    async fn ask(&mut self, piece: usize, place: usize, missing: &Piece) -> Result<(), Stopped> {
+        authorize::look_ahead(self.cx).await?;
         let question = self.question(missing.next_byte, missing.last_byte);
         let call = call_of(self.cx, &self.places[place].wire, &question);
         let (worker, tell, transport): (u64, _, Transport) = (self.hired, self.tell.clone(), self.cx.transport.clone());
@@ -315,6 +365,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             let _ = tell.send((worker, Event::Answered(answered))).await;
         });
         self.hire((piece, place), (missing.next_byte, missing.last_byte), task, false);
+        Ok(())
     }
 
     /// Reads an answer's body into a piece.
@@ -371,22 +422,31 @@ impl<'a, 'b> Crew<'a, 'b> {
         }
     }
 
+    /// Bytes per second of a place, as far as is known. One that has brought no piece yet is tried with one.
+    fn speed_of(&self, place: usize) -> f64 {
+        let Place { speed, guess, .. } = self.places[place];
+        let is_tried = speed > 0.0 || self.workers.values().any(|worker| worker.place == place);
+        if is_tried { speed } else { guess }
+    }
+
     /// When nothing is left to begin: takes the piece of a place that is much slower than the fastest one.
-    fn relieve_slowest(&mut self, pieces: &[Piece]) {
+    async fn relieve_slowest(&mut self, pieces: &[Piece]) -> Result<(), Stopped> {
         let fastest = (0..self.places.len())
             .filter(|place| self.may_ask(*place))
-            .max_by(|one, other| self.places[*one].speed.total_cmp(&self.places[*other].speed));
-        let Some(fastest) = fastest else { return };
+            .max_by(|one, other| self.speed_of(*one).total_cmp(&self.speed_of(*other)));
+        let Some(fastest) = fastest else { return Ok(()) };
+        let fast = self.speed_of(fastest);
         let is_slow = |worker: &Worker| {
             let speed = worker.bytes as f64 / worker.began.elapsed().as_secs_f64().max(0.001);
             let long = worker.began.elapsed() >= Duration::from_secs(1);
-            worker.place != fastest && long && speed * MUCH_SLOWER < self.places[fastest].speed
+            worker.place != fastest && long && speed * MUCH_SLOWER < fast
         };
         let slow = self.workers.iter().find(|(_, worker)| is_slow(worker)).map(|(id, worker)| (*id, worker.piece));
         if let Some((id, piece)) = slow {
             self.dismiss(id);
-            self.ask(piece, fastest, &pieces[piece]);
+            self.ask(piece, fastest, &pieces[piece]).await?;
         }
+        Ok(())
     }
 
     /// Deals with what a connection brings. Those that were ended are not heard any more.
@@ -466,6 +526,8 @@ impl<'a, 'b> Crew<'a, 'b> {
     async fn answered(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
         let (number, place, (from, to)) = (worker.piece, worker.place, worker.asked);
+        self.cx.renewals.heard(&self.places[place].wire.url, from, answer.status);
+        self.places[place].answers = host_of(&answer.url);
         let first = self.head.is_none();
         let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
         match verdict {
@@ -561,6 +623,10 @@ impl<'a, 'b> Crew<'a, 'b> {
         let (piece, place) = (worker.piece, worker.place);
         self.dismiss(id);
         if refused_with(&failure).is_some() || failure.kind == FailureKind::Callback {
+            // With fresh credentials it is what is asked for first: whether those help is seen at once.
+            if piece < held.resume.pieces.len() {
+                held.resume.pieces.swap(0, piece);
+            }
             return Err(failure.into());
         }
         let too_many = matches!(failure.http_status, Some(429 | 503));
@@ -569,7 +635,9 @@ impl<'a, 'b> Crew<'a, 'b> {
             self.after_error(held, part, place, &failure).await?;
         }
         self.failures[piece] += 1;
-        self.places[place].failures += 1;
+        if !self.is_busy(place, &failure) {
+            self.places[place].failures += 1;
+        }
         if self.others_than(place) {
             self.places[place].usable &= self.places[place].failures < TRIES;
             if self.failures[piece] < TRIES {
@@ -591,6 +659,15 @@ impl<'a, 'b> Crew<'a, 'b> {
         self.have_fewer(held, self.connections / 4);
         self.rests_until = Some(clock::now() + BETWEEN_TRIES * self.failures[piece]);
         Ok(Turn::GoOn)
+    }
+
+    /// Whether a place has said when to ask it again: it is not left for that.
+    fn is_busy(&mut self, place: usize, failure: &Failure) -> bool {
+        let is_busy = matches!(failure.http_status, Some(429 | 503)) && self.silent_until(place).is_some();
+        if is_busy {
+            self.busy = Some(failure.clone());
+        }
+        is_busy
     }
 
     /// From now on, at most so many connections.

@@ -18,7 +18,7 @@ pub(super) async fn from_any_place(
         match &outcome {
             // Refused for its credentials: those are refreshed first.
             Err(Stopped::Failure(failure, _))
-                if refused_with(failure).is_some() && cx.task.auth.is_some() && !cx.refreshed =>
+                if refused_with(failure).is_some() && cx.task.auth.is_some() && cx.renewals.is_earned() =>
             {
                 return outcome;
             }

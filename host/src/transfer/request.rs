@@ -86,13 +86,16 @@ pub(super) async fn send(
     let (id, method) = (&cx.task.task_id, &call.method);
     let url = of.shown.clone().unwrap_or_else(|| crate::mask::url(&call.url));
     tracing::info!("{id}: {method} {url} with {} bytes, attempt {}", body.length(), cx.record.attempt + 1);
-    followed(cx, call, body, of).await.map_err(|mut failure| {
+    let (asked, before) = (call.url.clone(), of.before);
+    let answer = followed(cx, call, body, of).await.map_err(|mut failure| {
         failure.description = crate::mask::text(&failure.description);
         if body.changed().is_some() {
             held.note("source-changed");
         }
         failure
-    })
+    })?;
+    cx.renewals.heard(&asked, before, answer.status);
+    Ok(answer)
 }
 
 async fn followed(cx: &Context<'_>, call: Call, body: &RequestBody, of: Of) -> Result<Answer, Failure> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use url::Url;
 
 use self::dialect::{Known, Said};
-use super::{request, upload};
+use super::{authorize, request, upload};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::mask::MASK;
 use crate::store::{Change, Pending};
@@ -62,6 +62,9 @@ pub(super) async fn run(
     let (sent, append_at_most) = known.map_or((0, None), |known| (known.sent, known.append_at_most));
     let mut attempt = Attempt { cx, protocol, wire, stretch, append_at_most, restarts: 0, in_vain: 0, sent };
     loop {
+        if !matches!(step, Step::Judge(_)) {
+            authorize::look_ahead(cx).await?;
+        }
         step = match step {
             Step::Create => attempt.create(held).await?,
             Step::Ask => attempt.ask(held).await?,

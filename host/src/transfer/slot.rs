@@ -4,11 +4,12 @@
 //! Lent only where the task has no connection open: before a request, and once the last answer has been read. What origins see
 //! stays within the limits.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,18 +26,31 @@ pub(crate) struct Slot {
     /// `None`: a request beside the queue, which has none.
     engine: Option<(TaskKey, mpsc::UnboundedSender<Input>)>,
     lent: Arc<AtomicBool>,
+    /// Hosts whose servers this task was told to leave alone, and until when.
+    silent: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 impl Slot {
     pub(crate) fn of(key: TaskKey, engine: mpsc::UnboundedSender<Input>) -> Self {
-        Self { engine: Some((key, engine)), lent: Arc::default() }
+        Self { engine: Some((key, engine)), ..Self::default() }
     }
 
-    /// Makes the engine start no task of this host for so long.
+    /// Makes the engine start no task of this host for so long, and this one's mirrors and parts keep to it.
     pub(super) fn silence(&self, host: String, wait: Duration) {
+        if let Some(until) = clock::now().checked_add(wait) {
+            let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = silent.entry(host.clone()).or_insert(until);
+            *known = until.max(*known);
+        }
         if let Some((_, engine)) = &self.engine {
             let _ = engine.send(Input::Silence { host, wait });
         }
+    }
+
+    /// Until when this task sends nothing to this host, if it may not now.
+    pub(super) fn silent_until(&self, host: &str) -> Option<Instant> {
+        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.get(host).copied().filter(|until| *until > clock::now())
     }
 
     /// Waits for a component; after a long wait, for a slot as well.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use http::HeaderMap;
@@ -18,6 +18,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::netrc::Netrc;
+use super::nonces::{Challenged, Nonces};
 use super::redirect::Hop;
 use super::{TransportSettings, text};
 use crate::error::{Error, Failure, FailureKind};
@@ -141,20 +142,14 @@ pub(super) fn challenge_of(headers: &HeaderMap, name: HeaderName) -> Option<Dige
     challenge(values.iter().map(String::as_str))
 }
 
-/// Whether a further challenge to the same request is answered: the first one, and one more that only says that the nonce
-/// has become too old. Any other means that the password is wrong.
-pub(super) fn is_answered(client: &DigestClient, answered_before: u32) -> bool {
-    answered_before == 0 || (answered_before == 1 && client.stale())
-}
-
-/// The credentials of the requests of a transport.
+/// The credentials of the requests of a transport, and of its twins.
 pub(super) struct Keyring {
     netrc: Option<Result<Netrc, Failure>>,
     credentials: Option<Credentials>,
     /// A password is not sent in the clear: a challenge is waited for.
     digest_only: bool,
     /// Challenges by user and origin: the next request answers without being asked, and counts on.
-    challenges: Mutex<HashMap<String, DigestClient>>,
+    challenges: Mutex<HashMap<String, Arc<Nonces>>>,
 }
 
 impl Keyring {
@@ -175,8 +170,9 @@ impl Keyring {
             .map_or(Ok(()), |path| Netrc::read(path).map(drop).map_err(|why| Error::Usage(why.description)))
     }
 
-    /// The value of Authorization for a request, unless it brings its own. `ambient`: netrc and profile count.
-    pub(super) fn authorization(&self, hop: &Hop, ambient: bool) -> Result<Option<String>, Failure> {
+    /// The value of Authorization for a request, unless it brings its own. `ambient`: netrc and profile count. `own`: the nonce
+    /// that it was challenged with.
+    pub(super) fn authorization(&self, hop: &Hop, ambient: bool, own: Option<&str>) -> Result<Option<String>, Failure> {
         if hop.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str())) {
             return Ok(None);
         }
@@ -187,31 +183,29 @@ impl Keyring {
             return Ok(Some(format!("Bearer {}", token.read()?)));
         }
         let Some(login) = self.login(hop, ambient)? else { return Ok(None) };
-        let mut challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = challenges.get_mut(&key(&login, &hop.url)) {
-            return Ok(login.digest(client, &hop.method, target(&hop.url)));
+        let nonces = self.challenges().get(&key(&login, &hop.url)).cloned();
+        let answer = nonces.and_then(|nonces| nonces.answer(own, &login, &hop.method, target(&hop.url)));
+        if let Some(answer) = answer {
+            return Ok(answer);
         }
         Ok((!self.digest_only).then(|| login.basic()))
     }
 
     /// Takes the challenge of a 401. True: the request can be sent again, with an answer to it.
-    pub(super) fn challenged(&self, hop: &Hop, headers: &HeaderMap, ambient: bool, answered: u32) -> bool {
+    pub(super) fn challenged(&self, hop: &Hop, headers: &HeaderMap, ambient: bool, asked: &mut Challenged) -> bool {
         let is_given = hop.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
         let (false, Ok(Some(login))) = (is_given, self.login(hop, ambient)) else { return false };
-        let mut challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
-        match challenge_of(headers, WWW_AUTHENTICATE).filter(|client| is_answered(client, answered)) {
-            Some(client) => {
-                if challenges.len() >= REMEMBERED {
-                    challenges.clear();
-                }
-                challenges.insert(key(&login, &hop.url), client);
-                true
-            }
-            None => {
-                challenges.remove(&key(&login, &hop.url));
-                false
-            }
+        let key = key(&login, &hop.url);
+        let mut challenges = self.challenges();
+        if challenges.len() >= REMEMBERED && !challenges.contains_key(&key) {
+            challenges.clear();
         }
+        let nonces = Arc::clone(challenges.entry(key).or_default());
+        nonces.take(challenge_of(headers, WWW_AUTHENTICATE), asked, false)
+    }
+
+    fn challenges(&self) -> MutexGuard<'_, HashMap<String, Arc<Nonces>>> {
+        self.challenges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who asks: as the URL says, else the profile, else the netrc file, which also knows the password of a user without one.

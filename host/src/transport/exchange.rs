@@ -228,8 +228,8 @@ impl Exchange<'_> {
             // The caller's own goes to a proxy that takes the request, and never to a server.
             let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(PROXY_AUTHORIZATION.as_str());
             let given = self.hop.headers.iter().find(is_it).map(|(_, value)| value.clone());
-            let authorization =
-                proxy.and_then(|proxy| given.or_else(|| proxy.authorization(method.as_str(), self.hop.url.as_str())));
+            let authorization = proxy
+                .and_then(|proxy| given.or_else(|| proxy.authorization(method.as_str(), self.hop.url.as_str(), None)));
             if let Some(Ok(value)) = authorization.as_deref().map(HeaderValue::from_str) {
                 headers.insert(PROXY_AUTHORIZATION, value);
             }

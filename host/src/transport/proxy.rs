@@ -3,7 +3,7 @@
 //! Plain http requests through an http proxy are written in absolute form by the pool. What SOCKS says is in `socks`, the
 //! rules of NO_PROXY are in `bypass`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::PROXY_AUTHENTICATE;
@@ -13,7 +13,8 @@ use url::Url;
 
 use super::bypass::Bypass;
 use super::connect::{Stream, addresses, dial};
-use super::credentials::{Login, challenge, challenge_of, is_answered};
+use super::credentials::{Login, challenge, challenge_of};
+use super::nonces::{Challenged, Nonces};
 use super::socks::{self, Target};
 use super::tls::Tls;
 use super::trail::Making;
@@ -66,8 +67,8 @@ pub(super) struct Proxy {
     port: u16,
     kind: Kind,
     login: Option<Login>,
-    /// Its last Digest challenge: from then on Basic is not used.
-    challenge: Mutex<Option<DigestClient>>,
+    /// Its Digest challenges: from the first on Basic is not used.
+    nonces: Nonces,
 }
 
 impl Proxy {
@@ -103,7 +104,7 @@ impl Proxy {
             port: url.port().unwrap_or(port),
             kind,
             login: Login::of(&url),
-            challenge: Mutex::default(),
+            nonces: Nonces::default(),
         })
     }
 
@@ -111,34 +112,25 @@ impl Proxy {
         format!("{}:{}", self.host, self.port)
     }
 
-    fn challenge(&self) -> MutexGuard<'_, Option<DigestClient>> {
-        self.challenge.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether plain http requests are sent to it as they are, in absolute form.
     pub(super) fn takes_requests(&self) -> bool {
         matches!(self.kind, Kind::Http | Kind::Https)
     }
 
-    /// The value of Proxy-Authorization for a request with this target, if there is a login.
-    pub(super) fn authorization(&self, method: &str, target: &str) -> Option<String> {
+    /// The value of Proxy-Authorization for a request with this target, if there is a login. `own`: the nonce that it was
+    /// challenged with.
+    pub(super) fn authorization(&self, method: &str, target: &str, own: Option<&str>) -> Option<String> {
         let login = self.login.as_ref().filter(|_| self.takes_requests())?;
-        match &mut *self.challenge() {
-            Some(client) => login.digest(client, method, target),
-            None => Some(login.basic()),
-        }
+        self.nonces.answer(own, login, method, target).unwrap_or_else(|| Some(login.basic()))
     }
 
     /// Takes the challenge of a 407. True: the request can be sent again, with an answer to it.
-    pub(super) fn challenged(&self, headers: &HeaderMap, answered: u32) -> bool {
-        self.answers(challenge_of(headers, PROXY_AUTHENTICATE), answered)
+    pub(super) fn challenged(&self, headers: &HeaderMap, asked: &mut Challenged) -> bool {
+        self.answers(challenge_of(headers, PROXY_AUTHENTICATE), asked)
     }
 
-    fn answers(&self, challenge: Option<DigestClient>, answered: u32) -> bool {
-        let challenge = challenge.filter(|client| self.login.is_some() && is_answered(client, answered));
-        let is_answered = challenge.is_some();
-        *self.challenge() = challenge;
-        is_answered
+    fn answers(&self, challenge: Option<DigestClient>, asked: &mut Challenged) -> bool {
+        self.login.is_some() && self.nonces.take(challenge, asked, true)
     }
 
     /// A connection to the proxy, and through it to the host when `tunnel`. `public_only`: an address that we look up must
@@ -151,7 +143,7 @@ impl Proxy {
         tunnel: bool,
         public_only: bool,
     ) -> Result<(Box<dyn Stream>, Making), Failure> {
-        let mut answered = 0;
+        let mut asked = Challenged::default();
         loop {
             let (mut stream, making) = dial(&self.host, self.port, false).await?;
             let making = Making { proxied: true, ..making };
@@ -166,9 +158,9 @@ impl Proxy {
             if !tunnel {
                 return Ok((stream, making));
             }
-            match self.connect(&mut stream, host, port, answered).await? {
+            match self.connect(&mut stream, host, port, &mut asked).await? {
                 Tunnel::Open => return Ok((stream, making)),
-                Tunnel::Challenged => answered += 1,
+                Tunnel::Challenged => {}
             }
         }
     }
@@ -197,11 +189,11 @@ impl Proxy {
         stream: &mut Box<dyn Stream>,
         host: &str,
         port: u16,
-        answered: u32,
+        asked: &mut Challenged,
     ) -> Result<Tunnel, Failure> {
         let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n");
-        if let Some(value) = self.authorization("CONNECT", &place) {
+        if let Some(value) = self.authorization("CONNECT", &place, asked.nonce.as_deref()) {
             request.push_str(&format!("Proxy-Authorization: {value}\r\n"));
         }
         request.push_str("\r\n");
@@ -213,9 +205,7 @@ impl Proxy {
         let head = self.head(stream).await?;
         match status_of(&head) {
             Some(200..=299) => Ok(Tunnel::Open),
-            Some(407) if self.answers(challenge(values(&head, "proxy-authenticate")), answered) => {
-                Ok(Tunnel::Challenged)
-            }
+            Some(407) if self.answers(challenge(values(&head, "proxy-authenticate")), asked) => Ok(Tunnel::Challenged),
             Some(status) => {
                 let mut failure = Failure::new(
                     FailureKind::HttpResponse,

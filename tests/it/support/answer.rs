@@ -36,7 +36,12 @@ pub struct Answer {
     pub(super) deaf_to_expect: bool,
     /// Written as they are, then the connection is closed.
     raw: Option<Vec<u8>>,
+    /// Looks at the request, and may have another answer sent.
+    pub(super) unless: Option<Judge>,
 }
+
+/// What an answer makes of its request: `None`, or another answer.
+pub(super) type Judge = Arc<dyn Fn(&Seen) -> Option<Answer> + Send + Sync>;
 
 /// How a file answers a Range.
 #[derive(Clone, Copy, PartialEq)]
@@ -87,6 +92,7 @@ pub fn file(content: &[u8]) -> Answer {
         body_gate: None,
         deaf_to_expect: false,
         raw: None,
+        unless: None,
     }
 }
 
@@ -223,6 +229,12 @@ impl Answer {
     /// The head waits at the gate.
     pub fn head_gate(mut self, gate: &Gate) -> Self {
         self.head_gate = Some(gate.clone());
+        self
+    }
+
+    /// Another answer where the request deserves it.
+    pub fn unless(mut self, judge: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -> Self {
+        self.unless = Some(Arc::new(judge));
         self
     }
 

@@ -270,7 +270,8 @@ impl Shared {
             Some((next, answers)) => {
                 let index = (*next).min(answers.len() - 1);
                 *next += 1;
-                answers[index].clone()
+                let answer = answers[index].clone();
+                answer.unless.as_ref().and_then(|judge| judge(request)).unwrap_or(answer)
             }
         }
     }

@@ -5,12 +5,14 @@
 //! is proof enough, is told in `overlap`.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use super::{Crew, Event, Turn, callbacks, overlap};
+use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::Classified;
-use crate::task::Status;
-use crate::transfer::{Held, Stopped, details_of, refused_with};
+use crate::task::{Status, host_of};
+use crate::transfer::{Held, Stopped, authorize, details_of, refused_with};
 use crate::transport::{Answer, Transport};
 
 /// A connection that asks a place for bytes that are stored.
@@ -18,6 +20,7 @@ use crate::transport::{Answer, Transport};
 pub(super) struct Comparison {
     pub(super) place: usize,
     stored: Range<u64>,
+    began: Instant,
     /// Where the answer came from.
     url: String,
 }
@@ -25,12 +28,12 @@ pub(super) struct Comparison {
 impl Crew<'_, '_> {
     /// Asks the places that are not proved yet, as soon as enough is stored to compare; where no other place is left, with what
     /// there is.
-    pub(super) fn compare_others(&mut self, held: &mut Held) {
+    pub(super) async fn compare_others(&mut self, held: &mut Held) -> Result<(), Stopped> {
         let waits = |crew: &Self, place: usize| {
             let is_asked = crew.comparisons.values().any(|comparison| comparison.place == place);
             crew.places[place].usable && !crew.places[place].proved && !is_asked && crew.has_room(place)
         };
-        let Some(next) = (0..self.places.len()).find(|place| waits(self, *place)) else { return };
+        let Some(next) = (0..self.places.len()).find(|place| waits(self, *place)) else { return Ok(()) };
         let stored = overlap::sample(held);
         let others = self.places.iter().any(super::Place::takes_part);
         if stored.is_empty() && !others && self.comparisons.is_empty() {
@@ -39,9 +42,11 @@ impl Crew<'_, '_> {
             held.resume.final_url = crate::mask::url(&self.places[next].wire.url);
         } else if overlap::is_enough(&stored) || (!others && !stored.is_empty() && self.workers.is_empty()) {
             while let Some(place) = (next..self.places.len()).find(|place| waits(self, *place)) {
+                authorize::look_ahead(self.cx).await?;
                 self.ask_for_stored(place, stored.clone());
             }
         }
+        Ok(())
     }
 
     #[allow(clippy::disallowed_methods)] // owned by the crew: it ends with the attempt
@@ -53,13 +58,15 @@ impl Crew<'_, '_> {
             let answered = transport.send(call).await.map(Box::new);
             let _ = tell.send((id, Event::Answered(answered))).await;
         });
-        self.comparisons.insert(id, Comparison { place, stored, url: String::new() });
+        self.comparisons.insert(id, Comparison { place, stored, began: clock::now(), url: String::new() });
         self.hired += 1;
     }
 
     /// Deals with what a comparison brings: its answer, then all its bytes at once.
     pub(super) async fn hear_comparison(&mut self, held: &mut Held, id: u64, event: Event) -> Result<Turn, Stopped> {
-        let Some(Comparison { place, stored, url }) = self.comparisons.get(&id).cloned() else { return Ok(Turn::GoOn) };
+        let Some(Comparison { place, stored, began, url }) = self.comparisons.get(&id).cloned() else {
+            return Ok(Turn::GoOn);
+        };
         match event {
             Event::Answered(Ok(answer)) => self.begin_comparison(held, id, answer).await,
             Event::Answered(Err(failure)) | Event::Ended(Some(failure)) => self.not_compared(held, id, failure).await,
@@ -74,6 +81,7 @@ impl Crew<'_, '_> {
                 }
                 self.known.push(url);
                 self.places[place].proved = true;
+                self.places[place].guess = theirs.len() as f64 / began.elapsed().as_secs_f64().max(0.001);
                 let asked = &self.places[place].wire.url;
                 if held.changes.as_ref().is_some_and(|changes| changes.url.as_ref() == Some(asked)) {
                     held.note("same-by-overlap");
@@ -89,8 +97,10 @@ impl Crew<'_, '_> {
     async fn begin_comparison(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
         let Some(comparison) = self.comparisons.get_mut(&id) else { return Ok(Turn::GoOn) };
         comparison.url.clone_from(&answer.url);
+        self.places[comparison.place].answers = host_of(&answer.url);
         let Comparison { place, stored, .. } = comparison.clone();
         let (from, to) = (stored.start, stored.end - 1);
+        self.cx.renewals.heard(&self.places[place].wire.url, from, answer.status);
         let first = self.head.is_none();
         let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
         match verdict {
@@ -159,6 +169,9 @@ impl Crew<'_, '_> {
         }
         if !self.others_than(place) {
             return self.elsewhere().ok_or_else(|| failure.into());
+        }
+        if self.is_busy(place, &failure) {
+            return Ok(Turn::GoOn);
         }
         let tried = &mut self.places[place];
         tried.failures += 1;

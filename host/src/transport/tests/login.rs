@@ -94,6 +94,20 @@ async fn a_stale_nonce_is_renewed_and_a_wrong_password_is_not_tried_twice() {
 }
 
 #[tokio::test]
+async fn transports_of_two_threads_count_a_nonce_together() {
+    let challenge = || asks("Digest realm=\"r\", qop=\"auth\", algorithm=MD5, nonce=\"n\"");
+    let first = vec![Request, challenge(), Request, ok("1")];
+    let server = Server::start(vec![first, vec![Request, ok("2")]]).await;
+    let transport = with(|settings| settings.digest_only = true);
+    let url = server.url("/").replace("//", "//Mufasa:pw@");
+    for (transport, expected) in [(transport.clone(), "1"), (transport.twin(), "2")] {
+        assert_eq!(fetch(&transport, get(&url)).await.unwrap().1, expected);
+    }
+    let seen = server.seen();
+    assert!(seen[1].contains("nc=00000001") && seen[2].contains("nc=00000002"), "{seen:?}");
+}
+
+#[tokio::test]
 async fn a_login_is_for_its_origin_and_not_for_where_that_redirects_to() {
     let other = Server::one(vec![Request, asks("Digest realm=\"r\", qop=\"auth\", nonce=\"n\"")]).await;
     let moved = format!("HTTP/1.1 302 X\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", other.url("/"));
