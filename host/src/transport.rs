@@ -457,6 +457,11 @@ impl Transport {
         }
     }
 
+    /// The first bytes of a file, at most `limit`, without the secrets that have handles: an answer may have repeated one.
+    pub(crate) fn without_named_credentials(&self, bytes: Vec<u8>, limit: usize) -> Vec<u8> {
+        handles::secrets(&self.shared.settings.named_credentials).mask_first_bytes(bytes, limit)
+    }
+
     /// Sends a request, follows redirects by the rules, and answers the final response's head. Dropping the future, or the
     /// body, gives the connection up.
     ///

@@ -172,7 +172,7 @@ impl Reach {
             whole.extend_from_slice(&piece);
         }
         drop(slot);
-        let whole = answer.body.masked(whole.into());
+        let whole = answer.body.masked(whole.into(), usize::MAX);
         Ok((answer, whole.into()))
     }
 

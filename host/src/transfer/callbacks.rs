@@ -215,7 +215,7 @@ async fn respond(
     answer: &mut Answer,
 ) -> Result<(Head, bool), Stopped> {
     if !(200..400).contains(&head.status) {
-        head.body = answer.body.preview(PREVIEW).await.to_vec();
+        head.body = answer.body.preview(PREVIEW).await;
     }
     let (status, seen) = (head.status, HookHead::from(head.clone()));
     let ended = |mut failure: Failure, body: &[u8]| {
@@ -295,7 +295,7 @@ pub(super) fn merge(changes: &mut Changes, later: &RetryChanges) {
 /// Hook `verify`. `known`: digests that were computed, by algorithm.
 pub(super) async fn verify(cx: &Context<'_>, held: &mut Held, known: Vec<(String, String)>) -> Result<(), Failure> {
     let Some(part) = held.part.as_ref() else { return Ok(()) };
-    let first_bytes = part.read_at(0, FIRST_BYTES)?;
+    let first_bytes = cx.transport.without_named_credentials(part.read_at(0, FIRST_BYTES)?, FIRST_BYTES);
     let file = FinishedFile { bytes: part.len(), digests: known, first_bytes };
     match cx.slot.leave(pin!(cx.chain.verify(cx.hook_task, &file))).await? {
         Ok(()) => Ok(()),

@@ -271,6 +271,10 @@ impl hooks::verify::Guest for Component {
         match word(&words, 0) {
             "refuse" => Err("it looks wrong".into()),
             "reason" => Err(secret(&task).to_owned()),
+            "show" => {
+                println!("first bytes {}", String::from_utf8_lossy(&finished.first_bytes));
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
