@@ -17,9 +17,9 @@ use crate::clock;
 use crate::error::{Failure, FailureKind};
 use crate::hooks::{AuthReason, AuthorizeVerdict, Chain, Head, HookTask, OnAuthVerdict, Situation, StartChanges};
 use crate::store::Store;
-use crate::task::{Auth, Pairs};
+use crate::task::{Auth, Pairs, Task};
 use crate::transfer::download::Wire;
-use crate::transfer::{Context, Shared, headers_for, with_login};
+use crate::transfer::{Context, Shared, headers_for, hold_back, with_login};
 use crate::transport::{Call, Transport};
 
 /// Credentials remembered at most.
@@ -202,15 +202,20 @@ pub(crate) async fn after_refusal(cx: &Context<'_>, status: Option<u16>) -> Resu
     }
 }
 
-/// The request as a component wants it. To another origin go neither credentials nor the task's own headers.
-pub(crate) fn apply(changes: &StartChanges, wire: &mut Wire) {
+/// The request as a component wants it, and whether its URL is another one now. To another origin go neither credentials nor the
+/// task's own headers, whoever has written them.
+pub(crate) fn apply(changes: &StartChanges, task: &Task, wire: &mut Wire) -> bool {
+    let before = wire.url.clone();
     if let Some(url) = &changes.url {
         wire.headers = headers_for(url, wire);
         wire.url = with_login(url, &wire.url);
         wire.guard = changes.guard.clone();
     }
     wire.headers.retain(|(name, _)| !changes.remove_headers.iter().any(|gone| gone.eq_ignore_ascii_case(name)));
-    replace_headers(&mut wire.headers, changes.headers.clone());
+    let mut headers = changes.headers.clone();
+    hold_back(task, &wire.url, &[], &mut headers);
+    replace_headers(&mut wire.headers, headers);
+    wire.url != before
 }
 
 async fn as_it_is(cx: &Context<'_>, auth: &Auth) -> Result<(Pairs, Pairs), Failure> {
