@@ -189,6 +189,7 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
     };
     replace_headers(&mut wire.headers, headers);
     wire.url = with_query(&wire.url, &query);
+    wire.own_url.clone_from(&wire.url);
     Ok(Prepared::Ready(wire))
 }
 

@@ -192,7 +192,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             wire: wire.clone(),
             host: host_of(&wire.url),
             usable: true,
-            proved: overlap::is_known(held, only_url(cx.task), &wire.url),
+            proved: overlap::is_known(held, only_url(cx.task, wire), &wire.url),
             doubts: 0,
             failures: 0,
             speed: 0.0,
@@ -608,7 +608,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             OnError::Retry(changes) => {
                 held.change(&changes, &self.cx.task.url);
                 let known = &self.places[place].wire.url;
-                let is_elsewhere = |url: &String| !overlap::is_same_resource(known, url);
+                let is_elsewhere = |url: &String| !overlap::is_same_link(held, known, url);
                 if changes.after_ms > 0 || changes.url.as_ref().is_some_and(is_elsewhere) {
                     let failure = failure.clone();
                     return Err(Stopped::Retry { after_ms: changes.after_ms, failure, details: None });
