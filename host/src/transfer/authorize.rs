@@ -318,7 +318,9 @@ impl Refresh {
             AuthorizeVerdict::Impossible(why) => return Err(no_refresh(&why, *reason)),
             _ => return Err(misplaced()),
         };
+        let guard = chain.renews_at(&url, used);
         let mut call = Call::new(method, url);
+        call.guard = guard;
         (call.headers, call.body, call.follow, call.ambient) = (headers, body.into(), false, false);
         let mut answer = self.transport.send(call).await?;
         let (status, body) = (answer.status, answer.body.collect(ANSWER_LIMIT).await);
