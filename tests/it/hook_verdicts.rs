@@ -148,12 +148,13 @@ fn what_is_the_tasks_goes_to_another_origin_by_no_answer_and_what_a_new_link_nee
 fn headers_for_one_new_link_do_not_go_along_to_the_next_one() {
     let (world, origin, one, two) = (world(), Origin::start(), Origin::start(), Origin::start());
     let film = origin.serve("/f", status(403));
-    let first = one.serve("/g", redirect(302, "/h"));
-    one.serve("/h", status(403));
+    let first = one.serve("/g", status(500));
     let last = two.serve("/f", file(b"film"));
-    let words =
-        [format!("on-error retry 0 {} authorization=of-one", first.url()), format!("on-redirect with {}", last.url())];
-    work(&world, json!({"url": film.url(), "retries": 1}), &[&words[0], &words[1]]).exits(0);
+    let words = [
+        format!("on-response 403-retry 0 {} authorization=of-one", first.url()),
+        format!("on-error retry 0 {}", last.url()),
+    ];
+    work(&world, json!({"url": film.url(), "retries": 2}), &[&words[0], &words[1]]).exits(0);
 
     assert_eq!(first.requests()[0].header("authorization"), Some("of-one"));
     assert_eq!(last.requests()[0].header("authorization"), None);
