@@ -393,6 +393,13 @@ pub struct HookTask {
     wit: Arc<bindings::haul::transfer::types::Task>,
 }
 
+impl HookTask {
+    /// The task's URL.
+    pub fn url(&self) -> &str {
+        &self.wit.url
+    }
+}
+
 /// A response's head in the form that hooks take, converted once per answer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct HookHead {

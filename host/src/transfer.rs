@@ -54,7 +54,7 @@ use ending::{conclude, early, judge, over};
 pub(crate) use held::{Held, distrust, remove_stored};
 use held::{Syncing, sweep_later, sync_later};
 use places::from_any_place;
-pub(crate) use places::{headers_for, with_login};
+pub(crate) use places::{headers_for, hold_back, with_login};
 use rate::{Direction, OwnRate, Taker, Throttle};
 use renewal::Renewals;
 pub(crate) use slot::Slot;
@@ -301,7 +301,7 @@ async fn with_answer(
     held: &mut Held,
     answer: Head,
 ) -> Result<Finished, Stopped> {
-    let interceptors = Interceptors::new(chain, hook_task, &job.slot, Some(answer));
+    let interceptors = Interceptors::new(chain, (task, hook_task), &job.slot, Some(answer));
     let (key, record, rate, stop, slot) = (job.key, &job.record, &job.rate, &job.stop, &job.slot);
     let trail = &held.trail.clone();
     let cx = Context {
@@ -349,7 +349,7 @@ async fn with_credentials(
     loop {
         let (key, record) = (job.key, &job.record);
         let (rate, stop, slot, trail) = (&job.rate, &job.stop, &job.slot, &held.trail.clone());
-        let interceptors = Interceptors::new(chain, &hook_task, &job.slot, None);
+        let interceptors = Interceptors::new(chain, (&*task, &hook_task), &job.slot, None);
         let cx = Context {
             shared,
             transport,
@@ -372,7 +372,7 @@ async fn with_credentials(
         }
         let fresh = match prepared? {
             Prepared::Refreshed(fresh) => Some(fresh),
-            Prepared::Ready(wire) => match within_time(&cx, wire, held).await {
+            Prepared::Ready(wire) => match led_or_not(&cx, wire, held).await {
                 Err(Stopped::Expiring) => cx.slot.lend(pin!(Box::pin(authorize::in_time(&cx)))).await?,
                 Err(Stopped::Failure(failure, details)) if cx.is_last_word(&failure) => {
                     return Err(Stopped::Rejected(failure, details));
@@ -403,8 +403,10 @@ async fn prepare(cx: &Context<'_>, held: &mut Held, changes: &mut Option<StartCh
     if let (Prepared::Ready(wire), Some(Changes { url, headers, by, .. })) = (&mut prepared, &held.changes) {
         let (url, headers) = (url.clone(), headers.clone());
         let guard = url.as_deref().map(|url| cx.chain.led_to(by, cx.hook_task, url)).unwrap_or_default();
-        authorize::apply(&StartChanges { url, headers, guard, ..StartChanges::default() }, wire);
-        held.note("url-changed");
+        let changes = StartChanges { url, headers, guard, ..StartChanges::default() };
+        if authorize::apply(&changes, cx.task, wire) {
+            held.note(callbacks::URL_CHANGED);
+        }
     }
     if let Prepared::Ready(wire) = &mut prepared
         && cx.chain.has(Hook::OnTaskStart)
@@ -412,11 +414,22 @@ async fn prepare(cx: &Context<'_>, held: &mut Held, changes: &mut Option<StartCh
         if changes.is_none() {
             *changes = Some(cx.slot.lend(pin!(cx.chain.on_task_start(cx.hook_task))).await?);
         }
-        if let Some(changes) = changes {
-            authorize::apply(changes, wire);
+        if let Some(changes) = changes
+            && authorize::apply(changes, cx.task, wire)
+        {
+            held.note(callbacks::URL_CHANGED);
         }
     }
     Ok(prepared)
+}
+
+/// The transfer, and whether a component has led one of its requests elsewhere: to where nobody answered, it may be.
+async fn led_or_not(cx: &Context<'_>, wire: download::Wire, held: &mut Held) -> Result<Finished, Stopped> {
+    let outcome = within_time(cx, wire, held).await;
+    if cx.interceptors.as_ref().is_some_and(|interceptors| interceptors.has_led()) {
+        held.note(callbacks::URL_CHANGED);
+    }
+    outcome
 }
 
 /// The transfer, unless its time is up first.

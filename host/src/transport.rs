@@ -44,8 +44,8 @@ pub use self::credentials::{Credentials, Proof, Secret};
 use self::credentials::{Keyring, Login};
 use self::exchange::Sent;
 pub(crate) use self::exchange::is_idempotent;
-pub(crate) use self::guard::how_to_grant;
 pub use self::guard::{Guard, Ports, PrivateHost};
+pub(crate) use self::guard::{PRIVATE, how_to_grant, is_private_by_name};
 pub use self::handles::{NamedCredential, NamedCredentials};
 pub(crate) use self::handles::{names as credential_names, secret as named_secret};
 use self::nonces::Challenged;
@@ -487,6 +487,11 @@ impl Transport {
                 settings,
             }),
         }
+    }
+
+    /// The first bytes of a file, at most `limit`, without the secrets that have handles: an answer may have repeated one.
+    pub(crate) fn without_named_credentials(&self, bytes: Vec<u8>, limit: usize) -> Vec<u8> {
+        handles::secrets(&self.shared.settings.named_credentials).mask_first_bytes(bytes, limit)
     }
 
     /// Sends a request, follows redirects by the rules, and answers the final response's head. Dropping the future, or the

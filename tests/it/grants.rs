@@ -195,6 +195,56 @@ fn grant(origin: &Origin) -> String {
 }
 
 #[test]
+fn of_a_credential_that_an_answer_repeats_no_piece_is_left_where_its_body_is_cut() {
+    for cut in [1, 10, CANARY.len() - 1] {
+        let (mut world, origin) = (World::new(), Origin::start());
+        world.set("CORP", CANARY);
+        world.config(&(attached("steered", "") + &credential(&origin)));
+        let body = format!("{}{CANARY}{}", "#".repeat((64 << 10) - cut), "#".repeat(100));
+        let bad = origin.serve("/bad", status(503).body(body.as_bytes()));
+
+        let header = ["-H", "X-Key: {credential:corp}", "--retries", "0"];
+        // Once the error's body is read for people, once for the component, which tells it.
+        let told = world.haul(&[&["--json", "get", bad.url()][..], &header].concat());
+        let words = ["--metadata", "on-response 503-reject", "-o", "g"];
+        let seen = world.haul(&[&["--json", "get", bad.url()][..], &header, &words].concat());
+
+        for outcome in [told, seen] {
+            let last = outcome.only_final();
+            let body = last["responseBody"].as_str().unwrap();
+            assert!(body.ends_with("#***"), "{}", &body[body.len() - 30..]);
+            let piece = format!("#{}", &CANARY[..cut]);
+            assert!(!outcome.stdout.contains(&piece) && !outcome.stderr.contains(&piece), "{piece}");
+        }
+    }
+}
+
+#[test]
+fn the_first_bytes_of_a_file_show_no_credential_to_components_and_nothing_to_records() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    world.set("CORP", CANARY);
+    world.config(&(attached("steered", "") + &credential(&origin)));
+    let record = world.path("work/record.jsonl").to_str().unwrap().to_owned();
+    let film = origin.serve("/f", file(format!("a key: {CANARY}").as_bytes()));
+    let key = origin.serve("/key", file(b"-----BEGIN PRIVATE KEY----- \xff"));
+    let json = origin.serve("/json", file(br#"{"access_token":"cAnArY-other","page":2}"#));
+    let more = ["--record", &record, "--metadata", "verify show", "-H", "X-Key: {credential:corp}"];
+
+    let told = world.haul(&[&["get", film.url()][..], &more].concat()).exits(0).stderr;
+    for place in [&key, &json] {
+        world.haul(&[&["get", place.url()][..], &more].concat()).exits(0);
+    }
+
+    assert!(told.contains("first bytes a key: ***") && !told.contains(CANARY), "{told}");
+    assert_eq!(world.read("f"), format!("a key: {CANARY}").into_bytes(), "a file is what its origin sent");
+    let text = String::from_utf8(world.read("record.jsonl")).unwrap();
+    assert!(text.contains("firstBytes") && text.contains("page"), "{text}");
+    for secret in ["cAnArY", "LS0tLS1CRUdJTi", "BEGIN PRIVATE", "a key"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+}
+
+#[test]
 fn a_credential_that_is_not_granted_cannot_be_used() {
     let (mut world, origin) = (World::new(), Origin::start());
     world.set("CORP", CANARY);

@@ -79,6 +79,31 @@ fn a_new_signature_of_the_same_url_is_the_same_resource() {
 }
 
 #[test]
+fn the_same_validator_proves_nothing_where_more_than_the_signature_of_the_url_changes() {
+    let tagged = |content: &[u8]| file(content).etag("\"a\"");
+    let dated = |content: &[u8]| {
+        file(content).last_modified("Sun, 06 Nov 1994 08:49:37 GMT").header("Date", "Mon, 07 Nov 1994 08:49:37 GMT")
+    };
+    let (content, other) = (bytes(3, 3 * MIB), bytes(4, 3 * MIB));
+    for (one, two, from, to) in [
+        (tagged(&content), tagged(&other), "id=A&signature=1", "id=B&signature=2"),
+        (dated(&content), dated(&other), "id=A", "id=B"),
+        (dated(&content), dated(&other), "signature=1", "signature=2"),
+    ] {
+        let (world, origin) = (world(), Origin::start());
+        let link = origin.script("/f", vec![one.cut(2 * MIB), status(403), two]);
+
+        let words = [&format!("on-error retry 0 {}?{to}", link.url()), "retry now"];
+        let outcome = work(&world, json!({"url": format!("{}?{from}", link.url())}), &words).exits(0);
+
+        assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &other);
+        let compared = format!("range: bytes={}-", 2 * MIB - (64 << 10));
+        assert!(link.log()[2].contains(&compared), "{:?}", link.log());
+        assert_eq!(outcome.only_final()["notes"], json!(["url-changed", "restarted-changed"]));
+    }
+}
+
+#[test]
 fn the_same_validator_at_another_path_proves_nothing() {
     let (world, origin) = (world(), Origin::start());
     let (content, other) = (bytes(4, 3 * MIB), bytes(5, 3 * MIB));

@@ -26,9 +26,10 @@ fn by_name(url: &str) -> String {
 
 /// What a task is refused with whose component leads it to a host.
 fn refusal(host: &str) -> String {
+    let grant = if host.starts_with("localhost.") { format!("private+{host}") } else { host.to_owned() };
     format!(
         "component `steered` leads to {host}, which is not on the public internet and not granted (grant it with \
-         --allow-host {host}, or allow-hosts = [\"{host}\"] in [[callbacks]] or [[grants]])"
+         --allow-host {grant}, or allow-hosts = [\"{grant}\"] in [[callbacks]] or [[grants]])"
     )
 }
 
@@ -66,6 +67,25 @@ fn a_component_leads_no_request_to_a_private_address_that_it_is_not_granted() {
         let record = led(&world, leader, secret.url());
         assert_eq!(record["status"], "complete", "{leader}: {record}");
         assert_eq!(std::fs::read(world.path("in/f")).unwrap(), b"secret", "{leader}");
+    }
+}
+
+#[test]
+fn a_granted_name_stands_for_public_addresses_unless_the_grant_says_otherwise() {
+    let inner = Origin::start();
+    let secret = inner.serve("/secret", file(b"secret"));
+    // A name like any other, but that every system knows it.
+    let (host, url) = (["localhost.", &inner.authority()["127.0.0.1".len()..]].concat(), secret.url());
+    let url = url.replace("127.0.0.1", "localhost.");
+    for leader in LEADERS {
+        let record = led(&granting(&[&host]), leader, &url);
+        assert_eq!(why(&record), refusal(&host), "{leader}");
+    }
+    assert_eq!(inner.connections(), 0);
+
+    for grant in [format!("private+{host}"), format!("private+http://{host}")] {
+        let record = led(&granting(&[&grant]), LEADERS[0], &url);
+        assert_eq!(record["status"], "complete", "{grant}: {record}");
     }
 }
 

@@ -116,6 +116,75 @@ fn credentials_do_not_leave_their_origin_whatever_a_component_says() {
 }
 
 #[test]
+fn what_is_the_tasks_goes_to_another_origin_by_no_answer_and_what_a_new_link_needs_does() {
+    let (origin, other) = (Origin::start(), Origin::start());
+    let film = origin.serve("/f", status(403));
+    let away = other.serve("/g", file(b"film"));
+    let headers = json!({"Authorization": "sesame-open", "X-Mine": "mine-alone", "Cookie": "a=1"});
+    let task = || json!({"url": film.url(), "headers": headers, "retries": 1});
+    let repeats = "authorization=sesame-open x-mine=2 cookie=b=2 x-other=mine-alone x-long=[sesame-open] x-new=3";
+    let leaders = ["on-task-start url", "on-request next", "on-error retry 0", "on-response 403-retry 0"];
+    for leader in leaders {
+        work(&world(), task(), &[&format!("{leader} {} {repeats}", away.url()), "retry now"]).exits(0);
+    }
+    let first = format!("on-task-start url {}", away.url());
+    work(&world(), task(), &[&first, &format!("on-request next - {repeats}")]).exits(0);
+
+    let fresh = format!("{} authorization=of-the-new-link", away.url());
+    work(&world(), task(), &[&format!("on-error retry 0 {fresh}"), "retry now"]).exits(0);
+
+    let seen = away.requests();
+    assert_eq!(seen.len(), 6);
+    for request in &seen[..5] {
+        for name in ["authorization", "x-mine", "cookie", "x-other", "x-long"] {
+            assert_eq!(request.header(name), None, "{:?}", request.headers);
+        }
+        assert_eq!(request.header("x-new"), Some("3"));
+    }
+    assert_eq!(seen[5].header("authorization"), Some("of-the-new-link"));
+}
+
+#[test]
+fn headers_for_one_new_link_do_not_go_along_to_the_next_one() {
+    let (world, origin, one, two) = (world(), Origin::start(), Origin::start(), Origin::start());
+    let film = origin.serve("/f", status(403));
+    let first = one.serve("/g", status(500));
+    let last = two.serve("/f", file(b"film"));
+    let words = [
+        format!("on-response 403-retry 0 {} authorization=of-one", first.url()),
+        format!("on-error retry 0 {}", last.url()),
+    ];
+    work(&world, json!({"url": film.url(), "retries": 2}), &[&words[0], &words[1]]).exits(0);
+
+    assert_eq!(first.requests()[0].header("authorization"), Some("of-one"));
+    assert_eq!(last.requests()[0].header("authorization"), None);
+}
+
+#[test]
+fn a_note_says_that_a_component_has_changed_the_url_and_only_then() {
+    let origin = Origin::start();
+    let there = origin.serve("/there", file(b"film"));
+    let moves = origin.serve("/moves", redirect(302, "/there"));
+    let after = |words: &str| {
+        let film = origin.script("/f", vec![status(403), file(b"film")]);
+        let start = if words.starts_with("on-redirect") { moves.url() } else { film.url() };
+        let words = words.replace("SAME", film.url()).replace("THERE", &format!("{}?2", there.url()));
+        let outcome = work(&world(), json!({"url": start, "filename": "f", "retries": 1}), &[&words, "retry now"]);
+        outcome.exits(0).only_final()["notes"] == json!(["url-changed"])
+    };
+    for words in
+        ["on-error retry 0", "on-response 403-retry 0 - x-a=1", "on-task-start url SAME", "on-request next - x-a=1"]
+    {
+        assert!(!after(words), "{words}");
+    }
+    for words in
+        ["on-error retry 0 THERE", "on-task-start url THERE", "on-request next THERE", "on-redirect with THERE"]
+    {
+        assert!(after(words), "{words}");
+    }
+}
+
+#[test]
 fn a_component_leads_nobody_from_https_to_http() {
     let (world, identity) = (world(), Identity::new());
     let (secure, plain) = (Origin::start_tls(&identity), Origin::start());

@@ -205,7 +205,7 @@ fn credential_names<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, 
 
 fn origins<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
     let origins = Vec::<String>::deserialize(input)?;
-    let is_origin = |text: &String| text.contains("://") && units::granted_host(text).is_ok();
+    let is_origin = |text: &String| text.contains("://") && units::exact_host(text).is_ok();
     if origins.is_empty() || !origins.iter().all(is_origin) {
         let wrong = "`origins` lists who gets the credential, each as `https://host` or `https://host:port`";
         return Err(de::Error::custom(wrong));

@@ -196,10 +196,12 @@ fn a_granted_host_is_exact_or_refused_with_its_line() {
         let text = format!("[[callbacks]]\npath = \"c.wasm\"\nallow-hosts = [\"a.example\", {host:?}]\n");
         Config::parse(&text, Path::new("config.toml"), &|_| None)
     };
-    for host in ["b.example", "b.example:8080", "https://b.example", "[::1]:80", "127.0.0.1"] {
+    for host in
+        ["b.example", "b.example:8080", "https://b.example", "[::1]:80", "127.0.0.1", "private+wiki.example:8080"]
+    {
         assert!(read(host).is_ok(), "{host}");
     }
-    for host in ["", "https://b.example/path", "*.example", "ftp://b", "b.example/", "user:pw@b", "a b"] {
+    for host in ["", "https://b.example/path", "*.example", "ftp://b", "b.example/", "user:pw@b", "a b", "private+"] {
         let message = read(host).unwrap_err().to_string();
         assert!(message.contains("line 3") && message.contains("`allow-hosts`"), "{message}");
         assert!(!message.contains("pw"), "{message}");

@@ -192,8 +192,13 @@ fn split_at_end_of(text: &str, test: fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|c| !test(c)).unwrap_or(text.len()))
 }
 
-/// A host that a component may reach.
+/// A host that a component may reach; `private+` before it: at private addresses, too.
 pub(crate) fn granted_host(text: &str) -> Result<String, String> {
+    exact_host(text.strip_prefix(crate::transport::PRIVATE).unwrap_or(text)).map(|_| text.into())
+}
+
+/// A host, with its port and scheme or without.
+pub(crate) fn exact_host(text: &str) -> Result<String, String> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let is_host = |url: &url::Url| {
         let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();

@@ -343,7 +343,7 @@ impl Chain {
             });
             let changes = changes.transpose();
             if let Some(changes) = self.usable(Some(position), Hook::OnTaskStart, changes)? {
-                merge(&mut merged, changes);
+                merge(&mut merged, changes, &task.wit.url);
             }
         }
         Ok(merged)
@@ -573,10 +573,14 @@ fn started(changes: StartChanges) -> Result<StartChanges, String> {
     Ok(changes)
 }
 
-/// Adds the changes of a later component: its URL and headers win, and a header it sets is no longer left out.
-fn merge(merged: &mut StartChanges, later: StartChanges) {
+/// Adds the changes of a later component: its URL and headers win, and a header it sets is no longer left out. Headers that an
+/// earlier one has set for one origin do not go along to another.
+fn merge(merged: &mut StartChanges, later: StartChanges, task_url: &str) {
     let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
-    if later.url.is_some() {
+    if let Some(url) = &later.url {
+        if !is_same_origin(merged.url.as_deref().unwrap_or(task_url), url) {
+            merged.headers.clear();
+        }
         (merged.url, merged.guard) = (later.url, later.guard);
     }
     merged.headers.retain(|(name, _)| {

@@ -18,7 +18,9 @@ use super::quota::Quota;
 use super::{Grants, check};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::task::Pairs;
-use crate::transport::{Answer, Call, Guard, Ports, PrivateHost, Transport, credential_names, how_to_grant};
+use crate::transport::{
+    Answer, Call, Guard, PRIVATE, Ports, PrivateHost, Transport, credential_names, how_to_grant, is_private_by_name,
+};
 
 const REQUESTS_AT_ONCE: usize = 2;
 const REQUEST_BODY_BYTES_MAX: usize = check::REQUEST_BODY_BYTES_MAX;
@@ -63,6 +65,8 @@ struct Place {
     host: String,
     /// `None`: the scheme's own.
     port: Option<u16>,
+    /// Of a grant: at private addresses, too.
+    is_private: bool,
 }
 
 /// Why a request brought no response.
@@ -158,7 +162,7 @@ impl Reach {
         call.low_speed_bytes = 0;
         call.follow = false;
         call.ambient = false;
-        let private_hosts = self.allowed.iter().map(Place::private).collect();
+        let private_hosts = self.allowed.iter().filter_map(Place::private).collect();
         call.guard = Guard::Public { private_hosts, led_by: None };
         let mut answer = transport.send(call).await.map_err(Refused::Failed)?;
         if bytes_of(&answer.headers) > HEADERS_BYTES_MAX {
@@ -172,7 +176,7 @@ impl Reach {
             whole.extend_from_slice(&piece);
         }
         drop(slot);
-        let whole = answer.body.masked(whole.into());
+        let whole = answer.body.masked(whole.into(), usize::MAX);
         Ok((answer, whole.into()))
     }
 
@@ -328,9 +332,9 @@ pub(super) fn granted(allow_hosts: &[String], url: &str) -> Result<(), String> {
     if covered { Ok(()) } else { Err(place.as_granted()) }
 }
 
-/// The hosts of these grants, whose private addresses they grant.
+/// The hosts of these grants whose private addresses they grant.
 pub(super) fn private_hosts(allow_hosts: &[String]) -> impl Iterator<Item = PrivateHost> {
-    allow_hosts.iter().map(|grant| Place::parse(grant).private())
+    allow_hosts.iter().filter_map(|grant| Place::parse(grant).private())
 }
 
 /// A host without brackets; an IPv6 address, of which there are many spellings, in one of them.
@@ -340,19 +344,23 @@ fn one_spelling(host: &str) -> String {
 }
 
 impl Place {
-    /// Reads a grant: `host`, `host:port` or `scheme://host:port`.
+    /// Reads a grant: `host`, `host:port` or `scheme://host:port`, with `private+` before it or not.
     fn parse(text: &str) -> Self {
         let text = text.trim().to_ascii_lowercase();
-        let (scheme, rest) = match text.split_once("://") {
+        let public = text.strip_prefix(PRIVATE);
+        let place = public.unwrap_or(&text);
+        let (scheme, rest) = match place.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_owned()), rest.trim_end_matches('/')),
-            None => (None, text.as_str()),
+            None => (None, place),
         };
         let bare_ipv6 = rest.matches(':').count() > 1 && !rest.starts_with('[');
         let (host, port) = match rest.rsplit_once(':') {
             Some((host, port)) if !bare_ipv6 && !port.contains(']') => (host, port.parse().ok()),
             _ => (rest, None),
         };
-        Self { scheme, host: one_spelling(host), port }
+        let host = one_spelling(host);
+        let is_private = public.is_some() || is_private_by_name(&host);
+        Self { scheme, host, port, is_private }
     }
 
     /// Where a URL leads. `None`: not an http or https URL.
@@ -365,17 +373,18 @@ impl Place {
             scheme: Some(url.scheme().to_owned()),
             host: one_spelling(url.host_str()?),
             port: url.port_or_known_default(),
+            is_private: false,
         })
     }
 
-    fn private(&self) -> PrivateHost {
+    fn private(&self) -> Option<PrivateHost> {
         let ports = match (self.port, self.scheme.as_deref()) {
             (Some(port), _) => Ports::One(port),
             (None, Some("http")) => Ports::One(80),
             (None, Some(_)) => Ports::One(443),
             (None, None) => Ports::Usual,
         };
-        PrivateHost { host: self.host.clone(), ports }
+        self.is_private.then(|| PrivateHost { host: self.host.clone(), ports })
     }
 
     /// As a grant would be written.
@@ -398,6 +407,23 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn private_addresses_are_granted_by_a_word_of_their_own_or_by_naming_them() {
+        let grants =
+            ["git.example", "private+wiki.example:81", "private+https://ci.example", "10.0.0.1", "LocalHost:80"];
+        let private: Vec<_> =
+            private_hosts(&grants.map(str::to_owned)).map(|granted| (granted.host, granted.ports)).collect();
+        let expected = [
+            ("wiki.example", Ports::One(81)),
+            ("ci.example", Ports::One(443)),
+            ("10.0.0.1", Ports::Usual),
+            ("localhost", Ports::One(80)),
+        ];
+        assert_eq!(private, expected.map(|(host, ports)| (host.to_owned(), ports)));
+        assert_eq!(granted(&["private+wiki.example:81".into()], "http://wiki.example:81/f"), Ok(()));
+        assert!(granted(&["private+wiki.example:81".into()], "http://wiki.example/f").is_err());
+    }
 
     #[test]
     fn an_address_is_granted_in_any_spelling() {

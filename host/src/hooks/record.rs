@@ -115,7 +115,7 @@ fn masked_text(name: &str, text: &str) -> String {
 
 /// Whether a member holds what somebody has sent.
 fn is_body(name: &str) -> bool {
-    matches!(name, "body" | "bytes" | "responseBody")
+    matches!(name, "body" | "bytes" | "firstBytes" | "responseBody")
 }
 
 /// JSON and forms without the values of their secret members; any other text is left out, since nobody can say where in it
@@ -185,6 +185,8 @@ mod tests {
             "situation": {"refreshAnswered": {"status": 200, "body": "{\"access_token\":\"canary\",\"expires_in\":60}"}},
             "page": {"body": "<Token>canary</Token>"},
             "octets": {"body": {"base64": "Y2FuYXJ5"}},
+            "finished": {"firstBytes": "-----BEGIN canary-----"},
+            "binary": {"firstBytes": {"base64": "Y2FuYXJ5"}},
         });
 
         mask_value("", &mut value);

@@ -7,6 +7,7 @@ use wasmparser::{Parser, Payload};
 use super::{FailMode, Grants, KeyValueGrant, Limits, check};
 use crate::config::{CallbackLimits, granted_host, quota};
 use crate::error::{Error, Result};
+use crate::transport::PRIVATE;
 
 /// Name of the section.
 const SECTION: &str = "haul:grants";
@@ -98,7 +99,7 @@ impl Requested {
         let named = |list: &'static str, wanted: &[String], known: &dyn Fn(&String) -> bool| -> Vec<String> {
             wanted.iter().filter(|item| !known(item)).map(|item| format!("{list} {item}")).collect()
         };
-        let mut missing = named("allow-hosts", &self.allow_hosts, &|host| granted.allow_hosts.contains(host));
+        let mut missing = named("allow-hosts", &self.allow_hosts, &|host| has(&granted.allow_hosts, host));
         missing.extend(named("config", &self.config, &|key| granted.config.iter().any(|(known, _)| known == key)));
         missing.extend(named("credentials", &self.credentials, &|name| granted.credentials.contains(name)));
         let kept = granted.keyvalue.as_ref().map_or(0, |grant| grant.quota_bytes);
@@ -129,6 +130,11 @@ impl Requested {
             fail_mode: FailMode::default(),
         }
     }
+}
+
+/// Whether a host is granted, be it at public addresses only or at private ones, too.
+fn has(granted: &[String], host: &str) -> bool {
+    granted.iter().any(|known| known == host || known.strip_prefix(PRIVATE) == Some(host))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::*;
 use crate::error::{FailureDetail, FailureKind};
 use crate::event::StatusUpdate;
 use crate::task::Task;
-use crate::transport::TransportSettings;
+use crate::transport::{Guard, TransportSettings};
 
 mod cache;
 mod components;

@@ -1,5 +1,6 @@
 //! Secrets that are known by their value: what a task brings along, what was put into a request. Wherever a text repeats one
-//! of them literally or percent-encoded, it is masked. It cannot recognise what was encoded in any other way or cut in pieces.
+//! of them literally or percent-encoded, in whatever spelling of that, it is masked. It cannot recognise what was encoded in
+//! any other way or cut in pieces.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -14,9 +15,62 @@ const BYTES_MIN: usize = 6;
 /// A line that was cut may end in the first bytes of a secret: so many are recognised.
 const BEGINNING_BYTES_MIN: usize = 4;
 
-/// See the module.
+/// See the module. The longest come first: of a secret within another one, no end may be left over.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets(Vec<String>);
+
+/// How much of a secret a text begins with.
+#[derive(Debug, PartialEq, Eq)]
+enum Begins {
+    /// All of it, in so many bytes of the text.
+    Whole(usize),
+    /// So many bytes of it: there the text ends.
+    Cut(usize),
+    /// It is something else.
+    Not,
+}
+
+/// Compares each byte of the secret as it is and as `%XX`, a space as `+`, too. What is both (`%` and `%25`) is tried either way.
+fn begins(text: &[u8], secret: &[u8]) -> Begins {
+    let (mut at, mut known, mut cut) = (0, 0, 0);
+    let mut others = Vec::new();
+    loop {
+        let Some(&byte) = secret.get(known) else { return Begins::Whole(at) };
+        let plain = text.get(at).is_some_and(|&first| first == byte || (first == b'+' && byte == b' '));
+        let encoded = is_encoded(&text[at..], byte);
+        match (plain, encoded) {
+            (true, _) => {
+                if encoded == Some(true) {
+                    others.push((at + 3, known + 1));
+                }
+                at += 1;
+            }
+            (false, Some(true)) => at += 3,
+            (false, _) => {
+                if encoded.is_none() {
+                    cut = cut.max(known);
+                }
+                match others.pop() {
+                    Some(other) => (at, known) = other,
+                    None if cut > 0 => return Begins::Cut(cut),
+                    None => return Begins::Not,
+                }
+                continue;
+            }
+        }
+        known += 1;
+    }
+}
+
+/// Whether a text begins with the byte percent-encoded. `None`: it ends before it is told.
+fn is_encoded(text: &[u8], byte: u8) -> Option<bool> {
+    let start = &text[..text.len().min(3)];
+    if start.first().is_some_and(|first| *first != b'%') {
+        return Some(false);
+    }
+    let is_it = format!("%{byte:02X}").as_bytes()[..start.len()].eq_ignore_ascii_case(start);
+    if is_it && start.len() < 3 { None } else { Some(is_it) }
+}
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -30,20 +84,12 @@ pub(crate) fn encoded(text: &str) -> String {
 }
 
 impl Secrets {
-    /// Takes up a secret, in both of its forms. Handles of credentials are none.
+    /// Takes up a secret. Handles of credentials are none.
     pub(crate) fn add(&mut self, secret: &str) {
-        if secret.contains("{credential:") {
-            return;
-        }
-        self.insert(secret.to_owned());
-        self.insert(encoded(secret));
-    }
-
-    /// The longest come first: of a secret within another one, no end may be left over.
-    fn insert(&mut self, form: String) {
-        if form.len() >= BYTES_MIN && !self.0.contains(&form) {
-            let place = self.0.partition_point(|known| known.len() > form.len());
-            self.0.insert(place, form);
+        let is_known = || self.0.iter().any(|known| known == secret);
+        if secret.len() >= BYTES_MIN && !secret.contains("{credential:") && !is_known() {
+            let place = self.0.partition_point(|known| known.len() > secret.len());
+            self.0.insert(place, secret.to_owned());
         }
     }
 
@@ -130,56 +176,82 @@ impl Secrets {
 
     /// Those of another.
     pub(crate) fn extend(&mut self, more: Secrets) {
-        more.0.into_iter().for_each(|form| self.insert(form));
+        more.0.iter().for_each(|secret| self.add(secret));
     }
 
     /// Whether a text repeats one.
     pub(crate) fn is_in(&self, text: &str) -> bool {
-        self.0.iter().any(|secret| text.contains(secret.as_str()))
+        (0..text.len()).any(|at| self.length_at(&text.as_bytes()[at..]).is_some())
     }
 
     /// A text without them.
     pub(crate) fn mask(&self, text: &mut String) {
-        for secret in &self.0 {
-            if text.contains(secret.as_str()) {
-                *text = text.replace(secret.as_str(), MASK);
-            }
+        if let Some(masked) = self.masked(text.as_bytes()) {
+            *text = String::from_utf8_lossy(&masked).into_owned();
         }
     }
 
     /// The end of a text that was cut, without the beginning of one of them.
     pub(crate) fn mask_cut(&self, text: &mut String) {
-        let begun = |secret: &String| {
-            let lengths = (BEGINNING_BYTES_MIN..secret.len()).rev();
-            lengths.filter_map(|length| secret.get(..length)).find(|start| text.ends_with(start)).map(str::len)
-        };
-        if let Some(length) = self.0.iter().filter_map(begun).max() {
-            text.truncate(text.len() - length);
+        if let Some(at) = self.begun_at(text.as_bytes(), BEGINNING_BYTES_MIN) {
+            text.truncate(at);
             text.push_str(MASK);
         }
     }
 
     /// Bytes without them.
     pub(crate) fn mask_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let is_in = |secret: &String| bytes.windows(secret.len()).any(|at| at == secret.as_bytes());
-        if !self.0.iter().any(is_in) {
-            return bytes;
-        }
-        let mut masked = Vec::with_capacity(bytes.len());
-        let mut rest = &bytes[..];
-        while let Some(&first) = rest.first() {
-            match self.0.iter().find(|secret| rest.starts_with(secret.as_bytes())) {
-                Some(secret) => {
-                    masked.extend_from_slice(MASK.as_bytes());
-                    rest = &rest[secret.len()..];
-                }
-                None => {
-                    masked.push(first);
-                    rest = &rest[1..];
-                }
-            }
+        self.masked(&bytes).unwrap_or(bytes)
+    }
+
+    /// The first bytes of something, without them. Where there are `limit`, or more, it was cut: not as little as the first byte of
+    /// a secret stays at the end.
+    pub(crate) fn mask_first_bytes(&self, bytes: Vec<u8>, limit: usize) -> Vec<u8> {
+        let is_cut = bytes.len() >= limit;
+        let mut masked = self.mask_bytes(bytes);
+        if let Some(at) = self.begun_at(&masked, 1).filter(|_| is_cut) {
+            masked.truncate(at);
+            masked.extend_from_slice(MASK.as_bytes());
         }
         masked
+    }
+
+    /// How many bytes at the beginning of a text are one of them.
+    fn length_at(&self, text: &[u8]) -> Option<usize> {
+        self.0.iter().find_map(|secret| match begins(text, secret.as_bytes()) {
+            Begins::Whole(length) => Some(length),
+            Begins::Cut(_) | Begins::Not => None,
+        })
+    }
+
+    /// Where a text begins with so many bytes of one and then ends.
+    fn begun_at(&self, text: &[u8], bytes_min: usize) -> Option<usize> {
+        let longest = self.0.first().map_or(0, |secret| 3 * secret.len());
+        let is_begun = |at: usize| {
+            let of =
+                |secret: &String| matches!(begins(&text[at..], secret.as_bytes()), Begins::Cut(n) if n >= bytes_min);
+            self.0.iter().any(of)
+        };
+        (text.len().saturating_sub(longest)..text.len()).find(|at| is_begun(*at))
+    }
+
+    /// `None`: there is none in it.
+    fn masked(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let (mut masked, mut copied, mut at) = (Vec::new(), 0, 0);
+        while at < text.len() {
+            let Some(length) = self.length_at(&text[at..]) else {
+                at += 1;
+                continue;
+            };
+            masked.extend_from_slice(&text[copied..at]);
+            masked.extend_from_slice(MASK.as_bytes());
+            at += length;
+            copied = at;
+        }
+        (copied > 0).then(|| {
+            masked.extend_from_slice(&text[copied..]);
+            masked
+        })
     }
 }
 
@@ -235,5 +307,41 @@ mod tests {
             secrets.mask_cut(&mut text);
             assert_eq!(text, shown);
         }
+    }
+
+    #[test]
+    fn a_percent_encoded_secret_is_recognised_in_every_spelling() {
+        let mut secrets = Secrets::default();
+        secrets.add("a+/ %25é");
+        for text in
+            ["a+/ %25é", "a%2B%2F%20%2525%C3%A9", "a%2b%2f%20%2525%c3%a9", "a%2B/+%2525%C3%a9", "%61%2b/+%25%32%35é"]
+        {
+            let mut masked = format!("<{text}>");
+            secrets.mask(&mut masked);
+            assert_eq!(masked, "<***>", "{text}");
+            assert!(secrets.is_in(text));
+        }
+        for other in ["a+/ %é", "a%2B%2F%20%252%C3%A9", "a+/ %25e", "%"] {
+            let mut kept = other.to_owned();
+            secrets.mask(&mut kept);
+            assert_eq!(kept, other);
+        }
+    }
+
+    #[test]
+    fn of_the_first_bytes_of_a_text_no_beginning_of_a_secret_is_left() {
+        let mut secrets = Secrets::default();
+        secrets.add("s3cret+word");
+        for (cut, shown) in [
+            ("#s", "#***"),
+            ("#s3cret+wor", "#***"),
+            ("#s3cret%2Bwor", "#***"),
+            ("#s3cret%2", "#***"),
+            ("#s3cret+word#", "#***#"),
+            ("#s3cret-", "#s3cret-"),
+        ] {
+            assert_eq!(secrets.mask_first_bytes(cut.as_bytes().to_vec(), cut.len()), shown.as_bytes(), "{cut}");
+        }
+        assert_eq!(secrets.mask_first_bytes(b"#s3cret".to_vec(), 100), b"#s3cret", "nothing was cut");
     }
 }

@@ -17,9 +17,9 @@ use crate::clock;
 use crate::error::{Failure, FailureKind};
 use crate::hooks::{AuthReason, AuthorizeVerdict, Chain, Head, HookTask, OnAuthVerdict, Situation, StartChanges};
 use crate::store::Store;
-use crate::task::{Auth, Pairs};
+use crate::task::{Auth, Pairs, Task};
 use crate::transfer::download::Wire;
-use crate::transfer::{Context, Shared, Stopped, headers_for, with_login};
+use crate::transfer::{Context, Shared, Stopped, headers_for, hold_back, with_login};
 use crate::transport::{Call, Transport};
 
 /// Credentials remembered at most.
@@ -193,6 +193,7 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
     };
     replace_headers(&mut wire.headers, headers);
     wire.url = with_query(&wire.url, &query);
+    wire.own_url.clone_from(&wire.url);
     Ok(Prepared::Ready(wire))
 }
 
@@ -224,15 +225,20 @@ pub(crate) async fn after_refusal(cx: &Context<'_>, status: Option<u16>) -> Resu
     }
 }
 
-/// The request as a component wants it. To another origin go neither credentials nor the task's own headers.
-pub(crate) fn apply(changes: &StartChanges, wire: &mut Wire) {
+/// The request as a component wants it, and whether its URL is another one now. To another origin go neither credentials nor the
+/// task's own headers, whoever has written them.
+pub(crate) fn apply(changes: &StartChanges, task: &Task, wire: &mut Wire) -> bool {
+    let before = wire.url.clone();
     if let Some(url) = &changes.url {
         wire.headers = headers_for(url, wire);
         wire.url = with_login(url, &wire.url);
         wire.guard = changes.guard.clone();
     }
     wire.headers.retain(|(name, _)| !changes.remove_headers.iter().any(|gone| gone.eq_ignore_ascii_case(name)));
-    replace_headers(&mut wire.headers, changes.headers.clone());
+    let mut headers = changes.headers.clone();
+    hold_back(task, &wire.url, &[], &mut headers);
+    replace_headers(&mut wire.headers, headers);
+    wire.url != before
 }
 
 async fn as_it_is(cx: &Context<'_>, auth: &Auth) -> Result<(Pairs, Pairs), Failure> {
@@ -334,7 +340,9 @@ impl Refresh {
             AuthorizeVerdict::Impossible(why) => return Err(no_refresh(&why, *reason)),
             _ => return Err(misplaced()),
         };
+        let guard = chain.renews_at(&url, used);
         let mut call = Call::new(method, url);
+        call.guard = guard;
         (call.headers, call.body, call.follow, call.ambient) = (headers, body.into(), false, false);
         let mut answer = self.transport.send(call).await?;
         let (status, body) = (answer.status, answer.body.collect(ANSWER_LIMIT).await);

@@ -5,6 +5,7 @@
 //! in `hooks`; the rules that stand below verdicts are in `transport::steps`.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,9 +18,11 @@ use crate::hooks::{
     Asked, Chain, Classified, FinishedFile, Head, Hook, HookHead, HookTask, OnError, OnProgress, OnRedirect, OnRequest,
     OnResponse, ProgressSample, RedirectHop, RequestHead, RetryChanges,
 };
-use crate::task::{Changes, Status, host_of};
+use crate::task::{Changes, Pairs, Status, Task, host_of};
 use crate::transfer::progress::Reading;
-use crate::transfer::{Context, Held, Reason, Slot, Stopped, details_of, is_same_origin, overlap, retry_after};
+use crate::transfer::{
+    Context, Held, Reason, Slot, Stopped, details_of, hold_back, is_same_origin, overlap, retry_after,
+};
 use crate::transport::{self, Answer, Canned, Follow, Go, Outbound, Redirect, Steps};
 
 /// Bytes of an error's body that `on-response` sees.
@@ -32,6 +35,8 @@ const REMEMBERED: usize = 64;
 const FIRST_BYTES: usize = 4 * 1024;
 /// Noted when a component gave the answer and no server did.
 pub(super) const CANNED: &str = "answered-by-component";
+/// Noted when a component has a request sent to another URL.
+pub(super) const URL_CHANGED: &str = "url-changed";
 
 /// A redirect: its status, where it comes from, and where it leads.
 type Redirected = (u16, String, String);
@@ -39,6 +44,7 @@ type Redirected = (u16, String, String);
 /// Asks the components on the way of each request of an attempt.
 pub(crate) struct Interceptors {
     chain: Chain,
+    task: Arc<Task>,
     hook_task: HookTask,
     slot: Slot,
     on_request: bool,
@@ -49,19 +55,51 @@ pub(crate) struct Interceptors {
     judged: Mutex<Vec<(Redirected, OnRedirect)>>,
     /// A failure that `on-error` is not to be asked about.
     last_word: Mutex<Option<Failure>>,
+    /// A component has given a request another URL.
+    has_led: AtomicBool,
 }
 
 impl Interceptors {
     /// `None`: there is nobody to ask. `given`: what `on-error` has answered in the place of every server.
-    pub(super) fn new(chain: &Chain, hook_task: &HookTask, slot: &Slot, given: Option<Head>) -> Option<Arc<Self>> {
+    pub(super) fn new(
+        chain: &Chain,
+        (task, hook_task): (&Arc<Task>, &HookTask),
+        slot: &Slot,
+        given: Option<Head>,
+    ) -> Option<Arc<Self>> {
         let (on_request, on_redirect) = (chain.has(Hook::OnRequest), chain.has(Hook::OnRedirect));
         if !on_request && !on_redirect && given.is_none() {
             return None;
         }
         let given = given.map(|head| canned(head, false));
-        let (chain, hook_task, slot) = (chain.clone(), hook_task.clone(), slot.clone());
-        let (judged, last_word) = (Mutex::default(), Mutex::default());
-        Some(Arc::new(Self { chain, hook_task, slot, on_request, on_redirect, given, judged, last_word }))
+        let (chain, task, hook_task, slot) = (chain.clone(), Arc::clone(task), hook_task.clone(), slot.clone());
+        let (judged, last_word, has_led) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Some(Arc::new(Self {
+            chain,
+            task,
+            hook_task,
+            slot,
+            on_request,
+            on_redirect,
+            given,
+            judged,
+            last_word,
+            has_led,
+        }))
+    }
+
+    /// Whether a component has given a request of this attempt another URL.
+    pub(super) fn has_led(&self) -> bool {
+        self.has_led.load(Ordering::Relaxed)
+    }
+
+    /// The request that a component has made of another: what is the task's does not leave its origin.
+    fn changed(&self, (url, headers): &(String, Pairs), mut request: RequestHead) -> Outbound {
+        if request.url != *url {
+            self.has_led.store(true, Ordering::Relaxed);
+        }
+        hold_back(&self.task, &request.url, headers, &mut request.headers);
+        step_of(request)
     }
 
     /// Whether a component has said that `on-error` is not to be asked about this failure.
@@ -84,8 +122,9 @@ impl Interceptors {
         if !self.on_request {
             return Ok(Go::Send(step));
         }
+        let given = (step.url.clone(), step.headers.clone());
         match self.slot.lend(pin!(self.chain.on_request(&self.hook_task, head_of(step)))).await? {
-            OnRequest::Next(request) => Ok(Go::Send(step_of(request))),
+            OnRequest::Next(request) => Ok(Go::Send(self.changed(&given, request))),
             OnRequest::Resolve { response, follow } => Ok(Go::Answer(canned(response, follow))),
             OnRequest::Reject { failure, follow } => Err(self.rejected(failure, follow)),
         }
@@ -95,6 +134,7 @@ impl Interceptors {
         if !self.on_redirect {
             return Ok(Follow::Yes);
         }
+        let given = (redirect.next.url.clone(), redirect.next.headers.clone());
         let key = (redirect.status, redirect.from_url.clone(), redirect.next.url.clone());
         let known = || {
             let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +156,7 @@ impl Interceptors {
         };
         match verdict {
             OnRedirect::Follow => Ok(Follow::Yes),
-            OnRedirect::FollowWith(request) => Ok(Follow::With(step_of(request))),
+            OnRedirect::FollowWith(request) => Ok(Follow::With(self.changed(&given, request))),
             OnRedirect::StopHere => Ok(Follow::No),
             OnRedirect::Reject(failure) => Err(self.rejected(failure, true)),
         }
@@ -169,6 +209,9 @@ pub(super) async fn judge(
     if answer.canned.is_some() {
         held.note(CANNED);
     }
+    if cx.interceptors.as_ref().is_some_and(|interceptors| interceptors.has_led()) {
+        held.note(URL_CHANGED);
+    }
     let headers = std::mem::take(&mut answer.headers);
     let mut head = Head { status: answer.status, headers, url: answer.url.clone(), body: Vec::new() };
     let mut resolved = false;
@@ -215,7 +258,7 @@ async fn respond(
     answer: &mut Answer,
 ) -> Result<(Head, bool), Stopped> {
     if !(200..400).contains(&head.status) {
-        head.body = answer.body.preview(PREVIEW).await.to_vec();
+        head.body = answer.body.preview(PREVIEW).await;
     }
     let (status, seen) = (head.status, HookHead::from(head.clone()));
     let ended = |mut failure: Failure, body: &[u8]| {
@@ -232,7 +275,7 @@ async fn respond(
             Err(if follow { Stopped::Failure(failure, details) } else { Stopped::Rejected(failure, details) })
         }
         OnResponse::Retry(changes) => {
-            held.change(&changes);
+            held.change(&changes, &cx.task.url);
             let text = format!("the server answered {status}, and a component wants another attempt");
             let mut failure = Failure::new(FailureKind::HttpResponse, text);
             failure.http_status = Some(status);
@@ -264,7 +307,7 @@ pub(super) async fn after(
     match verdict {
         OnError::Resolve(head) => Ok(head),
         OnError::Retry(changes) => {
-            held.change(&changes);
+            held.change(&changes, hook_task.url());
             Err(Stopped::Retry { after_ms: changes.after_ms, failure, details })
         }
         OnError::Reject(mut failure) => {
@@ -281,9 +324,12 @@ fn not_found(details: &Details) -> Failure {
     failure
 }
 
-/// Adds what a component wants changed: the later URL and headers win.
-pub(super) fn merge(changes: &mut Changes, later: &RetryChanges) {
+/// Adds what a component wants changed: the later URL and headers win. Headers for one origin do not go along to another.
+pub(super) fn merge(changes: &mut Changes, later: &RetryChanges, task_url: &str) {
     if let Some(url) = &later.url {
+        if !is_same_origin(changes.url.as_deref().unwrap_or(task_url), url) {
+            changes.headers.clear();
+        }
         changes.is_joined &= changes.url.as_ref() == Some(url);
         changes.url = Some(url.clone());
         changes.by.clone_from(&later.by);
@@ -295,7 +341,7 @@ pub(super) fn merge(changes: &mut Changes, later: &RetryChanges) {
 /// Hook `verify`. `known`: digests that were computed, by algorithm.
 pub(super) async fn verify(cx: &Context<'_>, held: &mut Held, known: Vec<(String, String)>) -> Result<(), Failure> {
     let Some(part) = held.part.as_ref() else { return Ok(()) };
-    let first_bytes = part.read_at(0, FIRST_BYTES)?;
+    let first_bytes = cx.transport.without_named_credentials(part.read_at(0, FIRST_BYTES)?, FIRST_BYTES);
     let file = FinishedFile { bytes: part.len(), digests: known, first_bytes };
     match cx.slot.leave(pin!(cx.chain.verify(cx.hook_task, &file))).await? {
         Ok(()) => Ok(()),

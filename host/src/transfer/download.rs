@@ -48,7 +48,7 @@ pub(crate) async fn run(cx: &Context<'_>, places: &[Wire], place: usize, held: &
         return finish_stored(cx, held, directory, &places[place]).await;
     }
     taken_by_given_name(cx, &directory)?;
-    let mut question = match what_is_stored(cx, held, &directory, &places[place].url).await? {
+    let mut question = match what_is_stored(cx, held, &directory, &places[place]).await? {
         Stored::Nothing => Question::default(),
         Stored::All => return finish_stored(cx, held, directory, &places[place]).await,
         Stored::GoOn(question) => question,
@@ -125,7 +125,7 @@ async fn ask(
         Classified::Success if question.from.is_none() => {
             from_zero(cx, held, directory, (places, place), question, answer, head).await
         }
-        Classified::Continues(_) if question.overlap == 0 && overlap::is_moved(held, &answer) => {
+        Classified::Continues(_) if question.overlap == 0 && overlap::is_moved(cx, held, &answer) => {
             if own_range(cx.task) {
                 return afresh(cx, held, question, "restarted-own-range").await;
             }

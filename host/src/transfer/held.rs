@@ -48,8 +48,8 @@ impl Held {
     }
 
     /// Takes what a component wants changed from the next request on.
-    pub(super) fn change(&mut self, later: &RetryChanges) {
-        callbacks::merge(self.changes.get_or_insert_default(), later);
+    pub(super) fn change(&mut self, later: &RetryChanges, task_url: &str) {
+        callbacks::merge(self.changes.get_or_insert_default(), later, task_url);
         self.changes_are_new = true;
     }
 

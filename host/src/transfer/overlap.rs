@@ -2,21 +2,57 @@
 //! must be equal, before anything is joined.
 //!
 //! Where a redirect leads elsewhere than before, a task has mirrors, or a component has given it another URL. At the same URL a
-//! strong validator is asked for, always. An equal validator is proof enough where only the URL's query is another one (a new
-//! signature), and not at another path or origin: validators tell the versions of one resource apart, not resources (RFC 9110
-//! section 8.8.1).
+//! strong validator is asked for, always. An equal entity tag is proof enough where only parameters that sign the URL are others,
+//! and not at another path or origin, nor where a component has changed what else the query says: validators tell the versions of
+//! one resource apart, not resources (RFC 9110 section 8.8.1).
 
 use std::ops::Range;
 
 use crate::error::Failure;
 use crate::hooks::HookHead;
-use crate::transfer::Held;
+use crate::transfer::{Context, Held};
 use crate::transport::Answer;
 
 /// How many bytes are asked for once more, at most.
 const MOST: u64 = 1 << 20;
 /// With fewer bytes than this a fresh start costs less than the doubt. So many are enough where the validator is the same.
 const LEAST: u64 = 64 << 10;
+
+/// Query parameters that sign a URL, and say nothing of what is there: of S3, Google, CloudFront, Azure, Akamai, OSS and others. In
+/// lower case.
+const SIGNING: [&str; 29] = [
+    "access_token",
+    "auth_key",
+    "awsaccesskeyid",
+    "expires",
+    "googleaccessid",
+    "hdnea",
+    "hdnts",
+    "hmac",
+    "jwt",
+    "key-pair-id",
+    "ossaccesskeyid",
+    "policy",
+    "se",
+    "security-token",
+    "sig",
+    "signature",
+    "sip",
+    "ske",
+    "skoid",
+    "sks",
+    "skt",
+    "sktid",
+    "skv",
+    "sp",
+    "spr",
+    "sr",
+    "st",
+    "sv",
+    "token",
+];
+/// With what the names of others begin.
+const SIGNING_PREFIXES: [&str; 2] = ["x-amz-", "x-goog-"];
 
 /// How many bytes would prove it; 0: nothing is to be proved, or nothing can be. The length of the whole must be known: it is
 /// compared, too. Of a range that a task wants itself it is not.
@@ -30,11 +66,12 @@ pub(super) fn of(held: &Held) -> u64 {
 }
 
 /// Whether an equal validator is proof enough at the URL that is asked, because it is that of the resource that the stored bytes
-/// came from: where the task has one URL only, that or where it led; or one that they were proved for.
+/// came from: where the task has one URL only, that or where it led; or one that they were proved for. What is secret in where it
+/// led is not known any more.
 pub(super) fn is_known(held: &Held, only: Option<&str>, asked: &str) -> bool {
     let proved = held.changes.as_ref().filter(|changes| changes.is_joined).and_then(|changes| changes.url.as_deref());
     let known = [only, Some(held.resume.final_url.as_str()), proved];
-    known.into_iter().flatten().any(|known| is_same_resource(known, asked))
+    known.into_iter().flatten().any(|known| is_same_link(held, known, asked))
 }
 
 /// Which stored bytes of a divided download are compared: the end of its longest piece. Empty: nothing is stored.
@@ -49,8 +86,34 @@ pub(super) fn is_enough(sample: &Range<u64>) -> bool {
 }
 
 /// Whether an answer came from elsewhere than the stored bytes, by a redirect or because a component sent the request there.
-pub(super) fn is_moved(held: &Held, answer: &Answer) -> bool {
-    !is_same_resource(&held.resume.final_url, &answer.url)
+pub(super) fn is_moved(cx: &Context<'_>, held: &Held, answer: &Answer) -> bool {
+    !is_same_place(cx, held, &held.resume.final_url, &answer.url)
+}
+
+/// Whether two answers came from the same place. A server changes queries of its own redirects as it likes; where a component has
+/// changed a URL, its query counts.
+pub(super) fn is_same_place(cx: &Context<'_>, held: &Held, one: &str, other: &str) -> bool {
+    let has_led = cx.interceptors.as_ref().is_some_and(|interceptors| interceptors.has_led());
+    if has_led { is_same_link(held, one, other) } else { is_same_resource(one, other) }
+}
+
+/// Whether two URLs are the same but for how they are signed. A date tells too little for that: one script may give all its
+/// files the same.
+pub(super) fn is_same_link(held: &Held, one: &str, other: &str) -> bool {
+    let query =
+        |url: &str| url::Url::parse(url).ok().and_then(|url| url.query().map(str::to_owned)).unwrap_or_default();
+    let (first, second) = (query(one), query(other));
+    let differ_in_signature = || held.resume.etag.is_some() && unsigned(&first) == unsigned(&second);
+    is_same_resource(one, other) && (first == second || differ_in_signature())
+}
+
+/// What a query says beside what signs it.
+fn unsigned(query: &str) -> Vec<&str> {
+    let signs = |parameter: &str| {
+        let name = parameter.split('=').next().unwrap_or_default().to_ascii_lowercase();
+        SIGNING.contains(&name.as_str()) || SIGNING_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    query.split('&').filter(|parameter| !parameter.is_empty() && !signs(parameter)).collect()
 }
 
 /// How many bytes are proof enough under the same validator.
@@ -119,4 +182,24 @@ pub(super) fn read(held: &Held, stored: Range<u64>) -> Result<Vec<u8>, Failure> 
         bytes.clear();
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_the_same_where_only_what_signs_them_differs_and_there_is_an_entity_tag() {
+        let mut tagged = Held::default();
+        tagged.resume.etag = Some("\"1\"".into());
+        let is_same =
+            |one: &str, other: &str| is_same_link(&tagged, &format!("http://h/f{one}"), &format!("http://h/f{other}"));
+        assert!(is_same("?X-Amz-Date=1&X-Amz-Signature=2&v=1", "?v=1&x-amz-signature=3"));
+        assert!(is_same("?sv=1&sig=***", "?sv=1&sig=a%2Bb&se=9") && is_same("", "?Expires=1&Signature=2"));
+        assert!(!is_same("?id=A&sig=1", "?id=B&sig=2") && !is_same("?key=***", "?key=b") && !is_same("", "?id=B"));
+        assert!(!is_same("", "/g"));
+        let dated = Held::default();
+        assert!(!is_same_link(&dated, "http://h/f?sig=1", "http://h/f?sig=2"));
+        assert!(is_same_link(&dated, "http://h/f?sig=1", "http://h/f?sig=1"));
+    }
 }

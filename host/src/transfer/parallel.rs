@@ -209,7 +209,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             host: host_of(&wire.url),
             answers: host_of(&wire.url),
             usable: true,
-            proved: overlap::is_known(held, only_url(cx.task), &wire.url),
+            proved: overlap::is_known(held, only_url(cx.task, wire), &wire.url),
             has_another: false,
             doubts: 0,
             failures: 0,
@@ -701,21 +701,22 @@ impl<'a, 'b> Crew<'a, 'b> {
             OnError::Next | OnError::Resolve(_) => Ok(()),
             OnError::Reject(failure) => Err(Stopped::Rejected(failure, None)),
             OnError::Retry(changes) => {
-                held.change(&changes);
+                held.change(&changes, &self.cx.task.url);
                 let known = &self.places[place].wire.url;
-                let is_elsewhere = |url: &String| !overlap::is_same_resource(known, url);
+                let is_elsewhere = |url: &String| !overlap::is_same_link(held, known, url);
                 if changes.after_ms > 0 || changes.url.as_ref().is_some_and(is_elsewhere) {
                     let failure = failure.clone();
                     return Err(Stopped::Retry { after_ms: changes.after_ms, failure, details: None });
                 }
                 held.store_changes(self.cx.shared, self.cx.key);
-                held.note("url-changed");
                 let place = &mut self.places[place];
                 let RetryChanges { url, headers, by, .. } = changes;
                 let guard = url.as_deref().map(|url| self.cx.chain.led_to(&by, self.cx.hook_task, url));
                 let guard = guard.unwrap_or_default();
                 let changes = StartChanges { url, headers, guard, ..StartChanges::default() };
-                authorize::apply(&changes, &mut place.wire);
+                if authorize::apply(&changes, self.cx.task, &mut place.wire) {
+                    held.note(callbacks::URL_CHANGED);
+                }
                 (place.usable, place.failures) = (true, 0);
                 Ok(())
             }

@@ -1,8 +1,10 @@
-//! The places that a download can come from: its URL, and its mirrors in turn; what of a request may go to another of them.
+//! The places that a download can come from: its URL, and its mirrors in turn; what of a request may go to another of them, and
+//! what a component may write into one that leaves the task's origin.
 
 use super::{Context, Finished, Held, Stopped, download, refused_with};
 use crate::error::{Failure, FailureKind};
-use crate::task::Status;
+use crate::mask::Secrets;
+use crate::task::{Pairs, Status, Task};
 use crate::transport::is_same_origin;
 
 /// Downloads from the URL, and where that fails from each mirror in turn; retries are not used up by that.
@@ -49,14 +51,38 @@ pub(crate) fn with_login(url: &str, of: &str) -> String {
     }
 }
 
+/// Headers of a task that hold no secret, and go to any origin.
+const SAFE: [&str; 6] = ["accept", "accept-language", "accept-encoding", "content-type", "user-agent", "range"];
+
+fn is_one_of(name: &str, names: &[&str]) -> bool {
+    names.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// Credentials and headers of the task go to its own origin only, as with redirects.
-pub(crate) fn headers_for(mirror: &str, wire: &download::Wire) -> crate::task::Pairs {
+pub(crate) fn headers_for(mirror: &str, wire: &download::Wire) -> Pairs {
     if is_same_origin(mirror, &wire.url) {
         return wire.headers.clone();
     }
-    let safe = ["accept", "accept-language", "accept-encoding", "content-type", "user-agent", "range"];
-    let keep = |name: &str| safe.iter().any(|safe| safe.eq_ignore_ascii_case(name));
-    wire.headers.iter().filter(|(name, _)| keep(name)).cloned().collect()
+    wire.headers.iter().filter(|(name, _)| is_one_of(name, &SAFE)).cloned().collect()
+}
+
+/// Takes out of a request that leaves its task's origin what a component has written into its headers (all but those `given`) and
+/// is the task's: its secrets, its values, its names, cookies. An `Authorization` of another value stays: a new link has its own.
+pub(crate) fn hold_back(task: &Task, url: &str, given: &[(String, String)], headers: &mut Pairs) {
+    if is_same_origin(url, &task.url) || headers.iter().all(|field| given.contains(field)) {
+        return;
+    }
+    let mut secrets = Secrets::default();
+    secrets.add_task(task);
+    let of_auth = task.auth.iter().flat_map(|auth| &auth.access_headers);
+    let own: Vec<_> = task.headers.iter().chain(of_auth).filter(|(name, _)| !is_one_of(name, &SAFE)).collect();
+    let may_leave = |name: &str, value: &str| {
+        let is_own_name = own.iter().any(|(known, _)| name.eq_ignore_ascii_case(known));
+        let is_own_value = own.iter().any(|(_, known)| value == known && !known.contains("{credential:"));
+        let is_held = is_own_value || secrets.is_in(value) || is_one_of(name, &["cookie", "proxy-authorization"]);
+        !is_held && (!is_own_name || is_one_of(name, &["authorization"]))
+    };
+    headers.retain(|field| given.contains(field) || may_leave(&field.0, &field.1));
 }
 
 #[cfg(test)]
@@ -69,5 +95,43 @@ mod tests {
         assert_eq!(with_login("http://other/u", "http://me:pw@h/f"), "http://other/u");
         assert_eq!(with_login("http://h:81/u", "http://me:pw@h/f"), "http://h:81/u");
         assert_eq!(with_login("http://own:x@h/u", "http://me:pw@h/f"), "http://own:x@h/u");
+    }
+
+    #[test]
+    fn what_is_the_tasks_leaves_its_origin_by_no_header_of_a_component() {
+        let pairs = |pairs: &[(&str, &str)]| -> Pairs {
+            pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        };
+        let own = [
+            ("Authorization", "Bearer own-token"),
+            ("X-Own", "7"),
+            ("Accept", "text/plain"),
+            ("X-H", "{credential:c}"),
+        ];
+        let task = Task { headers: pairs(&own), ..Task::download("http://h/f?sig=signature") };
+        let sent = |url: &str, written: &[(&str, &str)]| {
+            let mut headers = pairs(written);
+            hold_back(&task, url, &pairs(&[("X-Given", "7")]), &mut headers);
+            headers
+        };
+        let held = [
+            ("authorization", "Bearer own-token"),
+            ("X-New", "own-token, and more"),
+            ("X-Other", "7"),
+            ("x-own", "8"),
+            ("Cookie", "a=1"),
+            ("Proxy-Authorization", "Basic eA=="),
+            ("X-Sig", "%73ignature"),
+        ];
+        assert_eq!(sent("http://h/other", &held), pairs(&held));
+        assert_eq!(sent("http://elsewhere/f", &held), pairs(&[]));
+        let free = [
+            ("Authorization", "Bearer of-the-new-link"),
+            ("X-Given", "7"),
+            ("Accept", "image/png"),
+            ("X-New", "text/plain"),
+            ("X-Handle", "{credential:c}"),
+        ];
+        assert_eq!(sent("http://elsewhere/f", &free), pairs(&free));
     }
 }

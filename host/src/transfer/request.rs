@@ -232,7 +232,7 @@ async fn keep(held: &mut Held, answer: &mut Answer, details: &mut Details) -> Re
             Err(failure) => break Err(failure),
         }
     };
-    let kept = answer.body.masked(kept);
+    let kept = answer.body.masked(kept, KEPT);
     details.response_body = (!kept.is_empty()).then(|| text(&kept, details.char_set.as_deref()));
     outcome
 }

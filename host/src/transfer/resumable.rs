@@ -249,7 +249,8 @@ impl Attempt<'_> {
     fn call_to_upload(&self, held: &Held, method: &str) -> Call {
         let url = held.upload.as_ref().map(|upload| upload.url.clone()).unwrap_or_default();
         let headers = headers_for(&url, &self.wire).into_iter().filter(|(name, _)| !is_of_body(name)).collect();
-        let wire = Wire { url: with_login(&url, &self.wire.url), headers, guard: self.wire.guard.clone() };
+        let own_url = with_login(&url, &self.wire.url);
+        let wire = Wire { url: own_url.clone(), own_url, headers, guard: self.wire.guard.clone() };
         let mut call = plain_call(self.cx, &wire);
         call.method = method.to_owned();
         call

@@ -158,15 +158,15 @@ impl AnswerBody {
     }
 
     /// The first bytes, at most `limit`, without taking them: [`AnswerBody::next`] brings them as well. Waits for them; a
-    /// failure is that of a later `next`.
-    pub async fn preview(&mut self, limit: usize) -> Bytes {
+    /// failure is that of a later `next`. Masked as by [`AnswerBody::masked`].
+    pub async fn preview(&mut self, limit: usize) -> Vec<u8> {
         let mut all = Vec::new();
         while all.len() < limit {
             let Ok(Some(piece)) = self.next().await else { break };
             all.extend_from_slice(&piece);
         }
         self.put_back(&all);
-        self.rest.slice(..self.rest.len().min(limit))
+        self.masked(self.rest[..self.rest.len().min(limit)].to_vec(), limit)
     }
 
     /// Puts bytes before those to come.
@@ -186,12 +186,13 @@ impl AnswerBody {
             let room = piece.len().min(limit - all.len());
             all.extend_from_slice(&piece[..room]);
         }
-        self.masked(all)
+        self.masked(all, limit)
     }
 
-    /// What was read of it, for people and components: without the secrets that the request had in the place of handles.
-    pub fn masked(&self, bytes: Vec<u8>) -> Vec<u8> {
-        self.used.mask_bytes(bytes)
+    /// What was read of it, for people and components: without the secrets that the request had in the place of handles. Where
+    /// `limit` bytes were read there may be more, and the end of these may be the beginning of a secret.
+    pub fn masked(&self, bytes: Vec<u8>, limit: usize) -> Vec<u8> {
+        self.used.mask_first_bytes(bytes, limit)
     }
 
     async fn wait(&mut self) -> Result<Option<Bytes>, Failure> {

@@ -71,15 +71,33 @@ impl Guard {
     pub(super) fn explain(&self, failure: Failure, url: &Url) -> Failure {
         match self {
             Guard::Public { led_by: Some(who), .. } if failure.kind == FailureKind::Policy => {
-                let peer = peer_of(url);
-                let how = how_to_grant(&peer);
+                let (peer, how) = (peer_of(url), how_to_grant_privately(url));
                 let text =
                     format!("{who} leads to {peer}, which is not on the public internet and not granted ({how})");
                 Failure { description: text, ..failure }
             }
+            Guard::Public { led_by: None, .. } if failure.kind == FailureKind::Policy => {
+                let description = format!("{} ({})", failure.description, how_to_grant_privately(url));
+                Failure { description, ..failure }
+            }
             _ => failure,
         }
     }
+}
+
+/// Stands before a granted host whose private addresses are granted, too.
+pub(crate) const PRIVATE: &str = "private+";
+
+/// Whether a host says by itself that it may be at a private address: an address does, and `localhost`.
+pub(crate) fn is_private_by_name(host: &str) -> bool {
+    let name = bare(host).to_ascii_lowercase();
+    name.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+}
+
+/// What grants a URL's host to a component, at whatever address.
+fn how_to_grant_privately(url: &Url) -> String {
+    let is_said = is_private_by_name(url.host_str().unwrap_or_default());
+    how_to_grant(&format!("{}{}", if is_said { "" } else { PRIVATE }, peer_of(url)))
 }
 
 /// What grants a host to a component: the end of a sentence about one that is not.

@@ -94,6 +94,13 @@ fn replaced(credentials: &NamedCredentials, url: &Url, text: &str, used: &mut Us
     Ok(whole)
 }
 
+/// All of them that can be had.
+pub(super) fn secrets(credentials: &NamedCredentials) -> Secrets {
+    let mut secrets = Secrets::default();
+    credentials.values().filter_map(|credential| credential.secret.read().ok()).for_each(|secret| secrets.add(&secret));
+    secrets
+}
+
 /// The secret of that name, for a request to that URL.
 ///
 /// # Errors

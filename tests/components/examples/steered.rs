@@ -166,7 +166,8 @@ impl hooks::on_task_start::Guest for Component {
             println!("asked on-task-start after");
         }
         let url = Some(word(&words, 1)).filter(|url| !url.is_empty()).map(str::to_owned);
-        url.map(|url| hooks::on_task_start::Changes { url: Some(url), headers: vec![], remove_headers: vec![] })
+        let headers = headers(&words, 2);
+        url.map(|url| hooks::on_task_start::Changes { url: Some(url), headers, remove_headers: vec![] })
     }
 }
 
@@ -271,6 +272,10 @@ impl hooks::verify::Guest for Component {
         match word(&words, 0) {
             "refuse" => Err("it looks wrong".into()),
             "reason" => Err(secret(&task).to_owned()),
+            "show" => {
+                println!("first bytes {}", String::from_utf8_lossy(&finished.first_bytes));
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

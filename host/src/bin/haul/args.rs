@@ -526,7 +526,7 @@ pub(crate) struct ComponentFlags {
     /// Component to attach for this invocation, or the name of a configured one; may be repeated
     #[arg(long = "callbacks", value_name = "FILE.wasm")]
     pub(crate) callbacks: Vec<PathBuf>,
-    /// Host that the components' HTTP may reach; may be repeated
+    /// Host that the components' HTTP may reach (`private+HOST`: at a private address, too); may be repeated
     #[arg(long = "allow-host", value_name = "HOST", value_parser = granted_host)]
     pub(crate) allow_hosts: Vec<String>,
     /// Setting that the components can read; may be repeated

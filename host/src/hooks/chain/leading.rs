@@ -10,7 +10,8 @@ use url::Url;
 
 use super::Chain;
 use crate::hooks::{Component, HookTask};
-use crate::transport::{Guard, Ports, PrivateHost};
+use crate::task::Auth;
+use crate::transport::{Guard, Ports, PrivateHost, is_same_origin};
 
 impl Chain {
     /// What holds for a request that a component takes from one URL to another. `None`: what held for it before, for it stays
@@ -31,6 +32,16 @@ impl Chain {
         let mut of_name = self.links.components.iter().filter_map(Component::now).filter(|known| known.name() == by);
         let component = of_name.next().filter(|_| of_name.next().is_none());
         guard(component, task, to)
+    }
+
+    /// What holds for a request by which a credential is renewed: where it goes elsewhere than `refreshUrl` says, a component wants
+    /// that, and its host is granted to it.
+    pub fn renews_at(&self, url: &str, auth: &Auth) -> Guard {
+        if auth.refresh_url.as_deref().is_some_and(|own| is_same_origin(own, url)) {
+            return Guard::Any;
+        }
+        let components = self.links.components.iter().filter_map(Component::now);
+        Guard::Public { private_hosts: components.flat_map(|known| known.private_hosts()).collect(), led_by: None }
     }
 }
 

@@ -252,7 +252,11 @@ async fn a_component_renews_a_credential_where_its_owner_says_or_where_it_may_se
         let answer = chain.authorize(&task, &auth, wanted, 0).await;
         match why {
             Some(why) => assert!(sentence(answer).contains(why), "{url}"),
-            None => assert!(matches!(answer, Ok(AuthorizeVerdict::Send { .. })), "{url}"),
+            None => {
+                assert!(matches!(answer, Ok(AuthorizeVerdict::Send { .. })), "{url}");
+                let is_own = url.starts_with("https://auth.example");
+                assert_eq!(chain.renews_at(url, &auth) == Guard::Any, is_own, "{url}: at private addresses");
+            }
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::transport::{Call, Guard, Steps};
 #[derive(Clone)]
 pub(crate) struct Wire {
     pub(crate) url: String,
+    /// The URL as it is where no component has another one: with the task's credentials.
+    pub(crate) own_url: String,
     pub(crate) headers: Pairs,
     pub(crate) guard: Guard,
 }
@@ -18,7 +20,7 @@ pub(crate) struct Wire {
 impl Wire {
     /// Of a place that the task itself names.
     pub(crate) fn own(url: &str, headers: Pairs) -> Self {
-        Self { url: url.to_owned(), headers, guard: Guard::Any }
+        Self { url: url.to_owned(), own_url: url.to_owned(), headers, guard: Guard::Any }
     }
 }
 

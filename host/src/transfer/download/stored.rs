@@ -1,7 +1,7 @@
 //! What earlier attempts have left of a download, and whether it is gone on with: hook `resume`, and what is certainly good of a part
 //! file.
 
-use super::{Question, own_range};
+use super::{Question, Wire, own_range};
 use crate::error::{Failure, FailureKind};
 use crate::hooks::ResumeVerdict;
 use crate::sandbox::{Directory, Identity, PartFile};
@@ -35,13 +35,14 @@ pub(super) async fn what_is_stored(
     cx: &Context<'_>,
     held: &mut Held,
     directory: &Directory,
-    url: &str,
+    wire: &Wire,
 ) -> Result<Stored, Stopped> {
     if !open_stored(cx, held, directory).await? {
         return Ok(Stored::Nothing);
     }
     let bytes = held.bytes_done();
-    let overlap = if overlap::is_known(held, only_url(cx.task), url) { 0 } else { overlap::least(held) };
+    let is_known = overlap::is_known(held, only_url(cx.task, wire), &wire.url);
+    let overlap = if is_known { 0 } else { overlap::least(held) };
     if own_range(cx.task) != is_within_range(held) || (own_range(cx.task) && overlap > 0) {
         return Ok(instead(cx, held, "restarted-own-range").await?);
     }
@@ -77,8 +78,8 @@ pub(super) async fn what_is_stored(
 }
 
 /// The URL of a task that has no mirrors: what is stored of it came from there.
-pub(in crate::transfer) fn only_url(task: &Task) -> Option<&str> {
-    task.mirrors.is_empty().then_some(&task.url)
+pub(in crate::transfer) fn only_url<'a>(task: &Task, wire: &'a Wire) -> Option<&'a str> {
+    task.mirrors.is_empty().then_some(&wire.own_url)
 }
 
 /// What is stored will not do. It stays until a whole file comes in its place: a refusal takes nothing away. A divided file

@@ -130,7 +130,8 @@ impl Crew<'_, '_> {
 
     /// Whether an answer came from where nothing was compared yet.
     pub(super) fn is_new(&self, held: &Held, answer: &Answer) -> bool {
-        overlap::is_moved(held, answer) && !self.known.iter().any(|known| overlap::is_same_resource(known, &answer.url))
+        let is_it = |known: &String| overlap::is_same_place(self.cx, held, known, &answer.url);
+        overlap::is_moved(self.cx, held, answer) && !self.known.iter().any(is_it)
     }
 
     /// A place leads elsewhere than before: it takes no part until it is compared again. One that does so with every answer is

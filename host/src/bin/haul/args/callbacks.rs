@@ -45,7 +45,7 @@ pub(crate) struct New {
 /// Flags that say what a component may do.
 #[derive(Debug, Default, ClapArgs)]
 pub(crate) struct GrantFlags {
-    /// Host that its HTTP may reach; may be repeated
+    /// Host that its HTTP may reach (`private+HOST`: at a private address, too); may be repeated
     #[arg(long = "allow-host", value_name = "HOST", value_parser = granted_host)]
     pub(crate) allow_hosts: Vec<String>,
     /// Setting that it can read; may be repeated
