@@ -247,7 +247,7 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
     let result = with_credentials(shared, transport, job, &chain, &mut task, hook_task.clone(), held).await;
     let result = match result {
         Err(stopped) if chain.has(Hook::OnError) => {
-            let asked = Box::pin(callbacks::after(&chain, &hook_task, held, number(&job.record), stopped));
+            let asked = Box::pin(callbacks::after(&chain, &hook_task, held, &job.record, stopped));
             let answered = job.slot.leave(pin!(asked)).await;
             match answered {
                 Ok(head) => Box::pin(with_answer(shared, transport, job, &chain, &task, &hook_task, held, head)).await,
@@ -267,11 +267,12 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
         Err(Stopped::Failure(failure, details) | Stopped::Rejected(failure, details)) => {
             Box::pin(judge(shared, job, &chain, &hook_task, held, failure, details)).await
         }
-        Err(Stopped::Retry { after_ms, failure, details }) => {
-            let verdict = match job.record.retries_remaining {
-                1.. => RetryVerdict::AfterMs(after_ms),
-                _ => RetryVerdict::GiveUp,
+        Err(Stopped::Retry { after_ms, by, mut failure, details }) => {
+            let (verdict, but) = match job.record.retries_remaining {
+                1.. => (RetryVerdict::AfterMs(after_ms), ""),
+                _ => (RetryVerdict::GiveUp, ", but no retries are left (`--retries`)"),
             };
+            failure.description.push_str(&format!("; {by}{but}"));
             held.record(shared, job.key);
             conclude(shared, job, held, failure, (verdict, true), details).await
         }

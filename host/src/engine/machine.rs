@@ -137,6 +137,8 @@ pub(crate) struct Machine {
     telling: BTreeSet<u64>,
     told: u64,
     acknowledged: u64,
+    /// Who waits until all up to a number have been told.
+    until_told: Vec<(u64, oneshot::Sender<()>)>,
     retain: Retain,
     /// Tasks that have ended since the last look at what is to be forgotten.
     ended: u64,
@@ -183,6 +185,7 @@ impl Machine {
             telling: BTreeSet::new(),
             told: 0,
             acknowledged: 0,
+            until_told: Vec::new(),
             retain,
             ended: CLEAN_EVERY,
         };
@@ -241,6 +244,7 @@ impl Machine {
             Input::Unwritten { key, error } => self.unwritten(key, error),
             Input::Final { update } => self.tell_components(*update),
             Input::Told { seq } => self.told(seq),
+            Input::WhenTold { reply } => self.when_told(reply),
             Input::Limits { limits } => {
                 self.network.give(limits.network);
                 self.set_limits(*limits);
@@ -265,7 +269,7 @@ impl Machine {
             Input::CloseNow => {
                 self.running.clear();
                 self.publishing = 0;
-                self.telling.clear();
+                self.leave_untold();
             }
         }
     }
@@ -337,6 +341,39 @@ impl Machine {
             self.acknowledged = seq;
             self.shared.store.write_later(Change::Ack { consumer: super::requests::COMPONENTS.into(), seq });
         }
+        self.answer_told();
+    }
+
+    fn when_told(&mut self, reply: oneshot::Sender<()>) {
+        let last = self.telling.last().copied().unwrap_or(0);
+        if last > 0 {
+            tracing::info!("waits for components that are told of ends (`on-task-finished`)");
+        }
+        self.until_told.push((last, reply));
+        self.answer_told();
+    }
+
+    fn answer_told(&mut self) {
+        let first = self.telling.first().copied().unwrap_or(u64::MAX);
+        let waiting = std::mem::take(&mut self.until_told);
+        let (still, answered): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(last, _)| first <= *last);
+        self.until_told = still;
+        for (_, reply) in answered {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Closing has no time for more: the next engine tells these ends again.
+    fn leave_untold(&mut self) {
+        let count = self.telling.len();
+        if count > 0 {
+            let seconds = CLOSE_WITHIN.as_secs();
+            tracing::warn!(
+                "components had not heard of {count} ends within {seconds} s (`on-task-finished`): they are told again \
+                 when tasks are worked next"
+            );
+        }
+        self.telling.clear();
     }
 }
 

@@ -259,16 +259,53 @@ impl Chain {
         self.usable(who, Hook::Parts, verdict)
     }
 
-    /// Hook `retry`. A verdict that this version does not know counts as `GiveUp`; waits are cut to 24 hours.
+    /// Hook `retry`. A verdict that this version does not know counts as `GiveUp`; waits are cut to 24 hours. Of a component,
+    /// they last 100 ms at least, and where there is no other attempt to be had it gives up, whatever it says.
     pub async fn retry(&self, task: &HookTask, attempt: &Attempt, failure: &Failure) -> Result<RetryVerdict, Failure> {
         let params = (task.wit.clone(), convert::attempt(attempt), convert::failure(failure));
         let (who, (verdict,)) = self.ask::<hooks::Retry>(task.weight, params).await?;
+        let least = if who.is_some() { check::WAIT_MS_MIN } else { 0 };
+        let wait = |wait: u64| wait.clamp(least, check::WAIT_MS_MAX);
         let verdict = match convert::to_retry(verdict) {
-            RetryVerdict::AfterMs(wait) => RetryVerdict::AfterMs(wait.min(check::WAIT_MS_MAX)),
-            RetryVerdict::AfreshAfterMs(wait) => RetryVerdict::AfreshAfterMs(wait.min(check::WAIT_MS_MAX)),
+            RetryVerdict::AfterMs(ms) => RetryVerdict::AfterMs(wait(ms)),
+            RetryVerdict::AfreshAfterMs(ms) => RetryVerdict::AfreshAfterMs(wait(ms)),
             RetryVerdict::GiveUp => RetryVerdict::GiveUp,
         };
-        self.usable(who, Hook::Retry, Ok(verdict))
+        let refused = match who {
+            Some(position) if verdict != RetryVerdict::GiveUp => {
+                let why = self.no_other(task, attempt, failure)?;
+                why.map(|why| (self.component(position, Hook::Retry).name(), why))
+            }
+            _ => None,
+        };
+        self.usable(who, Hook::Retry, Ok(verdict))?;
+        let Some((name, why)) = refused else { return Ok(verdict) };
+        tracing::info!("component `{name}` wants another attempt in `retry`, but {why}");
+        Ok(RetryVerdict::GiveUp)
+    }
+
+    /// Why there is no other attempt, whatever a component says: none is left, or it might do twice what the task does. `None`:
+    /// there is.
+    fn no_other(&self, task: &HookTask, attempt: &Attempt, failure: &Failure) -> Result<Option<&'static str>, Failure> {
+        let is_left = match failure.kind {
+            FailureKind::Checksum => attempt.fresh_start_left, // which uses up no retry
+            _ => attempt.retries_remaining > 0,
+        };
+        if !is_left {
+            return Ok(Some("no retries are left (`--retries`)"));
+        }
+        let is_in_doubt = failure.outcome_unknown && !self.may_be_repeated(task)?;
+        Ok(is_in_doubt.then_some("whether the request took effect is unknown (`repeatable`, `Idempotency-Key`)"))
+    }
+
+    /// Whether the request of a task may be sent again after its answer was lost: that is what the default policy goes by.
+    fn may_be_repeated(&self, task: &HookTask) -> Result<bool, Failure> {
+        let attempt = Attempt { number: 1, retries_remaining: 1, ..Attempt::default() };
+        let mut lost = Failure::new(FailureKind::Connection, String::new());
+        lost.outcome_unknown = true;
+        let params = (task.wit.clone(), convert::attempt(&attempt), convert::failure(&lost));
+        let (verdict,) = self.links.hooks.policy::<hooks::Retry>(params)?;
+        Ok(convert::to_retry(verdict) != RetryVerdict::GiveUp)
     }
 
     /// Hook `before-task-start`: the final update the task ends with, if any component gives one. The update has no number,

@@ -17,9 +17,9 @@ use crate::hooks::{
     Asked, Chain, Classified, FinishedFile, Head, Hook, HookHead, HookTask, OnError, OnProgress, OnRedirect, OnRequest,
     OnResponse, ProgressSample, RedirectHop, RequestHead, RetryChanges,
 };
-use crate::task::{Changes, Status, host_of};
+use crate::task::{Changes, Record, Status, host_of};
 use crate::transfer::progress::Reading;
-use crate::transfer::{Context, Held, Reason, Slot, Stopped, details_of, is_same_origin, overlap, retry_after};
+use crate::transfer::{Context, Held, Reason, Slot, Stopped, details_of, is_same_origin, number, overlap, retry_after};
 use crate::transport::{self, Answer, Canned, Follow, Go, Outbound, Redirect, Steps};
 
 /// Bytes of an error's body that `on-response` sees.
@@ -233,21 +233,21 @@ async fn respond(
         }
         OnResponse::Retry(changes) => {
             held.change(&changes);
-            let text = format!("the server answered {status}, and a component wants another attempt");
-            let mut failure = Failure::new(FailureKind::HttpResponse, text);
+            let mut failure = Failure::new(FailureKind::HttpResponse, format!("the server answered {status}"));
             failure.http_status = Some(status);
             let (failure, details) = ended(failure, &body);
-            Err(Stopped::Retry { after_ms: changes.after_ms, failure, details })
+            Err(Stopped::wanted(&changes, Hook::OnResponse, failure, details))
         }
     }
 }
 
-/// What hook `on-error` makes of how an attempt ended; `Ok`: this is the answer after all.
+/// What hook `on-error` makes of how an attempt ended; `Ok`: this is the answer after all. What is not there stays so where no
+/// retries are left to look again.
 pub(super) async fn after(
     chain: &Chain,
     hook_task: &HookTask,
     held: &mut Held,
-    attempt: u32,
+    record: &Record,
     stopped: Stopped,
 ) -> Result<Head, Stopped> {
     let failure = match &stopped {
@@ -255,8 +255,11 @@ pub(super) async fn after(
         Stopped::Final(Status::NotFound, details) => not_found(details),
         _ => return Err(stopped),
     };
-    let verdict = chain.on_error(hook_task, &failure, attempt, None).await;
+    let verdict = chain.on_error(hook_task, &failure, number(record), None).await;
     let details = match stopped {
+        Stopped::Final(..) if matches!(verdict, OnError::Retry(_)) && record.retries_remaining < 1 => {
+            return Err(stopped);
+        }
         Stopped::Failure(_, details) if !matches!(verdict, OnError::Next) => details,
         Stopped::Final(_, details) if !matches!(verdict, OnError::Next) => Some(details),
         stopped => return Err(stopped),
@@ -265,7 +268,7 @@ pub(super) async fn after(
         OnError::Resolve(head) => Ok(head),
         OnError::Retry(changes) => {
             held.change(&changes);
-            Err(Stopped::Retry { after_ms: changes.after_ms, failure, details })
+            Err(Stopped::wanted(&changes, Hook::OnError, failure, details))
         }
         OnError::Reject(mut failure) => {
             failure.description = crate::mask::text(&failure.description);

@@ -610,8 +610,7 @@ impl<'a, 'b> Crew<'a, 'b> {
                 let known = &self.places[place].wire.url;
                 let is_elsewhere = |url: &String| !overlap::is_same_resource(known, url);
                 if changes.after_ms > 0 || changes.url.as_ref().is_some_and(is_elsewhere) {
-                    let failure = failure.clone();
-                    return Err(Stopped::Retry { after_ms: changes.after_ms, failure, details: None });
+                    return Err(Stopped::wanted(&changes, Hook::OnError, failure.clone(), None));
                 }
                 held.store_changes(self.cx.shared, self.cx.key);
                 held.note("url-changed");

@@ -374,8 +374,10 @@ impl hooks::authorize::Guest for Component {
 impl hooks::retry::Guest for Component {
     fn decide(task: Task, attempt: hooks::retry::Attempt, failure: Failure) -> hooks::retry::Verdict {
         let words = asked(&task, "retry", "");
-        if word(&words, 0) == "now" && attempt.retries_remaining > 0 {
-            return hooks::retry::Verdict::AfterMs(0);
+        match word(&words, 0) {
+            "now" if attempt.retries_remaining > 0 => return hooks::retry::Verdict::AfterMs(0),
+            "always" => return hooks::retry::Verdict::AfterMs(0),
+            _ => {}
         }
         next::retry::decide(&task, &attempt, &failure)
     }

@@ -67,9 +67,19 @@ pub(crate) async fn run(
     if done.is_none() {
         printer.note(format_args!("interrupted; {}", tasks.same_command));
     }
+    end(link, &mut interrupt, done).await
+}
+
+/// Leaves the home when the work is `done`: once components have heard of all ends, unless that is interrupted. Work that was
+/// interrupted (`None`), or failed, is left soon. Answers the exit code.
+pub(crate) async fn end(link: Link, interrupt: &mut Interrupt, done: Option<Result<u8>>) -> Result<u8> {
+    let told = match &done {
+        Some(Ok(_)) => interrupt.unless(link.all_told()).await,
+        _ => Some(()),
+    };
     let saved = interrupt.unless(link.close()).await;
-    match (done, saved) {
-        (Some(code), Some(())) => code,
+    match (done, told, saved) {
+        (Some(code), Some(()), Some(())) => code,
         _ => Ok(exit::INTERRUPTED),
     }
 }

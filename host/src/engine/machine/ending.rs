@@ -76,9 +76,8 @@ impl Machine {
             FailureDetail::OpenFiles if self.wait_for_disk || self.running.len() > 1 => Some(FILES_PAUSE_MS),
             _ => None,
         };
-        let free = failure.kind == FailureKind::Checksum || failure.detail == FailureDetail::DiskFull;
-        let free = free || pause.is_some();
-        let retries_remaining = if free && !wanted { remaining } else { remaining - 1 };
+        let free = failure.kind == FailureKind::Checksum || pause.is_some();
+        let retries_remaining = if free && !wanted { remaining } else { (remaining - 1).max(0) };
         let wait = match verdict {
             _ if pause.is_some() => pause,
             RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms) => Some(ms),
