@@ -104,6 +104,8 @@ pub(crate) enum Reason {
 pub(crate) struct Stop {
     token: CancellationToken,
     reason: Arc<AtomicU8>,
+    /// The component that wants it, where one does.
+    by: Arc<OnceLock<String>>,
 }
 
 impl Stop {
@@ -115,6 +117,17 @@ impl Stop {
             let _ = self.reason.compare_exchange(0, reason as u8, Ordering::SeqCst, Ordering::SeqCst);
         }
         self.token.cancel();
+    }
+
+    /// The same for a component: which one, and where.
+    fn ask_by(&self, reason: Reason, by: String) {
+        let _ = self.by.set(by); // the first one counts
+        self.ask(reason);
+    }
+
+    /// The component that has asked, if one has.
+    pub(crate) fn by(&self) -> Option<&str> {
+        self.by.get().map(String::as_str)
     }
 
     async fn asked(&self) -> Reason {

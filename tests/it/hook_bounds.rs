@@ -78,3 +78,28 @@ fn an_on_task_finished_has_its_own_time_and_is_not_asked_again_when_it_was_over(
     assert!(first.stderr.contains("failed in `on-task-finished`: it took longer than 6000 ms"), "{}", first.stderr);
     assert_eq!((asked_of(&first, "on-task-finished").len(), asked_of(&second, "on-task-finished").len()), (1, 0));
 }
+
+#[test]
+fn parts_of_a_component_stay_as_they_are() {
+    let (world, origin) = (world(), Origin::start());
+    let content = bytes(3, 8 << 20);
+    let film = origin.serve("/f", file(&content).etag("\"v1\""));
+    let task = json!({"taskType": "ParallelDownloadTask", "url": film.url(), "chunks": 4});
+
+    work(&world, task, &["parts divide 2"]).exits(0);
+
+    assert_eq!(film.log().len(), 2, "the whole, which brings the first part, and the second: {:?}", film.log());
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
+}
+
+#[test]
+fn a_made_up_response_is_as_long_as_it_says() {
+    let (world, origin) = (world(), Origin::start());
+    let words = |length: &str| format!("on-request resolve 200 cached content-length={length}");
+
+    let short = work(&world, json!({"url": origin.url("/f"), "retries": 0}), &[&words("9")]).exits(10);
+    work(&world, json!({"url": origin.url("/f"), "taskId": "u"}), &[&words("6")]).exits(0);
+
+    let why = short.only_final()["exception"]["description"].as_str().unwrap().to_owned();
+    assert!(why.ends_with("a response whose `content-length` is `9`, with a body of 6 bytes"), "{why}");
+}

@@ -129,7 +129,10 @@ impl Chain {
                     let why = "it refuses a task and does not say why: at least one problem belongs to it";
                     self.usable(who, Hook::Admit, Err(why.into()))?
                 }
-                (Err(problems), ..) => self.usable(who, Hook::Admit, Ok(Err(problems)))?,
+                (Err(problems), usual, _) => {
+                    let problems = self.usable(who, Hook::Admit, Ok(problems))?;
+                    Err(self.credited(who, Hook::Admit, problems, usual.err().as_ref()))
+                }
                 (_, refused, _) => refused,
             });
         }
@@ -143,9 +146,9 @@ impl Chain {
         let params = (task.wit.clone(), convert::asked(asked), head.wit.clone());
         let (who, (verdict,)) = self.ask::<hooks::Classify>(task.weight, params.clone()).await?;
         let verdict = convert::to_classified(verdict);
+        let mut usual = None;
         if let Some(verdict) = verdict.as_ref().ok().filter(|_| who.is_some()) {
-            let (usual,) = self.links.hooks.policy::<hooks::Classify>(params)?;
-            let usual = convert::to_classified(usual).ok();
+            usual = convert::to_classified(self.links.hooks.policy::<hooks::Classify>(params)?.0).ok();
             let checked = check::fits_task(verdict, asked.restarts, &task.wit)
                 .and_then(|()| check::classified(verdict, usual.as_ref(), asked, head.wit.status));
             self.usable(who, Hook::Classify, checked)?;
@@ -159,7 +162,8 @@ impl Chain {
             Classified::AskFromZero(note) => Ok(Classified::AskFromZero(check::text(note))),
             verdict => Ok(verdict),
         });
-        self.usable(who, Hook::Classify, verdict)
+        let verdict = self.usable(who, Hook::Classify, verdict)?;
+        Ok(self.credited(who, Hook::Classify, verdict, usual.as_ref()))
     }
 
     /// Hook `filename`. The answer is one safe path component, at most 255 bytes, and none of `taken`.
@@ -191,9 +195,11 @@ impl Chain {
         let params = (task.wit.clone(), convert::stored(bytes_done, stored));
         let (who, (answer,)) = self.ask::<hooks::Resume>(task.weight, params.clone()).await?;
         let (verdict, conditions) = convert::to_resume(answer);
+        let mut usual = None;
         if who.is_some() {
-            let (usual,) = self.links.hooks.policy::<hooks::Resume>(params)?;
-            self.usable(who, Hook::Resume, check::resumes(&verdict, &convert::to_resume(usual).0))?;
+            let (policy,) = self.links.hooks.policy::<hooks::Resume>(params)?;
+            let policy = usual.insert(convert::to_resume(policy));
+            self.usable(who, Hook::Resume, check::resumes(&verdict, &policy.0))?;
         }
         let verdict = match verdict {
             ResumeVerdict::GoOn { from_bytes, .. } if from_bytes > bytes_done => {
@@ -209,7 +215,8 @@ impl Chain {
             verdict => Ok(verdict),
         };
         let conditions = conditions.into_iter().map(|(name, holds)| (check::text(name), holds)).collect();
-        self.usable(who, Hook::Resume, verdict.map(|verdict| (verdict, conditions)))
+        let answer = self.usable(who, Hook::Resume, verdict.map(|verdict| (verdict, conditions)))?;
+        Ok(self.credited(who, Hook::Resume, answer, usual.as_ref()))
     }
 
     /// Hook `authorize`. The verdict is one of those that the situation may be answered by.
@@ -344,10 +351,8 @@ impl Chain {
                 None => from = position + 1,
             }
         };
-        let verdict = convert::to_on_auth(verdict).unwrap_or_else(|unknown| {
-            let name = self.component(position, Hook::OnAuth).name();
-            OnAuthVerdict::Failed(format!("component `{name}` answered {unknown}"))
-        });
+        let verdict = convert::to_on_auth(verdict)
+            .unwrap_or_else(|unknown| OnAuthVerdict::Failed(format!("it answered {unknown}")));
         let verdict = match verdict {
             OnAuthVerdict::Refreshed(fresh) => {
                 let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
@@ -496,6 +501,14 @@ impl Chain {
         })
     }
 
+    /// Credits an answer of a decision that is not what the default policy says.
+    fn credited<T: Masked + PartialEq>(&self, who: Option<usize>, hook: Hook, mut answer: T, usual: Option<&T>) -> T {
+        if let Some(position) = who.filter(|_| usual != Some(&answer)) {
+            answer.credit(&self.component(position, hook).place(hook));
+        }
+        answer
+    }
+
     fn next(&self, from: usize, hook: Hook) -> Option<usize> {
         let components = self.links.components.get(from..)?;
         let answers = |component: &Arc<Component>| component.now().is_some_and(|now| now.answers(hook));
@@ -543,6 +556,10 @@ impl Chain {
             (Ok(mut answer), Some(component)) => {
                 component.well(hook);
                 answer.mask(&self.secrets());
+                // A decision may be that of the next one, handed on: who knows what that is credits it.
+                if !hook.is_decision() {
+                    answer.credit(&component.place(hook));
+                }
                 Ok(answer)
             }
             (Ok(answer), None) => Ok(answer),

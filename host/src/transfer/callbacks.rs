@@ -150,8 +150,8 @@ fn with_own(mut request: RequestHead, next: &Outbound) -> RequestHead {
 }
 
 fn canned(head: Head, follow: bool) -> Canned {
-    let Head { status, headers, body, .. } = head;
-    Canned { status, headers, body: body.into(), follow }
+    let Head { status, headers, body, by, .. } = head;
+    Canned { status, headers, body: body.into(), follow, by }
 }
 
 /// What an answer means: hook `on-response` is asked about it where `first` says so, then `classify`. The answer's status
@@ -170,7 +170,7 @@ pub(super) async fn judge(
         held.note(CANNED);
     }
     let headers = std::mem::take(&mut answer.headers);
-    let mut head = Head { status: answer.status, headers, url: answer.url.clone(), body: Vec::new() };
+    let mut head = Head { status: answer.status, headers, url: answer.url.clone(), ..Head::default() };
     let mut resolved = false;
     if first && answer.canned != Some(false) && cx.chain.has(Hook::OnResponse) {
         (head, resolved) = respond(cx, held, head, answer).await?;
@@ -186,6 +186,9 @@ pub(super) async fn judge(
         Classified::Failed(mut failure) => {
             let wait = || retry_after::wait_ms(head.headers(), clock::unix_ms());
             failure.retry_after_ms = failure.retry_after_ms.or_else(wait);
+            if let (Some(by), Some(answered)) = (&answer.by, failure.description.strip_prefix("server answered")) {
+                failure.description = format!("{by} answered{answered}");
+            }
             heed(cx, answer, &failure);
             Classified::Failed(failure)
         }
@@ -330,10 +333,14 @@ impl Sampler {
         let bytes_per_second = reading.network_speed.map_or(0, |megabytes| (megabytes * 1e6) as u64);
         let sample = ProgressSample { bytes_done, total_bytes, bytes_per_second };
         let (chain, hook_task, stop) = (cx.chain.clone(), cx.hook_task.clone(), cx.stop.clone());
+        let id = cx.task.task_id.clone();
         self.asked.spawn_local(async move {
             match chain.on_progress(&hook_task, sample).await {
-                OnProgress::Cancel => stop.ask(Reason::Cancel),
-                OnProgress::Pause => stop.ask(Reason::Pause),
+                OnProgress::Cancel(by) => stop.ask_by(Reason::Cancel, by),
+                OnProgress::Pause(by) => {
+                    tracing::warn!("{id}: {by} pauses it");
+                    stop.ask_by(Reason::Pause, by);
+                }
                 OnProgress::GoOn => {}
             }
         });

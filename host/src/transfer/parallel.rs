@@ -101,6 +101,10 @@ struct Crew<'a, 'b> {
     if_range: String,
     total: u64,
     connections: usize,
+    /// A component has divided it: its parts stay as they are.
+    is_given: bool,
+    /// Where each piece is asked for first; nothing of those that are not in it.
+    own_places: Vec<usize>,
     workers: BTreeMap<u64, Worker>,
     /// Numbered with the workers.
     comparisons: BTreeMap<u64, Comparison>,
@@ -204,6 +208,8 @@ impl<'a, 'b> Crew<'a, 'b> {
             if_range,
             total: held.resume.total_bytes.unwrap_or(0),
             connections: wanted.clamp(1, PIECES_MAX),
+            is_given: cx.chain.has(Hook::Parts),
+            own_places: held.places.clone(),
             workers: BTreeMap::new(),
             comparisons: BTreeMap::new(),
             known: Vec::new(),
@@ -261,7 +267,7 @@ impl<'a, 'b> Crew<'a, 'b> {
     fn split(&mut self, pieces: &mut Vec<Piece>) -> Option<usize> {
         let longest = (0..pieces.len()).max_by_key(|piece| pieces[*piece].bytes_left())?;
         let left = pieces[longest].bytes_left();
-        if left < 2 * HALF_MIN || pieces.len() >= PIECES_MAX {
+        if self.is_given || left < 2 * HALF_MIN || pieces.len() >= PIECES_MAX {
             return None;
         }
         let middle = pieces[longest].next_byte + left.div_ceil(2);
@@ -273,7 +279,8 @@ impl<'a, 'b> Crew<'a, 'b> {
 
     /// A usable place for a piece: its own in turn, else the one with the fewest connections.
     fn choose(&self, piece: usize) -> Option<usize> {
-        let own = piece % self.places.len();
+        let given = self.own_places.get(piece).copied().filter(|place| *place < self.places.len());
+        let own = given.unwrap_or(piece % self.places.len());
         if self.may_ask(own) && self.places[own].failures == 0 {
             return Some(own);
         }

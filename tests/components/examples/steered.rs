@@ -125,6 +125,24 @@ fn follows(words: &[String]) -> bool {
 impl hooks::before_task_start::Guest for Component {
     fn handle(task: Task) -> Option<Update> {
         let words = asked(&task, "before-task-start", "");
+        if word(&words, 0) == "cancel" {
+            let response_body = Some("not today".to_owned());
+            let (response_headers, notes, extra) = (vec![], vec![], vec![]);
+            return Some(Update {
+                seq: 0,
+                task_id: task.id,
+                status: Status::Canceled,
+                at_ms: 0,
+                file_path: None,
+                response_status: None,
+                response_headers,
+                response_body,
+                failure: None,
+                resumed_from_bytes: 0,
+                notes,
+                extra,
+            });
+        }
         (word(&words, 0) == "reason").then(|| Update {
             seq: 0,
             task_id: task.id.clone(),

@@ -163,9 +163,15 @@ fn tell_ignored(flags: &EngineFlags, has_components: bool, printer: &Printer) ->
     ];
     let mut refused = protections.chain(components);
     if let Some((flag, _)) = refused.find(|(_, given)| *given) {
+        let otherwise = match flag {
+            "--callbacks FILE" => {
+                " (`haul callbacks attach FILE --group NAME` attaches it there, for tasks with `--group NAME`)"
+            }
+            _ => "",
+        };
         return Err(Error::HomeLocked(format!(
             "another haul process is the engine of this home, and {flag} cannot be handed to it; \
-             use another --home, or wait for its end"
+             use another --home, or wait for its end{otherwise}"
         )));
     }
     let own = [("--skip-existing", flags.skip_existing.is_some()), ("--durability", flags.durability.is_some())];
