@@ -1,5 +1,6 @@
 //! What no component can have more of than its task's owner gave: attempts, and a request whose answer was lost.
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::components::component;
@@ -102,4 +103,18 @@ fn a_made_up_response_is_as_long_as_it_says() {
 
     let why = short.only_final()["exception"]["description"].as_str().unwrap().to_owned();
     assert!(why.ends_with("a response whose `content-length` is `9`, with a body of 6 bytes"), "{why}");
+}
+
+#[test]
+fn who_does_not_want_to_wait_for_an_on_task_finished_is_told_what_was_cut() {
+    let (world, origin) = (world(), Origin::start());
+    let film = origin.serve("/f", file(b"film"));
+    world.add(&[json!({"url": film.url(), "taskId": "t", "metaData": "on-task-finished sleep"})]);
+
+    let running = world.spawn(&["-v", "run", "--until-idle"]);
+    running.wait_for_word("waits for components");
+    running.signal(Signal::INT);
+    let outcome = running.finish().exits(130);
+
+    assert!(outcome.stderr.contains("had not heard of: 1 (`on-task-finished`)"), "{}", outcome.stderr);
 }

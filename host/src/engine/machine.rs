@@ -307,6 +307,10 @@ impl Machine {
             running.stop.ask(Reason::Later);
         }
         self.closing = Some(reply);
+        // Who waited for components has lost patience.
+        if self.until_told.iter().any(|(_, waiter)| waiter.is_closed()) {
+            self.leave_untold();
+        }
         self.give_up_closing();
     }
 
@@ -367,10 +371,9 @@ impl Machine {
     fn leave_untold(&mut self) {
         let count = self.telling.len();
         if count > 0 {
-            let seconds = CLOSE_WITHIN.as_secs();
             tracing::warn!(
-                "components had not heard of {count} ends within {seconds} s (`on-task-finished`): they are told again \
-                 when tasks are worked next"
+                "ends that components had not heard of: {count} (`on-task-finished`); they are told again when tasks are \
+                 worked next"
             );
         }
         self.telling.clear();
