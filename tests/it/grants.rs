@@ -305,7 +305,9 @@ fn attaching_tells_what_a_component_asks_for_and_grants_its_hosts_when_told_to()
         "nobody was there to say yes"
     );
 
-    world.haul(&[&attach[..], &["--grant-hosts"]].concat()).exits(0);
+    let granted = world.haul(&[&attach[..], &["--grant-hosts"]].concat()).exits(0);
+    let granted = granted.says("it may reach auth.example.org");
+    assert!(!granted.stderr.contains("  allow-hosts"), "what is granted is not missing: {}", granted.stderr);
     assert!(world.haul(&["callbacks", "list"]).exits(0).stdout.contains("auth.example.org"));
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::components::component;
 use crate::support::steered::{asked_of, work, world};
 use crate::support::*;
 
@@ -132,4 +133,21 @@ fn a_task_that_a_component_does_not_admit_is_told_by_whom() {
     let refused = json!({"url": "http://x.invalid/f", "metaData": "admit reason"});
     let outcome = world.haul_reading(&["add", "-"], &refused.to_string()).exits(2);
     assert!(outcome.stderr.contains("(component `steered` in `admit`)"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_component_for_an_engine_that_runs_elsewhere_is_told_how_it_gets_there() {
+    let world = World::new();
+    let path = component("steered");
+    let running = world.spawn(&["--json", "run"]);
+    let refused = loop {
+        let outcome =
+            world.haul(&["get", "http://x.invalid/f", "--callbacks", path.to_str().unwrap(), "--retries", "0"]);
+        // Until the other one is the engine of the home.
+        if outcome.code == 9 {
+            break outcome;
+        }
+    };
+    assert!(refused.stderr.contains("`haul callbacks attach FILE --group NAME`"), "{}", refused.stderr);
+    drop(running);
 }
