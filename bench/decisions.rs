@@ -45,6 +45,7 @@ async fn measure() -> anyhow::Result<()> {
         headers: vec![("content-type".into(), "application/zip".into()), ("content-length".into(), "4096".into())],
         url: task.url.clone(),
         body: Vec::new(),
+        by: None,
     });
     let failure = Failure::new(FailureKind::Connection, "connection lost");
     let attempt = Attempt { number: 1, retries_remaining: 3, ..Attempt::default() };

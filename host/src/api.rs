@@ -320,8 +320,16 @@ impl Session {
         }
     }
 
+    /// Waits until components have heard of all ends so far (`on-task-finished`), each for as long as its call may take: who
+    /// has nothing more to do waits for that before [`Session::close`]. A joined session leaves it to its engine.
+    pub async fn all_told(&self) {
+        if let Session::Engine(host) = self {
+            host.engine().all_told().await;
+        }
+    }
+
     /// Ends: an engine stops its transfers and keeps their bytes; a joined session just leaves, and what it alone asked to
-    /// be worked is not worked any more.
+    /// be worked is not worked any more. What components have not heard of an end within 5 s the next engine tells them.
     pub async fn close(self) {
         match self {
             Session::Engine(host) => host.close().await,

@@ -394,6 +394,14 @@ impl Engine {
         self.inner.shared.hub.watch()
     }
 
+    /// Waits until components have heard of all ends up to now (`on-task-finished`). Each call has a limit, so this ends.
+    pub async fn all_told(&self) {
+        let (reply, told) = oneshot::channel();
+        if self.inner.input.send(Input::WhenTold { reply }).is_ok() {
+            let _ = told.await;
+        }
+    }
+
     /// Stops all transfers, keeps their bytes, and ends. Interrupted tasks are `enqueued` again. Returns when everything is
     /// written.
     pub async fn close(&self) {

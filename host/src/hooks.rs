@@ -255,7 +255,9 @@ impl Hooks {
         let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
         interfaces.check(&what)?;
         let pre = self.linker()?.instantiate_pre(&compiled).map_err(|error| {
-            let why = check::text(error.root_cause().to_string());
+            // From the import down to the type that does not fit.
+            let why: Vec<String> = error.chain().map(ToString::to_string).collect();
+            let why = check::text(why.join(": "));
             Error::Component(format!("component `{name}` cannot be linked: {why}"))
         })?;
         let log = shared.log.clone();
@@ -457,6 +459,8 @@ pub struct Head {
     pub url: String,
     /// Body, where a hook gets one.
     pub body: Vec<u8>,
+    /// The component that has made it up, and where; `None`: a server gave it.
+    pub by: Option<String>,
 }
 
 /// Verdict of `classify`. `bad-range` and the like are notes: `restarted-changed`, ...

@@ -108,6 +108,8 @@ pub(crate) enum Reason {
 pub(crate) struct Stop {
     token: CancellationToken,
     reason: Arc<AtomicU8>,
+    /// The component that wants it, where one does.
+    by: Arc<OnceLock<String>>,
 }
 
 impl Stop {
@@ -119,6 +121,17 @@ impl Stop {
             let _ = self.reason.compare_exchange(0, reason as u8, Ordering::SeqCst, Ordering::SeqCst);
         }
         self.token.cancel();
+    }
+
+    /// The same for a component: which one, and where.
+    fn ask_by(&self, reason: Reason, by: String) {
+        let _ = self.by.set(by); // the first one counts
+        self.ask(reason);
+    }
+
+    /// The component that has asked, if one has.
+    pub(crate) fn by(&self) -> Option<&str> {
+        self.by.get().map(String::as_str)
     }
 
     async fn asked(&self) -> Reason {
@@ -251,7 +264,7 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
     let result = with_credentials(shared, transport, job, &chain, &mut task, hook_task.clone(), held).await;
     let result = match result {
         Err(stopped) if chain.has(Hook::OnError) => {
-            let asked = Box::pin(callbacks::after(&chain, &hook_task, held, number(&job.record), stopped));
+            let asked = Box::pin(callbacks::after(&chain, &hook_task, held, &job.record, stopped));
             let answered = job.slot.leave(pin!(asked)).await;
             match answered {
                 Ok(head) => Box::pin(with_answer(shared, transport, job, &chain, &task, &hook_task, held, head)).await,
@@ -273,11 +286,12 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
         Err(Stopped::Failure(failure, details) | Stopped::Rejected(failure, details)) => {
             Box::pin(judge(shared, job, &chain, &hook_task, held, failure, details)).await
         }
-        Err(Stopped::Retry { after_ms, failure, details }) => {
-            let verdict = match job.record.retries_remaining {
-                1.. => RetryVerdict::AfterMs(after_ms),
-                _ => RetryVerdict::GiveUp,
+        Err(Stopped::Retry { after_ms, by, mut failure, details }) => {
+            let (verdict, but) = match job.record.retries_remaining {
+                1.. => (RetryVerdict::AfterMs(after_ms), ""),
+                _ => (RetryVerdict::GiveUp, ", but no retries are left (`--retries`)"),
             };
+            failure.description.push_str(&format!("; {by}{but}"));
             held.record(shared, job.key);
             conclude(shared, job, held, failure, (verdict, true), details).await
         }

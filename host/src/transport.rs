@@ -325,6 +325,8 @@ pub struct Answer {
     pub early: bool,
     /// [`Call::steps`] gave it, nothing was sent; with [`Canned::follow`].
     pub canned: Option<bool>,
+    /// Who has made it up then, for sentences.
+    pub by: Option<String>,
     /// The body.
     pub body: AnswerBody,
 }
@@ -577,7 +579,18 @@ impl Transport {
         shown.for_each(|text| used.mask(text));
         let framing = body.framing();
         body.hides(used);
-        Answer { status: head.status.as_u16(), headers, insecure, hops, url, framing, early, canned: None, body }
+        Answer {
+            status: head.status.as_u16(),
+            headers,
+            insecure,
+            hops,
+            url,
+            framing,
+            early,
+            canned: None,
+            by: None,
+            body,
+        }
     }
 
     /// One hop's answer: its cookies are taken, and a challenge that can be answered is. With what is still to be sent of

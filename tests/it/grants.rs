@@ -355,6 +355,40 @@ fn attaching_tells_what_a_component_asks_for_and_grants_its_hosts_when_told_to()
         "nobody was there to say yes"
     );
 
-    world.haul(&[&attach[..], &["--grant-hosts"]].concat()).exits(0);
+    let granted = world.haul(&[&attach[..], &["--grant-hosts"]].concat()).exits(0);
+    let granted = granted.says("it may reach auth.example.org");
+    assert!(!granted.stderr.contains("  allow-hosts"), "what is granted is not missing: {}", granted.stderr);
     assert!(world.haul(&["callbacks", "list"]).exits(0).stdout.contains("auth.example.org"));
+}
+
+#[test]
+fn a_granted_credential_that_is_not_there_is_told_before_anybody_uses_it() {
+    let world = World::new();
+    let path = component("one-hook-only");
+    world.config(&format!(
+        "[[callbacks]]\npath = {path:?}\ncredentials = [\"gone\", \"unset\"]\n\
+         [credentials.unset]\norigins = [\"https://x.example\"]\nvalue-env = \"NOT_SET_ANYWHERE\"\n"
+    ));
+    for arguments in [&["callbacks", "check", path.to_str().unwrap()][..], &["run", "--until-idle"], &["doctor"]] {
+        let outcome = world.haul(arguments);
+        let told = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(told.contains("has no [credentials.gone]") && told.contains("`NOT_SET_ANYWHERE`"), "{told}");
+    }
+}
+
+#[test]
+fn a_limit_of_requests_beyond_the_hard_one_is_refused() {
+    let world = World::new();
+    world.config(&format!("[[callbacks]]\npath = {:?}\nlimits = {{ http-requests = 1000 }}\n", component("traps")));
+    let outcome = world.haul(&["ls"]).exits(2);
+    assert!(outcome.stderr.contains("`http-requests`") && outcome.stderr.contains("0 to 64"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_policy_of_the_configuration_is_listed() {
+    let world = World::new();
+    world.config(&format!("policy = {:?}\n", component("steered")));
+    let outcome = world.haul(&["callbacks", "list"]).exits(0);
+    assert!(outcome.stdout.contains("in the place of the default policy"), "{}", outcome.stdout);
+    assert!(!outcome.stderr.contains("no components"), "{}", outcome.stderr);
 }

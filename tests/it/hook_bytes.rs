@@ -203,7 +203,10 @@ fn a_component_that_refuses_to_go_on_ends_the_task_and_takes_no_bytes() {
 
     let record = world.show("t");
     assert_eq!((&record["status"], &record["bytesDone"]), (&json!("failed"), &json!(2 * MIB)));
-    assert_eq!(outcome.only_final()["exception"]["description"], "not from half a film");
+    assert_eq!(
+        outcome.only_final()["exception"]["description"],
+        "component `steered` in `resume`: not from half a film"
+    );
     assert_eq!(link.log().len(), 1, "nothing more is asked");
 }
 

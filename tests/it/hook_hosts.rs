@@ -58,7 +58,7 @@ fn a_component_leads_no_request_to_a_private_address_that_it_is_not_granted() {
         let record = led(&granting(&granted), leader, secret.url());
         assert_eq!(record["status"], "failed", "{leader}: {record}");
         assert_eq!(record["exception"]["type"], "policy", "{leader}: {record}");
-        assert_eq!(why(&record), refusal(&inner.authority()), "{leader}");
+        assert!(why(&record).starts_with(&refusal(&inner.authority())), "{leader}: {record}");
     }
     assert_eq!(inner.connections(), 0);
 
@@ -160,7 +160,8 @@ fn where_a_component_has_led_a_request_no_redirect_leads_into_the_owners_network
         let world = behind(&proxy);
         work(&world, task("led"), &[&format!("{leader} http://evil.invalid/")]).exits(1);
         assert_eq!(evil.requests().len(), before + 1, "a host that only the proxy can look up is its business");
-        assert_eq!(why(&world.show("t")), refusal(&inner.authority()));
+        let record = world.show("t");
+        assert!(why(&record).starts_with(&refusal(&inner.authority())), "{record}");
     }
     assert_eq!(inner.connections(), 0);
 

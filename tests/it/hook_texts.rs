@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::components::component;
 use crate::support::steered::{asked_of, work, world};
 use crate::support::*;
 
@@ -84,7 +85,7 @@ fn the_reason_of_a_failed_error_and_of_a_refresh_shows_no_secret() {
     origin.serve("/f", status(500));
     let (printed, record) = told(&origin, "on-error reason", json!({}));
     tells_no_secret(&printed);
-    assert_eq!(record["exception"]["description"], "rejected ***", "{record}");
+    assert!(record["exception"]["description"].as_str().unwrap().ends_with("`: rejected ***"), "{record}");
 
     let auth = json!({"accessToken": "cAnArY-token", "accessTokenExpiryTime": 1,
         "accessHeaders": {"X-Auth": "Bearer {accessToken}"}});
@@ -104,4 +105,49 @@ fn a_file_is_not_named_after_a_secret_unless_the_server_says_so() {
     origin.serve("/f", file(b"film").header("Content-Disposition", "attachment; filename=\"cAnArY-name\""));
     let (_, record) = told(&origin, "", json!({"headers": {"Authorization": "cAnArY-name"}}));
     assert!(record["filePath"].as_str().unwrap().ends_with("/cAnArY-name"), "{record}");
+}
+
+#[test]
+fn what_a_component_has_refused_or_made_up_names_it_and_the_hook() {
+    let (world, origin) = (world(), Origin::start());
+    origin.serve("/f", file(&bytes(1, 900_000)).pace(600_000));
+    for (id, words, told) in [
+        ("veto", "before-task-start cancel", "canceled: component `steered` in `before-task-start`: not today"),
+        ("request", "on-request reject", "component `steered` in `on-request`: rejected request"),
+        ("answer", "on-request resolve 503 no", "component `steered` in `on-request` answered 503 Service Unavailable"),
+        ("cancel", "on-progress cancel", "canceled: component `steered` in `on-progress`"),
+        (
+            "again",
+            "on-response 200-retry 0",
+            "component `steered` wants another attempt in `on-response`, but no retries",
+        ),
+    ] {
+        let outcome = work(&world, json!({"url": origin.url("/f"), "taskId": id, "retries": 0}), &[words]);
+        assert!(outcome.stderr.contains(told), "{words}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_task_that_a_component_does_not_admit_is_told_by_whom() {
+    let world = world();
+    let refused = json!({"url": "http://x.invalid/f", "metaData": "admit reason"});
+    let outcome = world.haul_reading(&["add", "-"], &refused.to_string()).exits(2);
+    assert!(outcome.stderr.contains("(component `steered` in `admit`)"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_component_for_an_engine_that_runs_elsewhere_is_told_how_it_gets_there() {
+    let world = World::new();
+    let path = component("steered");
+    let running = world.spawn(&["--json", "run"]);
+    let refused = loop {
+        let outcome =
+            world.haul(&["get", "http://x.invalid/f", "--callbacks", path.to_str().unwrap(), "--retries", "0"]);
+        // Until the other one is the engine of the home.
+        if outcome.code == 9 {
+            break outcome;
+        }
+    };
+    assert!(refused.stderr.contains("`haul callbacks attach FILE --group NAME`"), "{}", refused.stderr);
+    drop(running);
 }

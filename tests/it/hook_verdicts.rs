@@ -60,7 +60,10 @@ fn a_request_is_rejected_and_on_error_is_asked_where_that_is_wanted() {
 
     assert_eq!((asked_of(&silent, "on-error").len(), asked_of(&told, "on-error").len()), (0, 1));
     assert_eq!((asked_of(&silent, "retry").len(), asked_of(&told, "retry").len()), (1, 1));
-    assert_eq!(silent.only_final()["exception"]["description"], "rejected request");
+    assert_eq!(
+        silent.only_final()["exception"]["description"],
+        "component `steered` in `on-request`: rejected request"
+    );
     assert_eq!(origin.connections(), 0);
 }
 
@@ -225,7 +228,10 @@ fn a_redirect_is_followed_otherwise_stopped_at_or_refused() {
     assert_eq!(std::fs::read(world.path("in/a")).unwrap(), b"other");
     assert_eq!(other.requests()[0].header("x-a"), Some("1"));
     assert_eq!(stopped.only_final()["responseStatusCode"], 302);
-    assert_eq!(refused.only_final()["exception"]["description"], "rejected redirect");
+    assert_eq!(
+        refused.only_final()["exception"]["description"],
+        "component `steered` in `on-redirect`: rejected redirect"
+    );
     assert_eq!(asked_of(&refused, "on-error").len(), 4, "each of the four attempts");
     assert_eq!(given.log().len(), 0);
 }
@@ -268,10 +274,13 @@ fn a_success_is_rejected_and_what_says_which_bytes_came_cannot_be_changed() {
     let partial = work(&world, task("c", film.url()), &["on-response status 206"]).exits(10);
     work(&world, task("d", film.url()), &["on-response header content-length=3 x-a=1"]).exits(0);
 
-    assert_eq!(rejected.only_final()["exception"]["description"], "rejected ");
+    assert_eq!(rejected.only_final()["exception"]["description"], "component `steered` in `on-response`: rejected ");
     assert_eq!(asked_of(&rejected, "on-error").len(), 0);
     let ended = told.only_final();
-    assert_eq!((&ended["exception"]["description"], &ended["responseBody"]), (&json!("rejected why"), &json!("why")));
+    assert_eq!(
+        (&ended["exception"]["description"], &ended["responseBody"]),
+        (&json!("component `steered` in `on-response`: rejected why"), &json!("why"))
+    );
     assert_eq!(asked_of(&told, "on-error").len(), 1);
     assert_eq!(partial.only_final()["exception"]["type"], "callback");
     assert_eq!(std::fs::read(world.path("in/f")).unwrap(), b"film");
@@ -298,7 +307,10 @@ fn on_error_says_what_the_failure_is() {
     let outcome = work(&world, json!({"url": film.url(), "retries": 0}), &["on-error reject"]).exits(1);
 
     let exception = &outcome.only_final()["exception"];
-    assert_eq!((&exception["type"], &exception["description"]), (&json!("general"), &json!("rejected error")));
+    assert_eq!(
+        (&exception["type"], &exception["description"]),
+        (&json!("general"), &json!("component `steered` in `on-error`: rejected error"))
+    );
 }
 
 #[test]

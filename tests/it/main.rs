@@ -23,6 +23,7 @@ mod events;
 mod filenames;
 mod framing;
 mod grants;
+mod hook_bounds;
 mod hook_bytes;
 mod hook_chains;
 mod hook_failures;

@@ -133,7 +133,8 @@ pub(crate) struct CallbackLimits {
     wall: Option<u64>,
     #[serde(deserialize_with = "wall_http")]
     wall_http: Option<u64>,
-    http_requests: Option<u32>,
+    #[serde(deserialize_with = "http_requests")]
+    http_requests: Option<u64>,
     #[serde(deserialize_with = "log")]
     log: Option<u64>,
 }
@@ -148,7 +149,10 @@ impl From<CallbackLimits> for Limits {
             cpu_ms: table.cpu.unwrap_or(defaults.cpu_ms),
             wall_ms: table.wall.unwrap_or(defaults.wall_ms),
             wall_http_ms: table.wall_http.unwrap_or(defaults.wall_http_ms),
-            http_requests: table.http_requests.unwrap_or(defaults.http_requests),
+            http_requests: table
+                .http_requests
+                .and_then(|most| u32::try_from(most).ok())
+                .unwrap_or(defaults.http_requests),
             log_bytes: size(table.log, defaults.log_bytes),
         }
     }
@@ -258,6 +262,11 @@ fn wall<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
 
 fn wall_http<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
     within(input, "wall-http", units::duration_ms, 1, 120_000, "1ms to 120s")
+}
+
+fn http_requests<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    let number = |text: &str| text.parse().map_err(|_| format!("is a number, not `{text}`"));
+    within(input, "http-requests", number, 0, 64, "0 to 64")
 }
 
 fn log<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {

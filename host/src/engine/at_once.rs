@@ -48,7 +48,7 @@ pub(super) async fn probe(engine: &Inner, addition: Addition, unique: bool) -> R
     let chain = chain.map_err(|failure| Error::Component(failure.description))?;
     let named = Task { task_type: TaskType::Download, filename: None, ..task };
     let hook_task = chain.prepare(&named);
-    let head = Head { status: status.unwrap_or(200), headers, url: named.url.clone(), body: Vec::new() };
+    let head = Head { status: status.unwrap_or(200), headers, url: named.url.clone(), ..Head::default() };
     let head = HookHead::from(head);
     let broken = |failure: crate::error::Failure| Error::Component(failure.description);
     let mut filename = chain.filename(&hook_task, &head, &[]).await.map_err(broken)?;

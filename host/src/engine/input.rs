@@ -52,6 +52,8 @@ pub(crate) enum Input {
     Final { update: Box<StatusUpdate> },
     /// Components have heard of it.
     Told { seq: u64 },
+    /// Somebody waits until components have heard of all ends up to now.
+    WhenTold { reply: oneshot::Sender<()> },
     /// These limits count from now on.
     Limits { limits: Box<Limits> },
     /// What NetworkManager says.

@@ -144,6 +144,8 @@ pub(crate) struct Machine {
     telling: BTreeSet<u64>,
     told: u64,
     acknowledged: u64,
+    /// Who waits until all up to a number have been told.
+    until_told: Vec<(u64, oneshot::Sender<()>)>,
     retain: Retain,
     /// Tasks that have ended since the last look at what is to be forgotten.
     ended: u64,
@@ -193,6 +195,7 @@ impl Machine {
             telling: BTreeSet::new(),
             told: 0,
             acknowledged: 0,
+            until_told: Vec::new(),
             retain,
             ended: CLEAN_EVERY,
         };
@@ -253,6 +256,7 @@ impl Machine {
             Input::Unwritten { key, error } => self.unwritten(key, error),
             Input::Final { update } => self.tell_components(*update),
             Input::Told { seq } => self.told(seq),
+            Input::WhenTold { reply } => self.when_told(reply),
             Input::Limits { limits } => {
                 self.network.give(limits.network);
                 self.set_limits(*limits);
@@ -274,7 +278,7 @@ impl Machine {
             Input::CloseNow => {
                 self.running.clear();
                 self.publishing = 0;
-                self.telling.clear();
+                self.leave_untold();
             }
         }
     }
@@ -313,6 +317,10 @@ impl Machine {
             running.stop.ask(Reason::Later);
         }
         self.closing = Some(reply);
+        // Who waited for components has lost patience.
+        if self.until_told.iter().any(|(_, waiter)| waiter.is_closed()) {
+            self.leave_untold();
+        }
         self.give_up_closing();
     }
 
@@ -347,6 +355,38 @@ impl Machine {
             self.acknowledged = seq;
             self.shared.store.write_later(Change::Ack { consumer: super::requests::COMPONENTS.into(), seq });
         }
+        self.answer_told();
+    }
+
+    fn when_told(&mut self, reply: oneshot::Sender<()>) {
+        let last = self.telling.last().copied().unwrap_or(0);
+        if last > 0 {
+            tracing::info!("waits for components that are told of ends (`on-task-finished`)");
+        }
+        self.until_told.push((last, reply));
+        self.answer_told();
+    }
+
+    fn answer_told(&mut self) {
+        let first = self.telling.first().copied().unwrap_or(u64::MAX);
+        let waiting = std::mem::take(&mut self.until_told);
+        let (still, answered): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(last, _)| first <= *last);
+        self.until_told = still;
+        for (_, reply) in answered {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Closing has no time for more: the next engine tells these ends again.
+    fn leave_untold(&mut self) {
+        let count = self.telling.len();
+        if count > 0 {
+            tracing::warn!(
+                "ends that components had not heard of: {count} (`on-task-finished`); they are told again when tasks are \
+                 worked next"
+            );
+        }
+        self.telling.clear();
     }
 }
 

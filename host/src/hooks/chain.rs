@@ -129,7 +129,10 @@ impl Chain {
                     let why = "it refuses a task and does not say why: at least one problem belongs to it";
                     self.usable(who, Hook::Admit, Err(why.into()))?
                 }
-                (Err(problems), ..) => self.usable(who, Hook::Admit, Ok(Err(problems)))?,
+                (Err(problems), usual, _) => {
+                    let problems = self.usable(who, Hook::Admit, Ok(problems))?;
+                    Err(self.credited(who, Hook::Admit, problems, usual.err().as_ref()))
+                }
                 (_, refused, _) => refused,
             });
         }
@@ -143,9 +146,9 @@ impl Chain {
         let params = (task.wit.clone(), convert::asked(asked), head.wit.clone());
         let (who, (verdict,)) = self.ask::<hooks::Classify>(task.weight, params.clone()).await?;
         let verdict = convert::to_classified(verdict);
+        let mut usual = None;
         if let Some(verdict) = verdict.as_ref().ok().filter(|_| who.is_some()) {
-            let (usual,) = self.links.hooks.policy::<hooks::Classify>(params)?;
-            let usual = convert::to_classified(usual).ok();
+            usual = convert::to_classified(self.links.hooks.policy::<hooks::Classify>(params)?.0).ok();
             let checked = check::fits_task(verdict, asked.restarts, &task.wit)
                 .and_then(|()| check::classified(verdict, usual.as_ref(), asked, head.wit.status));
             self.usable(who, Hook::Classify, checked)?;
@@ -159,7 +162,8 @@ impl Chain {
             Classified::AskFromZero(note) => Ok(Classified::AskFromZero(check::text(note))),
             verdict => Ok(verdict),
         });
-        self.usable(who, Hook::Classify, verdict)
+        let verdict = self.usable(who, Hook::Classify, verdict)?;
+        Ok(self.credited(who, Hook::Classify, verdict, usual.as_ref()))
     }
 
     /// Hook `filename`. The answer is one safe path component, at most 255 bytes, and none of `taken`.
@@ -191,9 +195,11 @@ impl Chain {
         let params = (task.wit.clone(), convert::stored(bytes_done, stored));
         let (who, (answer,)) = self.ask::<hooks::Resume>(task.weight, params.clone()).await?;
         let (verdict, conditions) = convert::to_resume(answer);
+        let mut usual = None;
         if who.is_some() {
-            let (usual,) = self.links.hooks.policy::<hooks::Resume>(params)?;
-            self.usable(who, Hook::Resume, check::resumes(&verdict, &convert::to_resume(usual).0))?;
+            let (policy,) = self.links.hooks.policy::<hooks::Resume>(params)?;
+            let policy = usual.insert(convert::to_resume(policy));
+            self.usable(who, Hook::Resume, check::resumes(&verdict, &policy.0))?;
         }
         let verdict = match verdict {
             ResumeVerdict::GoOn { from_bytes, .. } if from_bytes > bytes_done => {
@@ -209,7 +215,8 @@ impl Chain {
             verdict => Ok(verdict),
         };
         let conditions = conditions.into_iter().map(|(name, holds)| (check::text(name), holds)).collect();
-        self.usable(who, Hook::Resume, verdict.map(|verdict| (verdict, conditions)))
+        let answer = self.usable(who, Hook::Resume, verdict.map(|verdict| (verdict, conditions)))?;
+        Ok(self.credited(who, Hook::Resume, answer, usual.as_ref()))
     }
 
     /// Hook `authorize`. The verdict is one of those that the situation may be answered by.
@@ -259,16 +266,53 @@ impl Chain {
         self.usable(who, Hook::Parts, verdict)
     }
 
-    /// Hook `retry`. A verdict that this version does not know counts as `GiveUp`; waits are cut to 24 hours.
+    /// Hook `retry`. A verdict that this version does not know counts as `GiveUp`; waits are cut to 24 hours. Of a component,
+    /// they last 100 ms at least, and where there is no other attempt to be had it gives up, whatever it says.
     pub async fn retry(&self, task: &HookTask, attempt: &Attempt, failure: &Failure) -> Result<RetryVerdict, Failure> {
         let params = (task.wit.clone(), convert::attempt(attempt), convert::failure(failure));
         let (who, (verdict,)) = self.ask::<hooks::Retry>(task.weight, params).await?;
+        let least = if who.is_some() { check::WAIT_MS_MIN } else { 0 };
+        let wait = |wait: u64| wait.clamp(least, check::WAIT_MS_MAX);
         let verdict = match convert::to_retry(verdict) {
-            RetryVerdict::AfterMs(wait) => RetryVerdict::AfterMs(wait.min(check::WAIT_MS_MAX)),
-            RetryVerdict::AfreshAfterMs(wait) => RetryVerdict::AfreshAfterMs(wait.min(check::WAIT_MS_MAX)),
+            RetryVerdict::AfterMs(ms) => RetryVerdict::AfterMs(wait(ms)),
+            RetryVerdict::AfreshAfterMs(ms) => RetryVerdict::AfreshAfterMs(wait(ms)),
             RetryVerdict::GiveUp => RetryVerdict::GiveUp,
         };
-        self.usable(who, Hook::Retry, Ok(verdict))
+        let refused = match who {
+            Some(position) if verdict != RetryVerdict::GiveUp => {
+                let why = self.no_other(task, attempt, failure)?;
+                why.map(|why| (self.component(position, Hook::Retry).name(), why))
+            }
+            _ => None,
+        };
+        self.usable(who, Hook::Retry, Ok(verdict))?;
+        let Some((name, why)) = refused else { return Ok(verdict) };
+        tracing::info!("component `{name}` wants another attempt in `retry`, but {why}");
+        Ok(RetryVerdict::GiveUp)
+    }
+
+    /// Why there is no other attempt, whatever a component says: none is left, or it might do twice what the task does. `None`:
+    /// there is.
+    fn no_other(&self, task: &HookTask, attempt: &Attempt, failure: &Failure) -> Result<Option<&'static str>, Failure> {
+        let is_left = match failure.kind {
+            FailureKind::Checksum => attempt.fresh_start_left, // which uses up no retry
+            _ => attempt.retries_remaining > 0,
+        };
+        if !is_left {
+            return Ok(Some("no retries are left (`--retries`)"));
+        }
+        let is_in_doubt = failure.outcome_unknown && !self.may_be_repeated(task)?;
+        Ok(is_in_doubt.then_some("whether the request took effect is unknown (`repeatable`, `Idempotency-Key`)"))
+    }
+
+    /// Whether the request of a task may be sent again after its answer was lost: that is what the default policy goes by.
+    fn may_be_repeated(&self, task: &HookTask) -> Result<bool, Failure> {
+        let attempt = Attempt { number: 1, retries_remaining: 1, ..Attempt::default() };
+        let mut lost = Failure::new(FailureKind::Connection, String::new());
+        lost.outcome_unknown = true;
+        let params = (task.wit.clone(), convert::attempt(&attempt), convert::failure(&lost));
+        let (verdict,) = self.links.hooks.policy::<hooks::Retry>(params)?;
+        Ok(convert::to_retry(verdict) != RetryVerdict::GiveUp)
     }
 
     /// Hook `before-task-start`: the final update the task ends with, if any component gives one. The update has no number,
@@ -307,10 +351,8 @@ impl Chain {
                 None => from = position + 1,
             }
         };
-        let verdict = convert::to_on_auth(verdict).unwrap_or_else(|unknown| {
-            let name = self.component(position, Hook::OnAuth).name();
-            OnAuthVerdict::Failed(format!("component `{name}` answered {unknown}"))
-        });
+        let verdict = convert::to_on_auth(verdict)
+            .unwrap_or_else(|unknown| OnAuthVerdict::Failed(format!("it answered {unknown}")));
         let verdict = match verdict {
             OnAuthVerdict::Refreshed(fresh) => {
                 let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
@@ -459,6 +501,14 @@ impl Chain {
         })
     }
 
+    /// Credits an answer of a decision that is not what the default policy says.
+    fn credited<T: Masked + PartialEq>(&self, who: Option<usize>, hook: Hook, mut answer: T, usual: Option<&T>) -> T {
+        if let Some(position) = who.filter(|_| usual != Some(&answer)) {
+            answer.credit(&self.component(position, hook).place(hook));
+        }
+        answer
+    }
+
     fn next(&self, from: usize, hook: Hook) -> Option<usize> {
         let components = self.links.components.get(from..)?;
         let answers = |component: &Arc<Component>| component.now().is_some_and(|now| now.answers(hook));
@@ -506,6 +556,10 @@ impl Chain {
             (Ok(mut answer), Some(component)) => {
                 component.well(hook);
                 answer.mask(&self.secrets());
+                // A decision may be that of the next one, handed on: who knows what that is credits it.
+                if !hook.is_decision() {
+                    answer.credit(&component.place(hook));
+                }
                 Ok(answer)
             }
             (Ok(answer), None) => Ok(answer),

@@ -23,6 +23,8 @@ const URL_BYTES_MAX: usize = 8 << 10;
 const QUERY_BYTES_MAX: usize = 8 << 10;
 const NAME_BYTES_MAX: usize = 255;
 pub(super) const TEXT_BYTES_MAX: usize = 1 << 10;
+/// Shortest wait before a retry by a component's `retry`: one that never waits floods nobody.
+pub(super) const WAIT_MS_MIN: u64 = 100;
 /// Longest wait before a retry: 24 hours.
 pub(super) const WAIT_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Fresh starts in one attempt of a download.

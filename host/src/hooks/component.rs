@@ -18,7 +18,7 @@ use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
 use super::grants::how_to_grant_credential;
 use super::health::Health;
-use super::host::{NextFailed, RESOURCES_MAX, Running, State};
+use super::host::{CpuLimit, NextFailed, RESOURCES_MAX, Running, State};
 use super::interfaces::Interfaces;
 use super::log::Log;
 use super::quota::Quota;
@@ -31,7 +31,7 @@ use crate::transport::PrivateHost;
 /// Calls of one component at once.
 const CALLS_AT_ONCE: usize = 2;
 /// Over all calls of one component (reliability.md E.6).
-const HTTP_REQUESTS_A_MINUTE: usize = 30;
+pub(super) const HTTP_REQUESTS_A_MINUTE: usize = 30;
 const LOG_BYTES_A_MINUTE: usize = 1 << 20;
 /// After so many calls an instance is made anew.
 const CALLS_MAX: u32 = 10_000;
@@ -106,6 +106,11 @@ impl Component {
     /// Its name in logs and messages.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// It and one of its hooks, for sentences.
+    pub(super) fn place(&self, hook: Hook) -> String {
+        format!("component `{}` in `{}`", self.name, hook.name())
     }
 
     /// The hooks it answers.
@@ -196,7 +201,8 @@ impl Component {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.failed(A::HOOK, &error, denied)),
             Err(_) => {
-                let error = wasmtime::format_err!("it took longer than {wall} ms");
+                let setting = if A::HOOK.may_use_http() { "wall-http" } else { "wall" };
+                let error = wasmtime::format_err!("it took longer than {wall} ms{}", raised_by(setting));
                 Err(self.failed(A::HOOK, &error, denied))
             }
         }
@@ -218,11 +224,10 @@ impl Component {
         };
         let function = A::of(&warm.functions).ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
         let limits = &self.grants.limits;
-        let cpu_ms = match A::HOOK {
-            Hook::OnProgress => limits.cpu_ms.min(PROGRESS_CPU_MS),
-            _ => limits.cpu_ms,
-        };
-        warm.allow(cpu_ms);
+        match A::HOOK {
+            Hook::OnProgress if limits.cpu_ms > PROGRESS_CPU_MS => warm.allow(PROGRESS_CPU_MS, "of this hook"),
+            _ => warm.allow(limits.cpu_ms, &raised_by("cpu")),
+        }
         warm.store.set_hostcall_fuel(ANSWER_BYTES_MAX + weight);
         let state = warm.store.data_mut();
         state.running = Some(Running { chain: chain.clone(), position, weight });
@@ -252,14 +257,12 @@ impl Component {
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);
         store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
-            state.ticks_left = state
-                .ticks_left
-                .checked_sub(1)
-                .ok_or_else(|| wasmtime::format_err!("it used up its time on the CPU"))?;
+            state.ticks_left =
+                state.ticks_left.checked_sub(1).ok_or_else(|| wasmtime::format_err!("it used up {}", state.cpu))?;
             Ok(UpdateDeadline::Yield(1))
         });
         let mut warm = Warm { store, functions: Functions::default(), calls: 0 };
-        warm.allow(START_CPU_MS);
+        warm.allow(START_CPU_MS, "to start");
         let instance = self.pre.instantiate_async(&mut warm.store).await?;
         warm.functions = Functions::find(&mut warm.store, &instance)?;
         Ok(warm)
@@ -337,8 +340,11 @@ impl Component {
 }
 
 impl Warm {
-    fn allow(&mut self, cpu_ms: u64) {
-        self.store.data_mut().ticks_left = cpu_ms / TICK.as_millis() as u64;
+    /// `what`: what that time is, or what raises it.
+    fn allow(&mut self, cpu_ms: u64, what: &str) {
+        let state = self.store.data_mut();
+        state.ticks_left = cpu_ms / TICK.as_millis() as u64;
+        state.cpu = CpuLimit { cpu_ms, what: what.into() };
         self.store.set_epoch_deadline(1);
     }
 }
@@ -352,9 +358,18 @@ impl Drop for Ended {
     }
 }
 
+/// Where a limit is raised, behind what exceeded it.
+pub(super) fn raised_by(setting: &str) -> String {
+    format!(" (`limits.{setting}`)")
+}
+
 fn reason(error: &wasmtime::Error) -> String {
     let sentence = match error.downcast_ref::<Trap>() {
         Some(Trap::UnreachableCodeReached) => "it trapped (a panic, or an abort)".to_owned(),
+        // The stack of most languages lies at the beginning of the memory.
+        Some(Trap::MemoryOutOfBounds) => {
+            "it trapped: out of bounds memory access (endless recursion, perhaps)".to_owned()
+        }
         Some(Trap::StackOverflow) => "it ran out of stack".to_owned(),
         Some(trap) => format!("it trapped: {trap}"),
         None if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => {
@@ -365,6 +380,9 @@ fn reason(error: &wasmtime::Error) -> String {
     // wasmtime has no type for this one.
     let sentence = match sentence.starts_with("too much data is being copied") {
         true => format!("it handed over more than {} MiB beside what it was asked", ANSWER_BYTES_MAX >> 20),
+        false if sentence.starts_with("Exited with i32 exit status") => {
+            "it ended itself (exit) instead of answering".into()
+        }
         false => sentence,
     };
     check::text(sentence)

@@ -282,7 +282,7 @@ pub(super) fn to_problem(problem: wit::admit::Problem) -> Problem {
 }
 
 pub(super) fn response(head: Head) -> wit::types::Response {
-    let Head { status, headers, url, body } = head;
+    let Head { status, headers, url, body, .. } = head;
     wit::types::Response { status, headers, url, body, extra: Vec::new() }
 }
 

@@ -11,6 +11,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::bindings::haul::transfer as wit;
+use super::component::raised_by;
 use super::functions::{self as hooks, Ask};
 use super::http::{HEADERS_BYTES_MAX, Reach};
 use super::log::Log;
@@ -37,6 +38,7 @@ pub(super) struct State {
     pub reach: Reach,
     pub log: Log,
     pub memory: Memory,
+    pub cpu: CpuLimit,
     config: Pairs,
     /// State that it keeps.
     pub keyvalue: Option<KeyValueGrant>,
@@ -76,7 +78,8 @@ impl State {
             http,
             reach: Reach::new(grants, http_quota, log.clone()),
             log,
-            memory: Memory { left: grants.limits.memory_bytes },
+            memory: Memory { limit: grants.limits.memory_bytes, left: grants.limits.memory_bytes },
+            cpu: CpuLimit::default(),
             config: grants.config.clone(),
             keyvalue: grants.keyvalue.clone(),
             running: None,
@@ -99,7 +102,22 @@ impl WasiHttpView for State {
 
 /// Counts all linear memory of a store, and traps where it would exceed the limit.
 pub(super) struct Memory {
+    limit: usize,
     left: usize,
+}
+
+/// How long a call may be on the CPU, for who exceeds it.
+#[derive(Default)]
+pub(super) struct CpuLimit {
+    pub cpu_ms: u64,
+    /// What that time is, or what raises it.
+    pub what: Box<str>,
+}
+
+impl std::fmt::Display for CpuLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "its {} ms on the CPU {}", self.cpu_ms, self.what.trim_start())
+    }
 }
 
 impl Memory {
@@ -112,7 +130,8 @@ impl Memory {
 impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let Some(left) = self.left.checked_sub(desired.saturating_sub(current)) else {
-            wasmtime::bail!("it wanted more memory than its limit");
+            let mib = self.limit >> 20;
+            wasmtime::bail!("it wanted more memory than its {mib} MiB{}", raised_by("memory"));
         };
         self.left = left;
         Ok(true)

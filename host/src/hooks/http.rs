@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::component::{HTTP_REQUESTS_A_MINUTE, raised_by};
 use super::denied::Denied;
 use super::grants::how_to_grant_credential;
 use super::log::Log;
@@ -49,6 +50,8 @@ pub(super) struct Reach {
 
 #[derive(Debug, Default)]
 struct Allowance {
+    /// Those of a call, and those that are left of them.
+    most: u32,
     requests: u32,
     /// `None`: no call is in progress, or its hook may not use HTTP.
     transport: Option<Transport>,
@@ -93,7 +96,7 @@ impl Reach {
     /// A call begins. `transport`: `None` when its hook may not use HTTP. What it is refused is added to `denied`.
     pub(super) fn begin(&self, requests: u32, transport: Option<Transport>, denied: &Denied) {
         let mut call = self.call();
-        call.requests = requests;
+        (call.most, call.requests) = (requests, requests);
         call.transport = transport;
         call.denied = denied.clone();
     }
@@ -206,13 +209,14 @@ impl Reach {
             let what = place.as_granted();
             return Err(Refused::Denied(format!("{what} is not granted ({})", how_to_grant(&what))));
         }
-        call.requests = call
-            .requests
-            .checked_sub(1)
-            .ok_or_else(|| Refused::Denied("no more requests are granted in this call".into()))?;
+        let used_up = || {
+            Refused::Denied(format!("its {} requests of a call are used up{}", call.most, raised_by("http-requests")))
+        };
+        let requests = call.requests.checked_sub(1).ok_or_else(used_up)?;
+        call.requests = requests;
         let mut quota = self.quota.lock().unwrap_or_else(PoisonError::into_inner);
         if quota.take(1, crate::clock::timer_now()) == 0 {
-            return Err(Refused::Denied("no more requests are granted in this minute".into()));
+            return Err(Refused::Denied(format!("its {HTTP_REQUESTS_A_MINUTE} requests of a minute are used up")));
         }
         Ok(transport)
     }

@@ -91,6 +91,11 @@ impl Interfaces {
                 ));
             }
         }
+        if let Some((name, theirs)) = self.imports.iter().find_map(|name| Some((name, foreign_wasi(name)?))) {
+            return refuse(format!(
+                "imports `{name}`, and haul offers WASI 0.2, not {theirs}: build it for WASI 0.2 (wasm32-wasip2)"
+            ));
+        }
         if self.hooks.is_empty() {
             let mut why = "exports no hook of haul:transfer, so there is nothing to ask it".to_owned();
             if self.other_exports.iter().any(|name| HANDLERS.iter().any(|handler| name.starts_with(handler))) {
@@ -100,11 +105,6 @@ impl Interfaces {
                 why.push_str(&format!(": `{}` is none", check::text(name.clone())));
             }
             return refuse(why);
-        }
-        if let Some((name, theirs)) = self.imports.iter().find_map(|name| Some((name, foreign_wasi(name)?))) {
-            return refuse(format!(
-                "imports `{name}`, and haul offers WASI 0.2, not {theirs}: build it for WASI 0.2 (wasm32-wasip2)"
-            ));
         }
         match self.imports.iter().find(|name| matches!(judge(name, &Grants::default()), Import::Unknown)) {
             Some(name) => refuse(format!("imports `{name}`, which haul does not offer")),
@@ -176,6 +176,9 @@ impl std::fmt::Display for Import {
 /// What becomes of an import under these grants.
 pub(super) fn judge(name: &str, grants: &Grants) -> Import {
     let bare = name.split('@').next().unwrap_or(name);
+    if foreign_version(name).is_some() {
+        return Import::Unknown;
+    }
     if let Some(interface) = bare.strip_prefix(PACKAGE) {
         return match interface {
             "types" => Import::Linked("types only".into()),
@@ -238,7 +241,9 @@ mod tests {
         let clock = "wasi:clocks/monotonic-clock@0.3.0";
         let refusal = told(&["wasi:io/poll@0.2.6", clock], &[], &[Hook::Retry]);
         assert!(refusal.contains(clock) && refusal.contains("wasm32-wasip2"), "{refusal}");
+        assert_eq!(told(&[clock], &[], &[]), refusal, "a hook is the second thing that it lacks");
         assert_eq!(judge(clock, &Grants::default()), Import::Unknown);
+        assert_eq!(judge("haul:transfer/log@1.0.0", &Grants::default()), Import::Unknown);
         assert_eq!(
             told(&["wasi:clocks/monotonic-clock@0.2.0", "wasi:config/store@0.2.0-draft"], &[], &[Hook::Retry]),
             ""

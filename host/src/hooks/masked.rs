@@ -1,6 +1,8 @@
 //! What components write for people: sentences, notes, made-up headers, without the secrets of the task that they are about.
 //! They stand in events and records, where nobody asks who wrote them.
 //!
+//! What of that is a reason says who gives it, too: nobody should take a component's refusal for the server's.
+//!
 //! Does not touch what is acted on: URLs, headers of requests, credentials; nor a made-up response's body, which is content.
 
 use std::sync::Arc;
@@ -8,17 +10,20 @@ use std::sync::Arc;
 use super::convert::Responded;
 use super::{
     AuthorizeVerdict, Classified, Head, OnAuthVerdict, OnError, OnRedirect, OnRequest, PartsVerdict, ResumeVerdict,
-    RetryVerdict, StartChanges,
+    RetryVerdict, StartChanges, check,
 };
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::event::StatusUpdate;
 use crate::mask::Secrets;
-use crate::task::{Problem, Task};
+use crate::task::{Problem, Status, Task};
 
 /// An answer that may have texts for people in it.
 pub(super) trait Masked {
     /// Masks these wherever such a text repeats one.
     fn mask(&mut self, secrets: &Secrets);
+
+    /// Writes before a reason who gives it, and where: "component `x` in `on-request`".
+    fn credit(&mut self, _who: &str) {}
 }
 
 impl Masked for () {
@@ -47,11 +52,19 @@ impl<T: Masked> Masked for Option<T> {
     fn mask(&mut self, secrets: &Secrets) {
         self.iter_mut().for_each(|it| it.mask(secrets));
     }
+
+    fn credit(&mut self, who: &str) {
+        self.iter_mut().for_each(|it| it.credit(who));
+    }
 }
 
 impl<T: Masked> Masked for Vec<T> {
     fn mask(&mut self, secrets: &Secrets) {
         self.iter_mut().for_each(|it| it.mask(secrets));
+    }
+
+    fn credit(&mut self, who: &str) {
+        self.iter_mut().for_each(|it| it.credit(who));
     }
 }
 
@@ -62,6 +75,13 @@ impl<T: Masked, E: Masked> Masked for Result<T, E> {
             Err(it) => it.mask(secrets),
         }
     }
+
+    fn credit(&mut self, who: &str) {
+        match self {
+            Ok(it) => it.credit(who),
+            Err(it) => it.credit(who),
+        }
+    }
 }
 
 impl Masked for Problem {
@@ -69,17 +89,37 @@ impl Masked for Problem {
         self.field.mask(secrets);
         self.reason.mask(secrets);
     }
+
+    /// Behind it: it follows the field's name.
+    fn credit(&mut self, who: &str) {
+        self.reason.push_str(&format!(" ({who})"));
+    }
 }
 
 impl Masked for Failure {
     fn mask(&mut self, secrets: &Secrets) {
         self.description.mask(secrets);
     }
+
+    fn credit(&mut self, who: &str) {
+        credit(&mut self.description, who);
+    }
+}
+
+fn credit(reason: &mut String, who: &str) {
+    *reason = match reason.as_str() {
+        "" => format!("{who} gives no reason"),
+        given => format!("{who}: {given}"),
+    };
 }
 
 impl Masked for Head {
     fn mask(&mut self, secrets: &Secrets) {
         self.headers.iter_mut().for_each(|(_, value)| value.mask(secrets));
+    }
+
+    fn credit(&mut self, who: &str) {
+        self.by = Some(who.into());
     }
 }
 
@@ -92,6 +132,21 @@ impl Masked for StatusUpdate {
         details.notes.mask(secrets);
         details.exception.mask(secrets);
     }
+
+    /// One that is no success always has a reason then: the body tells it, where no failure does.
+    fn credit(&mut self, who: &str) {
+        if self.status == Status::Complete {
+            return;
+        }
+        let mut details = self.details.as_deref().cloned().unwrap_or_default();
+        let told = || details.response_body.as_deref().and_then(|body| body.lines().next()).map(str::to_owned);
+        let kind = if self.status == Status::Canceled { FailureKind::Canceled } else { FailureKind::General };
+        let mut reason =
+            details.exception.clone().unwrap_or_else(|| Failure::new(kind, check::text(told().unwrap_or_default())));
+        reason.credit(who);
+        details.exception = Some(reason);
+        self.details = Some(Arc::new(details));
+    }
 }
 
 impl Masked for Classified {
@@ -100,6 +155,12 @@ impl Masked for Classified {
             Classified::Failed(failure) => failure.mask(secrets),
             Classified::UseFromZero(note) | Classified::AskFromZero(note) => note.mask(secrets),
             Classified::Success | Classified::Continues(_) | Classified::AlreadyComplete | Classified::NotFound => {}
+        }
+    }
+
+    fn credit(&mut self, who: &str) {
+        if let Classified::Failed(failure) = self {
+            failure.credit(who);
         }
     }
 }
@@ -112,6 +173,12 @@ impl Masked for (ResumeVerdict, Vec<(String, bool)>) {
         match verdict {
             ResumeVerdict::StartAfresh(text) | ResumeVerdict::Refuse(text) => text.mask(secrets),
             ResumeVerdict::GoOn { .. } | ResumeVerdict::NothingMissing => {}
+        }
+    }
+
+    fn credit(&mut self, who: &str) {
+        if let ResumeVerdict::Refuse(why) = &mut self.0 {
+            credit(why, who);
         }
     }
 }
@@ -128,6 +195,12 @@ impl Masked for OnAuthVerdict {
     fn mask(&mut self, secrets: &Secrets) {
         if let OnAuthVerdict::Failed(why) = self {
             why.mask(secrets);
+        }
+    }
+
+    fn credit(&mut self, who: &str) {
+        if let OnAuthVerdict::Failed(why) = self {
+            credit(why, who);
         }
     }
 }
@@ -148,12 +221,26 @@ impl Masked for OnRequest {
             OnRequest::Next(_) => {}
         }
     }
+
+    fn credit(&mut self, who: &str) {
+        match self {
+            OnRequest::Resolve { response, .. } => response.credit(who),
+            OnRequest::Reject { failure, .. } => failure.credit(who),
+            OnRequest::Next(_) => {}
+        }
+    }
 }
 
 impl Masked for OnRedirect {
     fn mask(&mut self, secrets: &Secrets) {
         if let OnRedirect::Reject(failure) = self {
             failure.mask(secrets);
+        }
+    }
+
+    fn credit(&mut self, who: &str) {
+        if let OnRedirect::Reject(failure) = self {
+            failure.credit(who);
         }
     }
 }
@@ -165,6 +252,12 @@ impl Masked for Responded {
             failure.mask(secrets);
         }
     }
+
+    fn credit(&mut self, who: &str) {
+        if let Responded::Reject { failure, .. } = self {
+            failure.credit(who);
+        }
+    }
 }
 
 impl Masked for OnError {
@@ -172,6 +265,14 @@ impl Masked for OnError {
         match self {
             OnError::Resolve(response) => response.mask(secrets),
             OnError::Reject(failure) => failure.mask(secrets),
+            OnError::Next | OnError::Retry(_) => {}
+        }
+    }
+
+    fn credit(&mut self, who: &str) {
+        match self {
+            OnError::Resolve(response) => response.credit(who),
+            OnError::Reject(failure) => failure.credit(who),
             OnError::Next | OnError::Retry(_) => {}
         }
     }

@@ -76,7 +76,7 @@ impl Requested {
             return Err(format!("has a list of more than {ITEMS_MAX} items"));
         }
         for host in &section.allow_hosts {
-            granted_host(host).map_err(|error| error.to_string())?;
+            granted_host(host).map_err(|reason| format!("cannot be understood: in `allow-hosts` {reason}"))?;
         }
         let clean = |list: Vec<String>| list.into_iter().map(check::text).collect();
         Ok(Self {

@@ -125,13 +125,13 @@ pub struct ProgressSample {
     pub bytes_per_second: u64,
 }
 
-/// Verdict of `on-progress`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Verdict of `on-progress`; who wants the task to stop, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // their meaning is in the WIT
 pub enum OnProgress {
     GoOn,
-    Pause,
-    Cancel,
+    Pause(String),
+    Cancel(String),
 }
 
 /// A finished download, for `verify`.

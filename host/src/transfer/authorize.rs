@@ -346,7 +346,7 @@ impl Refresh {
         (call.headers, call.body, call.follow, call.ambient) = (headers, body.into(), false, false);
         let mut answer = self.transport.send(call).await?;
         let (status, body) = (answer.status, answer.body.collect(ANSWER_LIMIT).await);
-        let head = Head { status, headers: answer.headers, url: answer.url, body };
+        let head = Head { status, headers: answer.headers, url: answer.url, body, by: None };
         match self.ask(Situation::RefreshAnswered(head)).await? {
             AuthorizeVerdict::Refreshed(auth) => Ok(Some(auth)),
             AuthorizeVerdict::Impossible(why) => Err(refused(status, no_refresh(&why, *reason))),

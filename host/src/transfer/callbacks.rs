@@ -18,10 +18,10 @@ use crate::hooks::{
     Asked, Chain, Classified, FinishedFile, Head, Hook, HookHead, HookTask, OnError, OnProgress, OnRedirect, OnRequest,
     OnResponse, ProgressSample, RedirectHop, RequestHead, RetryChanges,
 };
-use crate::task::{Changes, Pairs, Status, Task, host_of};
+use crate::task::{Changes, Pairs, Record, Status, Task, host_of};
 use crate::transfer::progress::Reading;
 use crate::transfer::{
-    Context, Held, Reason, Slot, Stopped, details_of, hold_back, is_same_origin, overlap, retry_after,
+    Context, Held, Reason, Slot, Stopped, details_of, hold_back, is_same_origin, number, overlap, retry_after,
 };
 use crate::transport::{self, Answer, Canned, Follow, Go, Outbound, Redirect, Steps};
 
@@ -190,8 +190,8 @@ fn with_own(mut request: RequestHead, next: &Outbound) -> RequestHead {
 }
 
 fn canned(head: Head, follow: bool) -> Canned {
-    let Head { status, headers, body, .. } = head;
-    Canned { status, headers, body: body.into(), follow }
+    let Head { status, headers, body, by, .. } = head;
+    Canned { status, headers, body: body.into(), follow, by }
 }
 
 /// What an answer means: hook `on-response` is asked about it where `first` says so, then `classify`. The answer's status
@@ -213,7 +213,7 @@ pub(super) async fn judge(
         held.note(URL_CHANGED);
     }
     let headers = std::mem::take(&mut answer.headers);
-    let mut head = Head { status: answer.status, headers, url: answer.url.clone(), body: Vec::new() };
+    let mut head = Head { status: answer.status, headers, url: answer.url.clone(), ..Head::default() };
     let mut resolved = false;
     if first && answer.canned != Some(false) && cx.chain.has(Hook::OnResponse) {
         (head, resolved) = respond(cx, held, head, answer).await?;
@@ -229,6 +229,9 @@ pub(super) async fn judge(
         Classified::Failed(mut failure) => {
             let wait = || retry_after::wait_ms(head.headers(), clock::unix_ms());
             failure.retry_after_ms = failure.retry_after_ms.or_else(wait);
+            if let (Some(by), Some(answered)) = (&answer.by, failure.description.strip_prefix("server answered")) {
+                failure.description = format!("{by} answered{answered}");
+            }
             heed(cx, answer, &failure);
             Classified::Failed(failure)
         }
@@ -276,21 +279,21 @@ async fn respond(
         }
         OnResponse::Retry(changes) => {
             held.change(&changes, &cx.task.url);
-            let text = format!("the server answered {status}, and a component wants another attempt");
-            let mut failure = Failure::new(FailureKind::HttpResponse, text);
+            let mut failure = Failure::new(FailureKind::HttpResponse, format!("the server answered {status}"));
             failure.http_status = Some(status);
             let (failure, details) = ended(failure, &body);
-            Err(Stopped::Retry { after_ms: changes.after_ms, failure, details })
+            Err(Stopped::wanted(&changes, Hook::OnResponse, failure, details))
         }
     }
 }
 
-/// What hook `on-error` makes of how an attempt ended; `Ok`: this is the answer after all.
+/// What hook `on-error` makes of how an attempt ended; `Ok`: this is the answer after all. What is not there stays so where no
+/// retries are left to look again.
 pub(super) async fn after(
     chain: &Chain,
     hook_task: &HookTask,
     held: &mut Held,
-    attempt: u32,
+    record: &Record,
     stopped: Stopped,
 ) -> Result<Head, Stopped> {
     let failure = match &stopped {
@@ -298,8 +301,11 @@ pub(super) async fn after(
         Stopped::Final(Status::NotFound, details) => not_found(details),
         _ => return Err(stopped),
     };
-    let verdict = chain.on_error(hook_task, &failure, attempt, None).await;
+    let verdict = chain.on_error(hook_task, &failure, number(record), None).await;
     let details = match stopped {
+        Stopped::Final(..) if matches!(verdict, OnError::Retry(_)) && record.retries_remaining < 1 => {
+            return Err(stopped);
+        }
         Stopped::Failure(_, details) if !matches!(verdict, OnError::Next) => details,
         Stopped::Final(_, details) if !matches!(verdict, OnError::Next) => Some(details),
         stopped => return Err(stopped),
@@ -308,7 +314,7 @@ pub(super) async fn after(
         OnError::Resolve(head) => Ok(head),
         OnError::Retry(changes) => {
             held.change(&changes, hook_task.url());
-            Err(Stopped::Retry { after_ms: changes.after_ms, failure, details })
+            Err(Stopped::wanted(&changes, Hook::OnError, failure, details))
         }
         OnError::Reject(mut failure) => {
             failure.description = crate::mask::text(&failure.description);
@@ -373,10 +379,14 @@ impl Sampler {
         let bytes_per_second = reading.network_speed.map_or(0, |megabytes| (megabytes * 1e6) as u64);
         let sample = ProgressSample { bytes_done, total_bytes, bytes_per_second };
         let (chain, hook_task, stop) = (cx.chain.clone(), cx.hook_task.clone(), cx.stop.clone());
+        let id = cx.task.task_id.clone();
         self.asked.spawn_local(async move {
             match chain.on_progress(&hook_task, sample).await {
-                OnProgress::Cancel => stop.ask(Reason::Cancel),
-                OnProgress::Pause => stop.ask(Reason::Pause),
+                OnProgress::Cancel(by) => stop.ask_by(Reason::Cancel, by),
+                OnProgress::Pause(by) => {
+                    tracing::warn!("{id}: {by} pauses it");
+                    stop.ask_by(Reason::Pause, by);
+                }
                 OnProgress::GoOn => {}
             }
         });

@@ -312,6 +312,7 @@ async fn divide(cx: &Context<'_>, held: &mut Held, question: &Question) -> Resul
             match (cx.chain.parts(cx.hook_task, total, if_range.is_some(), known).await?, if_range) {
                 (PartsVerdict::Divide(parts), Some(if_range)) => {
                     held.resume.pieces = parts.iter().map(piece_of).collect();
+                    held.places = parts.iter().map(|part| part.place).collect();
                     return Ok(Some(if_range));
                 }
                 (PartsVerdict::Divide(_), None) => PartsVerdict::OneStream("there is no strong validator".into()),

@@ -7,7 +7,7 @@ use super::{Held, Job, Shared, number};
 use crate::clock;
 use crate::error::{Failure, FailureKind};
 use crate::event::Details;
-use crate::hooks::{Attempt, Chain, HookHead, HookTask, RetryVerdict};
+use crate::hooks::{Attempt, Chain, Hook, HookHead, HookTask, RetryChanges, RetryVerdict};
 use crate::sandbox::{Directory, Identity};
 use crate::store::TaskKey;
 use crate::task::{Changes, ResumeRecord, Status, Task};
@@ -74,6 +74,8 @@ pub(crate) enum Stopped {
     Retry {
         /// After so long.
         after_ms: u64,
+        /// Which one, and where.
+        by: String,
         failure: Failure,
         details: Option<Box<Details>>,
     },
@@ -83,6 +85,14 @@ pub(crate) enum Stopped {
     Final(Status, Box<Details>),
     /// The task fails with this, whatever else could be tried; what is stored of it stays.
     Refused(Failure),
+}
+
+impl Stopped {
+    /// It failed with this, and a component wants another attempt in that hook.
+    pub(super) fn wanted(changes: &RetryChanges, hook: Hook, failure: Failure, details: Option<Box<Details>>) -> Self {
+        let by = format!("component `{}` wants another attempt in `{}`", changes.by, hook.name());
+        Self::Retry { after_ms: changes.after_ms, by, failure, details }
+    }
 }
 
 impl From<Failure> for Stopped {
@@ -142,7 +152,8 @@ pub(super) async fn conclude(
         held.note("outcome-unknown");
     }
     let afresh = matches!(verdict, RetryVerdict::AfreshAfterMs(_));
-    if failure.kind == FailureKind::Checksum && afresh {
+    // Whatever it is called: nothing that is stored is gone on with.
+    if failure.kind == FailureKind::Checksum && verdict != RetryVerdict::GiveUp {
         held.note(FRESH_START);
     }
     let nothing_came = held.part.is_some() && held.bytes_done() == 0;

@@ -27,6 +27,8 @@ pub(crate) struct Held {
     pub(super) stored: u64,
     /// What the store had of the task means nothing any more.
     pub(super) gave_up: bool,
+    /// Where a component wants each piece asked for first: kept for this attempt only.
+    pub(super) places: Vec<usize>,
     /// The upload that the server keeps open, as the store has it.
     pub(super) upload: Option<UploadRecord>,
     /// The body of a request that may have taken effect as soon as it is out.

@@ -111,6 +111,10 @@ struct Crew<'a, 'b> {
     /// Most connections in all, and to each place.
     connections: usize,
     each: usize,
+    /// A component has divided it: its parts stay as they are.
+    is_given: bool,
+    /// Where each piece is asked for first; nothing of those that are not in it.
+    own_places: Vec<usize>,
     workers: BTreeMap<u64, Worker>,
     /// Numbered with the workers.
     comparisons: BTreeMap<u64, Comparison>,
@@ -225,6 +229,8 @@ impl<'a, 'b> Crew<'a, 'b> {
             total: held.resume.total_bytes.unwrap_or(0),
             connections: wanted.clamp(1, PIECES_MAX),
             each,
+            is_given: cx.chain.has(Hook::Parts),
+            own_places: held.places.clone(),
             workers: BTreeMap::new(),
             comparisons: BTreeMap::new(),
             known: Vec::new(),
@@ -281,7 +287,7 @@ impl<'a, 'b> Crew<'a, 'b> {
     fn split(&mut self, pieces: &mut Vec<Piece>) -> Option<usize> {
         let longest = (0..pieces.len()).max_by_key(|piece| pieces[*piece].bytes_left())?;
         let left = pieces[longest].bytes_left();
-        if left < 2 * HALF_MIN || pieces.len() >= PIECES_MAX {
+        if self.is_given || left < 2 * HALF_MIN || pieces.len() >= PIECES_MAX {
             return None;
         }
         let middle = pieces[longest].next_byte + left.div_ceil(2);
@@ -293,7 +299,8 @@ impl<'a, 'b> Crew<'a, 'b> {
 
     /// A usable place for a piece: its own in turn, else the one with the fewest connections.
     fn choose(&self, piece: usize) -> Option<usize> {
-        let own = piece % self.places.len();
+        let given = self.own_places.get(piece).copied().filter(|place| *place < self.places.len());
+        let own = given.unwrap_or(piece % self.places.len());
         if self.may_ask(own) && self.places[own].failures == 0 {
             return Some(own);
         }
@@ -705,8 +712,7 @@ impl<'a, 'b> Crew<'a, 'b> {
                 let known = &self.places[place].wire.url;
                 let is_elsewhere = |url: &String| !overlap::is_same_link(held, known, url);
                 if changes.after_ms > 0 || changes.url.as_ref().is_some_and(is_elsewhere) {
-                    let failure = failure.clone();
-                    return Err(Stopped::Retry { after_ms: changes.after_ms, failure, details: None });
+                    return Err(Stopped::wanted(&changes, Hook::OnError, failure.clone(), None));
                 }
                 held.store_changes(self.cx.shared, self.cx.key);
                 let place = &mut self.places[place];

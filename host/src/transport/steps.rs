@@ -62,6 +62,8 @@ pub struct Canned {
     pub body: Bytes,
     /// Whether others are to judge it as well; handed on as [`Answer::canned`].
     pub follow: bool,
+    /// Who has made it up, for sentences.
+    pub by: Option<String>,
 }
 
 /// What becomes of a redirect.
@@ -166,7 +168,7 @@ fn step_of(hop: &Hop, used: &Used) -> Outbound {
 
 /// An answer made of one that no server gave.
 pub(super) fn answer(hop: Hop, before: Vec<Visit>, canned: Canned) -> Answer {
-    let Canned { status, headers, body, follow } = canned;
+    let Canned { status, headers, body, follow, by } = canned;
     let body = if hop.method == "HEAD" { Bytes::new() } else { body };
     Answer {
         status,
@@ -177,6 +179,7 @@ pub(super) fn answer(hop: Hop, before: Vec<Visit>, canned: Canned) -> Answer {
         insecure: false,
         early: false,
         canned: Some(follow),
+        by,
         body: AnswerBody::given(body),
     }
 }

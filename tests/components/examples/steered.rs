@@ -125,6 +125,24 @@ fn follows(words: &[String]) -> bool {
 impl hooks::before_task_start::Guest for Component {
     fn handle(task: Task) -> Option<Update> {
         let words = asked(&task, "before-task-start", "");
+        if word(&words, 0) == "cancel" {
+            let response_body = Some("not today".to_owned());
+            let (response_headers, notes, extra) = (vec![], vec![], vec![]);
+            return Some(Update {
+                seq: 0,
+                task_id: task.id,
+                status: Status::Canceled,
+                at_ms: 0,
+                file_path: None,
+                response_status: None,
+                response_headers,
+                response_body,
+                failure: None,
+                resumed_from_bytes: 0,
+                notes,
+                extra,
+            });
+        }
         (word(&words, 0) == "reason").then(|| Update {
             seq: 0,
             task_id: task.id.clone(),
@@ -379,8 +397,10 @@ impl hooks::authorize::Guest for Component {
 impl hooks::retry::Guest for Component {
     fn decide(task: Task, attempt: hooks::retry::Attempt, failure: Failure) -> hooks::retry::Verdict {
         let words = asked(&task, "retry", "");
-        if word(&words, 0) == "now" && attempt.retries_remaining > 0 {
-            return hooks::retry::Verdict::AfterMs(0);
+        match word(&words, 0) {
+            "now" if attempt.retries_remaining > 0 => return hooks::retry::Verdict::AfterMs(0),
+            "always" => return hooks::retry::Verdict::AfterMs(0),
+            _ => {}
         }
         next::retry::decide(&task, &attempt, &failure)
     }

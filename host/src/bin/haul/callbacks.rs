@@ -8,7 +8,7 @@ use haul::{Reply, Request, Result};
 use serde_json::{Value, json};
 
 use crate::args::{Callbacks, Check, GrantFlags};
-use crate::environment::{Environment, absolute, compiler};
+use crate::environment::{Environment, absolute, compiler, missing_credentials};
 use crate::exit;
 use crate::link::{ask, unexpected};
 use crate::printer::{Printer, Style};
@@ -49,6 +49,8 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
         print(check, &inspection, &source.grants, printer);
     }
     warn_of_no_hooks(&inspection, printer);
+    let missing = missing_credentials(environment);
+    missing.iter().for_each(|why| printer.note(format_args!("warning: {}", text::printable(why))));
     // Loading says what is wrong with one that cannot be attached, e.g. the versions that do not fit.
     hooks.load(&source)?;
     Ok(exit::DONE)
@@ -222,7 +224,20 @@ async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
         listed["problem"] = problem.into();
         print_listed(&listed, printer);
     }
-    if environment.config.callbacks.is_empty() && of_home.is_empty() && !printer.json() {
+    let policy = policy(environment);
+    if let Some((source, problem)) = &policy {
+        let listed = json!({
+            "name": source.name,
+            "attachedBy": "policy",
+            "group": null,
+            "path": source.path.to_string_lossy(),
+            "exists": source.path.is_file(),
+            "problem": problem,
+            "allowHosts": source.grants.allow_hosts,
+        });
+        print_listed(&listed, printer);
+    }
+    if environment.config.callbacks.is_empty() && of_home.is_empty() && policy.is_none() && !printer.json() {
         let config = environment.config_path.display();
         printer.note(format_args!("no components are attached, neither by {config} nor to this home"));
     }
@@ -235,7 +250,11 @@ fn print_listed(listed: &Value, printer: &Printer) {
     }
     let hosts: Vec<String> = listed["allowHosts"].as_array().into_iter().flatten().map(words).collect();
     let hosts = if hosts.is_empty() { "no hosts".to_owned() } else { hosts.join(", ") };
-    let tasks = listed["group"].as_str().map_or("every task".to_owned(), |group| format!("group {group}"));
+    let tasks = match (listed["attachedBy"].as_str(), listed["group"].as_str()) {
+        (Some("policy"), _) => "every task, in the place of the default policy".to_owned(),
+        (_, Some(group)) => format!("group {group}"),
+        _ => "every task".to_owned(),
+    };
     // What the home keeps is known by its digest, what the configuration names by its path.
     let what = match listed["sha256"].as_str() {
         Some(sha256) => format!("sha-256 {}", sha256.get(..16).unwrap_or(sha256)),

@@ -156,6 +156,9 @@ impl Findings {
             let problem = problem.map(|why| format!("{why}; correct or remove `policy` in the configuration"));
             self.note("policy", source.path.display().to_string(), problem);
         }
+        for why in crate::environment::missing_credentials(environment) {
+            self.wrong("credentials", String::new(), why);
+        }
         match crate::callbacks::configured(environment) {
             Ok(configured) => {
                 for (source, problem) in configured {

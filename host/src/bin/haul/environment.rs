@@ -3,13 +3,14 @@
 //! The only part of haul that reads environment variables (beside those that clap reads for flags) and the clock of the
 //! command line. The library is handed paths, never variables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use haul::config::{self, Config};
 use haul::hooks::{Compiler, ComponentSource, Grants};
 use haul::profile::{self, KeepCookies, Profile};
+use haul::transport::Secret;
 use haul::{Error, Result, Settings};
 
 use crate::args::{ComponentFlags, EngineFlags, Global, NetworkFlags};
@@ -131,8 +132,23 @@ impl Environment {
         }
         settings.component_flags = components(&flags.components, &self.config.callbacks)?;
         settings.record = flags.record.as_deref().map(absolute).transpose()?;
+        missing_credentials(self).iter().for_each(|why| tracing::warn!("{why}"));
         Ok(settings)
     }
+}
+
+/// Credentials that the configuration grants and does not have, one a sentence: only who uses them would find out.
+pub(crate) fn missing_credentials(environment: &Environment) -> Vec<String> {
+    let config = &environment.config;
+    let attached = config.callbacks.iter().map(|source| &source.grants);
+    let granted = attached.chain(config.grants.iter().map(|rule| &rule.grants)).flat_map(|grants| &grants.credentials);
+    let names: BTreeSet<&String> = granted.collect();
+    let missing = names.into_iter().filter_map(|name| match config.credentials.get(name).map(|known| &known.secret) {
+        None => Some(format!("credential `{name}` is granted, and the configuration has no [credentials.{name}]")),
+        Some(Secret::Missing(why)) => Some(format!("credential `{name}`: {why}")),
+        Some(_) => None,
+    });
+    missing.collect()
 }
 
 /// The first and only argument of a process that compiles a component.

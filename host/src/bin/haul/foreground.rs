@@ -67,9 +67,19 @@ pub(crate) async fn run(
     if done.is_none() {
         printer.note(format_args!("interrupted; {}", tasks.same_command));
     }
+    end(link, &mut interrupt, done).await
+}
+
+/// Leaves the home when the work is `done`: once components have heard of all ends, unless that is interrupted. Work that was
+/// interrupted (`None`), or failed, is left soon. Answers the exit code.
+pub(crate) async fn end(link: Link, interrupt: &mut Interrupt, done: Option<Result<u8>>) -> Result<u8> {
+    let told = match &done {
+        Some(Ok(_)) => interrupt.unless(link.all_told()).await,
+        _ => Some(()),
+    };
     let saved = interrupt.unless(link.close()).await;
-    match (done, saved) {
-        (Some(code), Some(())) => code,
+    match (done, told, saved) {
+        (Some(code), Some(()), Some(())) => code,
         _ => Ok(exit::INTERRUPTED),
     }
 }
@@ -153,9 +163,15 @@ fn tell_ignored(flags: &EngineFlags, has_components: bool, printer: &Printer) ->
     ];
     let mut refused = protections.chain(components);
     if let Some((flag, _)) = refused.find(|(_, given)| *given) {
+        let otherwise = match flag {
+            "--callbacks FILE" => {
+                " (`haul callbacks attach FILE --group NAME` attaches it there, for tasks with `--group NAME`)"
+            }
+            _ => "",
+        };
         return Err(Error::HomeLocked(format!(
             "another haul process is the engine of this home, and {flag} cannot be handed to it; \
-             use another --home, or wait for its end"
+             use another --home, or wait for its end{otherwise}"
         )));
     }
     let own = [("--skip-existing", flags.skip_existing.is_some()), ("--durability", flags.durability.is_some())];

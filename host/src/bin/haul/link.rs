@@ -94,6 +94,13 @@ impl Link {
         Err(Error::HomeLocked("the engine of this home keeps ending; try again".into()))
     }
 
+    /// Waits until components have heard of all ends.
+    pub(crate) async fn all_told(&self) {
+        if let Some(session) = &self.session {
+            session.all_told().await;
+        }
+    }
+
     /// Ends the session in order.
     pub(crate) async fn close(mut self) {
         if let Some(session) = self.session.take() {

@@ -245,7 +245,13 @@ impl Reporter {
         let reason = reason(outcome);
         match outcome.status {
             Status::Paused => self.printer.error(format_args!("{label}: paused; `haul resume {id}` goes on with it")),
-            Status::Canceled => self.printer.error(format_args!("{label}: canceled")),
+            Status::Canceled if outcome.reason.is_empty() => self.printer.error(format_args!("{label}: canceled")),
+            Status::Canceled => {
+                let why = reason.strip_prefix("the task was cancelled").map(|why| why.trim_start_matches(": "));
+                let why = why.unwrap_or(&reason);
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                self.printer.error(format_args!("{label}: canceled{why}"));
+            }
             _ => self.printer.error(format_args!("{label}: {reason}")),
         }
     }
@@ -265,7 +271,10 @@ fn batch_json(batch: &BatchProgress) -> serde_json::Value {
 fn reason(outcome: &Outcome) -> String {
     match (&outcome.reason, outcome.http_status) {
         (reason, _) if !reason.is_empty() => text::printable(reason).into_owned(),
-        (_, Some(status)) => format!("the server answered {status}"),
+        (_, Some(status)) => {
+            let is_made_up = outcome.notes.iter().any(|note| note == "answered-by-component");
+            format!("{} answered {status}", if is_made_up { "a component" } else { "the server" })
+        }
         _ if outcome.status == Status::NotFound => "not found".into(),
         _ => "no reason is known".into(),
     }

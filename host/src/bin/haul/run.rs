@@ -10,6 +10,7 @@ use crate::args::Run;
 use crate::environment::Environment;
 use crate::exit;
 use crate::follow::{QUIET_MAX, QUIET_MIN};
+use crate::foreground::end;
 use crate::link::{Link, events, records, unexpected};
 use crate::notifier;
 use crate::outcome::Outcome;
@@ -40,11 +41,7 @@ pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer)
     if done.is_none() {
         printer.note("interrupted; `haul run` goes on where this one stopped");
     }
-    let saved = interrupt.unless(queue.link.close()).await;
-    match (done, saved) {
-        (Some(code), Some(())) => code,
-        _ => Ok(exit::INTERRUPTED),
-    }
+    end(queue.link, &mut interrupt, done).await
 }
 
 struct Queue {

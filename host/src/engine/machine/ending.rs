@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CLEAN_EVERY, Machine, WAKE, ready_of};
+use super::{CLEAN_EVERY, Machine, Running, WAKE, ready_of};
 use crate::clock;
 use crate::engine::input::Input;
 use crate::engine::lanes::Work;
@@ -49,7 +49,7 @@ impl Machine {
     fn stopped(&mut self, key: TaskKey, reason: Reason, bytes_done: u64, at: u64) {
         match reason {
             Reason::Cancel => {
-                let details = self.running.get(&key).map(|running| Arc::clone(&running.canceled)).unwrap_or_default();
+                let details = self.running.get(&key).map(why_canceled).unwrap_or_default();
                 let status = Status::Canceled;
                 let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
                 self.settle(key, change, status, None);
@@ -76,9 +76,8 @@ impl Machine {
             FailureDetail::OpenFiles if self.wait_for_disk || self.running.len() > 1 => Some(FILES_PAUSE_MS),
             _ => None,
         };
-        let free = failure.kind == FailureKind::Checksum || failure.detail == FailureDetail::DiskFull;
-        let free = free || pause.is_some();
-        let retries_remaining = if free && !wanted { remaining } else { remaining - 1 };
+        let free = failure.kind == FailureKind::Checksum || pause.is_some();
+        let retries_remaining = if free && !wanted { remaining } else { (remaining - 1).max(0) };
         let wait = match verdict {
             _ if pause.is_some() => pause,
             RetryVerdict::AfterMs(ms) | RetryVerdict::AfreshAfterMs(ms) => Some(ms),
@@ -229,5 +228,17 @@ impl Machine {
         if let Some(before) = by_age.max(by_count) {
             self.shared.store.write_later(Change::Clean { before, limit: WAKE });
         }
+    }
+}
+
+/// What the final update of a cancelled task says: who cancelled it, or the component that did.
+fn why_canceled(running: &Running) -> Arc<Details> {
+    match running.stop.by() {
+        Some(by) if *running.canceled == Details::default() => {
+            let text = format!("the task was cancelled: {by}");
+            let exception = Some(Failure::new(FailureKind::Canceled, text));
+            Arc::new(Details { exception, ..Details::default() })
+        }
+        _ => Arc::clone(&running.canceled),
     }
 }

@@ -168,11 +168,12 @@ impl Chain {
         while let Some(position) = self.next(from, Hook::OnProgress) {
             let params = (task.wit.clone(), convert::progress(sample));
             if let Ok((verdict,)) = self.call::<asks::OnProgress>(position, task.weight, params).await {
-                self.component(position, Hook::OnProgress).well(Hook::OnProgress);
-                match convert::to_on_progress(&verdict) {
+                let component = self.component(position, Hook::OnProgress);
+                component.well(Hook::OnProgress);
+                match convert::to_on_progress(&verdict, component.place(Hook::OnProgress)) {
                     OnProgress::GoOn => {}
-                    OnProgress::Pause if !task.wit.allow_pause => {
-                        let name = self.component(position, Hook::OnProgress).name();
+                    OnProgress::Pause(_) if !task.wit.allow_pause => {
+                        let name = component.name();
                         tracing::info!(
                             "component `{name}` answers `pause` in `on-progress` about a task that may not be paused \
                              (`allowPause`): it goes on"

@@ -37,7 +37,7 @@ fn to_request(request: wit::types::Request) -> Usable<RequestHead> {
 
 fn to_head(response: wit::types::Response) -> Head {
     let wit::types::Response { status, headers, url, body, .. } = response;
-    Head { status, headers, url, body }
+    Head { status, headers, url, body, by: None }
 }
 
 pub(in crate::hooks) fn to_on_request(verdict: wit::on_request::Verdict) -> Usable<OnRequest> {
@@ -117,12 +117,12 @@ pub(in crate::hooks) fn progress(sample: ProgressSample) -> wit::on_progress::Pr
 }
 
 /// A verdict of a later version goes on, as the contract says.
-pub(in crate::hooks) fn to_on_progress(verdict: &wit::on_progress::Verdict) -> OnProgress {
+pub(in crate::hooks) fn to_on_progress(verdict: &wit::on_progress::Verdict, who: String) -> OnProgress {
     use wit::on_progress::Verdict;
     match verdict {
         Verdict::GoOn | Verdict::Other(_) => OnProgress::GoOn,
-        Verdict::Pause => OnProgress::Pause,
-        Verdict::Cancel => OnProgress::Cancel,
+        Verdict::Pause => OnProgress::Pause(who),
+        Verdict::Cancel => OnProgress::Cancel(who),
     }
 }
 

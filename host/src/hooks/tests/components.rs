@@ -92,7 +92,7 @@ async fn an_endless_loop_ends_at_the_cpu_limit() {
     let limits = Limits { cpu_ms: 50, wall_ms: 60_000, ..Limits::default() };
     let chain = home.chain(&[home.load_with("loops-forever", limits)]);
     let told = sentence(retry(&chain).await);
-    assert_eq!(told, "component `loops-forever` failed in `retry`: it used up its time on the CPU");
+    assert_eq!(told, "component `loops-forever` failed in `retry`: it used up its 50 ms on the CPU (`limits.cpu`)");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_call_that_never_returns_ends_at_the_wall_clock_limit() {
     let limits = Limits { wall_ms: 100, ..Limits::default() };
     let chain = home.chain(&[home.load_with("never-returns", limits)]);
     let told = sentence(retry(&chain).await);
-    assert_eq!(told, "component `never-returns` failed in `retry`: it took longer than 100 ms");
+    assert_eq!(told, "component `never-returns` failed in `retry`: it took longer than 100 ms (`limits.wall`)");
 }
 
 #[tokio::test]
@@ -123,7 +123,10 @@ async fn memory_is_limited() {
     let limits = Limits { cpu_ms: 2_000, wall_ms: 60_000, ..Limits::default() };
     let chain = home.chain(&[home.load_with("eats-memory", limits)]);
     let told = sentence(retry(&chain).await);
-    assert_eq!(told, "component `eats-memory` failed in `retry`: it wanted more memory than its limit");
+    assert_eq!(
+        told,
+        "component `eats-memory` failed in `retry`: it wanted more memory than its 32 MiB (`limits.memory`)"
+    );
 }
 
 #[tokio::test]

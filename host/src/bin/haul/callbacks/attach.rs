@@ -19,10 +19,18 @@ use crate::text;
 pub(super) async fn attach(typed: &Attach, environment: &Environment, printer: &Printer) -> Result<u8> {
     let mut source = source(&typed.file, &typed.grants)?;
     let hooks = hooks(environment, haul::hooks::LogSink(std::sync::Arc::new(|_, _| {})))?;
-    let inspection = hooks.inspect(&source.path, &source.grants)?;
+    let mut inspection = hooks.inspect(&source.path, &source.grants)?;
     warn_of_no_hooks(&inspection, printer);
+    if let Some(requested) =
+        inspection.requested.as_ref().filter(|requested| typed.grant_hosts && !requested.allow_hosts.is_empty())
+    {
+        printer.note(format_args!("it may reach {}", text::printable(&requested.allow_hosts.join(", "))));
+        source.grants.allow_hosts.extend(requested.allow_hosts.iter().cloned());
+        source.grants.allow_hosts.dedup();
+        inspection = hooks.inspect(&source.path, &source.grants)?;
+    }
     let hosts = tell_requested(&inspection, &source.grants, printer);
-    if !hosts.is_empty() && (typed.grant_hosts || confirms("let it reach these hosts?")) {
+    if !hosts.is_empty() && confirms("let it reach these hosts?") {
         source.grants.allow_hosts.extend(hosts);
     }
     tell_refused(&hooks, &source, printer)?;
