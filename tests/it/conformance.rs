@@ -94,7 +94,9 @@ fn steers_a_queue(world: &World, origin: &Origin) {
 
     let (_, log) = patiently(world, &["run", "--until-idle", "-j", "20"], 8);
 
-    assert!(!log.contains("component `example`"), "no call failed: {log}");
+    let says = |words: &str| log.contains(&format!("component `example` {words}"));
+    assert!(!says("failed in") && !says("gave an unusable answer"), "no call failed: {log}");
+    assert!(says("in `before-task-start`: vetoed by the example"), "who vetoed is told: {log}");
     let events = world.events();
     let veto = events.iter().find(|event| event["taskId"] == "vetoed" && event["status"] == "canceled").unwrap();
     assert_eq!(veto["responseBody"], "vetoed by the example", "{veto}");

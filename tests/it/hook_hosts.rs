@@ -79,7 +79,7 @@ fn a_granted_name_stands_for_public_addresses_unless_the_grant_says_otherwise() 
     let url = url.replace("127.0.0.1", "localhost.");
     for leader in LEADERS {
         let record = led(&granting(&[&host]), leader, &url);
-        assert_eq!(why(&record), refusal(&host), "{leader}");
+        assert!(why(&record).starts_with(&refusal(&host)), "{leader}: {record}");
     }
     assert_eq!(inner.connections(), 0);
 
