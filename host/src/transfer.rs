@@ -182,6 +182,11 @@ impl Context<'_> {
         self.interceptors.as_ref().is_some_and(|interceptors| interceptors.is_last_word(failure))
     }
 
+    /// Whether other credentials may be what a refused request lacks: they are asked for before anything else is tried.
+    fn may_be_renewed(&self, failure: &Failure) -> bool {
+        refused_with(failure).is_some() && self.task.auth.is_some() && self.renewals.is_earned()
+    }
+
     /// Whose bytes a download's are.
     fn taker(&self) -> Taker<'_> {
         Taker { own: self.rate, group: &self.task.group, direction: Direction::Down }

@@ -462,6 +462,21 @@ fn a_fast_mirror_gets_parts_among_dead_slow_and_wrong_ones() {
 }
 
 #[test]
+fn a_mirror_that_wants_credentials_is_left_for_those_that_want_none() {
+    let (world, open) = (World::new(), Origin::start());
+    let (locked, film_url) = (Origin::start(), open.serve("/f", file(&film()).etag("\"v1\"")));
+    let refuses = locked.serve("/f", status(401));
+    for (dir, urls) in [("first", [film_url.url(), refuses.url()]), ("last", [refuses.url(), film_url.url()])] {
+        let line = [urls[0], "--mirror", urls[1], "--parts", "4", "--retries", "0", "-d", dir];
+
+        world.get(&line).exits(0);
+
+        assert_same_bytes(&world.read(&format!("{dir}/f")), &film());
+    }
+    assert!(!refuses.log().is_empty());
+}
+
+#[test]
 fn a_server_that_says_when_to_come_again_is_asked_for_no_part_before() {
     let (world, busy, other) = (World::new(), Origin::start(), Origin::start());
     let refusal = status(503).header("Retry-After", "3600");

@@ -586,6 +586,19 @@ impl<'a, 'b> Crew<'a, 'b> {
         place.usable = false;
     }
 
+    /// Whether a place wants credentials that may be had, or that no other place can do without. Where neither is so, it is
+    /// not tried again, unless a component helps.
+    fn is_for_renewal(&mut self, place: usize, failure: &Failure) -> bool {
+        if refused_with(failure).is_none() {
+            return false;
+        }
+        if self.cx.may_be_renewed(failure) || !self.others_than(place) {
+            return true;
+        }
+        self.places[place].failures = TRIES;
+        false
+    }
+
     /// A place gives no ranges, or those of another version: its bytes are not joined. Without any other place, a
     /// connection that reads the whole goes on with the whole; else everything begins again.
     fn differs(&mut self, held: &mut Held, id: u64, note: String) -> Turn {
@@ -629,7 +642,7 @@ impl<'a, 'b> Crew<'a, 'b> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
         let (piece, place) = (worker.piece, worker.place);
         self.dismiss(id);
-        if refused_with(&failure).is_some() || failure.kind == FailureKind::Callback {
+        if self.is_for_renewal(place, &failure) || failure.kind == FailureKind::Callback {
             // With fresh credentials it is what is asked for first: whether those help is seen at once.
             if piece < held.resume.pieces.len() {
                 held.resume.pieces.swap(0, piece);

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::Classified;
 use crate::task::{Status, host_of};
-use crate::transfer::{Held, Stopped, authorize, details_of, refused_with};
+use crate::transfer::{Held, Stopped, authorize, details_of};
 use crate::transport::{Answer, Transport};
 
 /// A connection that asks a place for bytes that are stored.
@@ -162,7 +162,7 @@ impl Crew<'_, '_> {
     /// It could not be found out: it is tried again, until it has failed too often.
     async fn not_compared(&mut self, held: &mut Held, id: u64, failure: Failure) -> Result<Turn, Stopped> {
         let Some(Comparison { place, stored, .. }) = self.comparisons.remove(&id) else { return Ok(Turn::GoOn) };
-        if refused_with(&failure).is_some() || failure.kind == FailureKind::Callback {
+        if self.is_for_renewal(place, &failure) || failure.kind == FailureKind::Callback {
             return Err(failure.into());
         }
         if !matches!(failure.http_status, Some(429 | 503)) || !self.others_than(place) {
