@@ -3,7 +3,8 @@
 //! `cargo run --release --example languages COMPONENT.wasm...`. Prints a table with a row for each, named by its file;
 //! asserts nothing. The components are those of callbacks-example, or answer the same hooks.
 
-#![allow(clippy::print_stdout)] // its table is its output
+#![expect(clippy::print_stdout, reason = "its table is its output")]
+#![expect(clippy::disallowed_methods, reason = "it measures time, and its server ends with it")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -3,25 +3,23 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01 UTC; 0 when the machine's clock is before that.
-#[allow(clippy::disallowed_methods)] // this is the place
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub(crate) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// A point in time for measuring durations.
-#[allow(clippy::disallowed_methods)] // this is the place
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 /// The same on the runtime's clock, which tests can stop.
-#[allow(clippy::disallowed_methods)] // this is the place
 pub(crate) fn timer_now() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
 /// The minute of the week by the machine's time zone, counted from Monday 00:00, and how far it has gone.
-#[allow(clippy::disallowed_methods)] // this is the place
 pub(crate) fn local_minute() -> (u32, Duration) {
     let now = jiff::Zoned::now();
     let number = |value: i8| u32::from(value.unsigned_abs());
@@ -58,15 +56,21 @@ pub(crate) fn thread_cpu() -> Duration {
 }
 
 /// Stops the present thread, and everything on its runtime.
-#[allow(clippy::disallowed_methods)] // this is the place
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub(crate) fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }
 
 /// Sleeps on the present runtime.
-#[allow(clippy::disallowed_methods)] // this is the place
-pub(crate) async fn sleep(duration: Duration) {
-    tokio::time::sleep(duration).await;
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub(crate) fn sleep(duration: Duration) -> tokio::time::Sleep {
+    tokio::time::sleep(duration)
+}
+
+/// Sleeps on the present runtime until then.
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub(crate) fn sleep_until(then: tokio::time::Instant) -> tokio::time::Sleep {
+    tokio::time::sleep_until(then)
 }
 
 /// Names the boot of this machine: within one boot, what a killed process has written is in the page cache.

@@ -317,8 +317,10 @@ impl Engine {
     }
 
     fn start(shared: Arc<Shared>, settings: Settings, limits: CurrentLimits) -> Result<Self> {
-        #[allow(clippy::disallowed_methods)]
-        // holds what running tasks, their ends and open requests can make: all limited
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "holds what running tasks, their ends and open requests make: all limited"
+        )]
         let (input, inputs) = mpsc::unbounded_channel();
         let mut profiles = Profiles { default: settings.profile, named: settings.profiles };
         let credentials = Arc::new(settings.credentials);

@@ -54,6 +54,8 @@
 //! Anything may be dropped at any time: what an engine has not committed is done again. Everything needs a tokio runtime
 //! with time and I/O enabled; bytes move on threads of haul's own.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "servers of tests end with their runtime"))]
+
 pub mod api;
 pub mod batch;
 mod clock;

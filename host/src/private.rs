@@ -91,7 +91,7 @@ pub(crate) fn write(path: &Path, pieces: &[&[u8]], lasting: bool) -> io::Result<
         if lasting {
             file.sync_data()?;
         }
-        #[allow(clippy::disallowed_methods)] // of a cache, whole or not at all
+        #[expect(clippy::disallowed_methods, reason = "of a cache, whole or not at all")]
         fs::rename(&temporary, path)
     });
     if written.is_err() {

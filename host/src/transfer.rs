@@ -309,7 +309,7 @@ fn number(record: &Record) -> u32 {
 }
 
 /// Ends a failed attempt with an answer that a component gives: nothing is sent.
-#[allow(clippy::too_many_arguments)] // what an attempt is made of
+#[expect(clippy::too_many_arguments, reason = "what an attempt is made of")]
 async fn with_answer(
     shared: &Arc<Shared>,
     transport: &Transport,

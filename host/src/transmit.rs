@@ -65,7 +65,7 @@ impl Session {
                         }
                     }
                 }
-                () = tokio::time::sleep_until(next) => {
+                () = clock::sleep_until(next) => {
                     let now = clock::timer_now();
                     if now >= look_at {
                         look_at = now + LOOK_AGAIN;

@@ -425,6 +425,10 @@ impl Shared {
         let set: Vec<String> = headers.get_all(http::header::SET_COOKIE).iter().map(text).collect();
         if jar.take(set.iter().map(String::as_str), url, clock::unix_ms()) {
             let jar = jar.clone();
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "ends within seconds; what it has not written, the end of the engine does"
+            )]
             drop(tokio::spawn(async move {
                 clock::sleep(KEEP_COOKIES_AFTER).await;
                 let _ = tokio::task::spawn_blocking(move || jar.keep(clock::unix_ms())).await;

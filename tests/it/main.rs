@@ -4,7 +4,7 @@
 //! called or replaced here; what is asserted is what an origin saw, what stands on the disk, and what was printed.
 
 // Helpers outside `#[test]` functions unwrap as well: a broken assumption of a test should end it.
-#![allow(clippy::unwrap_used, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 // Tests look at files directly; the rules for the program's own file access do not apply.
 #![allow(clippy::disallowed_methods)]
 

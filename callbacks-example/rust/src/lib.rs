@@ -98,8 +98,7 @@ impl hooks::filename::Guest for Example {
         }
         let prefix = format!("{}-", task.group.replace('/', "_"));
         // The next one must not answer a name that is taken once the prefix is before it.
-        let taken: Vec<String> =
-            taken.iter().filter_map(|name| Some(name.strip_prefix(&prefix)?.to_owned())).collect();
+        let taken: Vec<String> = taken.iter().filter_map(|name| Some(name.strip_prefix(&prefix)?.to_owned())).collect();
         format!("{prefix}{}", next::filename::decide(&task, &response, &taken))
     }
 }

@@ -59,11 +59,8 @@ fn post(url: &str, headers: Vec<(String, Vec<u8>)>, body: &[u8]) -> Result<Vec<u
     OutgoingBody::finish(outgoing, None).map_err(|error| error.to_string())?;
 
     pending.subscribe().block();
-    let response = pending
-        .get()
-        .and_then(Result::ok)
-        .ok_or("there is no response")?
-        .map_err(|error| error.to_string())?;
+    let response =
+        pending.get().and_then(Result::ok).ok_or("there is no response")?.map_err(|error| error.to_string())?;
     if response.status() != 200 {
         return Err(format!("the token server answered {}", response.status()));
     }

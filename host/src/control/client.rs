@@ -70,9 +70,11 @@ impl Client {
         }
         let (commands, receiver) = mpsc::channel(MAX_WAITING);
         let link = Link { incoming, outgoing, open: HashMap::new(), watchers: Vec::new(), last: 0 };
+        #[expect(clippy::disallowed_methods, reason = "ends with the connection, or with who asks")]
+        let task = tokio::spawn(link.run(receiver));
         Ok(Some(Self {
             commands,
-            task: tokio::spawn(link.run(receiver)),
+            task,
             ended: format!("process {} (haul {}), which worked this home, has ended; try again", hello.pid, hello.haul),
             pid: hello.pid,
         }))
@@ -91,8 +93,6 @@ impl Client {
 
     /// Updates from now on.
     pub(crate) async fn watch(&self) -> Result<mpsc::Receiver<Update>> {
-        // The signature is the engine's. What lies here is the caller's own memory, and its own to read.
-        #[allow(clippy::disallowed_methods)]
         let (sender, receiver) = mpsc::channel(WATCHED);
         let question = Question { watch: true, ..Question::default() };
         self.ask(question, Some(sender)).await?;

@@ -16,6 +16,7 @@ use super::home::Home;
 use super::lines::{self, Incoming, MAX_LINE, Outgoing};
 use super::wire::{self, Answer, Hello, PROTOCOL, Question, Replied};
 use crate::api::{Reply, Request};
+use crate::clock;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::event::Update;
@@ -71,6 +72,7 @@ impl Server {
     /// Serves connections on the present runtime.
     pub(super) fn start(home: Home, listener: UnixListener, answers: impl Answers) -> Self {
         let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
+        #[expect(clippy::disallowed_methods, reason = "ends by `stop`, and is waited for")]
         let accepting = tokio::spawn(accept(listener, answers, stop.clone(), finish.clone()));
         Self { home, stop, finish, accepting }
     }
@@ -111,7 +113,7 @@ async fn accept(listener: UnixListener, answers: impl Answers, stop: Cancellatio
                 Ok(_) => {} // of another user: closed
                 Err(error) => {
                     tracing::warn!("control socket: {error}");
-                    tokio::time::sleep(PAUSE).await;
+                    clock::sleep(PAUSE).await;
                 }
             },
         }

@@ -29,7 +29,7 @@ struct Echo {
 
 impl Echo {
     fn new() -> (Self, UnboundedReceiver<u64>) {
-        #[allow(clippy::disallowed_methods)] // as many as the test has connections
+        #[expect(clippy::disallowed_methods, reason = "as many as the test has connections")]
         let (gone, left) = mpsc::unbounded_channel();
         let watchers = Arc::default();
         (Self { watchers, gone }, left)

@@ -397,7 +397,10 @@ fn copy(folder: &Path, to: &Path, wasm: &[u8]) -> std::io::Result<()> {
     let mut file = private::create(&beside)?;
     file.write_all(wasm)?;
     file.sync_all()?;
-    #[allow(clippy::disallowed_methods)] // a component's file is no transfer's, and is the same under the same name
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a component's file is no transfer's, and is the same under the same name"
+    )]
     fs::rename(&beside, to).inspect_err(|_| drop(fs::remove_file(&beside)))?;
     fs::File::open(folder)?.sync_all()
 }

@@ -72,6 +72,6 @@ fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let beside = path.with_file_name(name);
     let mut file = private::create(&beside)?;
     file.write_all(content)?;
-    #[allow(clippy::disallowed_methods)] // a cookie file is no transfer's, and is there to be replaced
+    #[expect(clippy::disallowed_methods, reason = "a cookie file is no transfer's, and is there to be replaced")]
     std::fs::rename(&beside, path).inspect_err(|_| drop(std::fs::remove_file(&beside)))
 }

@@ -36,7 +36,7 @@ pub(crate) fn start(
     transports: Transports,
     tell: mpsc::UnboundedSender<Input>,
 ) -> Result<(Lane, std::thread::JoinHandle<()>)> {
-    #[allow(clippy::disallowed_methods)] // holds at most the tasks that run
+    #[expect(clippy::disallowed_methods, reason = "holds at most the tasks that run")]
     let (sender, receiver) = mpsc::unbounded_channel();
     let thread = threads::spawn_with_runtime(&format!("haul-lane-{number}"), move |runtime| {
         let local = tokio::task::LocalSet::new();
@@ -48,7 +48,7 @@ pub(crate) fn start(
 
 type Tell = mpsc::UnboundedSender<Input>;
 
-#[allow(clippy::disallowed_methods)] // lanes own their attempts: each reports its end to the engine
+#[expect(clippy::disallowed_methods, reason = "lanes own their attempts: each reports its end to the engine")]
 async fn serve(shared: Arc<Shared>, transports: Arc<Transports>, mut work: mpsc::UnboundedReceiver<Work>, tell: Tell) {
     while let Some(work) = work.recv().await {
         let (shared, transports, tell) = (Arc::clone(&shared), Arc::clone(&transports), tell.clone());

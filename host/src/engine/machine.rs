@@ -325,7 +325,7 @@ impl Machine {
     }
 
     /// Closing does not wait for ever: the database is right whatever has not been written.
-    #[allow(clippy::disallowed_methods)] // as in `after`
+    #[expect(clippy::disallowed_methods, reason = "as in `after`")]
     fn give_up_closing(&self) {
         let sender = self.input.clone();
         tokio::task::spawn_local(async move {

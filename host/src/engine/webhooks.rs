@@ -87,7 +87,6 @@ pub(super) fn start(shared: &Arc<Shared>, webhooks: Vec<Webhook>, transports: Tr
     Ok(Some(Delivery { news, thread: threads::spawn_with_runtime("haul-webhooks", run)? }))
 }
 
-#[allow(clippy::disallowed_methods)] // owned by the set, which ends here
 async fn deliver_all(couriers: Vec<Courier>, transport: Transport, mut news: watch::Receiver<u64>) {
     let mut all = tokio::task::JoinSet::new();
     for courier in couriers {

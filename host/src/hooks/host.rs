@@ -233,7 +233,7 @@ fn link_log(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 fn link_settings(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     #[derive(ComponentType, Lower)]
     #[component(variant)]
-    #[allow(dead_code)] // ours never fails
+    #[expect(dead_code, reason = "ours never fails")]
     enum Unavailable {
         #[component(name = "upstream")]
         Upstream(String),

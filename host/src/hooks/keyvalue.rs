@@ -20,7 +20,7 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// The contract's `error`.
 #[derive(Debug, ComponentType, Lower)]
 #[component(variant)]
-#[allow(dead_code)] // any name is a store here
+#[expect(dead_code, reason = "any name is a store here")]
 enum Refused {
     #[component(name = "no-such-store")]
     NoSuchStore,

@@ -150,7 +150,7 @@ fn the_base_directory_itself_may_be_a_link() {
 fn a_directory_that_was_moved_away_is_noticed() {
     let world = World::new();
     let old = world.open("d").expect("opened");
-    #[allow(clippy::disallowed_methods)] // what somebody else does
+    #[expect(clippy::disallowed_methods, reason = "what somebody else does")]
     std::fs::rename(world.path("d"), world.path("moved")).expect("moved");
     let new = world.open("d").expect("opened");
     assert!(!Arc::ptr_eq(&old.inner, &new.inner));

@@ -66,7 +66,7 @@ impl Vault {
     }
 
     fn new(bytes: [u8; KEY_LEN]) -> Self {
-        #[allow(clippy::expect_used)] // 32 bytes are what it takes
+        #[expect(clippy::expect_used, reason = "32 bytes are what it takes")]
         let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes).expect("a key of the right length");
         Self { key, naming: blake3::derive_key("haul 2026 names of secrets", &bytes) }
     }
@@ -74,7 +74,7 @@ impl Vault {
     /// Encrypts, bound to a place.
     pub(super) fn seal(&self, place: &str, plain: &[u8]) -> Vec<u8> {
         let mut sealed = plain.to_vec();
-        #[allow(clippy::expect_used)] // fails for texts beyond 64 GiB only
+        #[expect(clippy::expect_used, reason = "fails for texts beyond 64 GiB only")]
         let nonce = self.key.seal_in_place_append_tag(Aad::from(place), &mut sealed).expect("a text of bounded length");
         [&[FORM], nonce.as_ref().as_slice(), &sealed].concat()
     }

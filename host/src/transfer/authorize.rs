@@ -255,7 +255,7 @@ async fn ask(cx: &Context<'_>, auth: &Auth, situation: Situation) -> Result<Auth
 /// Other credentials than `used`, which will not do: what somebody else has refreshed them to meanwhile, or what a refresh
 /// brings now. `None`: nothing else is to be had. `ended`: the refreshes that had ended when it began to wait for one; those
 /// of now, where it has not waited yet.
-#[allow(clippy::disallowed_methods)] // a refresh outlives who began it; the engine waits for it when it ends
+#[expect(clippy::disallowed_methods, reason = "a refresh outlives who began it; the engine waits for it when it ends")]
 async fn refresh(
     cx: &Context<'_>,
     used: &Auth,

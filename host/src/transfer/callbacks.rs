@@ -370,7 +370,6 @@ impl Sampler {
         chain.has(Hook::OnProgress).then(|| Self { asked: JoinSet::new() })
     }
 
-    #[allow(clippy::disallowed_methods)] // owned by the sampler: it ends with the transfer
     pub(super) fn sample(&mut self, cx: &Context<'_>, reading: &Reading, bytes_done: u64, total_bytes: Option<u64>) {
         while self.asked.try_join_next().is_some() {}
         if !self.asked.is_empty() {

@@ -361,7 +361,6 @@ impl<'a, 'b> Crew<'a, 'b> {
     }
 
     /// Asks a place for what is missing of a piece.
-    #[allow(clippy::disallowed_methods)] // owned by the crew: it ends with the attempt
     async fn ask(&mut self, piece: usize, place: usize, missing: &Piece) -> Result<(), Stopped> {
         authorize::look_ahead(self.cx).await?;
         let question = self.question(missing.next_byte, missing.last_byte);
@@ -376,7 +375,6 @@ impl<'a, 'b> Crew<'a, 'b> {
     }
 
     /// Reads an answer's body into a piece.
-    #[allow(clippy::disallowed_methods)] // as in `ask`
     fn read(&mut self, at: (usize, usize), asked: (u64, u64), mut answer: Box<Answer>, reads_whole: bool) {
         let (worker, tell) = (self.hired, self.tell.clone());
         let task = self.tasks.spawn_local(async move {

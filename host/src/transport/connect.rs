@@ -234,7 +234,7 @@ async fn race(addresses: Vec<SocketAddr>) -> std::io::Result<TcpStream> {
                 Some(Ok(Err(error))) => last = error,
                 Some(Err(error)) => last = std::io::Error::other(error),
             },
-            () = tokio::time::sleep(HEAD_START), if waiting.len() > 0 => {}
+            () = clock::sleep(HEAD_START), if waiting.len() > 0 => {}
         }
     }
 }

@@ -17,12 +17,13 @@ use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::Error as ClientError;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::connect::{ConnectFailure, Trace};
 use super::payload::{Guard, Outgoing, Sending, Unsent};
 use super::redirect::Hop;
 use super::{Call, Framing, Pool, peer_of, tls, words};
+use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 
 /// Most interim answers before the final one.
@@ -476,7 +477,7 @@ impl Watch {
 
 async fn after(start: Instant, limit: Option<Duration>) {
     match limit.and_then(|limit| start.checked_add(limit)) {
-        Some(end) => sleep_until(end).await,
+        Some(end) => clock::sleep_until(end).await,
         None => std::future::pending().await,
     }
 }

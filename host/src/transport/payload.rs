@@ -17,6 +17,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
+use crate::clock;
 use crate::error::Failure;
 
 /// Largest piece of a body that is read at once.
@@ -272,7 +273,7 @@ impl Outgoing {
             Order::Hold => return Poll::Pending,
             Order::Drop => return Poll::Ready(Err(Unsent::Unwanted)),
             Order::Ask if self.pause.is_none() => {
-                self.pause = Some(Box::pin(tokio::time::sleep(CONTINUE_WITHIN)));
+                self.pause = Some(Box::pin(clock::sleep(CONTINUE_WITHIN)));
             }
             Order::Ask => {}
         }
@@ -314,7 +315,7 @@ impl Outgoing {
             self.sending.ended.notify_waiters();
         } else if let Payload::Source(source) = &self.payload {
             let pause = source.pause(size);
-            self.pause = (!pause.is_zero()).then(|| Box::pin(tokio::time::sleep(pause)));
+            self.pause = (!pause.is_zero()).then(|| Box::pin(clock::sleep(pause)));
         }
     }
 }

@@ -18,9 +18,7 @@ wit_bindgen::generate!({
     generate_all,
 });
 
-use exports::haul::transfer::{
-    admit, authorize, before_task_start, classify, filename, on_task_start, resume, retry,
-};
+use exports::haul::transfer::{admit, authorize, before_task_start, classify, filename, on_task_start, resume, retry};
 use haul::transfer::types::{Auth, Failure, Response, Status, Task, Update};
 
 struct Component;

@@ -12,13 +12,8 @@ struct Component;
 impl Guest for Component {
     fn handle(task: Task) -> Option<Changes> {
         let outcomes = (1..=5).map(|number| {
-            let request = Request {
-                method: "GET".into(),
-                url: task.url.clone(),
-                headers: vec![],
-                body: vec![],
-                extra: vec![],
-            };
+            let request =
+                Request { method: "GET".into(), url: task.url.clone(), headers: vec![], body: vec![], extra: vec![] };
             let outcome = match fetch(&request) {
                 Ok(response) => response.status.to_string(),
                 Err(failure) if matches!(failure.kind, FailureKind::Policy) => "policy".into(),

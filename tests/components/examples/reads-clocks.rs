@@ -13,7 +13,7 @@ struct Component;
 impl Guest for Component {
     fn decide(_task: Task, _attempt: Attempt, _failure: Failure) -> Verdict {
         use wasip2::clocks::{monotonic_clock, wall_clock};
-        let fine = |nanoseconds: u64| u64::from(nanoseconds % MILLISECOND != 0);
+        let fine = |nanoseconds: u64| u64::from(!nanoseconds.is_multiple_of(MILLISECOND));
         let readings = (0..READINGS).map(|_| fine(monotonic_clock::now()) + fine(wall_clock::now().nanoseconds.into()));
         let coarse = monotonic_clock::resolution() >= MILLISECOND;
         // In seconds: what is less than 100 ms is waited for as long as that.

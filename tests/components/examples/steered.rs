@@ -170,7 +170,9 @@ impl hooks::on_auth::Guest for Component {
                 let leak = ("x-leak".to_owned(), "{refreshToken}".to_owned());
                 hooks::on_auth::Verdict::Refreshed(Auth { access_headers: vec![leak], ..auth })
             }
-            "reason" => hooks::on_auth::Verdict::Failed(format!("no more of {}", auth.access_token.unwrap_or_default())),
+            "reason" => {
+                hooks::on_auth::Verdict::Failed(format!("no more of {}", auth.access_token.unwrap_or_default()))
+            }
             _ => hooks::on_auth::Verdict::Unchanged,
         }
     }

@@ -11,7 +11,7 @@ use crate::task::{Task, Updates};
 use crate::transmit::Told;
 
 /// A server of five bytes under any path but `/none`; its address.
-#[allow(clippy::disallowed_methods)] // it ends with the test's runtime
+#[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
 async fn server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());

@@ -161,7 +161,10 @@ impl Machine {
         self.after(key, pending, Input::Settled { key, status, again });
     }
 
-    #[allow(clippy::disallowed_methods)] // owned by the loop: it ends with the commit, and comes back as an input
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "owned by the loop: it ends with the commit, and comes back as an input"
+    )]
     pub(super) fn after(&self, key: TaskKey, pending: Pending, input: Input) {
         let sender = self.input.clone();
         tokio::task::spawn_local(async move {

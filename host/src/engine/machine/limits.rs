@@ -52,7 +52,6 @@ impl Machine {
         if self.works_all() { self.all_keys() } else { self.only_asked() }
     }
 
-    #[allow(clippy::disallowed_methods)] // owned by the loop: it ends within seconds, and comes back as an input
     pub(super) fn ask_network(&mut self) {
         if self.network.asking || !self.network.is_asked() {
             return;
@@ -63,7 +62,7 @@ impl Machine {
     }
 
     /// While tasks run or wait that the network matters to, it is asked for again.
-    #[allow(clippy::disallowed_methods)] // as in `after`
+    #[expect(clippy::disallowed_methods, reason = "as in `after`")]
     pub(super) fn network_found(&mut self, found: Network) {
         let was_waited_for = self.network.waited_for;
         self.network.find(found, clock::now());

@@ -42,7 +42,7 @@ impl Machine {
     }
 
     /// Retries wait as long as they were told to, whatever the clock says; what is to start at a time starts at that time.
-    #[allow(clippy::disallowed_methods)] // as in `after`
+    #[expect(clippy::disallowed_methods, reason = "as in `after`")]
     fn clock_is_back(&self, at: u64) {
         tracing::info!("the machine's clock was set back: retries wait from now on");
         let pending = self.shared.store.write(Change::WaitAnew { at });
@@ -149,7 +149,7 @@ impl Machine {
         }
     }
 
-    #[allow(clippy::disallowed_methods)] // as in `after`
+    #[expect(clippy::disallowed_methods, reason = "as in `after`")]
     fn wake_all(&mut self, at: u64) {
         let pending = self.shared.store.write(Change::WakeDue { limit: WAKE, at });
         let (sender, shared) = (self.input.clone(), Arc::clone(&self.shared));

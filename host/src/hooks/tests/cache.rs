@@ -106,7 +106,7 @@ fn code_that_others_could_have_written_is_not_used() {
     fs::set_permissions(&entry, fs::Permissions::from_mode(0o620)).unwrap();
     assert!(place.compiles());
     let elsewhere = place.path("elsewhere");
-    #[allow(clippy::disallowed_methods)] // what somebody else does
+    #[expect(clippy::disallowed_methods, reason = "what somebody else does")]
     fs::rename(&entry, &elsewhere).unwrap();
     symlink(&elsewhere, &entry).unwrap();
     assert!(place.compiles());

@@ -555,7 +555,7 @@ fn keep<T>(place: &mut Option<T>, read: Option<T>) {
 }
 
 /// The priority, 0 (first) to 10 (last), that URLSession's, 0.0 (last) to 1.0 (first), comes to.
-#[allow(clippy::cast_possible_truncation)] // 0 to 10
+#[expect(clippy::cast_possible_truncation, reason = "0 to 10")]
 fn priority_of(share: f64) -> i32 {
     (10.0 - share * 10.0).round() as i32
 }

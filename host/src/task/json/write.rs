@@ -66,7 +66,7 @@ fn progress(record: &Record) -> Option<f64> {
         return Some(1.0);
     }
     let expected = record.expected_file_size.filter(|size| *size > 0)?;
-    #[allow(clippy::cast_precision_loss)] // a fraction for people
+    #[expect(clippy::cast_precision_loss, reason = "a fraction for people")]
     let fraction = record.bytes_done as f64 / expected as f64;
     Some(fraction.min(0.999))
 }

@@ -49,7 +49,6 @@ impl Crew<'_, '_> {
         Ok(())
     }
 
-    #[allow(clippy::disallowed_methods)] // owned by the crew: it ends with the attempt
     fn ask_for_stored(&mut self, place: usize, stored: Range<u64>) {
         let question = self.question(stored.start, stored.end - 1);
         let call = super::call_of(self.cx, &self.places[place].wire, &question);
@@ -93,7 +92,6 @@ impl Crew<'_, '_> {
     }
 
     /// Has the `classify` hook judge the answer, and reads it when it brings what was asked for.
-    #[allow(clippy::disallowed_methods)] // as in `ask_for_stored`
     async fn begin_comparison(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
         let Some(comparison) = self.comparisons.get_mut(&id) else { return Ok(Turn::GoOn) };
         comparison.url.clone_from(&answer.url);

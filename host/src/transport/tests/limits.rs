@@ -92,7 +92,7 @@ async fn time_the_caller_takes_between_pieces_counts_for_no_limit() {
     };
     let mut answer = transport().send(call).await.unwrap();
     assert_eq!(answer.body.next().await.unwrap().unwrap(), "half");
-    #[allow(clippy::disallowed_methods)] // stands for a slow disk, which blocks this thread
+    #[expect(clippy::disallowed_methods, reason = "stands for a slow disk, which blocks this thread")]
     std::thread::sleep(SHORT * 2);
     go.send(()).unwrap();
     assert_eq!(answer.body.next().await.unwrap().unwrap(), "done");

@@ -41,6 +41,7 @@ pub(super) struct Seen {
 
 impl Origin {
     /// Listens on a free port of 127.0.0.1 and serves a file of that many bytes.
+    #[expect(clippy::disallowed_methods, reason = "ends with the origin, or with the demo's runtime")]
     pub(super) async fn start(bytes: usize, cut_after: usize, suggested_name: &str) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;

@@ -244,7 +244,7 @@ fn whole(value: &Value) -> Option<i128> {
     }
     let number = value.as_f64()?;
     let exact = number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0;
-    #[allow(clippy::cast_possible_truncation)] // whole and within 53 bits
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within 53 bits")]
     exact.then_some(number as i128)
 }
 
