@@ -619,7 +619,7 @@ impl Transport {
             let answered_now = answered_now.map_err(|failure| guard.explain(failure, &hop.url))?;
             let rest = Some(answered_now.sent).filter(|sent| !sent.is_whole());
             let (head, incoming) = answered_now.response.into_parts();
-            let body = AnswerBody::new(incoming, answered_now.framing, peer_of(&hop.url), call);
+            let body = AnswerBody::new((head.version, incoming), answered_now.framing, peer_of(&hop.url), call);
             self.shared.take_cookies(&hop.url, &head.headers, call);
             if !self.shared.is_challenged(hop, call, head.status.as_u16(), &head.headers, &mut asked) {
                 return Ok((head, body, rest));

@@ -183,10 +183,7 @@ fn a_credential_goes_to_its_origin_and_nobody_else_ever_sees_it() {
     assert!(printed.contains("fetch Ok") && printed.contains("body ***"), "{printed}");
     let leaks: Vec<_> = printed.lines().filter(|line| line.contains("cAnArY")).collect();
     assert!(leaks.is_empty(), "{leaks:#?}");
-    for name in ["haul.db", "haul.db-wal"] {
-        let bytes = std::fs::read(world.home().join(name)).unwrap_or_default();
-        assert!(!bytes.windows(6).any(|at| at == b"cAnArY"), "{name}");
-    }
+    world.assert_home_without("cAnArY");
 }
 
 /// Everything that the component of the test above needs.

@@ -329,10 +329,7 @@ fn the_place_of_an_upload_is_kept_encrypted() {
     let line = ["--json", "-vv", "put", "f.bin", &origin.url("/files"), "--resumable", "tus", "--retries", "0"];
     let outcome = world.haul(&line).exits(1);
 
-    for name in world::names_in(&world.home()) {
-        let content = std::fs::read(world.home().join(&name)).unwrap_or_default();
-        assert!(!content.windows(9).any(|window| window == b"canary-47"), "in {name}");
-    }
+    world.assert_home_without("canary-47");
     assert!(!outcome.stdout.contains("canary"), "{}", outcome.stdout);
     assert!(!outcome.stderr.contains("canary"), "{}", outcome.stderr);
     let hops = outcome.only_final()["hops"].clone();

@@ -96,20 +96,13 @@ fn no_file_of_the_home_holds_a_secret_in_the_clear_while_running_or_after() {
         "profile": "p", "headers": {"Cookie": "cAnArYd"}, "mirrors": [film.url().to_owned() + "?key=cAnArYe"],
         "options": {"auth": auth}}),
     ]);
-    let homes = |when: &str| {
-        for name in world::names_in(&world.home()) {
-            let Ok(content) = std::fs::read(world.home().join(&name)) else { continue }; // the socket
-            let found = content.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
-            assert!(!found, "{name} {when}");
-        }
-    };
-    homes("after adding");
+    world.assert_home_without(CANARY);
     let running = world.spawn(&["-vv", "--json", "run", "--until-idle"]);
     gate.wait_for(1);
-    homes("while running");
+    world.assert_home_without(CANARY);
     gate.open();
     let outcome = running.finish().exits(0);
-    homes("afterwards");
+    world.assert_home_without(CANARY);
 
     let printed =
         [outcome.stdout, outcome.stderr, world.haul(&["--json", "show", "t"]).stdout, world.haul(&["events"]).stdout];
@@ -151,10 +144,7 @@ fn secret_fields_of_an_url_encoded_form_reach_the_server_only() {
 
     assert!(!printed.contains(CANARY), "{printed}");
     assert!(printed.contains("a=b&api_key=***&c") && printed.contains("page=2"), "{printed}");
-    for name in world::names_in(&world.home()) {
-        let Ok(content) = std::fs::read(world.home().join(&name)) else { continue }; // the socket
-        assert!(!content.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{name}");
-    }
+    world.assert_home_without(CANARY);
     let mut sent: Vec<_> = token.requests().iter().map(|sent| String::from_utf8(sent.body.clone()).unwrap()).collect();
     sent.sort();
     let expected = [

@@ -501,10 +501,7 @@ fn a_form_may_have_parts_from_memory_headers_of_parts_and_fields_after_its_files
     assert_eq!((parts[2].text(), &parts[3].body[..], parts[5].text()), ("A file.", &b"\0\xff"[..], "été"));
     let own = |part: usize| parts[part].own.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
     assert_eq!((own(1), own(2)), (vec!["x-part=1".to_owned()], vec!["x-token=canary-part".to_owned()]));
-    for name in world::names_in(&world.home()) {
-        let content = std::fs::read(world.home().join(&name)).unwrap_or_default();
-        assert!(!content.windows(11).any(|window| window == b"canary-part"), "in {name}");
-    }
+    world.assert_home_without("canary-part");
 }
 
 #[test]

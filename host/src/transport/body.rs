@@ -7,8 +7,9 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::exchange::Sent;
 use super::handles::Used;
@@ -23,6 +24,8 @@ pub struct AnswerBody {
     /// What a piece held beyond the largest size.
     rest: Bytes,
     framing: Framing,
+    /// It comes in a stream of HTTP/2, whose end is told by a flag and by nothing else.
+    is_stream: bool,
     peer: String,
     received: u64,
     idle_timeout: Option<Duration>,
@@ -77,12 +80,13 @@ impl AnswerBody {
         self.framing
     }
 
-    pub(super) fn new(incoming: Incoming, framing: Framing, peer: String, call: &Call) -> Self {
+    pub(super) fn new((version, incoming): (Version, Incoming), framing: Framing, peer: String, call: &Call) -> Self {
         Self {
             incoming: (framing != Framing::Empty).then_some(incoming),
             failed: None,
             rest: Bytes::new(),
             framing,
+            is_stream: version == Version::HTTP_2,
             peer,
             received: 0,
             idle_timeout: call.idle_timeout,
@@ -106,6 +110,7 @@ impl AnswerBody {
             failed: None,
             rest: body,
             framing,
+            is_stream: false,
             peer: String::new(),
             received: 0,
             idle_timeout: None,
@@ -240,10 +245,13 @@ impl AnswerBody {
         Err(failure)
     }
 
-    /// The end the connection told: true only when the length fits.
+    /// The end the connection told: true only when the length fits, and a stream was ended by its server: hyper takes one that
+    /// is reset without an error (RFC 9113 section 8.1) for one that has ended.
     fn end(&self) -> Result<Option<Bytes>, Failure> {
+        let is_over = |incoming: &Incoming| !self.is_stream || incoming.is_end_stream();
         match self.framing {
             Framing::Length(length) if length != self.received => Err(self.cut("")),
+            _ if !self.incoming.as_ref().is_none_or(is_over) => Err(self.cut(": the stream was reset")),
             _ => Ok(None),
         }
     }

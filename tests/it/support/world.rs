@@ -76,6 +76,32 @@ impl World {
         self.path("home")
     }
 
+    /// No file of the home, however deep, has that in clear.
+    #[track_caller]
+    pub fn assert_home_without(&self, secret: &str) {
+        let (mut directories, mut seen) = (vec![self.home()], Vec::new());
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(&directory).unwrap() {
+                let path = entry.unwrap().path();
+                match std::fs::symlink_metadata(&path) {
+                    Ok(data) if data.is_dir() => directories.push(path),
+                    Ok(data) if data.is_file() => seen.push(path),
+                    _ => {} // a socket, or gone since
+                }
+            }
+        }
+        assert!(seen.contains(&self.home().join("haul.db")), "the database is elsewhere now: {seen:?}");
+        for path in seen {
+            match std::fs::read(&path) {
+                Ok(content) => {
+                    let found = content.windows(secret.len()).any(|window| window == secret.as_bytes());
+                    assert!(!found, "`{secret}` in {path:?}");
+                }
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{path:?}"),
+            }
+        }
+    }
+
     /// Content of a file in the working directory.
     #[track_caller]
     pub fn read(&self, name: &str) -> Vec<u8> {

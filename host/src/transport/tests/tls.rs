@@ -81,7 +81,7 @@ async fn answer_versions(stream: tokio_rustls::server::TlsStream<TcpStream>) {
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// The same over HTTP/2, but that the first request for `/refused` is refused unread.
+/// The same over HTTP/2, but that the first request for `/refused` is refused unread, and the stream of `/reset` reset.
 async fn answer_streams(stream: tokio_rustls::server::TlsStream<TcpStream>) {
     let mut connection = h2::server::handshake(stream).await.unwrap();
     let mut has_refused = false;
@@ -90,9 +90,30 @@ async fn answer_streams(stream: tokio_rustls::server::TlsStream<TcpStream>) {
             respond.send_reset(h2::Reason::REFUSED_STREAM);
             continue;
         }
+        if request.uri().path() == "/reset" {
+            let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+            body.send_data(Bytes::from_static(b"half"), false).unwrap();
+            written(&mut connection).await;
+            body.send_reset(h2::Reason::NO_ERROR);
+            continue;
+        }
         let text = format!("{:?} {}", request.version(), request.uri().path());
         let response = http::Response::builder().header("content-length", text.len()).body(()).unwrap();
         respond.send_response(response, false).unwrap().send_data(Bytes::from(text), true).unwrap();
+    }
+}
+
+/// Writes what waits to be written.
+async fn written<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+    connection: &mut h2::server::Connection<T, Bytes>,
+) {
+    for _ in 0..10 {
+        std::future::poll_fn(|cx| {
+            let _ = connection.poll_closed(cx);
+            std::task::Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
     }
 }
 
@@ -343,15 +364,7 @@ async fn a_lost_connection_of_http2_is_told_without_a_link_for_programmers() {
         let head = http::Response::builder().header("content-length", 8).body(()).unwrap();
         let mut body = respond.send_response(head, false).unwrap();
         body.send_data(Bytes::from_static(b"half"), false).unwrap();
-        for _ in 0..10 {
-            // Each time it writes what can be written.
-            std::future::poll_fn(|cx| {
-                let _ = connection.poll_closed(cx);
-                std::task::Poll::Ready(())
-            })
-            .await;
-            tokio::task::yield_now().await;
-        }
+        written(&mut connection).await;
         end.shutdown(std::net::Shutdown::Write).unwrap(); // TCP's end without TLS's
         let _ = std::future::poll_fn(|cx| connection.poll_closed(cx)).await;
     });
@@ -360,6 +373,15 @@ async fn a_lost_connection_of_http2_is_told_without_a_link_for_programmers() {
     let failure = fetch(&Transport::new(insecure), get(url)).await.unwrap_err();
     assert_eq!(failure.detail, FailureDetail::Cut, "{failure}");
     assert!(failure.description.ends_with("after 4 of 8 bytes"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_without_an_error_is_no_whole_body() {
+    let server = secure(&["h2"], |_| {}).await;
+    let url = format!("https://localhost:{}/reset", server.port);
+    let failure = fetch(&Transport::new(server.settings()), get(&url)).await.unwrap_err();
+    assert_eq!(failure.detail, FailureDetail::Cut, "{failure}");
+    assert!(failure.description.contains("lost after "), "{failure}");
 }
 
 #[tokio::test]
