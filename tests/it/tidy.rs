@@ -182,6 +182,26 @@ fn files_can_be_read() {
 }
 
 #[test]
+fn rules_that_are_cited_can_be_read() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rules.md")).unwrap();
+    let mut missing = Vec::new();
+    for source in
+        rust().iter().filter(|source| ["host/src/", "guest/src/"].iter().any(|at| source.path.starts_with(at)))
+    {
+        for word in source.text.split(|char: char| !char.is_ascii_alphanumeric() && char != '.') {
+            // A letter, a dot, a number: `B.4`, and of `B.4.4` the first two.
+            let mut parts = word.split('.');
+            let (Some(letter), Some(number)) = (parts.next(), parts.next()) else { continue };
+            let is_rule = letter.len() == 1 && ("A"..="H").contains(&letter) && number.parse::<u8>().is_ok();
+            if is_rule && !page.contains(&format!("{letter}.{number}**")) {
+                missing.push(format!("{}: {letter}.{number}", source.path));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/rules.md does not have\n{}", missing.join("\n"));
+}
+
+#[test]
 fn modules_have_names() {
     let bad = ["mod.rs", "utils.rs", "util.rs", "helpers.rs", "common.rs", "misc.rs"];
     let sources = rust();

@@ -19,7 +19,7 @@ fn open(home: &Path) -> Result<Store> {
 
 #[test]
 fn the_bundled_sqlite_has_no_wal_reset_bug() {
-    assert!(rusqlite::version_number() >= 3_051_003); // reliability 0.9
+    assert!(rusqlite::version_number() >= 3_051_003); // reliability, finding 9
 }
 
 #[test]
