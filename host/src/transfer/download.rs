@@ -186,8 +186,13 @@ async fn answer_to(
     Ok((answer, head, verdict))
 }
 
-/// Gives the stored bytes up and asks for the whole.
-async fn afresh(cx: &Context<'_>, held: &mut Held, question: &mut Question, note: &str) -> Result<Next, Stopped> {
+/// Gives the stored bytes up, whether in one stream or divided, and asks for the whole.
+pub(super) async fn afresh(
+    cx: &Context<'_>,
+    held: &mut Held,
+    question: &mut Question,
+    note: &str,
+) -> Result<Next, Stopped> {
     held.note(note);
     held.give_up(cx.shared, cx.key).await?;
     let undivided = question.undivided;
