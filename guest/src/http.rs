@@ -139,7 +139,7 @@ pub(crate) fn is_plain_get(task: &Task) -> bool {
 }
 
 /// Whether doing it twice comes to the same by the method alone (RFC 9110 9.2.2, and the safe ones of other standards). Of a
-/// method that is not known, nobody can say so.
+/// method that is not known, nobody can say so. The host's transport has the same list; a test there compares the two.
 pub(crate) fn is_idempotent(method: &str) -> bool {
     matches!(
         method,

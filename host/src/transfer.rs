@@ -23,6 +23,7 @@ mod resumable;
 mod slot;
 mod upload;
 
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -39,7 +40,7 @@ use crate::profile::Transports;
 use crate::sandbox::Sandbox;
 use crate::spool::Spool;
 use crate::store::{Change, Store, TaskKey};
-use crate::task::{Changes, Record, Status, Task, TaskType};
+use crate::task::{Auth, Changes, Record, Status, Task, TaskType};
 pub(crate) use crate::transport::retry_after;
 use crate::transport::{Trail, Transport, is_same_origin};
 
@@ -243,64 +244,21 @@ fn stopped(shared: &Arc<Shared>, job: &Job, mut held: Held, reason: Reason) -> E
 }
 
 async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held: &mut Held) -> End {
-    let mut task = Arc::clone(&job.record.task);
-    if let Some(failure) = too_late(&job.record) {
-        return over(held, failure, None);
-    }
-    let transport = match transports.of(&task) {
-        Ok(transport) => transport,
+    let mut attempt = match Attempt::begin(shared, transports, job, &held.trail).await {
+        Ok(attempt) => attempt,
         Err(failure) => return over(held, failure, None),
     };
-    let chain = match chain_of(shared, transport, &task).await {
-        Ok(chain) => chain,
+    match attempt.before_task_start().await {
+        Ok(None) => {}
+        Ok(Some(end)) => return end,
         Err(failure) => return over(held, failure, None),
-    };
-    let hook_task = chain.prepare(&task);
-    if chain.has(Hook::BeforeTaskStart) {
-        match job.slot.lend(pin!(chain.before_task_start(&hook_task))).await {
-            Ok(None) => {}
-            Ok(Some(update)) => {
-                remove_stored(shared, &job.record);
-                return early(update);
-            }
-            Err(failure) => return over(held, failure, None),
-        }
     }
-    let result = with_credentials(shared, transport, job, &chain, &mut task, hook_task.clone(), held).await;
+    let result = attempt.with_credentials(held).await;
     let result = match result {
-        Err(stopped) if chain.has(Hook::OnError) => {
-            let asked = Box::pin(callbacks::after(&chain, &hook_task, held, &job.record, stopped));
-            let answered = job.slot.leave(pin!(asked)).await;
-            match answered {
-                Ok(head) => Box::pin(with_answer(shared, transport, job, &chain, &task, &hook_task, held, head)).await,
-                Err(stopped) => Err(stopped),
-            }
-        }
+        Err(stopped) if attempt.chain.has(Hook::OnError) => Box::pin(attempt.on_error(held, stopped)).await,
         result => result,
     };
-    match result {
-        Ok(finished) => End::Bytes(Box::new(finished)),
-        Err(Stopped::Final(status, details)) => {
-            held.remove();
-            let bytes_done = details.file_size.filter(|_| status == Status::Complete).unwrap_or(0);
-            End::Final { status, details, bytes_done }
-        }
-        Err(Stopped::Refused(failure)) => over(held, failure, None),
-        // Who could renew them has done so before.
-        Err(Stopped::Expiring) => stopped(shared, job, std::mem::take(held), Reason::Later),
-        Err(Stopped::Failure(failure, details) | Stopped::Rejected(failure, details)) => {
-            Box::pin(judge(shared, job, &chain, &hook_task, held, failure, details)).await
-        }
-        Err(Stopped::Retry { after_ms, by, mut failure, details }) => {
-            let (verdict, but) = match job.record.retries_remaining {
-                1.. => (RetryVerdict::AfterMs(after_ms), ""),
-                _ => (RetryVerdict::GiveUp, ", but no retries are left (`--retries`)"),
-            };
-            failure.description.push_str(&format!("; {by}{but}"));
-            held.record(shared, job.key);
-            conclude(shared, job, held, failure, (verdict, true), details).await
-        }
-    }
+    attempt.end(held, result).await
 }
 
 /// Attempts counted by the retries used, so that pauses, mirrors and refreshed tokens do not count: 1 for the first.
@@ -308,109 +266,200 @@ fn number(record: &Record) -> u32 {
     u32::try_from(record.task.retries - record.retries_remaining).unwrap_or(0) + 1
 }
 
-/// Ends a failed attempt with an answer that a component gives: nothing is sent.
-#[expect(clippy::too_many_arguments, reason = "what an attempt is made of")]
-async fn with_answer(
-    shared: &Arc<Shared>,
-    transport: &Transport,
-    job: &Job,
-    chain: &Chain,
-    task: &Arc<Task>,
-    hook_task: &HookTask,
-    held: &mut Held,
-    answer: Head,
-) -> Result<Finished, Stopped> {
-    let interceptors = Interceptors::new(chain, (task, hook_task), &job.slot, Some(answer));
-    let (key, record, rate, stop, slot) = (job.key, &job.record, &job.rate, &job.stop, &job.slot);
-    let trail = &held.trail.clone();
-    let cx = Context {
-        shared,
-        transport,
-        key,
-        task,
-        record,
-        chain,
-        hook_task,
-        rate,
-        stop,
-        slot,
-        interceptors,
-        renewals: &Renewals::none(),
-        refreshes: 0,
-        trail,
-    };
-    let wire = download::Wire::own(&task.url, Vec::new());
-    within_time(&cx, wire, held).await
+/// What an attempt is made of. It makes one try after another, each with other credentials and a [`Context`] of its own.
+struct Attempt<'a> {
+    shared: &'a Arc<Shared>,
+    transport: &'a Transport,
+    job: &'a Job,
+    chain: Chain,
+    /// With the credentials of the present try.
+    task: Arc<Task>,
+    /// As its owner gave it.
+    hook_task: HookTask,
+    trail: Trail,
 }
 
-/// Credentials, `on-task-start`, the transfer; and again with fresh credentials when they are about to expire, or after a 401 or
-/// 407, if there are any and the last ones were good for something.
-async fn with_credentials(
-    shared: &Arc<Shared>,
-    transport: &Transport,
-    job: &Job,
-    chain: &Chain,
-    task: &mut Arc<Task>,
-    mut hook_task: HookTask,
-    held: &mut Held,
-) -> Result<Finished, Stopped> {
-    let mut refreshes = 0;
-    if let Some(given) = &job.record.task.auth {
-        let present = authorize::present(shared, &task.task_id, given).await;
-        refreshes = present.ended;
-        if present.auth != *given {
-            Arc::make_mut(task).auth = Some(present.auth);
-            hook_task = chain.prepare(task);
+/// What passes from one try to the next.
+struct Tries {
+    /// The task with the credentials of the present try.
+    hook_task: HookTask,
+    renewals: Renewals,
+    /// Refreshes of the credentials that had ended when the first one began.
+    refreshes: u64,
+    /// What `on-task-start` has answered, where it was asked.
+    changes: Option<StartChanges>,
+    /// The store knows that the task has started.
+    started: bool,
+}
+
+impl<'a> Attempt<'a> {
+    async fn begin(
+        shared: &'a Arc<Shared>,
+        transports: &'a Transports,
+        job: &'a Job,
+        trail: &Trail,
+    ) -> Result<Self, Failure> {
+        if let Some(failure) = too_late(&job.record) {
+            return Err(failure);
         }
+        let task = Arc::clone(&job.record.task);
+        let transport = transports.of(&task)?;
+        let chain = chain_of(shared, transport, &task).await?;
+        let hook_task = chain.prepare(&task);
+        Ok(Self { shared, transport, job, chain, task, hook_task, trail: trail.clone() })
     }
-    let mut changes = None;
-    let (mut started, renewals) = (false, Renewals::default());
-    loop {
-        let (key, record) = (job.key, &job.record);
-        let (rate, stop, slot, trail) = (&job.rate, &job.stop, &job.slot, &held.trail.clone());
-        let interceptors = Interceptors::new(chain, (&*task, &hook_task), &job.slot, None);
-        let cx = Context {
+
+    /// What a try works with. `given`: the answer to every request, where a component gives one in the place of all servers.
+    fn context<'c>(
+        &'c self,
+        hook_task: &'c HookTask,
+        given: Option<Head>,
+        renewals: &'c Renewals,
+        refreshes: u64,
+    ) -> Context<'c> {
+        let Self { shared, transport, job, chain, task, trail, .. } = self;
+        Context {
             shared,
             transport,
-            key,
+            key: job.key,
             task,
-            record,
+            record: &job.record,
             chain,
-            hook_task: &hook_task,
-            rate,
-            stop,
-            slot,
-            interceptors,
-            renewals: &renewals,
+            hook_task,
+            rate: &job.rate,
+            stop: &job.stop,
+            slot: &job.slot,
+            interceptors: Interceptors::new(chain, (task, hook_task), &job.slot, given),
+            renewals,
             refreshes,
             trail,
-        };
-        let prepared = prepare(&cx, held, &mut changes).await;
-        if !std::mem::replace(&mut started, true) {
-            drop(shared.store.write(Change::Start { key: job.key, at: clock::unix_ms() }));
         }
-        let fresh = match prepared? {
-            Prepared::Refreshed(fresh) => Some(fresh),
-            Prepared::Ready(wire) => match led_or_not(&cx, wire, held).await {
-                Err(Stopped::Expiring) => cx.slot.lend(pin!(Box::pin(authorize::in_time(&cx)))).await?,
-                Err(Stopped::Failure(failure, details)) if cx.is_last_word(&failure) => {
-                    return Err(Stopped::Rejected(failure, details));
-                }
-                Err(Stopped::Failure(failure, details)) if refused_with(&failure).is_some() => {
-                    let asked = Box::pin(authorize::after_refusal(&cx, refused_with(&failure)));
-                    match cx.slot.lend(pin!(asked)).await {
-                        Ok(Some(fresh)) => Some(fresh),
-                        Ok(None) => return Err(Stopped::Failure(failure, details)),
-                        Err(failure) => return Err(Stopped::Failure(failure, details)),
-                    }
-                }
-                outcome => return outcome,
-            },
+    }
+
+    /// How the task ends before anything is tried, where a component says so.
+    async fn before_task_start(&self) -> Result<Option<End>, Failure> {
+        if !self.chain.has(Hook::BeforeTaskStart) {
+            return Ok(None);
+        }
+        let update = self.job.slot.lend(pin!(self.chain.before_task_start(&self.hook_task))).await?;
+        if update.is_some() {
+            remove_stored(self.shared, &self.job.record);
+        }
+        Ok(update.map(early))
+    }
+
+    /// Credentials, `on-task-start`, the transfer; and again with fresh credentials when they are about to expire, or after a
+    /// 401 or 407, if there are any and the last ones were good for something.
+    async fn with_credentials(&mut self, held: &mut Held) -> Result<Finished, Stopped> {
+        let mut tries = self.first().await;
+        loop {
+            let fresh = match self.one_try(&mut tries, held).await? {
+                ControlFlow::Break(finished) => return Ok(finished),
+                ControlFlow::Continue(fresh) => fresh,
+            };
+            tries.renewals.renewed(held.bytes_done());
+            if let Some(fresh) = fresh {
+                tries.hook_task = self.renewed(fresh);
+            }
+        }
+    }
+
+    /// What the first try goes by: the task's credentials may have been refreshed before.
+    async fn first(&mut self) -> Tries {
+        let (mut hook_task, mut refreshes) = (self.hook_task.clone(), 0);
+        if let Some(given) = &self.job.record.task.auth {
+            let present = authorize::present(self.shared, &self.task.task_id, given).await;
+            refreshes = present.ended;
+            if present.auth != *given {
+                hook_task = self.renewed(present.auth);
+            }
+        }
+        Tries { hook_task, renewals: Renewals::default(), refreshes, changes: None, started: false }
+    }
+
+    /// Takes these credentials: what hooks see of the task with them.
+    fn renewed(&mut self, auth: Auth) -> HookTask {
+        Arc::make_mut(&mut self.task).auth = Some(auth);
+        self.chain.prepare(&self.task)
+    }
+
+    /// A try with the present credentials. It goes on with another one, with those credentials if they are given.
+    async fn one_try(
+        &self,
+        tries: &mut Tries,
+        held: &mut Held,
+    ) -> Result<ControlFlow<Finished, Option<Auth>>, Stopped> {
+        let Tries { hook_task, renewals, refreshes, changes, started } = tries;
+        let cx = self.context(hook_task, None, renewals, *refreshes);
+        let prepared = prepare(&cx, held, changes).await;
+        if !std::mem::replace(started, true) {
+            drop(self.shared.store.write(Change::Start { key: self.job.key, at: clock::unix_ms() }));
+        }
+        let wire = match prepared? {
+            Prepared::Refreshed(fresh) => return Ok(ControlFlow::Continue(Some(fresh))),
+            Prepared::Ready(wire) => wire,
         };
-        renewals.renewed(held.bytes_done());
-        if let Some(fresh) = fresh {
-            Arc::make_mut(task).auth = Some(fresh);
-            hook_task = chain.prepare(task);
+        match led_or_not(&cx, wire, held).await {
+            Ok(finished) => Ok(ControlFlow::Break(finished)),
+            Err(Stopped::Expiring) => {
+                let fresh = cx.slot.lend(pin!(Box::pin(authorize::in_time(&cx)))).await?;
+                Ok(ControlFlow::Continue(fresh))
+            }
+            Err(Stopped::Failure(failure, details)) if cx.is_last_word(&failure) => {
+                Err(Stopped::Rejected(failure, details))
+            }
+            Err(Stopped::Failure(failure, details)) if refused_with(&failure).is_some() => {
+                let asked = Box::pin(authorize::after_refusal(&cx, refused_with(&failure)));
+                match cx.slot.lend(pin!(asked)).await {
+                    Ok(Some(fresh)) => Ok(ControlFlow::Continue(Some(fresh))),
+                    Ok(None) => Err(Stopped::Failure(failure, details)),
+                    Err(why) => Err(Stopped::Failure(why, details)),
+                }
+            }
+            Err(stopped) => Err(stopped),
+        }
+    }
+
+    /// What hook `on-error` makes of how the tries have ended.
+    async fn on_error(&self, held: &mut Held, stopped: Stopped) -> Result<Finished, Stopped> {
+        let asked = callbacks::after(&self.chain, &self.hook_task, held, &self.job.record, stopped);
+        let answer = self.job.slot.leave(pin!(asked)).await?;
+        self.with_answer(held, answer).await
+    }
+
+    /// Ends a failed attempt with an answer that a component gives: nothing is sent.
+    async fn with_answer(&self, held: &mut Held, answer: Head) -> Result<Finished, Stopped> {
+        let renewals = Renewals::none();
+        let cx = self.context(&self.hook_task, Some(answer), &renewals, 0);
+        let wire = download::Wire::own(&self.task.url, Vec::new());
+        within_time(&cx, wire, held).await
+    }
+
+    /// What the attempt has come to.
+    async fn end(&self, held: &mut Held, result: Result<Finished, Stopped>) -> End {
+        let Self { shared, job, chain, hook_task, .. } = self;
+        match result {
+            Ok(finished) => End::Bytes(Box::new(finished)),
+            Err(Stopped::Final(status, details)) => {
+                held.remove();
+                let bytes_done = details.file_size.filter(|_| status == Status::Complete).unwrap_or(0);
+                End::Final { status, details, bytes_done }
+            }
+            Err(Stopped::Refused(failure)) => over(held, failure, None),
+            // Who could renew them has done so before.
+            Err(Stopped::Expiring) => stopped(shared, job, std::mem::take(held), Reason::Later),
+            Err(Stopped::Failure(failure, details) | Stopped::Rejected(failure, details)) => {
+                Box::pin(judge(shared, job, chain, hook_task, held, failure, details)).await
+            }
+            Err(Stopped::Retry { after_ms, by, mut failure, details }) => {
+                let (verdict, but) = match job.record.retries_remaining {
+                    1.. => (RetryVerdict::AfterMs(after_ms), ""),
+                    _ => (RetryVerdict::GiveUp, ", but no retries are left (`--retries`)"),
+                };
+                failure.description.push_str(&format!("; {by}{but}"));
+                held.record(shared, job.key);
+                conclude(shared, job, held, failure, (verdict, true), details).await
+            }
         }
     }
 }

@@ -86,6 +86,12 @@ fn only_hooks_name_wasmtime() {
 }
 
 #[test]
+fn only_hooks_name_what_is_generated_from_the_contract() {
+    let places = ["host/src/hooks.rs", "host/src/hooks/"];
+    only(&places, &["bindings::", "wit::", "bindgen!"], "Components' types stay behind the boundary.");
+}
+
+#[test]
 fn only_the_store_names_rusqlite() {
     only(&["host/src/store.rs", "host/src/store/"], &["rusqlite"], "Only the store speaks SQL.");
 }

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod leading;
+mod walk;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +25,7 @@ use crate::event::StatusUpdate;
 use crate::mask::Secrets;
 use crate::store::Store;
 use crate::task::{Auth, Problem, ResumeRecord, Task};
-use crate::transport::{Transport, how_to_grant, is_same_origin};
+use crate::transport::{Transport, is_same_origin};
 
 /// A task in the form in which it is added, or all that is wrong with it.
 type Admitted = Result<Task, Vec<Problem>>;
@@ -318,16 +319,11 @@ impl Chain {
     /// Hook `before-task-start`: the final update the task ends with, if any component gives one. The update has no number,
     /// and the task's own id and group.
     pub async fn before_task_start(&self, task: &HookTask) -> Result<Option<StatusUpdate>, Failure> {
-        let mut from = 0;
-        while let Some(position) = self.next(from, Hook::BeforeTaskStart) {
-            let params = (task.wit.clone(),);
-            from = position + 1;
-            let answer = self.call_unless_passed::<hooks::BeforeTaskStart>(position, task.weight, params).await?;
-            let Some((answer,)) = answer else { continue };
+        let mut walk = self.walk::<hooks::BeforeTaskStart>();
+        while let Some((who, (answer,))) = walk.next(|| (task.weight, (task.wit.clone(),))).await? {
             let update = answer.map(|update| convert::to_update(update, &task.wit).and_then(check::final_update));
-            let update = self.usable(Some(position), Hook::BeforeTaskStart, update.transpose())?;
-            if update.is_some() {
-                return Ok(update);
+            if let Some(update) = who.usable(update.transpose())? {
+                return Ok(Some(update));
             }
         }
         Ok(None)
@@ -341,50 +337,35 @@ impl Chain {
         reason: AuthReason,
     ) -> Result<Option<OnAuthVerdict>, Failure> {
         self.tells(|secrets| secrets.add_auth(auth));
-        let params = (task.wit.clone(), convert::auth(auth), convert::reason(reason));
-        let mut from = 0;
-        let (position, verdict) = loop {
-            let Some(position) = self.next(from, Hook::OnAuth) else { return Ok(None) };
-            let answer = self.call_unless_passed::<hooks::OnAuth>(position, task.weight, params.clone()).await?;
-            match answer {
-                Some((verdict,)) => break (position, verdict),
-                None => from = position + 1,
-            }
-        };
+        let question = || (task.weight, (task.wit.clone(), convert::auth(auth), convert::reason(reason)));
+        let answer = self.walk::<hooks::OnAuth>().next(question).await?;
+        let Some((who, (verdict,))) = answer else { return Ok(None) };
         let verdict = convert::to_on_auth(verdict)
             .unwrap_or_else(|unknown| OnAuthVerdict::Failed(format!("it answered {unknown}")));
         let verdict = match verdict {
             OnAuthVerdict::Refreshed(fresh) => {
                 let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
-                let may_use = || self.may_use(Some(position), &check::auth_handles(&fresh), &asked);
+                let may_use = || self.may_use(Some(who.position), &check::auth_handles(&fresh), &asked);
                 let checked = check::auth(&fresh).and_then(|()| check::renewed(&fresh, auth)).and_then(|()| may_use());
                 checked.map(|()| OnAuthVerdict::Refreshed(fresh))
             }
             OnAuthVerdict::Failed(why) => Ok(OnAuthVerdict::Failed(check::text(why))),
             OnAuthVerdict::Unchanged => Ok(OnAuthVerdict::Unchanged),
         };
-        self.usable(Some(position), Hook::OnAuth, verdict).map(Some)
+        who.usable(verdict).map(Some)
     }
 
     /// Hook `on-task-start`, every component in order; changes of several are merged, the later ones winning.
     pub async fn on_task_start(&self, task: &HookTask) -> Result<StartChanges, Failure> {
         let mut merged = StartChanges::default();
-        let mut from = 0;
-        while let Some(position) = self.next(from, Hook::OnTaskStart) {
-            from = position + 1;
-            let params = (task.wit.clone(),);
-            let answer = self.call_unless_passed::<hooks::OnTaskStart>(position, task.weight, params).await?;
-            let Some((answer,)) = answer else { continue };
+        let mut walk = self.walk::<hooks::OnTaskStart>();
+        while let Some((who, (answer,))) = walk.next(|| (task.weight, (task.wit.clone(),))).await? {
             let changes = answer.map(|changes| {
-                let changes = started(convert::to_changes(changes))?;
-                let handles = check::handles(changes.url.as_slice(), &changes.headers);
-                self.may_use(Some(position), &handles, &task.handles)?;
-                self.may_take(position, task, &task.wit.url, changes.url.as_deref())?;
-                let guard = changes.url.as_deref().map(|url| self.leads_to(position, task, url));
-                Ok(StartChanges { guard: guard.unwrap_or_default(), ..changes })
+                let mut changes = started(convert::to_changes(changes))?;
+                who.lead(task, (&task.wit.url, &task.handles), &mut changes)?;
+                Ok(changes)
             });
-            let changes = changes.transpose();
-            if let Some(changes) = self.usable(Some(position), Hook::OnTaskStart, changes)? {
+            if let Some(changes) = who.usable(changes.transpose())? {
                 merge(&mut merged, changes, &task.wit.url);
             }
         }
@@ -393,47 +374,23 @@ impl Chain {
 
     /// Hook `on-task-finished`, every component in order. Failures are logged and counted.
     pub async fn on_task_finished(&self, task: &HookTask, update: &StatusUpdate) {
-        let mut from = 0;
-        while let Some(position) = self.next(from, Hook::OnTaskFinished) {
-            let params = (task.wit.clone(), convert::update(update, &task.wit));
-            let told = self.call::<hooks::OnTaskFinished>(position, task.weight, params).await;
-            if told.is_ok() {
-                self.component(position, Hook::OnTaskFinished).well(Hook::OnTaskFinished);
-            }
-            from = position + 1;
+        let question = || (task.weight, (task.wit.clone(), convert::update(update, &task.wit)));
+        let mut walk = self.walk::<hooks::OnTaskFinished>();
+        while let Some((who, ())) = walk.next_that_answers(question).await {
+            who.well();
         }
     }
 
     /// Asks the first component that answers the hook, else the default policy. `None` as the first part: the policy
     /// answered. `weight`: bytes that the answer may repeat of the question.
     async fn ask<A: Ask>(&self, weight: usize, params: A::Params) -> Result<(Option<usize>, A::Answer), Failure> {
-        let mut from = 0;
-        while let Some(position) = self.next(from, A::HOOK) {
-            match self.call_unless_passed::<A>(position, weight, params.clone()).await? {
-                None => from = position + 1,
-                Some(answer) => return Ok((Some(position), answer)),
-            }
+        if let Some((who, answer)) = self.walk::<A>().next(|| (weight, params.clone())).await? {
+            return Ok((Some(who.position), answer));
         }
         let question = self.question::<A>(&params);
         let answer = self.links.hooks.policy::<A>(params);
         self.record::<A>(None, question, &answer);
         Ok((None, answer?))
-    }
-
-    /// Asks a component; `None` when it fails and is passed over.
-    async fn call_unless_passed<A: Ask>(
-        &self,
-        position: usize,
-        weight: usize,
-        params: A::Params,
-    ) -> Result<Option<A::Answer>, Failure> {
-        match self.call::<A>(position, weight, params).await {
-            Err(failure) if self.links.components[position].fails_open() => {
-                tracing::debug!("passed over: {}", failure.description);
-                Ok(None)
-            }
-            answer => answer.map(Some),
-        }
     }
 
     /// Asks whoever comes after the component at `position`, on its behalf.
@@ -463,42 +420,6 @@ impl Chain {
             A::explain(answer, &format!("component `{}` {phrase}", component.name()));
         }
         answer
-    }
-
-    /// Whether who answered may use these credentials by handle, when it was asked with those. The default policy may: it has
-    /// no others than those of the question.
-    fn may_use(&self, who: Option<usize>, answered: &[String], asked: &[String]) -> Result<(), String> {
-        who.map_or(Ok(()), |position| self.links.components[position].may_use(answered, asked))
-    }
-
-    /// Whether who answered may have a request sent there by the host: to the origin that renews the credential, or to a host
-    /// granted to it.
-    fn may_send(&self, who: Option<usize>, url: &str, auth: &Auth) -> Result<(), String> {
-        let Some(position) = who else { return Ok(()) };
-        if auth.refresh_url.as_deref().is_some_and(|own| is_same_origin(own, url)) {
-            return Ok(());
-        }
-        self.links.components[position].may_reach(url).map_err(|host| {
-            let how = how_to_grant(&host);
-            format!("a request to {host}, which is neither the origin of `refreshUrl` nor granted ({how})")
-        })
-    }
-
-    /// Whether a component may take a request of that task from one URL to another: never from https to http, and where it has a
-    /// body, which is its owner's, only within an origin, or to a host granted to it.
-    fn may_take(&self, position: usize, task: &HookTask, from: &str, to: Option<&str>) -> Result<(), String> {
-        let Some(to) = to.filter(|to| !is_same_origin(from, to)) else { return Ok(()) };
-        if is_https(from) && !is_https(to) {
-            let to = check::text(crate::mask::url(to));
-            return Err(format!("the URL `{to}` for one of https: it must be of https, too"));
-        }
-        if matches!(task.wit.body, wit::types::Body::None) {
-            return Ok(());
-        }
-        self.links.components[position].may_reach(to).map_err(|host| {
-            let how = how_to_grant(&host);
-            format!("another origin, {host}, for a request with a body, which is not granted ({how})")
-        })
     }
 
     /// Credits an answer of a decision that is not what the default policy says.
@@ -573,10 +494,6 @@ impl Chain {
             )),
         }
     }
-}
-
-fn is_https(url: &str) -> bool {
-    url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
 }
 
 /// What `admit` answered about these tasks.

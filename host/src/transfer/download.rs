@@ -8,11 +8,12 @@ mod finish;
 mod flow;
 mod naming;
 mod question;
+mod step;
 mod stored;
 
 use crate::error::{Failure, FailureKind};
 use crate::event::Details;
-use crate::hooks::{Asked, Classified, HookHead, Part, PartsVerdict, RESTARTS, ResumeVerdict};
+use crate::hooks::{Asked, Classified, HookHead, Part, PartsVerdict, ResumeVerdict};
 use crate::sandbox::{Directory, Identity};
 use crate::task::{Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::callbacks;
@@ -29,6 +30,7 @@ use naming::{name_of, taken_by_given_name};
 pub(crate) use question::Wire;
 pub(super) use question::{Question, call_of, plain_call};
 use question::{log_question, shown};
+use step::{Known, Step, next_step};
 pub(super) use stored::only_url;
 use stored::{Stored, is_named, what_is_stored};
 
@@ -95,7 +97,76 @@ async fn ask(
     directory: &Directory,
     question: &mut Question,
 ) -> Result<Next, Stopped> {
-    let wire = &places[place];
+    let (mut answer, head, verdict) = answer_to(cx, &places[place], held, question).await?;
+    let known = Known {
+        own_range: own_range(cx.task),
+        bytes_done: held.bytes_done(),
+        is_moved: question.from.is_some() && overlap::is_moved(cx, held, &answer),
+        proof: overlap::of(held),
+        least: overlap::least(held),
+    };
+    let step = next_step(question, &known, &verdict);
+    if !matches!(step, Step::AskWithoutValidator(_)) {
+        log_answer(cx, &answer, &verdict);
+    }
+    match step {
+        Step::TakeAll => return from_zero(cx, held, directory, (places, place), question, answer, head).await,
+        Step::TakeAllInstead(note) => {
+            held.note(note);
+            question.restarts += 1;
+            return from_zero(cx, held, directory, (places, place), question, answer, head).await;
+        }
+        Step::Join => {
+            held.joined(cx.shared, cx.key);
+            if held.resume.total_bytes.is_none() {
+                (held.resume.total_bytes, held.recorded) = (overlap::total_of(&head), false);
+            }
+        }
+        Step::Compare(overlap) => {
+            if !overlap::is_equal(held, &mut answer, &head, known.bytes_done - overlap..known.bytes_done).await? {
+                return afresh(cx, held, question, "restarted-changed").await;
+            }
+            held.note("same-by-overlap");
+            join(cx, held, &answer, &head);
+        }
+        Step::AskForLast(overlap) => {
+            *question = Question { overlap, ..question.clone() };
+            return Ok(Next::AskAgain);
+        }
+        Step::AskWithoutValidator(overlap) => {
+            let id = &cx.task.task_id;
+            tracing::info!("{id}: the new URL has another validator: the last {overlap} bytes are compared");
+            *question = Question { overlap, if_range: String::new(), ..question.clone() };
+            return Ok(Next::AskAgain);
+        }
+        Step::AskAfresh(note) => return afresh(cx, held, question, note).await,
+        Step::Finished => {
+            let details = details_of(answer.status, &head);
+            return Ok(Next::Done(Box::new(finish(cx, held, directory, details, head, None).await?)));
+        }
+        Step::NotFound => {
+            let details = error_details(&mut answer, &head).await;
+            return Err(Stopped::Final(Status::NotFound, Box::new(details)));
+        }
+        Step::Failed(failure) => {
+            let details = error_details(&mut answer, &head).await;
+            return Err(Stopped::Failure(failure.clone(), Some(Box::new(details))));
+        }
+        Step::Misfit => {
+            return Err(Failure::new(FailureKind::Resume, "the server's answer does not fit the question").into());
+        }
+    }
+    stays_undivided(cx, held);
+    body(cx, held, directory, question, answer, head).await
+}
+
+/// Sends the question: the answer, and what it was judged to be.
+async fn answer_to(
+    cx: &Context<'_>,
+    wire: &Wire,
+    held: &mut Held,
+    question: &Question,
+) -> Result<(Answer, HookHead, Classified), Stopped> {
     authorize::look_ahead(cx).await?;
     log_question(cx, wire, question);
     let mut answer = cx.transport.send(call_of(cx, wire, question)).await.map_err(|mut failure| {
@@ -112,69 +183,16 @@ async fn ask(
         restarts: question.restarts,
     };
     let (verdict, head) = callbacks::judge(cx, held, &asked, &mut answer, true).await?;
-    let gives_up = matches!(verdict, Classified::UseFromZero(_) | Classified::AskFromZero(_));
-    let was_compared = question.overlap > 0 && question.if_range.is_empty();
-    if gives_up && !was_compared && question.from.is_some() && overlap::of(held) > 0 {
-        let (id, overlap) = (&cx.task.task_id, overlap::of(held));
-        tracing::info!("{id}: the new URL has another validator: the last {overlap} bytes are compared");
-        *question = Question { overlap, if_range: String::new(), ..question.clone() };
-        return Ok(Next::AskAgain);
-    }
-    log_answer(cx, &answer, &verdict);
-    match verdict {
-        Classified::Success if question.from.is_none() => {
-            from_zero(cx, held, directory, (places, place), question, answer, head).await
-        }
-        Classified::Continues(_) if question.overlap == 0 && overlap::is_moved(cx, held, &answer) => {
-            if own_range(cx.task) {
-                return afresh(cx, held, question, "restarted-own-range").await;
-            }
-            *question = Question { overlap: overlap::least(held), ..question.clone() };
-            Ok(Next::AskAgain)
-        }
-        Classified::Continues(_) if question.overlap > 0 => {
-            let end = held.bytes_done();
-            if !overlap::is_equal(held, &mut answer, &head, end - question.overlap..end).await? {
-                return afresh(cx, held, question, "restarted-changed").await;
-            }
-            held.note("same-by-overlap");
-            join(cx, held, &answer, &head);
-            stays_undivided(cx, held);
-            body(cx, held, directory, question, answer, head).await
-        }
-        Classified::Continues(from)
-            if question.first_byte() == Some(from) && question.from == Some(held.bytes_done()) =>
-        {
-            held.joined(cx.shared, cx.key);
-            if held.resume.total_bytes.is_none() {
-                (held.resume.total_bytes, held.recorded) = (overlap::total_of(&head), false);
-            }
-            stays_undivided(cx, held);
-            body(cx, held, directory, question, answer, head).await
-        }
-        Classified::AlreadyComplete if question.from.is_some() && !own_range(cx.task) => {
-            Ok(Next::Done(Box::new(finish(cx, held, directory, details_of(answer.status, &head), head, None).await?)))
-        }
-        Classified::UseFromZero(note) => {
-            held.note(&note);
-            question.restarts += 1;
-            from_zero(cx, held, directory, (places, place), question, answer, head).await
-        }
-        Classified::AskFromZero(note) if question.restarts < RESTARTS => afresh(cx, held, question, &note).await,
-        Classified::NotFound => {
-            let details = error_details(&mut answer, &head).await;
-            Err(Stopped::Final(Status::NotFound, Box::new(details)))
-        }
-        Classified::Failed(failure) => {
-            let details = error_details(&mut answer, &head).await;
-            Err(Stopped::Failure(failure, Some(Box::new(details))))
-        }
-        _ => Err(Failure::new(FailureKind::Resume, "the server's answer does not fit the question").into()),
-    }
+    Ok((answer, head, verdict))
 }
 
-/// Gives the stored bytes up and asks for the whole.
-async fn afresh(cx: &Context<'_>, held: &mut Held, question: &mut Question, note: &str) -> Result<Next, Stopped> {
+/// Gives the stored bytes up, whether in one stream or divided, and asks for the whole.
+pub(super) async fn afresh(
+    cx: &Context<'_>,
+    held: &mut Held,
+    question: &mut Question,
+    note: &str,
+) -> Result<Next, Stopped> {
     held.note(note);
     held.give_up(cx.shared, cx.key).await?;
     let undivided = question.undivided;

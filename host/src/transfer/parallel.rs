@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use self::compare::Comparison;
 use super::callbacks;
-use super::download::{Flow, Next, Question, Wire, after_piece, call_of, finish_with, only_url, synced};
+use super::download::{Flow, Next, Question, Wire, afresh, after_piece, call_of, finish_with, only_url, synced};
 use super::{Context, Held, Stopped, authorize, details_of, overlap, refused_with};
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
@@ -168,7 +168,9 @@ pub(super) async fn run(
             biased;
             Some((worker, event)) = heard.recv() => {
                 if let Turn::Afresh { note, undivided } = crew.hear(held, worker, event).await? {
-                    return afresh(cx, held, question, &note, undivided).await;
+                    // Every connection is told another version: only one at a time can have one version whole.
+                    question.undivided |= undivided || question.restarts > 0;
+                    return afresh(cx, held, question, &note).await;
                 }
             }
             () = clock::sleep(wait) => {}
@@ -182,22 +184,6 @@ pub(super) async fn run(
     let details = details_of(status, &head);
     let expected = super::download::expected_digest(cx.task, &head);
     Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, None, expected).await?)))
-}
-
-/// Gives all pieces up and asks for the whole.
-async fn afresh(
-    cx: &Context<'_>,
-    held: &mut Held,
-    question: &mut Question,
-    note: &str,
-    undivided: bool,
-) -> Result<Next, Stopped> {
-    held.note(note);
-    held.give_up(cx.shared, cx.key).await?;
-    // Every connection is told another version: only one at a time can have one version whole.
-    let undivided = undivided || question.restarts > 0;
-    *question = Question { restarts: question.restarts + 1, undivided, ..Question::default() };
-    Ok(Next::AskAgain)
 }
 
 impl<'a, 'b> Crew<'a, 'b> {

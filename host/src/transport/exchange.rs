@@ -173,7 +173,8 @@ async fn exchange_on(pool: &Pool, hop: &Hop, call: &Call, shared: &super::Shared
 }
 
 /// Whether doing it twice comes to the same by the method alone (RFC 9110 section 9.2.2, and the safe ones of other standards).
-/// Of a method that is not known, nobody can say so.
+/// Of a method that is not known, nobody can say so. The default policy has the same list, and a test among those of `hooks`
+/// compares the two: they must not disagree about what may be sent twice.
 pub(crate) fn is_idempotent(method: &str) -> bool {
     matches!(
         method,

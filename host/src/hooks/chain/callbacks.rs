@@ -2,40 +2,34 @@
 //! else than "go on". That order is the same for requests, responses and errors.
 
 use super::Chain;
+use super::leading::handles_of;
 use crate::error::Failure;
 use crate::hooks::functions as asks;
 use crate::hooks::{
-    FinishedFile, Head, Hook, HookTask, OnError, OnProgress, OnRedirect, OnRequest, OnResponse, ProgressSample,
-    RedirectHop, RequestHead, check, convert,
+    FinishedFile, Head, HookTask, OnError, OnProgress, OnRedirect, OnRequest, OnResponse, ProgressSample, RedirectHop,
+    RequestHead, check, convert,
 };
 use crate::task::Pairs;
 
 impl Chain {
     /// Hook `on-request`: each component is asked with what the one before it has made of the request.
     pub async fn on_request(&self, task: &HookTask, mut request: RequestHead) -> Result<OnRequest, Failure> {
-        let mut from = 0;
-        while let Some(position) = self.next(from, Hook::OnRequest) {
+        let question = |request: &RequestHead| {
             self.tells(|secrets| secrets.add_request(&request.url, &request.headers));
             let weight = task.weight + convert::weight_of(&request.headers, &request.url);
-            let params = (task.wit.clone(), convert::request(&request));
-            let answer = self.call_unless_passed::<asks::OnRequest>(position, weight, params).await?;
-            from = position + 1;
-            let Some((verdict,)) = answer else { continue };
+            (weight, (task.wit.clone(), convert::request(request)))
+        };
+        let mut walk = self.walk::<asks::OnRequest>();
+        while let Some((who, (verdict,))) = walk.next(|| question(&request)).await? {
             let verdict = convert::to_on_request(verdict).and_then(|verdict| check::on_request(&request, verdict));
             let verdict = verdict.and_then(|mut verdict| {
-                let answered = match &mut verdict {
-                    OnRequest::Next(changed) => {
-                        self.may_take(position, task, &request.url, Some(&changed.url))?;
-                        changed.guard =
-                            self.leads(position, task, &request.url, &changed.url).or(request.guard.clone());
-                        handles_of(Some(&changed.url), &changed.headers)
-                    }
-                    _ => Vec::new(),
-                };
-                let asked = handles_of(Some(&request.url), &request.headers);
-                self.may_use(Some(position), &answered, &asked).map(|()| verdict)
+                if let OnRequest::Next(changed) = &mut verdict {
+                    who.lead(task, (&request.url, &handles_of(Some(&request.url), &request.headers)), changed)?;
+                    changed.guard = changed.guard.take().or(request.guard.clone());
+                }
+                Ok(verdict)
             });
-            match self.usable(Some(position), Hook::OnRequest, verdict)? {
+            match who.usable(verdict)? {
                 OnRequest::Next(changed) => request = changed,
                 last => return Ok(last),
             }
@@ -45,31 +39,24 @@ impl Chain {
 
     /// Hook `on-redirect`: the first verdict other than `follow` counts.
     pub async fn on_redirect(&self, task: &HookTask, hop: &RedirectHop) -> Result<OnRedirect, Failure> {
-        let mut from = 0;
         self.tells(|secrets| {
             secrets.add_url(&hop.from_url);
             secrets.add_request(&hop.next.url, &hop.next.headers);
         });
-        while let Some(position) = self.next(from, Hook::OnRedirect) {
+        let question = || {
             let weight = task.weight + 2 * convert::weight_of(&hop.next.headers, &hop.next.url);
-            let params = (task.wit.clone(), convert::redirect(hop));
-            let answer = self.call_unless_passed::<asks::OnRedirect>(position, weight, params).await?;
-            from = position + 1;
-            let Some((verdict,)) = answer else { continue };
+            (weight, (task.wit.clone(), convert::redirect(hop)))
+        };
+        let mut walk = self.walk::<asks::OnRedirect>();
+        while let Some((who, (verdict,))) = walk.next(question).await? {
             let verdict = convert::to_on_redirect(verdict).and_then(|verdict| check::on_redirect(&hop.next, verdict));
             let verdict = verdict.and_then(|mut verdict| {
-                let answered = match &mut verdict {
-                    OnRedirect::FollowWith(next) => {
-                        self.may_take(position, task, &hop.next.url, Some(&next.url))?;
-                        next.guard = self.leads(position, task, &hop.next.url, &next.url);
-                        handles_of(Some(&next.url), &next.headers)
-                    }
-                    _ => Vec::new(),
-                };
-                let asked = handles_of(Some(&hop.next.url), &hop.next.headers);
-                self.may_use(Some(position), &answered, &asked).map(|()| verdict)
+                if let OnRedirect::FollowWith(next) = &mut verdict {
+                    who.lead(task, (&hop.next.url, &handles_of(Some(&hop.next.url), &hop.next.headers)), next)?;
+                }
+                Ok(verdict)
             });
-            match self.usable(Some(position), Hook::OnRedirect, verdict)? {
+            match who.usable(verdict)? {
                 OnRedirect::Follow => {}
                 last => return Ok(last),
             }
@@ -80,27 +67,22 @@ impl Chain {
     /// Hook `on-response`: each component is asked with what the one before it has made of the response, whose body is that
     /// of an error, up to a limit, or empty.
     pub async fn on_response(&self, task: &HookTask, mut head: Head) -> Result<OnResponse, Failure> {
-        let (mut from, mut resolved) = (0, false);
         self.tells(|secrets| secrets.add_url(&head.url));
-        while let Some(position) = self.next(from, Hook::OnResponse) {
+        let question = |head: &Head| {
             let weight = task.weight + convert::weight_of(&head.headers, &head.url) + 2 * head.body.len();
-            let params = (task.wit.clone(), convert::response(head.clone()));
-            let answer = self.call_unless_passed::<asks::OnResponse>(position, weight, params).await?;
-            from = position + 1;
-            let Some((verdict,)) = answer else { continue };
+            (weight, (task.wit.clone(), convert::response(head.clone())))
+        };
+        let mut resolved = false;
+        let mut walk = self.walk::<asks::OnResponse>();
+        while let Some((who, (verdict,))) = walk.next(|| question(&head)).await? {
             let verdict = convert::to_on_response(verdict).and_then(|verdict| check::on_response(&head, verdict));
             let verdict = verdict.and_then(|mut verdict| {
-                let answered = match &mut verdict {
-                    convert::Responded::Retry(changes) => {
-                        self.may_take(position, task, &task.wit.url, changes.url.as_deref())?;
-                        changes.by = self.component(position, Hook::OnResponse).name().to_owned();
-                        handles_of(changes.url.as_ref(), &changes.headers)
-                    }
-                    _ => Vec::new(),
-                };
-                self.may_use(Some(position), &answered, &task.handles).map(|()| verdict)
+                if let convert::Responded::Retry(changes) = &mut verdict {
+                    who.lead(task, (&task.wit.url, &task.handles), changes)?;
+                }
+                Ok(verdict)
             });
-            match self.usable(Some(position), Hook::OnResponse, verdict)? {
+            match who.usable(verdict)? {
                 convert::Responded::Next(mut changed) => {
                     self.mask_added(&mut changed.headers, &head.headers);
                     head = changed;
@@ -135,26 +117,17 @@ impl Chain {
         attempt: u32,
         part: Option<(u64, u64)>,
     ) -> OnError {
-        let mut from = 0;
-        while let Some(position) = self.next(from, Hook::OnError) {
-            let params = (task.wit.clone(), convert::failure_of_part(failure, part), attempt);
-            let answer = self.call::<asks::OnError>(position, task.weight, params).await;
-            let verdict = answer.and_then(|(verdict,)| {
-                let verdict = check::on_error(convert::to_on_error(verdict)).and_then(|mut verdict| {
-                    let answered = match &mut verdict {
-                        OnError::Retry(changes) => {
-                            self.may_take(position, task, &task.wit.url, changes.url.as_deref())?;
-                            changes.by = self.component(position, Hook::OnError).name().to_owned();
-                            handles_of(changes.url.as_ref(), &changes.headers)
-                        }
-                        _ => Vec::new(),
-                    };
-                    self.may_use(Some(position), &answered, &task.handles).map(|()| verdict)
-                });
-                self.usable(Some(position), Hook::OnError, verdict)
+        let question = || (task.weight, (task.wit.clone(), convert::failure_of_part(failure, part), attempt));
+        let mut walk = self.walk::<asks::OnError>();
+        while let Some((who, (verdict,))) = walk.next_that_answers(question).await {
+            let verdict = check::on_error(convert::to_on_error(verdict)).and_then(|mut verdict| {
+                if let OnError::Retry(changes) = &mut verdict {
+                    who.lead(task, (&task.wit.url, &task.handles), changes)?;
+                }
+                Ok(verdict)
             });
-            match verdict {
-                Ok(OnError::Next) | Err(_) => from = position + 1, // the failure of a component is logged and counted
+            match who.usable(verdict) {
+                Ok(OnError::Next) | Err(_) => {} // the failure of a component is logged and counted
                 Ok(last) => return last,
             }
         }
@@ -164,47 +137,35 @@ impl Chain {
     /// Hook `on-progress`: the first verdict other than `go-on` counts, and `pause` only where the task may be paused. A
     /// component that fails here has said nothing.
     pub async fn on_progress(&self, task: &HookTask, sample: ProgressSample) -> OnProgress {
-        let mut from = 0;
-        while let Some(position) = self.next(from, Hook::OnProgress) {
-            let params = (task.wit.clone(), convert::progress(sample));
-            if let Ok((verdict,)) = self.call::<asks::OnProgress>(position, task.weight, params).await {
-                let component = self.component(position, Hook::OnProgress);
-                component.well(Hook::OnProgress);
-                match convert::to_on_progress(&verdict, component.place(Hook::OnProgress)) {
-                    OnProgress::GoOn => {}
-                    OnProgress::Pause(_) if !task.wit.allow_pause => {
-                        let name = component.name();
-                        tracing::info!(
-                            "component `{name}` answers `pause` in `on-progress` about a task that may not be paused \
-                             (`allowPause`): it goes on"
-                        );
-                    }
-                    last => return last,
+        let mut walk = self.walk::<asks::OnProgress>();
+        let question = || (task.weight, (task.wit.clone(), convert::progress(sample)));
+        while let Some((who, (verdict,))) = walk.next_that_answers(question).await {
+            who.well();
+            match convert::to_on_progress(&verdict, who.place()) {
+                OnProgress::GoOn => {}
+                OnProgress::Pause(_) if !task.wit.allow_pause => {
+                    let name = who.component().name();
+                    tracing::info!(
+                        "component `{name}` answers `pause` in `on-progress` about a task that may not be paused \
+                         (`allowPause`): it goes on"
+                    );
                 }
+                last => return last,
             }
-            from = position + 1;
         }
         OnProgress::GoOn
     }
 
     /// Hook `verify`: every component must agree. The inner error says who refuses the file, and why.
     pub async fn verify(&self, task: &HookTask, file: &FinishedFile) -> Result<Result<(), String>, Failure> {
-        let mut from = 0;
-        while let Some(position) = self.next(from, Hook::Verify) {
-            let params = (task.wit.clone(), convert::finished(file));
-            let answer = self.call_unless_passed::<asks::Verify>(position, task.weight, params).await?;
-            from = position + 1;
-            let Some((verdict,)) = answer else { continue };
-            if let Err(why) = self.usable(Some(position), Hook::Verify, Ok(verdict.map_err(check::text)))? {
-                let name = self.component(position, Hook::Verify).name();
+        let mut walk = self.walk::<asks::Verify>();
+        let question = || (task.weight, (task.wit.clone(), convert::finished(file)));
+        while let Some((who, (verdict,))) = walk.next(question).await? {
+            if let Err(why) = who.usable(Ok(verdict.map_err(check::text)))? {
+                let name = who.component().name();
                 return Ok(Err(format!("component `{name}` refuses the file: {why}")));
             }
         }
         Ok(Ok(()))
     }
-}
-
-/// The credentials that a request names by handle.
-fn handles_of(url: Option<&String>, headers: &Pairs) -> Vec<String> {
-    check::handles(url.map_or(&[], std::slice::from_ref), headers)
 }

@@ -49,6 +49,26 @@ async fn waits_double_from_two_seconds_and_retry_after_wins() {
     assert_eq!(verdict, RetryVerdict::GiveUp);
 }
 
+/// All methods that are registered, and one that is not.
+const METHODS: &str = "ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT COPY DELETE GET HEAD LABEL LINK LOCK MERGE MKACTIVITY \
+    MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI PROPFIND PROPPATCH PUT QUERY REBIND \
+    REPORT SEARCH TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL FROB";
+
+#[tokio::test]
+async fn the_policy_and_the_transport_agree_which_methods_may_be_repeated() {
+    let chain = Home::new().chain(&[]);
+    let broken = Failure { http_status: Some(502), ..Failure::new(FailureKind::HttpResponse, "502") };
+    let mut repeated = 0;
+    for method in METHODS.split_whitespace() {
+        let prepared = chain.prepare(&Task { http_request_method: method.into(), ..task() });
+        let verdict = chain.retry(&prepared, &first_attempt(), &broken).await.unwrap();
+        let is_idempotent = crate::transport::is_idempotent(method);
+        assert_eq!(verdict != RetryVerdict::GiveUp, is_idempotent, "{method}");
+        repeated += u32::from(is_idempotent);
+    }
+    assert!(repeated > 0);
+}
+
 #[tokio::test]
 async fn names_come_from_the_headers_then_the_url_and_are_unique() {
     let chain = Home::new().chain(&[]);
