@@ -12,14 +12,16 @@ use std::sync::Arc;
 /// Names and values where order matters and names may repeat.
 pub type Pairs = Vec<(String, String)>;
 
+/// How names in `extra` begin that are haul's own: the contract has no other place for what they say. No owner gives any.
+pub(crate) const OWN: &str = "haul.";
 /// Where `extra` names the profile.
-pub(crate) const PROFILE: &str = "profile";
+pub(crate) const PROFILE: &str = "haul.profile";
 /// Where `extra` names whose notifications a task has.
-pub(crate) const NOTIFICATION: &str = "notification";
+pub(crate) const NOTIFICATION: &str = "haul.notification";
 /// Where `extra` names headers that nobody else may add to the task's requests, set apart by commas.
-pub(crate) const WITHOUT: &str = "withoutHeaders";
+pub(crate) const WITHOUT: &str = "haul.without-headers";
 /// Where `extra` names the protocol of a resumable upload.
-pub(crate) const RESUMABLE: &str = "resumable";
+pub(crate) const RESUMABLE: &str = "haul.resumable";
 
 /// What kind of transfer a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -272,7 +274,7 @@ pub struct Task {
     pub auth: Option<Auth>,
     /// Repeating a POST or PATCH does no harm (JSON `repeatable`).
     pub repeatable: bool,
-    /// Whatever else the owner keeps with the task.
+    /// Whatever else the owner keeps with the task; names that begin with `haul.` are haul's own, and no field of JSON's `extra`.
     pub extra: Pairs,
 }
 

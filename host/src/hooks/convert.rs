@@ -85,7 +85,7 @@ pub(super) fn task(task: &Task) -> wit::types::Task {
 }
 
 /// Name in `extra` of the numbers of those files whose content is in the task, and with the host.
-const IN_TASK: &str = "files-in-task";
+const IN_TASK: &str = "haul.files-in-task";
 
 /// Which files of a form are none on the disk: their content and headers stay with the host.
 fn in_task(task: &Task) -> Option<(String, String)> {

@@ -16,10 +16,10 @@ use crate::transfer::multipart::{self, FileHead};
 use crate::transfer::request_body::Segment;
 
 /// Name under which a task's `extra` keeps the boundary of its form: drawn once, the same in every attempt.
-pub(crate) const BOUNDARY: &str = "boundary";
+pub(crate) const BOUNDARY: &str = "haul.boundary";
 
 /// Name under which it keeps in which state its files were when it was added.
-const SOURCES: &str = "sources";
+const SOURCES: &str = "haul.sources";
 
 /// What stays as it is in a Content-Disposition, as in JavaScript's and Dart's encoding of URI components.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC

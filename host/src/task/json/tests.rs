@@ -166,6 +166,17 @@ fn header_order_and_repeated_names_are_kept() {
 }
 
 #[test]
+fn what_haul_keeps_in_extra_is_neither_given_nor_shown_and_the_owners_names_are_the_owners() {
+    let mine = json!({"profile": "nope", "sources": "zzz", "boundary": "b", "resumable": "x", "withoutHeaders": "A"});
+    let mut task = read_ok(json!({"extra": mine, "profile": "corp"}));
+    assert_eq!((task.profile(), task.resumable(), task.leaves_out("a")), (Some("corp"), None, false));
+    task.leave_out_header("B");
+    assert_eq!(write(&task, false)["extra"], mine);
+    let why = "`extra` cannot have `haul.profile`: names that begin with `haul.` are haul's own";
+    assert_eq!(problems(json!({"extra": {"a": "b", "haul.profile": "corp"}})), [why]);
+}
+
+#[test]
 fn headers_that_are_left_out_are_null() {
     for headers in
         [json!({"A": "1", "B": null, "C": null}), json!([["A", "1"], ["B", "2"], ["A", null]]), json!({"A": null})]
