@@ -22,6 +22,12 @@ pub(crate) const NOTIFICATION: &str = "haul.notification";
 pub(crate) const WITHOUT: &str = "haul.without-headers";
 /// Where `extra` names the protocol of a resumable upload.
 pub(crate) const RESUMABLE: &str = "haul.resumable";
+/// Where `extra` keeps the boundary of a form: drawn once, the same in every attempt.
+pub(crate) const BOUNDARY: &str = "haul.boundary";
+/// Where `extra` keeps in which state the files of an upload were when it was added.
+pub(crate) const SOURCES: &str = "haul.sources";
+/// Where `extra` has, for components only, the numbers of those files whose content is in the task, and with the host.
+pub(crate) const IN_TASK: &str = "haul.files-in-task";
 
 /// What kind of transfer a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -5,7 +5,10 @@ mod round_trips;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Status, TaskType, Updates};
+use crate::task::{
+    Auth, BOUNDARY, Body, FilePart, IN_TASK, NOTIFICATION, OWN, OnConflict, PROFILE, Pairs, RESUMABLE, SOURCES, Status,
+    TaskType, Updates, WITHOUT,
+};
 
 fn read_ok(json: Value) -> Task {
     match read(&json, &Defaults::default()) {
@@ -174,6 +177,14 @@ fn what_haul_keeps_in_extra_is_neither_given_nor_shown_and_the_owners_names_are_
     assert_eq!(write(&task, false)["extra"], mine);
     let why = "`extra` cannot have `haul.profile`: names that begin with `haul.` are haul's own";
     assert_eq!(problems(json!({"extra": {"a": "b", "haul.profile": "corp"}})), [why]);
+}
+
+#[test]
+fn each_name_that_haul_keeps_in_extra_is_told_in_the_contract() {
+    let types = include_str!("../../../../wit/types.wit");
+    for name in [PROFILE, NOTIFICATION, WITHOUT, RESUMABLE, BOUNDARY, SOURCES, IN_TASK] {
+        assert!(name.starts_with(OWN) && types.contains(&format!("`{name}`")), "{name}");
+    }
 }
 
 #[test]
