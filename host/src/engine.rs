@@ -111,7 +111,7 @@ pub struct Settings {
     pub record: Option<PathBuf>,
     /// Spread the waits before retries.
     pub retry_jitter: bool,
-    /// On a full disk tasks wait (`run`, `serve`) rather than fail (`get`).
+    /// On a full disk tasks wait (`run`) rather than fail (`get`).
     pub wait_for_disk: bool,
     /// Where final updates are sent, at least once.
     pub webhooks: Vec<Webhook>,

@@ -1,5 +1,5 @@
-//! The WebAssembly boundary: components, chains, grants, limits, deadlines. Only `hooks*` names wasmtime, and only
-//! [`convert`] names generated types.
+//! The WebAssembly boundary: components, chains, grants, limits, deadlines. Only `hooks*` names wasmtime, or
+//! types that are generated from the contract.
 //!
 //! Asks the first component of a chain that answers a hook, and the default policy last; a component's own import of the
 //! hook goes to the next one in the chain. Every answer is checked before it is handed on. It acts on nothing: what

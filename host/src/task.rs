@@ -196,7 +196,8 @@ pub struct Auth {
 /// A task: what somebody wants done.
 ///
 /// [`Task::default`] is an empty task with the defaults of task JSON (`retries` 0, `updates` status, group `default`,
-/// priority 5, 10 redirects, 1 chunk, `allow_pause` true); set `url` and hand it to [`crate::Engine::add`].
+/// priority 5, 10 redirects, 1 chunk, `allow_pause` true); set `url` and hand it to
+/// [`Request::Add`](crate::Request::Add).
 #[derive(Clone, PartialEq)]
 pub struct Task {
     /// Unique in a home, 1 to 255 bytes. Empty: the engine draws one.
