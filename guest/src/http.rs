@@ -19,12 +19,13 @@ pub(crate) fn values<'a>(headers: &'a [(String, String)], name: &'a str) -> impl
 
 /// The protocol by which an upload goes on where it was interrupted; `extra` names it.
 pub(crate) fn resumable(task: &Task) -> Option<&str> {
-    task.extra.iter().find(|(name, _)| name == "resumable").map(|(_, value)| value.as_str())
+    task.extra.iter().find(|(name, _)| name == "haul.resumable").map(|(_, value)| value.as_str())
 }
 
 /// Whether the content of a file, by its number from 0, is in the task and not on the disk; `extra` names those.
 pub(crate) fn is_in_task(task: &Task, file: usize) -> bool {
-    let numbers = task.extra.iter().find(|(name, _)| name == "files-in-task").map_or("", |(_, value)| value.as_str());
+    let named = task.extra.iter().find(|(name, _)| name == "haul.files-in-task");
+    let numbers = named.map_or("", |(_, value)| value.as_str());
     numbers.split(',').any(|number| number.parse() == Ok(file))
 }
 

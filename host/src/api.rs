@@ -267,7 +267,7 @@ pub enum Reply {
     ResumeData(Value),
     /// A number.
     Count(u64),
-    /// Tasks per status, indexed by [`Status`]; and how many this engine still works on.
+    /// Tasks per status, indexed by [`Status`](crate::Status); and how many this engine still works on.
     Counts {
         /// Number of tasks in each status.
         by_status: [u64; 8],

@@ -1,4 +1,5 @@
-//! The one place that reads clocks and sleeps. Everybody else takes the time as an argument or asks here.
+//! The one place that reads clocks, sleeps, and draws what decisions are told instead of drawing it. Everybody else takes the
+//! time as an argument or asks here.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,11 @@ pub(crate) fn local_minute() -> (u32, Duration) {
     let gone =
         Duration::from_millis(u64::from(number(now.second())) * 1000 + u64::from(now.millisecond().unsigned_abs()));
     (minute, gone)
+}
+
+/// Sixty-four bits that nobody can foretell, each as likely as any other: for spreading waits, not for keys.
+pub(crate) fn random_bits() -> u64 {
+    getrandom::u64().unwrap_or_default() // a system that has none spreads nothing
 }
 
 /// Notices when the machine's clock is set back.
@@ -82,6 +88,14 @@ pub(crate) fn boot_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_bit_is_random() {
+        let drawn: Vec<u64> = (0..64).map(|_| random_bits()).collect();
+        let (ever, always) =
+            (drawn.iter().fold(0, |all, bits| all | bits), drawn.iter().fold(!0, |all, bits| all & bits));
+        assert_eq!((ever, always), (!0, 0), "each bit is set in some, and in some it is not");
+    }
 
     #[test]
     fn a_clock_set_back_is_noticed_once() {

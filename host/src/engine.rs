@@ -22,9 +22,12 @@ mod webhooks;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Poll;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -108,7 +111,7 @@ pub struct Settings {
     pub record: Option<PathBuf>,
     /// Spread the waits before retries.
     pub retry_jitter: bool,
-    /// On a full disk tasks wait (`run`, `serve`) rather than fail (`get`).
+    /// On a full disk tasks wait (`run`) rather than fail (`get`).
     pub wait_for_disk: bool,
     /// Where final updates are sent, at least once.
     pub webhooks: Vec<Webhook>,
@@ -374,7 +377,7 @@ impl Engine {
 
     /// Answers one request of this process.
     pub async fn call(&self, request: Request) -> Result<Reply> {
-        self.call_as(0, request).await
+        caught(self.call_as(0, request)).await
     }
 
     /// Answers one request of `asker`. What an asker has asked to be worked is worked until it is [`Engine::gone`].
@@ -494,6 +497,18 @@ async fn hear_of_ends(shared: &Shared) -> Result<()> {
 
 /// How long closing waits for requests that are being answered.
 const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What answering a request comes to. A mistake of ours that panics ends that answer and nothing else: what it held is released,
+/// and whoever has asked is told. What panicked and where, the panic itself has said on standard error.
+pub(crate) async fn caught(answering: impl Future<Output = Result<Reply>>) -> Result<Reply> {
+    let mut answering = std::pin::pin!(answering);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)));
+        let panicked = || Error::Other("answering this panicked, which is a mistake in haul".into());
+        polled.unwrap_or_else(|_| Poll::Ready(Err(panicked())))
+    })
+    .await
+}
 
 /// A request that is being answered, until dropped.
 struct Open<'a>(&'a Inner);

@@ -544,13 +544,13 @@ pub struct Attempt {
     pub number: u32,
     /// Attempts left.
     pub retries_remaining: u32,
-    /// Time since the task first ran.
+    /// Time since the first of these attempts began, waits included.
     pub elapsed_ms: u64,
     /// Bytes that the next attempt can go on from.
     pub bytes_done: u64,
     /// Bytes that this attempt brought.
     pub bytes_gained: u64,
-    /// Uniform random bits.
+    /// Random bits, each as likely as the other.
     pub jitter_seed: u64,
     /// Spread the waits.
     pub jitter: bool,

@@ -40,10 +40,10 @@ use crate::threads;
 /// Key of a task within one database: the row number. Rises in the order of addition.
 pub(crate) type TaskKey = i64;
 
-/// A task to be added: admitted, with its id set.
+/// A task to be added.
 #[derive(Clone, Debug)]
 pub struct Addition {
-    /// The task.
+    /// The task. Adding it sets what it leaves out, an id too.
     pub task: Task,
     /// The absolute directory granted for it in person.
     pub place: Option<std::path::PathBuf>,
@@ -78,7 +78,8 @@ pub enum IfExists {
     Reject,
     /// The stored task stays as it is.
     ReturnExisting,
-    /// A final stored task is forgotten and replaced; a task that is not final is refused.
+    /// The stored task is forgotten and the new one takes its place. One that is not over is cancelled first, which removes its
+    /// bytes; where it cannot be, the whole addition is refused.
     Replace,
 }
 
@@ -92,10 +93,10 @@ pub(crate) struct CanceledScope {
     pub(crate) reason: Option<String>,
 }
 
-/// Which tasks a control request is about.
+/// Which tasks something is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// These ids, exact.
+    /// These ids. A request may have their beginnings, where no other id begins so.
     Ids(Vec<String>),
     /// A group.
     Group(String),

@@ -12,14 +12,22 @@ use std::sync::Arc;
 /// Names and values where order matters and names may repeat.
 pub type Pairs = Vec<(String, String)>;
 
+/// How names in `extra` begin that are haul's own: the contract has no other place for what they say. No owner gives any.
+pub(crate) const OWN: &str = "haul.";
 /// Where `extra` names the profile.
-pub(crate) const PROFILE: &str = "profile";
+pub(crate) const PROFILE: &str = "haul.profile";
 /// Where `extra` names whose notifications a task has.
-pub(crate) const NOTIFICATION: &str = "notification";
+pub(crate) const NOTIFICATION: &str = "haul.notification";
 /// Where `extra` names headers that nobody else may add to the task's requests, set apart by commas.
-pub(crate) const WITHOUT: &str = "withoutHeaders";
+pub(crate) const WITHOUT: &str = "haul.without-headers";
 /// Where `extra` names the protocol of a resumable upload.
-pub(crate) const RESUMABLE: &str = "resumable";
+pub(crate) const RESUMABLE: &str = "haul.resumable";
+/// Where `extra` keeps the boundary of a form: drawn once, the same in every attempt.
+pub(crate) const BOUNDARY: &str = "haul.boundary";
+/// Where `extra` keeps in which state the files of an upload were when it was added.
+pub(crate) const SOURCES: &str = "haul.sources";
+/// Where `extra` has, for components only, the numbers of those files whose content is in the task, and with the host.
+pub(crate) const IN_TASK: &str = "haul.files-in-task";
 
 /// What kind of transfer a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -188,7 +196,8 @@ pub struct Auth {
 /// A task: what somebody wants done.
 ///
 /// [`Task::default`] is an empty task with the defaults of task JSON (`retries` 0, `updates` status, group `default`,
-/// priority 5, 10 redirects, 1 chunk, `allow_pause` true); set `url` and hand it to [`crate::Engine::add`].
+/// priority 5, 10 redirects, 1 chunk, `allow_pause` true); set `url` and hand it to
+/// [`Request::Add`](crate::Request::Add).
 #[derive(Clone, PartialEq)]
 pub struct Task {
     /// Unique in a home, 1 to 255 bytes. Empty: the engine draws one.
@@ -272,7 +281,7 @@ pub struct Task {
     pub auth: Option<Auth>,
     /// Repeating a POST or PATCH does no harm (JSON `repeatable`).
     pub repeatable: bool,
-    /// Whatever else the owner keeps with the task.
+    /// Whatever else the owner keeps with the task; names that begin with `haul.` are haul's own, and no field of JSON's `extra`.
     pub extra: Pairs,
 }
 

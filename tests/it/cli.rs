@@ -402,6 +402,40 @@ fn demo_shows_the_main_job_without_a_network() {
 }
 
 #[test]
+fn demo_removes_what_it_has_made_unless_it_is_to_be_kept_or_went_wrong() {
+    let world = World::new();
+    let temporary = world.path("work/tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let in_there = format!("TMPDIR={}", temporary.display());
+    let demo = |words: &[&str]| world.haul_through(&["env", &in_there], &[&["demo"], words].concat());
+    let made = || world::names_in(&temporary);
+
+    assert!(demo(&[]).exits(0).stdout.contains("removed"));
+    assert!(made().is_empty(), "{:?}", made());
+
+    demo(&["--callbacks", "no-such.wasm"]).says(&format!("is kept in `{}", temporary.display()));
+    assert_eq!(made().len(), 1, "{:?}", made());
+    std::fs::remove_dir_all(temporary.join(&made()[0])).unwrap();
+
+    assert!(demo(&["--keep"]).exits(0).stdout.contains("kept"));
+    let kept = temporary.join(&made()[0]);
+    let events = world.haul(&["--home", kept.join("home").to_str().unwrap(), "events"]).exits(0);
+    assert!(events.stdout.contains("complete"), "{}", events.stdout);
+    assert_eq!(std::fs::metadata(kept.join("files/aurora borealis.bin")).unwrap().len(), 8 << 20);
+}
+
+#[test]
+fn the_help_has_the_lines_that_it_was_written_with() {
+    let help = World::new().haul(&["--help"]).exits(0).stdout;
+    let ends =
+        ["2 usage or invalid task, 3 not found,", "5 network, 6 disk, 7 checksum,", "130 interrupted", "+DURATION"];
+    for end in ends {
+        assert!(help.lines().any(|line| line.ends_with(end)), "{end}: {help}");
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
+}
+
+#[test]
 fn a_damaged_database_is_exit_11_and_is_kept() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));

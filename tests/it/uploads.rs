@@ -86,6 +86,23 @@ fn a_form_has_its_fields_in_order_and_then_its_file() {
 }
 
 #[test]
+fn what_the_owner_of_an_upload_keeps_in_extra_is_theirs_alone() {
+    let (world, origin) = (world_with(&[("a.txt", b"A file.")]), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    let mine = json!({"boundary": "mine", "sources": "zzz", "profile": "nope", "resumable": "never"});
+
+    let record = work(&world, with(upload(sink.url(), "a.txt"), json!({"extra": mine})));
+
+    assert_eq!((&record["status"], &record["extra"]), (&json!("complete"), &mine), "{record}");
+    assert!(!only(&sink).header("content-type").unwrap().contains("mine"), "the boundary is the task's");
+    world.write(
+        "tasks.json",
+        with(upload(sink.url(), "a.txt"), json!({"extra": {"haul.boundary": "mine"}})).to_string(),
+    );
+    world.haul(&["add", "tasks.json"]).exits(2).says("haul's own");
+}
+
+#[test]
 fn the_answer_to_an_upload_is_kept_with_its_way() {
     let (world, origin) = (world_with(&[("a.txt", b"A file.")]), Origin::start());
     let sink = origin.serve("/up", status(201).body("{\"id\":7}".as_bytes()).header("X-Set", "yes"));

@@ -283,6 +283,25 @@ fn a_record_has_every_call_of_real_tasks_and_no_secret() {
 }
 
 #[test]
+fn what_has_elapsed_is_counted_from_the_first_attempt_and_not_from_when_the_task_was_made() {
+    let (world, origin) = (World::new(), Origin::start());
+    let busy = |seconds: &str| status(503).header("Retry-After", seconds);
+    let film = origin.script("/film", vec![busy("1"), busy("0"), file(b"x")]);
+    world.add(&[json!({"url": film.url(), "retries": 2, "creationTime": 1})]);
+    let record = world.path("work/record.jsonl").to_str().unwrap().to_owned();
+
+    world.haul(&["run", "--until-idle", "--record", &record]).exits(0);
+
+    let text = String::from_utf8(world.read("record.jsonl")).unwrap();
+    let calls = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let retries = calls.filter(|call| call["hook"] == "retry");
+    let elapsed: Vec<u64> = retries.map(|call| call["input"]["attempt"]["elapsedMs"].as_u64().unwrap()).collect();
+    assert_eq!(elapsed.len(), 2, "{text}");
+    assert!(elapsed.iter().all(|ms| *ms < 1_000_000_000_000), "not since 1970: {elapsed:?}");
+    assert!(elapsed[1] >= 1_000, "the wait between them is in it: {elapsed:?}");
+}
+
+#[test]
 fn a_record_shows_no_credential_that_was_refreshed_and_replays_without_a_difference() {
     let (world, origin) = (World::new(), Origin::start());
     let granted =

@@ -503,7 +503,7 @@ proptest! {
 
 #[test]
 fn only_binary_uploads_are_resumable_and_they_may_be_paused() {
-    let resumable = |protocol: &str, task: Task| Task { extra: pairs(&[("resumable", protocol)]), ..task };
+    let resumable = |protocol: &str, task: Task| Task { extra: pairs(&[("haul.resumable", protocol)]), ..task };
     let binary = || Task { body: Body::File, allow_pause: true, ..upload() };
     assert!(admitted(resumable("ietf", binary())).allow_pause);
     assert!(!admitted(binary()).allow_pause);
@@ -528,7 +528,7 @@ fn the_names_of_parts_from_memory_are_no_paths() {
         extra: pairs(extra),
         ..upload()
     };
-    admitted(task(vec![part("a"), part(""), part("../b")], &[("files-in-task", "1,2")]));
-    check(task(vec![part(""), part("")], &[("files-in-task", "1")]), &[("files", "number 1")]);
-    check(task(vec![part("a\u{7}")], &[("files-in-task", "0")]), &[("files", "control")]);
+    admitted(task(vec![part("a"), part(""), part("../b")], &[("haul.files-in-task", "1,2")]));
+    check(task(vec![part(""), part("")], &[("haul.files-in-task", "1")]), &[("files", "number 1")]);
+    check(task(vec![part("a\u{7}")], &[("haul.files-in-task", "0")]), &[("files", "control")]);
 }

@@ -137,7 +137,7 @@ fn jitter_stays_between_half_the_wait_and_all_of_it() {
 #[test]
 fn an_upload_that_asks_what_arrived_is_tried_again_where_a_post_is_not() {
     let post = Task { method: "POST".into(), ..samples::task() };
-    let resumable = Task { extra: samples::pairs(&[("resumable", "tus")]), ..post.clone() };
+    let resumable = Task { extra: samples::pairs(&[("haul.resumable", "tus")]), ..post.clone() };
     for code in [423, 500, 502, 504] {
         assert_eq!(decide(&post, &attempt(1), &status(code)), Verdict::GiveUp, "{code}");
         assert_eq!(decide(&resumable, &attempt(1), &status(code)), Verdict::AfterMs(2_000), "{code}");

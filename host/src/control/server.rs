@@ -17,7 +17,7 @@ use super::lines::{self, Incoming, MAX_LINE, Outgoing};
 use super::wire::{self, Answer, Hello, PROTOCOL, Question, Replied};
 use crate::api::{Reply, Request};
 use crate::clock;
-use crate::engine::Engine;
+use crate::engine::{Engine, caught};
 use crate::error::{Error, Result};
 use crate::event::Update;
 use crate::task::json;
@@ -228,7 +228,7 @@ impl<A: Answers> Connection<A> {
             None => self.reply(question.n, Ok(Reply::Done)),
             Some(request) => {
                 let (answers, asker) = (self.asker.answers.clone(), self.asker.number);
-                self.open.spawn(async move { (question.n, answers.call_as(asker, request.0).await) });
+                self.open.spawn(async move { (question.n, caught(answers.call_as(asker, request.0)).await) });
             }
         }
         Ok(())

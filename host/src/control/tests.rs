@@ -20,7 +20,8 @@ use crate::error::{Error, Result};
 use crate::event::{Details, StatusUpdate, Update};
 use crate::task::Status;
 
-/// Answers `Info` with the asker's number, never answers `show wait`, refuses `show fail`, and notes who has gone.
+/// Answers `Info` with the asker's number, never answers `show wait`, refuses `show fail`, panics at `show panic`, and notes
+/// who has gone.
 #[derive(Clone)]
 struct Echo {
     watchers: Arc<Mutex<Vec<mpsc::Sender<Update>>>>,
@@ -57,6 +58,7 @@ impl Answers for Echo {
             Request::Info => Ok(Reply::Info(json!({ "asker": asker }))),
             Request::Show { id } if id == "wait" => std::future::pending().await,
             Request::Show { id } if id == "fail" => Err(Error::Refused("it does not pause".into())),
+            Request::Show { id } if id == "panic" => panic!("as it was asked to"),
             Request::Add { tasks, .. } => Ok(Reply::Count(tasks.len() as u64)),
             _ => Ok(Reply::Done),
         }
@@ -159,6 +161,25 @@ async fn several_questions_of_two_processes_are_open_at_once() {
             let (first, second) = tokio::join!(one.call(Request::Info), two.call(Request::Info));
             assert_eq!((asker(first), asker(second)), (1, 2));
         }
+    };
+    soon(async {
+        tokio::select! {
+            answer = waiting => panic!("{answer:?}"),
+            () = others => {}
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_question_whose_answer_panics_is_answered_and_so_are_the_others() {
+    let worked = work("home").await;
+    let client = join(&worked.home).await;
+    let waiting = client.call(Request::Show { id: "wait".into() });
+    let others = async {
+        let panicked = client.call(Request::Show { id: "panic".into() }).await;
+        assert!(matches!(&panicked, Err(Error::Other(text)) if text.contains("panicked")), "{panicked:?}");
+        assert_eq!(asker(client.call(Request::Info).await), 1, "on the same connection");
     };
     soon(async {
         tokio::select! {

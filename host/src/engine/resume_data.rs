@@ -232,15 +232,17 @@ fn read(document: &Value, url: Option<String>, part_file: Option<PathBuf>) -> Re
     if document["integrity"].as_str() != Some(integrity(document).as_str()) {
         return Err(refuse("it was changed or damaged (its `integrity` does not fit)"));
     }
-    let mut given = document["task"].clone();
+    let Some(mut given) = document["task"].as_object().cloned() else {
+        return Err(refuse("`task` must be an object"));
+    };
     match url {
-        Some(url) => given["url"] = url.into(),
+        Some(url) => drop(given.insert("url".into(), url.into())),
         None if document["withheld"].as_array().is_some_and(|names| names.iter().any(|name| name == "url")) => {
             return Err(Error::Usage("its URL has secrets that were left out: give it with --url".into()));
         }
         None => {}
     }
-    let task = form::read(&given, &form::Defaults::default()).map_err(|problems| {
+    let task = form::read(&Value::Object(given), &form::Defaults::default()).map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
         refuse(&problems.join(", "))
     })?;
@@ -458,6 +460,31 @@ mod tests {
         assert_eq!(taken(&mut document), Ok(()));
         document["task"]["taskId"] = "".into();
         assert!(taken(&mut document).unwrap_err().contains("`taskId`"));
+    }
+
+    #[test]
+    fn whatever_a_document_says_it_is_read_or_refused() {
+        let whole = json!({"haulResumeData": VERSION, "task": {"url": "http://h/f", "taskId": "t"}, "withheld": [],
+            "ranges": [[0, 4]], "totalBytes": 9, "validators": {"etag": "\"e\""}, "firstByte": 1, "rangesKnown": true,
+            "encoded": false, "finalName": "f", "finalUrl": "http://h/f", "partFile": "/p", "digest": "sha-256=00"});
+        let names: Vec<String> = whole.as_object().unwrap().keys().cloned().collect();
+        let mut documents = vec![json!(null), json!("x"), json!([1])];
+        for name in names {
+            for odd in
+                [json!(null), json!("ä"), json!([1]), json!([[9, 2]]), json!(-1), json!(u64::MAX), json!({"x": 1})]
+            {
+                let mut document = whole.clone();
+                document[&name] = odd;
+                document["integrity"] = integrity(&document).into();
+                documents.push(document);
+            }
+        }
+        for document in documents {
+            for url in [None, Some("http://h/new".to_owned())] {
+                let taken = read(&document, url, None);
+                assert!(taken.is_err() || document["task"].is_object(), "{document}");
+            }
+        }
     }
 
     #[test]

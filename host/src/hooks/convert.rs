@@ -10,7 +10,9 @@ use super::{
 };
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, StatusUpdate};
-use crate::task::{Auth, Body, FilePart, OnConflict, Problem, ResumeRecord, Status, Task, TaskType, Timeouts, Updates};
+use crate::task::{
+    Auth, Body, FilePart, IN_TASK, OnConflict, Problem, ResumeRecord, Status, Task, TaskType, Timeouts, Updates,
+};
 use crate::transport::Guard;
 
 pub(super) use verdicts::{
@@ -83,9 +85,6 @@ pub(super) fn task(task: &Task) -> wit::types::Task {
         extra: task.extra.iter().cloned().chain(in_task(task)).collect(),
     }
 }
-
-/// Name in `extra` of the numbers of those files whose content is in the task, and with the host.
-const IN_TASK: &str = "files-in-task";
 
 /// Which files of a form are none on the disk: their content and headers stay with the host.
 fn in_task(task: &Task) -> Option<(String, String)> {

@@ -251,6 +251,12 @@ mod tests {
     }
 
     #[test]
+    fn the_interface_for_applications_is_not_offered_yet() {
+        let refusal = told(&["haul:transfer/downloader@0.1.0"], &[], &[Hook::Retry]);
+        assert!(refusal.contains("which haul does not offer"), "{refusal}");
+    }
+
+    #[test]
     fn a_middleware_of_wasi_http_is_told_what_to_export_instead() {
         for handler in ["wasi:http/incoming-handler@0.2.3", "wasi:http/handler@0.3.0"] {
             assert!(told(&[], &[handler], &[]).contains("`on-request`"), "{handler}");

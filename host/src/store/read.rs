@@ -398,6 +398,18 @@ impl Store {
         })
     }
 
+    /// When the first attempt of a task's present run began; `None`: none has.
+    pub(crate) fn first_start(&self, key: TaskKey) -> Result<Option<u64>> {
+        self.read(|conn| {
+            conn.prepare_cached(
+                "SELECT at FROM event WHERE task = ?1 AND run = (SELECT run FROM task WHERE key = ?1) AND status = ?2
+                 ORDER BY seq LIMIT 1",
+            )?
+            .query_row((key, Status::Running as u8), |row| unsigned(row, 0))
+            .optional()
+        })
+    }
+
     /// The last sequence number given out.
     pub(crate) fn last_seq(&self) -> Result<u64> {
         self.read(|conn| {

@@ -1,7 +1,7 @@
 //! The JSON form of tasks, records and updates: the interface's names, background_downloader's values understood.
 //!
 //! Reading is lenient in form (numbers for enums, doubles for whole numbers, lists inside strings where background_downloader
-//! has them) and strict in names: a key that means nothing is a problem. Writing is exact: [`read`] of [`write`] gives the
+//! has them) and strict in names: a key that means nothing is a problem. Writing is exact: [`read`] of [`write()`] gives the
 //! task again. Values are not judged here; the `admit` hook does that.
 
 mod base64;

@@ -122,10 +122,10 @@ pub(super) async fn judge(
     let attempt = Attempt {
         number: number(&job.record),
         retries_remaining: u32::try_from(job.record.retries_remaining).unwrap_or(0),
-        elapsed_ms: clock::unix_ms().saturating_sub(job.record.task.creation_time),
+        elapsed_ms: since_first_start(shared, job.key),
         bytes_done,
         bytes_gained: bytes_done.saturating_sub(held.resumed_from),
-        jitter_seed: uuid::Uuid::now_v7().as_u128() as u64,
+        jitter_seed: clock::random_bits(),
         jitter: shared.retry_jitter,
         fresh_start_left: !held.notes.iter().any(|note| note == FRESH_START),
     };
@@ -135,6 +135,12 @@ pub(super) async fn judge(
         Err(broken) => (broken, RetryVerdict::GiveUp),
     };
     conclude(shared, job, held, failure, (verdict, false), details).await
+}
+
+/// Milliseconds since the first attempt of the task's present run began. A first one may not be written yet: it has just begun.
+fn since_first_start(shared: &Shared, key: TaskKey) -> u64 {
+    let first = shared.store.first_start(key).ok().flatten();
+    first.map_or(0, |first| clock::unix_ms().saturating_sub(first))
 }
 
 /// What is told of a failed attempt, and what becomes of its bytes. `wanted`: a component wants another attempt.

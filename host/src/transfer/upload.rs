@@ -10,16 +10,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Failure, FailureKind};
 use crate::sandbox::{Sandbox, SourceFile};
-use crate::task::{Body, FilePart, Pairs, Task, TaskType};
+use crate::task::{BOUNDARY, Body, FilePart, Pairs, SOURCES, Task, TaskType};
 use crate::transfer::Context;
 use crate::transfer::multipart::{self, FileHead};
 use crate::transfer::request_body::Segment;
-
-/// Name under which a task's `extra` keeps the boundary of its form: drawn once, the same in every attempt.
-pub(crate) const BOUNDARY: &str = "boundary";
-
-/// Name under which it keeps in which state its files were when it was added.
-const SOURCES: &str = "sources";
 
 /// What stays as it is in a Content-Disposition, as in JavaScript's and Dart's encoding of URI components.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC

@@ -316,7 +316,7 @@ impl hooks::admit::Guest for Component {
             match word(words, 0) {
                 "callbacks" => task.callbacks = words[1..].to_vec(),
                 "url" => task.url = word(words, 1).into(),
-                "profile" => task.extra = vec![("profile".into(), word(words, 1).into())],
+                "profile" => task.extra = vec![("haul.profile".into(), word(words, 1).into())],
                 "directory" => task.directory = word(words, 1).into(),
                 "group" => task.group = word(words, 1).into(),
                 "header" => task.headers.extend(headers(words, 1)),

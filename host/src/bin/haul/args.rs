@@ -31,9 +31,13 @@ pub(crate) use import::Import;
 pub(crate) use network::{LoginFlags, NetworkFlags};
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 all done, 1 other, 2 usage or invalid task, 3 not found, 4 authentication, 5 network, 6 disk, 7 checksum,
-8 some of several tasks failed, 9 home locked, 10 component failed, 11 database damaged, 130 interrupted.
-Durations: 500ms 30s 1m30s. Times: RFC 3339 or +DURATION. Sizes and rates: 512K 10M 1G (1024-based).";
+Exit codes: 0 all done, 1 other, 2 usage or invalid task, 3 not found,
+            4 authentication, 5 network, 6 disk, 7 checksum,
+            8 some of several tasks failed, 9 home locked, 10 component failed,
+            11 database damaged, 130 interrupted
+Durations:  500ms 30s 1m30s
+Times:      RFC 3339, or +DURATION
+Sizes:      512K 10M 1G (1024-based); rates are sizes a second";
 
 /// A whole command line.
 #[derive(Debug, Parser)]
@@ -155,7 +159,7 @@ pub(crate) enum Command {
     ImportResume(Box<ImportResume>),
     /// Forget final tasks
     Rm(Rm),
-    /// Forget all final tasks
+    /// Forget all final tasks, or those that ended long ago
     Clean(Clean),
     /// Open a finished file with the program for its type
     Open(Open),
@@ -170,7 +174,7 @@ pub(crate) enum Command {
     Events(Events),
     /// Tell how far a consumer of the event log has come
     Ack(Ack),
-    /// Look at components
+    /// Make, try out and attach components
     #[command(subcommand)]
     Callbacks(Callbacks),
     /// The same as `callbacks check`
@@ -558,7 +562,7 @@ pub(crate) enum Exists {
     Reject,
     /// The task that exists stays, and its id is printed
     ReturnExisting,
-    /// The new task takes its place
+    /// The new task takes its place; one that is not over is cancelled, and its bytes are removed
     Replace,
 }
 
@@ -656,6 +660,9 @@ pub(crate) struct Demo {
     /// Component to attach
     #[arg(long, value_name = "FILE.wasm")]
     pub(crate) callbacks: Option<PathBuf>,
+    /// Leave the file and the home, to be looked at
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 /// `haul completions`.

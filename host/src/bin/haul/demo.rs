@@ -32,16 +32,39 @@ const SUGGESTED: &str = "../../aurora borealis.bin";
 /// It takes three seconds; a machine under load may need longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs the command; answers the exit code.
+/// Runs the command; answers the exit code. What it has made it removes again, unless something went wrong or it is to be kept.
 pub(crate) async fn run(demo: &Demo, printer: &Printer) -> Result<u8> {
     let dir = std::env::temp_dir().join(format!("haul-demo-{}", uuid::Uuid::now_v7().simple()));
+    let told = run_in(&dir, demo, printer).await;
+    let place = dir.display();
+    match told {
+        Ok(exit::DONE) if demo.keep => {
+            line(printer, "kept", Style::Dim, format_args!("{place}"));
+            line(printer, "try", Style::Dim, format_args!("haul --home {} events", home_of(&dir).display()));
+        }
+        Ok(exit::DONE) => {
+            std::fs::remove_dir_all(&dir)
+                .map_err(|error| Error::FileSystem(format!("cannot remove `{place}`: {error}")))?;
+            line(printer, "removed", Style::Dim, format_args!("{place} (--keep leaves it)"));
+        }
+        _ if dir.exists() => printer.error(format_args!("what the demo has made is kept in `{place}`")),
+        _ => {}
+    }
+    told
+}
+
+fn home_of(dir: &Path) -> PathBuf {
+    dir.join("home")
+}
+
+async fn run_in(dir: &Path, demo: &Demo, printer: &Printer) -> Result<u8> {
     let files = dir.join("files");
     std::fs::create_dir_all(&files)
         .map_err(|error| Error::FileSystem(format!("cannot create `{}`: {error}", files.display())))?;
     let origin = Origin::start(BYTES, CUT_AFTER, SUGGESTED)
         .await
         .map_err(|error| Error::Other(format!("cannot listen on the loopback: {error}")))?;
-    let settings = settings(&dir, demo, &origin)?;
+    let settings = settings(dir, demo, &origin)?;
     let story = Story { printer, origin: &origin, home: settings.home.clone() };
     story.open();
     let session = Session::open(settings, Work::Asked).await?;
@@ -66,7 +89,16 @@ fn settings(dir: &Path, demo: &Demo, origin: &Origin) -> Result<Settings> {
         });
     }
     let directories = [("downloads".to_owned(), dir.join("files"))].into();
-    Ok(Settings { directories, components, wait_for_disk: false, ..Settings::new(dir.join("home")) })
+    Ok(Settings { directories, components, wait_for_disk: false, ..Settings::new(home_of(dir)) })
+}
+
+/// Tells people a step, by who took it; programs get the updates.
+fn line(printer: &Printer, who: &str, style: Style, what: impl std::fmt::Display) {
+    if !printer.json() {
+        let who = printer.out_style(&format!("{who:<9}"), style);
+        printer.data(format_args!("  {who} {what}"));
+        printer.flush();
+    }
 }
 
 struct Story<'a> {
@@ -77,11 +109,7 @@ struct Story<'a> {
 
 impl Story<'_> {
     fn line(&self, who: &str, style: Style, what: impl std::fmt::Display) {
-        if !self.printer.json() {
-            let who = self.printer.out_style(&format!("{who:<9}"), style);
-            self.printer.data(format_args!("  {who} {what}"));
-            self.printer.flush();
-        }
+        line(self.printer, who, style, what);
     }
 
     fn open(&self) {
@@ -190,14 +218,11 @@ impl Story<'_> {
         let (sent, received) = (hex(self.origin.content()), hex(&bytes));
         self.line("sha-256", Style::Dim, format_args!("{sent}  sent"));
         self.line("", Style::Dim, format_args!("{received}  received"));
-        let home = self.home.display();
         if sent != received {
             self.printer.error("the digests differ");
             return Ok(exit::CHECKSUM);
         }
         self.line("equal", Style::Green, "not a byte lost, none fetched twice");
-        let what = format_args!("haul --home {home} events");
-        self.line("try", Style::Dim, what);
         Ok(exit::DONE)
     }
 }

@@ -12,8 +12,8 @@ use crate::engine::limiting::{refuse_canceled, scope_is_canceled};
 use crate::engine::{Inner, Input};
 use crate::error::{Error, Result};
 use crate::store::{Addition, Applied, Change, IfExists, NewTask, TaskKey};
-use crate::task::{Problem, Record, Status, Task};
-use crate::transfer::{BOUNDARY, remember};
+use crate::task::{BOUNDARY, Problem, Record, Status, Task};
+use crate::transfer::remember;
 
 /// Tasks of one URL looked at for one that is the same.
 const CANDIDATES: usize = 64;

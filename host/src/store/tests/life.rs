@@ -215,6 +215,24 @@ fn a_final_task_queued_again_begins_a_new_run() {
 }
 
 #[test]
+fn the_first_start_of_a_run_is_known_until_the_next_run() {
+    let home = home();
+    let key = home.add(task("a"));
+    let first = || home.store.first_start(key).unwrap();
+    let start = |at| home.write(Change::Start { key, at });
+    assert_eq!(first(), None, "it was only added");
+    start(20);
+    home.requeue(key);
+    start(30);
+    assert_eq!(first(), Some(20));
+    home.finish(key, Status::Failed);
+    home.requeue(key);
+    assert_eq!(first(), None, "a run of its own");
+    start(40);
+    assert_eq!(first(), Some(40));
+}
+
+#[test]
 fn a_time_that_has_come_is_no_reason_to_wait() {
     let home = home();
     let key = home.add(Task { not_before: Some(1), ..task("a") });

@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 use super::{Defaults, base64};
 use crate::config::reason;
 use crate::task::query::{self, ListFormat, ListFormats};
-use crate::task::{Auth, Body, OnConflict, Problem, RESUMABLE, Resumable, Status, Task, TaskType, Timeouts, Updates};
+use crate::task::{
+    Auth, Body, OWN, OnConflict, Problem, RESUMABLE, Resumable, Status, Task, TaskType, Timeouts, Updates,
+};
 use values::{Problems, kind};
 
 /// Keys that mean nothing here and are ignored: those of background_downloader's records and updates when they stand beside
@@ -337,6 +339,10 @@ impl<'a> Reader<'a> {
             }
             "extra" => {
                 if let Some(mut extra) = self.problems.extra(key, value) {
+                    if let Some((name, _)) = extra.iter().find(|(name, _)| name.starts_with(OWN)) {
+                        let reason = format!("cannot have `{name}`: names that begin with `{OWN}` are haul's own");
+                        self.problems.problem::<()>(key, reason);
+                    }
                     extra.append(&mut self.task.extra);
                     self.task.extra = extra;
                 }

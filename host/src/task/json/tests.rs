@@ -5,7 +5,10 @@ mod round_trips;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Status, TaskType, Updates};
+use crate::task::{
+    Auth, BOUNDARY, Body, FilePart, IN_TASK, NOTIFICATION, OWN, OnConflict, PROFILE, Pairs, RESUMABLE, SOURCES, Status,
+    TaskType, Updates, WITHOUT,
+};
 
 fn read_ok(json: Value) -> Task {
     match read(&json, &Defaults::default()) {
@@ -163,6 +166,25 @@ fn header_order_and_repeated_names_are_kept() {
     assert_eq!(task.headers, pairs(&[("a", "1"), ("b", "2"), ("a", "3")]));
     assert_eq!(write(&task, false)["headers"], json!([["a", "1"], ["b", "2"], ["a", "3"]]));
     assert_eq!(problems(json!({"headers":[["a"]]})), ["`headers` must be a list of [name, value] only"]);
+}
+
+#[test]
+fn what_haul_keeps_in_extra_is_neither_given_nor_shown_and_the_owners_names_are_the_owners() {
+    let mine = json!({"profile": "nope", "sources": "zzz", "boundary": "b", "resumable": "x", "withoutHeaders": "A"});
+    let mut task = read_ok(json!({"extra": mine, "profile": "corp"}));
+    assert_eq!((task.profile(), task.resumable(), task.leaves_out("a")), (Some("corp"), None, false));
+    task.leave_out_header("B");
+    assert_eq!(write(&task, false)["extra"], mine);
+    let why = "`extra` cannot have `haul.profile`: names that begin with `haul.` are haul's own";
+    assert_eq!(problems(json!({"extra": {"a": "b", "haul.profile": "corp"}})), [why]);
+}
+
+#[test]
+fn each_name_that_haul_keeps_in_extra_is_told_in_the_contract() {
+    let types = include_str!("../../../../wit/types.wit");
+    for name in [PROFILE, NOTIFICATION, WITHOUT, RESUMABLE, BOUNDARY, SOURCES, IN_TASK] {
+        assert!(name.starts_with(OWN) && types.contains(&format!("`{name}`")), "{name}");
+    }
 }
 
 #[test]

@@ -9,8 +9,7 @@ use crate::config::LAST_TIME_MS;
 use crate::error::Failure;
 use crate::mask::{self, MASK};
 use crate::task::{
-    Auth, Body, FilePart, NOTIFICATION, OnConflict, PROFILE, Pairs, RESUMABLE, Record, Resumable, Status, Task,
-    TaskType, Timeouts, Updates, WITHOUT, Waiting,
+    Auth, Body, FilePart, OWN, OnConflict, Pairs, Record, Resumable, Status, Task, TaskType, Timeouts, Updates, Waiting,
 };
 
 static DEFAULT: LazyLock<Task> = LazyLock::new(Task::default);
@@ -226,10 +225,8 @@ impl Writer {
         self.own_field("notification", task.notification().is_some(), || json!(task.notification()));
         let resumable = task.resumable();
         self.own_field("resumable", resumable.is_some(), || json!(resumable.map(Resumable::name)));
-        let has_field =
-            |name: &str| [PROFILE, NOTIFICATION, WITHOUT].contains(&name) || (name == RESUMABLE && resumable.is_some());
-        let rest: Pairs = task.extra.iter().filter(|(name, _)| !has_field(name)).cloned().collect();
-        self.own_field("extra", !rest.is_empty(), || pairs_unrepeated(&rest));
+        let owners: Pairs = task.extra.iter().filter(|(name, _)| !name.starts_with(OWN)).cloned().collect();
+        self.own_field("extra", !owners.is_empty(), || pairs_unrepeated(&owners));
     }
 }
 

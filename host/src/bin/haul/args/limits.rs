@@ -15,7 +15,7 @@ use super::{bytes, duration};
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitFlags {
-    /// Transfers at once [default: 10]; 0: no limit
+    /// Transfers at once (`total` in the configuration) [default: 10]; 0: no limit
     #[arg(short = 'j', long = "jobs", value_name = "N", allow_negative_numbers = true, value_parser = count)]
     pub(crate) jobs: Option<usize>,
     /// Uploads at once; 0: no limit
