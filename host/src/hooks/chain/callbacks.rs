@@ -26,8 +26,7 @@ impl Chain {
                 let answered = match &mut verdict {
                     OnRequest::Next(changed) => {
                         self.may_take(position, task, &request.url, Some(&changed.url))?;
-                        changed.guard =
-                            self.leads(position, task, &request.url, &changed.url).or(request.guard.clone());
+                        changed.guard = self.leads(position, task, &request, changed);
                         handles_of(Some(&changed.url), &changed.headers)
                     }
                     _ => Vec::new(),
@@ -61,7 +60,7 @@ impl Chain {
                 let answered = match &mut verdict {
                     OnRedirect::FollowWith(next) => {
                         self.may_take(position, task, &hop.next.url, Some(&next.url))?;
-                        next.guard = self.leads(position, task, &hop.next.url, &next.url);
+                        next.guard = self.leads(position, task, &hop.next, next);
                         handles_of(Some(&next.url), &next.headers)
                     }
                     _ => Vec::new(),
