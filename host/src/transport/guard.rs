@@ -77,8 +77,7 @@ impl Guard {
         match self {
             Guard::Public { led_by: Some(who), .. } if failure.kind == FailureKind::Policy => {
                 let (peer, how) = (peer_of(url), how_to_grant_privately(url));
-                let text =
-                    format!("{who} {peer}, which is not on the public internet and not granted ({how})");
+                let text = format!("{who} {peer}, which is not on the public internet and not granted ({how})");
                 Failure { description: text, ..failure }
             }
             Guard::Public { led_by: None, .. } if failure.kind == FailureKind::Policy => {
