@@ -261,7 +261,7 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
             Ok(None) => {}
             Ok(Some(update)) => {
                 remove_stored(shared, &job.record);
-                return early(update);
+                return early(callbacks::noted(update));
             }
             Err(failure) => return over(held, failure, None),
         }
