@@ -200,7 +200,8 @@ pub enum Request {
         /// Only this key.
         key: Option<String>,
     },
-    /// What `doctor` shows of a running engine: version, pid, limits, components. Answer: [`Reply::Info`].
+    /// What `doctor` shows of a running engine: version, pid, limits, tasks, and components with hooks that are left alone
+    /// (`leftAlone`: `{"name", "group", "attachedBy", "hooks": {hook: seconds}}` each). Answer: [`Reply::Info`].
     Info,
 }
 

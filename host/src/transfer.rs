@@ -345,7 +345,7 @@ impl<'a> Attempt<'a> {
         if update.is_some() {
             remove_stored(self.shared, &self.job.record);
         }
-        Ok(update.map(early))
+        Ok(update.map(|update| early(callbacks::noted(update))))
     }
 
     /// Credentials, `on-task-start`, the transfer; and again with fresh credentials when they are about to expire, or after a

@@ -137,10 +137,15 @@ fn a_component_leads_to_any_port_of_the_tasks_own_hosts() {
 
 /// A world whose profile `far` goes through that proxy, but for 127.0.0.1.
 fn behind(proxy: &Origin) -> World {
+    granting_behind(proxy, &[])
+}
+
+/// The same with `steered` granted these hosts.
+fn granting_behind(proxy: &Origin, hosts: &[&str]) -> World {
     let world = World::new();
     let path = component("steered");
     world.config(&format!(
-        "[[callbacks]]\nname = \"steered\"\npath = {path:?}\n\
+        "[[callbacks]]\nname = \"steered\"\npath = {path:?}\nallow-hosts = {hosts:?}\n\
          [profiles.far]\nproxy = \"{}\"\nno-proxy = \"127.0.0.1\"\n",
         proxy.authority()
     ));
@@ -166,8 +171,38 @@ fn where_a_component_has_led_a_request_no_redirect_leads_into_the_owners_network
     assert_eq!(inner.connections(), 0);
 
     let world = behind(&proxy);
-    work(&world, task("own"), &["on-request stamp"]).exits(0);
+    work(&world, task("own"), &["on-request next", "on-redirect with"]).exits(0);
     assert_eq!(secret.requests().len(), 1, "the task's own server may lead there, whoever looks on");
+}
+
+#[test]
+fn where_the_tasks_own_server_redirects_to_a_private_host_a_component_changes_nothing_without_a_grant() {
+    let (proxy, inner, other) = (Origin::start(), Origin::start(), Origin::start());
+    let harmless = inner.serve("/harmless", file(b"harmless"));
+    inner.serve("/secret", file(b"secret"));
+    inner.serve("/harmless?x=1", file(b"secret"));
+    other.serve("/admin", file(b"secret"));
+    proxy.serve("http://far.invalid/own", redirect(302, harmless.url()));
+    let task = || json!({"url": "http://far.invalid/own", "profile": "far", "retries": 0});
+    let cases = [
+        (format!("on-redirect with {}", inner.url("/secret")), &inner, "leads to"),
+        (format!("on-redirect with {}", inner.url("/harmless?x=1")), &inner, "leads to"),
+        (format!("on-redirect with {}", other.url("/admin")), &other, "leads to"),
+        ("on-redirect with - x-flavor=1".to_owned(), &inner, "adds headers to a request to"),
+        ("on-request stamp".to_owned(), &inner, "adds headers to a request to"),
+    ];
+    for (words, place, verb) in &cases {
+        let world = behind(&proxy);
+        work(&world, task(), &[words]).exits(1);
+        let record = world.show("t");
+        assert_eq!(why(&record), refusal(&place.authority()).replace("leads to", verb), "{words}");
+    }
+    assert_eq!((inner.connections(), other.connections()), (0, 0));
+
+    for (words, place, _) in &cases {
+        let world = granting_behind(&proxy, &[&place.authority()]);
+        work(&world, task(), &[words]).exits(0);
+    }
 }
 
 #[test]

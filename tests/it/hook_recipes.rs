@@ -172,5 +172,17 @@ fn the_documentation_shows_the_recipes_as_they_are() {
         let code = std::fs::read_to_string(recipe).unwrap();
         let shown = code.split_once("struct Recipe;").unwrap().1.split("export!").next().unwrap().trim();
         assert!(guide.contains(shown), "docs/callbacks.md does not show recipe-{name}.rs as it is");
+        let (_, world) = code.split_once("world").unwrap();
+        let world = match world.strip_prefix(": \"") {
+            Some(named) => named.split('"').next().unwrap().to_owned(),
+            None => {
+                let lines = world.split_once('{').unwrap().1.split('}').next().unwrap();
+                lines.split_whitespace().collect::<Vec<_>>().join(" ")
+            }
+        };
+        assert!(
+            guide.contains(&format!("World: `{world}`")),
+            "docs/callbacks.md does not tell the world of recipe-{name}.rs"
+        );
     }
 }

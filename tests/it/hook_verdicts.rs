@@ -24,6 +24,17 @@ fn a_response_of_a_component_is_the_file_and_nothing_is_sent() {
 }
 
 #[test]
+fn a_task_that_a_component_ends_as_complete_tells_why_there_is_no_file() {
+    let (world, origin) = (world(), Origin::start());
+
+    let outcome = work(&world, json!({"url": origin.url("/f")}), &["before-task-start complete"]).exits(0);
+
+    let ended = outcome.only_final();
+    assert_eq!((&ended["status"], &ended["notes"]), (&json!("complete"), &json!(["answered-by-component"])));
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
 fn a_response_of_a_component_is_checked_like_any_other() {
     let (world, origin) = (world(), Origin::start());
     let task = json!({"url": origin.url("/f"), "checksum": format!("sha-256={}", sha256(b"another"))});

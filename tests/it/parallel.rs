@@ -122,6 +122,23 @@ fn a_server_that_ignores_ranges_after_all_is_read_in_one_stream() {
 }
 
 #[test]
+fn parts_whose_answers_are_refusals_are_told_as_such() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let first = file(&film()).etag("\"v1\"").gate(MIB, &gate);
+    let resource = origin.script("/f", vec![first, status(403)]);
+
+    let running = world.spawn_get(&[resource.url(), "--parts", "2"]);
+    gate.wait_for(1);
+    resource.wait_for_requests(4);
+    gate.open();
+    let last = running.finish().exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &film());
+    assert!(notes(&last).contains(&"single-stream: other parts were answered 403"), "{last}");
+}
+
+#[test]
 fn a_piece_that_is_cut_goes_on_where_it_stopped() {
     let (world, origin) = (World::new(), Origin::start());
     let whole = file(&film()).etag("\"v1\"");

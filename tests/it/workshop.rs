@@ -62,6 +62,7 @@ fn a_new_folder_is_the_example_of_its_language_with_the_contract_beside_it() {
             let expected = String::from_utf8(expected).unwrap().replace("../../wit", "wit");
             let found = String::from_utf8(world.read(&format!("{language}/{}", file.display()))).unwrap();
             assert!(found == expected, "{language}/{} differs", file.display());
+            assert!(!found.contains("](../"), "{language}/{} links to what is not there", file.display());
         }
         for entry in std::fs::read_dir(repository().join("wit")).unwrap() {
             let path = entry.unwrap().path();
@@ -198,6 +199,7 @@ fn test_takes_inputs_in_any_spelling_and_names_the_line_that_is_wrong() {
         (r#"{"hook":"filename","input":{"tusk":{}}}"#, "tusk"),
         (r#"{"hook":"filename","input":{"task":{"url":7}}}"#, "input.task.url"),
         (r#"{"hook":"filename","input":{"task":{"kind":"dawnload"}}}"#, "parallelDownload"),
+        (r#"{"hook":"filename","input":{"task":{"maxRedirects":4294967296}}}"#, "`input.task.maxRedirects` must be a"),
         (r#"{"hook":"filenames","input":{}}"#, "filenames"),
         (r#"{"hook":"filename"}"#, "input"),
         ("nothing", "JSON"),
@@ -427,6 +429,33 @@ fn an_attached_component_is_asked_by_every_later_command_until_it_is_detached() 
     assert_eq!(name_of_a_download(&world, &origin, &[]), "f");
     assert_eq!(names_in(&world.path("home/components")), [""; 0], "nothing is left of it");
     world.haul(&["callbacks", "detach", "letters"]).exits(2).says("letters");
+}
+
+#[test]
+fn a_hook_that_is_left_alone_is_to_be_seen_until_another_version_is_attached() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let slow = origin.serve("/slow", file(&bytes(1, 1000)).gate(10, &gate));
+    let running = world.spawn_get(&[slow.url()]);
+    gate.wait_for(1);
+    attach(&world, "traps", &["--name", "it", "--callback-config", "client=me"]);
+    let busy = origin.serve("/busy", status(500));
+    for _ in 0..5 {
+        world.haul(&["get", busy.url(), "--retries", "1", "--if-exists", "replace"]).exits(10);
+    }
+
+    let listed = world.haul(&["--json", "callbacks", "list"]).exits(0).json();
+    assert!(listed[0]["leftAlone"]["retry"].as_u64().is_some_and(|left| left > 200), "{}", listed[0]);
+    let shown = world.haul(&["callbacks", "list"]).exits(0).stdout;
+    assert!(shown.contains("settings client") && shown.contains("left alone: `retry` for "), "{shown}");
+    let doctor = world.haul(&["doctor"]).exits(1).stdout;
+    assert!(doctor.contains("left alone: retry "), "{doctor}");
+
+    attach(&world, "appends-a", &["--name", "it"]);
+    world.haul(&["callbacks", "rollback", "it"]).exits(0);
+    let listed = world.haul(&["--json", "callbacks", "list"]).exits(0).json();
+    assert_eq!(listed[0]["leftAlone"], json!({}));
+    gate.open();
+    running.finish().exits(0);
 }
 
 #[test]

@@ -59,6 +59,19 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(wrong)
 }
 
+/// Bytes as [`bytes`] reads them, in the largest unit that leaves no rest.
+pub(crate) fn written_bytes(bytes: u64) -> String {
+    let fits = |shift: &(u32, &str)| bytes != 0 && bytes.is_multiple_of(1 << shift.0);
+    let unit = [(40, "T"), (30, "G"), (20, "M"), (10, "K")].into_iter().find(fits);
+    let (shift, unit) = unit.unwrap_or((0, ""));
+    format!("{}{unit}", bytes >> shift)
+}
+
+/// Milliseconds as [`duration_ms`] reads them: in seconds where that leaves no rest.
+pub(crate) fn written_ms(ms: u64) -> String {
+    if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") }
+}
+
 /// Reads `2xx,304,400-403`: ranges of status codes, both ends included, each 100 to 599.
 pub(crate) fn status_list(text: &str) -> Result<Vec<(u16, u16)>, String> {
     text.split(',').map(|item| status_range(item.trim())).collect()

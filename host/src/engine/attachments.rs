@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::api::Reply;
 use crate::clock;
@@ -41,6 +41,16 @@ pub(crate) enum By {
     Flags,
 }
 
+impl By {
+    fn name(self) -> &'static str {
+        match self {
+            By::Configuration => "configuration",
+            By::Home => "home",
+            By::Flags => "flags",
+        }
+    }
+}
+
 /// The components that are attached to tasks of all groups or of one, in the order in which they are asked.
 #[derive(Debug, Default)]
 pub(crate) struct Attached(RwLock<Vec<Entry>>);
@@ -62,6 +72,19 @@ impl Attached {
     /// Whether any of them answers a hook.
     pub(super) fn answer(&self, hook: Hook) -> bool {
         self.list().iter().any(|entry| entry.component.hooks().contains(&hook))
+    }
+
+    /// The components of which hooks are left alone after too many failures, as JSON: of each hook the seconds that are left.
+    pub(super) fn left_alone(&self) -> Value {
+        let list = self.list();
+        let told = list.iter().filter_map(|entry| {
+            let left = entry.component.left_alone();
+            let hooks: Map<_, _> = left.iter().map(|(hook, left)| (hook.name().to_owned(), (*left).into())).collect();
+            let Entry { by, source, .. } = entry;
+            let json = || json!({"name": source.name, "group": source.group, "attachedBy": by.name(), "hooks": hooks});
+            (!hooks.is_empty()).then(json)
+        });
+        told.collect()
     }
 
     /// The component of that name that a task of a group names: `Some(None)` when tasks of that group ask it anyway.

@@ -173,5 +173,6 @@ async fn info(engine: &Inner) -> Result<Reply> {
         "tasks": counts,
         "running": working(engine).await?.busy,
         "store": engine.shared.store.check()?,
+        "leftAlone": engine.shared.components.left_alone(),
     })))
 }

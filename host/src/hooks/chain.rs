@@ -362,7 +362,7 @@ impl Chain {
         while let Some((who, (answer,))) = walk.next(|| (task.weight, (task.wit.clone(),))).await? {
             let changes = answer.map(|changes| {
                 let mut changes = started(convert::to_changes(changes))?;
-                who.lead(task, (&task.wit.url, &task.handles), &mut changes)?;
+                who.lead(task, &leading::Given::task(task), &mut changes)?;
                 Ok(changes)
             });
             if let Some(changes) = who.usable(changes.transpose())? {

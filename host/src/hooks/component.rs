@@ -287,6 +287,13 @@ impl Component {
         }
     }
 
+    /// The hooks that it is not asked for a while, after too many failures, and for how many seconds.
+    pub(crate) fn left_alone(&self) -> Vec<(Hook, u64)> {
+        let now = crate::clock::timer_now();
+        let left = |(hook, health): (&Hook, &Health)| Some((*hook, health.left_alone(now)?.as_secs() + 1));
+        self.health().iter().filter_map(left).collect()
+    }
+
     fn refuse_if_left_alone(&self, hook: Hook) -> Result<(), Failure> {
         let left = self.health().get(&hook).and_then(|health| health.left_alone(crate::clock::timer_now()));
         left.map_or(Ok(()), |left| {
@@ -299,8 +306,7 @@ impl Component {
         if let Some(NextFailed(failure)) = error.downcast_ref::<NextFailed>() {
             return failure.clone(); // another one's fault
         }
-        let refused = denied.phrase().map_or(String::new(), |phrase| format!("; it {phrase}"));
-        self.count(hook, self.failure(hook, &format!("{}{refused}", reason(error))))
+        self.count(hook, self.failure(hook, &format!("{}{}", reason(error), denied.of_a_failure())))
     }
 
     /// The failure of an answer that cannot be used.
@@ -379,7 +385,11 @@ fn reason(error: &wasmtime::Error) -> String {
     };
     // wasmtime has no type for this one.
     let sentence = match sentence.starts_with("too much data is being copied") {
-        true => format!("it handed over more than {} MiB beside what it was asked", ANSWER_BYTES_MAX >> 20),
+        true => format!(
+            "it handed over more than {} MiB at once beside what it was asked, as an answer, a request or a line of log: that \
+             is the limit of each",
+            ANSWER_BYTES_MAX >> 20
+        ),
         false if sentence.starts_with("Exited with i32 exit status") => {
             "it ended itself (exit) instead of answering".into()
         }

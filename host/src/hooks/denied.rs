@@ -1,7 +1,8 @@
 //! What a call of a component was denied, and the sentence about it that the host adds where the call fails: most languages
 //! tell their programs no more than that a request has failed.
 //!
-//! Denies nothing: [`super::http`] does.
+//! Denies nothing: [`super::http`] and [`super::keyvalue`] do. That a setting is not there denies nothing either, and is told
+//! where a call traps only.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,27 +13,57 @@ use wit::types::Update;
 /// Refusals that a call's sentence tells.
 const TOLD: usize = 2;
 
+/// Bytes of a setting's name that it tells.
+const NAME_BYTES: usize = 64;
+
 /// The refusals of one call, each once. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Denied(Arc<Mutex<Vec<String>>>);
+pub(super) struct Denied(Arc<Mutex<Told>>);
+
+#[derive(Debug, Default)]
+struct Told {
+    refusals: Vec<String>,
+    /// Settings that it asked for and that are not there.
+    settings: Vec<String>,
+}
 
 impl Denied {
-    /// Takes down why a request was refused.
+    /// Takes down what was refused, and why.
     pub(super) fn add(&self, why: &str) {
-        let mut all = self.all();
-        if all.len() < TOLD && !all.iter().any(|known| known == why) {
-            all.push(why.to_owned());
-        }
+        note(&mut self.told().refusals, why.to_owned());
+    }
+
+    /// Takes down that a setting is not there.
+    pub(super) fn lacks(&self, setting: &str) {
+        note(&mut self.told().settings, check::text_within(setting.to_owned(), NAME_BYTES));
     }
 
     /// What the call was denied, to follow who made it; `None`: nothing.
     pub(super) fn phrase(&self) -> Option<String> {
-        let all = self.all();
-        (!all.is_empty()).then(|| format!("was refused HTTP: {}", all.join("; ")))
+        let told = self.told();
+        (!told.refusals.is_empty()).then(|| format!("was refused {}", told.refusals.join("; ")))
     }
 
-    fn all(&self) -> MutexGuard<'_, Vec<String>> {
+    /// The same of a call that has failed by itself, with the settings that were not there.
+    pub(super) fn of_a_failure(&self) -> String {
+        let refused = self.phrase().map_or(String::new(), |phrase| format!("; it {phrase}"));
+        let lacks = self.told().settings.iter().fold(String::new(), |told, setting| {
+            told + &format!(
+                "; it asked for the setting `{setting}`, which it is not given (--callback-config {setting}=…, or `config` \
+                 in [[callbacks]] or [[grants]])"
+            )
+        });
+        refused + &lacks
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn note(all: &mut Vec<String>, one: String) {
+    if all.len() < TOLD && !all.contains(&one) {
+        all.push(one);
     }
 }
 
@@ -70,11 +101,11 @@ mod tests {
     #[test]
     fn the_hosts_sentence_stays_whole_behind_a_long_one_of_the_component() {
         let denied = Denied::default();
-        ["a is not granted", "a is not granted", "b is not granted", "c is not granted"]
+        ["HTTP: a is not granted", "HTTP: a is not granted", "state", "HTTP: c is not granted"]
             .iter()
             .for_each(|why| denied.add(why));
         let phrase = denied.phrase().unwrap();
-        assert_eq!(phrase, "was refused HTTP: a is not granted; b is not granted");
+        assert_eq!(phrase, "was refused HTTP: a is not granted; state");
 
         let mut text = "ä".repeat(2000);
         add(&mut text, &phrase);

@@ -243,8 +243,11 @@ fn link_settings(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     for version in ["0.2.0-rc.1", "0.2.0-draft"] {
         let mut settings = linker.instance(&format!("wasi:config/store@{version}"))?;
         settings.func_wrap("get", |store: StoreContextMut<'_, State>, (key,): (String,)| {
-            let mut config = store.data().config.iter();
-            let value = config.find(|(name, _)| *name == key).map(|(_, value)| value.clone());
+            let state = store.data();
+            let value = state.config.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone());
+            if value.is_none() {
+                state.reach.denied().lacks(&key);
+            }
             Ok((Ok::<_, Unavailable>(value),))
         })?;
         settings.func_wrap("get-all", |store: StoreContextMut<'_, State>, ()| {

@@ -105,11 +105,16 @@ impl Reach {
         self.begin(0, None, &Denied::default());
     }
 
+    /// What the call in progress is refused.
+    pub(super) fn denied(&self) -> Denied {
+        self.call().denied.clone()
+    }
+
     /// Takes down what is refused, and tells it once.
     fn noted(&self, refused: Refused) -> Refused {
         if let Refused::Denied(why) = &refused {
             let mut call = self.call();
-            call.denied.add(why);
+            call.denied.add(&format!("HTTP: {why}"));
             if call.told.len() < TOLD_MAX && call.told.insert(why.clone()) {
                 self.log.say(why);
             }

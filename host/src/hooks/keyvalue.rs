@@ -10,6 +10,9 @@ use super::host::State;
 use crate::error::{Error, Result};
 use crate::store::{Bucket, Edit, Store};
 
+/// What a call is refused that has no state.
+const NOT_GRANTED: &str =
+    "state, which is not granted (grant it with `keyvalue = \"64K\"` in [[callbacks]] or [[grants]])";
 const BUCKET_NAME_BYTES_MAX: usize = 64;
 const KEY_BYTES_MAX: usize = 1 << 10;
 /// Keys of one page of `list-keys`, and of one `get-many`.
@@ -80,6 +83,9 @@ fn link_store(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     linker.func_wrap("open", |mut store: Caller<'_>, (name,): (String,)| {
         let state = store.data_mut();
         let (Some(grant), true) = (&state.keyvalue, has_store(state)) else {
+            if state.keyvalue.is_none() {
+                state.reach.denied().add(NOT_GRANTED);
+            }
             return Ok((Err(Refused::AccessDenied),));
         };
         if name.len() > BUCKET_NAME_BYTES_MAX {

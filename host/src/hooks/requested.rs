@@ -5,7 +5,7 @@ use serde::Deserialize;
 use wasmparser::{Parser, Payload};
 
 use super::{FailMode, Grants, KeyValueGrant, Limits, check};
-use crate::config::{CallbackLimits, granted_host, quota};
+use crate::config::{CallbackLimits, granted_host, quota, written_bytes, written_ms};
 use crate::error::{Error, Result};
 use crate::transport::PRIVATE;
 
@@ -104,17 +104,19 @@ impl Requested {
         missing.extend(named("credentials", &self.credentials, &|name| granted.credentials.contains(name)));
         let kept = granted.keyvalue.as_ref().map_or(0, |grant| grant.quota_bytes);
         let (wanted, granted) = (&self.limits, &granted.limits);
+        let written: [fn(u64) -> String; 3] = [written_bytes, written_ms, |number| number.to_string()];
+        let [bytes, time, number] = written;
         let numbers = [
-            ("keyvalue", self.keyvalue_bytes, kept),
-            ("limits.memory", wanted.memory_bytes as u64, granted.memory_bytes as u64),
-            ("limits.cpu (ms)", wanted.cpu_ms, granted.cpu_ms),
-            ("limits.wall (ms)", wanted.wall_ms, granted.wall_ms),
-            ("limits.wall-http (ms)", wanted.wall_http_ms, granted.wall_http_ms),
-            ("limits.http-requests", wanted.http_requests.into(), granted.http_requests.into()),
-            ("limits.log", wanted.log_bytes as u64, granted.log_bytes as u64),
+            ("keyvalue", bytes, self.keyvalue_bytes, kept),
+            ("limits.memory", bytes, wanted.memory_bytes as u64, granted.memory_bytes as u64),
+            ("limits.cpu", time, wanted.cpu_ms, granted.cpu_ms),
+            ("limits.wall", time, wanted.wall_ms, granted.wall_ms),
+            ("limits.wall-http", time, wanted.wall_http_ms, granted.wall_http_ms),
+            ("limits.http-requests", number, wanted.http_requests.into(), granted.http_requests.into()),
+            ("limits.log", bytes, wanted.log_bytes as u64, granted.log_bytes as u64),
         ];
-        let less = numbers.iter().filter(|(_, wanted, granted)| wanted > granted);
-        missing.extend(less.map(|(name, wanted, _)| format!("{name} {wanted}")));
+        let less = numbers.iter().filter(|(_, _, wanted, granted)| wanted > granted);
+        missing.extend(less.map(|(name, written, wanted, _)| format!("{name} {}", written(*wanted))));
         missing
     }
 
@@ -148,8 +150,7 @@ mod tests {
     fn a_request_says_what_is_wanted_and_what_of_it_is_missing() {
         let wanted = Requested::parse(TEXT.as_bytes()).unwrap();
         assert_eq!(wanted.reason.as_deref(), Some("Renews tokens."));
-        let all =
-            ["allow-hosts auth.example", "config client", "credentials corp", "keyvalue 65536", "limits.cpu (ms) 500"];
+        let all = ["allow-hosts auth.example", "config client", "credentials corp", "keyvalue 64K", "limits.cpu 500ms"];
         assert_eq!(wanted.missing(&Grants::default()), all);
         assert_eq!(wanted.lines(), all);
         assert_eq!(wanted.missing(&wanted.grants("name:x")), ["config client"], "its value is the owner's to say");

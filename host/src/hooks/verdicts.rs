@@ -15,8 +15,8 @@ pub struct RequestHead {
     pub url: String,
     /// In order.
     pub headers: Pairs,
-    /// Of an answer: which addresses may be connected to from here on, where a component has led it to another host. `None`: as
-    /// before.
+    /// Of an answer: which addresses may be connected to, where a component has led it to another URL or added headers. `None`:
+    /// as before.
     pub guard: Option<Guard>,
 }
 

@@ -195,7 +195,11 @@ fn to_rust(value: &Value, ty: &Type, at: &str) -> Result<Value, String> {
         }
         (Type::Variant(variant), value) => case_to_rust(variant, value, at),
         (Type::Bool, Value::Bool(_)) | (Type::String, Value::String(_)) => Ok(value.clone()),
-        (Type::U8 | Type::U16 | Type::U32 | Type::U64, Value::Number(number)) if number.is_u64() => Ok(value.clone()),
+        (Type::U8 | Type::U16 | Type::U32 | Type::U64, Value::Number(number))
+            if number.as_u64().is_some_and(|number| number <= most(ty)) =>
+        {
+            Ok(value.clone())
+        }
         (Type::S32 | Type::S64, Value::Number(number)) if number.is_i64() => Ok(value.clone()),
         (ty, _) => Err(format!("`{at}` must be {}", kind(ty))),
     }
@@ -274,7 +278,20 @@ fn kind(ty: &Type) -> &'static str {
         Type::List(_) | Type::Tuple(_) => "a list",
         Type::Record(_) | Type::Result(_) => "an object",
         Type::S32 | Type::S64 => "a whole number",
+        Type::U8 => "a whole number of 0 to 255",
+        Type::U16 => "a whole number of 0 to 65535",
+        Type::U32 => "a whole number of 0 to 4294967295",
         _ => "a whole number of 0 or more",
+    }
+}
+
+/// The largest number of a type.
+fn most(ty: &Type) -> u64 {
+    match ty {
+        Type::U8 => u8::MAX.into(),
+        Type::U16 => u16::MAX.into(),
+        Type::U32 => u32::MAX.into(),
+        _ => u64::MAX,
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::error::{Failure, FailureKind};
-use crate::event::Details;
+use crate::event::{Details, StatusUpdate};
 use crate::hooks::{
     Asked, Chain, Classified, FinishedFile, Head, Hook, HookHead, HookTask, OnError, OnProgress, OnRedirect, OnRequest,
     OnResponse, ProgressSample, RedirectHop, RequestHead, RetryChanges,
@@ -192,6 +192,17 @@ fn with_own(mut request: RequestHead, next: &Outbound) -> RequestHead {
 fn canned(head: Head, follow: bool) -> Canned {
     let Head { status, headers, body, by, .. } = head;
     Canned { status, headers, body: body.into(), follow, by }
+}
+
+/// The update by which a component has ended a task before anything was sent: one that is complete tells why there is no file.
+pub(super) fn noted(mut update: StatusUpdate) -> StatusUpdate {
+    if update.status == Status::Complete {
+        let details = Arc::make_mut(update.details.get_or_insert_default());
+        if !details.notes.iter().any(|note| note == CANNED) {
+            details.notes.push(CANNED.into());
+        }
+    }
+    update
 }
 
 /// What an answer means: hook `on-response` is asked about it where `first` says so, then `classify`. The answer's status

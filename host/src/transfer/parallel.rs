@@ -652,7 +652,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             // It gives fewer connections than were asked for: those that work go on, and take this piece later.
             if too_many || self.failures[piece] >= TRIES {
                 self.failures[piece] = 0;
-                self.have_fewer(held, self.workers.len());
+                self.have_fewer(held, self.workers.len(), &failure);
             }
             return Ok(Turn::GoOn);
         }
@@ -660,7 +660,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             return self.elsewhere().ok_or_else(|| failure.into());
         }
         // All have failed at once: a connection that they shared, perhaps.
-        self.have_fewer(held, self.connections / 4);
+        self.have_fewer(held, self.connections / 4, &failure);
         self.rests_until = Some(clock::now() + BETWEEN_TRIES * self.failures[piece]);
         Ok(Turn::GoOn)
     }
@@ -674,14 +674,19 @@ impl<'a, 'b> Crew<'a, 'b> {
         is_busy
     }
 
-    /// From now on, at most so many connections.
-    fn have_fewer(&mut self, held: &mut Held, connections: usize) {
+    /// From now on, at most so many connections, since one has failed like this.
+    fn have_fewer(&mut self, held: &mut Held, connections: usize, failure: &Failure) {
         let connections = connections.max(1);
         if connections < self.connections {
             self.connections = connections;
             held.note(if connections == 1 { "single-stream" } else { "fewer-connections" });
             if connections == 1 {
-                held.note("single-stream: the server gives no more connections");
+                held.note(&match failure.http_status {
+                    Some(status) if !matches!(status, 429 | 503) => {
+                        format!("single-stream: other parts were answered {status}")
+                    }
+                    _ => "single-stream: the server gives no more connections".into(),
+                });
             }
             tracing::info!("{}: {connections} connections are left", self.cx.task.task_id);
         }

@@ -363,14 +363,10 @@ impl Exchange<'_> {
         if let Some(failure) = watch.alert().and_then(|alert| tls::refusal(alert, &self.peer)) {
             return Try::Failed(failure);
         }
-        let hyper = words::find::<hyper::Error>(error);
-        // The server promises that it has not looked at the request (RFC 9113 section 8.7).
-        let is_refused =
-            words::find::<h2::Error>(error).is_some_and(|h2| h2.reason() == Some(h2::Reason::REFUSED_STREAM));
-        if is_refused {
-            let text = format!("{} refused the request unread, again and again", self.peer);
-            return Try::Stale(Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse));
+        if let Some(told) = words::find::<h2::Error>(error).and_then(|error| self.told_by_http2(error)) {
+            return told;
         }
+        let hyper = words::find::<hyper::Error>(error);
         if hyper.is_some_and(hyper::Error::is_parse_too_large) {
             // hyper says the same of a Content-Length beyond 64 bits.
             let text =
@@ -389,7 +385,12 @@ impl Exchange<'_> {
             Some(ended) if ended.is_incomplete_message() => String::new(),
             _ => format!(": {}", words::innermost(error as &dyn StdError)),
         };
-        let text = format!("{} closed the connection before answering{reason}", self.peer);
+        let is_strange = self.hop.url.scheme() == "http" && self.hop.url.port().is_some();
+        let hint = match is_strange && !watch.was_pooled() && !watch.has_read() {
+            true => " (perhaps it speaks TLS: then the URL begins with `https:`)",
+            false => "",
+        };
+        let text = format!("{} closed the connection before answering{reason}{hint}", self.peer);
         let failure = Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse);
         // The one error of hyper that gives the request back unsent.
         let may_be_sent = !hyper.is_some_and(hyper::Error::is_canceled);
@@ -399,6 +400,28 @@ impl Exchange<'_> {
             Try::Stale(failure)
         } else {
             Try::Failed(failure)
+        }
+    }
+
+    /// What HTTP/2 alone can tell: that the server has not looked at the request, or that its answer is none.
+    fn told_by_http2(&self, error: &h2::Error) -> Option<Try> {
+        let unread = |why: &str| {
+            let text = format!("{} refused the request unread{why}", self.peer);
+            Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse)
+        };
+        // A GOAWAY ends only requests above the last one that it names: those the server promises not to have looked at, like
+        // those that it refuses (RFC 9113 sections 6.8 and 8.7).
+        let is_left = error.is_go_away() && error.is_remote();
+        match error.reason()? {
+            h2::Reason::REFUSED_STREAM => Some(Try::Stale(unread(", again and again"))),
+            h2::Reason::NO_ERROR if is_left => Some(Try::Stale(unread(", again and again"))),
+            reason if is_left => Some(Try::Failed(unread(&format!(": {reason}")))),
+            // h2's own judgement of this answer alone. What breaks the whole connection may be another one's fault.
+            reason @ h2::Reason::PROTOCOL_ERROR if error.is_reset() && error.is_library() => {
+                let text = format!("{} answered something that is not proper HTTP/2 ({reason})", self.peer);
+                Some(Try::Failed(words::protocol(text)))
+            }
+            _ => None,
         }
     }
 

@@ -21,7 +21,7 @@ pub enum Guard {
     Public {
         /// Hosts whose private addresses are granted.
         private_hosts: Arc<[PrivateHost]>,
-        /// Who leads the request there; `None`: it is a component's own.
+        /// Who leads the request where, up to the host: `component `x` leads to`; `None`: it is a component's own.
         led_by: Option<Arc<str>>,
     },
 }
@@ -67,13 +67,17 @@ impl Guard {
         }
     }
 
+    /// What lets through to a URL only what both do. `later` is for the same host.
+    pub(crate) fn and(&self, later: Guard, url: &Url) -> Guard {
+        if self.grants(url) { later } else { self.clone() }
+    }
+
     /// The failure of a connection under this guard: one that the guard has refused says who led there, and what grants it.
     pub(super) fn explain(&self, failure: Failure, url: &Url) -> Failure {
         match self {
             Guard::Public { led_by: Some(who), .. } if failure.kind == FailureKind::Policy => {
                 let (peer, how) = (peer_of(url), how_to_grant_privately(url));
-                let text =
-                    format!("{who} leads to {peer}, which is not on the public internet and not granted ({how})");
+                let text = format!("{who} {peer}, which is not on the public internet and not granted ({how})");
                 Failure { description: text, ..failure }
             }
             Guard::Public { led_by: None, .. } if failure.kind == FailureKind::Policy => {

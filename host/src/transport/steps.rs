@@ -25,7 +25,8 @@ pub struct Outbound {
     pub url: String,
     /// Without those that the connection adds.
     pub headers: Pairs,
-    /// Of an answer: which addresses may be connected to from here on. `None`: as before.
+    /// Of an answer: which addresses may be connected to from here on, or by this request alone where its URL is the one that was
+    /// given. `None`: as before.
     pub guard: Option<Guard>,
 }
 
@@ -94,16 +95,18 @@ pub(super) struct Way {
     origin: Origin,
     has_left: bool,
     guard: Guard,
+    /// Counts for the next request alone.
+    once: Option<Guard>,
 }
 
 impl Way {
     pub(super) fn new(first: &Hop, guard: Guard) -> Self {
-        Self { origin: first.url.origin(), has_left: false, guard }
+        Self { origin: first.url.origin(), has_left: false, guard, once: None }
     }
 
     /// Which addresses the next request may connect to.
     pub(super) fn guard(&self) -> &Guard {
-        &self.guard
+        self.once.as_ref().unwrap_or(&self.guard)
     }
 
     /// Asks about the next request of a call, of which `used` are the secrets sent so far: a server may have repeated one in
@@ -132,6 +135,7 @@ impl Way {
         next: Hop,
         used: &Used,
     ) -> Result<Option<Hop>, Failure> {
+        self.once = None;
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         let shown = step_of(&next, used);
         let shown_url = shown.url.clone();
@@ -146,12 +150,18 @@ impl Way {
 
     /// The request as it was answered, within the rules. A URL that is answered as it was shown stays what it is.
     fn changed(&mut self, call: &Call, hop: Hop, shown_url: &str, step: Outbound) -> Result<Hop, Failure> {
-        if let Some(guard) = step.guard {
-            self.guard = guard;
-        }
         let given = hop.url.clone();
         let url = if step.url == shown_url { given.as_str() } else { &step.url };
         let mut changed = redirect::changed(hop, url, step.headers)?;
+        if let Some(guard) = step.guard {
+            let stays = changed.url.host() == given.host();
+            let guard = if stays { self.guard().and(guard, &given) } else { guard };
+            if changed.url == given {
+                self.once = Some(guard);
+            } else {
+                (self.guard, self.once) = (guard, None);
+            }
+        }
         self.has_left |= changed.url.origin() != self.origin;
         if self.has_left {
             redirect::hold_back(&mut changed.headers, &call.headers);

@@ -212,12 +212,19 @@ fn failure(error: &io::Error, host: &str, port: u16) -> Failure {
     let place = format!("{host}:{port}");
     match words::find::<rustls::Error>(error) {
         Some(rustls::Error::InvalidCertificate(reason)) => words::tls(certificate_sentence(reason, &place)),
-        Some(rustls::Error::InvalidMessage(_)) => words::protocol(format!("{place} does not speak TLS")),
+        Some(rustls::Error::InvalidMessage(_)) => words::protocol(format!(
+            "{place} does not speak TLS (perhaps it speaks plain HTTP: then the URL begins with `http:`)"
+        )),
         Some(rustls::Error::AlertReceived(alert)) => refusal(*alert, &place)
             .unwrap_or_else(|| words::tls(format!("{place} refused the TLS handshake ({alert:?})"))),
         Some(other) => words::tls(format!("no TLS connection to {place}: {other}")),
         None => {
-            words::not_connected(format!("connection to {place} lost in the TLS handshake: {}", words::system(error)))
+            let is_end = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+            let is_strange = port != 443 && is_end;
+            let hint =
+                if is_strange { " (perhaps it speaks plain HTTP: then the URL begins with `http:`)" } else { "" };
+            let why = words::system(error);
+            words::not_connected(format!("connection to {place} lost in the TLS handshake: {why}{hint}"))
         }
     }
 }

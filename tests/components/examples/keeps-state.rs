@@ -1,5 +1,5 @@
 //! Keeps state by wasi:keyvalue: counts its tasks, and keeps `metaData`; tells in headers what became of it. Carries a
-//! request for what it needs.
+//! request for what it needs. Panics without state where `metaData` is `panic`, and without a setting where it is `setting`.
 
 wit_bindgen::generate!({
     inline: "
@@ -29,7 +29,14 @@ wit_bindgen::generate!({
                 delete-many: func(bucket: borrow<bucket>, keys: list<string>) -> result<_, error>;
             }
         }
+        package wasi:config@0.2.0-draft {
+            interface store {
+                variant error { upstream(string), io(string) }
+                get: func(key: string) -> result<option<string>, error>;
+            }
+        }
         world w {
+            import wasi:config/store@0.2.0-draft;
             import wasi:keyvalue/store@0.2.0-draft2;
             import wasi:keyvalue/atomics@0.2.0-draft2;
             import wasi:keyvalue/batch@0.2.0-draft2;
@@ -59,7 +66,11 @@ struct Component;
 
 impl Guest for Component {
     fn handle(task: Task) -> Option<Changes> {
+        if task.meta_data == "setting" {
+            wasi::config::store::get("client-id").unwrap().unwrap();
+        }
         let told = match keep(&task) {
+            Err(Error::AccessDenied) if task.meta_data == "panic" => panic!("on purpose"),
             Ok(told) => told,
             Err(Error::AccessDenied) => "denied".into(),
             Err(Error::NoSuchStore) => "no such store".into(),

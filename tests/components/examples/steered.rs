@@ -125,13 +125,13 @@ fn follows(words: &[String]) -> bool {
 impl hooks::before_task_start::Guest for Component {
     fn handle(task: Task) -> Option<Update> {
         let words = asked(&task, "before-task-start", "");
-        if word(&words, 0) == "cancel" {
+        if matches!(word(&words, 0), "cancel" | "complete") {
             let response_body = Some("not today".to_owned());
             let (response_headers, notes, extra) = (vec![], vec![], vec![]);
             return Some(Update {
                 seq: 0,
                 task_id: task.id,
-                status: Status::Canceled,
+                status: if word(&words, 0) == "cancel" { Status::Canceled } else { Status::Complete },
                 at_ms: 0,
                 file_path: None,
                 response_status: None,

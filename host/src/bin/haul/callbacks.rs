@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
-use haul::{Reply, Request, Result};
+use haul::{Reply, Request, Result, Work};
 use serde_json::{Value, json};
 
 use crate::args::{Callbacks, Check, GrantFlags};
 use crate::environment::{Environment, absolute, compiler, missing_credentials};
 use crate::exit;
-use crate::link::{ask, unexpected};
+use crate::link::{Link, unexpected};
 use crate::printer::{Printer, Style};
 use crate::text;
 
@@ -202,12 +202,18 @@ fn print(check: &Check, inspection: &Inspection, grants: &Grants, printer: &Prin
 }
 
 async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
-    let of_home = match ask(environment.settings(), Request::Attached).await? {
+    let mut link = Link::new(environment.settings(), Work::Nothing);
+    let of_home = match link.call(Request::Attached).await? {
         Reply::Info(Value::Array(list)) => list,
         other => return Err(unexpected(&other)),
     };
+    let left_alone = match link.call(Request::Info).await? {
+        Reply::Info(info) => info["leftAlone"].clone(),
+        other => return Err(unexpected(&other)),
+    };
+    link.close().await;
     for (source, problem) in configured(environment)? {
-        let listed = json!({
+        let mut listed = json!({
             "name": source.name,
             "attachedBy": "configuration",
             "group": source.group,
@@ -215,13 +221,16 @@ async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
             "exists": source.path.is_file(),
             "problem": problem,
             "allowHosts": source.grants.allow_hosts,
+            "config": source.grants.config.iter().map(|(name, _)| name).collect::<Vec<_>>(),
         });
+        listed["leftAlone"] = left_of(&left_alone, &listed);
         print_listed(&listed, printer);
     }
     for (source, problem, mut listed) in attached(environment, &of_home)? {
         listed["attachedBy"] = "home".into();
         listed["exists"] = source.path.is_file().into();
         listed["problem"] = problem.into();
+        listed["leftAlone"] = left_of(&left_alone, &listed);
         print_listed(&listed, printer);
     }
     let policy = policy(environment);
@@ -244,12 +253,24 @@ async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
     Ok(exit::DONE)
 }
 
+/// The hooks of a component that are left alone, with the seconds that are left.
+fn left_of(left_alone: &Value, listed: &Value) -> Value {
+    let same = |known: &&Value| ["name", "group", "attachedBy"].iter().all(|member| known[*member] == listed[*member]);
+    let known = left_alone.as_array().into_iter().flatten().find(same);
+    known.map_or_else(|| json!({}), |known| known["hooks"].clone())
+}
+
 fn print_listed(listed: &Value, printer: &Printer) {
     if printer.json() {
         return printer.data(listed);
     }
     let hosts: Vec<String> = listed["allowHosts"].as_array().into_iter().flatten().map(words).collect();
     let hosts = if hosts.is_empty() { "no hosts".to_owned() } else { hosts.join(", ") };
+    let settings: Vec<String> = listed["config"].as_array().into_iter().flatten().map(words).collect();
+    let settings = if settings.is_empty() { String::new() } else { format!("  settings {}", settings.join(", ")) };
+    let left = listed["leftAlone"].as_object().into_iter().flatten();
+    let left: Vec<String> = left.map(|(hook, seconds)| format!("`{hook}` for {seconds} s")).collect();
+    let left = if left.is_empty() { String::new() } else { format!("  left alone: {}", left.join(", ")) };
     let tasks = match (listed["attachedBy"].as_str(), listed["group"].as_str()) {
         (Some("policy"), _) => "every task, in the place of the default policy".to_owned(),
         (_, Some(group)) => format!("group {group}"),
@@ -265,7 +286,7 @@ fn print_listed(listed: &Value, printer: &Printer) {
         count => format!("  {count} earlier"),
     };
     let broken = listed["problem"].as_str().map_or(String::new(), |why| format!("  broken: {why}"));
-    let line = format!("{:<20}  {tasks}  {what}  {hosts}{earlier}{broken}", words(&listed["name"]));
+    let line = format!("{:<20}  {tasks}  {what}  {hosts}{settings}{earlier}{left}{broken}", words(&listed["name"]));
     printer.data(text::printable(&line));
 }
 

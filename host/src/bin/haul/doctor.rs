@@ -196,8 +196,14 @@ impl Findings {
                 };
                 self.fine("held by", holder);
                 if let Reply::Info(Value::Object(info)) = reply {
-                    for (name, value) in info.iter().filter(|(name, _)| *name != "pid") {
+                    for (name, value) in info.iter().filter(|(name, _)| !["pid", "leftAlone"].contains(&name.as_str()))
+                    {
                         self.fine(&format!("engine {name}"), words(value));
+                    }
+                    for component in info.get("leftAlone").and_then(Value::as_array).into_iter().flatten() {
+                        let problem = "it failed there too often and is not asked for so many seconds; mend it and attach it again";
+                        let name = format!("component {}", words(&component["name"]));
+                        self.wrong(&name, format!("left alone: {}", words(&component["hooks"])), problem.into());
                     }
                 }
                 self.headers(&mut link, environment).await;

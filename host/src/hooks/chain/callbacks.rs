@@ -2,7 +2,7 @@
 //! else than "go on". That order is the same for requests, responses and errors.
 
 use super::Chain;
-use super::leading::handles_of;
+use super::leading::Given;
 use crate::error::Failure;
 use crate::hooks::functions as asks;
 use crate::hooks::{
@@ -24,8 +24,7 @@ impl Chain {
             let verdict = convert::to_on_request(verdict).and_then(|verdict| check::on_request(&request, verdict));
             let verdict = verdict.and_then(|mut verdict| {
                 if let OnRequest::Next(changed) = &mut verdict {
-                    who.lead(task, (&request.url, &handles_of(Some(&request.url), &request.headers)), changed)?;
-                    changed.guard = changed.guard.take().or(request.guard.clone());
+                    who.lead(task, &Given::request(&request), changed)?;
                 }
                 Ok(verdict)
             });
@@ -52,7 +51,7 @@ impl Chain {
             let verdict = convert::to_on_redirect(verdict).and_then(|verdict| check::on_redirect(&hop.next, verdict));
             let verdict = verdict.and_then(|mut verdict| {
                 if let OnRedirect::FollowWith(next) = &mut verdict {
-                    who.lead(task, (&hop.next.url, &handles_of(Some(&hop.next.url), &hop.next.headers)), next)?;
+                    who.lead(task, &Given::request(&hop.next), next)?;
                 }
                 Ok(verdict)
             });
@@ -78,7 +77,7 @@ impl Chain {
             let verdict = convert::to_on_response(verdict).and_then(|verdict| check::on_response(&head, verdict));
             let verdict = verdict.and_then(|mut verdict| {
                 if let convert::Responded::Retry(changes) = &mut verdict {
-                    who.lead(task, (&task.wit.url, &task.handles), changes)?;
+                    who.lead(task, &Given::task(task), changes)?;
                 }
                 Ok(verdict)
             });
@@ -122,7 +121,7 @@ impl Chain {
         while let Some((who, (verdict,))) = walk.next_that_answers(question).await {
             let verdict = check::on_error(convert::to_on_error(verdict)).and_then(|mut verdict| {
                 if let OnError::Retry(changes) = &mut verdict {
-                    who.lead(task, (&task.wit.url, &task.handles), changes)?;
+                    who.lead(task, &Given::task(task), changes)?;
                 }
                 Ok(verdict)
             });

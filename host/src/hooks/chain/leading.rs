@@ -3,10 +3,12 @@
 //!
 //! Addresses are any of its task's own hosts (its URL's and its mirrors'), and of those that are granted to the component; else
 //! public ones only, redirects from there included. A component could reach the owner's own network by a task's request
-//! otherwise.
+//! otherwise. Where the task's own server redirects to, what its Location says is requested as it stands; another URL there, or
+//! another header, is the component's.
 //!
 //! Looks up no names: the transport asks the guard about each address (reliability.md E.4).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use url::Url;
@@ -17,6 +19,10 @@ use crate::hooks::bindings::haul::transfer as wit;
 use crate::hooks::{Component, HookTask, RequestHead, RetryChanges, StartChanges, check};
 use crate::task::{Auth, Pairs};
 use crate::transport::{Guard, Ports, PrivateHost, how_to_grant, is_same_origin};
+
+/// What a component does to a request whose URL is its own, and to one whose headers are.
+const LEADS_TO: &str = "leads to";
+const ADDS_TO: &str = "adds headers to a request to";
 
 /// What a component has made of a request.
 pub(super) trait Leads {
@@ -33,7 +39,7 @@ impl Leads for RequestHead {
     }
 
     fn led(&mut self, by: &Leader<'_>) {
-        self.guard = by.guard(&self.url);
+        self.guard = by.guard(&self.url, &self.headers);
     }
 }
 
@@ -43,7 +49,7 @@ impl Leads for StartChanges {
     }
 
     fn led(&mut self, by: &Leader<'_>) {
-        self.guard = self.url.as_deref().and_then(|url| by.guard(url)).unwrap_or_default();
+        self.guard = self.url.as_deref().and_then(|url| by.guard(url, &self.headers)).unwrap_or_default();
     }
 }
 
@@ -58,34 +64,73 @@ impl Leads for RetryChanges {
     }
 }
 
-/// Who leads a request of a task, and where it went before.
-pub(super) struct Leader<'a> {
-    who: Who<'a>,
-    task: &'a HookTask,
-    from: &'a str,
+/// The request that a component was asked about.
+pub(super) struct Given<'a> {
+    url: &'a str,
+    /// The credentials that it names by handle.
+    known: Cow<'a, [String]>,
+    /// Its headers, and what held for it; of a task, which has made no request yet, nothing did.
+    sent: Option<(&'a Pairs, &'a Option<Guard>)>,
 }
 
-impl Leader<'_> {
-    /// What holds for the request at that URL. `None`: what held for it before, for it stays with its host.
-    fn guard(&self, to: &str) -> Option<Guard> {
-        let component = &self.who.chain.links.components[self.who.position];
-        (host_of(self.from) != host_of(to)).then(|| guard(component.now(), self.task, to))
+impl<'a> Given<'a> {
+    pub(super) fn task(task: &'a HookTask) -> Self {
+        Self { url: &task.wit.url, known: Cow::Borrowed(&task.handles), sent: None }
+    }
+
+    pub(super) fn request(request: &'a RequestHead) -> Self {
+        let known = Cow::Owned(handles_of(Some(&request.url), &request.headers));
+        Self { url: &request.url, known, sent: Some((&request.headers, &request.guard)) }
     }
 }
 
+/// Who leads a request of a task.
+pub(super) struct Leader<'a> {
+    who: Who<'a>,
+    task: &'a HookTask,
+    given: &'a Given<'a>,
+}
+
+impl Leader<'_> {
+    /// What holds for what it has made of a request. `None`: what held for that before.
+    fn guard(&self, to: &str, headers: &Pairs) -> Option<Guard> {
+        let component = self.who.chain.links.components[self.who.position].now();
+        let Some((before, held)) = self.given.sent else {
+            return (host_of(self.given.url) != host_of(to)).then(|| guard(component, LEADS_TO, self.task, to));
+        };
+        let (from, url) = (Url::parse(self.given.url).ok(), Url::parse(to).ok()?);
+        if from.as_ref().is_none_or(|from| from.host() != url.host()) {
+            return Some(guard(component, LEADS_TO, self.task, to));
+        }
+        let verb = if from.as_ref() != Some(&url) {
+            LEADS_TO
+        } else if adds_headers(before, headers) {
+            ADDS_TO
+        } else {
+            return held.clone();
+        };
+        match (guard(component, verb, self.task, to), held) {
+            (Guard::Any, held) => held.clone(), // the task's own host
+            (guard, Some(held)) => Some(held.and(guard, &url)),
+            (guard, None) => Some(guard),
+        }
+    }
+}
+
+fn adds_headers(given: &Pairs, made: &Pairs) -> bool {
+    let is_given = |(name, value): &(String, String)| {
+        given.iter().any(|(known, same)| known.eq_ignore_ascii_case(name) && same == value)
+    };
+    !made.iter().all(is_given)
+}
+
 impl Who<'_> {
-    /// Whether the component may make that of a request of the task, which had this URL and the credentials of these handles;
-    /// what holds for it then is taken down with it.
-    pub(super) fn lead(
-        self,
-        task: &HookTask,
-        (from, known): (&str, &[String]),
-        made: &mut impl Leads,
-    ) -> Result<(), String> {
+    /// Whether the component may make that of what it was asked about; what holds for it then is taken down with it.
+    pub(super) fn lead(self, task: &HookTask, given: &Given<'_>, made: &mut impl Leads) -> Result<(), String> {
         let (to, headers) = made.request();
-        self.chain.may_take(self.position, task, from, to.map(String::as_str))?;
-        self.chain.may_use(Some(self.position), &handles_of(to, headers), known)?;
-        made.led(&Leader { who: self, task, from });
+        self.chain.may_take(self.position, task, given.url, to.map(String::as_str))?;
+        self.chain.may_use(Some(self.position), &handles_of(to, headers), &given.known)?;
+        made.led(&Leader { who: self, task, given });
         Ok(())
     }
 }
@@ -132,7 +177,7 @@ impl Chain {
     pub fn led_to(&self, by: &str, task: &HookTask, to: &str) -> Guard {
         let mut of_name = self.links.components.iter().filter_map(Component::now).filter(|known| known.name() == by);
         let component = of_name.next().filter(|_| of_name.next().is_none());
-        guard(component, task, to)
+        guard(component, LEADS_TO, task, to)
     }
 
     /// What holds for a request by which a credential is renewed: where it goes elsewhere than `refreshUrl` says, a component wants
@@ -146,7 +191,7 @@ impl Chain {
     }
 }
 
-fn guard(component: Option<&Arc<Component>>, task: &HookTask, to: &str) -> Guard {
+fn guard(component: Option<&Arc<Component>>, verb: &str, task: &HookTask, to: &str) -> Guard {
     let own = || std::iter::once(&task.wit.url).chain(&task.wit.mirrors).filter_map(|url| host_of(url));
     if host_of(to).is_some_and(|host| own().any(|known| known == host)) {
         return Guard::Any;
@@ -154,7 +199,7 @@ fn guard(component: Option<&Arc<Component>>, task: &HookTask, to: &str) -> Guard
     let own = own().map(|host| PrivateHost { host, ports: Ports::Any });
     let granted = component.into_iter().flat_map(|component| component.private_hosts());
     let who = component.map_or("a component".to_owned(), |component| format!("component `{}`", component.name()));
-    Guard::Public { private_hosts: own.chain(granted).collect(), led_by: Some(who.into()) }
+    Guard::Public { private_hosts: own.chain(granted).collect(), led_by: Some(format!("{who} {verb}").into()) }
 }
 
 fn is_https(url: &str) -> bool {

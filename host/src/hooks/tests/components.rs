@@ -411,6 +411,23 @@ async fn a_call_that_fails_after_its_http_was_refused_says_so() {
     assert_eq!(told, format!("component `calls-forbidden-host` failed in `on-task-start`: {why}"));
 }
 
+#[tokio::test]
+async fn a_call_that_fails_without_its_state_or_a_setting_says_so() {
+    let home = Home::new();
+    let chain = home.chain(&[home.load("keeps-state")]);
+    for (meta_data, why) in [
+        ("panic", "it was refused state, which is not granted (grant it with `keyvalue = \"64K\"` in "),
+        ("setting", "it asked for the setting `client-id`, which it is not given (--callback-config client-id=…, or "),
+    ] {
+        let task = Task { meta_data: meta_data.into(), ..task() };
+
+        let told = sentence(chain.on_task_start(&chain.prepare(&task)).await);
+
+        let failed = "component `keeps-state` failed in `on-task-start`: it trapped (a panic, or an abort)";
+        assert!(told.starts_with(&format!("{failed}; {why}")), "{told}");
+    }
+}
+
 /// Answers 204 to everything.
 async fn serve(server: tokio::net::TcpListener) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

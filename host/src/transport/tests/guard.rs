@@ -161,7 +161,7 @@ async fn a_guard_that_is_set_on_the_way_holds_for_the_rest_of_it_and_tells_who_l
         Server::one(vec![Request, say(format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"))])
             .await;
     let private_hosts = [PrivateHost { host: "127.0.0.1".into(), ports: Ports::Any }].into();
-    let guard = Guard::Public { private_hosts, led_by: Some("a guide".into()) };
+    let guard = Guard::Public { private_hosts, led_by: Some("a guide leads to".into()) };
     let steps: Arc<dyn Steps> = Arc::new(Leads(outer.url("/led"), guard));
     let call = Call { steps: Some(steps), ..get("http://192.0.2.1/first") };
 

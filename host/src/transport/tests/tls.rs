@@ -81,7 +81,8 @@ async fn answer_versions(stream: tokio_rustls::server::TlsStream<TcpStream>) {
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// The same over HTTP/2, but that the first request for `/refused` is refused unread, and the stream of `/reset` reset.
+/// The same over HTTP/2, but that the first request for `/refused` is refused unread, the stream of `/reset` reset, and the
+/// answer of `/malformed` none.
 async fn answer_streams(stream: tokio_rustls::server::TlsStream<TcpStream>) {
     let mut connection = h2::server::handshake(stream).await.unwrap();
     let mut has_refused = false;
@@ -98,7 +99,8 @@ async fn answer_streams(stream: tokio_rustls::server::TlsStream<TcpStream>) {
             continue;
         }
         let text = format!("{:?} {}", request.version(), request.uri().path());
-        let response = http::Response::builder().header("content-length", text.len()).body(()).unwrap();
+        let length = if request.uri().path() == "/malformed" { "x".to_owned() } else { text.len().to_string() };
+        let response = http::Response::builder().header("content-length", length).body(()).unwrap();
         respond.send_response(response, false).unwrap().send_data(Bytes::from(text), true).unwrap();
     }
 }
@@ -208,6 +210,53 @@ async fn a_request_that_is_refused_unread_is_sent_again_whatever_its_method() {
     let transport = Transport::new(server.settings());
     let call = Call::new("POST", format!("https://localhost:{}/refused", server.port));
     assert_eq!(fetch(&transport, call).await.unwrap().1, "HTTP/2.0 /refused");
+}
+
+#[tokio::test]
+async fn a_malformed_answer_of_http2_is_an_error_of_the_protocol() {
+    let server = secure(&["h2"], |_| {}).await;
+    let url = format!("https://localhost:{}/malformed", server.port);
+    let failure = Transport::new(server.settings()).send(get(url)).await.unwrap_err();
+    assert_eq!(failure.detail, FailureDetail::Protocol, "{failure}");
+    assert!(failure.description.contains("not proper HTTP/2"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_request_above_the_last_one_of_a_goaway_is_sent_again_at_once_whatever_its_method() {
+    let config = Arc::new(localhost_of_http2());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let acceptor = TlsAcceptor::from(config);
+        let mut stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap(); // SETTINGS
+        stream.read_exact(&mut [0; 24]).await.unwrap();
+        let mut head = [0; 9];
+        while head[3] != 1 {
+            stream.read_exact(&mut head).await.unwrap(); // until HEADERS
+            let mut frame = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut frame).await.unwrap();
+        }
+        stream.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await.unwrap(); // GOAWAY, last stream 0
+        stream.flush().await.unwrap();
+        answer_streams(acceptor.accept(listener.accept().await.unwrap().0).await.unwrap()).await;
+    });
+    let insecure = TransportSettings { insecure: true, ..TransportSettings::default() };
+    let call =
+        Call { body: Bytes::from_static(b"x").into(), ..Call::new("POST", format!("https://localhost:{port}/p")) };
+    assert_eq!(fetch(&Transport::new(insecure), call).await.unwrap().1, "HTTP/2.0 /p");
+}
+
+#[tokio::test]
+async fn a_wrong_scheme_is_hinted_at() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = listener.local_addr().unwrap();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let transport = Transport::new(TransportSettings::default());
+    for (scheme, other) in [("http", "https"), ("https", "http")] {
+        let failure = transport.send(get(format!("{scheme}://{place}/"))).await.unwrap_err();
+        assert!(failure.description.contains(&format!("begins with `{other}:`")), "{failure}");
+    }
 }
 
 #[tokio::test]
@@ -341,8 +390,8 @@ async fn a_body_until_close_without_the_end_of_tls_is_cut() {
     assert!(failure.description.contains("after 4 bytes"), "{failure}");
 }
 
-#[tokio::test]
-async fn a_lost_connection_of_http2_is_told_without_a_link_for_programmers() {
+/// A server of HTTP/2 whose certificate nobody knows.
+fn localhost_of_http2() -> ServerConfig {
     let key = KeyPair::generate().unwrap();
     let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
@@ -352,6 +401,12 @@ async fn a_lost_connection_of_http2_is_told_without_a_link_for_programmers() {
         .with_single_cert(vec![cert.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
+#[tokio::test]
+async fn a_lost_connection_of_http2_is_told_without_a_link_for_programmers() {
+    let config = localhost_of_http2();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {

@@ -33,15 +33,12 @@ pub(super) async fn attach(typed: &Attach, environment: &Environment, printer: &
     if !hosts.is_empty() && confirms("let it reach these hosts?") {
         source.grants.allow_hosts.extend(hosts);
     }
+    let ComponentSource { name, path, grants, .. } = source.clone();
+    let (name, group) = (typed.name.clone().unwrap_or(name), typed.group.clone());
+    let request = Request::Attach { path, name, group, allow_hosts: grants.allow_hosts, config: grants.config };
+    let code = change(request, environment, printer).await?;
     tell_refused(&hooks, &source, printer)?;
-    let request = Request::Attach {
-        path: source.path,
-        name: typed.name.clone().unwrap_or(source.name),
-        group: typed.group.clone(),
-        allow_hosts: source.grants.allow_hosts,
-        config: source.grants.config,
-    };
-    change(request, environment, printer).await
+    Ok(code)
 }
 
 /// Runs `detach`; answers the exit code.
@@ -82,7 +79,7 @@ fn confirms(question: &str) -> bool {
     asked.and_then(|()| input.read_line(&mut answer)).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
-/// What the component would like to use and may not: better known before it runs.
+/// What the component would like to use and may not: better known than met.
 fn tell_refused(hooks: &Hooks, source: &ComponentSource, printer: &Printer) -> Result<()> {
     for (name, state) in hooks.inspect(&source.path, &source.grants)?.imports {
         // Every component of some languages imports these, used or not.

@@ -92,7 +92,8 @@ async fn once(
         0 => String::new(),
         count => format!("; {count} of hooks that it does not answer, or that are not wanted, left out"),
     };
-    printer.note(format_args!("{} calls, {problems} with problems{skipped}", calls.len()));
+    let made = text::plural(calls.len() as u64, "call");
+    printer.note(format_args!("{} {made}, {problems} with problems{skipped}", calls.len()));
     Ok(if problems == 0 { exit::DONE } else { exit::COMPONENT })
 }
 
