@@ -394,6 +394,11 @@ impl Engine {
         self.inner.shared.hub.watch()
     }
 
+    /// Changes of status of tasks that send none, from now on; as of [`Engine::watch`].
+    pub(crate) fn watch_silent(&self) -> mpsc::Receiver<Update> {
+        self.inner.shared.hub.watch_silent()
+    }
+
     /// Waits until components have heard of all ends up to now (`on-task-finished`). Each call has a limit, so this ends.
     pub async fn all_told(&self) {
         let (reply, told) = oneshot::channel();

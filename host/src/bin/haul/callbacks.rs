@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
-use haul::{Reply, Request, Result};
+use haul::{Request, Result};
 use serde_json::{Value, json};
 
 use crate::args::{Callbacks, Check, GrantFlags};
 use crate::environment::{Environment, absolute, compiler, missing_credentials};
 use crate::exit;
-use crate::link::{ask, unexpected};
+use crate::link::ask;
 use crate::printer::{Printer, Style};
 use crate::text;
 
@@ -202,10 +202,8 @@ fn print(check: &Check, inspection: &Inspection, grants: &Grants, printer: &Prin
 }
 
 async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
-    let of_home = match ask(environment.settings(), Request::Attached).await? {
-        Reply::Info(Value::Array(list)) => list,
-        other => return Err(unexpected(&other)),
-    };
+    let of_home = ask(environment.settings(), Request::Attached).await?.info()?;
+    let of_home = of_home.as_array().map_or(&[][..], Vec::as_slice);
     for (source, problem) in configured(environment)? {
         let listed = json!({
             "name": source.name,
@@ -218,7 +216,7 @@ async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
         });
         print_listed(&listed, printer);
     }
-    for (source, problem, mut listed) in attached(environment, &of_home)? {
+    for (source, problem, mut listed) in attached(environment, of_home)? {
         listed["attachedBy"] = "home".into();
         listed["exists"] = source.path.is_file().into();
         listed["problem"] = problem.into();
