@@ -22,6 +22,7 @@ pub use crate::control::{Client, Host};
 
 /// A request to an engine, for what [`Session`] has no method for.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Request {
     /// Validates and stores tasks. With `continue_same`, an unfinished or failed task of the same URL, place, directory and
     /// given name (or id) is gone on with instead; without a place only an id finds one. With `work`, these tasks are also asked to be worked by this engine.
@@ -223,6 +224,7 @@ pub enum Action {
 
 /// An answer of an engine.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Reply {
     /// Done.
     Done,

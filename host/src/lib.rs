@@ -24,6 +24,7 @@
 //!             break;
 //!         }
 //!         Update::Status(update) => println!("{:?}", update.status),
+//!         _ => {}
 //!     }
 //! }
 //! session.close().await;
@@ -60,7 +61,7 @@ pub mod config;
 mod control;
 pub mod cookies;
 mod digest;
-pub mod engine;
+mod engine;
 pub mod error;
 pub mod event;
 pub mod hooks;
@@ -82,15 +83,20 @@ mod transmit;
 pub mod transport;
 pub mod webhook;
 
-pub use api::{Action, AddOptions, Added, Changed, Reply, Request, Session};
+pub use api::{Action, AddOptions, Added, Changed, Session};
+#[doc(hidden)] // by these names for the program; no HTTP, so others find them in `api`
+pub use api::{Reply, Request};
 pub use batch::Batch;
-pub use engine::{Durability, Engine, Retain, Settings, Work};
+pub use engine::{Durability, Retain, Settings, Work};
 pub use error::{Error, Failure, FailureKind, Result};
 pub use event::{Hop, ProgressUpdate, Protocol, StatusUpdate, Update};
 pub use limits::{LimitChanges, Limits};
-pub use sandbox::{ignore_file_size_signal, move_file};
+#[doc(hidden)] // for the program
+pub use sandbox::ignore_file_size_signal;
+pub use sandbox::move_file;
 pub use spool::Spooled;
 pub use store::{Addition, Filter, IfExists, Selection};
 pub use task::{Status, Task, TaskRecord};
+#[doc(hidden)] // for the program
 pub use threads::{runtime, spawn as spawn_thread};
 pub use transmit::Told;

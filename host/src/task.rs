@@ -69,6 +69,7 @@ impl TaskType {
 
 /// Which updates are sent to watchers. The stored record follows the task whatever is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Updates {
     /// None at all.
     None,
@@ -83,6 +84,7 @@ pub enum Updates {
 
 /// What happens when the wanted file name exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnConflict {
     /// `f.txt` becomes `f (1).txt`.
     Unique,
@@ -96,6 +98,7 @@ pub enum OnConflict {
 
 /// The body of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Body {
     /// No body.
     #[default]

@@ -16,6 +16,7 @@ use crate::task::{Status, TaskRecord};
 
 /// What is told while tasks are waited for.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Told<'a> {
     /// An update of one of the tasks.
     Update(&'a Update),

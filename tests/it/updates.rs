@@ -199,6 +199,7 @@ fn a_program_waits_for_tasks_and_hears_how_long_it_has_waited() {
                 gate.open();
             }
             Told::Update(_) => statuses += 1,
+            _ => {}
         });
         let records = told.await.unwrap();
         session.close().await;

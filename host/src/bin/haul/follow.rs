@@ -218,6 +218,7 @@ impl Following {
                 self.reporter.print_json(update);
                 self.take_status(status);
             }
+            _ => {}
         }
     }
 

@@ -192,6 +192,7 @@ impl Queue {
                 self.reporter.print_json(update);
                 self.take_status(status).await
             }
+            _ => Ok(()),
         }
     }
 
