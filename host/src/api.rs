@@ -298,7 +298,9 @@ impl Session {
     /// just starting or ending. `work` says which tasks to start when this process becomes the engine.
     ///
     /// Errors: [`Error::HomeLocked`](crate::Error::HomeLocked) naming the holder when it cannot be joined (another user,
-    /// another protocol, no answer); what [`Engine::open`](crate::Engine::open) says.
+    /// another protocol, no answer); [`Error::FileSystem`](crate::Error::FileSystem) and
+    /// [`Error::Damaged`](crate::Error::Damaged) when the home cannot be used. A component that cannot be loaded is an error
+    /// of the first request that adds or works tasks.
     pub async fn open(settings: Settings, work: Work) -> Result<Self> {
         let home = Home::create(&settings.home)?;
         match control::enter(&home).await? {
