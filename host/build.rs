@@ -1,8 +1,7 @@
 //! Compiles the default policy (`../guest`) to a component and hands its path to the host as `HAUL_POLICY`; embeds the example
 //! components (`../callbacks-example`) and the contract (`../wit`) for `haul callbacks new`.
 //!
-//! Three sources, in this order: the file that `HAUL_POLICY_WASM` names (packagers), `../guest` (a checkout),
-//! `policy.wasm` beside `Cargo.toml` (a published crate).
+//! Where `HAUL_POLICY_WASM` names a file (packagers), that is the policy instead.
 
 use std::env;
 use std::fmt::Write;
@@ -15,10 +14,8 @@ fn main() {
     let here = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     let policy = if let Some(path) = env::var_os("HAUL_POLICY_WASM") {
         given(Path::new(&path))
-    } else if here.join("../guest/Cargo.toml").exists() {
-        compiled(&here.join("../guest"), Path::new(&variable("OUT_DIR")))
     } else {
-        given(&here.join("policy.wasm"))
+        compiled(&here.join("../guest"), Path::new(&variable("OUT_DIR")))
     };
     println!("cargo::rustc-env=HAUL_POLICY={}", policy.display());
     let templates = templates(&here.join("../callbacks-example"), &here.join("../wit"));
@@ -30,8 +27,7 @@ fn main() {
 /// What toolchains leave in a folder, beside what its own .gitignore names.
 const MADE: [&str; 5] = ["target", "node_modules", ".tools", "__pycache__", ".venv"];
 
-/// Rust source of the tables of `haul callbacks new`: one template for each folder of the examples. In a published crate there
-/// are none.
+/// Rust source of the tables of `haul callbacks new`: one template for each folder of the examples.
 fn templates(examples: &Path, contract: &Path) -> String {
     let mut source = String::from("static TEMPLATES: &[Template] = &[\n");
     for folder in entries(examples).into_iter().filter(|entry| entry.is_dir()) {

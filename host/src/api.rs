@@ -1,8 +1,10 @@
 //! What can be asked of an engine, in this process or over the control socket: one vocabulary for both.
 //!
-//! Every command of the command line is one or more of these requests. [`Session`] is the way in: it becomes the home's
-//! engine, or joins the one that runs.
+//! [`Session`] is the way in: it becomes the home's engine, or joins the one that runs. What programs mostly want is a method of
+//! it; every command of the command line, and every such method, is one or more [`Request`]s.
 
+mod answers;
+mod methods;
 mod queries;
 
 use serde_json::Value;
@@ -14,10 +16,13 @@ use crate::event::Update;
 use crate::limits::LimitChanges;
 use crate::store::{Addition, Filter, IfExists, Selection};
 
+pub use self::answers::{Added, Changed};
+pub use self::methods::AddOptions;
 pub use crate::control::{Client, Host};
 
-/// A request to an engine.
+/// A request to an engine, for what [`Session`] has no method for.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Request {
     /// Validates and stores tasks. With `continue_same`, an unfinished or failed task of the same URL, place, directory and
     /// given name (or id) is gone on with instead; without a place only an id finds one. With `work`, these tasks are also asked to be worked by this engine.
@@ -220,6 +225,7 @@ pub enum Action {
 
 /// An answer of an engine.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Reply {
     /// Done.
     Done,
@@ -293,7 +299,9 @@ impl Session {
     /// just starting or ending. `work` says which tasks to start when this process becomes the engine.
     ///
     /// Errors: [`Error::HomeLocked`](crate::Error::HomeLocked) naming the holder when it cannot be joined (another user,
-    /// another protocol, no answer); what [`Engine::open`](crate::Engine::open) says.
+    /// another protocol, no answer); [`Error::FileSystem`](crate::Error::FileSystem) and
+    /// [`Error::Damaged`](crate::Error::Damaged) when the home cannot be used. A component that cannot be loaded is an error
+    /// of the first request that adds or works tasks.
     pub async fn open(settings: Settings, work: Work) -> Result<Self> {
         let home = Home::create(&settings.home)?;
         match control::enter(&home).await? {
@@ -305,7 +313,7 @@ impl Session {
         }
     }
 
-    /// Asks. On a joined session whose engine ends this is [`crate::Error::HomeLocked`]; open a new session then.
+    /// Asks anything. On a joined session whose engine ends this is [`crate::Error::HomeLocked`]; open a new session then.
     pub async fn call(&self, request: Request) -> Result<Reply> {
         match self {
             Session::Engine(host) => host.engine().call(request).await,
@@ -318,6 +326,14 @@ impl Session {
         match self {
             Session::Engine(host) => Ok(host.engine().watch()),
             Session::Joined(client) => client.watch().await,
+        }
+    }
+
+    /// Changes of status that [`Session::watch`] does not tell, for their tasks send none, from now on.
+    pub(crate) async fn watch_silent(&self) -> Result<tokio::sync::mpsc::Receiver<Update>> {
+        match self {
+            Session::Engine(host) => Ok(host.engine().watch_silent()),
+            Session::Joined(client) => client.watch_silent().await,
         }
     }
 
@@ -338,3 +354,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

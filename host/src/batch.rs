@@ -110,11 +110,6 @@ impl Batch {
         }
     }
 
-    /// Whether every task has ended.
-    pub fn is_done(&self) -> bool {
-        self.succeeded + self.failed == self.members.len() as u64
-    }
-
     /// Ids of the tasks that have not ended.
     pub fn unfinished(&self) -> impl Iterator<Item = &str> {
         self.members.iter().filter(|(_, member)| member.end.is_none()).map(|(id, _)| id.as_str())
@@ -176,11 +171,9 @@ mod tests {
         assert_eq!(batch.progress(), BatchProgress { bytes_done: 17, ..nothing });
         assert!(batch.take(&became("a", Status::Complete, Some(100))));
         assert!(!batch.take(&became("a", Status::Failed, None)));
-        assert!(!batch.is_done());
         assert!(batch.take(&became("b", Status::Canceled, None)));
 
         let end = BatchProgress { succeeded: 1, failed: 1, total: 2, bytes_done: 107, bytes_total: Some(107) };
-        assert!(batch.is_done());
         assert_eq!(batch.progress(), end);
         assert_eq!((batch.succeeded().collect::<Vec<_>>(), batch.failed().collect::<Vec<_>>()), (vec!["a"], vec!["b"]));
         assert_eq!(batch.unfinished().count(), 0);

@@ -107,7 +107,7 @@ impl Cookie {
     }
 
     /// Whether a request to this URL at this time carries it.
-    pub fn goes_to(&self, url: &Url, now_ms: u64) -> bool {
+    pub(crate) fn goes_to(&self, url: &Url, now_ms: u64) -> bool {
         self.is_of_host(url)
             && path_matches(&self.path, url.path())
             && (!self.secure || is_protected(url))
@@ -160,7 +160,7 @@ fn path_matches(cookie: &str, asked: &str) -> bool {
 
 /// Takes apart several Set-Cookie values that were joined by commas: a comma not followed by a space separates
 /// (background_downloader's `cookiesFromSetCookie`).
-pub fn split_set_cookie(text: &str) -> Vec<&str> {
+fn split_set_cookie(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;
     let mut from = 0;

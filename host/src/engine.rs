@@ -169,6 +169,7 @@ impl Settings {
 
 /// Which tasks an engine starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Work {
     /// None: it only answers.
     #[default]
@@ -181,7 +182,7 @@ pub enum Work {
 
 /// A running engine. Cheap to clone; ends when closed.
 #[derive(Clone)]
-pub struct Engine {
+pub(crate) struct Engine {
     inner: Arc<Inner>,
 }
 
@@ -277,7 +278,7 @@ impl Engine {
     /// Opens the home (recovering what a killed engine left) and starts. Components are loaded by the first request that
     /// adds or works tasks, which fails where one cannot be. The caller holds the home's lock:
     /// [`crate::Session::open`] takes it. Must be called on a tokio runtime.
-    pub async fn open(settings: Settings) -> Result<Self> {
+    pub(crate) async fn open(settings: Settings) -> Result<Self> {
         let hub = hub::Hub::default();
         let (home, telling) = (settings.home.clone(), hub.clone());
         let open = move || Store::open(&home, Box::new(move |updates| telling.tell(updates)));
@@ -376,31 +377,36 @@ impl Engine {
     }
 
     /// Answers one request of this process.
-    pub async fn call(&self, request: Request) -> Result<Reply> {
+    pub(crate) async fn call(&self, request: Request) -> Result<Reply> {
         caught(self.call_as(0, request)).await
     }
 
     /// Answers one request of `asker`. What an asker has asked to be worked is worked until it is [`Engine::gone`].
     /// 0 is this process, which is never gone.
-    pub async fn call_as(&self, asker: u64, request: Request) -> Result<Reply> {
+    pub(crate) async fn call_as(&self, asker: u64, request: Request) -> Result<Reply> {
         self.inner.calls.fetch_add(1, Ordering::SeqCst);
         let _open = Open(&self.inner);
         requests::answer(&self.inner, asker, request).await
     }
 
     /// An asker has left: what only it had asked for stops, and keeps its bytes.
-    pub fn gone(&self, asker: u64) {
+    pub(crate) fn gone(&self, asker: u64) {
         let _ = self.inner.input.send(Input::Gone { asker });
     }
 
     /// Updates from now on. A watcher that falls 65,536 behind misses progress first, then is let go (the channel ends);
     /// [`Request::Events`] has what it missed.
-    pub fn watch(&self) -> mpsc::Receiver<Update> {
+    pub(crate) fn watch(&self) -> mpsc::Receiver<Update> {
         self.inner.shared.hub.watch()
     }
 
+    /// Changes of status of tasks that send none, from now on; as of [`Engine::watch`].
+    pub(crate) fn watch_silent(&self) -> mpsc::Receiver<Update> {
+        self.inner.shared.hub.watch_silent()
+    }
+
     /// Waits until components have heard of all ends up to now (`on-task-finished`). Each call has a limit, so this ends.
-    pub async fn all_told(&self) {
+    pub(crate) async fn all_told(&self) {
         let (reply, told) = oneshot::channel();
         if self.inner.input.send(Input::WhenTold { reply }).is_ok() {
             let _ = told.await;
@@ -409,7 +415,7 @@ impl Engine {
 
     /// Stops all transfers, keeps their bytes, and ends. Interrupted tasks are `enqueued` again. Returns when everything is
     /// written.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         // Whoever has paused the last task hears that it worked before the engine ends for want of work.
         let all_answered = async {
             while self.inner.calls.load(Ordering::SeqCst) > 0 {

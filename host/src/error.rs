@@ -6,6 +6,7 @@ use crate::task::Problem;
 
 /// What a failure is, for a machine. The names are `exception.type` in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FailureKind {
     /// Writing or reading files failed.
     FileSystem,
@@ -56,6 +57,7 @@ impl FailureKind {
 
 /// How a failure came about, where a rule needs to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FailureDetail {
     /// Nothing more to say.
     #[default]

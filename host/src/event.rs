@@ -86,6 +86,7 @@ pub struct Hop {
 
 /// A version of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Protocol {
     /// HTTP/1.0.
     Http10,
@@ -131,6 +132,7 @@ pub struct ProgressUpdate {
 
 /// What a watcher gets.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Update {
     /// A change of status: stored, numbered, acknowledged.
     Status(StatusUpdate),

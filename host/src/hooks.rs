@@ -49,12 +49,14 @@ use crate::store::Store;
 use crate::task::{Auth, Pairs};
 use crate::transport::{Guard, Transport};
 
+#[doc(hidden)] // this and what else is hidden here is what bench/ and the workshop call: no promise to anybody
 pub use chain::Chain;
 pub(crate) use check::RESTARTS;
 pub use compile::{Compiler, compile_as_child};
 pub use component::Component;
 pub use grants::{FailMode, GrantRule, Grantee, Grants, KeyValueGrant, Limits};
 pub use requested::Requested;
+#[doc(hidden)]
 pub use verdicts::{
     FinishedFile, OnError, OnProgress, OnRedirect, OnRequest, OnResponse, ProgressSample, RedirectHop, RequestHead,
     RetryChanges,
@@ -388,6 +390,7 @@ pub fn cache_usage(directory: &Path) -> (usize, u64) {
 
 /// A task in the form that hooks take, converted once per attempt.
 #[derive(Clone, Debug)]
+#[doc(hidden)]
 pub struct HookTask {
     /// Bytes that an answer may repeat of it.
     weight: usize,
@@ -405,6 +408,7 @@ impl HookTask {
 
 /// A response's head in the form that hooks take, converted once per answer. Cheap to clone.
 #[derive(Clone, Debug)]
+#[doc(hidden)]
 pub struct HookHead {
     wit: Arc<bindings::haul::transfer::types::Response>,
 }
@@ -434,6 +438,7 @@ impl HookHead {
 
 /// How a request was made, for `classify`.
 #[derive(Clone, Debug, Default)]
+#[doc(hidden)]
 pub struct Asked {
     /// First byte asked for, to join stored bytes.
     pub range_from: Option<u64>,
@@ -451,6 +456,7 @@ pub struct Asked {
 
 /// A response's head as hooks see it.
 #[derive(Clone, Debug, Default)]
+#[doc(hidden)]
 pub struct Head {
     /// 100 to 599.
     pub status: u16,
@@ -467,6 +473,7 @@ pub struct Head {
 /// Verdict of `classify`. `bad-range` and the like are notes: `restarted-changed`, ...
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)] // their meaning is in the WIT
+#[doc(hidden)]
 pub enum Classified {
     Success,
     Continues(u64),
@@ -480,6 +487,7 @@ pub enum Classified {
 /// Verdict of `resume`.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)] // their meaning is in the WIT
+#[doc(hidden)]
 pub enum ResumeVerdict {
     GoOn { from_bytes: u64, if_range: String },
     NothingMissing,
@@ -489,6 +497,7 @@ pub enum ResumeVerdict {
 
 /// Verdict of `parts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(hidden)]
 pub enum PartsVerdict {
     /// These parts, in order, without gaps or overlaps.
     Divide(Vec<Part>),
@@ -498,6 +507,7 @@ pub enum PartsVerdict {
 
 /// A part of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
 pub struct Part {
     /// Index into the task's URL (0) and mirrors (1 and on).
     pub place: usize,
@@ -510,6 +520,7 @@ pub struct Part {
 /// Situation of `authorize`.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // their meaning is in the WIT
+#[doc(hidden)]
 pub enum Situation {
     BeforeRequest,
     RefreshWanted(AuthReason),
@@ -520,6 +531,7 @@ pub enum Situation {
 /// Why a refresh is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
+#[doc(hidden)]
 pub enum AuthReason {
     Expiring,
     Unauthorized,
@@ -529,6 +541,7 @@ pub enum AuthReason {
 /// Verdict of `authorize`.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // their meaning is in the WIT
+#[doc(hidden)]
 pub enum AuthorizeVerdict {
     Ready { headers: Pairs, query: Pairs },
     RefreshFirst,
@@ -539,6 +552,7 @@ pub enum AuthorizeVerdict {
 
 /// What `retry` is told.
 #[derive(Clone, Copy, Debug, Default)]
+#[doc(hidden)]
 pub struct Attempt {
     /// Attempts made so far, at least 1.
     pub number: u32,
@@ -561,6 +575,7 @@ pub struct Attempt {
 /// Verdict of `retry`. Waits are at most 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // their meaning is in the WIT
+#[doc(hidden)]
 pub enum RetryVerdict {
     AfterMs(u64),
     AfreshAfterMs(u64),
@@ -570,6 +585,7 @@ pub enum RetryVerdict {
 /// Verdict of `on-auth`.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // their meaning is in the WIT
+#[doc(hidden)]
 pub enum OnAuthVerdict {
     Refreshed(Auth),
     Unchanged,
@@ -578,6 +594,7 @@ pub enum OnAuthVerdict {
 
 /// Changes by `on-task-start`: checked (URL absolute http(s), headers legal).
 #[derive(Clone, Debug, Default, PartialEq)]
+#[doc(hidden)]
 pub struct StartChanges {
     /// Another URL.
     pub url: Option<String>,
@@ -586,5 +603,5 @@ pub struct StartChanges {
     /// Headers to leave out.
     pub remove_headers: Vec<String>,
     /// Which addresses the other URL may lead to.
-    pub guard: Guard,
+    pub(crate) guard: Guard,
 }

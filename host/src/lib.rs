@@ -1,20 +1,20 @@
 //! haul moves files over HTTP and does not lose them; WebAssembly components decide what happens.
 //!
 //! A [`Session`] is the way to the engine of a home: this process becomes it, or joins the one that runs there. Tasks are
-//! added by a [`Request`], and their [`Update`]s are watched; what is committed survives the process, and an engine that is
-//! opened later goes on with it.
+//! added to it, and their [`Update`]s are watched; what is committed survives the process, and an engine that is opened later
+//! goes on with it. [`Session::transmit`] adds tasks and waits for their ends; this watches one, and takes up what an earlier
+//! run of the program may have left of it:
 //!
 //! ```no_run
-//! use haul::{Addition, IfExists, Request, Session, Settings, Task, Update, Work};
+//! use haul::{AddOptions, Addition, Session, Settings, Task, Update, Work};
 //!
 //! # async fn example() -> haul::Result<()> {
 //! let session = Session::open(Settings::new("/var/lib/app/haul"), Work::Asked).await?;
 //! let mut updates = session.watch().await?;
 //!
-//! let task = Task { url: "https://example.org/film.mkv".into(), retries: 3, ..Task::default() };
-//! let addition = Addition { task, place: Some("/srv/films".into()), paused: false };
-//! let (if_exists, continue_same, work) = (IfExists::Reject, true, true);
-//! session.call(Request::Add { tasks: vec![addition], if_exists, continue_same, work }).await?;
+//! let film = Task { retries: 3, ..Task::download("https://example.org/film.mkv") };
+//! let how = AddOptions { continue_same: true, ..AddOptions::default() };
+//! session.add_with(vec![Addition::new(film, "/srv/films")], how).await?;
 //!
 //! while let Some(update) = updates.recv().await {
 //!     match update {
@@ -24,6 +24,7 @@
 //!             break;
 //!         }
 //!         Update::Status(update) => println!("{:?}", update.status),
+//!         _ => {}
 //!     }
 //! }
 //! session.close().await;
@@ -32,17 +33,16 @@
 //! ```
 //!
 //! Uploads and requests are tasks as well: [`Task::upload`], [`Task::data`]. Their final update has the response. One that
-//! is to be answered at once, and not recorded, is sent by [`Request::Send`]:
+//! is to be answered at once, and not recorded, is sent by [`Session::send`]:
 //!
 //! ```no_run
-//! # use haul::{Addition, Reply, Request, Session, Task};
+//! # use haul::{Session, Task};
 //! # async fn example(session: &Session) -> haul::Result<()> {
 //! let mut task = Task::data("https://example.org/api");
 //! task.body = haul::task::Body::Bytes(b"{}".to_vec());
 //! task.content_type = Some("application/json".into());
-//! let addition = Box::new(Addition { task, place: None, paused: false });
-//! if let Reply::Answered(update) = session.call(Request::Send { addition }).await? {
-//!     println!("{}: {}", update["responseStatusCode"], update["responseBody"]);
+//! if let Some(answer) = session.send(task).await?.details {
+//!     println!("{:?}: {:?}", answer.response_status_code, answer.response_body);
 //! }
 //! # Ok(())
 //! # }
@@ -63,7 +63,7 @@ pub mod config;
 mod control;
 pub mod cookies;
 mod digest;
-pub mod engine;
+mod engine;
 pub mod error;
 pub mod event;
 pub mod hooks;
@@ -85,15 +85,20 @@ mod transmit;
 pub mod transport;
 pub mod webhook;
 
-pub use api::{Action, Reply, Request, Session};
+pub use api::{Action, AddOptions, Added, Changed, Session};
+#[doc(hidden)] // by these names for the program; no HTTP, so others find them in `api`
+pub use api::{Reply, Request};
 pub use batch::Batch;
-pub use engine::{Durability, Engine, Retain, Settings, Work};
+pub use engine::{Durability, Retain, Settings, Work};
 pub use error::{Error, Failure, FailureKind, Result};
 pub use event::{Hop, ProgressUpdate, Protocol, StatusUpdate, Update};
 pub use limits::{LimitChanges, Limits};
-pub use sandbox::{ignore_file_size_signal, move_file};
+#[doc(hidden)] // for the program
+pub use sandbox::ignore_file_size_signal;
+pub use sandbox::move_file;
 pub use spool::Spooled;
 pub use store::{Addition, Filter, IfExists, Selection};
-pub use task::{Record, Status, Task};
+pub use task::{Status, Task, TaskRecord};
+#[doc(hidden)] // for the program
 pub use threads::{runtime, spawn as spawn_thread};
 pub use transmit::Told;

@@ -64,6 +64,20 @@ pub(crate) struct NewTask {
     pub(crate) resume: Option<Box<ResumeRecord>>,
 }
 
+impl Addition {
+    /// A task, and the absolute directory that is granted for it.
+    pub fn new(task: Task, place: impl Into<PathBuf>) -> Self {
+        Self { task, place: Some(place.into()), paused: false }
+    }
+}
+
+/// A task that lies in one of the base directories ([`crate::Settings`]`::directories`), or needs no file.
+impl From<Task> for Addition {
+    fn from(task: Task) -> Self {
+        Self { task, place: None, paused: false }
+    }
+}
+
 impl From<Addition> for NewTask {
     fn from(Addition { task, place, paused }: Addition) -> Self {
         Self { task: Arc::new(task), place, paused, resume: None }
@@ -104,6 +118,19 @@ pub enum Selection {
     Scope(String),
     /// All.
     All,
+}
+
+/// The task of an id, or of a unique beginning of one.
+impl From<&str> for Selection {
+    fn from(id: &str) -> Self {
+        Selection::Ids(vec![id.to_owned()])
+    }
+}
+
+impl From<Vec<String>> for Selection {
+    fn from(ids: Vec<String>) -> Self {
+        Selection::Ids(ids)
+    }
 }
 
 impl Selection {

@@ -6,8 +6,11 @@
 pub(crate) mod hosts;
 pub mod json;
 pub mod query;
+mod record;
 
 use std::sync::Arc;
+
+pub use record::TaskRecord;
 
 /// Names and values where order matters and names may repeat.
 pub type Pairs = Vec<(String, String)>;
@@ -74,6 +77,7 @@ impl TaskType {
 
 /// Which updates are sent to watchers. The stored record follows the task whatever is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Updates {
     /// None at all.
     None,
@@ -88,6 +92,7 @@ pub enum Updates {
 
 /// What happens when the wanted file name exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnConflict {
     /// `f.txt` becomes `f (1).txt`.
     Unique,
@@ -101,6 +106,7 @@ pub enum OnConflict {
 
 /// The body of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Body {
     /// No body.
     #[default]
@@ -544,54 +550,54 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// What is known of a stored task.
+/// What is known of a stored task; what is told of it is a [`TaskRecord`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Record {
+pub(crate) struct Record {
     /// The task.
-    pub task: Arc<Task>,
+    pub(crate) task: Arc<Task>,
     /// The absolute directory that its owner granted for it in person (`-d`); `None`: by `base_directory`.
-    pub place: Option<std::path::PathBuf>,
+    pub(crate) place: Option<std::path::PathBuf>,
     /// Where it stands.
-    pub status: Status,
+    pub(crate) status: Status,
     /// Bytes on disk, or all of them when complete.
-    pub bytes_done: u64,
+    pub(crate) bytes_done: u64,
     /// Length of the whole resource, when known.
-    pub expected_file_size: Option<u64>,
+    pub(crate) expected_file_size: Option<u64>,
     /// Attempts begun.
-    pub attempt: u32,
+    pub(crate) attempt: u32,
     /// Attempts left.
-    pub retries_remaining: i32,
+    pub(crate) retries_remaining: i32,
     /// Not before this time, in milliseconds since 1970 (`not_before`, or the wait before a retry).
-    pub ready_at: Option<u64>,
+    pub(crate) ready_at: Option<u64>,
     /// Absolute path of the finished file.
-    pub file_path: Option<std::path::PathBuf>,
+    pub(crate) file_path: Option<std::path::PathBuf>,
     /// Status of the last response.
-    pub response_status_code: Option<u16>,
+    pub(crate) response_status_code: Option<u16>,
     /// The last failure, when the last attempt failed.
-    pub exception: Option<crate::error::Failure>,
+    pub(crate) exception: Option<crate::error::Failure>,
     /// What a careful person wants to know.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// Exchanges of the last attempt, when it failed.
-    pub hops: Vec<crate::event::Hop>,
+    pub(crate) hops: Vec<crate::event::Hop>,
     /// What is stored to go on from.
-    pub resume: Option<ResumeRecord>,
+    pub(crate) resume: Option<ResumeRecord>,
     /// The upload that its server keeps open for it.
-    pub upload: Option<UploadRecord>,
+    pub(crate) upload: Option<UploadRecord>,
     /// What components have changed about its requests.
-    pub changes: Option<Changes>,
+    pub(crate) changes: Option<Changes>,
 }
 
 /// What components have changed about a task's requests since it was added (hooks `on-error` and `on-response`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Another URL, with its query; `None`: the task's.
-    pub url: Option<String>,
+    pub(crate) url: Option<String>,
     /// Headers that replace those of the same name.
-    pub headers: Pairs,
+    pub(crate) headers: Pairs,
     /// The bytes that are stored are certainly those of this URL, too.
-    pub is_joined: bool,
+    pub(crate) is_joined: bool,
     /// The component that gave the URL, by its name.
-    pub by: String,
+    pub(crate) by: String,
 }
 
 impl Record {
@@ -601,7 +607,7 @@ impl Record {
     }
 
     /// Whether bytes are stored that its next attempt may go on from (background_downloader's taskCanResume).
-    pub fn can_resume(&self) -> bool {
+    pub(crate) fn can_resume(&self) -> bool {
         let unfinished = !matches!(self.status, Status::Complete | Status::NotFound | Status::Canceled);
         let stored = self.resume.as_ref().is_some_and(|resume| resume.ranges_known && !resume.encoded);
         unfinished && self.task.allow_pause && (stored || self.upload.is_some())
@@ -635,7 +641,7 @@ impl Record {
 pub struct Waiting {
     /// `host-limit`, `group-limit`, `direction-limit`, `total-limit`, `retry`, `retry-after`, `not-before`, `network`, `auth`,
     /// `disk`, or `queue` (nobody works the queue, or it is about to start).
-    pub reason: &'static str,
+    pub reason: String,
     /// Until when, in milliseconds since 1970, where that is known.
     pub until: Option<u64>,
     /// One sentence.
@@ -644,82 +650,82 @@ pub struct Waiting {
 
 /// A piece of a divided download. Byte numbers count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub(crate) struct Piece {
     /// Its first byte.
-    pub first_byte: u64,
+    pub(crate) first_byte: u64,
     /// Its last byte, included.
-    pub last_byte: u64,
+    pub(crate) last_byte: u64,
     /// The next byte to fetch; `last_byte + 1` when all are there.
-    pub next_byte: u64,
+    pub(crate) next_byte: u64,
     /// Up to here, excluded, its bytes are certainly on the disk.
-    pub durable_to: u64,
+    pub(crate) durable_to: u64,
 }
 
 impl Piece {
     /// Bytes that are there.
-    pub fn bytes_done(&self) -> u64 {
+    pub(crate) fn bytes_done(&self) -> u64 {
         self.next_byte.saturating_sub(self.first_byte)
     }
 
     /// Bytes that are missing.
-    pub fn bytes_left(&self) -> u64 {
+    pub(crate) fn bytes_left(&self) -> u64 {
         (self.last_byte + 1).saturating_sub(self.next_byte)
     }
 }
 
 /// What must be known to join further bytes to a part file. Rule: reliability of RFC 9110 §15.3.7.3.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ResumeRecord {
+pub(crate) struct ResumeRecord {
     /// Name of the part file in the task's directory.
-    pub part_name: String,
+    pub(crate) part_name: String,
     /// Device number of the part file.
-    pub part_dev: u64,
+    pub(crate) part_dev: u64,
     /// Inode number of the part file.
-    pub part_ino: u64,
+    pub(crate) part_ino: u64,
     /// When the part file was made, in nanoseconds since 1970; 0: not known.
-    pub part_born_ns: u64,
+    pub(crate) part_born_ns: u64,
     /// Bytes that are certainly on the disk.
-    pub durable_bytes: u64,
+    pub(crate) durable_bytes: u64,
     /// Which bytes the part file has, when it is divided; empty: those from its first to its last.
-    pub pieces: Vec<Piece>,
+    pub(crate) pieces: Vec<Piece>,
     /// Boot during which the part file was written last: within the same boot its whole length is good.
-    pub boot_id: String,
+    pub(crate) boot_id: String,
     /// Length of the whole resource, when known.
-    pub total_bytes: Option<u64>,
+    pub(crate) total_bytes: Option<u64>,
     /// ETag as received.
-    pub etag: Option<String>,
+    pub(crate) etag: Option<String>,
     /// Last-Modified as received.
-    pub last_modified: Option<String>,
+    pub(crate) last_modified: Option<String>,
     /// Date as received.
-    pub date: Option<String>,
+    pub(crate) date: Option<String>,
     /// Accept-Ranges: bytes, or a 206.
-    pub ranges_known: bool,
+    pub(crate) ranges_known: bool,
     /// The response had a Content-Encoding.
-    pub encoded: bool,
+    pub(crate) encoded: bool,
     /// The part file is the range that the task's own `Range` asks for, and begins with this byte of the resource;
     /// `total_bytes` is the range's length then. `None`: it begins with the resource's first byte.
-    pub first_byte: Option<u64>,
+    pub(crate) first_byte: Option<u64>,
     /// The name decided for the finished file.
-    pub final_name: String,
+    pub(crate) final_name: String,
     /// URL that answered, for people; secrets masked.
-    pub final_url: String,
+    pub(crate) final_url: String,
 }
 
 /// An upload that a server keeps open: what must be known to send it the rest (tus, Resumable Uploads for HTTP).
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct UploadRecord {
+pub(crate) struct UploadRecord {
     /// Where its bytes go. Whoever knows it may add to the upload: it is stored encrypted.
-    pub url: String,
+    pub(crate) url: String,
     /// Bytes of the whole upload.
-    pub length: u64,
+    pub(crate) length: u64,
     /// Bytes that the server has said it has.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// Bytes that may have been sent: the server cannot have more of this upload.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// State of the file when the upload began, to be compared.
-    pub source: String,
+    pub(crate) source: String,
     /// Most bytes that the server takes in one request, where it has said so.
-    pub append_at_most: Option<u64>,
+    pub(crate) append_at_most: Option<u64>,
 }
 
 impl std::fmt::Debug for UploadRecord {

@@ -1,24 +1,22 @@
 //! Adds tasks and waits for their ends: background_downloader's `download`, `upload`, `transmit` and their batches (B.17), on
-//! any session. Everything it does, a program can do with [`Session::call`] and [`Session::watch`] too.
+//! any session. It is told of ends, those of tasks that send no updates too, and asks for nothing but the records it answers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use serde_json::Value;
+use tokio::sync::mpsc::Receiver;
 
-use crate::api::{Reply, Request, Session};
+use crate::api::{AddOptions, Request, Session};
 use crate::batch::{Batch, BatchProgress};
 use crate::clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Update;
 use crate::store::{Addition, IfExists};
-use crate::task::Status;
-
-/// How often records are asked: tasks whose `updates` are `none` or `progress` tell nobody of their ends.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+use crate::task::{Status, TaskRecord};
 
 /// What is told while tasks are waited for.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Told<'a> {
     /// An update of one of the tasks.
     Update(&'a Update),
@@ -29,85 +27,144 @@ pub enum Told<'a> {
 }
 
 impl Session {
-    /// Adds tasks, has them worked, and waits until all are final or paused. Answers their records (as `show` has them), in
-    /// the order of the tasks. `every`: how often [`Told::Elapsed`] is told (background_downloader: 5 s); zero: never.
+    /// Adds tasks, has them worked, and waits until all are final or paused. Answers their records, in the order of the
+    /// tasks. `every`: how often [`Told::Elapsed`] is told (background_downloader: 5 s); zero: never.
     ///
-    /// Errors: what [`Request::Add`] says; [`Error::HomeLocked`] when a joined engine ends before the tasks do.
+    /// Errors: as of [`Session::add`]; [`crate::Error::HomeLocked`] when a joined engine ends before the tasks do;
+    /// [`crate::Error::UnknownTask`] when somebody forgets one of them meanwhile.
     pub async fn transmit(
         &self,
         tasks: Vec<Addition>,
         every: Duration,
-        mut tell: impl FnMut(Told<'_>),
-    ) -> Result<Vec<Value>> {
-        let mut updates = self.watch().await?;
-        let add = Request::Add { tasks, if_exists: IfExists::Reject, continue_same: false, work: true };
-        let Reply::Added { ids, .. } = self.call(add).await? else { return Err(unexpected()) };
+        tell: impl FnMut(Told<'_>),
+    ) -> Result<Vec<TaskRecord>> {
+        self.transmit_with(tasks, AddOptions::default(), every, tell).await
+    }
+
+    /// [`Session::transmit`] of tasks that are added in another way. With `continue_same`, a program that was killed and does
+    /// the same again goes on with what it had begun, and is told what was complete meanwhile; what it has been told of is
+    /// a new task the next time.
+    pub async fn transmit_with(
+        &self,
+        tasks: Vec<Addition>,
+        how: AddOptions,
+        every: Duration,
+        tell: impl FnMut(Told<'_>),
+    ) -> Result<Vec<TaskRecord>> {
+        let mut heard = Heard::from_now(self).await?; // before they are added: nothing is missed
+        let ids = self.add_with(tasks, how).await?.ids;
         let begun = clock::timer_now();
-        let mut ended: HashMap<String, Value> = HashMap::new();
-        let mut batch = Batch::default();
-        for id in &ids {
-            batch.add(id.clone());
-        }
-        tell(Told::Batch(batch.progress()));
-        let mut look_at = begun + LOOK_AGAIN;
         let mut tick_at = begun + every;
-        while ended.len() < ids.len() {
-            let next = if every.is_zero() { look_at } else { look_at.min(tick_at) };
-            let mut due = Vec::new();
+        let mut waited = Waited::new(self, &ids, tell);
+        if how.continue_same || how.if_exists == IfExists::ReturnExisting {
+            waited.look_at_all().await?; // some may have ended before
+        }
+        while !waited.open.is_empty() {
             tokio::select! {
-                update = updates.recv() => {
-                    let update = update.ok_or_else(|| Error::HomeLocked("the engine has ended".into()))?;
-                    if ids.iter().any(|id| id == update.task_id()) {
-                        tell(Told::Update(&update));
-                        match &update {
-                            Update::Status(status) => due.push(status.task_id.clone()),
-                            Update::Progress(_) => drop(batch.take(&update)),
-                        }
+                next = heard.next() => match next {
+                    Some(next) => waited.hear(next).await?,
+                    None => {
+                        // The engine has ended, or has let go of who told it too slowly what it does with what it hears.
+                        heard = Heard::from_now(self).await?;
+                        waited.look_at_all().await?;
                     }
+                },
+                () = clock::sleep_until(tick_at), if !every.is_zero() => {
+                    tick_at += every;
+                    (waited.tell)(Told::Elapsed(clock::timer_now() - begun));
                 }
-                () = clock::sleep_until(next) => {
-                    let now = clock::timer_now();
-                    if now >= look_at {
-                        look_at = now + LOOK_AGAIN;
-                        due.extend(ids.iter().filter(|id| !ended.contains_key(*id)).cloned());
-                    }
-                    if !every.is_zero() && now >= tick_at {
-                        tick_at += every;
-                        tell(Told::Elapsed(now - begun));
-                    }
-                }
-            }
-            for id in due {
-                self.look(&id, &mut ended, &mut batch, &mut tell).await?;
             }
         }
-        Ok(ids.iter().filter_map(|id| ended.remove(id)).collect())
+        let records = ids.iter().filter_map(|id| waited.ended.remove(id)).collect();
+        if how.continue_same {
+            self.call(Request::Told { ids }).await?;
+        }
+        Ok(records)
+    }
+}
+
+/// All updates: what tasks send, and what they do not.
+struct Heard {
+    sent: Receiver<Update>,
+    silent: Receiver<Update>,
+}
+
+enum Next {
+    Sent(Update),
+    Silent(Update),
+}
+
+impl Heard {
+    async fn from_now(session: &Session) -> Result<Self> {
+        Ok(Self { sent: session.watch().await?, silent: session.watch_silent().await? })
+    }
+
+    /// `None`: nothing more comes.
+    async fn next(&mut self) -> Option<Next> {
+        tokio::select! {
+            sent = self.sent.recv() => sent.map(Next::Sent),
+            silent = self.silent.recv() => silent.map(Next::Silent),
+        }
+    }
+}
+
+/// Tasks that are waited for.
+struct Waited<'a, T> {
+    session: &'a Session,
+    /// Those that have not ended.
+    open: HashSet<String>,
+    /// The records of the others.
+    ended: HashMap<String, TaskRecord>,
+    batch: Batch,
+    tell: T,
+}
+
+impl<'a, T: FnMut(Told<'_>)> Waited<'a, T> {
+    fn new(session: &'a Session, ids: &[String], mut tell: T) -> Self {
+        let mut batch = Batch::default();
+        ids.iter().for_each(|id| batch.add(id.clone()));
+        tell(Told::Batch(batch.progress()));
+        Self { session, open: ids.iter().cloned().collect(), ended: HashMap::new(), batch, tell }
+    }
+
+    async fn hear(&mut self, next: Next) -> Result<()> {
+        let (Next::Sent(update) | Next::Silent(update)) = &next;
+        let id = update.task_id();
+        if !self.open.contains(id) {
+            return Ok(());
+        }
+        if let Next::Sent(update) = &next {
+            (self.tell)(Told::Update(update));
+        }
+        match update {
+            Update::Progress(_) => drop(self.batch.take(update)),
+            Update::Status(status) if is_end(status.status) => self.look(id).await?,
+            Update::Status(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn look_at_all(&mut self) -> Result<()> {
+        for id in self.open.clone() {
+            self.look(&id).await?;
+        }
+        Ok(())
     }
 
     /// Keeps the record of a task that has ended.
-    async fn look(
-        &self,
-        id: &str,
-        ended: &mut HashMap<String, Value>,
-        batch: &mut Batch,
-        tell: &mut impl FnMut(Told<'_>),
-    ) -> Result<()> {
-        let Reply::Records { mut records, .. } = self.call(Request::Show { id: id.into() }).await? else {
-            return Err(unexpected());
-        };
-        let Some(record) = records.pop().filter(|_| !ended.contains_key(id)) else { return Ok(()) };
-        let status = record["status"].as_str().and_then(Status::from_name);
-        if let Some(status) = status.filter(|status| status.is_final() || *status == Status::Paused) {
-            if status.is_final() {
-                batch.end(id, status, record["bytesDone"].as_u64());
-            }
-            ended.insert(id.into(), record);
-            tell(Told::Batch(batch.progress()));
+    async fn look(&mut self, id: &str) -> Result<()> {
+        let record = self.session.show(id).await?;
+        if is_end(record.status) {
+            self.batch.end(id, record.status, Some(record.bytes_done));
+            self.open.remove(id);
+            self.ended.insert(id.to_owned(), record);
+            (self.tell)(Told::Batch(self.batch.progress()));
         }
         Ok(())
     }
 }
 
-fn unexpected() -> Error {
-    Error::Other("the engine gave an answer that does not fit".into())
+/// Whether nothing more happens to a task by itself.
+fn is_end(status: Status) -> bool {
+    status.is_final() || status == Status::Paused
 }

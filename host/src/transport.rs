@@ -38,25 +38,26 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
+#[doc(hidden)] // this and what else is hidden here is what bench/ calls: no promise to anybody
 pub use self::body::AnswerBody;
 use self::connect::Connector;
 pub use self::credentials::{Credentials, Proof, Secret};
 use self::credentials::{Keyring, Login};
 use self::exchange::Sent;
 pub(crate) use self::exchange::is_idempotent;
-pub use self::guard::{Guard, Ports, PrivateHost};
-pub(crate) use self::guard::{PRIVATE, how_to_grant, is_private_by_name};
+pub(crate) use self::guard::{Guard, PRIVATE, Ports, PrivateHost, how_to_grant, is_private_by_name};
 pub use self::handles::{NamedCredential, NamedCredentials};
 pub(crate) use self::handles::{names as credential_names, secret as named_secret};
 use self::nonces::Challenged;
 use self::payload::Outgoing;
+#[doc(hidden)]
 pub use self::payload::{BeforeEnd, Payload, Source};
 use self::proxy::Routes;
 pub(crate) use self::redirect::is_same_origin;
 use self::redirect::{Hop, Visit};
-pub use self::steps::{Asked, Canned, Follow, Go, Outbound, Redirect, Steps};
+pub(crate) use self::steps::{Asked, Canned, Follow, Go, Outbound, Redirect, Steps};
 use self::tls::Tls;
-pub use self::trail::Trail;
+pub(crate) use self::trail::Trail;
 use crate::clock;
 use crate::cookies::Jar;
 use crate::error::{Error, Failure, FailureKind};
@@ -204,6 +205,7 @@ impl TransportSettings {
 }
 
 /// A request to send.
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct Call {
     /// Method in capitals.
@@ -241,13 +243,13 @@ pub struct Call {
     /// Redirects are followed at all. False for components.
     pub follow: bool,
     /// Which addresses may be connected to; [`Call::steps`] may change it on the way.
-    pub guard: Guard,
+    pub(crate) guard: Guard,
     /// Cookies and credentials of the profile go along. False for components: what they send is theirs alone.
     pub ambient: bool,
     /// Is told of every exchange.
-    pub trail: Option<Trail>,
+    pub(crate) trail: Option<Trail>,
     /// Who is asked on the way.
-    pub steps: Option<Arc<dyn Steps>>,
+    pub(crate) steps: Option<Arc<dyn Steps>>,
 }
 
 impl std::fmt::Debug for Call {
@@ -294,6 +296,7 @@ impl Call {
 }
 
 /// How the end of a body is known.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// By Content-Length.
@@ -307,6 +310,7 @@ pub enum Framing {
 }
 
 /// The final response's head, and its body to be read.
+#[doc(hidden)]
 #[derive(Debug)]
 pub struct Answer {
     /// 200 to 599.

@@ -19,6 +19,7 @@ mod cookies;
 mod crash;
 mod download;
 mod elsewhere;
+mod embed;
 mod events;
 mod filenames;
 mod framing;

@@ -95,7 +95,7 @@ fn a_program_that_waits_for_its_own_tasks_only_is_told_in_time_as_well() {
     let (home, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let add = |at: &Value| {
         let task = Task { not_after: at.as_u64(), ..Task::download("http://127.0.0.1:9/f") };
-        Addition { task, place: Some(place.path().into()), paused: false }
+        Addition::new(task, place.path())
     };
     let tasks = vec![add(&in_ms(-1000)), add(&in_ms(500))];
     let mut settings = Settings::new(home.path());
@@ -110,8 +110,8 @@ fn a_program_that_waits_for_its_own_tasks_only_is_told_in_time_as_well() {
     });
 
     for record in &records {
-        let why = record["exception"]["description"].as_str().unwrap();
-        assert!(why.contains("its notAfter has come"), "{record}");
+        let why = &record.exception.as_ref().unwrap().description;
+        assert!(why.contains("its notAfter has come"), "{why}");
     }
 }
 

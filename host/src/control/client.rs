@@ -36,7 +36,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Command {
     question: Question,
-    /// For `watch`.
+    /// For `watch` or `silent`.
     updates: Option<mpsc::Sender<Update>>,
     answer: oneshot::Sender<Result<Reply>>,
 }
@@ -69,7 +69,7 @@ impl Client {
             )));
         }
         let (commands, receiver) = mpsc::channel(MAX_WAITING);
-        let link = Link { incoming, outgoing, open: HashMap::new(), watchers: Vec::new(), last: 0 };
+        let link = Link { incoming, outgoing, open: HashMap::new(), watchers: Vec::new(), silent: Vec::new(), last: 0 };
         #[expect(clippy::disallowed_methods, reason = "ends with the connection, or with who asks")]
         let task = tokio::spawn(link.run(receiver));
         Ok(Some(Self {
@@ -93,8 +93,16 @@ impl Client {
 
     /// Updates from now on.
     pub(crate) async fn watch(&self) -> Result<mpsc::Receiver<Update>> {
+        self.hear(Question { watch: true, ..Question::default() }).await
+    }
+
+    /// Changes of status of tasks that send none, from now on.
+    pub(crate) async fn watch_silent(&self) -> Result<mpsc::Receiver<Update>> {
+        self.hear(Question { silent: true, ..Question::default() }).await
+    }
+
+    async fn hear(&self, question: Question) -> Result<mpsc::Receiver<Update>> {
         let (sender, receiver) = mpsc::channel(WATCHED);
-        let question = Question { watch: true, ..Question::default() };
         self.ask(question, Some(sender)).await?;
         Ok(receiver)
     }
@@ -120,6 +128,7 @@ struct Link {
     outgoing: Outgoing,
     open: HashMap<u64, oneshot::Sender<Result<Reply>>>,
     watchers: Vec<mpsc::Sender<Update>>,
+    silent: Vec<mpsc::Sender<Update>>,
     last: u64,
 }
 
@@ -160,7 +169,8 @@ impl Link {
         match line {
             Ok(line) => {
                 self.outgoing.push(&line);
-                self.watchers.extend(command.updates);
+                let watchers = if command.question.silent { &mut self.silent } else { &mut self.watchers };
+                watchers.extend(command.updates);
                 self.open.insert(self.last, command.answer);
             }
             Err(error) => {
@@ -172,10 +182,12 @@ impl Link {
     /// Hands an answer to whoever waits for it; `None` when it makes no sense.
     fn receive(&mut self, line: &[u8]) -> Option<()> {
         let answer: Answer = serde_json::from_slice(line).ok()?;
-        if let Some(update) = &answer.update {
-            let update = json::read_update(update)?;
-            self.watchers.retain(|watcher| watcher.try_send(update.clone()).is_ok());
-            return Some(());
+        for (update, watchers) in [(&answer.update, &mut self.watchers), (&answer.silent, &mut self.silent)] {
+            if let Some(update) = update {
+                let update = json::read_update(update)?;
+                watchers.retain(|watcher| watcher.try_send(update.clone()).is_ok());
+                return Some(());
+            }
         }
         let result = match (answer.reply, answer.error) {
             (Some(reply), None) => Ok(reply.0),

@@ -43,6 +43,8 @@ pub(crate) trait Answers: Clone + Send + Sync + 'static {
     fn call_as(&self, asker: u64, request: Request) -> impl Future<Output = Result<Reply>> + Send;
     /// Updates from now on.
     fn watch(&self) -> Receiver<Update>;
+    /// Changes of status of tasks that send none, from now on.
+    fn watch_silent(&self) -> Receiver<Update>;
     /// The asker has left: what was worked for it alone is not wanted any more.
     fn gone(&self, asker: u64);
 }
@@ -53,6 +55,9 @@ impl Answers for Engine {
     }
     fn watch(&self) -> Receiver<Update> {
         Engine::watch(self)
+    }
+    fn watch_silent(&self) -> Receiver<Update> {
+        Engine::watch_silent(self)
     }
     fn gone(&self, asker: u64) {
         Engine::gone(self, asker);
@@ -145,8 +150,8 @@ async fn serve(stream: UnixStream, answers: impl Answers, number: u64, finish: C
     if let Ok(hello) = wire::line(&Hello::own()) {
         outgoing.push(&hello);
     }
-    let mut connection =
-        Connection { incoming, outgoing, asker: Asker { answers, number }, open: JoinSet::new(), updates: None };
+    let (asker, open) = (Asker { answers, number }, JoinSet::new());
+    let mut connection = Connection { incoming, outgoing, asker, open, updates: None, silent: None };
     let ended = match timeout(PATIENCE, connection.greeted()).await {
         Ok(Ok(true)) => connection.answer(finish).await,
         Ok(Ok(false)) | Err(_) => return,
@@ -165,6 +170,7 @@ struct Connection<A: Answers> {
     /// Questions that are being answered.
     open: JoinSet<(u64, Result<Reply>)>,
     updates: Option<Receiver<Update>>,
+    silent: Option<Receiver<Update>>,
 }
 
 impl<A: Answers> Connection<A> {
@@ -195,6 +201,10 @@ impl<A: Answers> Connection<A> {
                     Some(update) => self.update(&update)?,
                     None => return self.finish().await,
                 },
+                update = next(&mut self.silent) => match update {
+                    Some(update) => self.silent(&update)?,
+                    None => return self.finish().await,
+                },
             }
         }
     }
@@ -207,6 +217,9 @@ impl<A: Answers> Connection<A> {
         }
         while let Some(Ok(update)) = self.updates.as_mut().map(Receiver::try_recv) {
             self.update(&update)?;
+        }
+        while let Some(Ok(update)) = self.silent.as_mut().map(Receiver::try_recv) {
+            self.silent(&update)?;
         }
         self.outgoing.flush().await
     }
@@ -223,6 +236,9 @@ impl<A: Answers> Connection<A> {
         };
         if question.watch && self.updates.is_none() {
             self.updates = Some(self.asker.answers.watch());
+        }
+        if question.silent && self.silent.is_none() {
+            self.silent = Some(self.asker.answers.watch_silent());
         }
         match question.request {
             None => self.reply(question.n, Ok(Reply::Done)),
@@ -251,8 +267,15 @@ impl<A: Answers> Connection<A> {
     }
 
     fn update(&mut self, update: &Update) -> std::io::Result<()> {
-        let answer = Answer { update: Some(json::write_update(update)), ..Answer::default() };
-        let line = wire::line(&answer).map_err(std::io::Error::other)?;
+        self.tell(&Answer { update: Some(json::write_update(update)), ..Answer::default() })
+    }
+
+    fn silent(&mut self, update: &Update) -> std::io::Result<()> {
+        self.tell(&Answer { silent: Some(json::write_update(update)), ..Answer::default() })
+    }
+
+    fn tell(&mut self, answer: &Answer) -> std::io::Result<()> {
+        let line = wire::line(answer).map_err(std::io::Error::other)?;
         self.outgoing.push(&line);
         match self.outgoing.len() > MAX_QUEUED {
             true => Err(std::io::Error::other("does not read its updates")),

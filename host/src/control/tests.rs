@@ -25,6 +25,7 @@ use crate::task::Status;
 #[derive(Clone)]
 struct Echo {
     watchers: Arc<Mutex<Vec<mpsc::Sender<Update>>>>,
+    silent: Arc<Mutex<Vec<mpsc::Sender<Update>>>>,
     gone: UnboundedSender<u64>,
 }
 
@@ -32,24 +33,32 @@ impl Echo {
     fn new() -> (Self, UnboundedReceiver<u64>) {
         #[expect(clippy::disallowed_methods, reason = "as many as the test has connections")]
         let (gone, left) = mpsc::unbounded_channel();
-        let watchers = Arc::default();
-        (Self { watchers, gone }, left)
+        (Self { watchers: Arc::default(), silent: Arc::default(), gone }, left)
     }
 
     fn tell(&self, seq: u64, body: Option<String>) {
-        let details = Details { response_body: body, resumed_from: 1, ..Details::default() };
-        let update = Update::Status(StatusUpdate {
-            seq,
-            task_id: "t".into(),
-            group: "default".into(),
-            status: Status::Complete,
-            at: 1_000,
-            details: Some(std::sync::Arc::new(details)),
-        });
         for watcher in self.watchers.lock().unwrap().iter() {
-            let _ = watcher.try_send(update.clone());
+            let _ = watcher.try_send(update(seq, body.clone()));
         }
     }
+
+    fn tell_silent(&self, seq: u64) {
+        for watcher in self.silent.lock().unwrap().iter() {
+            let _ = watcher.try_send(update(seq, None));
+        }
+    }
+}
+
+fn update(seq: u64, body: Option<String>) -> Update {
+    let details = Details { response_body: body, resumed_from: 1, ..Details::default() };
+    Update::Status(StatusUpdate {
+        seq,
+        task_id: "t".into(),
+        group: "default".into(),
+        status: Status::Complete,
+        at: 1_000,
+        details: Some(std::sync::Arc::new(details)),
+    })
 }
 
 impl Answers for Echo {
@@ -66,6 +75,11 @@ impl Answers for Echo {
     fn watch(&self) -> mpsc::Receiver<Update> {
         let (sender, receiver) = mpsc::channel(100_000);
         self.watchers.lock().unwrap().push(sender);
+        receiver
+    }
+    fn watch_silent(&self) -> mpsc::Receiver<Update> {
+        let (sender, receiver) = mpsc::channel(1);
+        self.silent.lock().unwrap().push(sender);
         receiver
     }
     fn gone(&self, asker: u64) {
@@ -221,6 +235,20 @@ async fn watchers_get_every_update_until_the_engine_ends() {
     let after = soon(one.call(Request::Info)).await;
     let Err(Error::HomeLocked(text)) = after else { panic!("{after:?}") };
     assert!(text.contains("has ended"), "{text}");
+}
+
+#[tokio::test]
+async fn what_silent_tasks_become_is_told_only_to_who_asks_for_that() {
+    let worked = work("home").await;
+    let client = join(&worked.home).await;
+    let mut updates = client.watch().await.unwrap();
+    let mut silent = client.watch_silent().await.unwrap();
+    worked.echo.tell(1, None);
+    worked.echo.tell_silent(2);
+    worked.server.finish().await;
+
+    assert_eq!((seq(soon(updates.recv()).await), seq(soon(updates.recv()).await)), (Some(1), None));
+    assert_eq!((seq(soon(silent.recv()).await), seq(soon(silent.recv()).await)), (Some(2), None));
 }
 
 #[tokio::test]

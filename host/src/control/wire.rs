@@ -1,7 +1,8 @@
 //! The messages of the control socket as JSON, one object a line, without loss.
 //!
 //! A client sends `{"n":1,"request":{…}}` or `{"n":1,"watch":true}`; it gets `{"n":1,"reply":{…}}` or `{"n":1,"error":{…}}`
-//! with its number, and after `watch` any number of `{"update":{…}}`. The forms below mirror [`crate::api`]: what is added
+//! with its number, and after `watch` any number of `{"update":{…}}`, after `silent` of `{"silent":{…}}`: what tasks
+//! become that send no updates of it. The forms below mirror [`crate::api`]: what is added
 //! there does not compile until it is added here.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -32,7 +33,7 @@ impl Hello {
     }
 }
 
-/// What a client sends: one of the two.
+/// What a client sends: one of the three.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Question {
     /// Chosen by the client; the answer has the same.
@@ -42,6 +43,9 @@ pub(super) struct Question {
     /// Send updates from now on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) watch: bool,
+    /// Send from now on what becomes of tasks that send no updates of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) silent: bool,
 }
 
 /// A request that serde can handle.
@@ -60,6 +64,8 @@ pub(super) struct Answer {
     pub(super) error: Option<ErrorForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) update: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) silent: Option<Value>,
 }
 
 /// A reply that serde can handle.

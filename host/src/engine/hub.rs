@@ -24,9 +24,13 @@ pub(crate) struct Hub(Arc<Mutex<Inner>>);
 /// Hears of final updates, on the store's thread: it must not block.
 pub(crate) type TellFinal = Box<dyn Fn(&StatusUpdate) + Send>;
 
+type Watchers = Vec<mpsc::Sender<Update>>;
+
 #[derive(Default)]
 struct Inner {
-    watchers: Vec<mpsc::Sender<Update>>,
+    watchers: Watchers,
+    /// Told the changes of status that `watchers` are not, for their tasks send none.
+    silent: Watchers,
     /// Running tasks: what the last values were.
     progressing: HashMap<String, Sizes>,
     /// Told about every final update after its commit.
@@ -54,9 +58,18 @@ impl Hub {
         receiver
     }
 
+    /// A new watcher of what others are not told: changes of status of tasks that send none (`updates`), from now on.
+    pub(crate) fn watch_silent(&self) -> mpsc::Receiver<Update> {
+        let (sender, receiver) = mpsc::channel(BEHIND);
+        self.inner().silent.push(sender);
+        receiver
+    }
+
     /// Ends every watch.
     pub(crate) fn close(&self) {
-        self.inner().watchers.clear();
+        let mut inner = self.inner();
+        inner.watchers.clear();
+        inner.silent.clear();
     }
 
     /// Calls `tell` with each final update, on the store's thread: it must not block.
@@ -89,7 +102,7 @@ impl Hub {
         if let Some(sizes) = inner.progressing.get_mut(&update.task_id) {
             (sizes.bytes_done, sizes.total) = (update.bytes_done, update.expected_file_size);
             if sizes.told {
-                inner.send(Update::Progress(update));
+                send(&mut inner.watchers, Update::Progress(update));
             }
         }
     }
@@ -115,7 +128,7 @@ impl Inner {
         let special = sizes.and_then(|sizes| special_value(&update, sizes));
         let before = update.status.is_final() || update.status == Status::Paused;
         if let Some(progress) = special.clone().filter(|_| before) {
-            self.send(Update::Progress(progress));
+            send(&mut self.watchers, Update::Progress(progress));
         }
         if update.status.is_final() {
             self.finals.iter().for_each(|finals| finals(&update));
@@ -123,21 +136,19 @@ impl Inner {
         if update.status != Status::Running && update.status != Status::Enqueued {
             self.progressing.remove(&update.task_id);
         }
-        if sent {
-            self.send(Update::Status(update));
-        }
+        send(if sent { &mut self.watchers } else { &mut self.silent }, Update::Status(update));
         if let Some(progress) = special.filter(|_| !before) {
-            self.send(Update::Progress(progress));
+            send(&mut self.watchers, Update::Progress(progress));
         }
     }
+}
 
-    fn send(&mut self, update: Update) {
-        self.watchers.retain(|watcher| match watcher.try_send(update.clone()) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(Update::Progress(_))) => true,
-            Err(_) => false,
-        });
-    }
+fn send(watchers: &mut Watchers, update: Update) {
+    watchers.retain(|watcher| match watcher.try_send(update.clone()) {
+        Ok(()) => true,
+        Err(mpsc::error::TrySendError::Full(Update::Progress(_))) => true,
+        Err(_) => false,
+    });
 }
 
 fn special_value(update: &StatusUpdate, sizes: Sizes) -> Option<ProgressUpdate> {

@@ -187,7 +187,7 @@ impl Chain {
 
     /// Hook `resume`. The second part lists each condition and whether it holds. A component can give bytes up that the
     /// default policy goes on with, but go on only by the validator that is stored, and miss nothing only where nothing is.
-    pub async fn resume(
+    pub(crate) async fn resume(
         &self,
         task: &HookTask,
         bytes_done: u64,

@@ -17,7 +17,7 @@ pub struct RequestHead {
     pub headers: Pairs,
     /// Of an answer: which addresses may be connected to, where a component has led it to another URL or added headers. `None`:
     /// as before.
-    pub guard: Option<Guard>,
+    pub(crate) guard: Option<Guard>,
 }
 
 /// One redirect, for `on-redirect`.

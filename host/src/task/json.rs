@@ -15,7 +15,7 @@ mod tests;
 use serde_json::Value;
 
 use crate::event::Update;
-use crate::task::{Problem, Record, Status, Task, Waiting};
+use crate::task::{Problem, Record, Status, Task, TaskRecord, Waiting};
 
 /// What the caller of [`read`] wants for fields that the JSON does not give.
 #[derive(Clone, Debug, Default)]
@@ -71,8 +71,14 @@ pub fn write_short(task: &Task) -> Value {
 }
 
 /// Writes a record as `ls --json` and `show --json` print it: secrets masked.
-pub fn write_record(record: &Record, waiting: Option<&Waiting>) -> Value {
+pub(crate) fn write_record(record: &Record, waiting: Option<&Waiting>) -> Value {
     write::record(record, waiting)
+}
+
+/// Reads a record as `ls --json` and `show --json` print it; `None` when it is none. Members that are not known are passed
+/// over.
+pub fn read_record(json: &Value) -> Option<TaskRecord> {
+    update::read_record(json)
 }
 
 /// Writes an update as `--json`, the event log and SSE carry it: secrets masked.

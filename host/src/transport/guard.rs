@@ -13,7 +13,7 @@ use crate::error::{Failure, FailureKind};
 
 /// Which addresses a request may connect to, checked on the address itself, for each hop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Guard {
+pub(crate) enum Guard {
     /// Any: the owner's own tasks.
     #[default]
     Any,
@@ -28,16 +28,16 @@ pub enum Guard {
 
 /// A host whose private addresses are granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrivateHost {
+pub(crate) struct PrivateHost {
     /// Name or literal, exact but for case; an IPv6 literal with brackets or without.
-    pub host: String,
+    pub(crate) host: String,
     /// Its ports.
-    pub ports: Ports,
+    pub(crate) ports: Ports,
 }
 
 /// Ports of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ports {
+pub(crate) enum Ports {
     /// All of them.
     Any,
     /// The scheme's own.

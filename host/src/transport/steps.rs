@@ -18,34 +18,34 @@ use crate::task::Pairs;
 
 /// A request without its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outbound {
+pub(crate) struct Outbound {
     /// In capitals; an answer's is not looked at.
-    pub method: String,
+    pub(crate) method: String,
     /// Absolute, without userinfo and fragment.
-    pub url: String,
+    pub(crate) url: String,
     /// Without those that the connection adds.
-    pub headers: Pairs,
+    pub(crate) headers: Pairs,
     /// Of an answer: which addresses may be connected to from here on, or by this request alone where its URL is the one that was
     /// given. `None`: as before.
-    pub guard: Option<Guard>,
+    pub(crate) guard: Option<Guard>,
 }
 
 /// A redirect that may be followed.
 #[derive(Clone, Debug)]
-pub struct Redirect {
+pub(crate) struct Redirect {
     /// 1 for the first of a call.
-    pub number: u32,
+    pub(crate) number: u32,
     /// 301, 302, 303, 307 or 308.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Where it comes from.
-    pub from_url: String,
+    pub(crate) from_url: String,
     /// The request that would follow.
-    pub next: Outbound,
+    pub(crate) next: Outbound,
 }
 
 /// What becomes of a request.
 #[derive(Debug)]
-pub enum Go {
+pub(crate) enum Go {
     /// It goes out like this.
     Send(Outbound),
     /// Nothing goes out: this is the answer.
@@ -54,22 +54,22 @@ pub enum Go {
 
 /// An answer that no server gave.
 #[derive(Clone, Debug)]
-pub struct Canned {
+pub(crate) struct Canned {
     /// 200 to 599.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Names in lower case, without framing.
-    pub headers: Pairs,
+    pub(crate) headers: Pairs,
     /// The whole body.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
     /// Whether others are to judge it as well; handed on as [`Answer::canned`].
-    pub follow: bool,
+    pub(crate) follow: bool,
     /// Who has made it up, for sentences.
-    pub by: Option<String>,
+    pub(crate) by: Option<String>,
 }
 
 /// What becomes of a redirect.
 #[derive(Debug)]
-pub enum Follow {
+pub(crate) enum Follow {
     /// It is followed.
     Yes,
     /// It is followed by this request.
@@ -79,10 +79,10 @@ pub enum Follow {
 }
 
 /// An answer to come.
-pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+pub(crate) type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
 /// Who is asked. A failure ends the call.
-pub trait Steps: Send + Sync {
+pub(crate) trait Steps: Send + Sync {
     /// Before each request, the first one included.
     fn before_request(&self, step: Outbound) -> Asked<'_, Go>;
 

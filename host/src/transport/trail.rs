@@ -30,16 +30,16 @@ pub(super) struct Making {
 
 /// Collects the exchanges of one attempt. Cheap to clone: all clones are one trail.
 #[derive(Clone, Debug, Default)]
-pub struct Trail(Arc<Mutex<Vec<Hop>>>);
+pub(crate) struct Trail(Arc<Mutex<Vec<Hop>>>);
 
 impl Trail {
     /// The exchanges so far; the trail is empty then.
-    pub fn take(&self) -> Vec<Hop> {
+    pub(crate) fn take(&self) -> Vec<Hop> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Adds exchanges of another trail.
-    pub fn extend(&self, hops: Vec<Hop>) {
+    pub(crate) fn extend(&self, hops: Vec<Hop>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let room = MOST.saturating_sub(all.len());
         all.extend(hops.into_iter().take(room));

@@ -17,7 +17,7 @@ use crate::args::Add;
 use crate::environment::{Environment, now_ms};
 use crate::exit;
 use crate::input::{self, Item, Place};
-use crate::link::{Link, added, records};
+use crate::link::Link;
 use crate::printer::Printer;
 
 /// Tasks added by one request.
@@ -181,7 +181,7 @@ struct Added {
 async fn enqueue(link: &mut Link, mut items: Receiver<Item>, how: How, printer: &Printer) -> Result<Added> {
     let mut all = Added::default();
     let mut keep = |reply: Reply| -> Result<()> {
-        let (ids, _) = added(reply)?;
+        let ids = reply.added()?.ids;
         all.count += ids.len();
         if printer.json() {
             all.ids.extend(ids);
@@ -287,8 +287,7 @@ fn at_places(error: Error, places: &[Place]) -> Error {
 
 async fn print_records(link: &mut Link, ids: &[String], printer: &Printer) -> Result<u8> {
     for id in ids {
-        let (records, _) = records(link.call(Request::Show { id: id.clone() }).await?)?;
-        records.iter().for_each(|record| printer.data(record));
+        printer.data(link.call(Request::Show { id: id.clone() }).await?.record()?);
     }
     Ok(exit::DONE)
 }

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
-use haul::{Reply, Request, Result, Work};
+use haul::{Request, Result, Work};
 use serde_json::{Value, json};
 
 use crate::args::{Callbacks, Check, GrantFlags};
 use crate::environment::{Environment, absolute, compiler, missing_credentials};
 use crate::exit;
-use crate::link::{Link, unexpected};
+use crate::link::{Link, ask};
 use crate::printer::{Printer, Style};
 use crate::text;
 
@@ -203,14 +203,9 @@ fn print(check: &Check, inspection: &Inspection, grants: &Grants, printer: &Prin
 
 async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
     let mut link = Link::new(environment.settings(), Work::Nothing);
-    let of_home = match link.call(Request::Attached).await? {
-        Reply::Info(Value::Array(list)) => list,
-        other => return Err(unexpected(&other)),
-    };
-    let left_alone = match link.call(Request::Info).await? {
-        Reply::Info(info) => info["leftAlone"].clone(),
-        other => return Err(unexpected(&other)),
-    };
+    let of_home = link.call(Request::Attached).await?.info()?;
+    let of_home = of_home.as_array().map_or(&[][..], Vec::as_slice);
+    let left_alone = link.call(Request::Info).await?.info()?["leftAlone"].clone();
     link.close().await;
     for (source, problem) in configured(environment)? {
         let mut listed = json!({
@@ -226,7 +221,7 @@ async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
         listed["leftAlone"] = left_of(&left_alone, &listed);
         print_listed(&listed, printer);
     }
-    for (source, problem, mut listed) in attached(environment, &of_home)? {
+    for (source, problem, mut listed) in attached(environment, of_home)? {
         listed["attachedBy"] = "home".into();
         listed["exists"] = source.path.is_file().into();
         listed["problem"] = problem.into();

@@ -1,12 +1,12 @@
 //! `haul pause`, `resume`, `cancel`, `retry`, and `rm` and `clean`: changes to tasks that exist.
 
-use haul::{Action, Reply, Request, Result, Selection, Status, Work};
+use haul::{Action, Changed, Request, Result, Selection, Status, Work};
 use serde_json::json;
 
 use crate::args::{Clean, Rm, Select};
 use crate::environment::Environment;
 use crate::exit;
-use crate::link::{Link, ask, count, records, unexpected};
+use crate::link::{Link, ask};
 use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::text;
@@ -30,9 +30,9 @@ pub(crate) async fn control(
     let mut link = Link::new(environment.settings(), Work::Nothing);
     let answered = change(&mut link, action, request).await;
     link.close().await;
-    let (count, changed, refused) = answered?;
+    let changed = answered?;
     let (verb, done) = words(action);
-    for id in &changed {
+    for id in &changed.ids {
         if printer.json() {
             printer.data(json!({"taskId": id, "action": verb, "changed": true}));
         } else if by_id {
@@ -40,40 +40,33 @@ pub(crate) async fn control(
         }
     }
     if !by_id && !printer.json() {
-        printer.note(format_args!("{done} {}", text::tasks(count)));
+        printer.note(format_args!("{done} {}", text::tasks(changed.count)));
     }
-    for (id, reason) in &refused {
+    for (id, reason) in &changed.refused {
         if printer.json() {
             printer.data(json!({"taskId": id, "action": verb, "changed": false, "reason": reason}));
         }
         printer.error(format_args!("{}: {}", text::printable(id), text::printable(reason)));
     }
-    Ok(if refused.is_empty() { exit::DONE } else { exit::USAGE })
+    Ok(if changed.refused.is_empty() { exit::DONE } else { exit::USAGE })
 }
 
-/// How many changed, ids of those that did, and ids with why they did not.
-type Changes = (u64, Vec<String>, Vec<(String, String)>);
-
-async fn change(link: &mut Link, action: Action, request: Request) -> Result<Changes> {
-    let (count, mut changed, refused) = match link.call(request).await? {
-        Reply::Changed { count, changed, refused } => (count, changed, refused),
-        other => return Err(unexpected(&other)),
-    };
+async fn change(link: &mut Link, action: Action, request: Request) -> Result<Changed> {
+    let mut changed = link.call(request).await?.changed()?;
     if link.generation() < 2 {
-        return Ok((count, changed, refused));
+        return Ok(changed);
     }
     // A `get` whose only task this was ends with it, perhaps before its answer came; then the request was made twice, and
     // the second time there was nothing left to change.
-    let mut still_refused = Vec::new();
-    for (id, reason) in refused {
-        let (records, _) = records(link.call(Request::Show { id: id.clone() }).await?)?;
-        let outcome = records.first().and_then(Outcome::of_json);
-        match outcome {
-            Some(outcome) if is_wanted(action, outcome.status) => changed.push(id),
-            _ => still_refused.push((id, reason)),
+    for (id, reason) in std::mem::take(&mut changed.refused) {
+        let record = link.call(Request::Show { id: id.clone() }).await?.record()?;
+        match Outcome::of_json(&record) {
+            Some(outcome) if is_wanted(action, outcome.status) => changed.ids.push(id),
+            _ => changed.refused.push((id, reason)),
         }
     }
-    Ok((count.max(changed.len() as u64), changed, still_refused))
+    changed.count = changed.count.max(changed.ids.len() as u64);
+    Ok(changed)
 }
 
 /// Whether this is where the action leads.
@@ -107,7 +100,7 @@ pub(crate) async fn clean(clean: &Clean, environment: &Environment, printer: &Pr
 }
 
 async fn forget(request: Request, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let forgotten = count(ask(environment.settings(), request).await?)?;
+    let forgotten = ask(environment.settings(), request).await?.count()?;
     if printer.json() {
         printer.data(json!({ "forgotten": forgotten }));
     } else {

@@ -7,14 +7,13 @@ use std::time::Duration;
 use haul::event::StatusUpdate;
 use haul::hooks::{ComponentSource, Grants};
 use haul::task::{Updates, json};
-use haul::{Addition, Error, IfExists, Request, Result, Session, Settings, Status, Task, Update, Work};
+use haul::{Addition, Error, Result, Session, Settings, Status, Task, Update, Work};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::Receiver;
 
 use crate::args::Demo;
 use crate::environment::absolute;
 use crate::exit;
-use crate::link::added;
 use crate::outcome::Outcome;
 use crate::printer::{Printer, Style};
 use crate::text;
@@ -133,13 +132,7 @@ impl Story<'_> {
             retries_remaining: 3,
             ..Task::default()
         };
-        let request = Request::Add {
-            tasks: vec![Addition { task, place: Some(files.into()), paused: false }],
-            if_exists: IfExists::Reject,
-            continue_same: false,
-            work: true,
-        };
-        let id = added(session.call(request).await?)?.0.pop().unwrap_or_default();
+        let id = session.add(vec![Addition::new(task, files)]).await?.pop().unwrap_or_default();
         let last = self.follow(&mut updates, &id).await?;
         self.close(&last)
     }

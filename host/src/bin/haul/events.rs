@@ -9,7 +9,7 @@ use tokio::sync::mpsc::Receiver;
 use crate::args::{Ack, Events};
 use crate::environment::Environment;
 use crate::exit;
-use crate::link::{Link, ask, count, events};
+use crate::link::{Link, ask};
 use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::signals::Interrupt;
@@ -49,7 +49,7 @@ impl Log<'_> {
         while !self.printer.is_closed() {
             let request =
                 Request::Events { after: self.after, consumer: self.consumer.clone().filter(|_| self.after.is_none()) };
-            let page = events(link.call(request).await?)?;
+            let page = link.call(request).await?.events()?;
             let before = self.after;
             for event in &page {
                 self.after = event["seq"].as_u64().max(self.after);
@@ -130,7 +130,7 @@ fn remark(event: &Value) -> String {
 /// Runs `ack`; answers the exit code.
 pub(crate) async fn ack(ack: &Ack, environment: &Environment, printer: &Printer) -> Result<u8> {
     let request = Request::Ack { consumer: ack.consumer.clone(), seq: ack.seq };
-    let position = count(ask(environment.settings(), request).await?)?;
+    let position = ask(environment.settings(), request).await?.count()?;
     if printer.json() {
         printer.data(json!({"consumer": ack.consumer, "position": position}));
     } else {

@@ -71,7 +71,7 @@ fn of_failure(outcome: &Outcome) -> u8 {
         Some(FailureKind::Callback) => COMPONENT,
         Some(FailureKind::Url) => USAGE,
         Some(FailureKind::HttpResponse | FailureKind::General) => by_status,
-        Some(FailureKind::Resume | FailureKind::Policy | FailureKind::Canceled) | None => OTHER,
+        _ => OTHER,
     }
 }
 

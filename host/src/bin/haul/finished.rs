@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::args::{Move, Open};
 use crate::environment::{Environment, place};
 use crate::exit;
-use crate::link::{ask, records};
+use crate::link::ask;
 use crate::printer::Printer;
 use crate::text;
 
@@ -59,8 +59,7 @@ fn inside(directory: &std::path::Path, below: &std::path::Path) -> Result<PathBu
 
 /// The file of a complete task.
 async fn file_of(id: &str, environment: &Environment) -> Result<PathBuf> {
-    let (records, _) = records(ask(environment.settings(), Request::Show { id: id.into() }).await?)?;
-    let record = records.first().cloned().unwrap_or_default();
+    let record = ask(environment.settings(), Request::Show { id: id.into() }).await?.record()?;
     let path = record["filePath"].as_str().filter(|_| record["status"] == "complete").map(PathBuf::from);
     let status = record["status"].as_str().unwrap_or("unknown");
     let path = path.ok_or_else(|| Error::Usage(format!("`{id}` is {status} and has no finished file")))?;

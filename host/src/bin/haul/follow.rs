@@ -12,7 +12,7 @@ use haul::{Batch, Error, Request, Result, Update};
 use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
-use crate::link::{Link, events, records};
+use crate::link::Link;
 use crate::outcome::Outcome;
 use crate::reporter::Reporter;
 
@@ -66,8 +66,10 @@ impl Following {
     /// Tells the ends of tasks that were complete before they were followed: what a killed command could not tell.
     pub(crate) async fn ended(&mut self, link: &mut Link, ids: &[String]) -> Result<()> {
         for id in ids {
-            let (records, _) = records(link.call_once(Request::Show { id: id.clone() }).await?)?;
-            let Some(record) = records.first().filter(|_| self.pending.contains(id)) else { continue };
+            let record = link.call_once(Request::Show { id: id.clone() }).await?.record()?;
+            if !self.pending.contains(id) {
+                continue;
+            }
             let mut update = serde_json::json!({"type": "status"});
             for name in TOLD_AGAIN {
                 update[name] = record[name].clone();
@@ -152,7 +154,7 @@ impl Following {
     async fn catch_up(&mut self, link: &mut Link) -> Result<()> {
         while let Some(told) = self.told {
             let request = Request::Events { after: Some(told), consumer: None };
-            let page = events(link.call_once(request).await?)?;
+            let page = link.call_once(request).await?.events()?;
             if page.is_empty() {
                 break;
             }
@@ -183,8 +185,7 @@ impl Following {
     async fn check_one(&mut self, link: &mut Link, id: &str) -> Result<()> {
         match link.call_once(Request::Show { id: id.to_owned() }).await {
             Ok(reply) => {
-                let (records, _) = records(reply)?;
-                let outcome = records.first().and_then(Outcome::of_json);
+                let outcome = Outcome::of_json(&reply.record()?);
                 if let Some(outcome) = outcome.filter(Outcome::is_end) {
                     self.end(id, &outcome);
                 }
@@ -217,6 +218,7 @@ impl Following {
                 self.reporter.print_json(update);
                 self.take_status(status);
             }
+            _ => {}
         }
     }
 

@@ -8,7 +8,7 @@ use crate::args::EngineFlags;
 use crate::environment::Environment;
 use crate::exit;
 use crate::follow::Following;
-use crate::link::{Link, added};
+use crate::link::Link;
 use crate::notifier;
 use crate::printer::Printer;
 use crate::reporter::Reporter;
@@ -125,9 +125,9 @@ async fn add(session: &Session, tasks: &Tasks<'_>, urls: &[String]) -> Result<(V
         continue_same: true,
         work: true,
     };
-    let (ids, ended) = added(session.call(request).await?)?;
-    if ids.len() == urls.len() {
-        Ok((ids, ended))
+    let added = session.call(request).await?.added()?;
+    if added.ids.len() == urls.len() {
+        Ok((added.ids, added.ended))
     } else {
         Err(Error::Other("the engine answered another number of tasks than it was given".into()))
     }

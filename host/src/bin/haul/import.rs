@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::args::Import;
 use crate::environment::{Environment, now_ms, place};
 use crate::exit;
-use crate::link::{Link, added, records};
+use crate::link::Link;
 use crate::printer::Printer;
 use crate::text;
 
@@ -114,11 +114,10 @@ async fn import(link: &mut Link, entries: Vec<Entry>, typed: &Import, printer: &
         known += here_already(link, batch, if_exists).await?;
         let tasks: Vec<Addition> = batch.iter().map(|entry| with_id(&entry.addition)).collect();
         let request = Request::Add { tasks, if_exists, continue_same: false, work: false };
-        let (ids, _) = added(link.call(request).await?)?;
+        let ids = link.call(request).await?.added()?.ids;
         for id in &ids {
             if printer.json() {
-                let (records, _) = records(link.call(Request::Show { id: id.clone() }).await?)?;
-                records.iter().for_each(|record| printer.data(record));
+                printer.data(link.call(Request::Show { id: id.clone() }).await?.record()?);
             } else {
                 printer.data(id);
             }
@@ -136,8 +135,7 @@ async fn here_already(link: &mut Link, batch: &[Entry], if_exists: IfExists) -> 
         match link.call(Request::Show { id: id.clone() }).await {
             Ok(reply) => {
                 // A unique beginning of another id is found too.
-                let (found, _) = records(reply)?;
-                known += u64::from(found.iter().any(|record| record["taskId"] == **id));
+                known += u64::from(reply.record()?["taskId"] == **id);
             }
             Err(Error::UnknownTask(_)) => {}
             Err(error) => return Err(error),

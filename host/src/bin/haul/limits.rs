@@ -1,12 +1,12 @@
 //! `haul limits`: shows what limits the engine of the home, and changes it: now, and for every later engine of the home.
 
-use haul::{LimitChanges, Reply, Request, Result, Work};
+use haul::{LimitChanges, Request, Result, Work};
 use serde_json::Value;
 
 use crate::args::LimitsArgs;
 use crate::environment::Environment;
 use crate::exit;
-use crate::link::{Link, unexpected};
+use crate::link::Link;
 use crate::printer::{Printer, Style};
 use crate::text;
 
@@ -51,10 +51,7 @@ async fn change(link: &mut Link, typed: &LimitsArgs, changes: Box<LimitChanges>)
     for (id, limit_rate) in &typed.tasks {
         link.call(Request::LimitTask { id: id.clone(), limit_rate: *limit_rate }).await?;
     }
-    match link.call(Request::Limits { changes, reset: typed.reset }).await? {
-        Reply::Info(limits) => Ok(limits),
-        other => Err(unexpected(&other)),
-    }
+    link.call(Request::Limits { changes, reset: typed.reset }).await?.info()
 }
 
 /// Where a limit comes from; of several of the same kind, each by its name.

@@ -3,7 +3,6 @@
 
 use haul::event::Update;
 use haul::{Error, Reply, Request, Result, Session, Settings, Work};
-use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
 /// How often a home is opened anew before giving up: engines that end one after another are short commands.
@@ -115,43 +114,4 @@ pub(crate) async fn ask(settings: Settings, request: Request) -> Result<Reply> {
     let answer = link.call(request).await;
     link.close().await;
     answer
-}
-
-/// The ids of an answer, and those of them that are complete already.
-pub(crate) fn added(reply: Reply) -> Result<(Vec<String>, Vec<String>)> {
-    match reply {
-        Reply::Added { ids, ended } => Ok((ids, ended)),
-        other => Err(unexpected(&other)),
-    }
-}
-
-/// The records of an answer, and where to go on.
-pub(crate) fn records(reply: Reply) -> Result<(Vec<Value>, Option<i64>)> {
-    match reply {
-        Reply::Records { records, more } => Ok((records, more)),
-        other => Err(unexpected(&other)),
-    }
-}
-
-/// The events of an answer.
-pub(crate) fn events(reply: Reply) -> Result<Vec<Value>> {
-    match reply {
-        Reply::Events { events, .. } => Ok(events),
-        other => Err(unexpected(&other)),
-    }
-}
-
-/// The number of an answer.
-pub(crate) fn count(reply: Reply) -> Result<u64> {
-    match reply {
-        Reply::Count(count) => Ok(count),
-        other => Err(unexpected(&other)),
-    }
-}
-
-/// An answer that does not belong to the request.
-pub(crate) fn unexpected(reply: &Reply) -> Error {
-    let name = format!("{reply:?}");
-    let name = name.split([' ', '(']).next().unwrap_or("");
-    Error::Other(format!("the engine gave an answer that does not fit: {name}"))
 }

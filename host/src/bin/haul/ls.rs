@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::args::{Finished, Ls, Show};
 use crate::environment::Environment;
 use crate::exit;
-use crate::link::{Link, ask, records};
+use crate::link::{Link, ask};
 use crate::printer::{Printer, Style};
 use crate::text;
 
@@ -63,7 +63,7 @@ async fn list(link: &mut Link, ls: &Ls, printer: &Printer) -> Result<()> {
     let mut is_first = true;
     loop {
         let request = Request::List { filter: filter(ls), after };
-        let (records, more) = records(link.call(request).await?)?;
+        let (records, more) = link.call(request).await?.records()?;
         if is_first && !printer.json() && !ls.only_ids && !records.is_empty() {
             let heading = columns("ID", "STATUS", "DONE", "SIZE", "NAME");
             printer.data(printer.out_style(&heading, Style::Bold));
@@ -160,17 +160,15 @@ fn name(record: &Value) -> &str {
 /// Runs `show`; answers the exit code.
 pub(crate) async fn show(show: &Show, environment: &Environment, printer: &Printer) -> Result<u8> {
     let request = Request::Show { id: show.id.clone() };
-    let (records, _) = records(ask(environment.settings(), request).await?)?;
-    for record in &records {
-        if printer.json() {
-            printer.data(record);
-            continue;
-        }
-        for field in SHOWN {
-            if let Some(text) = field_text(field, &record[field]) {
-                let name = printer.out_style(&format!("{field:<20}"), Style::Dim);
-                printer.data(format_args!("{name}{}", text::printable(&text)));
-            }
+    let record = ask(environment.settings(), request).await?.record()?;
+    if printer.json() {
+        printer.data(record);
+        return Ok(exit::DONE);
+    }
+    for field in SHOWN {
+        if let Some(text) = field_text(field, &record[field]) {
+            let name = printer.out_style(&format!("{field:<20}"), Style::Dim);
+            printer.data(format_args!("{name}{}", text::printable(&text)));
         }
     }
     Ok(exit::DONE)

@@ -5,7 +5,7 @@ use haul::{Addition, Reply, Request, Result, Task, Work};
 use crate::args::Probe;
 use crate::environment::{Environment, named, now_ms, place};
 use crate::exit;
-use crate::link::{Link, unexpected};
+use crate::link::Link;
 use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::signals::Interrupt;
@@ -30,7 +30,7 @@ pub(crate) async fn run(probe: &Probe, environment: &Environment, printer: &Prin
             tell(status, expected_file_size, &filename, printer);
             Ok(code(status, printer))
         }
-        other => Err(unexpected(&other)),
+        other => Err(other.does_not_fit()),
     }
 }
 

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use haul::event::{StatusUpdate, Update};
 use haul::task::query::{ListFormats, form, grouped, parameters};
 use haul::task::{Body, TaskType, Updates, json};
-use haul::{Addition, Error, Reply, Request, Result, Task, Work};
+use haul::{Addition, Error, Request, Result, Task, Work};
 
 use crate::args::Send;
 use crate::environment::{Environment, named, now_ms};
 use crate::exit;
 use crate::foreground::{self, Tasks};
-use crate::link::{Link, unexpected};
+use crate::link::Link;
 use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::put::{describe_request, response_path};
@@ -137,10 +137,7 @@ async fn answered_now(
     let asked = interrupt.unless(link.call(Request::Send { addition: Box::new(addition) })).await;
     let closed = interrupt.unless(link.close()).await;
     let (Some(reply), Some(())) = (asked, closed) else { return Ok(exit::INTERRUPTED) };
-    let json = match reply? {
-        Reply::Answered(json) => json,
-        other => return Err(unexpected(&other)),
-    };
+    let json = reply?.answered()?;
     let Some(Update::Status(update)) = json::read_update(&json) else {
         return Err(Error::Other("the engine gave an answer that is no update".into()));
     };

@@ -4,13 +4,13 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use haul::{Error, Reply, Request, Result};
+use haul::{Error, Request, Result};
 use serde_json::Value;
 
 use crate::args::{ExportResume, ImportResume};
 use crate::environment::{Environment, absolute, place};
 use crate::exit;
-use crate::link::{added, ask, unexpected};
+use crate::link::ask;
 use crate::printer::Printer;
 
 /// Longest document: a task and 1,024 pieces take far less.
@@ -19,10 +19,7 @@ const DOCUMENT_MAX: u64 = 4 << 20;
 /// Runs `export-resume`; answers the exit code.
 pub(crate) async fn export(typed: &ExportResume, environment: &Environment, printer: &Printer) -> Result<u8> {
     let request = Request::ExportResume { id: typed.id.clone(), with_secrets: typed.with_secrets };
-    let document = match ask(environment.settings(), request).await? {
-        Reply::ResumeData(document) => document,
-        other => return Err(unexpected(&other)),
-    };
+    let document = ask(environment.settings(), request).await?.info()?;
     if let Some(withheld) = document["withheld"].as_array().filter(|names| !names.is_empty()) {
         let names: Vec<&str> = withheld.iter().filter_map(Value::as_str).collect();
         printer.note(format_args!("left out as secret: {} (--with-secrets keeps them)", names.join(", ")));
@@ -52,8 +49,8 @@ pub(crate) async fn import(typed: &ImportResume, environment: &Environment, prin
         place: typed.dir.as_deref().or(here).map(place).transpose()?,
         part_file: typed.part_file.as_deref().map(absolute).transpose()?,
     };
-    let (ids, _) = added(ask(environment.working_settings(&typed.engine, None)?, request).await?)?;
-    ids.iter().for_each(|id| printer.data(id));
+    let added = ask(environment.working_settings(&typed.engine, None)?, request).await?.added()?;
+    added.ids.iter().for_each(|id| printer.data(id));
     Ok(exit::DONE)
 }
 

@@ -11,7 +11,7 @@ use crate::environment::Environment;
 use crate::exit;
 use crate::follow::{QUIET_MAX, QUIET_MIN};
 use crate::foreground::end;
-use crate::link::{Link, events, records, unexpected};
+use crate::link::Link;
 use crate::notifier;
 use crate::outcome::Outcome;
 use crate::printer::Printer;
@@ -129,7 +129,7 @@ impl Queue {
     async fn catch_up(&mut self) -> Result<()> {
         while let Some(told) = self.told {
             let request = Request::Events { after: Some(told), consumer: None };
-            for event in events(self.link.call_once(request).await?)? {
+            for event in self.link.call_once(request).await?.events()? {
                 self.told = event["seq"].as_u64().max(self.told);
                 self.reporter.print_value(&event);
                 let id = event["taskId"].as_str();
@@ -192,6 +192,7 @@ impl Queue {
                 self.reporter.print_json(update);
                 self.take_status(status).await
             }
+            _ => Ok(()),
         }
     }
 
@@ -207,7 +208,7 @@ impl Queue {
         if self.reporter.wants_label(id, outcome.status) {
             let request = Request::Show { id: id.into() };
             if let Ok(reply) = self.link.call_once(request).await
-                && let Some(url) = records(reply)?.0.first().and_then(|r| r["url"].as_str())
+                && let Some(url) = reply.record()?["url"].as_str()
             {
                 self.reporter.label(id, url);
             }
@@ -232,6 +233,6 @@ fn counts(reply: Reply) -> Result<(u64, u64)> {
             let failed = count(Status::NotFound) + count(Status::Failed) + count(Status::Canceled);
             Ok((failed, working))
         }
-        other => Err(unexpected(&other)),
+        other => Err(other.does_not_fit()),
     }
 }

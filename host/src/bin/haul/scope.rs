@@ -1,11 +1,11 @@
 //! `haul scope`: which scopes are cancelled, and how one takes tasks again. A scope is cancelled by `haul cancel --scope`.
 
-use haul::{Reply, Request, Result};
+use haul::{Request, Result};
 
 use crate::args::Scope;
 use crate::environment::Environment;
 use crate::exit;
-use crate::link::{ask, unexpected};
+use crate::link::ask;
 use crate::printer::Printer;
 use crate::text;
 
@@ -16,24 +16,22 @@ pub(crate) async fn run(typed: &Scope, environment: &Environment, printer: &Prin
             ask(environment.settings(), Request::ReopenScope { name: name.clone() }).await?;
             printer.note(format_args!("reopened {}", text::printable(name)));
         }
-        Scope::Ls => match ask(environment.settings(), Request::Scopes).await? {
-            Reply::Info(scopes) => {
-                for scope in scopes.as_array().into_iter().flatten() {
-                    let part = |name: &str| scope[name].as_str().unwrap_or_default();
-                    if printer.json() {
-                        printer.data(scope);
-                    } else {
-                        let reason = match part("reason") {
-                            "" => String::new(),
-                            reason => format!("  ({})", text::printable(reason)),
-                        };
-                        let (at, name) = (part("canceledAt"), text::printable(part("scope")));
-                        printer.data(format_args!("{at}  {name}{reason}"));
-                    }
+        Scope::Ls => {
+            let scopes = ask(environment.settings(), Request::Scopes).await?.info()?;
+            for scope in scopes.as_array().into_iter().flatten() {
+                let part = |name: &str| scope[name].as_str().unwrap_or_default();
+                if printer.json() {
+                    printer.data(scope);
+                } else {
+                    let reason = match part("reason") {
+                        "" => String::new(),
+                        reason => format!("  ({})", text::printable(reason)),
+                    };
+                    let (at, name) = (part("canceledAt"), text::printable(part("scope")));
+                    printer.data(format_args!("{at}  {name}{reason}"));
                 }
             }
-            other => return Err(unexpected(&other)),
-        },
+        }
     }
     Ok(exit::DONE)
 }

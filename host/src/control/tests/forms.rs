@@ -68,7 +68,7 @@ fn all_requests() -> Vec<Request> {
 fn every_request_survives() {
     for request in all_requests() {
         let before = format!("{request:?}");
-        let question = Question { n: 3, request: Some(Requested(request)), watch: false };
+        let question = Question { n: 3, request: Some(Requested(request)), ..Question::default() };
         let line = line(&question).unwrap();
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         let after: Question = serde_json::from_slice(&line).unwrap();

@@ -100,7 +100,7 @@ fn is_in_queue(record: &Record, now: u64) -> bool {
 /// Why a task that is not running waits, and until when. `None` for running, paused and final ones. `waits` is what the
 /// scheduler says; `None`: nobody works the queue.
 fn why_it_waits(record: &Record, waits: Option<Waits>, now: u64) -> Option<Waiting> {
-    let waiting = |reason, until, detail: String| Some(Waiting { reason, until, detail });
+    let waiting = |reason: &str, until, detail| Some(Waiting { reason: reason.into(), until, detail });
     match record.status {
         Status::WaitingToRetry => {
             let full = record.exception.as_ref().is_some_and(|failure| failure.detail == FailureDetail::DiskFull);
@@ -110,7 +110,7 @@ fn why_it_waits(record: &Record, waits: Option<Waits>, now: u64) -> Option<Waiti
         Status::Enqueued => {
             if record.ready_at == Some(HELD) {
                 let detail = "it needs an unmetered network; `haul limits --network unmetered` says that this is one";
-                return waiting("network", None, detail.into());
+                return waiting("network", None, detail.to_owned());
             }
             if record.ready_at.is_some_and(|at| at > now) {
                 return waiting("not-before", record.ready_at, "its notBefore has not come".into());

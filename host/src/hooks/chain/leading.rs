@@ -174,7 +174,7 @@ impl Chain {
 
     /// What holds for a request at a URL that a component of that name has given an earlier attempt; where it is there no more,
     /// or is not the only one of that name, without its grants.
-    pub fn led_to(&self, by: &str, task: &HookTask, to: &str) -> Guard {
+    pub(crate) fn led_to(&self, by: &str, task: &HookTask, to: &str) -> Guard {
         let mut of_name = self.links.components.iter().filter_map(Component::now).filter(|known| known.name() == by);
         let component = of_name.next().filter(|_| of_name.next().is_none());
         guard(component, LEADS_TO, task, to)
@@ -182,7 +182,7 @@ impl Chain {
 
     /// What holds for a request by which a credential is renewed: where it goes elsewhere than `refreshUrl` says, a component wants
     /// that, and its host is granted to it.
-    pub fn renews_at(&self, url: &str, auth: &Auth) -> Guard {
+    pub(crate) fn renews_at(&self, url: &str, auth: &Auth) -> Guard {
         if auth.refresh_url.as_deref().is_some_and(|own| is_same_origin(own, url)) {
             return Guard::Any;
         }

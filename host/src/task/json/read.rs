@@ -15,7 +15,7 @@ use values::{Problems, kind};
 
 /// Keys that mean nothing here and are ignored: those of background_downloader's records and updates when they stand beside
 /// a task's fields (A.10, A.12), and those of our own records.
-const IGNORED: [&str; 19] = [
+const IGNORED: [&str; 21] = [
     "status",
     "taskStatus",
     "progress",
@@ -35,6 +35,8 @@ const IGNORED: [&str; 19] = [
     "notes",
     "place",
     "readyAt",
+    "hops",
+    "resume",
 ];
 
 /// All keys that mean something, for suggestions.

@@ -5,9 +5,12 @@ mod round_trips;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::error::{Failure, FailureKind};
+use crate::event::{Hop, Protocol};
+use crate::mask::MASK;
 use crate::task::{
-    Auth, BOUNDARY, Body, FilePart, IN_TASK, NOTIFICATION, OWN, OnConflict, PROFILE, Pairs, RESUMABLE, SOURCES, Status,
-    TaskType, Updates, WITHOUT,
+    Auth, BOUNDARY, Body, FilePart, IN_TASK, NOTIFICATION, OWN, OnConflict, PROFILE, Pairs, RESUMABLE, ResumeRecord,
+    SOURCES, Status, TaskType, Updates, WITHOUT,
 };
 
 fn read_ok(json: Value) -> Task {
@@ -361,7 +364,7 @@ fn records_have_the_fields_of_the_interface() {
     record.status = Status::WaitingToRetry;
     record.expected_file_size = None;
     let waiting =
-        Waiting { reason: "retry", until: Some(1_796_083_200_000), detail: "503 from https://h/?key=1".into() };
+        Waiting { reason: "retry".into(), until: Some(1_796_083_200_000), detail: "503 from https://h/?key=1".into() };
     let json = write_record(&record, Some(&waiting));
     assert_eq!(json["progress"], Value::Null);
     assert_eq!(
@@ -370,6 +373,58 @@ fn records_have_the_fields_of_the_interface() {
     );
     record.status = Status::Complete;
     assert_eq!(write_record(&record, None)["progress"], json!(1.0));
+}
+
+#[test]
+fn a_record_is_read_as_it_was_told() {
+    let hop = Hop {
+        url: "https://h/".into(),
+        status: Some(503),
+        protocol: Some(Protocol::Http2),
+        remote_address: Some("127.0.0.1:80".parse().unwrap()),
+        proxied: false,
+        reused: true,
+        lookup_us: 1,
+        connect_us: 2,
+        tls_us: 3,
+        answer_us: 4,
+    };
+    let failure = Failure { retry_after_ms: Some(7), ..Failure::new(FailureKind::HttpResponse, "busy") };
+    let headers = pairs(&[("Cookie", "a")]);
+    let task = Task { retries: 3, retries_remaining: 2, headers, ..Task::download("https://h/?key=1") };
+    let stored = Record {
+        status: Status::WaitingToRetry,
+        bytes_done: 50,
+        expected_file_size: Some(200),
+        attempt: 1,
+        retries_remaining: 2,
+        file_path: Some("/srv/f".into()),
+        response_status_code: Some(503),
+        exception: Some(failure),
+        notes: vec!["resumed".into()],
+        hops: vec![hop],
+        resume: Some(ResumeRecord { ranges_known: true, ..ResumeRecord::default() }),
+        ..Record::added(task.into(), Some("/srv".into()))
+    };
+    let waiting = Waiting { reason: "retry".into(), until: Some(1_796_083_200_000), detail: "busy".into() };
+
+    let mut json = write_record(&stored, Some(&waiting));
+    json["resume"] = json!({"verdict": "resume"});
+    let told = read_record(&json).unwrap();
+
+    assert_eq!(write(&told.task, true), write(&stored.task, true));
+    assert_eq!((told.task.url.as_str(), told.task.headers), ("https://h/?key=***", pairs(&[("Cookie", MASK)])));
+    assert_eq!((told.status, told.progress, told.can_resume), (stored.status, Some(0.25), true));
+    assert_eq!((told.bytes_done, told.expected_file_size), (stored.bytes_done, stored.expected_file_size));
+    assert_eq!((told.attempt, told.retries_remaining), (stored.attempt, stored.retries_remaining));
+    assert_eq!((told.file_path, told.place), (stored.file_path, stored.place));
+    assert_eq!((told.response_status_code, told.response_body), (stored.response_status_code, None));
+    assert_eq!((told.exception, told.waiting), (stored.exception, Some(waiting)));
+    assert_eq!((told.notes, told.hops), (stored.notes, stored.hops));
+    assert!(
+        read(&json, &Defaults::default()).is_ok(),
+        "what says why it failed does not keep it from being added again"
+    );
 }
 
 #[test]

@@ -1,14 +1,14 @@
-//! Updates to JSON and back.
+//! Updates to JSON and back, and records back.
 
 use serde_json::{Map, Value, json};
 
-use super::time;
 use super::write::failure;
+use super::{Defaults, read_as_far, time};
 use crate::config::reason;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, Hop, ProgressUpdate, Protocol, StatusUpdate, Update};
 use crate::mask;
-use crate::task::{Pairs, Status};
+use crate::task::{Pairs, Status, TaskRecord, Waiting};
 
 /// Writes an update; see [`super::write_update`].
 pub(super) fn write(update: &Update) -> Value {
@@ -93,6 +93,10 @@ fn read_hop(json: &Value) -> Option<Hop> {
     })
 }
 
+fn read_hops(json: &Value) -> Vec<Hop> {
+    json.as_array().into_iter().flatten().filter_map(read_hop).collect()
+}
+
 /// Name to value; values of one name are joined (RFC 9110 §5.3). `null` when there are none.
 fn headers(headers: &Pairs) -> Value {
     let mut map = Map::new();
@@ -145,7 +149,7 @@ fn read_status(json: &Value) -> Option<StatusUpdate> {
         resumed_from: json["resumedFrom"].as_u64().unwrap_or(0),
         file_size: json["fileSize"].as_u64(),
         notes: texts(&json["notes"]),
-        hops: json["hops"].as_array().into_iter().flatten().filter_map(read_hop).collect(),
+        hops: read_hops(&json["hops"]),
         retry_at: moment(&json["until"]),
     };
     Some(StatusUpdate {
@@ -156,6 +160,34 @@ fn read_status(json: &Value) -> Option<StatusUpdate> {
         at: moment(&json["at"])?,
         details: (details != Details::default()).then(|| std::sync::Arc::new(details)),
     })
+}
+
+/// Reads a record; see [`super::read_record`].
+pub(super) fn read_record(json: &Value) -> Option<TaskRecord> {
+    let number = |name: &str| json[name].as_u64();
+    let (task, _) = read_as_far(json, &Defaults::default());
+    Some(TaskRecord {
+        task,
+        status: Status::from_name(json["status"].as_str()?)?,
+        progress: json["progress"].as_f64(),
+        bytes_done: number("bytesDone")?,
+        expected_file_size: number("expectedFileSize"),
+        attempt: number("attempt")?.try_into().ok()?,
+        retries_remaining: json["retriesRemaining"].as_i64()?.try_into().ok()?,
+        file_path: text(json, "filePath").map(Into::into),
+        place: text(json, "place").map(Into::into),
+        response_status_code: code(&json["responseStatusCode"]),
+        response_body: text(json, "responseBody"),
+        exception: read_failure(&json["exception"]),
+        waiting: read_waiting(&json["waiting"]),
+        can_resume: json["canResume"].as_bool()?,
+        notes: texts(&json["notes"]),
+        hops: read_hops(&json["hops"]),
+    })
+}
+
+fn read_waiting(json: &Value) -> Option<Waiting> {
+    Some(Waiting { reason: text(json, "reason")?, until: moment(&json["until"]), detail: text(json, "detail")? })
 }
 
 fn read_headers(json: &Value) -> Pairs {

@@ -4,14 +4,14 @@
 use std::io::{IsTerminal, Write};
 
 use haul::hooks::{ComponentSource, Grants, Hooks, Inspection};
-use haul::{Reply, Request, Result};
+use haul::{Request, Result};
 use serde_json::Value;
 
 use super::{hooks, source, warn_of_no_hooks, words};
 use crate::args::{Attach, Detach, RollBack};
 use crate::environment::Environment;
 use crate::exit;
-use crate::link::{ask, unexpected};
+use crate::link::ask;
 use crate::printer::Printer;
 use crate::text;
 
@@ -92,10 +92,7 @@ fn tell_refused(hooks: &Hooks, source: &ComponentSource, printer: &Printer) -> R
 }
 
 async fn change(request: Request, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let changed = match ask(environment.settings(), request).await? {
-        Reply::Info(changed) => changed,
-        other => return Err(unexpected(&other)),
-    };
+    let changed = ask(environment.settings(), request).await?.info()?;
     if printer.json() {
         printer.data(changed);
     } else {

@@ -1,14 +1,14 @@
 //! `haul callbacks state`: what components keep in the home, and forgetting it. Values are shown nowhere: tokens are among
 //! them.
 
-use haul::{Reply, Request, Result};
+use haul::{Request, Result};
 use serde_json::Value;
 
 use super::words;
 use crate::args::State;
 use crate::environment::Environment;
 use crate::exit;
-use crate::link::{ask, unexpected};
+use crate::link::ask;
 use crate::printer::Printer;
 use crate::text;
 
@@ -19,10 +19,7 @@ pub(super) async fn run(typed: &State, environment: &Environment, printer: &Prin
         Some(owner) if delete => Request::ForgetState { owner, bucket, key },
         owner => Request::State { owner },
     };
-    let answer = match ask(environment.settings(), request).await? {
-        Reply::Info(answer) => answer,
-        other => return Err(unexpected(&other)),
-    };
+    let answer = ask(environment.settings(), request).await?.info()?;
     match &answer {
         Value::Array(owners) => {
             for kept in owners {
