@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::args::{Callbacks, Check, GrantFlags};
 use crate::environment::{Environment, absolute, compiler, missing_credentials};
 use crate::exit;
-use crate::link::{Link, ask};
+use crate::link::Link;
 use crate::printer::{Printer, Style};
 use crate::text;
 
