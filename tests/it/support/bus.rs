@@ -1,14 +1,17 @@
-//! A real D-Bus of a test's own, and who answers on it in the place of NetworkManager.
+//! A real D-Bus of a test's own, and who answers on it in the place of a desktop and of NetworkManager.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use zbus::zvariant::OwnedValue;
 use zbus::{connection, interface};
 
+use super::origin::PATIENCE;
 use super::world::World;
 
 /// A private bus with nobody on it. Killed when dropped.
@@ -70,6 +73,89 @@ fn configuration_of(socket: &str) -> String {
 struct Answering {
     _connection: zbus::Connection,
     _runtime: Runtime,
+}
+
+/// A message that a notification is to be shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    pub app: String,
+    pub replaces: u32,
+    pub title: String,
+    pub body: String,
+    pub urgency: u8,
+}
+
+/// A desktop that shows notifications: it answers 1 for the first one, 2 for the second, and the id of one that is replaced.
+pub struct Desktop {
+    shown: Arc<(Mutex<Vec<Shown>>, Condvar)>,
+    _answering: Answering,
+}
+
+impl Desktop {
+    /// Refuses notifications whose title says `refused`, and leaves those without an answer that say `slow`.
+    pub fn start(bus: &Bus, capabilities: &[&str]) -> Self {
+        let shown = Arc::default();
+        let capabilities = capabilities.iter().map(|&name| name.to_owned()).collect();
+        let server = Notifications { capabilities, shown: Arc::clone(&shown), ids: AtomicU32::new(0) };
+        let answering = bus.answer("org.freedesktop.Notifications", "/org/freedesktop/Notifications", server);
+        Self { shown, _answering: answering }
+    }
+
+    /// Blocks until so many messages have come; answers all.
+    #[track_caller]
+    pub fn wait_for(&self, count: usize) -> Vec<Shown> {
+        let (shown, changed) = &*self.shown;
+        let shown = shown.lock().unwrap();
+        let (shown, waited) = changed.wait_timeout_while(shown, PATIENCE, |shown| shown.len() < count).unwrap();
+        assert!(!waited.timed_out(), "not {count} notifications: {shown:#?}");
+        shown.clone()
+    }
+}
+
+struct Notifications {
+    capabilities: Vec<String>,
+    shown: Arc<(Mutex<Vec<Shown>>, Condvar)>,
+    ids: AtomicU32,
+}
+
+#[derive(Debug, zbus::DBusError)]
+#[zbus(prefix = "org.example.Desktop")]
+enum Refusal {
+    #[zbus(error)]
+    Bus(zbus::Error),
+    TooMany(String),
+}
+
+#[interface(name = "org.freedesktop.Notifications")]
+impl Notifications {
+    fn get_capabilities(&self) -> Vec<String> {
+        self.capabilities.clone()
+    }
+
+    #[allow(clippy::too_many_arguments)] // the specification's
+    async fn notify(
+        &self,
+        app: String,
+        replaces: u32,
+        _icon: String,
+        title: String,
+        body: String,
+        _actions: Vec<String>,
+        mut hints: HashMap<String, OwnedValue>,
+        _expires: i32,
+    ) -> Result<u32, Refusal> {
+        let urgency = hints.remove("urgency").and_then(|value| u8::try_from(value).ok()).unwrap_or(u8::MAX);
+        let (is_refused, is_slow) = (title.contains("refused"), title.contains("slow"));
+        self.shown.0.lock().unwrap().push(Shown { app, replaces, title, body, urgency });
+        self.shown.1.notify_all();
+        if is_slow {
+            std::future::pending::<()>().await;
+        }
+        if is_refused {
+            return Err(Refusal::TooMany("later".into()));
+        }
+        Ok(if replaces > 0 { replaces } else { self.ids.fetch_add(1, Ordering::SeqCst) + 1 })
+    }
 }
 
 /// NetworkManager, as far as it says whether bytes cost money.
