@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::bus::{Bus, NetworkManager};
 use crate::support::*;
 
 /// What `haul limits` says counts.
@@ -106,26 +107,25 @@ fn a_task_that_needs_an_unmetered_network_waits_for_one_and_goes_on() {
 }
 
 #[test]
-fn network_manager_is_asked_whether_bytes_cost_money() {
-    let (world, origin) = (World::new(), Origin::start());
+fn network_manager_is_asked_whether_bytes_cost_money_and_again_while_a_task_waits() {
+    let (mut world, origin) = (World::new(), Origin::start());
     let needs = origin.serve("/needs", file(b"x"));
-    let path = format!("PATH={}:{}", world.work().display(), std::env::var("PATH").unwrap());
-    // The one question is answered as NetworkManager answers it; without one, dbus-send fails.
-    let run = |answer: &str| {
-        let asks = world.write("dbus-send", format!("#!/bin/sh\n[ \"$1\" = --system ] || exit 1\n{answer}\n"));
-        std::fs::set_permissions(asks, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let ids = world.add(&[json!({"url": needs.url(), "requiresWiFi": true})]);
-        (world.spawn_through(&["env", &path], &["--json", "run", "--until-idle"]), ids)
-    };
-
-    for answer in ["echo '   variant       uint32 2'", "exit 1"] {
-        run(answer).0.finish().exits(0);
-    }
+    let add = |world: &World| world.add(&[json!({"url": needs.url(), "requiresWiFi": true})]);
+    add(&world);
+    world.run().exits(0); // no bus
+    let bus = Bus::start();
+    bus.serve(&mut world);
+    add(&world);
+    world.run().exits(0); // nobody on it
     assert_eq!(needs.log().len(), 2);
 
-    let (running, ids) = run("echo '   variant       uint32 1'");
+    let manager = NetworkManager::start(&bus, 3); // probably
+    let ids = add(&world);
+    let running = world.spawn(&["--json", "run", "--until-idle"]);
     world.wait_for_reason(&ids[0], "network");
-    current(&world, &["--network", "unmetered"]);
+    assert_eq!(needs.log().len(), 2);
+    manager.set(4); // probably not
+
     running.finish().exits(0);
     assert_eq!(needs.log().len(), 3);
 }

@@ -17,6 +17,7 @@ mod conformance;
 mod control;
 mod cookies;
 mod crash;
+mod desktop;
 mod download;
 mod elsewhere;
 mod embed;

@@ -1,6 +1,7 @@
 //! What the tests stand on: a private world for the binary, origins to talk to, and ways to compare.
 
 pub mod answer;
+pub mod bus;
 pub mod components;
 pub mod form;
 pub mod nginx;

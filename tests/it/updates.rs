@@ -76,12 +76,12 @@ fn a_canceled_task_that_sends_nothing_stays_silent() {
 }
 
 #[test]
-fn notifications_are_handed_to_a_command_as_arguments_and_to_the_desktop() {
+fn notifications_are_handed_to_a_command_as_arguments() {
     let (mut world, origin) = (World::new(), Origin::start());
-    let (said, desktop) = (program(&mut world, "teller"), program(&mut world, "notify-send"));
+    let said = program(&mut world, "teller");
     let film = origin.serve("/f", file(b"film"));
     world.config(
-        "[notifications]\nto = [\"command\", \"desktop\", \"title\"]\n\
+        "[notifications]\nto = [\"command\", \"title\"]\n\
          command = [\"teller\", \"{state}\", \"{title}\", \"{body}\", \"{filePath}\"]\n\
          complete = { title = \"{displayName} is there\", body = \"$(id) {filename} {metaData}\" }\n\
          [notifications.groups.films]\nerror = { title = \"no film\" }\n",
@@ -104,8 +104,6 @@ fn notifications_are_handed_to_a_command_as_arguments_and_to_the_desktop() {
         1,
         "those of the group have texts of their own, and none for `complete`: {said}"
     );
-    let shown = wait_for(&desktop, "no film");
-    assert!(shown.contains("--app-name=haul"), "{shown}");
     assert!(!outcome.stderr.contains('\u{1b}'), "no title where there is no terminal");
 }
 
@@ -134,6 +132,60 @@ fn a_group_shown_as_one_counts_all_that_waits_from_the_first() {
     let said = wait_for(&said, "error");
     assert!(said.contains("running\n0/3\nf\n") && said.contains("error\n1/3 failed\n3 100%\n"), "{said}");
     assert!(!said.contains("complete") && !said.contains("/1") && !said.contains("/2"), "{said}");
+}
+
+/// A command that says its first argument; `waits` is said only when somebody has written into the pipe, which is answered too.
+fn program_that_waits(world: &mut World, waits: &str) -> (std::path::PathBuf, std::path::PathBuf) {
+    let said = program(world, "teller");
+    let pipe = world.path("bin/pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1\" = '{waits}' ]; then read _ < '{}'; fi\nprintf '%s\\n' \"$1\" >> '{}'\n",
+        pipe.display(),
+        said.display()
+    );
+    std::fs::write(world.path("bin/teller"), script).unwrap();
+    (said, pipe)
+}
+
+#[test]
+fn commands_of_one_notification_run_one_after_another_the_newest_last_and_others_meanwhile() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    let (said, pipe) = program_that_waits(&mut world, "0/3");
+    let film = origin.serve("/f", file(b"film"));
+    world.config(
+        "[notifications]\nto = [\"command\"]\ncommand = [\"teller\", \"{title}\"]\n\
+         complete = { title = \"{displayName} is there\" }\n[notifications.groups.films]\nas-one = true\n\
+         running = { title = \"{numFinished}/{numTotal}\" }\ncomplete = { title = \"all {numTotal}\" }\n",
+    );
+    let task = json!({"url": film.url(), "group": "films"});
+    world.add(&[task.clone(), task.clone(), task]);
+    let running = world.spawn(&["--json", "run", "-j", "1"]);
+    running.wait_for_statuses("complete", 3);
+    world.add(&[json!({"url": film.url(), "displayName": "another"})]);
+
+    assert_eq!(wait_for(&said, "another"), "another is there\n");
+    std::fs::write(pipe, "\n").unwrap();
+
+    assert_eq!(wait_for(&said, "all"), "another is there\n0/3\nall 3\n");
+    running.kill();
+}
+
+#[test]
+fn a_command_that_hangs_holds_up_neither_the_end_nor_what_there_is_to_say_then() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    let (said, pipe) = program_that_waits(&mut world, "running");
+    let film = origin.serve("/f", file(b"film"));
+    world.config(
+        "[notifications]\nto = [\"command\"]\ncommand = [\"teller\", \"{state}\"]\n\
+         running = { title = \"r\" }\ncomplete = { title = \"c\" }\n",
+    );
+
+    world.get(&[film.url()]).exits(0);
+
+    assert_eq!(wait_for(&said, "complete"), "complete\n");
+    std::fs::write(pipe, "\n").unwrap();
+    wait_for(&said, "running");
 }
 
 #[test]

@@ -26,12 +26,12 @@ pub struct NotificationsConfig {
 }
 
 /// Where notifications are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ShowOn {
     /// The title of the terminal, where stderr is one.
     Title,
-    /// The desktop, by `notify-send` where it is installed.
+    /// The desktop, over D-Bus where there is one.
     Desktop,
     /// The command.
     Command,

@@ -1,11 +1,12 @@
 //! What network there is where nobody says so: NetworkManager is asked over D-Bus whether bytes cost money.
 //!
-//! Asked only while there are tasks that need an unmetered network, and then every 10 seconds; through `dbus-send`, which comes
-//! with every D-Bus. Whether there is a network at all is not asked: a NetworkManager that manages none of the interfaces says
-//! no, and means nothing by it.
+//! Asked only while there are tasks that need an unmetered network, and then every 10 seconds. Whether there is a network at all
+//! is not asked: a NetworkManager that manages none of the interfaces says no, and means nothing by it.
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use zbus::Connection;
+use zbus::zvariant::OwnedValue;
 
 use crate::limits::Network;
 
@@ -58,26 +59,33 @@ impl Finder {
     }
 }
 
-/// Asks; blocks for 2 seconds at most. Unmetered where there is no NetworkManager, or it does not know.
-pub(super) fn ask() -> Network {
-    const MANAGER: &str = "org.freedesktop.NetworkManager";
-    let asked = Command::new("dbus-send")
-        .args(["--system", "--print-reply=literal", "--reply-timeout=2000", "--dest=org.freedesktop.NetworkManager"])
-        .args(["/org/freedesktop/NetworkManager", "org.freedesktop.DBus.Properties.Get"])
-        .args([format!("string:{MANAGER}"), "string:Metered".into()])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    match asked {
-        Ok(answer) if answer.status.success() => read(&String::from_utf8_lossy(&answer.stdout)),
-        _ => Network::Unmetered,
+/// Asks, for 2 seconds at most. Unmetered where there is no NetworkManager, or it does not know.
+pub(super) async fn ask() -> Network {
+    let answer = tokio::time::timeout(Duration::from_secs(2), metered()).await;
+    match answer {
+        Ok(Ok(metered)) => network_of(metered),
+        Ok(Err(error)) => {
+            tracing::debug!("NetworkManager does not say whether the network is metered: {error}");
+            Network::Unmetered
+        }
+        Err(_) => Network::Unmetered,
     }
 }
 
-/// Reads `variant uint32 N`: an NMMetered, of which 1 is yes and 3 is probably.
-fn read(answer: &str) -> Network {
-    match answer.split_whitespace().last() {
-        Some("1" | "3") => Network::Metered,
+/// NetworkManager's property `Metered`.
+async fn metered() -> zbus::Result<u32> {
+    const MANAGER: &str = "org.freedesktop.NetworkManager";
+    let bus = Connection::system().await?;
+    let (path, properties) = ("/org/freedesktop/NetworkManager", "org.freedesktop.DBus.Properties");
+    let reply = bus.call_method(Some(MANAGER), path, Some(properties), "Get", &(MANAGER, "Metered")).await?;
+    let value: OwnedValue = reply.body().deserialize()?;
+    Ok(u32::try_from(value)?)
+}
+
+/// Of an NMMetered, of which 1 is yes and 3 is probably.
+fn network_of(metered: u32) -> Network {
+    match metered {
+        1 | 3 => Network::Metered,
         _ => Network::Unmetered,
     }
 }
@@ -101,13 +109,14 @@ mod tests {
     #[test]
     fn network_managers_answers_are_understood() {
         for (answer, network) in [
-            ("   variant       uint32 1\n", Network::Metered),
-            ("   variant       uint32 3\n", Network::Metered),
-            ("   variant       uint32 0\n", Network::Unmetered),
-            ("   variant       uint32 4\n", Network::Unmetered),
-            ("", Network::Unmetered),
+            (0, Network::Unmetered),
+            (1, Network::Metered),
+            (2, Network::Unmetered),
+            (3, Network::Metered),
+            (4, Network::Unmetered),
+            (5, Network::Unmetered),
         ] {
-            assert_eq!(read(answer), network, "{answer}");
+            assert_eq!(network_of(answer), network, "{answer}");
         }
     }
 }

@@ -39,6 +39,9 @@ impl World {
         for (name, place) in [("XDG_CACHE_HOME", "cache"), ("XDG_STATE_HOME", "state")] {
             world.set(name, &format!("{}/{place}", env!("CARGO_TARGET_TMPDIR")));
         }
+        // The session's is looked for in XDG_RUNTIME_DIR.
+        let no_bus = format!("unix:path={}", world.path("run/system-bus").display());
+        world.set("DBUS_SYSTEM_BUS_ADDRESS", &no_bus);
         world.set("PATH", "/usr/bin:/bin");
         world.set("LANG", "C.UTF-8");
         world.set("TZ", "UTC");

@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::exit;
 use crate::follow::Following;
 use crate::link::Link;
-use crate::notifier;
+use crate::notifier::Notifier;
 use crate::printer::Printer;
 use crate::reporter::Reporter;
 use crate::signals::Interrupt;
@@ -55,7 +55,8 @@ pub(crate) async fn run(
 ) -> Result<u8> {
     let mut settings = environment.working_settings(flags, profile)?;
     settings.wait_for_disk = false;
-    settings.notifications = notifier::notifications(&environment.config.notifications, printer);
+    let notifier = Notifier::new(&environment.config.notifications, printer);
+    settings.notifications = notifier.notifications();
     let has_components = !settings.component_flags.is_empty();
     let mut interrupt = Interrupt::listen()?;
     let mut link = Link::new(settings, Work::Asked);
@@ -67,17 +68,26 @@ pub(crate) async fn run(
     if done.is_none() {
         printer.note(format_args!("interrupted; {}", tasks.same_command));
     }
-    end(link, &mut interrupt, done).await
+    end(link, &notifier, &mut interrupt, done).await
 }
 
 /// Leaves the home when the work is `done`: once components have heard of all ends, unless that is interrupted. Work that was
 /// interrupted (`None`), or failed, is left soon. Answers the exit code.
-pub(crate) async fn end(link: Link, interrupt: &mut Interrupt, done: Option<Result<u8>>) -> Result<u8> {
+pub(crate) async fn end(
+    link: Link,
+    notifier: &Notifier,
+    interrupt: &mut Interrupt,
+    done: Option<Result<u8>>,
+) -> Result<u8> {
     let told = match &done {
         Some(Ok(_)) => interrupt.unless(link.all_told()).await,
         _ => Some(()),
     };
-    let saved = interrupt.unless(link.close()).await;
+    let close = async {
+        link.close().await;
+        notifier.finish().await;
+    };
+    let saved = interrupt.unless(close).await;
     match (done, told, saved) {
         (Some(code), Some(()), Some(())) => code,
         _ => Ok(exit::INTERRUPTED),

@@ -12,7 +12,7 @@ use crate::exit;
 use crate::follow::{QUIET_MAX, QUIET_MIN};
 use crate::foreground::end;
 use crate::link::Link;
-use crate::notifier;
+use crate::notifier::Notifier;
 use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
@@ -27,7 +27,8 @@ const SETTLING: Duration = Duration::from_millis(2);
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer) -> Result<u8> {
     let mut settings = environment.working_settings(&run.engine, None)?;
-    settings.notifications = notifier::notifications(&environment.config.notifications, printer);
+    let notifier = Notifier::new(&environment.config.notifications, printer);
+    settings.notifications = notifier.notifications();
     let mut interrupt = Interrupt::listen()?;
     let mut queue = Queue {
         // Asked for after watching began, so that no update is missed.
@@ -41,7 +42,7 @@ pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer)
     if done.is_none() {
         printer.note("interrupted; `haul run` goes on where this one stopped");
     }
-    end(queue.link, &mut interrupt, done).await
+    end(queue.link, &notifier, &mut interrupt, done).await
 }
 
 struct Queue {

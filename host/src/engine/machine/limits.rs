@@ -52,13 +52,14 @@ impl Machine {
         if self.works_all() { self.all_keys() } else { self.only_asked() }
     }
 
+    /// It takes seconds at most, and comes back as an input.
     pub(super) fn ask_network(&mut self) {
         if self.network.asking || !self.network.is_asked() {
             return;
         }
         self.network.asking = true;
         let sender = self.input.clone();
-        drop(tokio::task::spawn_blocking(move || sender.send(Input::Network { found: network::ask() })));
+        tokio::task::spawn_local(async move { sender.send(Input::Network { found: network::ask().await }) });
     }
 
     /// While tasks run or wait that the network matters to, it is asked for again.
