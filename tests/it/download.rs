@@ -471,7 +471,7 @@ fn a_part_file_that_another_program_has_cut_is_fetched_afresh() {
     std::fs::write(&part, "cut").unwrap();
     gate.open();
 
-    running.finish().exits(0);
+    let last = running.finish().exits(0).only_final();
     assert_same_bytes(&world.read("f"), &content);
     assert_eq!(film.log().len(), 2);
 }

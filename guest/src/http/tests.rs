@@ -61,6 +61,8 @@ fn entity_tags_are_strong_weak_or_none() {
         ("\"", false, false),
         ("\"a\"b\"", false, false),
         ("\"a b\"", false, false),
+        ("\"\"", false, false),
+        ("W/\"\"", false, false),
         ("\"ä\"", true, true),
     ];
     for (text, strong, any) in cases {

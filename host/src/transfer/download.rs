@@ -114,7 +114,8 @@ async fn ask(
     let (verdict, head) = callbacks::judge(cx, held, &asked, &mut answer, true).await?;
     let gives_up = matches!(verdict, Classified::UseFromZero(_) | Classified::AskFromZero(_));
     let was_compared = question.overlap > 0 && question.if_range.is_empty();
-    if gives_up && !was_compared && question.from.is_some() && overlap::of(held) > 0 {
+    let may_be_same = question.from.is_some() && !overlap::is_other_version(cx.task, held, &head);
+    if gives_up && !was_compared && may_be_same && overlap::of(held) > 0 {
         let (id, overlap) = (&cx.task.task_id, overlap::of(held));
         tracing::info!("{id}: the new URL has another validator: the last {overlap} bytes are compared");
         *question = Question { overlap, if_range: String::new(), ..question.clone() };
@@ -125,7 +126,10 @@ async fn ask(
         Classified::Success if question.from.is_none() => {
             from_zero(cx, held, directory, (places, place), question, answer, head).await
         }
-        Classified::Continues(_) if question.overlap == 0 && overlap::is_moved(cx, held, &answer) => {
+        Classified::Continues(_)
+            if question.overlap == 0
+                && (overlap::is_moved(cx, held, &answer) || overlap::is_unnamed(&question.if_range, &head)) =>
+        {
             if own_range(cx.task) {
                 return afresh(cx, held, question, "restarted-own-range").await;
             }
@@ -134,11 +138,13 @@ async fn ask(
         }
         Classified::Continues(_) if question.overlap > 0 => {
             let end = held.bytes_done();
-            if !overlap::is_equal(held, &mut answer, &head, end - question.overlap..end).await? {
+            if overlap::is_other_version(cx.task, held, &head)
+                || !overlap::is_equal(held, &mut answer, &head, end - question.overlap..end).await?
+            {
                 return afresh(cx, held, question, "restarted-changed").await;
             }
             held.note("same-by-overlap");
-            join(cx, held, &answer, &head);
+            join(cx, held, question, &answer, &head);
             stays_undivided(cx, held);
             body(cx, held, directory, question, answer, head).await
         }
@@ -182,13 +188,16 @@ async fn afresh(cx: &Context<'_>, held: &mut Held, question: &mut Question, note
     Ok(Next::AskAgain)
 }
 
-/// The stored bytes are those of this answer's URL: from here on its validators count.
-fn join(cx: &Context<'_>, held: &mut Held, answer: &Answer, head: &HookHead) {
-    let header = |name: &str| head.header(name).map(str::to_owned);
+/// The stored bytes are those of this answer's URL: from here on its validators count, where not the stored one was asked for,
+/// which it may leave out.
+fn join(cx: &Context<'_>, held: &mut Held, question: &Question, answer: &Answer, head: &HookHead) {
     held.resume.final_url = shown(cx, &answer.url);
-    held.resume.etag = header("etag");
-    held.resume.last_modified = header("last-modified");
-    held.resume.date = header("date");
+    if question.if_range.is_empty() {
+        let header = |name: &str| head.header(name).map(str::to_owned);
+        held.resume.etag = header("etag");
+        held.resume.last_modified = header("last-modified");
+        held.resume.date = header("date");
+    }
     held.resume.ranges_known = true;
     held.recorded = false;
     held.record(cx.shared, cx.key);
@@ -236,6 +245,7 @@ async fn from_zero(
     if let Some(note) = &question.instead {
         held.note(note);
     }
+    let known = overlap::known_length(cx, held, &answer, &head);
     if held.part.is_some() || held.recorded {
         held.give_up(cx.shared, cx.key).await?;
     }
@@ -243,9 +253,31 @@ async fn from_zero(
     let total = match answer.framing {
         Framing::Length(length) => Some(length),
         Framing::Empty => Some(0),
-        Framing::Marked | Framing::UntilClose => None,
+        Framing::Marked | Framing::UntilClose => {
+            question.has_known_length = known.is_some();
+            known
+        }
     };
-    let final_name = name_of(cx, directory, &head).await?;
+    begin(cx, held, directory, total, &answer, &head).await?;
+    question.undivided |= answer.canned.is_some();
+    if let Some(if_range) = divide(cx, held, question).await? {
+        record_now(cx, held).await?;
+        let first = Some((place, answer, head));
+        return Box::pin(parallel::run(cx, held, directory, places, question, if_range, first)).await;
+    }
+    body(cx, held, directory, question, answer, head).await
+}
+
+/// Makes the part file, and what must be known to go on with it.
+async fn begin(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    total: Option<u64>,
+    answer: &Answer,
+    head: &HookHead,
+) -> Result<(), Stopped> {
+    let final_name = name_of(cx, directory, head).await?;
     let part_name = crate::sandbox::part_name(&final_name, &cx.task.task_id);
     let part = directory.create_part(&part_name, total)?;
     let Identity { dev: part_dev, ino: part_ino } = part.identity();
@@ -261,23 +293,17 @@ async fn from_zero(
         last_modified: header("last-modified"),
         date: header("date"),
         ranges_known: answer.status == 206 || head.header("accept-ranges").is_some_and(|unit| unit.contains("bytes")),
-        encoded: overlap::is_encoded(&head),
+        encoded: overlap::is_encoded(head),
         first_byte: total
             .filter(|_| own_range(cx.task) && answer.status == 206)
-            .and_then(|length| first_byte_of(&head, length)),
+            .and_then(|length| first_byte_of(head, length)),
         final_name,
         final_url: shown(cx, &answer.url),
         ..ResumeRecord::default()
     };
     held.part = Some(part);
     held.joined(cx.shared, cx.key);
-    question.undivided |= answer.canned.is_some();
-    if let Some(if_range) = divide(cx, held, question).await? {
-        record_now(cx, held).await?;
-        let first = Some((place, answer, head));
-        return Box::pin(parallel::run(cx, held, directory, places, question, if_range, first)).await;
-    }
-    body(cx, held, directory, question, answer, head).await
+    Ok(())
 }
 
 fn wants_parts(cx: &Context<'_>) -> bool {
@@ -299,7 +325,7 @@ async fn divide(cx: &Context<'_>, held: &mut Held, question: &Question) -> Resul
     if !wants_parts(cx) {
         return Ok(None);
     }
-    let verdict = match held.resume.total_bytes {
+    let verdict = match held.resume.total_bytes.filter(|_| !question.has_known_length) {
         _ if question.undivided => PartsVerdict::OneStream("its pieces could not be joined".into()),
         None => PartsVerdict::OneStream("the server does not say how long it is".into()),
         Some(total) => {

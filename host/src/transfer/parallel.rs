@@ -537,6 +537,9 @@ impl<'a, 'b> Crew<'a, 'b> {
         let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
         match verdict {
             Classified::Continues(_) if self.is_new(held, &answer) => Ok(self.doubt(held, id)),
+            Classified::Continues(_) if overlap::is_unnamed(&self.if_range, &head) => {
+                Ok(self.differs(held, id, "restarted-bad-range".into()))
+            }
             Classified::Continues(at) if at == from => {
                 self.head.get_or_insert((answer.status, head));
                 self.dismiss(id);
