@@ -683,6 +683,8 @@ pub struct ResumeRecord {
     pub last_modified: Option<String>,
     /// Date as received.
     pub date: Option<String>,
+    /// Digest of the whole that the first response has stated, as `algorithm=hex`.
+    pub digest: Option<String>,
     /// Accept-Ranges: bytes, or a 206.
     pub ranges_known: bool,
     /// The response had a Content-Encoding.

@@ -454,6 +454,19 @@ fn a_whole_of_another_length_than_its_version_has_is_asked_for_once_more() {
 }
 
 #[test]
+fn a_digest_that_the_first_answer_states_is_checked_after_a_resumption() {
+    let content = bytes(9, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+    let stating = |digest: &str| whole.clone().header("Repr-Digest", digest);
+    let rest = "GET /f  range: bytes=400000-  if-range: \"v1\"";
+
+    let second = cut_and_again(stating(&repr_digest(b"other")), vec![whole.clone()]);
+    second.is(&content).asked(&[rest, "GET /f"]).notes("restarted-checksum");
+    let second = cut_and_again(stating(&repr_digest(&content)), vec![whole.clone()]);
+    second.is(&content).asked(&[rest]).notes("resumed");
+}
+
+#[test]
 fn a_range_that_a_task_wants_itself_goes_on_within_it() {
     let content = bytes(1, SIZE);
     // It is of the whole, in a 206 too: nothing that this range can be held to.

@@ -21,7 +21,7 @@ use crate::transfer::{authorize, details_of, overlap, parallel, sweep_later};
 use crate::transport::{Answer, Framing};
 
 pub(super) use finish::{expected_digest, finish_with};
-use finish::{finish, finish_stored};
+use finish::{finish, finish_stored, stated_digest};
 pub(super) use flow::{Flow, after_piece, synced};
 use flow::{SHORT, body, record_now};
 pub(crate) use naming::{exists_already, skipped};
@@ -292,6 +292,7 @@ async fn begin(
         etag: header("etag"),
         last_modified: header("last-modified"),
         date: header("date"),
+        digest: stated_digest(cx.task, head).map(|checksum| checksum.to_string()),
         ranges_known: answer.status == 206 || head.header("accept-ranges").is_some_and(|unit| unit.contains("bytes")),
         encoded: overlap::is_encoded(head),
         first_byte: total

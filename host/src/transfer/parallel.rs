@@ -180,7 +180,7 @@ pub(super) async fn run(
     synced(held, &mut flow).await?;
     let (status, head) = crew.head.unwrap_or_else(|| (206, HookHead::from(Head::default())));
     let details = details_of(status, &head);
-    let expected = super::download::expected_digest(cx.task, &head);
+    let expected = super::download::expected_digest(cx.task, held, &head);
     Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, None, expected).await?)))
 }
 

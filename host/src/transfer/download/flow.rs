@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Next, Question, afresh, expected_digest, finish_with};
 use crate::clock;
-use crate::digest::{Algorithm, Hasher};
+use crate::digest::{Algorithm, Checksum, Hasher};
 use crate::engine::Durability;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::ProgressUpdate;
@@ -97,8 +97,8 @@ pub(super) async fn body(
     head: HookHead,
 ) -> Result<Next, Stopped> {
     let start = held.bytes_done();
-    let expected = expected_digest(cx.task, &head);
-    let wanted = expected.as_ref().map(|(checksum, _)| checksum.algorithm());
+    let expected = expected_digest(cx.task, held, &head);
+    let wanted = expected.as_ref().map(Checksum::algorithm);
     let mut flow = Flow::new(cx, held, wanted.or(cx.chain.has(Hook::Verify).then_some(Algorithm::Sha256)));
     if held.resume.total_bytes.is_none_or(|total| total > SHORT) {
         record_now(cx, held).await?; // before the first byte that depends on it
