@@ -79,7 +79,8 @@ pub(crate) fn is_etag(text: &str) -> bool {
 fn is_opaque_tag(text: &str) -> bool {
     let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inner.is_some_and(|inner| {
-        !inner.is_empty() && inner.chars().all(|character| character != '"' && character != ' ' && !character.is_control())
+        !inner.is_empty()
+            && inner.chars().all(|character| character != '"' && character != ' ' && !character.is_control())
     })
 }
 
