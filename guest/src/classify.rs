@@ -193,9 +193,10 @@ fn compare(asked: &Asked, response: &Response) -> Same {
     let is_tag = http::is_etag(condition);
     let name = if is_tag { "etag" } else { "last-modified" };
     let differs = http::values(&response.headers, name).any(|value| value != condition);
-    // A date says nothing about encodings, and only bytes without any were stored under one.
-    let encoded = !is_tag && is_encoded(response);
-    if differs || encoded { Same::No } else { Same::NotContradicted }
+    // A date is asked for only where the stored bytes came without a tag, and without an encoding, of which it says nothing.
+    let has_tag = || http::values(&response.headers, "etag").any(http::is_etag);
+    let is_another_kind = !is_tag && (has_tag() || is_encoded(response));
+    if differs || is_another_kind { Same::No } else { Same::NotContradicted }
 }
 
 /// Whether the response names the validator that was asked for, where it has to. A server that takes no notice of If-Range

@@ -66,7 +66,8 @@ pub(crate) fn content_length(text: &str) -> Option<u64> {
     all.all(|other| other == Some(first)).then_some(first)
 }
 
-/// Whether this is an entity tag that identifies bytes (RFC 9110 8.8.3): quoted, and not weak.
+/// Whether this is an entity tag that identifies bytes (RFC 9110 8.8.3): quoted, not weak, and not empty. The grammar allows the
+/// empty one, but servers that send it send it for everything.
 pub(crate) fn is_strong_etag(text: &str) -> bool {
     is_opaque_tag(text)
 }
@@ -79,7 +80,8 @@ pub(crate) fn is_etag(text: &str) -> bool {
 fn is_opaque_tag(text: &str) -> bool {
     let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inner.is_some_and(|inner| {
-        inner.chars().all(|character| character != '"' && character != ' ' && !character.is_control())
+        !inner.is_empty()
+            && inner.chars().all(|character| character != '"' && character != ' ' && !character.is_control())
     })
 }
 

@@ -96,6 +96,13 @@ impl Checksum {
     }
 }
 
+/// As it is parsed.
+impl std::fmt::Display for Checksum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.name(), self.hex)
+    }
+}
+
 /// A checksum being computed.
 #[derive(Clone)]
 pub(crate) struct Hasher(State);

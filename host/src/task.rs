@@ -698,6 +698,8 @@ pub(crate) struct ResumeRecord {
     pub(crate) last_modified: Option<String>,
     /// Date as received.
     pub(crate) date: Option<String>,
+    /// Digest of the whole that the first response has stated, as `algorithm=hex`.
+    pub(crate) digest: Option<String>,
     /// Accept-Ranges: bytes, or a 206.
     pub(crate) ranges_known: bool,
     /// The response had a Content-Encoding.

@@ -471,9 +471,10 @@ fn a_part_file_that_another_program_has_cut_is_fetched_afresh() {
     std::fs::write(&part, "cut").unwrap();
     gate.open();
 
-    running.finish().exits(0);
+    let last = running.finish().exits(0).only_final();
     assert_same_bytes(&world.read("f"), &content);
     assert_eq!(film.log().len(), 2);
+    assert_eq!(last["notes"], serde_json::json!(["restarted-part-lost"]), "no checksum was wrong");
 }
 
 #[test]

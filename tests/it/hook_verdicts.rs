@@ -370,19 +370,51 @@ fn an_expired_link_is_replaced_by_one_elsewhere_where_validator_and_the_last_byt
     assert_eq!(outcome.only_final()["notes"], json!(["url-changed", "same-by-overlap", "resumed"]));
 }
 
+/// What the new link is asked: whether it is still the stored version, and where that is not said, for the last MiB.
+fn compared() -> [String; 2] {
+    let under_tag = format!("GET /signed  range: bytes={}-  if-range: \"old\"", 3 * MIB - (64 << 10));
+    [under_tag, format!("GET /signed  range: bytes={}-", 2 * MIB)]
+}
+
 #[test]
-fn another_validator_at_the_new_link_is_no_matter_where_the_last_mib_is_the_same() {
+fn no_strong_validator_at_the_new_link_is_no_matter_where_the_last_mib_is_the_same() {
     let content = bytes(5, 4 * MIB);
-    let (world, _origin, link, _elsewhere, fresh) = moved(&content, file(&content).etag("\"new\""));
+    for new in [file(&content), file(&content).etag("W/\"new\"")] {
+        let (world, _origin, link, _elsewhere, fresh) = moved(&content, new);
+
+        let outcome = work_moved(&world, &link, &fresh);
+
+        assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
+        assert_eq!(fresh.log(), compared());
+        assert_eq!(outcome.only_final()["notes"], json!(["url-changed", "same-by-overlap", "resumed"]));
+    }
+}
+
+#[test]
+fn another_strong_validator_at_the_new_link_is_another_version_whatever_the_last_mib_is() {
+    let content = bytes(5, 4 * MIB);
+    let mut other = content.clone();
+    other[0] ^= 1;
+    let (world, _origin, link, _elsewhere, fresh) = moved(&content, file(&other).etag("\"new\""));
 
     let outcome = work_moved(&world, &link, &fresh);
 
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &other);
+    assert_eq!(fresh.log(), compared()[..1], "its answer to that is the whole");
+    assert_eq!(outcome.only_final()["notes"], json!(["url-changed", "restarted-changed"]));
+}
+
+#[test]
+fn another_strong_validator_at_the_new_link_is_no_matter_where_a_checksum_tells() {
+    let content = bytes(5, 4 * MIB);
+    let (world, _origin, link, _elsewhere, fresh) = moved(&content, file(&content).etag("\"new\""));
+
+    let words = [&format!("on-response 403-retry 0 {}", fresh.url()), "retry now"];
+    let checksum = format!("sha-256={}", sha256(&content));
+    let outcome = work(&world, json!({"url": link.url(), "checksum": checksum}), &words).exits(0);
+
     assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
-    let asked = [
-        format!("GET /signed  range: bytes={}-  if-range: \"old\"", 3 * MIB - (64 << 10)),
-        format!("GET /signed  range: bytes={}-", 2 * MIB),
-    ];
-    assert_eq!(fresh.log(), asked);
+    assert_eq!(fresh.log(), compared());
     assert_eq!(outcome.only_final()["notes"], json!(["url-changed", "same-by-overlap", "resumed"]));
 }
 
@@ -391,7 +423,7 @@ fn other_bytes_at_the_new_link_are_never_joined() {
     let content = bytes(6, 4 * MIB);
     let mut other = content.clone();
     other[3 * MIB - 1] ^= 1;
-    let (world, _origin, link, _elsewhere, fresh) = moved(&content, file(&other).etag("\"new\""));
+    let (world, _origin, link, _elsewhere, fresh) = moved(&content, file(&other));
 
     let outcome = work_moved(&world, &link, &fresh);
 

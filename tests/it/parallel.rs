@@ -40,6 +40,21 @@ fn a_file_is_fetched_in_as_many_parts_as_asked_for() {
 }
 
 #[test]
+fn parts_that_name_no_version_are_not_joined_under_a_date() {
+    let (world, origin) = (World::new(), Origin::start());
+    let dated = file(&film()).last_modified("Sat, 05 Nov 1994 08:49:37 GMT");
+    let dated = dated.header("Date", "Sun, 06 Nov 1994 08:49:37 GMT").pace(8 * MIB);
+    let other = file(&bytes(99, SIZE)).ignoring_if_range();
+    let answer = dated.unless(move |seen| seen.header("range").map(|_| other.clone()));
+    let resource = origin.serve("/f", answer);
+
+    let last = world.get(&[resource.url(), "--parts", "4"]).exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &film());
+    assert!(notes(&last).contains(&"single-stream"), "{last}");
+}
+
+#[test]
 fn what_cannot_be_divided_safely_is_one_stream_and_says_why() {
     let cases = [
         (file(&film()), "the server gives no strong validator, so that parts could be of different versions"),

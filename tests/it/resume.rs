@@ -181,6 +181,65 @@ fn an_old_enough_date_is_a_validator() {
 }
 
 #[test]
+fn an_empty_etag_is_no_validator() {
+    let (one, two) = (bytes(6, SIZE), bytes(7, SIZE));
+    let empty = |content| file(content).etag("\"\"").ignoring_if_range();
+
+    cut_and_again(empty(&one), vec![empty(&two)]).is(&two).asked(&["GET /f"]).notes("restarted-no-validator");
+}
+
+/// A file under a date that is a validator.
+fn dated(content: &[u8]) -> Answer {
+    file(content).last_modified(EARLIER).header("Date", LATER)
+}
+
+/// The request for the rest of what came from [`dated`], from so many bytes on.
+fn rest_from(first: usize) -> String {
+    format!("GET /f  range: bytes={first}-  if-range: {EARLIER}")
+}
+
+/// How many bytes are compared.
+const COMPARED: usize = 64 << 10;
+
+#[test]
+fn a_part_with_an_etag_is_not_joined_to_bytes_that_had_none() {
+    let (one, two) = (bytes(8, SIZE), bytes(9, SIZE));
+    for tag in ["\"zzz\"", "W/\"a\""] {
+        let changed = file(&two).etag(tag).ignoring_if_range();
+
+        let second = cut_and_again(dated(&one), vec![changed]).is(&two).notes("restarted-changed");
+
+        second.asked(&[&rest_from(CUT), "GET /f"]);
+    }
+}
+
+#[test]
+fn a_part_that_names_no_version_is_compared_before_it_is_joined_to_dated_bytes() {
+    let (one, two) = (bytes(8, SIZE), bytes(9, SIZE));
+    let (asked, compared) = (rest_from(CUT), rest_from(CUT - COMPARED));
+    let unnamed = |content: &[u8]| file(content).ignoring_if_range();
+
+    cut_and_again(dated(&one), vec![unnamed(&one)]).is(&one).asked(&[&asked, &compared]).notes("same-by-overlap");
+    let changed = cut_and_again(dated(&one), vec![unnamed(&two)]).is(&two).notes("restarted-changed");
+    changed.asked(&[&asked, &compared, "GET /f"]);
+    // Of an unknown length: nothing says that the rest is that of the same file.
+    let longer = [one.as_slice(), b"more"].concat();
+    cut_and_again(dated(&one).chunked(), vec![unnamed(&longer)]).is(&longer).notes("restarted-changed");
+}
+
+#[test]
+fn a_part_that_names_no_version_takes_the_stored_date_away_from_nothing() {
+    let one = bytes(8, SIZE);
+    let unnamed = file(&one).ignoring_if_range();
+
+    let second = cut_and_again(dated(&one), vec![unnamed.clone(), unnamed.clone().cut(265_536), unnamed]);
+
+    let (first, then) = (CUT - COMPARED, 600_000);
+    let asked = [rest_from(CUT), rest_from(first), rest_from(then), rest_from(then - COMPARED)];
+    second.is(&one).asked(&asked.each_ref().map(String::as_str));
+}
+
+#[test]
 fn a_date_of_the_same_second_is_no_validator() {
     let (one, two) = (bytes(6, SIZE), bytes(7, SIZE));
     let dated = |content| file(content).last_modified(LATER).header("Date", LATER);
@@ -361,6 +420,50 @@ fn range_and_again(range: &str, first: Answer, then: Answer) -> (Second, Vec<Str
     let outcome = world.get(&[film.url(), "-H", &header]);
     let log = film.log()[1..].to_vec();
     (Second { code: outcome.code, last: outcome.only_final(), log: log.clone(), world }, log)
+}
+
+#[test]
+fn a_whole_without_a_length_is_cut_where_it_ends_before_that_of_its_version() {
+    let content = bytes(9, SIZE);
+    let whole = file(&content).etag("\"a\"").without_ranges();
+    let short = file(&content[..500_000]).etag("\"a\"").without_ranges().until_close();
+
+    let second = cut_and_again(whole.clone(), vec![short, whole.clone().until_close()]);
+
+    let asked = ["GET /f  range: bytes=400000-  if-range: \"a\"", "GET /f  range: bytes=500000-  if-range: \"a\""];
+    let second = second.is(&content).asked(&asked);
+    assert!(!notes(&second.last).contains(&"integrity-unverified"), "its length is known: {}", second.last);
+}
+
+#[test]
+fn a_whole_of_another_length_than_its_version_has_is_asked_for_once_more() {
+    let content = bytes(9, SIZE);
+    let longer = [content.as_slice(), b"more"].concat();
+    let whole = |content: &[u8]| file(content).etag("\"a\"").without_ranges();
+    for (other, again) in [
+        (&content[..500_000], &content[..500_000]),
+        (&content[..500_000], &content[..]),
+        (&longer[..], &longer[..]),
+        (&longer[..], &content[..]),
+    ] {
+        let second = cut_and_again(whole(&content), vec![whole(other).chunked(), whole(again).chunked()]);
+
+        let asked = ["GET /f  range: bytes=400000-  if-range: \"a\"", "GET /f"];
+        second.is(again).asked(&asked).notes("restarted-changed");
+    }
+}
+
+#[test]
+fn a_digest_that_the_first_answer_states_is_checked_after_a_resumption() {
+    let content = bytes(9, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+    let stating = |digest: &str| whole.clone().header("Repr-Digest", digest);
+    let rest = "GET /f  range: bytes=400000-  if-range: \"v1\"";
+
+    let second = cut_and_again(stating(&repr_digest(b"other")), vec![whole.clone()]);
+    second.is(&content).asked(&[rest, "GET /f"]).notes("restarted-checksum");
+    let second = cut_and_again(stating(&repr_digest(&content)), vec![whole.clone()]);
+    second.is(&content).asked(&[rest]).notes("resumed");
 }
 
 #[test]

@@ -26,9 +26,11 @@ fn another_home_goes_on_where_the_first_one_stopped() {
     let (one, other, origin) = (World::new(), World::new(), Origin::start());
     let content = bytes(1, SIZE);
     let whole = file(&content).etag("\"v1\"");
-    let film = origin.script("/f", vec![whole.clone().cut(CUT), whole]);
+    let first = whole.clone().header("Repr-Digest", &repr_digest(&content));
+    let film = origin.script("/f", vec![first.cut(CUT), whole]);
     let id = failed(&one, &film);
     let document = export(&one, &id);
+    assert_eq!(document["validators"]["digest"], format!("sha-256={}", sha256(&content)));
     assert_eq!(document["ranges"], serde_json::json!([[0, CUT - 1]]));
     assert_eq!(document["digest"], format!("sha-256={}", sha256(&content[..CUT])));
 

@@ -39,6 +39,12 @@ pub fn sha256(bytes: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The value of a `Repr-Digest` header for these bytes.
+pub fn repr_digest(bytes: &[u8]) -> String {
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(bytes);
+    format!("sha-256=:{}:", base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest))
+}
+
 /// Compares long byte strings and says where they differ instead of printing them.
 #[track_caller]
 pub fn assert_same_bytes(actual: &[u8], expected: &[u8]) {

@@ -64,6 +64,12 @@ fn a_weak_tag_rules_the_date_out_as_well() {
 }
 
 #[test]
+fn an_empty_tag_is_none() {
+    check(Stored { etag: Some("\"\"".into()), ..stored() }, go_on(CHANGED));
+    check(Stored { etag: Some("\"\"".into()), last_modified: None, ..stored() }, afresh("restarted-no-validator"));
+}
+
+#[test]
 fn the_size_decides_first() {
     check(Stored { bytes_done: 1_000, ..stored() }, Verdict::NothingMissing);
     check(Stored { bytes_done: 1_000, etag: None, last_modified: None, ..stored() }, Verdict::NothingMissing);

@@ -212,8 +212,9 @@ impl<'a> Batch<'a> {
         self.conn
             .prepare_cached(
                 "INSERT OR REPLACE INTO resume (task, part_name, part_dev, part_ino, durable_bytes, boot_id, total_bytes,
-                   etag, last_modified, date, ranges_known, encoded, final_name, final_url, pieces, first_byte, part_born)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                   etag, last_modified, date, ranges_known, encoded, final_name, final_url, pieces, first_byte, part_born,
+                   digest)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             )?
             .execute(params![
                 key,
@@ -233,6 +234,7 @@ impl<'a> Batch<'a> {
                 codec::encode_pieces(&record.pieces).map_err(unwritable)?,
                 record.first_byte.map(number),
                 number(record.part_born_ns),
+                record.digest,
             ])?;
         self.expect_size(key, record.total_bytes)
     }

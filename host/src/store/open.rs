@@ -35,6 +35,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("born.sql")),
     M::up(include_str!("expires.sql")),
     M::up(include_str!("marks.sql")),
+    M::up(include_str!("digest.sql")),
 ];
 
 /// Makes the home, or closes an existing one of ours to others. Rule: reliability F (0700).

@@ -34,7 +34,7 @@ macro_rules! records {
                t.retries_remaining, t.bytes_done, t.expected_size, t.place, t.outcome, t.spec, t.body,
                r.task, r.part_name, r.part_dev, r.part_ino, r.durable_bytes, r.boot_id, r.total_bytes, r.etag,
                r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url, r.pieces, t.sealed,
-               t.changes, t.upload, r.first_byte, r.part_born
+               t.changes, t.upload, r.first_byte, r.part_born, r.digest
              FROM task t ",
             $index,
             " LEFT JOIN resume r ON r.task = t.key ",
@@ -730,6 +730,7 @@ fn resume(row: &Row<'_>) -> Sql<Option<ResumeRecord>> {
         etag: row.get(23)?,
         last_modified: row.get(24)?,
         date: row.get(25)?,
+        digest: row.get(36)?,
         ranges_known: row.get(26)?,
         encoded: row.get(27)?,
         first_byte: maybe_unsigned(row, 34)?,

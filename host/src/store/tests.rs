@@ -149,6 +149,7 @@ fn resume_record() -> ResumeRecord {
         etag: Some("\"e\"".into()),
         last_modified: None,
         date: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()),
+        digest: Some("sha-256=ab".into()),
         ranges_known: true,
         encoded: false,
         first_byte: Some(70),

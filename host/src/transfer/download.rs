@@ -22,7 +22,7 @@ use crate::transfer::{authorize, details_of, overlap, parallel, sweep_later};
 use crate::transport::{Answer, Framing};
 
 pub(super) use finish::{expected_digest, finish_with};
-use finish::{finish, finish_stored};
+use finish::{finish, finish_stored, stated_digest};
 pub(super) use flow::{Flow, after_piece, synced};
 use flow::{SHORT, body, record_now};
 pub(crate) use naming::{exists_already, skipped};
@@ -101,7 +101,9 @@ async fn ask(
     let known = Known {
         own_range: own_range(cx.task),
         bytes_done: held.bytes_done(),
-        is_moved: question.from.is_some() && overlap::is_moved(cx, held, &answer),
+        is_doubtful: question.from.is_some()
+            && (overlap::is_moved(cx, held, &answer) || overlap::is_unnamed(&question.if_range, &head)),
+        is_other_version: overlap::is_other_version(cx.task, held, &head),
         proof: overlap::of(held),
         least: overlap::least(held),
     };
@@ -127,7 +129,7 @@ async fn ask(
                 return afresh(cx, held, question, "restarted-changed").await;
             }
             held.note("same-by-overlap");
-            join(cx, held, &answer, &head);
+            join(cx, held, question, &answer, &head);
         }
         Step::AskForLast(overlap) => {
             *question = Question { overlap, ..question.clone() };
@@ -200,13 +202,16 @@ pub(super) async fn afresh(
     Ok(Next::AskAgain)
 }
 
-/// The stored bytes are those of this answer's URL: from here on its validators count.
-fn join(cx: &Context<'_>, held: &mut Held, answer: &Answer, head: &HookHead) {
-    let header = |name: &str| head.header(name).map(str::to_owned);
+/// The stored bytes are those of this answer's URL: from here on its validators count, where not the stored one was asked for,
+/// which it may leave out.
+fn join(cx: &Context<'_>, held: &mut Held, question: &Question, answer: &Answer, head: &HookHead) {
     held.resume.final_url = shown(cx, &answer.url);
-    held.resume.etag = header("etag");
-    held.resume.last_modified = header("last-modified");
-    held.resume.date = header("date");
+    if question.if_range.is_empty() {
+        let header = |name: &str| head.header(name).map(str::to_owned);
+        held.resume.etag = header("etag");
+        held.resume.last_modified = header("last-modified");
+        held.resume.date = header("date");
+    }
     held.resume.ranges_known = true;
     held.recorded = false;
     held.record(cx.shared, cx.key);
@@ -254,6 +259,7 @@ async fn from_zero(
     if let Some(note) = &question.instead {
         held.note(note);
     }
+    let known = overlap::known_length(cx, held, &answer, &head);
     if held.part.is_some() || held.recorded {
         held.give_up(cx.shared, cx.key).await?;
     }
@@ -261,9 +267,31 @@ async fn from_zero(
     let total = match answer.framing {
         Framing::Length(length) => Some(length),
         Framing::Empty => Some(0),
-        Framing::Marked | Framing::UntilClose => None,
+        Framing::Marked | Framing::UntilClose => {
+            question.has_known_length = known.is_some();
+            known
+        }
     };
-    let final_name = name_of(cx, directory, &head).await?;
+    begin(cx, held, directory, total, &answer, &head).await?;
+    question.undivided |= answer.canned.is_some();
+    if let Some(if_range) = divide(cx, held, question).await? {
+        record_now(cx, held).await?;
+        let first = Some((place, answer, head));
+        return Box::pin(parallel::run(cx, held, directory, places, question, if_range, first)).await;
+    }
+    body(cx, held, directory, question, answer, head).await
+}
+
+/// Makes the part file, and what must be known to go on with it.
+async fn begin(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    total: Option<u64>,
+    answer: &Answer,
+    head: &HookHead,
+) -> Result<(), Stopped> {
+    let final_name = name_of(cx, directory, head).await?;
     let part_name = crate::sandbox::part_name(&final_name, &cx.task.task_id);
     let part = directory.create_part(&part_name, total)?;
     let Identity { dev: part_dev, ino: part_ino } = part.identity();
@@ -278,24 +306,19 @@ async fn from_zero(
         etag: header("etag"),
         last_modified: header("last-modified"),
         date: header("date"),
+        digest: stated_digest(cx.task, head).map(|checksum| checksum.to_string()),
         ranges_known: answer.status == 206 || head.header("accept-ranges").is_some_and(|unit| unit.contains("bytes")),
-        encoded: overlap::is_encoded(&head),
+        encoded: overlap::is_encoded(head),
         first_byte: total
             .filter(|_| own_range(cx.task) && answer.status == 206)
-            .and_then(|length| first_byte_of(&head, length)),
+            .and_then(|length| first_byte_of(head, length)),
         final_name,
         final_url: shown(cx, &answer.url),
         ..ResumeRecord::default()
     };
     held.part = Some(part);
     held.joined(cx.shared, cx.key);
-    question.undivided |= answer.canned.is_some();
-    if let Some(if_range) = divide(cx, held, question).await? {
-        record_now(cx, held).await?;
-        let first = Some((place, answer, head));
-        return Box::pin(parallel::run(cx, held, directory, places, question, if_range, first)).await;
-    }
-    body(cx, held, directory, question, answer, head).await
+    Ok(())
 }
 
 fn wants_parts(cx: &Context<'_>) -> bool {
@@ -317,7 +340,7 @@ async fn divide(cx: &Context<'_>, held: &mut Held, question: &Question) -> Resul
     if !wants_parts(cx) {
         return Ok(None);
     }
-    let verdict = match held.resume.total_bytes {
+    let verdict = match held.resume.total_bytes.filter(|_| !question.has_known_length) {
         _ if question.undivided => PartsVerdict::OneStream("its pieces could not be joined".into()),
         None => PartsVerdict::OneStream("the server does not say how long it is".into()),
         Some(total) => {

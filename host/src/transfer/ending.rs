@@ -127,7 +127,7 @@ pub(super) async fn judge(
         bytes_gained: bytes_done.saturating_sub(held.resumed_from),
         jitter_seed: clock::random_bits(),
         jitter: shared.retry_jitter,
-        fresh_start_left: !held.notes.iter().any(|note| note == FRESH_START),
+        fresh_start_left: !held.notes.iter().any(|note| note == fresh_start(held)),
     };
     let judged = job.slot.leave(pin!(chain.retry(hook_task, &attempt, &failure))).await;
     let (failure, verdict) = match judged {
@@ -160,7 +160,7 @@ pub(super) async fn conclude(
     let afresh = matches!(verdict, RetryVerdict::AfreshAfterMs(_));
     // Whatever it is called: nothing that is stored is gone on with.
     if failure.kind == FailureKind::Checksum && verdict != RetryVerdict::GiveUp {
-        held.note(FRESH_START);
+        held.note(fresh_start(held));
     }
     let nothing_came = held.part.is_some() && held.bytes_done() == 0;
     if (afresh || nothing_came || failure.kind == FailureKind::Checksum)
@@ -185,8 +185,11 @@ fn verdict_in_words(verdict: RetryVerdict) -> String {
     }
 }
 
-/// Noted when a checksum mismatch has led to the one fresh start it may.
-const FRESH_START: &str = "restarted-checksum";
+/// What is noted when bytes that are not the right ones have led to the one fresh start they may: another program has changed them,
+/// or their checksum is another one.
+fn fresh_start(held: &Held) -> &'static str {
+    if held.part_was_changed { "restarted-part-lost" } else { "restarted-checksum" }
+}
 
 /// The task is over by a failure that no retry can mend.
 pub(super) fn over(held: &mut Held, failure: Failure, details: Option<Box<Details>>) -> End {

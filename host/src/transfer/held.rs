@@ -25,6 +25,8 @@ pub(crate) struct Held {
     pub(super) notes: Vec<String>,
     /// Bytes of earlier attempts, until their part file is opened.
     pub(super) stored: u64,
+    /// Another program has changed the part file: its bytes are lost, whatever the digest says.
+    pub(super) part_was_changed: bool,
     /// What the store had of the task means nothing any more.
     pub(super) gave_up: bool,
     /// Where a component wants each piece asked for first: kept for this attempt only.

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use crate::error::Failure;
 use crate::hooks::HookHead;
+use crate::task::Task;
 use crate::transfer::{Context, Held};
 use crate::transport::Answer;
 
@@ -103,7 +104,8 @@ pub(super) fn is_same_link(held: &Held, one: &str, other: &str) -> bool {
     let query =
         |url: &str| url::Url::parse(url).ok().and_then(|url| url.query().map(str::to_owned)).unwrap_or_default();
     let (first, second) = (query(one), query(other));
-    let differ_in_signature = || held.resume.etag.is_some() && unsigned(&first) == unsigned(&second);
+    let has_tag = || strong_tag(held.resume.etag.as_deref()).is_some();
+    let differ_in_signature = || has_tag() && unsigned(&first) == unsigned(&second);
     is_same_resource(one, other) && (first == second || differ_in_signature())
 }
 
@@ -114,6 +116,34 @@ fn unsigned(query: &str) -> Vec<&str> {
         SIGNING.contains(&name.as_str()) || SIGNING_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     };
     query.split('&').filter(|parameter| !parameter.is_empty() && !signs(parameter)).collect()
+}
+
+/// Whether an answer is of another version by both sides' own words: two strong entity tags that differ. No comparison of some
+/// bytes is proof against that; a checksum of the whole, which the task gives, will be.
+pub(super) fn is_other_version(task: &Task, held: &Held, head: &HookHead) -> bool {
+    let tags = strong_tag(held.resume.etag.as_deref()).zip(strong_tag(head.header("etag")));
+    task.checksum.is_none() && tags.is_some_and(|(ours, theirs)| ours != theirs)
+}
+
+/// Whether a part does not say of which version it is: asked for under a date, a server may leave that out (RFC 9110 section
+/// 15.3.7), and one that takes no notice of If-Range does so too.
+pub(super) fn is_unnamed(if_range: &str, head: &HookHead) -> bool {
+    let is_date = !if_range.is_empty() && strong_tag(Some(if_range)).is_none();
+    is_date && head.header("last-modified").is_none()
+}
+
+/// An entity tag that identifies bytes (RFC 9110 section 8.8.3).
+fn strong_tag(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| text.len() > 2 && text.starts_with('"') && text.ends_with('"'))
+}
+
+/// The length that a resource is known to have, where an answer does not say its own and names the same version at the same
+/// place.
+pub(super) fn known_length(cx: &Context<'_>, held: &Held, answer: &Answer, head: &HookHead) -> Option<u64> {
+    let tag = strong_tag(head.header("etag"));
+    let is_version = tag.is_some() && tag == held.resume.etag.as_deref() && held.resume.encoded == is_encoded(head);
+    let is_same = is_version && held.resume.first_byte.is_none() && !is_moved(cx, held, answer);
+    held.resume.total_bytes.filter(|_| is_same)
 }
 
 /// How many bytes are proof enough under the same validator.
@@ -201,5 +231,8 @@ mod tests {
         let dated = Held::default();
         assert!(!is_same_link(&dated, "http://h/f?sig=1", "http://h/f?sig=2"));
         assert!(is_same_link(&dated, "http://h/f?sig=1", "http://h/f?sig=1"));
+        let mut empty = Held::default();
+        empty.resume.etag = Some("\"\"".into());
+        assert!(!is_same_link(&empty, "http://h/f?sig=1", "http://h/f?sig=2"), "an empty tag is none");
     }
 }

@@ -182,7 +182,7 @@ pub(super) async fn run(
     synced(held, &mut flow).await?;
     let (status, head) = crew.head.unwrap_or_else(|| (206, HookHead::from(Head::default())));
     let details = details_of(status, &head);
-    let expected = super::download::expected_digest(cx.task, &head);
+    let expected = super::download::expected_digest(cx.task, held, &head);
     Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, None, expected).await?)))
 }
 
@@ -523,6 +523,9 @@ impl<'a, 'b> Crew<'a, 'b> {
         let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
         match verdict {
             Classified::Continues(_) if self.is_new(held, &answer) => Ok(self.doubt(held, id)),
+            Classified::Continues(_) if overlap::is_unnamed(&self.if_range, &head) => {
+                Ok(self.differs(held, id, "restarted-bad-range".into()))
+            }
             Classified::Continues(at) if at == from => {
                 self.head.get_or_insert((answer.status, head));
                 self.dismiss(id);

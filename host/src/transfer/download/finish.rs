@@ -12,12 +12,17 @@ use crate::sandbox::Directory;
 use crate::task::{Pairs, Task};
 use crate::transfer::{Context, Finished, Held, Stopped, callbacks};
 
-/// The digest to check: the task's, else the server's `Repr-Digest`, else the `Content-Digest` of a 200. The flag says that it is
-/// the task's.
-pub(in crate::transfer) fn expected_digest(task: &Task, head: &HookHead) -> Option<(Checksum, bool)> {
+/// The digest to check: the task's, else what this answer states, else what the first one has stated.
+pub(in crate::transfer) fn expected_digest(task: &Task, held: &Held, head: &HookHead) -> Option<Checksum> {
     if let Some(text) = &task.checksum {
-        return Checksum::parse(text).ok().map(|checksum| (checksum, true));
+        return Checksum::parse(text).ok();
     }
+    let kept = || held.resume.digest.as_deref().and_then(|text| Checksum::parse(text).ok());
+    stated_digest(task, head).or_else(kept)
+}
+
+/// The digest of the whole that an answer states: its `Repr-Digest`, else the `Content-Digest` of a 200.
+pub(super) fn stated_digest(task: &Task, head: &HookHead) -> Option<Checksum> {
     // `Repr-Digest` is of the whole resource, in a 206 too, and `Content-Digest` of what one message has of it; an answer to
     // HEAD states them and has nothing (RFC 9530 sections 2, 3).
     if own_range(task) || task.http_request_method.eq_ignore_ascii_case("HEAD") {
@@ -25,7 +30,7 @@ pub(in crate::transfer) fn expected_digest(task: &Task, head: &HookHead) -> Opti
     }
     let stated = |field: &str| digest::from_headers(head.headers(), field);
     let of_all = || stated("content-digest").filter(|_| head.status() == 200);
-    stated("repr-digest").or_else(of_all).map(|checksum| (checksum, false))
+    stated("repr-digest").or_else(of_all)
 }
 
 /// Nothing was missing: no question is asked, but the checks are made.
@@ -48,7 +53,7 @@ pub(super) async fn finish(
     head: HookHead,
     digest: Option<String>,
 ) -> Result<Finished, Failure> {
-    let expected = expected_digest(cx.task, &head);
+    let expected = expected_digest(cx.task, held, &head);
     finish_with(cx, held, directory, details, head, digest, expected).await
 }
 
@@ -60,18 +65,20 @@ pub(in crate::transfer) async fn finish_with(
     mut details: Details,
     head: HookHead,
     digest: Option<String>,
-    expected: Option<(Checksum, bool)>,
+    expected: Option<Checksum>,
 ) -> Result<Finished, Failure> {
-    if let Some((checksum, _)) = &expected {
+    if let Some(checksum) = &expected {
         compare(held, checksum, digest.clone()).await?;
         held.notes.retain(|note| note != "integrity-unverified");
     }
     if cx.chain.has(Hook::Verify) {
-        let known = known_digests(held, expected.map(|(checksum, _)| checksum), digest).await?;
+        let known = known_digests(held, expected, digest).await?;
         callbacks::verify(cx, held, known).await?;
     }
     let gone = || Failure::new(FailureKind::General, "the part file is gone");
-    held.part.as_mut().ok_or_else(gone)?.finish()?;
+    let finished = held.part.as_mut().ok_or_else(gone)?.finish();
+    held.part_was_changed = finished.as_ref().is_err_and(|failure| failure.kind == FailureKind::Checksum);
+    finished?;
     let part = held.part.take().ok_or_else(gone)?;
     if held.resumed_from > 0 {
         held.note("resumed");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Next, Question, afresh, expected_digest, finish_with};
 use crate::clock;
-use crate::digest::{Algorithm, Hasher};
+use crate::digest::{Algorithm, Checksum, Hasher};
 use crate::engine::Durability;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::ProgressUpdate;
@@ -97,8 +97,8 @@ pub(super) async fn body(
     head: HookHead,
 ) -> Result<Next, Stopped> {
     let start = held.bytes_done();
-    let expected = expected_digest(cx.task, &head);
-    let wanted = expected.as_ref().map(|(checksum, _)| checksum.algorithm());
+    let expected = expected_digest(cx.task, held, &head);
+    let wanted = expected.as_ref().map(Checksum::algorithm);
     let mut flow = Flow::new(cx, held, wanted.or(cx.chain.has(Hook::Verify).then_some(Algorithm::Sha256)));
     if held.resume.total_bytes.is_none_or(|total| total > SHORT) {
         record_now(cx, held).await?; // before the first byte that depends on it
@@ -112,7 +112,8 @@ pub(super) async fn body(
         }
         if let Err(failure) = too_long(held) {
             // What was joined to the stored bytes is trusted no more, nor are they (reliability B.1, 206).
-            if question.from.is_none() || question.restarts >= RESTARTS {
+            let is_as_known = question.from.is_some() || question.has_known_length;
+            if !is_as_known || question.restarts >= RESTARTS {
                 return Err(failure.into());
             }
             if let Some(syncing) = flow.syncing.take() {
@@ -123,7 +124,7 @@ pub(super) async fn body(
         after_piece(cx, held, &mut flow, bytes.len()).await?;
     }
     synced(held, &mut flow).await?;
-    if answer.framing == Framing::UntilClose {
+    if answer.framing == Framing::UntilClose && held.resume.total_bytes.is_none() {
         held.note("integrity-unverified");
     }
     let done = held.bytes_done();
@@ -132,6 +133,9 @@ pub(super) async fn body(
             return Err(Failure::new(FailureKind::Connection, "the server sent no bytes")
                 .with(FailureDetail::Cut)
                 .into());
+        }
+        if question.has_known_length {
+            return too_short(cx, held, question, answer.framing).await;
         }
         // A 206 may be shorter than asked (RFC 9110 §15.3.7): the rest is asked for under the same condition.
         *question = Question { from: Some(done), ..question.clone() };
@@ -185,6 +189,21 @@ fn cut_off(mut failure: Failure, held: &Held) -> Stopped {
         failure.description = format!("{} ({}{of} bytes are here)", failure.description, held.bytes_done());
     }
     failure.into()
+}
+
+/// The whole came without a length, and is shorter than its version is known to be. Where the end of the connection ends it, that
+/// is a cut (RFC 9112 section 8); where it says itself that this is all, the whole is asked for once more, and believed then.
+async fn too_short(
+    cx: &Context<'_>,
+    held: &mut Held,
+    question: &mut Question,
+    framing: Framing,
+) -> Result<Next, Stopped> {
+    if framing != Framing::UntilClose && question.restarts < RESTARTS {
+        return afresh(cx, held, question, "restarted-changed").await;
+    }
+    let failure = Failure::new(FailureKind::Connection, "the server closed the connection too early");
+    Err(cut_off(failure.with(FailureDetail::Cut), held))
 }
 
 fn too_long(held: &Held) -> Result<(), Failure> {

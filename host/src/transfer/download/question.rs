@@ -39,6 +39,8 @@ pub(in crate::transfer) struct Question {
     pub(in crate::transfer) offset: u64,
     /// Ask from so many bytes earlier: they must be equal to those that are stored, which came from another URL.
     pub(in crate::transfer) overlap: u64,
+    /// The whole comes without a length: what it should have is known by an earlier answer under the same strong entity tag.
+    pub(in crate::transfer) has_known_length: bool,
     /// Why the bytes that are stored are to be given up, once others are there to take their place.
     pub(in crate::transfer) instead: Option<String>,
 }

@@ -21,8 +21,8 @@ pub(super) enum Step<'a> {
     Join,
     /// It begins with so many of the stored bytes: what follows them is joined where they are equal.
     Compare(u64),
-    /// It would go on, but came from elsewhere than the stored bytes: so many of them are asked for, too, under the same
-    /// validator.
+    /// It would go on, but came from elsewhere than the stored bytes, or does not name their version: so many of them are asked
+    /// for, too, under the same validator.
     AskForLast(u64),
     /// The validator is another, but so is the URL: so many of the stored bytes are asked for, too, without a validator.
     AskWithoutValidator(u64),
@@ -43,8 +43,10 @@ pub(super) struct Known {
     pub(super) own_range: bool,
     /// The stored bytes.
     pub(super) bytes_done: u64,
-    /// The answer came from elsewhere than they.
-    pub(super) is_moved: bool,
+    /// The answer came from elsewhere than they, or does not say of which version it is.
+    pub(super) is_doubtful: bool,
+    /// It is of another version than they by both sides' own words, which no comparison of some bytes disproves.
+    pub(super) is_other_version: bool,
     /// How many of them would be proof under another validator; 0: nothing is to be proved, or nothing can be.
     pub(super) proof: u64,
     /// How many are proof enough under the same one.
@@ -55,7 +57,7 @@ pub(super) struct Known {
 pub(super) fn next_step<'a>(question: &Question, known: &Known, verdict: &'a Classified) -> Step<'a> {
     let goes_on = question.from.is_some();
     let was_without_validator = question.overlap > 0 && question.if_range.is_empty();
-    let can_be_proved = goes_on && known.proof > 0 && !was_without_validator;
+    let can_be_proved = goes_on && known.proof > 0 && !was_without_validator && !known.is_other_version;
     match verdict {
         Classified::Success if goes_on => Step::Misfit,
         Classified::Success => Step::TakeAll,
@@ -80,9 +82,10 @@ fn joining(question: &Question, known: &Known, from: u64) -> Step<'static> {
         return Step::Misfit;
     }
     match question.overlap {
-        0 if known.is_moved && known.own_range => Step::AskAfresh("restarted-own-range"),
-        0 if known.is_moved => Step::AskForLast(known.least),
+        0 if known.is_doubtful && known.own_range => Step::AskAfresh("restarted-own-range"),
+        0 if known.is_doubtful => Step::AskForLast(known.least),
         0 => Step::Join,
+        _ if known.is_other_version => Step::AskAfresh("restarted-changed"),
         overlap => Step::Compare(overlap),
     }
 }

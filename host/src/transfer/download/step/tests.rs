@@ -6,7 +6,8 @@ use crate::error::FailureKind;
 const DONE: u64 = 1000;
 
 /// What is known of a plain download at its own place, of which bytes are stored.
-const PLAIN: Known = Known { own_range: false, bytes_done: DONE, is_moved: false, proof: 0, least: 64 };
+const PLAIN: Known =
+    Known { own_range: false, bytes_done: DONE, is_doubtful: false, is_other_version: false, proof: 0, least: 64 };
 
 fn whole() -> Question {
     Question::default()
@@ -45,12 +46,12 @@ fn the_whole_is_taken_where_it_was_asked_for_or_comes_all_the_same() {
 
 #[test]
 fn what_goes_on_is_joined_at_its_own_place_and_compared_elsewhere() {
-    let moved = Known { is_moved: true, ..PLAIN };
+    let moved = Known { is_doubtful: true, ..PLAIN };
     let own_range = Known { own_range: true, ..PLAIN };
     decides(&rest(), PLAIN, &Classified::Continues(DONE), Step::Join);
     decides(&rest(), own_range, &Classified::Continues(DONE), Step::Join);
     decides(&rest(), moved, &Classified::Continues(DONE), Step::AskForLast(64));
-    let moved_range = Known { is_moved: true, ..own_range };
+    let moved_range = Known { is_doubtful: true, ..own_range };
     decides(&rest(), moved_range, &Classified::Continues(DONE), Step::AskAfresh("restarted-own-range"));
     decides(&rest_with(64, "\"1\""), moved, &Classified::Continues(DONE - 64), Step::Compare(64));
     decides(&rest_with(500, ""), PLAIN, &Classified::Continues(DONE - 500), Step::Compare(500));
@@ -86,6 +87,14 @@ fn another_version_is_asked_for_the_last_bytes_once_where_they_can_prove_somethi
 }
 
 #[test]
+fn bytes_of_a_version_that_both_sides_name_otherwise_prove_nothing() {
+    let other = Known { proof: 500, is_other_version: true, ..PLAIN };
+    decides(&rest(), other, &use_all(), Step::TakeAllInstead("used"));
+    decides(&rest(), other, &ask_all(), Step::AskAfresh("asked"));
+    decides(&rest_with(500, ""), other, &Classified::Continues(DONE - 500), Step::AskAfresh("restarted-changed"));
+}
+
+#[test]
 fn the_whole_is_not_asked_for_again_and_again() {
     let again = |restarts: u32| Question { restarts, ..rest() };
     decides(&again(RESTARTS - 1), PLAIN, &ask_all(), Step::AskAfresh("asked"));
@@ -106,7 +115,7 @@ fn a_refusal_is_one_whatever_is_stored() {
     let failed = Classified::Failed(failure.clone());
     for question in [whole(), rest(), rest_with(64, "")] {
         decides(&question, PLAIN, &Classified::NotFound, Step::NotFound);
-        decides(&question, Known { proof: 500, is_moved: true, ..PLAIN }, &failed, Step::Failed(&failure));
+        decides(&question, Known { proof: 500, is_doubtful: true, ..PLAIN }, &failed, Step::Failed(&failure));
     }
 }
 
@@ -116,7 +125,7 @@ fn all(mut look: impl FnMut(&Question, &Known, &Classified, Step<'_>)) {
     let goes_on = [0, DONE - 500, DONE - 64, DONE, DONE + 7].map(Classified::Continues);
     let others = [Classified::Success, Classified::AlreadyComplete, use_all(), ask_all(), Classified::NotFound, failed];
     let verdicts: Vec<_> = goes_on.into_iter().chain(others).collect();
-    for bits in 0..1_u32 << 10 {
+    for bits in 0..1_u32 << 11 {
         let bit = |place: u32| bits >> place & 1 == 1;
         let question = Question {
             from: bit(0).then_some(if bit(1) { DONE } else { DONE - 1 }),
@@ -126,7 +135,8 @@ fn all(mut look: impl FnMut(&Question, &Known, &Classified, Step<'_>)) {
             offset: if bit(6) { 7 } else { 0 },
             ..Question::default()
         };
-        let known = Known { is_moved: bit(7), own_range: bit(8), proof: if bit(9) { 500 } else { 0 }, ..PLAIN };
+        let (is_doubtful, own_range, is_other_version) = (bit(7), bit(8), bit(10));
+        let known = Known { is_doubtful, own_range, is_other_version, proof: if bit(9) { 500 } else { 0 }, ..PLAIN };
         for verdict in &verdicts {
             look(&question, &known, verdict, next_step(&question, &known, verdict));
         }
@@ -142,11 +152,15 @@ fn bytes_are_joined_only_where_they_follow_and_come_from_where_the_others_did() 
         };
         match step {
             Step::Join => {
-                assert!(question.overlap == 0 && !known.is_moved && follows(0), "{question:?} {known:?} {verdict:?}");
+                assert!(
+                    question.overlap == 0 && !known.is_doubtful && follows(0),
+                    "{question:?} {known:?} {verdict:?}"
+                );
                 joined += 1;
             }
             Step::Compare(overlap) => {
                 assert!(overlap > 0 && overlap == question.overlap && follows(overlap), "{question:?} {verdict:?}");
+                assert!(!known.is_other_version, "{known:?}");
                 compared += 1;
             }
             _ => {}
