@@ -439,8 +439,8 @@ fn a_hook_that_is_left_alone_is_to_be_seen_until_another_version_is_attached() {
     gate.wait_for(1);
     attach(&world, "traps", &["--name", "it", "--callback-config", "client=me"]);
     let busy = origin.serve("/busy", status(500));
-    for _ in 0..5 {
-        world.haul(&["get", busy.url(), "--retries", "1", "--if-exists", "replace"]).exits(10);
+    for number in 0..5 {
+        world.haul(&["get", busy.url(), "--retries", "1", "--id", &format!("t{number}")]).exits(10);
     }
 
     let listed = world.haul(&["--json", "callbacks", "list"]).exits(0).json();
