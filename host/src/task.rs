@@ -5,7 +5,10 @@
 
 pub(crate) mod hosts;
 pub mod json;
+mod length;
 pub mod query;
+
+pub(crate) use length::KNOWN_LENGTH;
 
 use std::sync::Arc;
 

@@ -60,7 +60,7 @@ pub use self::trail::Trail;
 use crate::clock;
 use crate::cookies::Jar;
 use crate::error::{Error, Failure, FailureKind};
-use crate::task::Pairs;
+use crate::task::{KNOWN_LENGTH, Pairs};
 
 /// How long a connection waits in the pool for the next request.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
@@ -659,7 +659,16 @@ fn first_hop(call: &Call) -> Result<Hop, Failure> {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
-    Ok(Hop { method: call.method.clone(), url, headers: call.headers.clone(), body: call.body.clone(), login })
+    let mut headers = call.headers.clone();
+    // Said to haul, not to servers.
+    headers.retain(|(name, _)| !name.eq_ignore_ascii_case(KNOWN_LENGTH));
+    Ok(Hop { method: call.method.clone(), url, headers, body: call.body.clone(), login })
+}
+
+/// Whether a text is a host with or without a port.
+fn is_host(text: &str) -> bool {
+    let is_bare = |url: &Url| url[url::Position::AfterPort..] == *"/" && url.username().is_empty();
+    !text.contains(['/', '?', '#']) && Url::parse(&format!("https://{text}")).is_ok_and(|url| is_bare(&url))
 }
 
 /// Host and port of a URL, as sentences name a server.
