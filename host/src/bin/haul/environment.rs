@@ -120,6 +120,8 @@ impl Environment {
         if let Some(durability) = flags.durability {
             settings.durability = durability.into();
         }
+        // The flags are about the tasks of this invocation.
+        settings.webhook_transport = Some(settings.profile.transport.clone());
         for profile in std::iter::once(&mut settings.profile).chain(settings.profiles.values_mut()) {
             overlay(profile, &flags.network)?;
         }
