@@ -594,13 +594,6 @@ impl Record {
         self.resume.is_some() || self.upload.is_some()
     }
 
-    /// Whether bytes are stored that its next attempt may go on from (background_downloader's taskCanResume).
-    pub fn can_resume(&self) -> bool {
-        let unfinished = !matches!(self.status, Status::Complete | Status::NotFound | Status::Canceled);
-        let stored = self.resume.as_ref().is_some_and(|resume| resume.ranges_known && !resume.encoded);
-        unfinished && self.task.allow_pause && (stored || self.upload.is_some())
-    }
-
     /// The record of a task that has just been added.
     pub(crate) fn added(task: Arc<Task>, place: Option<std::path::PathBuf>) -> Self {
         Self {

@@ -327,7 +327,7 @@ fn records_have_the_fields_of_the_interface() {
         upload: None,
         changes: None,
     };
-    let json = write_record(&record, None);
+    let json = write_record(&record, None, false);
     assert_eq!(json["url"], "https://h/?key=***");
     assert_eq!((&json["status"], &json["progress"]), (&json!("running"), &json!(0.25)));
     assert_eq!((&json["retries"], &json["retriesRemaining"], &json["attempt"]), (&json!(3), &json!(2), &json!(1)));
@@ -340,14 +340,14 @@ fn records_have_the_fields_of_the_interface() {
     record.expected_file_size = None;
     let waiting =
         Waiting { reason: "retry", until: Some(1_796_083_200_000), detail: "503 from https://h/?key=1".into() };
-    let json = write_record(&record, Some(&waiting));
+    let json = write_record(&record, Some(&waiting), false);
     assert_eq!(json["progress"], Value::Null);
     assert_eq!(
         json["waiting"],
         json!({"reason":"retry","until":"2026-12-01T00:00:00.000Z","detail":"503 from https://h/"})
     );
     record.status = Status::Complete;
-    assert_eq!(write_record(&record, None)["progress"], json!(1.0));
+    assert_eq!(write_record(&record, None, false)["progress"], json!(1.0));
 }
 
 #[test]

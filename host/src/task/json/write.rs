@@ -49,7 +49,7 @@ pub(super) fn record(record: &Record, waiting: Option<&Waiting>, can_resume: boo
         })
     });
     put("waiting", json!(waiting));
-    put("canResume", record.can_resume().into());
+    put("canResume", can_resume.into());
     put("notes", json!(record.notes));
     if !record.hops.is_empty() {
         put("hops", record.hops.iter().map(super::update::hop).collect());
