@@ -162,11 +162,11 @@ async fn ask(
         }
         Classified::AskFromZero(note) if question.restarts < RESTARTS => afresh(cx, held, question, &note).await,
         Classified::NotFound => {
-            let details = error_details(&mut answer, &head).await;
+            let details = error_details(held, &mut answer, &head).await;
             Err(Stopped::Final(Status::NotFound, Box::new(details)))
         }
         Classified::Failed(failure) => {
-            let details = error_details(&mut answer, &head).await;
+            let details = error_details(held, &mut answer, &head).await;
             Err(Stopped::Failure(failure, Some(Box::new(details))))
         }
         _ => Err(Failure::new(FailureKind::Resume, "the server's answer does not fit the question").into()),
@@ -216,9 +216,12 @@ pub(super) fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified
 }
 
 /// The details of an answer that is not a success, its body included.
-async fn error_details(answer: &mut Answer, head: &HookHead) -> Details {
+async fn error_details(held: &mut Held, answer: &mut Answer, head: &HookHead) -> Details {
     let mut details = details_of(answer.status, head);
-    let body = answer.body.collect(ERROR_BODY).await;
+    let (body, is_cut) = answer.body.collect_first(ERROR_BODY).await;
+    if is_cut {
+        held.note("response-truncated");
+    }
     details.response_body = (!body.is_empty()).then(|| String::from_utf8_lossy(&body).into_owned());
     details
 }

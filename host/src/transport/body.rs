@@ -183,15 +183,21 @@ impl AnswerBody {
 
     /// Reads at most `limit` bytes and gives up the rest; failures count as the end.
     pub async fn collect(&mut self, limit: usize) -> Vec<u8> {
-        let mut all = Vec::new();
-        while all.len() < limit {
+        self.collect_first(limit).await.0
+    }
+
+    /// The same, and whether there was more. A body that is as long as `limit` is waited out for that.
+    pub(crate) async fn collect_first(&mut self, limit: usize) -> (Vec<u8>, bool) {
+        let (mut all, mut is_cut) = (Vec::new(), false);
+        while !is_cut {
             let Ok(Some(piece)) = self.next().await else {
                 break;
             };
             let room = piece.len().min(limit - all.len());
+            is_cut = room < piece.len();
             all.extend_from_slice(&piece[..room]);
         }
-        self.masked(all, limit)
+        (self.masked(all, limit), is_cut)
     }
 
     /// What was read of it, for people and components: without the secrets that the request had in the place of handles. Where

@@ -151,6 +151,10 @@ fn bodies_are_read() {
     }
     assert_eq!(problems(json!({"post":"a","json":{}})), ["`json` cannot be given together with `post`"]);
     assert_eq!(problems(json!({"postBase64":"A"})), ["`postBase64` must be base64 with padding"]);
+    let types = |field: &str| json!({"json":1,"headers":{"content-type":"text/X "},"contentType":field});
+    read_ok(types("Text/x"));
+    let twice = "`contentType` is another one than the header Content-Type: give one of them";
+    assert_eq!(problems(types("text/y")), [twice]);
 }
 
 #[test]
