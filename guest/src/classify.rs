@@ -2,7 +2,7 @@
 //!
 //! Every check of RFC 9110 14.4 and 15.3.7 that can be made on a response's head is made here, so that bytes of two
 //! versions of a resource are never joined (reliability B.1). Which codes count as success is background_downloader's
-//! rule B.4: 200 to 206 (2xx for a plain request), unless the task lists others.
+//! rule B.4: 200 to 206, unless the task lists others.
 //!
 //! It follows no redirects and reads no bodies. `retry-after-ms` of its failures stays empty: a date needs a clock, so the
 //! host fills it in from the response's headers. Whether to try again is the business of `retry`.
@@ -223,9 +223,7 @@ fn accepts(task: &Task, status: u16) -> bool {
     if task.accept_status.is_empty() {
         // The answer to an upload may stand elsewhere; the upload is done (RFC 9110 15.4.4).
         let upload = matches!(task.kind, TaskKind::Upload | TaskKind::MultiUpload);
-        // What `haul request` sends is dio's, where all of 2xx is success; the others are background_downloader's.
-        let last = if task.kind == TaskKind::Request { 299 } else { 206 };
-        return (200..=last).contains(&status) || (upload && status == 303);
+        return matches!(status, 200..=206) || (upload && status == 303);
     }
     task.accept_status.iter().any(|range| (range.first..=range.last).contains(&status))
 }

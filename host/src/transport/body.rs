@@ -183,13 +183,21 @@ impl AnswerBody {
 
     /// Reads at most `limit` bytes and gives up the rest; failures count as the end.
     pub async fn collect(&mut self, limit: usize) -> Vec<u8> {
-        self.collect_first(limit).await.0
+        let (all, _) = self.take_first(limit).await;
+        self.masked(all, limit)
     }
 
-    /// The same, and whether there was more. A body that is as long as `limit` is waited out for that.
+    /// The same, and whether there is more: after `limit` bytes another piece is waited for.
     pub(crate) async fn collect_first(&mut self, limit: usize) -> (Vec<u8>, bool) {
+        let (all, is_cut) = self.take_first(limit).await;
+        let is_cut = is_cut || (all.len() >= limit && matches!(self.next().await, Ok(Some(_))));
+        (self.masked(all, limit), is_cut)
+    }
+
+    /// The first bytes as they came, and whether the last piece had more.
+    async fn take_first(&mut self, limit: usize) -> (Vec<u8>, bool) {
         let (mut all, mut is_cut) = (Vec::new(), false);
-        while !is_cut {
+        while all.len() < limit {
             let Ok(Some(piece)) = self.next().await else {
                 break;
             };
@@ -197,7 +205,7 @@ impl AnswerBody {
             is_cut = room < piece.len();
             all.extend_from_slice(&piece[..room]);
         }
-        (self.masked(all, limit), is_cut)
+        (all, is_cut)
     }
 
     /// What was read of it, for people and components: without the secrets that the request had in the place of handles. Where
