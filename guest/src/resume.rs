@@ -10,7 +10,7 @@
 use crate::bindings::exports::haul::transfer::resume::{Answer, Condition, Stored, Terms, Verdict};
 use crate::bindings::haul::transfer::types::Task;
 use crate::http;
-use alloc::{string::String, vec};
+use alloc::string::String;
 
 #[cfg(test)]
 mod tests;
@@ -19,23 +19,23 @@ mod tests;
 /// asks for one second at least; clocks of servers behind one name differ by more.
 const DATE_AGE_MS_MIN: u64 = 60_000;
 
-/// Judges what is stored. The conditions are always the same, in the same order; of them `ranges-known` and `size-known`
-/// are told for information only.
+/// Judges what is stored. Told are the conditions that decide, in the same order: of all of them, that of `not-encoded` only
+/// where a date would have to do.
 pub(crate) fn decide(task: &Task, stored: &Stored) -> Answer {
     let validator = validator(stored);
     let within_size = stored.total_bytes.is_none_or(|total| stored.bytes_done <= total);
     let plain_get = http::is_plain_get(task);
+    let is_whole = stored.total_bytes == Some(stored.bytes_done);
+    let needs_date = !stored.etag.as_deref().is_some_and(http::is_etag) && stored.last_modified.is_some();
     let conditions = [
-        ("strong-validator", validator.is_some()),
-        ("not-encoded", !stored.encoded),
-        ("within-size", within_size),
-        ("method-get", plain_get),
-        ("size-known", stored.total_bytes.is_some()),
-        ("ranges-known", stored.ranges_known),
+        (!is_whole, "strong-validator", validator.is_some()),
+        (!is_whole && needs_date, "not-encoded", !stored.encoded),
+        (true, "within-size", within_size),
+        (!is_whole, "method-get", plain_get),
     ];
     let verdict = if !within_size {
         Verdict::StartAfresh("restarted-changed".into())
-    } else if stored.total_bytes == Some(stored.bytes_done) {
+    } else if is_whole {
         Verdict::NothingMissing
     } else if !plain_get {
         Verdict::StartAfresh("restarted-method".into())
@@ -44,8 +44,9 @@ pub(crate) fn decide(task: &Task, stored: &Stored) -> Answer {
     } else {
         Verdict::StartAfresh("restarted-no-validator".into())
     };
-    let conditions = conditions.map(|(name, holds)| Condition { name: name.into(), holds });
-    Answer { verdict, conditions: vec::Vec::from(conditions) }
+    let deciding = conditions.into_iter().filter(|(decides, ..)| *decides);
+    let conditions = deciding.map(|(_, name, holds)| Condition { name: name.into(), holds }).collect();
+    Answer { verdict, conditions }
 }
 
 /// What goes into If-Range: the strong entity tag, or a date where there is no tag at all and the date is strong.

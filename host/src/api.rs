@@ -246,6 +246,8 @@ pub enum Reply {
         expected_file_size: Option<u64>,
         /// What it would be called.
         filename: String,
+        /// Why there was no answer, in one sentence.
+        why: Option<String>,
     },
     /// Tasks that changed, and for each task that could not be changed its id and why.
     Changed {

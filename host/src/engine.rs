@@ -45,7 +45,7 @@ use crate::store::{Change, Store};
 use crate::threads;
 use crate::transfer::rate::Throttle;
 use crate::transfer::{Flights, Shared};
-use crate::transport::{NamedCredential, Transport};
+use crate::transport::{NamedCredential, Transport, TransportSettings};
 use crate::webhook::Webhook;
 
 pub(crate) use input::Input;
@@ -115,6 +115,8 @@ pub struct Settings {
     pub wait_for_disk: bool,
     /// Where final updates are sent, at least once.
     pub webhooks: Vec<Webhook>,
+    /// How they are reached; `None`: as servers of tasks without a profile. No login, netrc entry or cookie goes there.
+    pub webhook_transport: Option<TransportSettings>,
     /// What is shown of tasks while this engine works them.
     pub notifications: Option<Notifications>,
     /// What is forgotten by itself.
@@ -147,6 +149,7 @@ impl Settings {
             retry_jitter: false,
             wait_for_disk: true,
             webhooks: Vec::new(),
+            webhook_transport: None,
             notifications: None,
             retain: Retain::default(),
         }
@@ -209,6 +212,7 @@ struct Inner {
     attaching: tokio::sync::Mutex<()>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     webhooks: Vec<Webhook>,
+    webhook_transport: Option<TransportSettings>,
     delivery: Mutex<Option<webhooks::Delivery>>,
     notifications: Option<Notifications>,
     /// Held while tasks are looked up and, where there is none like them, added.
@@ -264,7 +268,8 @@ impl Inner {
 
     /// Starts webhooks and notifications.
     fn tell_people(&self) -> Result<()> {
-        let delivery = webhooks::start(&self.shared, self.webhooks.clone(), Transports::new(&self.profiles))?;
+        let travel = self.webhook_transport.as_ref().unwrap_or(&self.profiles.default.transport);
+        let delivery = webhooks::start(&self.shared, self.webhooks.clone(), Transport::new(travel.clone()))?;
         *self.delivery.lock().unwrap_or_else(PoisonError::into_inner) = delivery;
         if let Some(notifications) = &self.notifications {
             let thread = notifying::start(&self.shared, notifications.clone(), self.shared.hub.watch())?;
@@ -367,6 +372,7 @@ impl Engine {
             attaching: tokio::sync::Mutex::default(),
             threads: Mutex::new(threads),
             webhooks: settings.webhooks,
+            webhook_transport: settings.webhook_transport,
             delivery: Mutex::default(),
             notifications: settings.notifications,
             adding: tokio::sync::Mutex::default(),

@@ -8,6 +8,15 @@ mod aria2;
 mod documents;
 mod stores;
 
+/// As people say it.
+fn how_it_ended(status: Status) -> &'static str {
+    match status {
+        Status::NotFound => "was not found",
+        Status::Canceled => "was cancelled",
+        _ => "had failed",
+    }
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -132,8 +141,8 @@ impl Entry {
             Status::Enqueued | Status::Running | Status::WaitingToRetry => {}
             Status::Paused => self.addition.paused = true,
             Status::Complete => self.skipped = Some("it is complete".into()),
-            ended if options.ended => self.note(format!("it was {}, and is tried again", ended.name())),
-            ended => self.skipped = Some(format!("it is {}", ended.name())),
+            ended if options.ended => self.note(format!("it {}, and is tried again", how_it_ended(ended))),
+            ended => self.skipped = Some(format!("it {}", how_it_ended(ended))),
         }
     }
 

@@ -9,7 +9,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use crate::task::{Body, Pairs, Task};
+use crate::task::{Body, FilePart, Pairs, Task};
 
 pub(crate) use secrets::{Secrets, encoded};
 
@@ -103,6 +103,19 @@ pub fn parameters(parameters: &Pairs) -> Pairs {
             false => (name.clone(), value.clone()),
         })
         .collect()
+}
+
+/// Parts of a form: their headers as [`headers`] has them, and what a part of a secret field's name brings along itself.
+pub(crate) fn parts(parts: &[FilePart]) -> Vec<FilePart> {
+    let masked = |part: &FilePart| FilePart {
+        headers: headers(&part.headers),
+        content: part.content.as_ref().map(|content| match is_secret_parameter(&part.field) {
+            true => MASK.into(),
+            false => content.clone(),
+        }),
+        ..part.clone()
+    };
+    parts.iter().map(masked).collect()
 }
 
 /// The body of a task with the values of secret fields replaced; `None` when it is no URL-encoded form, or has none.

@@ -56,7 +56,7 @@ impl State {
 /// `{timeRemaining}`; for a whole group `{numFinished}` `{numFailed}` `{numTotal}` too: `{progress}` is the group's then, names
 /// are those of the task that has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of `title` and `body`")]
 pub struct Text {
     /// One line.
     pub title: String,

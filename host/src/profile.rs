@@ -82,10 +82,12 @@ impl Profile {
             task.url = absolute(base, &task.url).map_err(|reason| Problem { field: "url".into(), reason })?;
         }
         let at_home = self.base_url.as_deref().is_none_or(|base| is_same_origin(base, &task.url));
-        let has_header =
-            |task: &Task, name: &str| task.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+        let own: Vec<String> = task.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
         for (name, value) in &self.headers {
-            if !has_header(task, name) && !task.leaves_out(name) && (at_home || !crate::mask::is_secret_header(name)) {
+            if !own.contains(&name.to_ascii_lowercase())
+                && !task.leaves_out(name)
+                && (at_home || !crate::mask::is_secret_header(name))
+            {
                 task.headers.push((name.clone(), value.clone()));
             }
         }

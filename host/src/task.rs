@@ -5,8 +5,11 @@
 
 pub(crate) mod hosts;
 pub mod json;
+mod length;
 pub mod query;
 mod record;
+
+pub(crate) use length::KNOWN_LENGTH;
 
 use std::sync::Arc;
 
@@ -604,13 +607,6 @@ impl Record {
     /// Whether bytes of earlier attempts are here, or, of an upload, with its server.
     pub(crate) fn has_bytes(&self) -> bool {
         self.resume.is_some() || self.upload.is_some()
-    }
-
-    /// Whether bytes are stored that its next attempt may go on from (background_downloader's taskCanResume).
-    pub(crate) fn can_resume(&self) -> bool {
-        let unfinished = !matches!(self.status, Status::Complete | Status::NotFound | Status::Canceled);
-        let stored = self.resume.as_ref().is_some_and(|resume| resume.ranges_known && !resume.encoded);
-        unfinished && self.task.allow_pause && (stored || self.upload.is_some())
     }
 
     /// The record of a task that has just been added.

@@ -61,7 +61,7 @@ pub(crate) use self::trail::Trail;
 use crate::clock;
 use crate::cookies::Jar;
 use crate::error::{Error, Failure, FailureKind};
-use crate::task::Pairs;
+use crate::task::{KNOWN_LENGTH, Pairs};
 
 /// How long a connection waits in the pool for the next request.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
@@ -138,6 +138,8 @@ pub struct ProxySettings {
     pub https: Option<String>,
     /// Hosts that are reached directly, as in NO_PROXY: names with all below them, addresses, blocks, `*`; with a port or not.
     pub bypass: String,
+    /// An http proxy gets no password before it has asked for Digest: none in the clear. SOCKS knows nothing else.
+    pub digest_only: bool,
 }
 
 impl std::fmt::Debug for ProxySettings {
@@ -148,6 +150,7 @@ impl std::fmt::Debug for ProxySettings {
             .field("http", &http)
             .field("https", &https)
             .field("bypass", &self.bypass)
+            .field("digest_only", &self.digest_only)
             .finish()
     }
 }
@@ -156,7 +159,7 @@ impl ProxySettings {
     /// The same proxy for all URLs.
     pub fn all(url: impl Into<String>) -> Self {
         let url = Some(url.into());
-        Self { http: url.clone(), https: url, bypass: String::new() }
+        Self { http: url.clone(), https: url, ..Self::default() }
     }
 }
 
@@ -183,13 +186,34 @@ impl Default for TransportSettings {
 }
 
 impl TransportSettings {
-    /// Whether every setting can be used: proxies, pins, the files of certificates, the netrc file.
+    /// Whether its login can be had now: from its file, or its variable.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with what is missing.
+    pub fn check_login(&self) -> Result<(), Error> {
+        let secret = self.credentials.as_ref().map(|credentials| match &credentials.proof {
+            Proof::Password { password, .. } => password,
+            Proof::Bearer(token) => token,
+        });
+        let read = secret.map_or(Ok(()), |secret| secret.read().map(drop));
+        read.map_err(|failure| Error::Usage(failure.description))
+    }
+
+    /// Whether every setting can be used: proxies, pins, the files of certificates, the netrc file, names of hosts.
     ///
     /// # Errors
     /// [`Error::Usage`] with what is wrong.
     pub fn check(&self) -> Result<(), Error> {
         let unusable = |failure: Failure| Error::Usage(failure.description);
         Routes::new(&self.proxy).map(drop).map_err(unusable)?;
+        if exchange::agent(&self.user_agent).is_none() {
+            return Err(Error::Usage(
+                "`user-agent` has a line break or another character that no header can have".into(),
+            ));
+        }
+        if let Some(wrong) = self.insecure_hosts.iter().find(|host| !is_host(host)) {
+            return Err(Error::Usage(format!("`{wrong}` in `insecure-hosts` is no HOST or HOST:PORT")));
+        }
         Keyring::check(self)?;
         tls::check(self).map_err(unusable)
     }
@@ -663,7 +687,16 @@ fn first_hop(call: &Call) -> Result<Hop, Failure> {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
-    Ok(Hop { method: call.method.clone(), url, headers: call.headers.clone(), body: call.body.clone(), login })
+    let mut headers = call.headers.clone();
+    // Said to haul, not to servers.
+    headers.retain(|(name, _)| !name.eq_ignore_ascii_case(KNOWN_LENGTH));
+    Ok(Hop { method: call.method.clone(), url, headers, body: call.body.clone(), login })
+}
+
+/// Whether a text is a host with or without a port.
+fn is_host(text: &str) -> bool {
+    let is_bare = |url: &Url| url[url::Position::AfterPort..] == *"/" && url.username().is_empty();
+    !text.contains(['/', '?', '#']) && Url::parse(&format!("https://{text}")).is_ok_and(|url| is_bare(&url))
 }
 
 /// Host and port of a URL, as sentences name a server.

@@ -74,9 +74,16 @@ impl std::fmt::Debug for Webhook {
 }
 
 /// The key that a secret means: `whsec_BASE64` the bytes, any other text its own.
-pub fn key(secret: &str) -> Vec<u8> {
-    let decoded = secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
-    decoded.unwrap_or_else(|| secret.as_bytes().to_vec())
+///
+/// # Errors
+/// What follows the secret's name: there are no bytes, or what stands after `whsec_` is not base64. No receiver could check what
+/// such a key signs, or anybody could sign with it.
+pub fn key(secret: &str) -> Result<Vec<u8>, &'static str> {
+    let key = match secret.strip_prefix("whsec_") {
+        Some(text) => STANDARD.decode(text).map_err(|_| "has something after `whsec_` that is not base64")?,
+        None => secret.as_bytes().to_vec(),
+    };
+    if key.is_empty() { Err("holds no key") } else { Ok(key) }
 }
 
 /// `v1,` and the signature in base64, over `id.timestamp.body`.
@@ -95,7 +102,7 @@ mod tests {
     #[test]
     fn a_signature_is_that_of_standard_webhooks() {
         // The example of the specification's reference implementations.
-        let key = key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let key = key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let signature = sign(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }

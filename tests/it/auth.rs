@@ -63,6 +63,25 @@ fn an_expired_token_is_refreshed_first_and_once_for_all_who_share_it() {
 }
 
 #[test]
+fn who_waits_for_a_refresh_says_so() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let refresh = origin.serve("/token", granted().head_gate(&gate));
+    let film = origin.serve("/f", file(b"x"));
+    let auth = token(Some(refresh.url()), Some(LONG_AGO));
+    world.add(&[task("a", film.url(), &auth), task("b", film.url(), &auth)]);
+    let running = world.spawn(&["--json", "run", "--until-idle"]);
+    gate.wait_for(1);
+
+    world.wait_for_reason("a", "auth");
+    world.wait_for_reason("b", "auth");
+    gate.open();
+
+    running.finish().exits(0);
+    assert_eq!(world.show("b")["waiting"], Value::Null);
+}
+
+#[test]
 fn fifty_tasks_that_are_refused_together_refresh_once() {
     let (world, origin) = (World::new(), Origin::start());
     let gate = Gate::new();

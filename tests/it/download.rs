@@ -245,6 +245,33 @@ fn conflicts_are_settled_as_asked() {
 }
 
 #[test]
+fn what_is_no_file_and_takes_the_name_meanwhile_is_not_taken_for_one() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.serve("/f", file(&bytes(1, 100_000)).gate(50_000, &gate));
+    let running = world.spawn_get(&[film.url(), "-o", "f", "--on-conflict", "skip", "--retries", "0"]);
+    gate.wait_for(1);
+    std::fs::create_dir(world.path("work/f")).unwrap();
+    gate.open();
+
+    let last = running.finish().exits(6).only_final();
+
+    assert!(last["exception"]["description"].as_str().unwrap().contains("`f` is a directory"), "{last}");
+}
+
+#[test]
+fn an_error_body_that_is_cut_is_noted() {
+    let (world, origin) = (World::new(), Origin::start());
+    for (length, code, exit) in [(100_000, 404, 3), (100_000, 500, 1), (65_536, 404, 3)] {
+        let answer = status(code).body(&vec![b'x'; length]);
+        let last = world.get(&[origin.serve("/f", answer).url(), "--retries", "0"]).exits(exit).only_final();
+        assert_eq!(last["responseBody"].as_str().unwrap().len(), 65_536, "{code}");
+        let is_noted = last["notes"].as_array().unwrap().contains(&"response-truncated".into());
+        assert_eq!(is_noted, length > 65_536, "{code} {length}: {}", last["notes"]);
+    }
+}
+
+#[test]
 fn replacing_keeps_the_old_file_until_the_new_one_is_whole() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f.txt", file(&bytes(11, 90_000)).etag("\"v1\"").cut(50_000));

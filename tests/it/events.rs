@@ -80,6 +80,10 @@ fn a_consumer_goes_on_where_it_acknowledged() {
     assert_eq!(read(), all, "reading is not acknowledging");
     ack(all[2], 0);
     assert_eq!(read(), all[3..]);
+    let after = |seq: u64| {
+        seqs(&world.haul(&["--json", "events", "--consumer", "c", "--after", &seq.to_string()]).exits(0).json())
+    };
+    assert_eq!((after(all[0]), after(all[3])), (all[3..].to_vec(), all[4..].to_vec()), "the later of the two");
     ack(all[0], 0);
     assert_eq!(read(), all[3..], "backwards does nothing");
     ack(all.last().unwrap() + 1, 2);

@@ -228,6 +228,66 @@ fn flags_go_before_profiles_and_wrong_ones_are_refused_at_once() {
 }
 
 #[test]
+fn a_profiles_no_proxy_stays_beside_another_proxy() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let dead = ["--proxy", "http://127.0.0.1:9", "--retries", "0", "-o", "f"];
+    for proxy in ["proxy = \"http://127.0.0.1:1\"\n", "proxy = \"none\"\n", ""] {
+        world.config(&format!("[profiles.p]\n{proxy}no-proxy = [\"127.0.0.1\"]\n"));
+        let by_profile = [&[film.url(), "--profile", "p"], dead.as_slice()].concat();
+        world.get(&by_profile).exits(0);
+        world.get(&[by_profile.as_slice(), &["--no-proxy", "other"]].concat()).exits(5);
+    }
+    world.get(&[&[film.url()], dead.as_slice()].concat()).exits(5).says("the proxy cannot be reached");
+    world.set("no_proxy", "127.0.0.1");
+    world.get(&[&[film.url()], dead.as_slice()].concat()).exits(0);
+}
+
+#[test]
+fn a_profile_has_several_headers_of_a_name() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    world.config("[profiles.p]\nheaders = { X-Team = [\"a\", \"b\"], X-One = \"c\" }\n");
+
+    world.get(&[film.url(), "--profile", "p", "-o", "f"]).exits(0);
+    world.get(&[film.url(), "--profile", "p", "-o", "f", "-H", "x-team: own"]).exits(0);
+
+    let teams: Vec<Vec<String>> = film
+        .requests()
+        .iter()
+        .map(|seen| seen.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-team")))
+        .map(|found| found.map(|(_, value)| value.clone()).collect())
+        .collect();
+    assert_eq!(teams, [vec!["a", "b"], vec!["own"]]);
+}
+
+#[test]
+fn doctor_finds_what_get_would_refuse() {
+    let world = World::new();
+    for (key, says) in [
+        ("user-agent = \"a\\nb\"", "`user-agent`"),
+        ("insecure-hosts = [\"http://a\"]", "`http://a`"),
+        ("no-proxy = [\"1.2.3.4/99\"]", "`1.2.3.4/99`"),
+        ("proxy = \"ftp://h\"", "socks5h"),
+        ("callbacks = [\"nope\"]", "`nope`"),
+        ("group = \"\"", "`group`"),
+        ("cookies = \"nowhere/jar\"", "nowhere"),
+        ("base-url = \"http://h/\"\nauth = { bearer-env = \"NOT_SET\" }", "`NOT_SET`"),
+        ("base-url = \"http://h/\"\nauth = { user = \"u\", password-file = \"nope\" }", "nope"),
+    ] {
+        world.config(&format!("[profiles.p]\n{key}\n"));
+        let outcome = world.haul(&["doctor"]).exits(1);
+        let problems: Vec<&str> = outcome.stdout.split("PROBLEM").skip(1).collect();
+        assert!(problems.len() == 1 && problems[0].contains("profile p"), "{key}: {}", outcome.stdout);
+        assert!(problems[0].contains(says), "{key}: {}", outcome.stdout);
+    }
+    world.config("[profiles.p]\nuser-agent = \"a\\nb\"\n");
+    world.get(&["http://127.0.0.1:9/f", "--profile", "p"]).exits(2).says("config.toml: [profiles.p]: `user-agent`");
+    world.config("[profiles.p]\nmin-tls = 1.2\n");
+    world.haul(&["ls"]).exits(2).says("expected a string");
+}
+
+#[test]
 fn doctor_tries_the_headers_of_profiles_that_nobody_uses() {
     let world = World::new();
     world.config("[profiles.fine]\nheaders = { X-A = \"b\" }\n[profiles.odd]\nheaders = { \"X A\" = \"b\" }\n");

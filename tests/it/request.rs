@@ -254,3 +254,44 @@ fn on_a_terminal_a_response_steers_nothing_unless_that_is_asked_for() {
     assert_eq!((piped.stdout.as_str(), piped.stderr.as_str()), ("one\x1b[2J\ntwo\n", ""));
     assert!(!world.names().contains(&"-".to_owned()), "{:?}", world.names());
 }
+
+#[test]
+fn a_known_length_is_for_progress_and_no_server_hears_of_it() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.serve("/f", file(&bytes(1, 200_000)).chunked().gate(100_000, &gate));
+    let running = world.spawn_get(&[film.url(), "--id", "t", "-H", "Known-Content-Length: 200000"]);
+    world.wait_for_part(1);
+
+    let record = world.show("t");
+
+    assert_eq!(record["expectedFileSize"], 200_000, "{record}");
+    assert!(record["progress"].is_number(), "{record}");
+    gate.open();
+    let last = running.finish().exits(0).only_final();
+    assert_eq!(last["fileSize"], 200_000, "{last}");
+    let sink = origin.serve("/r", status(200));
+    world.haul(&["request", sink.url(), "-H", "Known-Content-Length: 5"]).exits(0);
+    for seen in origin.requests() {
+        assert_eq!(seen.header("known-content-length"), None);
+    }
+}
+
+#[test]
+fn a_request_is_satisfied_with_any_2xx_and_what_is_not_stored_has_no_number() {
+    let (world, origin) = (World::new(), Origin::start());
+    let dav = origin.serve("/dav", status(207).body(b"<multistatus/>"));
+
+    world.haul(&["request", dav.url(), "-X", "PROPFIND"]).exits(0);
+    let told = world.haul(&["--json", "request", "--now", dav.url(), "-X", "PROPFIND"]).exits(0).only_final();
+
+    assert_eq!((&told["seq"], &told["responseStatusCode"]), (&Value::Null, &json!(207)), "{told}");
+    world.get(&[dav.url(), "--retries", "0"]).exits(1);
+}
+
+#[test]
+fn a_probe_without_an_answer_says_why() {
+    let world = World::new();
+    let dead = world.haul(&["probe", "http://127.0.0.1:1/dead.txt", "--retries", "0"]).exits(5);
+    assert!(dead.stderr.contains("cannot connect to 127.0.0.1:1"), "{}", dead.stderr);
+}

@@ -235,3 +235,28 @@ fn the_home_is_its_owners_whatever_the_umask() {
         }
     }
 }
+
+#[test]
+fn secret_fields_among_the_files_reach_the_server_only() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    world.write("up.txt", "x");
+    let words = ["up.txt", sink.url(), "--field-after", "client_secret=cAnArY1", "--part", "password:p.txt=cAnArY2"];
+    let mut printed = world.haul(&[&["-vv", "--json", "put"], words.as_slice()].concat()).exits(0).stdout;
+    let files = json!([{"field": "token", "content": "cAnArY3"}, {"field": "page", "content": "two"}]);
+    world.add(&[json!({"taskType": "MultiUploadTask", "taskId": "m", "url": sink.url(), "files": files,
+            "urlQueryParameters": {"api_key": "cAnArY4", "q": "pizza"}})]);
+    for words in [vec!["--json", "ls"], vec!["-vv", "--json", "run", "--until-idle"], vec!["--json", "show", "m"]] {
+        let outcome = world.haul(&words).exits(0);
+        printed.push_str(&format!("{}{}", outcome.stdout, outcome.stderr));
+    }
+
+    assert!(!printed.contains(CANARY), "{printed}");
+    assert!(printed.contains("\"content\":\"***\"") && printed.contains("two"), "{printed}");
+    world.assert_home_without(CANARY);
+    world.assert_home_without("Y0FuQXJZ"); // in base64
+    let bodies: Vec<String> = sink.requests().iter().map(|sent| String::from_utf8_lossy(&sent.body).into()).collect();
+    assert!(bodies[0].contains("cAnArY1") && bodies[0].contains("cAnArY2"), "{bodies:?}");
+    assert!(bodies[1].contains("cAnArY3") && bodies[1].contains("two"), "{bodies:?}");
+    assert!(sink.requests()[1].target.contains("api_key=cAnArY4"), "{}", sink.requests()[1].target);
+}

@@ -97,10 +97,45 @@ fn wrong_tables_are_refused_with_a_sentence() {
         ("[[webhooks]]\nurl = \"http://h\"\nstatuses = [\"running\"]\n", "`statuses` takes"),
         ("[[webhooks]]\nurl = \"http://h\"\nsecret-env = \"NOT_SET\"\n", "`NOT_SET` is not set"),
         ("[[webhooks]]\nname = \"a\"\nurl = \"http://h\"\n[[webhooks]]\nname = \"a\"\nurl = \"http://h\"\n", "`a`"),
+        ("[[webhooks]]\nurl = \"http://h\"\nsecret = \"whsec_\"\n", "webhook `1`: its secret holds no key"),
+        ("[[webhooks]]\nurl = \"http://h\"\nsecret = \"whsec_!!!\"\n", "not base64"),
         ("[notifications]\nto = [\"command\"]\n", "`command`"),
+        ("[notifications]\nrunning = \"x\"\n", "a table of `title` and `body`"),
         ("[retain]\nage = \"long\"\n", "duration"),
     ] {
         world.config(table);
         world.haul(&["ls"]).exits(2).says(says);
     }
+}
+
+#[test]
+fn a_webhook_that_is_gone_is_asked_once() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (film, hook) = (origin.serve("/f", file(b"x")), origin.serve("/hook", status(410)));
+    configure(&world, &hook, "");
+    world.add(&[json!({"url": film.url()}), json!({"url": film.url()})]);
+
+    let outcome = world.haul(&["run", "--until-idle"]).exits(0).says("410 (Gone)");
+
+    assert_eq!(hook.requests().len(), 1, "{}", outcome.stderr);
+    hook.now(vec![status(200)]);
+    world.run().exits(0);
+    assert_eq!(hook.requests().len(), 1, "what it did not want is not kept for it");
+}
+
+#[test]
+fn webhooks_travel_by_the_default_profile_and_not_by_flags() {
+    let identity = Identity::new();
+    let (world, origin, far) = (World::new(), Origin::start(), Origin::start_tls(&identity));
+    let (film, hook) = (origin.serve("/f", file(b"x")), far.serve("/hook", status(200)));
+    let cacert = world.write("ca.pem", &identity.certificate);
+    configure(&world, &hook, "");
+
+    world.get(&[film.url(), "--insecure"]).exits(0);
+    world.get(&[film.url(), "--cacert", cacert.to_str().unwrap()]).exits(0);
+    assert_eq!(hook.requests().len(), 0, "{:?}", hook.log());
+    configure(&world, &hook, &format!("[profiles.default]\ncacert = {cacert:?}\n"));
+    world.get(&[film.url(), "--proxy", "http://127.0.0.1:9", "--no-proxy", "127.0.0.1"]).exits(0);
+
+    assert_eq!(hook.requests().len(), 3, "{:?}", hook.log());
 }

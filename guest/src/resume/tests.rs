@@ -88,19 +88,28 @@ fn only_a_plain_get_is_gone_on_with() {
 }
 
 #[test]
-fn every_condition_is_told_by_name() {
-    let stored = Stored { etag: Some("W/\"v1\"".into()), total_bytes: None, encoded: true, ..stored() };
-    let answer = decide(&samples::task(), &stored);
-    let told: Vec<_> = answer.conditions.iter().map(|one| (one.name.as_str(), one.holds)).collect();
-    assert_eq!(
-        told,
-        [
-            ("strong-validator", false),
-            ("not-encoded", false),
-            ("within-size", true),
-            ("method-get", true),
-            ("size-known", false),
-            ("ranges-known", true),
-        ]
-    );
+fn the_conditions_that_decide_are_told_by_name() {
+    let check = |stored: Stored, expected: &[(&str, bool)]| {
+        let answer = decide(&samples::task(), &stored);
+        let told: Vec<_> = answer.conditions.iter().map(|one| (one.name.as_str(), one.holds)).collect();
+        assert_eq!(told, expected, "{stored:?}");
+        let goes_on = !matches!(answer.verdict, Verdict::StartAfresh(_));
+        assert_eq!(goes_on, told.iter().all(|(_, holds)| *holds), "{told:?} {:?}", answer.verdict);
+    };
+    let always = [("strong-validator", true), ("within-size", true), ("method-get", true)];
+    for stored in [
+        stored(),
+        Stored { encoded: true, ..stored() },
+        Stored { total_bytes: None, ..stored() },
+        Stored { ranges_known: false, ..stored() },
+    ] {
+        check(stored, &always);
+    }
+    let weak = Stored { etag: Some("W/\"v1\"".into()), total_bytes: None, encoded: true, ..stored() };
+    check(weak, &[("strong-validator", false), always[1], always[2]]);
+    let dated = Stored { etag: None, ..stored() };
+    check(dated.clone(), &[always[0], ("not-encoded", true), always[1], always[2]]);
+    let encoded = Stored { encoded: true, ..dated };
+    check(encoded, &[("strong-validator", false), ("not-encoded", false), always[1], always[2]]);
+    check(Stored { bytes_done: 1_000, etag: None, ..stored() }, &[("within-size", true)]);
 }

@@ -23,7 +23,7 @@ pub(super) struct ProfileTable {
     inherits: Option<String>,
     #[serde(deserialize_with = "web_url")]
     base_url: Option<String>,
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, OneOrMore>,
     query: BTreeMap<String, String>,
     timeouts: TimeoutsTable,
     #[serde(deserialize_with = "rate")]
@@ -64,11 +64,19 @@ struct TimeoutsTable {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-enum TlsVersion {
-    #[serde(rename = "1.2")]
-    V12,
-    #[serde(rename = "1.3")]
-    V13,
+#[serde(try_from = "String")]
+struct TlsVersion(MinTls);
+
+impl TryFrom<String> for TlsVersion {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "1.2" => Ok(Self(MinTls::V12)),
+            "1.3" => Ok(Self(MinTls::V13)),
+            _ => Err(format!("`min-tls` is \"1.2\" or \"1.3\", not `{text}`")),
+        }
+    }
 }
 
 #[derive(Clone, Deserialize)]
@@ -76,6 +84,15 @@ enum TlsVersion {
 enum OneOrMore {
     One(String),
     More(Vec<String>),
+}
+
+impl OneOrMore {
+    fn into_list(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::More(list) => list,
+        }
+    }
 }
 
 #[derive(Clone, Deserialize)]
@@ -96,6 +113,13 @@ struct AuthTable {
     bearer_file: Option<PathBuf>,
     bearer_env: Option<String>,
     digest: bool,
+}
+
+/// The parent's headers or parameters, each replaced by the own one of its name.
+fn under<T>(mut below: BTreeMap<String, T>, own: BTreeMap<String, T>) -> BTreeMap<String, T> {
+    below.retain(|name, _| !own.keys().any(|known| known.eq_ignore_ascii_case(name)));
+    below.extend(own);
+    below
 }
 
 /// The profiles of a file.
@@ -136,11 +160,6 @@ fn inherited(tables: &BTreeMap<String, ProfileTable>, name: &str) -> Result<Prof
 impl ProfileTable {
     /// This table's words before the parent's; headers and parameters each by itself.
     fn over(self, parent: Self) -> Self {
-        let under = |mut below: BTreeMap<String, String>, own: BTreeMap<String, String>| {
-            below.retain(|name, _| !own.keys().any(|known| known.eq_ignore_ascii_case(name)));
-            below.extend(own);
-            below
-        };
         Self {
             inherits: parent.inherits,
             base_url: self.base_url.or(parent.base_url),
@@ -187,11 +206,13 @@ impl ProfileTable {
             (Some(proof), Some(origin)) => Some(Credentials { origin: origin.clone(), proof }),
             (Some(_), None) => return Err("`auth` needs a `base-url`: only that origin gets the credentials".into()),
         };
-        let bypass = match self.no_proxy {
-            None => variable(variables, "no_proxy").unwrap_or_default(),
-            Some(OneOrMore::One(list)) => list,
-            Some(OneOrMore::More(list)) => list.join(","),
-        };
+        let own_bypass = self.no_proxy.map(|list| list.into_list().join(","));
+        let all_bypass = own_bypass.clone().or_else(|| variable(variables, "no_proxy")).unwrap_or_default();
+        let mut proxy_settings =
+            self.proxy.map_or_else(ProxySettings::default, |typed| proxy(&typed, all_bypass, variables));
+        if let Some(own) = own_bypass {
+            proxy_settings.bypass = own; // without a proxy it waits for --proxy
+        }
         let netrc = match self.netrc {
             None | Some(YesOrFile::Yes(false)) => None,
             Some(YesOrFile::Yes(true)) => Some(default_netrc(variables)?),
@@ -199,8 +220,8 @@ impl ProfileTable {
         };
         Ok(Profile {
             base_url: self.base_url,
-            headers: pairs(self.headers),
-            query: pairs(self.query),
+            headers: several(self.headers),
+            query: self.query.into_iter().collect(),
             timeouts: Timeouts {
                 connect_ms: self.timeouts.connect,
                 send_ms: self.timeouts.send,
@@ -224,11 +245,8 @@ impl ProfileTable {
                 insecure: self.insecure.unwrap_or(default.insecure),
                 insecure_hosts: self.insecure_hosts.unwrap_or_default(),
                 pinned_keys: self.pinned_keys.unwrap_or_default(),
-                min_tls: match self.min_tls {
-                    None | Some(TlsVersion::V12) => MinTls::V12,
-                    Some(TlsVersion::V13) => MinTls::V13,
-                },
-                proxy: self.proxy.map_or_else(ProxySettings::default, |typed| proxy(&typed, bypass, variables)),
+                min_tls: self.min_tls.map_or(MinTls::V12, |TlsVersion(lowest)| lowest),
+                proxy: proxy_settings,
                 http2: self.http2.unwrap_or(default.http2),
                 user_agent: self.user_agent.unwrap_or(default.user_agent),
                 cookies: None,
@@ -277,7 +295,12 @@ pub(crate) fn proxy(typed: &str, bypass: String, variables: Variables<'_>) -> Pr
             let all = variable(variables, "all_proxy");
             // Capitals are left out on purpose for http_proxy, as in curl: CGI programs get them from a request's `Proxy` header.
             let http = variables("http_proxy").filter(|url| !url.is_empty()).or_else(|| all.clone());
-            ProxySettings { http, https: variable(variables, "https_proxy").or(all), bypass }
+            ProxySettings {
+                http,
+                https: variable(variables, "https_proxy").or(all),
+                bypass,
+                ..ProxySettings::default()
+            }
         }
         url => ProxySettings { bypass, ..ProxySettings::all(url) },
     }
@@ -296,8 +319,11 @@ pub(crate) fn default_netrc(variables: Variables<'_>) -> Result<PathBuf, String>
     set("NETRC").map(PathBuf::from).or_else(in_home).ok_or_else(|| "HOME is not set, so there is no ~/.netrc".into())
 }
 
-fn pairs(map: BTreeMap<String, String>) -> Pairs {
-    map.into_iter().collect()
+/// Headers; one that has a list is there as often as that is long.
+fn several(headers: BTreeMap<String, OneOrMore>) -> Pairs {
+    let each =
+        |(name, values): (String, OneOrMore)| values.into_list().into_iter().map(move |value| (name.clone(), value));
+    headers.into_iter().flat_map(each).collect()
 }
 
 /// A type of its own for values that are checked, so that the error has the line of the value.

@@ -97,7 +97,8 @@ pub(super) fn webhooks(
         }
         let secret = table.secret(folder, variables).map_err(|why| format!("webhook `{name}`: {why}"))?;
         let mut webhook = Webhook::new(name, table.url);
-        webhook.secret = secret.map(|secret| webhook::key(&secret));
+        let key = secret.map(|secret| webhook::key(&secret)).transpose();
+        webhook.secret = key.map_err(|why| format!("webhook `{}`: its secret {why}", webhook.name))?;
         (webhook.statuses, webhook.groups) = (table.statuses, table.groups);
         webhook.timeout_ms = table.timeout.filter(|ms| *ms > 0).unwrap_or(webhook.timeout_ms);
         webhook.give_up_after_ms = table.give_up_after.unwrap_or(webhook.give_up_after_ms);

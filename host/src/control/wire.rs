@@ -233,7 +233,7 @@ enum ReplyForm {
     Done,
     Added { ids: Vec<String>, ended: Vec<String> },
     Answered(Value),
-    Probed { status: Option<u16>, expected_file_size: Option<u64>, filename: String },
+    Probed { status: Option<u16>, expected_file_size: Option<u64>, filename: String, why: Option<String> },
     Changed { count: u64, changed: Vec<String>, refused: Vec<(String, String)> },
     Records { records: Vec<Value>, more: Option<i64> },
     Events { events: Vec<Value>, last: u64 },

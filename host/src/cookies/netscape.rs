@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::{Cookie, Cookies, MAX_COOKIE};
+use super::{Cookie, Cookies, MAX_COOKIE, is_public_suffix};
 
 const HTTP_ONLY: &str = "#HttpOnly_";
 
@@ -45,8 +45,9 @@ fn cookie(line: &str, http_only: bool) -> Option<Cookie> {
     fits.then_some(Cookie {
         name: name.into(),
         value: value.into(),
+        // As with a server's cookie (RFC 6265 section 5.3): nobody's cookie goes to all of .com.
+        host_only: !flag(below)? || is_public_suffix(&domain),
         domain,
-        host_only: !flag(below)?,
         path: path.into(),
         secure: flag(secure)?,
         http_only,

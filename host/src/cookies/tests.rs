@@ -142,6 +142,14 @@ fn the_file_form_holds_everything_and_is_read_as_others_write_it() {
 }
 
 #[test]
+fn a_cookie_of_a_file_does_not_go_to_all_of_a_public_suffix() {
+    let cookies = netscape::read(".com\tTRUE\t/\tFALSE\t0\ta\tb\n.co.uk\tTRUE\t/\tFALSE\t0\tc\td\n").unwrap();
+    for host in ["http://h.com/", "http://h.co.uk/"] {
+        assert_eq!(cookies.header(&url(host), NOW), None, "{host}");
+    }
+}
+
+#[test]
 fn joined_set_cookie_values_are_taken_apart_and_make_a_header() {
     let joined = "a=1; Expires=Fri, 01 Jan 2038 00:00:00 GMT; Path=/,b=2,c=3; Domain=example.com,only";
     assert_eq!(split_set_cookie(joined).len(), 4);

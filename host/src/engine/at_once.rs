@@ -43,7 +43,9 @@ pub(super) async fn probe(engine: &Inner, addition: Addition, unique: bool) -> R
         Some(200..=206) => details.response_headers,
         _ => Pairs::new(),
     };
-    let expected_file_size = length_of(&headers, &task.headers);
+    let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length = length.and_then(|(_, value)| value.trim().parse().ok());
+    let expected_file_size = length.or_else(|| task.known_length());
     let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &task).await;
     let chain = chain.map_err(|failure| Error::Component(failure.description))?;
     let named = Task { task_type: TaskType::Download, filename: None, ..task };
@@ -60,25 +62,8 @@ pub(super) async fn probe(engine: &Inner, addition: Addition, unique: bool) -> R
             filename = chain.filename(&hook_task, &head, &taken).await.map_err(broken)?;
         }
     }
-    Ok(Reply::Probed { status, expected_file_size, filename })
-}
-
-/// The length by the answer, by the end of the task's own `Range`, or by its `Known-Content-Length` (B.8).
-fn length_of(answered: &Pairs, asked: &Pairs) -> Option<u64> {
-    let value = |headers: &Pairs, name: &str| {
-        headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
-    };
-    let range = || {
-        let range = value(asked, "range")?;
-        let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
-        let first: u64 = if first.is_empty() { 0 } else { first.parse().ok()? };
-        last.parse::<u64>().ok()?.checked_sub(first)?.checked_add(1)
-    };
-    let number = |text: String| text.parse::<u64>().ok();
-    value(answered, "content-length")
-        .and_then(number)
-        .or_else(range)
-        .or_else(|| value(asked, "known-content-length").and_then(number))
+    let why = details.exception.filter(|_| status.is_none()).map(|failure| failure.description);
+    Ok(Reply::Probed { status, expected_file_size, filename, why })
 }
 
 /// One attempt after the other, as hook `retry` says.
@@ -120,22 +105,5 @@ async fn answered(engine: &Inner, task: Task, place: Option<PathBuf>) -> Result<
         let (task_id, group) = (record.task.task_id.clone(), record.task.group.clone());
         let details = Some(Arc::from(details));
         return Ok(StatusUpdate { seq: 0, task_id, group, status, at: clock::unix_ms(), details });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_length_is_the_answers_or_the_ranges_or_the_one_that_is_known() {
-        let pairs = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
-        let (answer, range, known) =
-            (pairs("content-length", "7"), pairs("Range", "bytes=2-4"), pairs("Known-Content-Length", "9"));
-        assert_eq!(length_of(&answer, &range), Some(7));
-        assert_eq!(length_of(&Pairs::new(), &[range.clone(), known.clone()].concat()), Some(3));
-        assert_eq!(length_of(&Pairs::new(), &known), Some(9));
-        assert_eq!(length_of(&Pairs::new(), &pairs("Range", "bytes=-4")), Some(5));
-        assert_eq!(length_of(&Pairs::new(), &pairs("Range", "bytes=4-")), None);
     }
 }

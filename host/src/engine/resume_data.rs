@@ -398,13 +398,21 @@ fn broken(failure: Failure) -> Error {
     Error::FileSystem(failure.description)
 }
 
-/// For `show`: whether a task that does not run would go on from its bytes, and each condition of that (UR-06).
-pub(super) async fn conditions(engine: &Inner, record: &Record) -> Option<Value> {
-    if matches!(record.status, Status::Running | Status::Complete) {
+/// What would become of a task's bytes.
+pub(super) struct Outlook {
+    /// Its next attempt would go on from them, or nothing is missing (background_downloader's taskCanResume).
+    pub(super) goes_on: bool,
+    /// The same in words, with the conditions that decide it (UR-06).
+    pub(super) json: Value,
+}
+
+/// Whether a task that has no file yet would go on from its bytes; `None`: there are none.
+pub(super) async fn outlook(engine: &Inner, record: &Record) -> Option<Outlook> {
+    if matches!(record.status, Status::Complete | Status::NotFound | Status::Canceled) {
         return None;
     }
     if let Some(upload) = &record.upload {
-        return Some(conditions_of_upload(engine, record, upload));
+        return Some(outlook_of_upload(engine, record, upload));
     }
     let resume = record.resume.as_ref()?;
     let there = held(&engine.shared.sandbox, &engine.shared.boot_id, record, resume);
@@ -414,6 +422,7 @@ pub(super) async fn conditions(engine: &Inner, record: &Record) -> Option<Value>
     let mut named: serde_json::Map<String, Value> =
         conditions.into_iter().map(|(name, holds)| (name, holds.into())).collect();
     named.insert("part-file".into(), there.is_ok().into());
+    let goes_on = matches!(verdict, ResumeVerdict::GoOn { .. } | ResumeVerdict::NothingMissing) && there.is_ok();
     let verdict = match (there.is_ok(), verdict) {
         (false, _) => "starts afresh (restarted-part-lost)".into(),
         (_, ResumeVerdict::GoOn { from_bytes, if_range }) => {
@@ -423,11 +432,11 @@ pub(super) async fn conditions(engine: &Inner, record: &Record) -> Option<Value>
         (_, ResumeVerdict::StartAfresh(note)) => format!("starts afresh ({note})"),
         (_, ResumeVerdict::Refuse(why)) => format!("refused: {why}"),
     };
-    Some(json!({"verdict": verdict, "bytes": bytes, "conditions": named}))
+    Some(Outlook { goes_on, json: json!({"verdict": verdict, "bytes": bytes, "conditions": named}) })
 }
 
 /// An upload goes on while its server keeps it open, which only the server knows, and its file is the same.
-fn conditions_of_upload(engine: &Inner, record: &Record, upload: &UploadRecord) -> Value {
+fn outlook_of_upload(engine: &Inner, record: &Record, upload: &UploadRecord) -> Outlook {
     let task = &record.task;
     let name = task.filename.as_deref().unwrap_or_default();
     let source = engine.shared.sandbox.source(&task.base_directory, record.place.as_deref(), &task.directory, name);
@@ -437,7 +446,8 @@ fn conditions_of_upload(engine: &Inner, record: &Record, upload: &UploadRecord) 
         true => format!("goes on where the server says; it was last known to have {offset} of {length} bytes"),
         false => "starts afresh (restarted-changed)".into(),
     };
-    json!({"verdict": verdict, "bytes": offset, "conditions": {"source-unchanged": unchanged}})
+    let json = json!({"verdict": verdict, "bytes": offset, "conditions": {"source-unchanged": unchanged}});
+    Outlook { goes_on: unchanged, json }
 }
 
 #[cfg(test)]

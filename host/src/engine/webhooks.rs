@@ -1,7 +1,8 @@
 //! Delivers final updates to webhooks: at least once each, in the order of the event log, on a thread of its own.
 //!
 //! Each webhook is a consumer of the log and acknowledges what was taken (2xx), so a killed engine's successor goes on where
-//! that one stopped. What is not taken is sent again after 2, 4, 8 ... 512 s, or when `Retry-After` says; no redirect is
+//! that one stopped. A server that answers 410 (Gone) wants no more: nothing is sent there until another engine begins. What is not
+//! taken is sent again after 2, 4, 8 ... 512 s, or when `Retry-After` says; no redirect is
 //! followed. It runs where tasks are worked or added, not where they are only looked at.
 
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::error::Result;
 use crate::event::{StatusUpdate, Update};
-use crate::profile::Transports;
 use crate::store::Change;
 use crate::task::json;
 use crate::threads;
@@ -46,7 +46,7 @@ impl Delivery {
 }
 
 /// Starts delivering, first what an engine before this one has not. `None` when there are no webhooks.
-pub(super) fn start(shared: &Arc<Shared>, webhooks: Vec<Webhook>, transports: Transports) -> Result<Option<Delivery>> {
+pub(super) fn start(shared: &Arc<Shared>, webhooks: Vec<Webhook>, transport: Transport) -> Result<Option<Delivery>> {
     let consumers = shared.store.consumers()?;
     let last = shared.store.last_seq()?;
     let name = |webhook: &Webhook| format!("{CONSUMER}{}", webhook.name);
@@ -81,7 +81,7 @@ pub(super) fn start(shared: &Arc<Shared>, webhooks: Vec<Webhook>, transports: Tr
         });
     }));
     let run = move |runtime: Runtime| {
-        tokio::task::LocalSet::new().block_on(&runtime, deliver_all(couriers, transports.default, receiver));
+        tokio::task::LocalSet::new().block_on(&runtime, deliver_all(couriers, transport, receiver));
         runtime.shutdown_timeout(Duration::from_millis(100));
     };
     Ok(Some(Delivery { news, thread: threads::spawn_with_runtime("haul-webhooks", run)? }))
@@ -108,6 +108,19 @@ enum Taken {
     Yes,
     /// Not now: again after this many milliseconds, if the receiver says.
     No(Option<u64>),
+    /// Never.
+    Gone,
+}
+
+/// What became of bringing an update.
+#[derive(PartialEq, Eq)]
+enum Brought {
+    /// It was taken or given up: the next one.
+    Done,
+    /// The engine closes before.
+    Closing,
+    /// Nothing is taken there any more.
+    Gone,
 }
 
 /// Brings updates to one webhook.
@@ -120,6 +133,7 @@ struct Courier {
 
 impl Courier {
     async fn work(mut self, transport: Transport, mut news: watch::Receiver<u64>) {
+        let mut is_gone = false;
         loop {
             let closing = *news.borrow_and_update() == u64::MAX;
             let updates = self.shared.store.events_after(self.after, 100).unwrap_or_default();
@@ -130,8 +144,11 @@ impl Courier {
                 continue;
             }
             for update in updates {
-                if self.webhook.wants(&update) && !self.bring(&update, &transport, &mut news).await {
-                    return;
+                if !is_gone && self.webhook.wants(&update) {
+                    match self.bring(&update, &transport, &mut news).await {
+                        Brought::Closing => return,
+                        brought => is_gone = brought == Brought::Gone,
+                    }
                 }
                 self.after = update.seq;
             }
@@ -144,28 +161,29 @@ impl Courier {
         }
     }
 
-    /// Sends until it is taken or given up; false when the engine closes before.
-    async fn bring(&self, update: &StatusUpdate, transport: &Transport, news: &mut watch::Receiver<u64>) -> bool {
+    /// Sends until it is taken or given up.
+    async fn bring(&self, update: &StatusUpdate, transport: &Transport, news: &mut watch::Receiver<u64>) -> Brought {
         let mut failures = 0;
         loop {
             let wait_ms = match self.send(update, transport).await {
                 Taken::Yes => {
                     let acknowledged = Change::Ack { consumer: self.consumer.clone(), seq: update.seq };
                     self.shared.store.write_later(acknowledged);
-                    return true;
+                    return Brought::Done;
                 }
+                Taken::Gone => return Brought::Gone,
                 Taken::No(wait_ms) => wait_ms,
             };
             if clock::unix_ms().saturating_sub(update.at) > self.webhook.give_up_after_ms {
                 let id = &update.task_id;
                 tracing::error!("webhook `{}`: given up telling of task {id}: nobody takes it", self.webhook.name);
-                return true;
+                return Brought::Done;
             }
             failures = (failures + 1).min(LONGEST);
             let wait = Duration::from_millis(wait_ms.unwrap_or(1000 << failures));
             let closing = news.wait_for(|seq| *seq == u64::MAX);
             if tokio::time::timeout(wait, closing).await.is_ok() {
-                return false;
+                return Brought::Closing;
             }
         }
     }
@@ -182,6 +200,10 @@ impl Courier {
             Ok(Ok(mut answer)) if (200..300).contains(&answer.status) => {
                 let _ = tokio::time::timeout(limit, answer.body.collect(ANSWER_LIMIT)).await;
                 Taken::Yes
+            }
+            Ok(Ok(answer)) if answer.status == 410 => {
+                tracing::error!("webhook `{name}`: its server answered 410 (Gone): nothing more is sent; remove it");
+                Taken::Gone
             }
             Ok(Ok(answer)) => {
                 tracing::warn!("webhook `{name}`: the server answered {}; sent again later", answer.status);

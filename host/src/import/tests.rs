@@ -106,7 +106,7 @@ fn an_update_of_progress_has_the_state_that_its_special_value_stands_for() {
         .collect();
     let found = entries(&text.join("\n"), &Options::default());
     let skipped: Vec<_> = found.iter().map(|entry| entry.skipped.as_deref().unwrap_or("")).collect();
-    let ended = ["it is complete", "it is failed", "it is canceled", "it is notFound"];
+    let ended = ["it is complete", "it had failed", "it was cancelled", "it was not found"];
     assert_eq!(skipped, [&["", ""], &ended[..], &["", ""]].concat());
     let paused: Vec<_> = found.iter().filter(|entry| entry.addition.paused).map(|entry| &entry.origin).collect();
     assert_eq!(paused, ["in:8"]);

@@ -93,8 +93,8 @@ impl Secrets {
         }
     }
 
-    /// What a task brings along: values of headers, parameters and form fields that are always masked, logins in URLs, its
-    /// auth block. What another body holds is not looked at.
+    /// What a task brings along: values of headers, parameters and form fields (among files, too) that are always masked, logins
+    /// in URLs, its auth block. What another body holds is not looked at.
     pub(crate) fn add_task(&mut self, task: &Task) {
         self.add_headers(&task.headers);
         for pairs in [&task.url_query_parameters, &task.fields] {
@@ -102,6 +102,9 @@ impl Secrets {
         }
         for url in std::iter::once(&task.url).chain(&task.mirrors) {
             self.add_url(url);
+        }
+        for part in task.files.iter().filter(|part| is_secret_parameter(&part.field)) {
+            self.add(&String::from_utf8_lossy(part.content.as_deref().unwrap_or_default()));
         }
         let form = form_of(task).unwrap_or_default();
         for (_, value) in form.split('&').filter_map(secret_field) {

@@ -120,6 +120,9 @@ pub(super) fn reservable(expected: u64, space: Space) -> u64 {
 
 fn bytes_text(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
     let mut size = bytes as f64 / 1024.0;
     let mut unit = 0;
     while size >= 1024.0 && unit + 1 < units.len() {

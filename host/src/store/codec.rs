@@ -49,7 +49,8 @@ pub(super) fn encode_task<'a>(key: TaskKey, task: &'a Task, vault: &Vault) -> Js
     shown.auth = None;
     shown.headers = mask::headers(&task.headers);
     shown.fields = mask::parameters(&task.fields);
-    shown.files.iter_mut().for_each(|part| part.headers = mask::headers(&part.headers));
+    shown.url_query_parameters = mask::parameters(&task.url_query_parameters);
+    shown.files = mask::parts(&task.files);
     shown.mirrors = task.mirrors.iter().map(|url| mask::url(url)).collect();
     Ok(Coded { url: shown_url(&task.url), spec: encode_spec(&shown)?, body, sealed: Some(sealed) })
 }
@@ -88,12 +89,18 @@ pub(super) fn reveal(key: TaskKey, sealed: &[u8], vault: &Vault, task: &mut Task
     task.url = hidden.url.unwrap_or(std::mem::take(&mut task.url));
     task.headers = hidden.headers.unwrap_or(std::mem::take(&mut task.headers));
     task.fields = hidden.fields.unwrap_or(std::mem::take(&mut task.fields));
+    task.url_query_parameters = hidden.query.unwrap_or(std::mem::take(&mut task.url_query_parameters));
     if let Some(form) = hidden.form {
         task.body = Body::Bytes(STANDARD.decode(form).map_err(serde_json::Error::custom)?);
     }
     task.mirrors = hidden.mirrors.unwrap_or(std::mem::take(&mut task.mirrors));
     let of_parts = hidden.part_headers.into_iter().flatten();
     task.files.iter_mut().zip(of_parts).for_each(|(part, headers)| part.headers = headers);
+    let of_parts = hidden.part_contents.into_iter().flatten();
+    for (part, content) in task.files.iter_mut().zip(of_parts) {
+        let content = content.map(|text| STANDARD.decode(text)).transpose();
+        part.content = content.map_err(serde_json::Error::custom)?;
+    }
     Ok(())
 }
 
@@ -109,10 +116,15 @@ struct Hidden {
     headers: Option<Pairs>,
     #[serde(rename = "fd", skip_serializing_if = "Option::is_none")]
     fields: Option<Pairs>,
+    #[serde(rename = "q", skip_serializing_if = "Option::is_none")]
+    query: Option<Pairs>,
     #[serde(rename = "ml", skip_serializing_if = "Option::is_none")]
     mirrors: Option<Vec<String>>,
     #[serde(rename = "ph", skip_serializing_if = "Option::is_none")]
     part_headers: Option<Vec<Pairs>>,
+    /// What parts bring along themselves, in base64.
+    #[serde(rename = "pc", skip_serializing_if = "Option::is_none")]
+    part_contents: Option<Vec<Option<String>>>,
     /// A body that is a form, in base64.
     #[serde(rename = "fm", skip_serializing_if = "Option::is_none")]
     form: Option<String>,
@@ -121,14 +133,22 @@ struct Hidden {
 impl Hidden {
     fn of(task: &Task) -> Self {
         let is_hidden = |url: &String| shown_url(url) != *url;
-        let of_parts = || task.files.iter().map(|part| part.headers.clone()).collect();
+        let headers_of_parts = || task.files.iter().map(|part| part.headers.clone()).collect();
+        let in_base64 = |part: &FilePart| part.content.as_ref().map(|content| STANDARD.encode(content));
+        let contents_of_parts = || task.files.iter().map(in_base64).collect();
+        let masked_parts = mask::parts(&task.files);
+        let differ = |differs: fn(&FilePart, &FilePart) -> bool| {
+            task.files.iter().zip(&masked_parts).any(|(part, masked)| differs(part, masked))
+        };
         Self {
             auth: task.auth.clone(),
             url: Some(&task.url).filter(|url| is_hidden(url)).cloned(),
             headers: (mask::headers(&task.headers) != task.headers).then(|| task.headers.clone()),
             fields: (mask::parameters(&task.fields) != task.fields).then(|| task.fields.clone()),
+            query: Some(&task.url_query_parameters).filter(|query| mask::parameters(query) != **query).cloned(),
             mirrors: task.mirrors.iter().any(is_hidden).then(|| task.mirrors.clone()),
-            part_headers: task.files.iter().any(|part| mask::headers(&part.headers) != part.headers).then(of_parts),
+            part_headers: differ(|part, masked| part.headers != masked.headers).then(headers_of_parts),
+            part_contents: differ(|part, masked| part.content != masked.content).then(contents_of_parts),
             form: mask::form(task).and(bytes_of(task)).map(|form| STANDARD.encode(form)),
         }
     }

@@ -70,9 +70,10 @@ pub fn write_short(task: &Task) -> Value {
     Value::Object(write::task(task, false, false))
 }
 
-/// Writes a record as `ls --json` and `show --json` print it: secrets masked.
-pub(crate) fn write_record(record: &Record, waiting: Option<&Waiting>) -> Value {
-    write::record(record, waiting)
+/// Writes a record as `ls --json` and `show --json` print it: secrets masked. `can_resume`: its next attempt would go on from
+/// the bytes that are stored.
+pub(crate) fn write_record(record: &Record, waiting: Option<&Waiting>, can_resume: bool) -> Value {
+    write::record(record, waiting, can_resume)
 }
 
 /// Reads a record as `ls --json` and `show --json` print it; `None` when it is none. Members that are not known are passed

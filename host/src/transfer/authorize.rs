@@ -6,9 +6,9 @@
 //! result, or its failure. A refresh belongs to the credential and not to the task that began it: it is not cut when that
 //! task is stopped, for what its server has granted replaces what all the others have.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedMutexGuard;
@@ -33,7 +33,20 @@ const LAND_WITHIN: Duration = Duration::from_secs(3);
 
 /// The credentials of running tasks, by name.
 #[derive(Default)]
-pub(crate) struct Flights(Mutex<HashMap<String, Arc<Flight>>>);
+pub(crate) struct Flights {
+    by_name: Mutex<HashMap<String, Arc<Flight>>>,
+    /// Tasks that wait for one, by their ids.
+    waiting: Mutex<HashSet<String>>,
+}
+
+/// A task waits for a refresh until this is dropped.
+struct Waits<'a>(&'a Flights, &'a str);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting().remove(self.1);
+    }
+}
 
 /// One credential.
 #[derive(Default)]
@@ -59,17 +72,31 @@ struct Renewed {
 
 impl Flights {
     fn of(&self, name: &str) -> Arc<Flight> {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         if flights.len() >= REMEMBERED {
             flights.retain(|_, flight| Arc::strong_count(flight) > 1);
         }
         Arc::clone(flights.entry(name.to_owned()).or_default())
     }
 
+    fn waiting(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&'a self, task_id: &'a str) -> Waits<'a> {
+        self.waiting().insert(task_id.to_owned());
+        Waits(self, task_id)
+    }
+
+    /// Whether a task waits for a refresh of its credentials.
+    pub(crate) fn are_waited_for_by(&self, task_id: &str) -> bool {
+        self.waiting().contains(task_id)
+    }
+
     /// Waits for the refreshes under way, for a moment: each is stored when its turn is over. False: one still goes on.
     pub(crate) async fn land(&self) -> bool {
         let flights: Vec<Arc<Flight>> =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
+            self.by_name.lock().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
         let landed = async {
             for flight in flights {
                 drop(flight.turn.lock().await);
@@ -154,9 +181,11 @@ pub(crate) async fn present(shared: &Shared, id: &str, given: &Auth) -> Present 
     let name = shared.store.credential_name(identity(given).as_bytes());
     let flight = shared.flights.of(&name);
     let ended = flight.ended.load(Ordering::SeqCst);
-    if flight.turn.try_lock().is_err() {
+    let is_refreshed = flight.turn.try_lock().is_err();
+    if is_refreshed {
         tracing::debug!("{id}: its token is being refreshed for another task");
     }
+    let _waits = is_refreshed.then(|| shared.flights.wait(id));
     let auth = flight.turn.lock().await.of(&shared.store, &name, given).unwrap_or_else(|failure| {
         tracing::warn!("{}", failure.description);
         given.clone()
@@ -267,6 +296,7 @@ async fn refresh(
     let name = store.credential_name(identity(given).as_bytes());
     let flight = cx.shared.flights.of(&name);
     let ended = ended.unwrap_or_else(|| flight.ended.load(Ordering::SeqCst));
+    let _waits = cx.shared.flights.wait(&cx.task.task_id);
     let mut renewed = Arc::clone(&flight.turn).lock_owned().await;
     let present = renewed.of(store, &name, given)?;
     if present != *used {

@@ -147,11 +147,11 @@ async fn ask(
             return Ok(Next::Done(Box::new(finish(cx, held, directory, details, head, None).await?)));
         }
         Step::NotFound => {
-            let details = error_details(&mut answer, &head).await;
+            let details = error_details(held, &mut answer, &head).await;
             return Err(Stopped::Final(Status::NotFound, Box::new(details)));
         }
         Step::Failed(failure) => {
-            let details = error_details(&mut answer, &head).await;
+            let details = error_details(held, &mut answer, &head).await;
             return Err(Stopped::Failure(failure.clone(), Some(Box::new(details))));
         }
         Step::Misfit => {
@@ -239,9 +239,13 @@ pub(super) fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified
 }
 
 /// The details of an answer that is not a success, its body included.
-async fn error_details(answer: &mut Answer, head: &HookHead) -> Details {
+async fn error_details(held: &mut Held, answer: &mut Answer, head: &HookHead) -> Details {
     let mut details = details_of(answer.status, head);
-    let body = answer.body.collect(ERROR_BODY).await;
+    let (body, is_cut) = answer.body.collect_first(ERROR_BODY).await;
+    if is_cut {
+        held.note("response-truncated");
+    }
+    details.notes.clone_from(&held.notes);
     details.response_body = (!body.is_empty()).then(|| String::from_utf8_lossy(&body).into_owned());
     details
 }

@@ -183,15 +183,29 @@ impl AnswerBody {
 
     /// Reads at most `limit` bytes and gives up the rest; failures count as the end.
     pub async fn collect(&mut self, limit: usize) -> Vec<u8> {
-        let mut all = Vec::new();
+        let (all, _) = self.take_first(limit).await;
+        self.masked(all, limit)
+    }
+
+    /// The same, and whether there is more: after `limit` bytes another piece is waited for.
+    pub(crate) async fn collect_first(&mut self, limit: usize) -> (Vec<u8>, bool) {
+        let (all, is_cut) = self.take_first(limit).await;
+        let is_cut = is_cut || (all.len() >= limit && matches!(self.next().await, Ok(Some(_))));
+        (self.masked(all, limit), is_cut)
+    }
+
+    /// The first bytes as they came, and whether the last piece had more.
+    async fn take_first(&mut self, limit: usize) -> (Vec<u8>, bool) {
+        let (mut all, mut is_cut) = (Vec::new(), false);
         while all.len() < limit {
             let Ok(Some(piece)) = self.next().await else {
                 break;
             };
             let room = piece.len().min(limit - all.len());
+            is_cut = room < piece.len();
             all.extend_from_slice(&piece[..room]);
         }
-        self.masked(all, limit)
+        (all, is_cut)
     }
 
     /// What was read of it, for people and components: without the secrets that the request had in the place of handles. Where

@@ -138,7 +138,8 @@ pub(super) async fn exchange(
 /// A large body asks first (`Expect: 100-continue`), and is sent without asking where that is refused (417). An answer other
 /// than a success that comes before the whole body was sent stops the sending (RFC 9112 section 9.5).
 async fn exchange_on(pool: &Pool, hop: &Hop, call: &Call, shared: &super::Shared) -> Result<Answered, Failure> {
-    let exchange = Exchange { peer: peer_of(&hop.url), hop, call };
+    let by_proxy = shared.routes()?.of(&hop.url).is_some();
+    let exchange = Exchange { peer: peer_of(&hop.url), by_proxy, hop, call };
     let mut head = exchange.head(shared)?;
     let plain = || shared.plain_origins.lock().unwrap_or_else(PoisonError::into_inner);
     let asks_first = hop.body.asks_first() && !call.leaves_out(EXPECT.as_str());
@@ -185,8 +186,15 @@ pub(crate) fn is_idempotent(method: &str) -> bool {
 /// One request and who answers it.
 struct Exchange<'a> {
     peer: String,
+    /// There is a proxy between.
+    by_proxy: bool,
     hop: &'a Hop,
     call: &'a Call,
+}
+
+/// The value of User-Agent, if it can be one.
+pub(super) fn agent(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(text.as_bytes()).ok()
 }
 
 impl Exchange<'_> {
@@ -214,7 +222,10 @@ impl Exchange<'_> {
                 headers.append(known, content);
             }
         }
-        let agent = HeaderValue::from_str(&shared.settings.user_agent).ok();
+        let agent = agent(&shared.settings.user_agent);
+        if agent.is_none() && !headers.contains_key(USER_AGENT) && !self.call.leaves_out(USER_AGENT.as_str()) {
+            return Err(unusable("the header `User-Agent` cannot be sent".into()));
+        }
         let identity = Some(HeaderValue::from_static("identity"));
         for (name, value) in [(ACCEPT_ENCODING, identity), (USER_AGENT, agent)] {
             if let Some(value) = value.filter(|_| !self.call.leaves_out(name.as_str())) {
@@ -310,7 +321,8 @@ impl Exchange<'_> {
             () = async { drop(captured.wait_for_connection_metadata().await); } => {}
             () = after(sending.start(), self.call.connect_timeout) => {
                 let span = words::span(self.call.connect_timeout.unwrap_or_default());
-                let text = format!("no connection to {} within {span} (connect limit)", self.peer);
+                let way = if self.by_proxy { " by the proxy" } else { "" };
+                let text = format!("no connection to {}{way} within {span} (connect limit)", self.peer);
                 return Err(words::timeout(text));
             }
         }

@@ -35,7 +35,11 @@ impl Routes {
     /// # Errors
     /// [`FailureKind::Url`] with what is wrong; no URL is quoted, for it may hold a password.
     pub(super) fn new(settings: &ProxySettings) -> Result<Self, Failure> {
-        let parse = |url: &Option<String>| url.as_deref().map(|url| Proxy::parse(url).map(Arc::new)).transpose();
+        let digest_only = settings.digest_only;
+        let parse = |url: &Option<String>| -> Result<Option<Arc<Proxy>>, Failure> {
+            let proxy = url.as_deref().map(Proxy::parse).transpose()?;
+            Ok(proxy.map(|proxy| Arc::new(Proxy { digest_only, ..proxy })))
+        };
         let bypass = Bypass::parse(&settings.bypass)
             .map_err(|why| Failure::new(FailureKind::Url, format!("the list of hosts without proxy {why}")))?;
         let http = parse(&settings.http)?;
@@ -67,6 +71,8 @@ pub(super) struct Proxy {
     port: u16,
     kind: Kind,
     login: Option<Login>,
+    /// The login is not sent in the clear: a challenge is waited for.
+    digest_only: bool,
     /// Its Digest challenges: from the first on Basic is not used.
     nonces: Nonces,
 }
@@ -104,6 +110,7 @@ impl Proxy {
             port: url.port().unwrap_or(port),
             kind,
             login: Login::of(&url),
+            digest_only: false,
             nonces: Nonces::default(),
         })
     }
@@ -121,7 +128,8 @@ impl Proxy {
     /// challenged with.
     pub(super) fn authorization(&self, method: &str, target: &str, own: Option<&str>) -> Option<String> {
         let login = self.login.as_ref().filter(|_| self.takes_requests())?;
-        self.nonces.answer(own, login, method, target).unwrap_or_else(|| Some(login.basic()))
+        let basic = || (!self.digest_only).then(|| login.basic());
+        self.nonces.answer(own, login, method, target).unwrap_or_else(basic)
     }
 
     /// Takes the challenge of a 407. True: the request can be sent again, with an answer to it.
@@ -145,7 +153,7 @@ impl Proxy {
     ) -> Result<(Box<dyn Stream>, Making), Failure> {
         let mut asked = Challenged::default();
         loop {
-            let (mut stream, making) = dial(&self.host, self.port, false).await?;
+            let (mut stream, making) = dial(&self.host, self.port, false).await.map_err(of_proxy)?;
             let making = Making { proxied: true, ..making };
             match self.kind {
                 Kind::Https => stream = tls.proxy(stream, &self.host, self.port).await?,
@@ -245,6 +253,12 @@ impl Proxy {
     fn garbage(&self) -> Failure {
         words::protocol(format!("the proxy {} answered something that is not HTTP", self.name()))
     }
+}
+
+/// A failure to reach the proxy, which is none of the server's.
+fn of_proxy(mut failure: Failure) -> Failure {
+    failure.description = format!("the proxy cannot be reached: {}", failure.description);
+    failure
 }
 
 /// What came of asking for a tunnel.

@@ -35,6 +35,9 @@ const OF_BODY: [&str; 4] = ["content-encoding", "content-language", "content-typ
 /// Headers that prove who asks.
 const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
+/// Longest URL that the HTTP client takes, in bytes.
+const LONGEST_URL: usize = 65_534;
+
 /// Longest wait before a redirect is followed.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
@@ -85,7 +88,8 @@ pub(super) fn next(hop: &Hop, status: u16, locations: &[String], before: usize, 
     let refuse = |why: String| Err(refused(&hop.url, status, &why));
     let max_redirects = call.max_redirects;
     if before >= max_redirects as usize {
-        return refuse(format!("again after {max_redirects} redirects, which is the limit"));
+        let s = if max_redirects == 1 { "" } else { "s" };
+        return refuse(format!("again after {max_redirects} redirect{s}, which is the limit"));
     }
     let url = match target(&hop.url, locations) {
         Ok(url) => url,
@@ -194,7 +198,10 @@ fn target(from: &Url, locations: &[String]) -> Result<Url, String> {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
-    Ok(url)
+    match url.as_str().len() {
+        length if length > LONGEST_URL => Err(format!("to a URL of {length} bytes, too long to be sent")),
+        _ => Ok(url),
+    }
 }
 
 pub(super) fn refused(from: &Url, status: u16, why: &str) -> Failure {

@@ -18,8 +18,12 @@ pub(crate) fn wait_ms(headers: &Pairs, now_ms: u64) -> Option<u64> {
     Some(until.saturating_sub(from).min(LONGEST_MS))
 }
 
-/// An HTTP date in milliseconds since 1970, in any of the three forms of RFC 9110 §5.6.7.
+/// An HTTP date in milliseconds since 1970, in any of the three forms of RFC 9110 §5.6.7. A leap second is the second that
+/// follows the 59th.
 pub(crate) fn date_ms(text: &str) -> Option<u64> {
+    if let Some((minute, rest)) = text.split_once(":60 ") {
+        return date_ms(&format!("{minute}:59 {rest}")).map(|ms| ms + 1000);
+    }
     let time = httpdate::parse_http_date(text).ok()?;
     time.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_millis() as u64)
 }
@@ -49,6 +53,10 @@ mod tests {
             &[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT"), ("date", "Sun, 06 Nov 1994 08:50:27 GMT")],
             Some(10_000),
         );
+        for leap in ["Sun, 06 Nov 1994 08:50:60 GMT", "Sunday, 06-Nov-94 08:50:60 GMT", "Sun Nov  6 08:50:60 1994"] {
+            check(&[("retry-after", leap)], Some(83_000));
+        }
+        check(&[("retry-after", "Sun, 06 Nov 1994 08:60:00 GMT")], None);
         check(&[("retry-after", "1.5")], None);
         check(&[("retry-after", "-1")], None);
         check(&[("retry-after", "")], None);

@@ -247,6 +247,14 @@ pub(super) fn refusal(alert: AlertDescription, place: &str) -> Option<Failure> {
             "{place} refused the client certificate, or that there is none ({alert:?}); --cert (or a profile's `client-cert`) \
              names it"
         ))),
+        // With TLS 1.2 it is all that a server says that wants a certificate.
+        Alert::HandshakeFailure => Some(words::tls(format!(
+            "{place} refused the TLS handshake (HandshakeFailure): it may want a client certificate, which --cert (or a \
+             profile's `client-cert`) names, or other ciphers"
+        ))),
+        Alert::ProtocolVersion => Some(words::tls(format!(
+            "{place} speaks no version of TLS that is allowed: at least 1.2, or what --tls-min (or a profile's `min-tls`) says"
+        ))),
         _ => None,
     }
 }

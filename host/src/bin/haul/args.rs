@@ -633,8 +633,8 @@ pub(crate) struct Show {
 /// `haul events`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Events {
-    /// Begin after this number
-    #[arg(long, value_name = "SEQ", conflicts_with = "consumer")]
+    /// Begin after this number; with --consumer, after the later of the two
+    #[arg(long, value_name = "SEQ")]
     pub(crate) after: Option<u64>,
     /// Print the past, then what happens from now on
     #[arg(long)]

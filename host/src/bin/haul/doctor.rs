@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use haul::profile::KeepCookies;
 use haul::{Addition, Error, Reply, Request, Result, Task, Work};
 use serde_json::{Value, json};
 
@@ -47,6 +48,9 @@ pub(crate) async fn run(global: &Global, printer: &Printer) -> Result<u8> {
     findings.print(printer);
     Ok(if findings.problems() == 0 { exit::DONE } else { exit::OTHER })
 }
+
+/// What a profile may say of a task so that it is refused.
+const OF_PROFILES: [&str; 5] = ["headers", "group", "callbacks", "urlQueryParameters", "acceptStatus"];
 
 #[derive(Default)]
 struct Findings(Vec<Finding>);
@@ -106,7 +110,10 @@ impl Findings {
     fn profiles(&mut self, environment: &Environment) {
         for (name, profile) in &environment.config.profiles {
             let credentials = || profile.check_credentials(&environment.config.credentials);
-            let problem = profile.transport.check().and_then(|()| credentials()).err().map(|error| error.to_string());
+            let login = || profile.transport.check_login();
+            let checked = profile.transport.check().and_then(|()| credentials()).and_then(|()| login());
+            let problem =
+                checked.err().map(|error| error.to_string()).or_else(|| no_place_for_cookies(&profile.cookies));
             let base = profile.base_url.as_deref().unwrap_or("no base-url");
             self.note(&format!("profile {name}"), base.to_owned(), problem);
         }
@@ -206,7 +213,7 @@ impl Findings {
                         self.wrong(&name, format!("left alone: {}", words(&component["hooks"])), problem.into());
                     }
                 }
-                self.headers(&mut link, environment).await;
+                self.described(&mut link, environment).await;
             }
             Err(error) => self.wrong("engine", "cannot open the home".into(), error.to_string()),
         }
@@ -216,8 +223,8 @@ impl Findings {
         link.close().await;
     }
 
-    /// The headers of every profile, judged as those of a task are.
-    async fn headers(&mut self, link: &mut Link, environment: &Environment) {
+    /// What every profile writes into tasks, judged as a task is.
+    async fn described(&mut self, link: &mut Link, environment: &Environment) {
         for name in environment.config.profiles.keys() {
             let mut task = Task::download("http://localhost/");
             task.task_id = "doctor".into();
@@ -225,8 +232,8 @@ impl Findings {
             let tasks = vec![Addition { task, place: None, paused: false }];
             let Err(Error::Invalid(found)) = link.call(Request::Check { tasks }).await else { continue };
             let problems = found.iter().flat_map(|(_, problems)| problems);
-            for problem in problems.filter(|problem| problem.field == "headers") {
-                self.wrong(&format!("profile {name}"), "headers".into(), problem.to_string());
+            for problem in problems.filter(|problem| OF_PROFILES.contains(&problem.field.as_str())) {
+                self.wrong(&format!("profile {name}"), problem.field.clone(), problem.to_string());
             }
         }
     }
@@ -254,6 +261,14 @@ impl Findings {
             count => printer.note(format_args!("{count} {}", text::plural(count, "problem"))),
         }
     }
+}
+
+/// Why a profile's cookies could not be kept.
+fn no_place_for_cookies(cookies: &KeepCookies) -> Option<String> {
+    let KeepCookies::File(file) = cookies else { return None };
+    let directory = file.parent()?;
+    let is_there = directory.is_dir() && rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok();
+    (!is_there).then(|| format!("no cookie file can be written in `{}`", directory.display()))
 }
 
 /// A value without JSON's punctuation.

@@ -120,12 +120,14 @@ impl Environment {
         if let Some(durability) = flags.durability {
             settings.durability = durability.into();
         }
+        // The flags are about the tasks of this invocation.
+        settings.webhook_transport = Some(settings.profile.transport.clone());
         for profile in std::iter::once(&mut settings.profile).chain(settings.profiles.values_mut()) {
             overlay(profile, &flags.network)?;
         }
-        settings.profile.transport.check()?;
-        if let Some(profile) = used.and_then(|name| settings.profiles.get(name)) {
-            profile.transport.check()?;
+        self.check(profile::DEFAULT, &settings.profile)?;
+        if let Some((name, profile)) = used.and_then(|name| settings.profiles.get_key_value(name)) {
+            self.check(name, profile)?;
         }
         if let Some(file) = &flags.components.policy {
             settings.policy = Some(ComponentSource::policy(absolute(file)?));
@@ -134,6 +136,21 @@ impl Environment {
         settings.record = flags.record.as_deref().map(absolute).transpose()?;
         missing_credentials(self).iter().for_each(|why| tracing::warn!("{why}"));
         Ok(settings)
+    }
+}
+
+impl Environment {
+    /// Whether requests can travel so: what the configuration says wrong is told with the profile's name, what flags say is not.
+    fn check(&self, name: &str, with_flags: &Profile) -> Result<()> {
+        with_flags.transport.check().map_err(|error| {
+            let known = self.config.profiles.get(name).and_then(|profile| profile.transport.check().err());
+            match known {
+                Some(known) if known.to_string() == error.to_string() => {
+                    Error::Usage(format!("{}: [profiles.{name}]: {error}", self.config_path.display()))
+                }
+                _ => error,
+            }
+        })
     }
 }
 
@@ -165,7 +182,11 @@ fn overlay(profile: &mut Profile, flags: &NetworkFlags) -> Result<()> {
     let travels = &mut profile.transport;
     let path = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
     match (&flags.proxy, &flags.no_proxy) {
-        (Some(typed), list) => travels.proxy = config::proxy(typed, list.clone(), &variable),
+        (Some(typed), list) => {
+            // Another proxy for the same hosts: the profile's list stays where there is no other.
+            let of_profile = Some(travels.proxy.bypass.clone()).filter(|bypass| !bypass.is_empty());
+            travels.proxy = config::proxy(typed, list.clone().or(of_profile), &variable);
+        }
         (None, Some(list)) => travels.proxy.bypass.clone_from(list),
         (None, None) => {}
     }
@@ -192,6 +213,7 @@ fn overlay(profile: &mut Profile, flags: &NetworkFlags) -> Result<()> {
         travels.netrc = Some(file);
     }
     travels.digest_only |= flags.digest;
+    travels.proxy.digest_only |= flags.digest;
     Ok(())
 }
 

@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Runs `events`; answers the exit code.
 pub(crate) async fn run(typed: &Events, environment: &Environment, printer: &Printer) -> Result<u8> {
     let mut link = Link::new(environment.settings(), Work::Nothing);
-    let mut log = Log { printer, after: typed.after, consumer: typed.consumer.clone() };
+    let mut log = Log { printer, after: typed.after, consumer: typed.consumer.clone(), has_begun: false };
     if !typed.follow {
         let printed = log.print_past(&mut link).await;
         link.close().await;
@@ -39,20 +39,22 @@ pub(crate) async fn run(typed: &Events, environment: &Environment, printer: &Pri
 struct Log<'a> {
     printer: &'a Printer,
     after: Option<u64>,
-    /// Asked for once; from the first event on, `after` counts.
+    /// From the first event on, `after` counts alone.
     consumer: Option<String>,
+    has_begun: bool,
 }
 
 impl Log<'_> {
     /// Prints what there is after the position, and moves it.
     async fn print_past(&mut self, link: &mut Link) -> Result<()> {
         while !self.printer.is_closed() {
-            let request =
-                Request::Events { after: self.after, consumer: self.consumer.clone().filter(|_| self.after.is_none()) };
+            let consumer = self.consumer.clone().filter(|_| !self.has_begun);
+            let request = Request::Events { after: self.after, consumer };
             let page = link.call(request).await?.events()?;
             let before = self.after;
             for event in &page {
                 self.after = event["seq"].as_u64().max(self.after);
+                self.has_begun = true;
                 self.print(event);
             }
             self.printer.flush();

@@ -26,9 +26,9 @@ pub(crate) async fn run(probe: &Probe, environment: &Environment, printer: &Prin
     let closed = interrupt.unless(link.close()).await;
     let (Some(reply), Some(())) = (asked, closed) else { return Ok(exit::INTERRUPTED) };
     match reply? {
-        Reply::Probed { status, expected_file_size, filename } => {
+        Reply::Probed { status, expected_file_size, filename, why } => {
             tell(status, expected_file_size, &filename, printer);
-            Ok(code(status, printer))
+            Ok(code(status, why.as_deref(), printer))
         }
         other => Err(other.does_not_fit()),
     }
@@ -46,9 +46,10 @@ fn tell(status: Option<u16>, size: Option<u64>, filename: &str, printer: &Printe
 }
 
 /// As for a task that ended with this status.
-fn code(status: Option<u16>, printer: &Printer) -> u8 {
+fn code(status: Option<u16>, why: Option<&str>, printer: &Printer) -> u8 {
     let Some(status) = status else {
-        printer.error("there was no answer: name and length are what the URL and the headers say");
+        let why = text::printable(why.unwrap_or("there was no answer"));
+        printer.error(format_args!("{why}; name and length are what the URL and the headers say"));
         return exit::NETWORK;
     };
     if status >= 300 {

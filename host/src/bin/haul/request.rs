@@ -36,6 +36,9 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
     task.updates = Updates::Status; // it has no progress
     describe_request(&mut task, &send.request);
     describe_body(&mut task, send)?;
+    if task.accept_status.is_empty() && !has_accepted_statuses(send.task.profile.as_deref(), environment) {
+        task.accept_status = vec![(200, 299)]; // as dio does; a DataTask of background_downloader ends at 206
+    }
     task.task_type = if send.now { TaskType::Request } else { TaskType::Data };
     let (place, printed) = match response_path(&send.request)? {
         Some(path) => (split(&mut task, path)?, Printed::Nothing),
@@ -61,6 +64,12 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
         same_command: foreground::sends_again(&addition.task),
     };
     foreground::run(tasks, &send.engine, send.task.profile.as_deref(), environment, printer, reporter).await
+}
+
+/// Whether the task's profile says which statuses are a success.
+fn has_accepted_statuses(profile: Option<&str>, environment: &Environment) -> bool {
+    let profile = environment.config.profiles.get(profile.unwrap_or(haul::profile::DEFAULT));
+    profile.is_some_and(|profile| !profile.accept_status.is_empty())
 }
 
 /// Removes responses that commands before this one were killed before they could print.

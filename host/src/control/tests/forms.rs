@@ -88,7 +88,7 @@ fn every_reply_survives() {
         Reply::Events { events: vec![json!({"seq":1})], last: u64::MAX },
         Reply::Count(5),
         Reply::Answered(json!({"seq":0})),
-        Reply::Probed { status: Some(200), expected_file_size: Some(7), filename: "f".into() },
+        Reply::Probed { status: Some(200), expected_file_size: Some(7), filename: "f".into(), why: None },
         Reply::Counts { by_status: [0, 1, 2, 3, 4, 5, 6, 7], working: 9 },
         Reply::Info(json!(null)),
         Reply::Info(json!({"x":"y"})),

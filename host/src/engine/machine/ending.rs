@@ -11,6 +11,7 @@ use crate::engine::{Retain, sweep_spool};
 use crate::error::{Error, Failure, FailureDetail, FailureKind};
 use crate::event::Details;
 use crate::hooks::RetryVerdict;
+use crate::sandbox::in_the_way;
 use crate::store::{Change, Pending, TaskKey};
 use crate::task::{OnConflict, Status};
 use crate::transfer::{End, Failed, Finished, Reason};
@@ -117,10 +118,17 @@ impl Machine {
             Outcome::Unwritten(error) => self.unwritten(key, error),
             Outcome::Failed(finished, failure) => self.not_published(key, *finished, failure, at),
             Outcome::Taken(finished) => match finished.task.on_conflict {
-                Some(OnConflict::Skip) => {
-                    let details = crate::transfer::skipped(&finished.directory, &finished.final_name);
-                    self.without_file(key, *finished, Status::Complete, details, at);
-                }
+                Some(OnConflict::Skip) => match finished.directory.obstacle(&finished.final_name) {
+                    // What is there is no file that could be kept.
+                    Some(obstacle) => {
+                        let failure = in_the_way(&finished.final_name, obstacle);
+                        self.not_published(key, *finished, failure, at);
+                    }
+                    None => {
+                        let details = crate::transfer::skipped(&finished.directory, &finished.final_name);
+                        self.without_file(key, *finished, Status::Complete, details, at);
+                    }
+                },
                 Some(OnConflict::Fail) => {
                     let exception = Some(crate::transfer::exists_already(&finished.final_name));
                     self.without_file(key, *finished, Status::Failed, Details { exception, ..Details::default() }, at);

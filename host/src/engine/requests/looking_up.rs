@@ -17,6 +17,9 @@ use crate::task::{Record, Status, Waiting, json};
 /// Tasks counted, at most, that are ahead of one.
 const COUNTED: usize = 10_000;
 
+/// What a task waits for whose credentials are being refreshed.
+const AUTH: &str = "auth";
+
 /// The task of an id, or of a prefix that fits one id only.
 pub(in crate::engine) fn find(engine: &Inner, id: &str) -> Result<(TaskKey, Record)> {
     let store = &engine.shared.store;
@@ -48,7 +51,7 @@ pub(super) async fn show(engine: &Inner, id: &str) -> Result<Reply> {
     let position = ready_of(key, &record.task).position;
     let ready = record.status == Status::Enqueued && record.ready_at.is_none();
     let ahead = if ready { engine.shared.store.ahead_of(position, COUNTED)? } else { 0 };
-    let conditions = resume_data::conditions(engine, &record).await;
+    let outlook = resume_data::outlook(engine, &record).await.filter(|_| record.status != Status::Running);
     let is_given_up = record.status.is_final() && record.status != Status::Complete;
     let mut record = records_json(engine, vec![(key, record)]).await?.pop().unwrap_or_default();
     if let (true, Some(end)) = (is_given_up, engine.shared.store.final_update(key)?) {
@@ -59,12 +62,14 @@ pub(super) async fn show(engine: &Inner, id: &str) -> Result<Reply> {
             }
         }
     }
-    if let Some(conditions) = conditions {
-        record["resume"] = conditions;
+    if let Some(outlook) = outlook {
+        record["resume"] = outlook.json;
     }
-    if let (1.., Some(detail)) = (ahead, record.pointer_mut("/waiting/detail")) {
+    let has_begun = record["waiting"]["reason"] == AUTH;
+    if let (1.., Some(detail)) = (ahead, record.pointer_mut("/waiting/detail").filter(|_| !has_begun)) {
         let more = if ahead == COUNTED { " or more" } else { "" };
-        *detail = format!("{}; {ahead}{more} are ahead of it", detail.as_str().unwrap_or_default()).into();
+        let verb = if ahead == 1 { "is" } else { "are" };
+        *detail = format!("{}; {ahead}{more} {verb} ahead of it", detail.as_str().unwrap_or_default()).into();
     }
     Ok(Reply::Records { records: vec![record], more: None })
 }
@@ -80,16 +85,26 @@ async fn records_json(engine: &Inner, found: Vec<(TaskKey, Record)>) -> Result<V
         tell(engine, Input::Why { tasks, reply })?;
         waits = answer.await.map_err(|_| ended())?.into_iter();
     }
-    let json = found.into_iter().map(|(_, mut record)| {
+    let mut json = Vec::with_capacity(found.len());
+    for (_, mut record) in found {
+        let can_resume = resume_data::outlook(engine, &record).await.is_some_and(|outlook| outlook.goes_on);
         let live = engine.shared.hub.bytes_of(&record.task.task_id).filter(|_| record.status == Status::Running);
         if let Some((bytes, total)) = live {
             record.bytes_done = record.bytes_done.max(bytes);
             record.expected_file_size = record.expected_file_size.or(total);
         }
         let waits = if is_in_queue(&record, now) { waits.next().flatten() } else { None };
-        json::write_record(&record, why_it_waits(&record, waits, now).as_ref())
-    });
-    Ok(json.collect())
+        let waiting = waits_for_credentials(engine, &record).or_else(|| why_it_waits(&record, waits, now));
+        json.push(json::write_record(&record, waiting.as_ref(), can_resume));
+    }
+    Ok(json)
+}
+
+/// A task that has a place among those that run, and sends nothing before its credentials are fresh.
+fn waits_for_credentials(engine: &Inner, record: &Record) -> Option<Waiting> {
+    let flights = &engine.shared.flights;
+    let waits = record.task.auth.is_some() && flights.are_waited_for_by(&record.task.task_id);
+    waits.then(|| Waiting { reason: AUTH.into(), until: None, detail: "its access token is being refreshed".into() })
 }
 
 /// Whether the scheduler has to say why it waits.
@@ -150,7 +165,7 @@ fn why_it_waits(record: &Record, waits: Option<Waits>, now: u64) -> Option<Waiti
 
 fn run(count: usize, of: &str, limit: &str) -> String {
     match count {
-        1 => format!("1 task{of} runs, which is {limit}"),
+        1 => format!("1 task{} runs, which is {limit}", of.replace("that send ", "that sends ")),
         _ => format!("{count} tasks{of} run, which is {limit}"),
     }
 }

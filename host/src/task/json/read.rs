@@ -134,6 +134,7 @@ pub(super) fn task(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
     if let Some(protocol) = reader.resumable {
         reader.task.set_extra(RESUMABLE, protocol.name());
     }
+    reader.content_type();
     reader.lists();
     reader.places();
     reader.body();
@@ -533,8 +534,20 @@ impl<'a> Reader<'a> {
     }
 
     fn has_content_type(&self) -> bool {
-        let mut names = self.task.headers.iter().map(|(name, _)| name);
-        names.any(|name| name.eq_ignore_ascii_case("content-type"))
+        self.content_type_header().is_some()
+    }
+
+    fn content_type_header(&self) -> Option<&str> {
+        let mut headers = self.task.headers.iter();
+        headers.find(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, value)| value.trim())
+    }
+
+    /// Two types that differ are a mistake: dio refuses them, too.
+    fn content_type(&mut self) {
+        let (Some(field), Some(header)) = (&self.task.content_type, self.content_type_header()) else { return };
+        if !field.trim().eq_ignore_ascii_case(header) {
+            self.problems.problem::<()>("contentType", "is another one than the header Content-Type: give one of them");
+        }
     }
 }
 

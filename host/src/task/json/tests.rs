@@ -157,6 +157,10 @@ fn bodies_are_read() {
     }
     assert_eq!(problems(json!({"post":"a","json":{}})), ["`json` cannot be given together with `post`"]);
     assert_eq!(problems(json!({"postBase64":"A"})), ["`postBase64` must be base64 with padding"]);
+    let types = |field: &str| json!({"json":1,"headers":{"content-type":"text/X "},"contentType":field});
+    read_ok(types("Text/x"));
+    let twice = "`contentType` is another one than the header Content-Type: give one of them";
+    assert_eq!(problems(types("text/y")), [twice]);
 }
 
 #[test]
@@ -352,7 +356,7 @@ fn records_have_the_fields_of_the_interface() {
         upload: None,
         changes: None,
     };
-    let json = write_record(&record, None);
+    let json = write_record(&record, None, false);
     assert_eq!(json["url"], "https://h/?key=***");
     assert_eq!((&json["status"], &json["progress"]), (&json!("running"), &json!(0.25)));
     assert_eq!((&json["retries"], &json["retriesRemaining"], &json["attempt"]), (&json!(3), &json!(2), &json!(1)));
@@ -365,14 +369,14 @@ fn records_have_the_fields_of_the_interface() {
     record.expected_file_size = None;
     let waiting =
         Waiting { reason: "retry".into(), until: Some(1_796_083_200_000), detail: "503 from https://h/?key=1".into() };
-    let json = write_record(&record, Some(&waiting));
+    let json = write_record(&record, Some(&waiting), false);
     assert_eq!(json["progress"], Value::Null);
     assert_eq!(
         json["waiting"],
         json!({"reason":"retry","until":"2026-12-01T00:00:00.000Z","detail":"503 from https://h/"})
     );
     record.status = Status::Complete;
-    assert_eq!(write_record(&record, None)["progress"], json!(1.0));
+    assert_eq!(write_record(&record, None, false)["progress"], json!(1.0));
 }
 
 #[test]
@@ -408,7 +412,7 @@ fn a_record_is_read_as_it_was_told() {
     };
     let waiting = Waiting { reason: "retry".into(), until: Some(1_796_083_200_000), detail: "busy".into() };
 
-    let mut json = write_record(&stored, Some(&waiting));
+    let mut json = write_record(&stored, Some(&waiting), true);
     json["resume"] = json!({"verdict": "resume"});
     let told = read_record(&json).unwrap();
 

@@ -48,6 +48,9 @@ fn status(update: &StatusUpdate) -> Value {
         "fileSize": details.file_size,
         "notes": details.notes,
     });
+    if let (0, Some(json)) = (update.seq, json.as_object_mut()) {
+        json.remove("seq"); // it is not in the log
+    }
     if let Some(url) = &details.response_url {
         json["responseUrl"] = url.as_str().into();
         json["redirects"] = json!(details.redirects);
@@ -153,7 +156,7 @@ fn read_status(json: &Value) -> Option<StatusUpdate> {
         retry_at: moment(&json["until"]),
     };
     Some(StatusUpdate {
-        seq: json["seq"].as_u64()?,
+        seq: json["seq"].as_u64().unwrap_or(0),
         task_id: text(json, "taskId")?,
         group: text(json, "group").unwrap_or_default(),
         status: Status::from_name(json["status"].as_str()?)?,

@@ -25,7 +25,7 @@ pub(super) fn task(task: &Task, masked: bool, all: bool) -> Map<String, Value> {
 }
 
 /// Writes a record; see [`super::write_record`].
-pub(super) fn record(record: &Record, waiting: Option<&Waiting>) -> Value {
+pub(super) fn record(record: &Record, waiting: Option<&Waiting>, can_resume: bool) -> Value {
     let mut map = task(&record.task, true, true);
     let mut put = |key: &str, value: Value| {
         map.insert(key.into(), value);
@@ -48,7 +48,7 @@ pub(super) fn record(record: &Record, waiting: Option<&Waiting>) -> Value {
         })
     });
     put("waiting", json!(waiting));
-    put("canResume", record.can_resume().into());
+    put("canResume", can_resume.into());
     put("notes", json!(record.notes));
     if !record.hops.is_empty() {
         put("hops", record.hops.iter().map(super::update::hop).collect());
@@ -193,8 +193,9 @@ impl Writer {
             false => pairs(&task.fields),
         });
         let multi = task.task_type == TaskType::MultiUpload;
-        self.own_field("files", multi || !task.files.is_empty(), || {
-            task.files.iter().map(|part| file_part(part, masked)).collect()
+        self.own_field("files", multi || !task.files.is_empty(), || match masked {
+            true => mask::parts(&task.files).iter().map(file_part).collect(),
+            false => task.files.iter().map(file_part).collect(),
         });
     }
 
@@ -231,14 +232,14 @@ impl Writer {
 }
 
 /// The inverse of what is read: a list of three texts, or, where that does not say it all, an object.
-fn file_part(part: &FilePart, masked: bool) -> Value {
+fn file_part(part: &FilePart) -> Value {
     let FilePart { field, filename, mime_type, headers, content } = part;
     if headers.is_empty() && content.is_none() {
         return json!([field, filename, mime_type]);
     }
     let mut out = json!({"field": field, "filename": filename, "mimeType": mime_type});
     if !headers.is_empty() {
-        out["headers"] = if masked { pairs(&mask::headers(headers)) } else { pairs(headers) };
+        out["headers"] = pairs(headers);
     }
     match content.as_deref().map(std::str::from_utf8) {
         None => {}

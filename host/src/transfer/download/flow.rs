@@ -50,6 +50,8 @@ impl Checkpoint {
 /// Follows one body into the part file.
 pub(in crate::transfer) struct Flow {
     meter: Meter,
+    /// How long the whole will be, by the server or else by the task.
+    expected: Option<u64>,
     hasher: Option<Hasher>,
     sampler: Option<Sampler>,
     checkpoint: Checkpoint,
@@ -64,9 +66,11 @@ impl Flow {
     /// `digest`: what is computed while the bytes come, where they come from the first one on.
     pub(in crate::transfer) fn new(cx: &Context<'_>, held: &Held, digest: Option<Algorithm>) -> Self {
         let (start, now) = (held.bytes_done(), clock::now());
-        cx.shared.hub.sizes(&cx.task.task_id, start, held.resume.total_bytes);
+        let expected = held.resume.total_bytes.or_else(|| cx.task.known_length());
+        cx.shared.hub.sizes(&cx.task.task_id, start, expected);
         Self {
-            meter: Meter::new(start, held.resume.total_bytes, now),
+            meter: Meter::new(start, expected, now),
+            expected,
             hasher: digest.filter(|_| start == 0).map(Hasher::new),
             sampler: Sampler::new(cx.chain),
             checkpoint: Checkpoint { at: now, bytes: start },
@@ -278,14 +282,14 @@ pub(in crate::transfer) async fn after_piece(
     }
     if let Some(reading) = flow.meter.at(done, now) {
         if let Some(sampler) = &mut flow.sampler {
-            sampler.sample(cx, &reading, done, held.resume.total_bytes);
+            sampler.sample(cx, &reading, done, flow.expected);
         }
         cx.shared.hub.progress(ProgressUpdate {
             task_id: cx.task.task_id.clone(),
             group: cx.task.group.clone(),
             progress: reading.progress.unwrap_or(0.0),
             bytes_done: done,
-            expected_file_size: held.resume.total_bytes,
+            expected_file_size: flow.expected,
             network_speed: reading.network_speed,
             time_remaining: reading.time_remaining,
         });

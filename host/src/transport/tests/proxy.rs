@@ -91,6 +91,37 @@ async fn a_proxy_that_asks_for_digest_gets_it_and_no_password_any_more() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_must_ask_for_digest_gets_no_password_before_it_has() {
+    let asks =
+        || say("HTTP/1.1 407 X\r\nproxy-authenticate: Digest realm=\"r\", nonce=\"n\"\r\ncontent-length: 0\r\n\r\n");
+    let wary = |proxy: &Server| {
+        let url = format!("http://u:p@127.0.0.1:{}", proxy.port);
+        let proxy = ProxySettings { digest_only: true, ..ProxySettings::all(url) };
+        Transport::new(TransportSettings { proxy, ..TransportSettings::default() })
+    };
+    let proxy = Server::one(vec![Request, asks(), Request, ok("1")]).await;
+    assert_eq!(fetch(&wary(&proxy), get("http://origin.invalid/x")).await.unwrap().1, "1");
+    let tunnel = Server::start(vec![vec![Request, asks(), Hold], vec![Request, asks(), Hold]]).await;
+    wary(&tunnel).send(get("https://origin.invalid/")).await.unwrap_err();
+    for seen in [proxy.seen(), tunnel.seen()] {
+        assert!(!seen[0].contains("proxy-authorization") && !seen[0].contains("Proxy-Authorization"), "{}", seen[0]);
+        assert!(seen[1].contains("Digest username=\"u\""), "{}", seen[1]);
+    }
+    let basic = "HTTP/1.1 407 X\r\nproxy-authenticate: Basic realm=\"r\"\r\ncontent-length: 0\r\n\r\n";
+    let lax = Server::one(vec![Request, say(basic), Hold]).await;
+    assert_eq!(wary(&lax).send(get("http://origin.invalid/x")).await.unwrap().status, 407);
+    assert_eq!(lax.seen().len(), 1, "not even where it asks for it in the clear");
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_not_taken_for_the_server() {
+    let proxy = ProxySettings::all("http://127.0.0.1:9");
+    let transport = Transport::new(TransportSettings { proxy, ..TransportSettings::default() });
+    let failure = transport.send(get("http://origin.invalid/x")).await.unwrap_err();
+    assert!(failure.description.starts_with("the proxy cannot be reached: "), "{failure}");
+}
+
+#[tokio::test]
 async fn hosts_of_the_bypass_list_are_reached_without_the_proxy() {
     let proxy = Server::one(vec![Request, ok("by proxy")]).await;
     let server = Server::one(vec![Request, ok("direct")]).await;

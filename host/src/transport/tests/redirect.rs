@@ -30,6 +30,18 @@ fn to(hop: &Hop, status: u16, location: &str) -> Result<Hop, Failure> {
 }
 
 #[test]
+fn a_location_that_is_too_long_is_a_redirect_that_is_refused() {
+    let long = format!("/{}", "x".repeat(70_000));
+    let failure = to(&hop("GET", "http://a/x", ""), 302, &long).unwrap_err();
+    assert_eq!((failure.kind, failure.detail), (FailureKind::HttpResponse, FailureDetail::Redirect));
+    assert!(failure.description.contains("to a URL of 70009 bytes"), "{failure}");
+    let short = to(&hop("GET", "http://a/x", ""), 302, &long[..60_000]).unwrap();
+    assert!(short.url.as_str().parse::<http::Uri>().is_ok());
+    let limit = next(&hop("GET", "http://a/x", ""), 302, &["/y".into()], 1, &up_to(1)).unwrap_err();
+    assert!(limit.description.contains("again after 1 redirect, which"), "{limit}");
+}
+
+#[test]
 fn methods_and_bodies_after_each_status_are_those_of_the_standard() {
     #[rustfmt::skip]
     let table = [

@@ -465,7 +465,8 @@ async fn a_lowest_version_above_what_a_server_speaks_is_refused() {
     };
     let server = secure_with(&[], |_| {}, old).await;
     server.ask(server.settings()).await.unwrap();
-    server.refusal(TransportSettings { min_tls: MinTls::V13, ..server.settings() }).await;
+    let refusal = server.refusal(TransportSettings { min_tls: MinTls::V13, ..server.settings() }).await;
+    assert!(refusal.contains("--tls-min"), "{refusal}");
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ pub(crate) struct LimitFlags {
     /// Time between the starts of two transfers, at least
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) min_interval: Option<u64>,
-    /// Bytes per second of all transfers together: a rate, UPLOAD:DOWNLOAD, or a table such as "08:00,512K Sat-00:00,off"; 0 or off: no limit
+    /// Bytes per second of all uploads together, and as many of all downloads: a rate, UPLOAD:DOWNLOAD, or a table such as "08:00,512K Sat-00:00,off"; 0 or off: no limit
     #[arg(long, visible_aliases = ["rate", "bwlimit"], value_name = "RATE", value_parser = timetable)]
     pub(crate) limit_rate: Option<Timetable>,
     /// The same for one group; may be repeated

@@ -48,7 +48,7 @@ pub(crate) struct NetworkFlags {
     /// Take logins from this file
     #[arg(long, value_name = "FILE", conflicts_with = "netrc")]
     pub(crate) netrc_file: Option<PathBuf>,
-    /// Send no password in the clear: wait to be asked for Digest
+    /// Send no password in the clear: wait until the server, or the http proxy, asks for Digest
     #[arg(long)]
     pub(crate) digest: bool,
 }
