@@ -94,7 +94,8 @@ impl Host {
                 return Err(error);
             }
         };
-        let server = listener.map(|listener| Server::start(home, listener, engine.clone()));
+        let works = work != Work::Nothing;
+        let server = listener.map(|listener| Server::start(home, listener, engine.clone(), works));
         let host = Self { engine, server, _lock: lock };
         if work == Work::All {
             host.engine.call(Request::Work { ids: None }).await?;

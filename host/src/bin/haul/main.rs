@@ -13,6 +13,7 @@ use crate::printer::Printer;
 
 mod add;
 mod args;
+mod beside;
 mod callbacks;
 mod control;
 mod demo;

@@ -7,6 +7,7 @@ use haul::{Error, Reply, Request, Result, Status, Update, Work};
 use tokio::sync::mpsc::Receiver;
 
 use crate::args::Run;
+use crate::beside;
 use crate::environment::Environment;
 use crate::exit;
 use crate::follow::{QUIET_MAX, QUIET_MIN};
@@ -28,6 +29,7 @@ const SETTLING: Duration = Duration::from_millis(2);
 pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer) -> Result<u8> {
     let mut settings = environment.working_settings(&run.engine, None)?;
     settings.notifications = notifier::notifications(&environment.config.notifications, printer);
+    let has_components = !settings.component_flags.is_empty();
     let mut interrupt = Interrupt::listen()?;
     let mut queue = Queue {
         // Asked for after watching began, so that no update is missed.
@@ -37,7 +39,11 @@ pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer)
         left: 0,
         failed_before: None,
     };
-    let done = interrupt.unless(queue.work(run.until_idle)).await;
+    let work = async {
+        beside::enter(&mut queue.link, &run.engine, has_components, printer).await?;
+        queue.work(run.until_idle).await
+    };
+    let done = interrupt.unless(work).await;
     if done.is_none() {
         printer.note("interrupted; `haul run` goes on where this one stopped");
     }
