@@ -420,6 +420,22 @@ fn a_command_that_has_the_home_for_a_moment_is_waited_for() {
 }
 
 #[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let film = origin.serve("/f", file(&bytes(10, 1000)).gate(10, &gate));
+    let ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"];
+    let running = world.spawn_through(&ignoring, &["--json", "get", film.url()]);
+    running.wait_for_status("running");
+    gate.wait_for(1);
+
+    running.signal(Signal::INT);
+
+    world.list(); // by the engine that was to end
+    gate.open();
+    running.finish().exits(0);
+}
+
+#[test]
 fn two_homes_know_nothing_of_each_other() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));

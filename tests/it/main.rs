@@ -52,6 +52,7 @@ mod server;
 mod tasks_json;
 mod tidy;
 mod too_late;
+mod unread;
 mod unsynced;
 mod updates;
 mod uploads;

@@ -55,7 +55,7 @@ impl Log<'_> {
                 self.after = event["seq"].as_u64().max(self.after);
                 self.print(event);
             }
-            self.printer.flush();
+            self.printer.written().await;
             if page.is_empty() || self.after == before {
                 break;
             }

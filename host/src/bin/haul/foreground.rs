@@ -107,6 +107,7 @@ async fn work(link: &mut Link, tasks: &Tasks<'_>, reporter: Reporter) -> Result<
         following.drain(&mut updates);
     }
     following.finish(link, updates).await?;
+    following.reporter().printer().written().await;
     // From now on the same command means new tasks. A link that has broken meanwhile leaves them as if it had been killed.
     let _ = link.call(Request::Told { ids: all }).await;
     Ok(following.reporter().tally().code())

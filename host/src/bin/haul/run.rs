@@ -67,11 +67,13 @@ impl Queue {
         let mut quiet = SETTLING;
         let mut count_now = true;
         loop {
+            self.reporter.printer().room().await; // who does not read holds up this loop, and nothing else
             if until_idle
                 && count_now
                 && let Some(failed) = self.idle_with().await?
             {
                 while let Ok(update) = updates.try_recv() {
+                    self.reporter.printer().room().await;
                     self.take(&update).await?;
                 }
                 self.reporter.flush();
@@ -135,6 +137,7 @@ impl Queue {
     async fn catch_up(&mut self) -> Result<()> {
         while let Some(told) = self.told {
             let request = Request::Events { after: Some(told), consumer: None };
+            self.reporter.printer().room().await;
             for event in events(self.link.call_once(request).await?)? {
                 self.told = event["seq"].as_u64().max(self.told);
                 self.reporter.print_value(&event);
@@ -176,6 +179,9 @@ impl Queue {
     async fn take_burst(&mut self, first: Update, updates: &mut Receiver<Update>) -> Result<()> {
         self.take(&first).await?;
         for _ in 0..BURST {
+            if !self.reporter.printer().has_room() {
+                break;
+            }
             match updates.try_recv() {
                 Ok(update) => self.take(&update).await?,
                 Err(_) => break,
