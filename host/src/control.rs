@@ -75,6 +75,8 @@ async fn enter_within(home: &Home, patience: Duration) -> Result<Entered> {
 pub struct Host {
     engine: Engine,
     server: Option<Server>,
+    /// It was opened to work tasks.
+    works: bool,
     _lock: Lock,
 }
 
@@ -94,8 +96,9 @@ impl Host {
                 return Err(error);
             }
         };
-        let server = listener.map(|listener| Server::start(home, listener, engine.clone()));
-        let host = Self { engine, server, _lock: lock };
+        let works = work != Work::Nothing;
+        let server = listener.map(|listener| Server::start(home, listener, engine.clone(), works));
+        let host = Self { engine, server, works, _lock: lock };
         if work == Work::All {
             host.engine.call(Request::Work { ids: None }).await?;
         }
@@ -107,8 +110,15 @@ impl Host {
         &self.engine
     }
 
-    /// Lets nobody else in, stops the engine, tells those who have joined, and gives up the home.
+    /// Stops what this process has asked for and tells webhooks, which takes time: others are answered meanwhile. Then lets nobody
+    /// else in, stops the engine, tells those who have joined, and gives up the home. Who has worked nothing waits for no webhook.
     pub(crate) async fn close(self) {
+        self.engine.gone(0);
+        if self.works {
+            self.engine.tell_webhooks().await;
+        } else {
+            self.engine.leave_webhooks();
+        }
         if let Some(server) = &self.server {
             server.stop_accepting();
         }

@@ -208,6 +208,8 @@ struct Inner {
     component_flags: Vec<ComponentSource>,
     /// The components are there.
     loading: tokio::sync::OnceCell<()>,
+    /// Webhooks and notifications are told.
+    telling: tokio::sync::OnceCell<()>,
     /// Held while what is attached is loaded or changed.
     attaching: tokio::sync::Mutex<()>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -244,7 +246,7 @@ impl Inner {
             loaded.map_err(|_| Error::Other("loading the components panicked".into()))??;
             self.load_policy().await?;
             tell_of_ends(&self.shared, &self.input)?;
-            self.tell_people()
+            webhooks::register(&self.shared, &self.webhooks).await
         };
         if self.loading.initialized() {
             return Ok(());
@@ -266,8 +268,12 @@ impl Inner {
         Ok(())
     }
 
-    /// Starts webhooks and notifications.
-    fn tell_people(&self) -> Result<()> {
+    /// Starts webhooks and notifications, before the first task is worked: who only adds tasks tells nobody.
+    async fn tell_people(&self) -> Result<()> {
+        self.telling.get_or_try_init(|| async { self.start_telling() }).await.copied()
+    }
+
+    fn start_telling(&self) -> Result<()> {
         let travel = self.webhook_transport.as_ref().unwrap_or(&self.profiles.default.transport);
         let delivery = webhooks::start(&self.shared, self.webhooks.clone(), Transport::new(travel.clone()))?;
         *self.delivery.lock().unwrap_or_else(PoisonError::into_inner) = delivery;
@@ -276,6 +282,10 @@ impl Inner {
             self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         Ok(())
+    }
+
+    fn take_delivery(&self) -> Option<webhooks::Delivery> {
+        self.delivery.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -369,6 +379,7 @@ impl Engine {
             policy: settings.policy,
             component_flags: settings.component_flags,
             loading: tokio::sync::OnceCell::new(),
+            telling: tokio::sync::OnceCell::new(),
             attaching: tokio::sync::Mutex::default(),
             threads: Mutex::new(threads),
             webhooks: settings.webhooks,
@@ -388,7 +399,7 @@ impl Engine {
     }
 
     /// Answers one request of `asker`. What an asker has asked to be worked is worked until it is [`Engine::gone`].
-    /// 0 is this process, which is never gone.
+    /// 0 is this process.
     pub(crate) async fn call_as(&self, asker: u64, request: Request) -> Result<Reply> {
         self.inner.calls.fetch_add(1, Ordering::SeqCst);
         let _open = Open(&self.inner);
@@ -419,6 +430,20 @@ impl Engine {
         }
     }
 
+    /// Has webhooks told what has ended, for some seconds, and then no more: what is left is told by the next engine.
+    pub(crate) async fn tell_webhooks(&self) {
+        if let Some(delivery) = self.inner.take_delivery() {
+            let _ = tokio::task::spawn_blocking(|| delivery.close()).await;
+        }
+    }
+
+    /// Leaves what webhooks have not been told to the next engine.
+    pub(crate) fn leave_webhooks(&self) {
+        if let Some(delivery) = self.inner.take_delivery() {
+            delivery.leave();
+        }
+    }
+
     /// Stops all transfers, keeps their bytes, and ends. Interrupted tasks are `enqueued` again. Returns when everything is
     /// written.
     pub(crate) async fn close(&self) {
@@ -439,10 +464,7 @@ impl Engine {
         for jar in self.inner.profiles.jars() {
             jar.keep(clock::unix_ms());
         }
-        let delivery = self.inner.delivery.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(delivery) = delivery {
-            let _ = tokio::task::spawn_blocking(|| delivery.close()).await;
-        }
+        self.tell_webhooks().await;
         let _ = sweep_spool(&self.inner.shared).await;
         self.inner.shared.hub.close();
         self.inner.shared.store.close();

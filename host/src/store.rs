@@ -421,6 +421,7 @@ impl Store {
     pub(crate) fn open(home: &Path, tell: Tell) -> Result<Self> {
         open::prepare_home(home)?;
         let path = home.join(open::FILE);
+        open::refuse_other_than_file(&path)?;
         open::refuse_emptied(&path)?;
         let is_new = open::prepare_file(&path)?;
         let opened = open::writer(&path).and_then(|conn| Ok((Vault::open(home, &conn)?, conn)));

@@ -477,6 +477,47 @@ fn an_emptied_database_is_not_taken_for_a_new_one() {
 }
 
 #[test]
+fn what_is_no_database_is_not_taken_for_a_new_one() {
+    let world = World::new();
+    world.haul(&["ls"]).exits(0);
+    let path = world.home().join("haul.db");
+    for length in [1, 49, 99, 5000] {
+        let garbage = bytes(length as u64, length);
+        std::fs::write(&path, &garbage).unwrap();
+
+        world.haul(&["ls"]).exits(11).says("is not a database of haul");
+
+        assert!(std::fs::read(&path).unwrap() == garbage, "{length} bytes are left as they were");
+    }
+    std::fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    world.haul(&["ls"]).exits(11).says("is not a database of haul");
+}
+
+#[test]
+fn a_database_with_other_tables_is_damaged() {
+    let world = World::new();
+    world.haul(&["ls"]).exits(0);
+    let path = world.home().join("haul.db");
+    for name in ["haul.db-wal", "haul.db-shm"] {
+        std::fs::remove_file(world.home().join(name)).ok();
+    }
+    let mut database = std::fs::read(&path).unwrap();
+    let (known, other) = (b"ready_at", b"ready_xx");
+    let found: Vec<usize> = (0..database.len()).filter(|at| database[*at..].starts_with(known)).collect();
+    assert!(!found.is_empty());
+    for at in found {
+        database[at..at + other.len()].copy_from_slice(other);
+    }
+    std::fs::write(&path, &database).unwrap();
+
+    let outcome = world.haul(&["run", "--until-idle"]).exits(11).says("no such column");
+
+    assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+}
+
+#[test]
 fn a_database_of_a_later_version_is_refused_untouched() {
     let world = World::new();
     world.haul(&["ls"]).exits(0);

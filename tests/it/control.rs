@@ -1,5 +1,6 @@
 //! Pausing, resuming, cancelling and joining, from another process, in every state a task can be in.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
@@ -7,6 +8,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::download::notes;
+use crate::support::components::component;
+use crate::support::origin::PATIENCE;
 use crate::support::*;
 
 /// Acting takes 100 ms by the interface; on a busy test machine only a hang is told apart from that.
@@ -363,6 +366,73 @@ fn a_locked_home_is_exit_9_and_names_the_holder() {
     let outcome = world.haul(&["get", "http://127.0.0.1:9/f"]).exits(9);
 
     assert!(outcome.stderr.contains(world.home().to_str().unwrap()), "{}", outcome.stderr);
+}
+
+/// Waits until so many sockets belong to the home's address: the listener, and one for each process that was let in.
+fn wait_for_sockets(world: &World, count: usize) {
+    let (address, until) = (world.home().join("haul.sock"), Instant::now() + PATIENCE);
+    let open = || {
+        let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+        sockets.lines().filter(|line| line.ends_with(address.to_str().unwrap())).count()
+    };
+    while open() < count {
+        assert!(Instant::now() < until, "{} sockets", open());
+        std::thread::sleep(Duration::from_millis(2)); // nobody tells
+    }
+}
+
+#[test]
+fn flags_that_protect_are_not_dropped_beside_another_engine() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let running = world.spawn(&["run"]);
+    wait_for_sockets(&world, 1);
+    let pin = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let flags: [&[&str]; 5] =
+        [&["--proxy", "none"], &["--no-proxy", "x"], &["--pinnedpubkey", pin], &["--tls-min", "1.3"], &["--digest"]];
+    let commands: [&[&str]; 5] = [&["get"], &["-q", "get"], &["request"], &["request", "--now"], &["probe"]];
+    for (flag, command) in flags.iter().flat_map(|flag| commands.map(|command| (flag, command))) {
+        world.haul(&[command, &[film.url()], *flag].concat()).exits(9).says(flag[0]);
+    }
+
+    world.haul(&["run", "--until-idle", "--proxy", "none"]).exits(9).says("--proxy");
+
+    assert_eq!(film.log(), Vec::<String>::new());
+    world.haul(&["probe", film.url()]).exits(0);
+    running.signal(Signal::INT);
+    running.finish().exits(130);
+}
+
+#[test]
+fn a_command_that_has_the_home_for_a_moment_is_waited_for() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let callbacks = component("one-hook-only"); // built first, where it is not yet
+    let mut adding = world.command(&["add", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    wait_for_sockets(&world, 1);
+    let getting = world.spawn_get(&[film.url(), "--callbacks", callbacks.to_str().unwrap()]);
+    wait_for_sockets(&world, 2);
+
+    drop(adding.stdin.take());
+
+    assert!(adding.wait().unwrap().success());
+    getting.finish().exits(0);
+}
+
+#[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let film = origin.serve("/f", file(&bytes(10, 1000)).gate(10, &gate));
+    let ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"];
+    let running = world.spawn_through(&ignoring, &["--json", "get", film.url()]);
+    running.wait_for_status("running");
+    gate.wait_for(1);
+
+    running.signal(Signal::INT);
+
+    world.list(); // by the engine that was to end
+    gate.open();
+    running.finish().exits(0);
 }
 
 #[test]

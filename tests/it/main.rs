@@ -54,6 +54,7 @@ mod server;
 mod tasks_json;
 mod tidy;
 mod too_late;
+mod unread;
 mod unsynced;
 mod updates;
 mod uploads;

@@ -45,7 +45,7 @@ fn what_is_not_taken_is_sent_again_by_the_next_engine_under_the_same_id() {
     let (world, origin) = (World::new(), Origin::start());
     let (film, hook) = (origin.serve("/f", file(b"x")), origin.serve("/hook", status(503)));
     configure(&world, &hook, "");
-    world.get(&[film.url()]).exits(0);
+    world.get(&[film.url()]).exits(0).says("webhook `ci`: 1 update is left for the next engine");
     let first: Vec<_> =
         hook.requests().iter().map(|request| request.header("webhook-id").unwrap().to_owned()).collect();
     assert!(!first.is_empty(), "it was tried while the download's engine lived");
@@ -56,6 +56,42 @@ fn what_is_not_taken_is_sent_again_by_the_next_engine_under_the_same_id() {
     let ids: Vec<_> = hook.requests().iter().map(|request| request.header("webhook-id").unwrap().to_owned()).collect();
     assert_eq!(ids.len(), first.len() + 1);
     assert!(ids.iter().all(|id| *id == first[0]), "{ids:?}");
+}
+
+#[test]
+fn other_commands_are_answered_while_an_engine_that_ends_waits_for_a_webhook() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let (film, hook) = (origin.serve("/f", file(b"x")), origin.serve("/hook", status(204).head_gate(&gate)));
+    configure(&world, &hook, "");
+    let running = world.spawn_get(&[film.url()]);
+    running.wait_for_status("complete");
+    gate.wait_for(1);
+
+    world.list();
+
+    gate.open();
+    let outcome = running.finish().exits(0);
+    assert!(!outcome.stderr.contains("left for the next engine"), "it was still there: {}", outcome.stderr);
+    world.run().exits(0);
+    assert_eq!(hook.requests().len(), 1, "what was taken is not sent again");
+}
+
+#[test]
+fn who_only_adds_tasks_tells_no_webhook() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (film, hook) = (origin.serve("/f", file(b"x")), origin.serve("/hook", status(503)));
+    configure(&world, &hook, "");
+    world.get(&[film.url()]).exits(0);
+    let tried = hook.requests().len();
+    hook.now(vec![status(204)]);
+
+    let ids = world.add(&[json!({"url": film.url(), "filename": "g"})]);
+    assert_eq!(hook.requests().len(), tried);
+    world.haul(&["cancel", &ids[0]]).exits(0);
+    world.run();
+
+    let told: Vec<_> = bodies(&hook).split_off(tried).iter().map(|body| body["status"].clone()).collect();
+    assert_eq!(told, ["complete", "canceled"], "the next engine that works has all of it");
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub struct Client {
     /// What every call says after the engine has ended.
     ended: String,
     pid: u32,
+    works: bool,
 }
 
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Client {
             return Err(home.unreachable("belongs to another user"));
         }
         let (mut incoming, mut outgoing) = lines::split(stream);
-        outgoing.push(&wire::line(&Hello::own())?);
+        outgoing.push(&wire::line(&Hello::own(false))?);
         if outgoing.flush().await.is_err() {
             return Ok(None);
         }
@@ -77,12 +78,18 @@ impl Client {
             task,
             ended: format!("process {} (haul {}), which worked this home, has ended; try again", hello.pid, hello.haul),
             pid: hello.pid,
+            works: hello.works,
         }))
     }
 
     /// Process id of the engine.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Whether the engine was opened to work tasks, and not only to answer its own process ([`Work::Nothing`](crate::Work)).
+    pub fn works(&self) -> bool {
+        self.works
     }
 
     /// Asks.

@@ -75,10 +75,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// Serves connections on the present runtime.
-    pub(super) fn start(home: Home, listener: UnixListener, answers: impl Answers) -> Self {
+    /// `works`: it is there to work tasks.
+    pub(super) fn start(home: Home, listener: UnixListener, answers: impl Answers, works: bool) -> Self {
         let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
         #[expect(clippy::disallowed_methods, reason = "ends by `stop`, and is waited for")]
-        let accepting = tokio::spawn(accept(listener, answers, stop.clone(), finish.clone()));
+        let accepting = tokio::spawn(accept(listener, answers, Hello::own(works), stop.clone(), finish.clone()));
         Self { home, stop, finish, accepting }
     }
 
@@ -103,7 +104,13 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: UnixListener, answers: impl Answers, stop: CancellationToken, finish: CancellationToken) {
+async fn accept(
+    listener: UnixListener,
+    answers: impl Answers,
+    hello: Hello,
+    stop: CancellationToken,
+    finish: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     let mut asker = 0;
     loop {
@@ -113,7 +120,7 @@ async fn accept(listener: UnixListener, answers: impl Answers, stop: Cancellatio
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) if is_same_user(&stream) => {
                     asker += 1;
-                    connections.spawn(serve(stream, answers.clone(), asker, finish.clone()));
+                    connections.spawn(serve(stream, answers.clone(), hello.clone(), asker, finish.clone()));
                 }
                 Ok(_) => {} // of another user: closed
                 Err(error) => {
@@ -145,9 +152,9 @@ impl<A: Answers> Drop for Asker<A> {
     }
 }
 
-async fn serve(stream: UnixStream, answers: impl Answers, number: u64, finish: CancellationToken) {
+async fn serve(stream: UnixStream, answers: impl Answers, hello: Hello, number: u64, finish: CancellationToken) {
     let (incoming, mut outgoing) = lines::split(stream);
-    if let Ok(hello) = wire::line(&Hello::own()) {
+    if let Ok(hello) = wire::line(&hello) {
         outgoing.push(&hello);
     }
     let (asker, open) = (Asker { answers, number }, JoinSet::new());

@@ -105,7 +105,7 @@ async fn work(below: &str) -> Worked {
         Entered::Joined(_) => panic!("nobody to join"),
     };
     let (echo, left) = Echo::new();
-    let server = Server::start(home.clone(), listener, echo.clone());
+    let server = Server::start(home.clone(), listener, echo.clone(), true);
     Worked { home, echo, left, server, _lock: lock, _folder: folder }
 }
 
@@ -351,7 +351,7 @@ async fn a_dead_socket_is_replaced() {
     drop(std::os::unix::net::UnixListener::bind(folder.path().join("haul.sock")).unwrap());
     assert!(home.connect().await.unwrap().is_none());
     let Entered::Ours(_lock, Some(listener)) = enter(&home).await.unwrap() else { panic!("free") };
-    let _server = Server::start(home.clone(), listener, Echo::new().0);
+    let _server = Server::start(home.clone(), listener, Echo::new().0, true);
     assert_eq!(asker(join(&home).await.call(Request::Info).await), 1);
 }
 
@@ -365,7 +365,7 @@ async fn of_many_who_enter_at_once_one_gets_the_home_and_the_others_join() {
         entering.spawn(async move {
             match enter(&home).await.unwrap() {
                 Entered::Ours(lock, listener) => {
-                    let server = Server::start(home, listener.unwrap(), Echo::new().0);
+                    let server = Server::start(home, listener.unwrap(), Echo::new().0, true);
                     (Some((lock, server)), None)
                 }
                 Entered::Joined(client) => (None, Some(client)),

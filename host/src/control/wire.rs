@@ -18,19 +18,26 @@ use crate::task::{Pairs, Problem, Status, Task, json};
 pub(super) const PROTOCOL: u32 = 1;
 
 /// The first line of either side.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     /// Version of the program.
     pub(super) haul: String,
     pub(super) protocol: u32,
     pub(super) pid: u32,
+    /// An engine's: it is there to work tasks, and not only to answer one command.
+    #[serde(default = "yes")]
+    pub(super) works: bool,
 }
 
 impl Hello {
     /// This process's.
-    pub(super) fn own() -> Self {
-        Self { haul: env!("CARGO_PKG_VERSION").into(), protocol: PROTOCOL, pid: std::process::id() }
+    pub(super) fn own(works: bool) -> Self {
+        Self { haul: env!("CARGO_PKG_VERSION").into(), protocol: PROTOCOL, pid: std::process::id(), works }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a client sends: one of the three.

@@ -44,12 +44,14 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::Check { tasks } => admitting::check(engine, tasks).await,
         Request::Work { ids: None } => {
             engine.load_components().await?;
+            engine.tell_people().await?;
             engine.shared.works_all.store(true, Ordering::Relaxed);
             tell(engine, Input::WorkAll { asker })?;
             Ok(Reply::Done)
         }
         Request::Work { ids: Some(ids) } => {
             engine.load_components().await?;
+            engine.tell_people().await?;
             work(engine, asker, &ids)
         }
         Request::Told { ids } => {

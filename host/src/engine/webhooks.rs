@@ -2,14 +2,16 @@
 //!
 //! Each webhook is a consumer of the log and acknowledges what was taken (2xx), so a killed engine's successor goes on where
 //! that one stopped. A server that answers 410 (Gone) wants no more: nothing is sent there until another engine begins. What is not
-//! taken is sent again after 2, 4, 8 ... 512 s, or when `Retry-After` says; no redirect is
-//! followed. It runs where tasks are worked or added, not where they are only looked at.
+//! taken is sent again after 2, 4, 8 ... 512 s, or when `Retry-After` says; no redirect is followed. It runs where tasks are worked, not
+//! where they are only added or looked at.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::error::Result;
@@ -27,48 +29,94 @@ const CONSUMER: &str = "haul.webhook.";
 const ANSWER_LIMIT: usize = 4 << 10;
 /// How long a closing engine goes on delivering.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+/// Updates among which those that are left are counted.
+const COUNTED: u64 = 20_000;
 /// Longest wait before the next attempt.
 const LONGEST: u32 = 9;
 
 /// The deliveries under way.
 pub(super) struct Delivery {
-    /// Dropped to end them.
     news: Arc<watch::Sender<u64>>,
+    stop: CancellationToken,
     thread: std::thread::JoinHandle<()>,
+    /// Each webhook, and the last update it is done with.
+    positions: Vec<(Webhook, Arc<AtomicU64>)>,
+    shared: Arc<Shared>,
 }
 
 impl Delivery {
-    /// Delivers what is there and then ends, within a few seconds.
+    /// Delivers what is there and then ends, within a few seconds; says how much is left.
     pub(super) fn close(self) {
         self.news.send_replace(u64::MAX);
+        let _ = self.thread.join();
+        for (webhook, position) in &self.positions {
+            let left = left(&self.shared, webhook, position.load(Ordering::Relaxed));
+            let (least, verb) =
+                if left == COUNTED { ("more than ", "are") } else { ("", if left == 1 { "is" } else { "are" }) };
+            let noun = if left == 1 { "update" } else { "updates" };
+            if left > 0 {
+                tracing::warn!(
+                    "webhook `{}`: {least}{left} {noun} {verb} left for the next engine of this home",
+                    webhook.name
+                );
+            }
+        }
+    }
+
+    /// Ends at once.
+    pub(super) fn leave(self) {
+        self.stop.cancel();
         let _ = self.thread.join();
     }
 }
 
-/// Starts delivering, first what an engine before this one has not. `None` when there are no webhooks.
-pub(super) fn start(shared: &Arc<Shared>, webhooks: Vec<Webhook>, transport: Transport) -> Result<Option<Delivery>> {
+/// How many updates after this one are for a webhook, counted up to a limit.
+fn left(shared: &Shared, webhook: &Webhook, mut after: u64) -> u64 {
+    let mut count = 0;
+    while count < COUNTED {
+        let updates = shared.store.events_after(after, 1_000).unwrap_or_default();
+        let Some(last) = updates.last() else { break };
+        after = last.seq;
+        count += updates.iter().filter(|update| webhook.wants(update)).count() as u64;
+    }
+    count.min(COUNTED)
+}
+
+/// Makes the consumers of webhooks known, and those of webhooks that were removed forgotten: they must not keep events for ever.
+pub(super) async fn register(shared: &Shared, webhooks: &[Webhook]) -> Result<()> {
     let consumers = shared.store.consumers()?;
     let last = shared.store.last_seq()?;
-    let name = |webhook: &Webhook| format!("{CONSUMER}{}", webhook.name);
     for (consumer, _) in &consumers {
-        // A webhook that was removed must not keep events for ever.
         if consumer.starts_with(CONSUMER) && !webhooks.iter().any(|webhook| name(webhook) == *consumer) {
             shared.store.write_later(Change::Ack { consumer: consumer.clone(), seq: last });
         }
     }
+    for consumer in webhooks.iter().map(name).filter(|name| !consumers.iter().any(|(known, _)| known == name)) {
+        // The first time: what ended before is nobody's business.
+        shared.store.write_later(Change::Consumer { name: consumer.clone() });
+        shared.store.write(Change::Ack { consumer, seq: last }).await?;
+    }
+    Ok(())
+}
+
+fn name(webhook: &Webhook) -> String {
+    format!("{CONSUMER}{}", webhook.name)
+}
+
+/// Starts delivering to webhooks that are [`register`]ed, first what an engine before this one has not. `None` when there are none.
+pub(super) fn start(shared: &Arc<Shared>, webhooks: Vec<Webhook>, transport: Transport) -> Result<Option<Delivery>> {
     if webhooks.is_empty() {
         return Ok(None);
     }
-    let mut couriers = Vec::new();
+    let consumers = shared.store.consumers()?;
+    let last = shared.store.last_seq()?;
+    let (mut couriers, mut positions) = (Vec::new(), Vec::new());
     for webhook in webhooks {
         let consumer = name(&webhook);
-        let known = consumers.iter().find(|(known, _)| *known == consumer).map(|(_, position)| *position);
-        if known.is_none() {
-            // The first time: what ended before is nobody's business.
-            shared.store.write_later(Change::Consumer { name: consumer.clone() });
-            shared.store.write_later(Change::Ack { consumer: consumer.clone(), seq: last });
-        }
-        couriers.push(Courier { webhook, consumer, after: known.unwrap_or(last), shared: Arc::clone(shared) });
+        let known = consumers.iter().find(|(known, _)| *known == consumer).map_or(last, |(_, position)| *position);
+        let after = Arc::new(AtomicU64::new(known));
+        positions.push((webhook.clone(), Arc::clone(&after)));
+        couriers.push(Courier { webhook, consumer, after, shared: Arc::clone(shared) });
     }
     let (news, receiver) = watch::channel(0);
     let news = Arc::new(news);
@@ -80,11 +128,15 @@ pub(super) fn start(shared: &Arc<Shared>, webhooks: Vec<Webhook>, transport: Tra
             newer
         });
     }));
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
     let run = move |runtime: Runtime| {
-        tokio::task::LocalSet::new().block_on(&runtime, deliver_all(couriers, transport, receiver));
+        let all = deliver_all(couriers, transport, receiver);
+        tokio::task::LocalSet::new().block_on(&runtime, stopped.run_until_cancelled(all));
         runtime.shutdown_timeout(Duration::from_millis(100));
     };
-    Ok(Some(Delivery { news, thread: threads::spawn_with_runtime("haul-webhooks", run)? }))
+    let thread = threads::spawn_with_runtime("haul-webhooks", run)?;
+    Ok(Some(Delivery { news, stop, thread, positions, shared: Arc::clone(shared) }))
 }
 
 async fn deliver_all(couriers: Vec<Courier>, transport: Transport, mut news: watch::Receiver<u64>) {
@@ -127,16 +179,17 @@ enum Brought {
 struct Courier {
     webhook: Webhook,
     consumer: String,
-    after: u64,
+    /// The last update it is done with.
+    after: Arc<AtomicU64>,
     shared: Arc<Shared>,
 }
 
 impl Courier {
-    async fn work(mut self, transport: Transport, mut news: watch::Receiver<u64>) {
+    async fn work(self, transport: Transport, mut news: watch::Receiver<u64>) {
         let mut is_gone = false;
         loop {
             let closing = *news.borrow_and_update() == u64::MAX;
-            let updates = self.shared.store.events_after(self.after, 100).unwrap_or_default();
+            let updates = self.shared.store.events_after(self.after.load(Ordering::Relaxed), 100).unwrap_or_default();
             if updates.is_empty() {
                 if closing || news.changed().await.is_err() {
                     return;
@@ -150,9 +203,9 @@ impl Courier {
                         brought => is_gone = brought == Brought::Gone,
                     }
                 }
-                self.after = update.seq;
+                self.after.store(update.seq, Ordering::Relaxed);
             }
-            let seq = self.after;
+            let seq = self.after.load(Ordering::Relaxed);
             let acknowledged = self.shared.store.write(Change::Ack { consumer: self.consumer.clone(), seq }).await;
             if let Err(error) = acknowledged {
                 tracing::error!("webhook `{}`: {error}", self.webhook.name);

@@ -31,6 +31,10 @@ impl Fault {
                 "the database `{name}` holds a value that cannot be read ({error}); {}",
                 how_to_mend(path)
             )),
+            _ if let Some(what) = lacking(error) => Self::Damaged(format!(
+                "the database `{name}` is damaged: its tables are not those that haul made ({what}); {}",
+                how_to_mend(path)
+            )),
             _ => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                     Self::Damaged(format!("the database `{name}` is damaged ({error}); {}", how_to_mend(path)))
@@ -57,6 +61,15 @@ impl Fault {
             Self::FileSystem(text) => Error::FileSystem(text.clone()),
             Self::Other(text) => Error::Other(text.clone()),
         }
+    }
+}
+
+/// What a statement of ours did not find in the schema. All of them were tried on the one that haul makes.
+fn lacking(error: &rusqlite::Error) -> Option<&str> {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } => Some(msg),
+        rusqlite::Error::SqliteFailure(_, Some(msg)) if msg.starts_with("no such ") => Some(msg),
+        _ => None,
     }
 }
 

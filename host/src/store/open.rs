@@ -12,7 +12,7 @@ use rusqlite_migration::{M, MigrationDefinitionError, Migrations};
 
 use super::fault::{self, Sql};
 use crate::error::{Error, Result};
-use crate::private;
+use crate::{private, regular};
 
 /// Name of the database in its home.
 pub(super) const FILE: &str = "haul.db";
@@ -43,6 +43,14 @@ pub(super) fn prepare_home(home: &Path) -> Result<()> {
     let failed = |error: std::io::Error| Error::FileSystem(format!("cannot prepare `{}`: {error}", home.display()));
     private::make(home).map_err(failed)?;
     close_to_others(home, 0o700).map_err(failed)
+}
+
+/// Refuses what is no file (a pipe, a device) before anything opens it: that might wait for ever.
+pub(super) fn refuse_other_than_file(path: &Path) -> Result<()> {
+    if path.metadata().is_ok_and(|data| !data.is_file()) {
+        return Err(foreign(path));
+    }
+    Ok(())
 }
 
 /// Refuses a database that was emptied: taken for a new one, the home would look as if nothing had ever been in it. One that
@@ -89,7 +97,7 @@ fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
 
 /// The writer's connection, with the schema up to date.
 pub(super) fn writer(path: &Path) -> Result<Connection> {
-    refuse_newer(path)?;
+    refuse_by_header(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error: rusqlite::Error| fault::error(path, &error);
     let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -99,18 +107,30 @@ pub(super) fn writer(path: &Path) -> Result<Connection> {
     Ok(conn)
 }
 
-/// Refuses a database of a newer version by its header, before SQLite opens it: opening may change the file. Where the
-/// version is: SQLite file format 1.3, offset 60.
-fn refuse_newer(path: &Path) -> Result<()> {
+/// Bytes of the header: SQLite file format 1.3.
+const HEADER: usize = 100;
+
+/// Refuses a database of a newer version, and what is no database, by the header, before SQLite opens it: opening may change
+/// the file, and SQLite takes one of a few bytes for a new one. Where the version is: SQLite file format 1.3, offset 60.
+fn refuse_by_header(path: &Path) -> Result<()> {
     let mut header = Vec::new();
-    let file = std::fs::File::open(path)
-        .map_err(|error| Error::FileSystem(format!("cannot read `{}`: {error}", path.display())))?;
-    let read = file.take(64).read_to_end(&mut header);
+    let cannot = |error| Error::FileSystem(format!("cannot read `{}`: {error}", path.display()));
+    let file = regular::open(path, 0).map_err(cannot)?;
+    file.take(HEADER as u64).read_to_end(&mut header).map_err(cannot)?;
+    let is_database = header.len() == HEADER && header.starts_with(b"SQLite format 3\0");
+    if !header.is_empty() && !is_database {
+        return Err(foreign(path));
+    }
     let version = header.get(60..64).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
-    if read.is_ok() && header.starts_with(b"SQLite format 3\0") && version as usize > MIGRATIONS.len() {
+    if version as usize > MIGRATIONS.len() {
         return Err(newer(path));
     }
     Ok(())
+}
+
+fn foreign(path: &Path) -> Error {
+    let mend = fault::how_to_mend(path);
+    Error::Damaged(format!("`{}` is not a database of haul; {mend}", path.display()))
 }
 
 fn newer(path: &Path) -> Error {
@@ -139,8 +159,7 @@ fn identify(conn: &Connection, path: &Path) -> Result<()> {
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
     if tables > 0 && application != APPLICATION_ID {
-        let mend = fault::how_to_mend(path);
-        return Err(Error::Damaged(format!("`{}` is not a database of haul; {mend}", path.display())));
+        return Err(foreign(path));
     }
     Ok(())
 }

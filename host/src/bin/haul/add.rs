@@ -199,6 +199,7 @@ async fn enqueue(link: &mut Link, mut items: Receiver<Item>, how: How, printer: 
                 return Err(batch.refusal(link.call(check).await));
             }
             keep(add_joined(link, batch, how).await?)?;
+            printer.room().await;
         }
         return Ok(all);
     }
@@ -206,6 +207,7 @@ async fn enqueue(link: &mut Link, mut items: Receiver<Item>, how: How, printer: 
     let mut asked: VecDeque<(Asked<'_>, Vec<Place>)> = VecDeque::new();
     let mut refused = None;
     while let Some(batch) = next_batch(&mut items).await {
+        printer.room().await;
         if batch.is_refused() {
             refused = Some(batch);
             break;
@@ -288,6 +290,7 @@ fn at_places(error: Error, places: &[Place]) -> Error {
 async fn print_records(link: &mut Link, ids: &[String], printer: &Printer) -> Result<u8> {
     for id in ids {
         printer.data(link.call(Request::Show { id: id.clone() }).await?.record()?);
+        printer.room().await;
     }
     Ok(exit::DONE)
 }

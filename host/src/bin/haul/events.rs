@@ -57,7 +57,7 @@ impl Log<'_> {
                 self.has_begun = true;
                 self.print(event);
             }
-            self.printer.flush();
+            self.printer.written().await;
             if page.is_empty() || self.after == before {
                 break;
             }

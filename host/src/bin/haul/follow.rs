@@ -87,9 +87,11 @@ impl Following {
         &mut self.reporter
     }
 
-    /// Deals with all updates that have come, without waiting.
+    /// Deals with the updates that have come, without waiting.
     pub(crate) fn drain(&mut self, updates: &mut Receiver<Update>) {
-        while let Ok(update) = updates.try_recv() {
+        while self.reporter.printer().has_room()
+            && let Ok(update) = updates.try_recv()
+        {
             self.take(&update);
         }
         self.reporter.flush();
@@ -100,6 +102,7 @@ impl Following {
         self.reporter.batch(&self.batch.progress());
         let mut quiet = QUIET_MIN;
         while !self.pending.is_empty() {
+            self.reporter.printer().room().await; // who does not read holds up this loop, and nothing else
             match tokio::time::timeout(quiet, updates.recv()).await {
                 Ok(Some(update)) => {
                     quiet = QUIET_MIN;
@@ -158,6 +161,7 @@ impl Following {
             if page.is_empty() {
                 break;
             }
+            self.reporter.printer().room().await;
             for event in &page {
                 self.take_value(event);
             }
@@ -176,6 +180,7 @@ impl Following {
             self.next_check %= self.order.len();
             let id = self.order[self.next_check].clone();
             self.next_check += 1;
+            self.reporter.printer().room().await;
             self.check_one(link, &id).await?;
         }
         self.reporter.flush();

@@ -5,6 +5,7 @@ use haul::task::Body;
 use haul::{Addition, Error, IfExists, Request, Result, Session, Task, Work};
 
 use crate::args::EngineFlags;
+use crate::beside;
 use crate::environment::Environment;
 use crate::exit;
 use crate::follow::Following;
@@ -60,10 +61,10 @@ pub(crate) async fn run(
     let has_components = !settings.component_flags.is_empty();
     let mut interrupt = Interrupt::listen()?;
     let mut link = Link::new(settings, Work::Asked);
-    let joined = |link: &Link| {
-        if link.is_joined() { tell_ignored(flags, has_components, printer) } else { Ok(()) }
+    let work = async {
+        beside::enter(&mut link, flags, has_components, printer).await?;
+        work(&mut link, &tasks, reporter).await
     };
-    let work = work(&mut link, joined, &tasks, reporter);
     let done = interrupt.unless(work).await;
     if done.is_none() {
         printer.note(format_args!("interrupted; {}", tasks.same_command));
@@ -94,14 +95,8 @@ pub(crate) async fn end(
     }
 }
 
-async fn work(
-    link: &mut Link,
-    opened: impl Fn(&Link) -> Result<()>,
-    tasks: &Tasks<'_>,
-    reporter: Reporter,
-) -> Result<u8> {
+async fn work(link: &mut Link, tasks: &Tasks<'_>, reporter: Reporter) -> Result<u8> {
     let mut updates = link.watch().await?;
-    opened(link)?;
     let mut following = Following::new(reporter);
     following.reporter().tally().asked = tasks.urls.len() as u64;
     let mut all = Vec::with_capacity(tasks.urls.len());
@@ -122,6 +117,7 @@ async fn work(
         following.drain(&mut updates);
     }
     following.finish(link, updates).await?;
+    following.reporter().printer().written().await;
     // From now on the same command means new tasks. A link that has broken meanwhile leaves them as if it had been killed.
     let _ = link.call(Request::Told { ids: all }).await;
     Ok(following.reporter().tally().code())
@@ -160,39 +156,4 @@ fn with_urls(error: Error, urls: &[String]) -> Error {
         }
         error => error,
     }
-}
-
-/// Another process's engine has settings of its own. What would only be slower or faster is told; a pin that would not be
-/// checked, or a component that would not be asked, is refused.
-fn tell_ignored(flags: &EngineFlags, has_components: bool, printer: &Printer) -> Result<()> {
-    let protections = flags.network.protections().into_iter();
-    let components = [
-        ("--callbacks FILE", has_components),
-        ("--policy FILE", flags.components.policy.is_some()),
-        ("--record", flags.record.is_some()),
-    ];
-    let mut refused = protections.chain(components);
-    if let Some((flag, _)) = refused.find(|(_, given)| *given) {
-        let otherwise = match flag {
-            "--callbacks FILE" => {
-                " (`haul callbacks attach FILE --group NAME` attaches it there, for tasks with `--group NAME`)"
-            }
-            _ => "",
-        };
-        return Err(Error::HomeLocked(format!(
-            "another haul process is the engine of this home, and {flag} cannot be handed to it; \
-             use another --home, or wait for its end{otherwise}"
-        )));
-    }
-    let own = [("--skip-existing", flags.skip_existing.is_some()), ("--durability", flags.durability.is_some())];
-    let own = flags.limits.given().into_iter().chain(own);
-    let given = own.chain(flags.network.others()).filter(|(_, given)| *given);
-    let ignored: Vec<&str> = given.map(|(name, _)| name).collect();
-    if !ignored.is_empty() {
-        printer.note(format_args!(
-            "another haul process is the engine of this home and keeps its own settings: {} has no effect until it ends",
-            ignored.join(", ")
-        ));
-    }
-    Ok(())
 }

@@ -123,6 +123,7 @@ async fn import(link: &mut Link, entries: Vec<Entry>, typed: &Import, printer: &
             }
         }
         printer.flush();
+        printer.room().await;
     }
     Ok(Done { imported: entries.len() as u64 - known, known, refused })
 }

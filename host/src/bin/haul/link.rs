@@ -39,6 +39,25 @@ impl Link {
         matches!(self.session, Some(Session::Joined(_)))
     }
 
+    /// Whether the engine works tasks, rather than having the home for one command that does not.
+    pub(crate) fn works(&self) -> bool {
+        match &self.session {
+            Some(Session::Joined(client)) => client.works(),
+            _ => true,
+        }
+    }
+
+    /// Waits for the end of the engine that was joined, and leaves the session.
+    pub(crate) async fn ended(&mut self) -> Result<()> {
+        match self.session().await?.watch().await {
+            Ok(mut updates) => while updates.recv().await.is_some() {},
+            Err(Error::HomeLocked(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.forget();
+        Ok(())
+    }
+
     /// Which session this is: rises with each opening.
     pub(crate) fn generation(&self) -> u32 {
         self.generation

@@ -83,7 +83,7 @@ async fn list(link: &mut Link, ls: &Ls, printer: &Printer) -> Result<()> {
                 printer.data(row(record, printer));
             }
         }
-        printer.flush();
+        printer.written().await;
         match more {
             Some(next) if !printer.is_closed() => after = next,
             _ => return Ok(()),

@@ -13,6 +13,7 @@ use crate::printer::Printer;
 
 mod add;
 mod args;
+mod beside;
 mod callbacks;
 mod control;
 mod demo;
@@ -67,13 +68,7 @@ fn main() -> ExitCode {
         Err(error) => return ExitCode::from(printer::refuse(&error)),
     };
     let printer = Printer::new(&args.global);
-    let code = match dispatch(&args, &printer) {
-        Ok(code) => code,
-        Err(error) => {
-            tell(&error, &printer);
-            exit::of_error(&error)
-        }
-    };
+    let code = code_of(dispatch(&args, &printer), &printer);
     ExitCode::from(printer.finish(code))
 }
 
@@ -95,10 +90,28 @@ fn dispatch(args: &Args, printer: &Printer) -> Result<u8> {
     logging::start(&args.global, printer);
     environment::save_address_space();
     let runtime = haul::runtime()?;
-    let code = runtime.block_on(command(args, printer));
+    let code = runtime.block_on(to_the_end(args, printer));
     // A thread that still waits, say for stdin, must not hold up the end.
     runtime.shutdown_background();
-    code
+    Ok(code)
+}
+
+/// The command, and all it has to say: who does not read it has the home no more, and ends it by a signal.
+async fn to_the_end(args: &Args, printer: &Printer) -> u8 {
+    let code = code_of(command(args, printer).await, printer);
+    if signals::unless_again(printer.written()).await.is_some() {
+        return code;
+    }
+    printer.hurry();
+    exit::INTERRUPTED
+}
+
+/// The exit code, and a sentence for an error.
+fn code_of(done: Result<u8>, printer: &Printer) -> u8 {
+    done.unwrap_or_else(|error| {
+        tell(&error, printer);
+        exit::of_error(&error)
+    })
 }
 
 async fn command(args: &Args, printer: &Printer) -> Result<u8> {

@@ -1,14 +1,21 @@
 //! The only place that prints. Data goes to stdout, everything else to stderr, above the progress bars when there are any.
 //!
-//! A reader that closes stdout is not an error: what remains is thrown away and the work goes on. It knows nothing of tasks.
+//! A reader that closes stdout is not an error: what remains is thrown away and the work goes on. One that does not read holds up
+//! nobody but who waits for room, or for the end. It knows nothing of tasks.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+mod outlet;
+mod screen;
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use self::outlet::{Outlet, To};
+use self::screen::Screen;
 use crate::args::{Color, Global};
 use crate::exit;
 use crate::text::{self, Escaper};
@@ -25,14 +32,10 @@ struct Inner {
     screen: bool,
     color_out: bool,
     color_err: bool,
-    out: Mutex<Out>,
+    outlet: Outlet,
     bars: OnceLock<MultiProgress>,
-}
-
-struct Out {
-    writer: BufWriter<io::Stdout>,
-    /// Why nothing more can be written.
-    error: Option<io::Error>,
+    /// Nobody waits for what is not written yet.
+    hurried: AtomicBool,
 }
 
 /// How a word looks.
@@ -83,8 +86,9 @@ impl Printer {
             screen: io::stdout().is_terminal(),
             color_out: color(io::stdout().is_terminal()),
             color_err: color(terminal),
-            out: Mutex::new(Out { writer: BufWriter::with_capacity(64 << 10, io::stdout()), error: None }),
+            outlet: Outlet::default(),
             bars: OnceLock::new(),
+            hurried: AtomicBool::new(false),
         }))
     }
 
@@ -93,57 +97,79 @@ impl Printer {
         self.0.json
     }
 
-    /// One line of data on stdout, buffered until [`Printer::flush`].
+    /// One line of data on stdout, kept back until [`Printer::flush`].
     pub(crate) fn data(&self, line: impl std::fmt::Display) {
-        let mut out = self.out();
-        if out.error.is_none()
-            && let Err(error) = writeln!(out.writer, "{line}")
-        {
-            out.error = Some(error);
-        }
+        self.0.outlet.text(To::Out, &line, "\n");
     }
 
     /// Bytes on stdout, as they are.
     pub(crate) fn raw(&self, bytes: &[u8]) {
-        let mut out = self.out();
-        if out.error.is_none()
-            && let Err(error) = out.writer.write_all(bytes)
-        {
-            out.error = Some(error);
-        }
+        self.0.outlet.bytes(bytes);
     }
 
-    /// All that a reader gives, on stdout: as it is, or, where stdout is a terminal and `as_it_is` is not asked for, with
-    /// what steers a terminal escaped. Answers whether there was such a thing. The error is the reader's.
-    pub(crate) fn copy(&self, from: &mut impl io::Read, as_it_is: bool) -> io::Result<bool> {
-        let mut escaper = (self.0.screen && !as_it_is).then(Escaper::default);
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let size = from.read(&mut buffer)?;
-            let bytes = buffer.get(..size).unwrap_or_default();
-            match &mut escaper {
-                None => self.raw(bytes),
-                Some(escaper) => self.raw(escaper.take(bytes).as_bytes()),
-            }
-            if size == 0 {
-                return Ok(escaper.is_some_and(|escaper| escaper.has_escaped));
-            }
-        }
+    /// A text on stdout: as it is, or, where stdout is a terminal and `as_it_is` is not asked for, with what steers a terminal
+    /// escaped. Answers whether there was such a thing.
+    pub(crate) fn foreign(&self, text: &str, as_it_is: bool) -> bool {
+        let take = |bytes: &[u8]| {
+            self.raw(bytes);
+            true
+        };
+        outlet::copied(&mut text.as_bytes(), &mut self.escaper(as_it_is), take).unwrap_or(false)
     }
 
-    /// Hands buffered data to whoever reads stdout.
+    /// The same of all that a reader gives. It is read when its turn comes; `ended` hears then whether anything was escaped, or
+    /// why it could not be read.
+    pub(crate) fn copy(
+        &self,
+        from: impl Read + Send + 'static,
+        as_it_is: bool,
+        ended: impl FnOnce(io::Result<bool>) + Send + 'static,
+    ) {
+        self.0.outlet.copy(from, self.escaper(as_it_is), ended);
+    }
+
+    fn escaper(&self, as_it_is: bool) -> Option<Escaper> {
+        (self.0.screen && !as_it_is).then(Escaper::default)
+    }
+
+    /// Hands data over to whoever reads stdout.
     pub(crate) fn flush(&self) {
-        let mut out = self.out();
-        if out.error.is_none()
-            && let Err(error) = out.writer.flush()
-        {
-            out.error = Some(error);
-        }
+        self.0.outlet.flush();
     }
 
-    /// Whether nobody can read stdout any more: what only prints may end then.
+    /// Whether there is room for more lines.
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.outlet.has_room()
+    }
+
+    /// Waits until there is: who prints much asks now and then.
+    pub(crate) async fn room(&self) {
+        self.0.outlet.room().await;
+    }
+
+    /// Whether its readers are so slow that progress had better not be drawn.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.0.outlet.is_behind()
+    }
+
+    /// Waits until everything is written.
+    pub(crate) async fn written(&self) {
+        self.0.outlet.written().await;
+    }
+
+    /// The same without letting anything else happen meanwhile.
+    pub(crate) fn wait(&self) {
+        self.0.outlet.wait();
+    }
+
+    /// Nobody waits any more for what is not written yet.
+    pub(crate) fn hurry(&self) {
+        self.0.hurried.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody can read stdout any more, as far as was found out: what only prints may end then.
     pub(crate) fn is_closed(&self) -> bool {
-        self.out().error.is_some()
+        self.0.outlet.is_closed()
     }
 
     /// Comes when the reader of stdout has gone, even if nothing is printed; never where that cannot be told (a file).
@@ -175,7 +201,7 @@ impl Printer {
 
     /// The title of the terminal, where stderr is one (xterm's OSC 2).
     pub(crate) fn title(&self, text: &str) {
-        if self.0.terminal {
+        if self.0.terminal && !self.is_behind() {
             self.above_bars(&format!("\x1b]2;{text}\x07"));
         }
     }
@@ -201,33 +227,30 @@ impl Printer {
         if self.0.json || self.0.quiet || !self.0.terminal {
             return None;
         }
-        let bars = || MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let screen = || Box::new(Screen::new(self.0.outlet.clone()));
+        let bars = || MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(screen(), 10));
         Some(self.0.bars.get_or_init(bars).clone())
     }
 
     /// Writes what is left and answers the process's exit code: data that could not be written is a failure of the disk,
     /// unless its reader just had enough.
     pub(crate) fn finish(&self, code: u8) -> u8 {
-        self.flush();
-        let error = self.out().error.take();
-        match error {
+        if self.0.hurried.load(Ordering::Relaxed) {
+            return code;
+        }
+        self.wait();
+        match self.0.outlet.take_error() {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe && code == exit::DONE => {
                 self.error(format_args!("cannot write to stdout: {error}"));
+                self.wait();
                 exit::DISK
             }
             _ => code,
         }
     }
 
-    fn out(&self) -> std::sync::MutexGuard<'_, Out> {
-        self.0.out.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn above_bars(&self, text: &str) {
-        let write = || {
-            // Nothing can be done about a stderr that takes nothing.
-            let _ = io::stderr().lock().write_all(text.as_bytes());
-        };
+        let write = || self.0.outlet.text(To::Err, &text, "");
         match self.0.bars.get() {
             Some(bars) => bars.suspend(write),
             None => write(),
@@ -238,7 +261,9 @@ impl Printer {
 /// Log lines go to stderr like notes, but whether they come at all is the log's level.
 impl Write for Printer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.above_bars(&String::from_utf8_lossy(bytes));
+        if !self.0.outlet.leaves_out() {
+            self.above_bars(&String::from_utf8_lossy(bytes));
+        }
         Ok(bytes.len())
     }
 

@@ -3,6 +3,7 @@
 use haul::{Addition, Reply, Request, Result, Task, Work};
 
 use crate::args::Probe;
+use crate::beside;
 use crate::environment::{Environment, named, now_ms, place};
 use crate::exit;
 use crate::link::Link;
@@ -21,8 +22,14 @@ pub(crate) async fn run(probe: &Probe, environment: &Environment, printer: &Prin
     let unique = place.is_some();
     let request = Request::Probe { addition: Box::new(Addition { task, place, paused: false }), unique };
     let mut interrupt = Interrupt::listen()?;
-    let mut link = Link::new(environment.working_settings(&probe.engine, probe.task.profile.as_deref())?, Work::Asked);
-    let asked = interrupt.unless(link.call(request)).await;
+    let settings = environment.working_settings(&probe.engine, probe.task.profile.as_deref())?;
+    let has_components = !settings.component_flags.is_empty();
+    let mut link = Link::new(settings, Work::Asked);
+    let asked = async {
+        beside::enter(&mut link, &probe.engine, has_components, printer).await?;
+        link.call(request).await
+    };
+    let asked = interrupt.unless(asked).await;
     let closed = interrupt.unless(link.close()).await;
     let (Some(reply), Some(())) = (asked, closed) else { return Ok(exit::INTERRUPTED) };
     match reply? {

@@ -114,6 +114,11 @@ impl Reporter {
         &mut self.tally
     }
 
+    /// What prints.
+    pub(crate) fn printer(&self) -> &Printer {
+        &self.printer
+    }
+
     /// Hands buffered lines over.
     pub(crate) fn flush(&self) {
         self.printer.flush();
@@ -138,7 +143,7 @@ impl Reporter {
         let Some(multi) = &self.multi else {
             return;
         };
-        if update.progress < 0.0 {
+        if update.progress < 0.0 || self.printer.is_behind() {
             return;
         }
         let label = self.labels.get(&update.task_id);
@@ -216,28 +221,24 @@ impl Reporter {
             _ if self.printer.json() => {}
             (Printed::Path, Some(path)) if exit::of_outcome(outcome) == exit::DONE => self.printer.data(path),
             (Printed::Response { as_it_is }, Some(path)) => {
-                let copied = std::fs::File::open(path).and_then(|mut file| self.printer.copy(&mut file, as_it_is));
-                self.copied(&copied.map_err(|error| format!("in {path}: {error}")));
-                let _ = std::fs::remove_file(path); // it was printed: nothing depends on it
+                let (printer, kept) = (self.printer.clone(), path.clone());
+                let ended = move |copied: std::io::Result<bool>| {
+                    match copied {
+                        Ok(was_escaped) => tell_escaped(was_escaped, &printer),
+                        Err(error) => printer.error(format_args!("cannot read the response in {kept}: {error}")),
+                    }
+                    let _ = std::fs::remove_file(&kept); // it was printed: nothing depends on it
+                };
+                match std::fs::File::open(path) {
+                    Ok(file) => self.printer.copy(file, as_it_is, ended),
+                    Err(error) => ended(Err(error)),
+                }
             }
             (Printed::Response { as_it_is }, None) => {
-                let mut body = outcome.body.as_deref().unwrap_or_default().as_bytes();
-                self.copied(&self.printer.copy(&mut body, as_it_is).map_err(|error| error.to_string()));
+                let body = outcome.body.as_deref().unwrap_or_default();
+                tell_escaped(self.printer.foreign(body, as_it_is), &self.printer);
             }
             _ => {}
-        }
-    }
-
-    /// Says what was not printed as it is.
-    fn copied(&self, copied: &Result<bool, String>) {
-        match copied {
-            Ok(false) => {}
-            Ok(true) => {
-                self.printer.flush();
-                let note = "note: control characters in the response were escaped; `-o -` prints it as it is, `-o FILE` stores it";
-                self.printer.note(note);
-            }
-            Err(error) => self.printer.error(format_args!("cannot read the response {error}")),
         }
     }
 
@@ -254,6 +255,15 @@ impl Reporter {
             }
             _ => self.printer.error(format_args!("{label}: {reason}")),
         }
+    }
+}
+
+/// Says that something was not printed as it is.
+fn tell_escaped(was_escaped: bool, printer: &Printer) {
+    if was_escaped {
+        printer.note(
+            "note: control characters in the response were escaped; `-o -` prints it as it is, `-o FILE` stores it",
+        );
     }
 }
 

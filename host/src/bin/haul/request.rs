@@ -9,6 +9,7 @@ use haul::task::{Body, TaskType, Updates, json};
 use haul::{Addition, Error, Request, Result, Task, Work};
 
 use crate::args::Send;
+use crate::beside;
 use crate::environment::{Environment, named, now_ms};
 use crate::exit;
 use crate::foreground::{self, Tasks};
@@ -142,8 +143,14 @@ async fn answered_now(
     printer: &Printer,
 ) -> Result<u8> {
     let mut interrupt = Interrupt::listen()?;
-    let mut link = Link::new(environment.working_settings(&send.engine, send.task.profile.as_deref())?, Work::Asked);
-    let asked = interrupt.unless(link.call(Request::Send { addition: Box::new(addition) })).await;
+    let settings = environment.working_settings(&send.engine, send.task.profile.as_deref())?;
+    let has_components = !settings.component_flags.is_empty();
+    let mut link = Link::new(settings, Work::Asked);
+    let asked = async {
+        beside::enter(&mut link, &send.engine, has_components, printer).await?;
+        link.call(Request::Send { addition: Box::new(addition) }).await
+    };
+    let asked = interrupt.unless(asked).await;
     let closed = interrupt.unless(link.close()).await;
     let (Some(reply), Some(())) = (asked, closed) else { return Ok(exit::INTERRUPTED) };
     let json = reply?.answered()?;

@@ -7,6 +7,7 @@ use haul::{Error, Reply, Request, Result, Status, Update, Work};
 use tokio::sync::mpsc::Receiver;
 
 use crate::args::Run;
+use crate::beside;
 use crate::environment::Environment;
 use crate::exit;
 use crate::follow::{QUIET_MAX, QUIET_MIN};
@@ -29,6 +30,7 @@ pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer)
     let mut settings = environment.working_settings(&run.engine, None)?;
     let notifier = Notifier::new(&environment.config.notifications, printer);
     settings.notifications = notifier.notifications();
+    let has_components = !settings.component_flags.is_empty();
     let mut interrupt = Interrupt::listen()?;
     let mut queue = Queue {
         // Asked for after watching began, so that no update is missed.
@@ -38,7 +40,11 @@ pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer)
         left: 0,
         failed_before: None,
     };
-    let done = interrupt.unless(queue.work(run.until_idle)).await;
+    let work = async {
+        beside::enter(&mut queue.link, &run.engine, has_components, printer).await?;
+        queue.work(run.until_idle).await
+    };
+    let done = interrupt.unless(work).await;
     if done.is_none() {
         printer.note("interrupted; `haul run` goes on where this one stopped");
     }
@@ -62,11 +68,13 @@ impl Queue {
         let mut quiet = SETTLING;
         let mut count_now = true;
         loop {
+            self.reporter.printer().room().await; // who does not read holds up this loop, and nothing else
             if until_idle
                 && count_now
                 && let Some(failed) = self.idle_with().await?
             {
                 while let Ok(update) = updates.try_recv() {
+                    self.reporter.printer().room().await;
                     self.take(&update).await?;
                 }
                 self.reporter.flush();
@@ -130,6 +138,7 @@ impl Queue {
     async fn catch_up(&mut self) -> Result<()> {
         while let Some(told) = self.told {
             let request = Request::Events { after: Some(told), consumer: None };
+            self.reporter.printer().room().await;
             for event in self.link.call_once(request).await?.events()? {
                 self.told = event["seq"].as_u64().max(self.told);
                 self.reporter.print_value(&event);
@@ -171,6 +180,9 @@ impl Queue {
     async fn take_burst(&mut self, first: Update, updates: &mut Receiver<Update>) -> Result<()> {
         self.take(&first).await?;
         for _ in 0..BURST {
+            if !self.reporter.printer().has_room() {
+                break;
+            }
             match updates.try_recv() {
                 Ok(update) => self.take(&update).await?,
                 Err(_) => break,

@@ -1,26 +1,45 @@
-//! Interruption: Ctrl-C or SIGTERM once is a wish to stop and save, twice is an order to leave at once.
+//! Interruption: Ctrl-C or SIGTERM once is a wish to stop and save, twice is an order to leave at once. A signal that whoever
+//! started haul has had ignored (`nohup`, `trap '' INT`, a background job of a script) stays ignored.
+
+use std::sync::OnceLock;
 
 use haul::{Error, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// How many have come since the first command listened.
+static RECEIVED: OnceLock<watch::Sender<u32>> = OnceLock::new();
 
 /// Listens for interruptions; from its creation on they do not kill the process.
 pub(crate) struct Interrupt {
-    interrupt: Signal,
-    terminate: Signal,
+    received: watch::Receiver<u32>,
+    /// How many of them are known.
+    known: u32,
 }
 
 impl Interrupt {
     /// Begins to listen.
     pub(crate) fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).map_err(|error| Error::Other(format!("cannot listen for signals: {error}")));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let count = match RECEIVED.get() {
+            Some(count) => count,
+            None => {
+                let (interrupt, terminate) = (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?);
+                let count = RECEIVED.get_or_init(|| watch::channel(0).0);
+                #[expect(clippy::disallowed_methods, reason = "counts as long as the runtime lives")]
+                drop(tokio::spawn(counted(interrupt, terminate, count)));
+                count
+            }
+        };
+        let received = count.subscribe();
+        let known = *received.borrow();
+        Ok(Self { received, known })
     }
 
     /// Waits for the next interruption.
     pub(crate) async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+        let known = self.known;
+        if self.received.wait_for(|count| *count > known).await.is_ok() {
+            self.known += 1;
         }
     }
 
@@ -31,5 +50,47 @@ impl Interrupt {
             () = self.wait() => None,
             done = work => Some(done),
         }
+    }
+}
+
+/// Waits for what is left to do when everything is saved: until one more interruption comes, or if it was the second already.
+/// Where no command has listened, a signal does what signals do.
+pub(crate) async fn unless_again<T>(work: impl Future<Output = T>) -> Option<T> {
+    let Some(count) = RECEIVED.get() else { return Some(work.await) };
+    let received = count.subscribe();
+    let known = (*received.borrow()).min(1);
+    Interrupt { received, known }.unless(work).await
+}
+
+/// The signal as it comes; `None`: it stays ignored.
+fn heard(kind: SignalKind) -> Result<Option<Signal>> {
+    if is_ignored(kind) {
+        return Ok(None);
+    }
+    signal(kind).map(Some).map_err(|error| Error::Other(format!("cannot listen for signals: {error}")))
+}
+
+/// Whether the process was started with this signal ignored: proc(5), `SigIgn`.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
+}
+
+async fn counted(mut interrupt: Option<Signal>, mut terminate: Option<Signal>, count: &watch::Sender<u32>) {
+    loop {
+        tokio::select! {
+            () = next(&mut interrupt) => {}
+            () = next(&mut terminate) => {}
+        }
+        count.send_modify(|count| *count += 1);
+    }
+}
+
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }

@@ -41,6 +41,9 @@ pub(super) async fn add(
     }
     let given: Vec<bool> = additions.iter().map(|addition| !addition.task.task_id.is_empty()).collect();
     admit(engine, &mut additions, now).await?;
+    if work {
+        engine.tell_people().await?;
+    }
     if if_exists != IfExists::ReturnExisting && !continue_same {
         refuse_twins(&additions)?;
     }

@@ -54,9 +54,11 @@ pub(crate) struct NetworkFlags {
 }
 
 impl NetworkFlags {
-    /// Flags that protect something: refused where they could not be heeded.
-    pub(crate) fn protections(&self) -> [(&'static str, bool); 3] {
+    /// Flags that protect something, be it only who asks: refused where they could not be heeded.
+    pub(crate) fn protections(&self) -> [(&'static str, bool); 5] {
         [
+            ("--proxy", self.proxy.is_some()),
+            ("--no-proxy", self.no_proxy.is_some()),
             ("--pinnedpubkey", !self.pinned_keys.is_empty()),
             ("--tls-min", self.tls_min.is_some()),
             ("--digest", self.digest),
@@ -64,10 +66,8 @@ impl NetworkFlags {
     }
 
     /// The others that were given.
-    pub(crate) fn others(&self) -> [(&'static str, bool); 11] {
+    pub(crate) fn others(&self) -> [(&'static str, bool); 9] {
         [
-            ("--proxy", self.proxy.is_some()),
-            ("--no-proxy", self.no_proxy.is_some()),
             ("--cacert", self.cacert.is_some()),
             ("--cert", self.cert.is_some()),
             ("--insecure", self.insecure),

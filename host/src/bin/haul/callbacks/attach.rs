@@ -30,7 +30,7 @@ pub(super) async fn attach(typed: &Attach, environment: &Environment, printer: &
         inspection = hooks.inspect(&source.path, &source.grants)?;
     }
     let hosts = tell_requested(&inspection, &source.grants, printer);
-    if !hosts.is_empty() && confirms("let it reach these hosts?") {
+    if !hosts.is_empty() && confirms("let it reach these hosts?", printer) {
         source.grants.allow_hosts.extend(hosts);
     }
     let ComponentSource { name, path, grants, .. } = source.clone();
@@ -69,11 +69,12 @@ fn tell_requested(inspection: &Inspection, granted: &Grants, printer: &Printer) 
 }
 
 /// Asks whoever sits at the terminal; nobody there means no.
-fn confirms(question: &str) -> bool {
+fn confirms(question: &str, printer: &Printer) -> bool {
     let (input, mut output) = (std::io::stdin(), std::io::stderr());
     if !input.is_terminal() || !output.is_terminal() {
         return false;
     }
+    printer.wait(); // what it is about stands above it
     let mut answer = String::new();
     let asked = write!(output, "{question} [y/N] ").and_then(|()| output.flush());
     asked.and_then(|()| input.read_line(&mut answer)).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
