@@ -19,13 +19,16 @@ const DOWNLOAD: [(&str, usize); 8] = [
     ("on-task-finished", 1),
 ];
 
-/// How often each hook was asked: as about a plain download, but for these. Others are not asked.
+/// How often each hook was asked: as about a plain download, but for these. Others are not asked; `resume` is not counted: it is
+/// asked for everybody who looks at a task that waits, too, as `run` does to say what it retries.
 #[track_caller]
 fn asks(outcome: &Outcome, but: &[(&str, usize)]) {
     let mut expected: BTreeMap<String, usize> = DOWNLOAD.iter().map(|(hook, count)| ((*hook).into(), *count)).collect();
     expected.extend(but.iter().map(|(hook, count)| ((*hook).to_owned(), *count)));
     expected.retain(|_, count| *count > 0);
-    assert_eq!(counts(outcome), expected, "{}", outcome.stderr);
+    let mut counts = counts(outcome);
+    counts.remove("resume");
+    assert_eq!(counts, expected, "{}", outcome.stderr);
 }
 
 fn complete(world: &World) -> Value {

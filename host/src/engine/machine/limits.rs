@@ -59,6 +59,10 @@ impl Machine {
         }
         self.network.asking = true;
         let sender = self.input.clone();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "owned by the loop: it ends within seconds, and comes back as an input"
+        )]
         tokio::task::spawn_local(async move { sender.send(Input::Network { found: network::ask().await }) });
     }
 

@@ -56,6 +56,7 @@ fn what_haul_keeps_in_the_extra_of_rows_of_before_is_found_and_the_owners_stays(
             WHERE task_id = 'film';
         UPDATE task SET spec = '{"t":1,"b":3,"x":[["boundary","b"],["sources","1 2"],["resumable","tus"],["notification","g"]]}'
             WHERE task_id = 'form';
+        ALTER TABLE resume DROP COLUMN digest;
         PRAGMA user_version = 13;"#;
     let home = reopened(home, old);
     let read = |key| home.store.record_of(key).unwrap().unwrap().task;

@@ -81,7 +81,6 @@ fn values_out_of_range_and_malformed_ones_are_refused() {
         "haul pause",
         "haul pause a --all",
         "haul ack 5",
-        "haul events --after 1 --consumer c",
     ] {
         let error = parse(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");
