@@ -1,5 +1,5 @@
 //! The WebAssembly boundary: components, chains, grants, limits, deadlines. Only `hooks*` names wasmtime and the types that are
-//! generated from the contract: everybody else gives and gets the types of this file and of the public model, and [`convert`]
+//! generated from the contract: everybody else gives and gets the types of this file and of the public model, and `convert`
 //! makes one of the other.
 //!
 //! Asks the first component of a chain that answers a hook, and the default policy last; a component's own import of the
