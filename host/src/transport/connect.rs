@@ -15,7 +15,7 @@ use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::AlertDescription;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tower_service::Service;
@@ -38,7 +38,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// Largest read where small ones are wanted.
 const SIP: usize = 16 * 1024;
 /// What all connections together read at once, as long as each may read [`LEAST_READ`].
-const ALL_READS: usize = 32 << 20;
+const ALL_READS: usize = 16 << 20;
 const LEAST_READ: usize = 64 << 10;
 
 /// What happened on a connection so far, seen by the requests on it.
@@ -285,15 +285,17 @@ impl Wire {
         }
     }
 
-    /// Fills a buffer as far as it can be without waiting.
-    fn read_now(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    /// Reads at most so many bytes into a buffer, as many as there are without waiting.
+    fn read_now(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>, most: usize) -> Poll<std::io::Result<()>> {
         let start = buf.filled().len();
+        let end = start + most.min(buf.remaining());
         loop {
             let before = buf.filled().len();
-            let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+            let mut stream = (&mut self.stream).take((end - before) as u64);
+            let outcome = Pin::new(&mut stream).poll_read(cx, buf);
             let now = buf.filled().len();
             let ended = !matches!(outcome, Poll::Ready(Ok(()))) || now == before;
-            if self.fill && !ended && buf.remaining() > 0 {
+            if self.fill && !ended && now < end {
                 continue;
             }
             self.trace.read.fetch_add((now - start) as u64, Ordering::Relaxed);
@@ -335,14 +337,7 @@ impl AsyncRead for Wire {
             return Poll::Ready(Err(error));
         }
         let most = self.most();
-        if most >= buf.remaining() {
-            return self.read_now(cx, buf);
-        }
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-        let outcome = self.read_now(cx, &mut part);
-        let read = part.filled().len();
-        buf.advance(read);
-        outcome
+        self.read_now(cx, buf, most)
     }
 }
 
