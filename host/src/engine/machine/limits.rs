@@ -102,7 +102,10 @@ impl Machine {
 
     /// The speed limits of this time of the week count from now on.
     pub(super) fn set_rates(&mut self) {
-        let (minute, gone) = clock::local_minute();
+        let mut tables = self.limits.group_rates.values().chain([&self.limits.rate]);
+        // The machine's time zones are read from its disk: only where the time matters.
+        let matters = tables.any(|table| table.next_change(0).is_some());
+        let (minute, gone) = if matters { clock::local_minute() } else { Default::default() };
         let of_groups: BTreeMap<String, Rates> =
             self.limits.group_rates.iter().map(|(name, table)| (name.clone(), table.at(minute))).collect();
         self.shared.throttle.set(self.limits.rate.at(minute), &of_groups, clock::now());
