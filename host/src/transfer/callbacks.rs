@@ -97,6 +97,8 @@ impl Interceptors {
     fn changed(&self, (url, headers): &(String, Pairs), mut request: RequestHead) -> Outbound {
         if request.url != *url {
             self.has_led.store(true, Ordering::Relaxed);
+            let (id, method, url) = (&self.task.task_id, &request.method, crate::mask::url(&request.url));
+            tracing::info!("{id}: a component sends {method} {url} instead");
         }
         hold_back(&self.task, &request.url, headers, &mut request.headers);
         step_of(request)

@@ -364,7 +364,7 @@ pub(crate) struct Probe {
     #[arg(short, long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) task: TaskFlags,
+    pub(crate) asking: AskingFlags,
     #[command(flatten)]
     pub(crate) engine: EngineFlags,
 }
@@ -441,15 +441,11 @@ pub(crate) struct DownloadFlags {
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Task options")]
 pub(crate) struct TaskFlags {
-    /// Request header; may be repeated. `K:` leaves out what a profile or haul would add, `K;` sends it empty
-    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = header)]
-    pub(crate) headers: Vec<Header>,
+    #[command(flatten)]
+    pub(crate) asking: AskingFlags,
     /// The task's id
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
-    /// The task's group
-    #[arg(long, value_name = "G")]
-    pub(crate) group: Option<String>,
     /// Cancel scope shared with other tasks: names, set apart by `/`, that make a tree
     #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) scope: Option<String>,
@@ -462,6 +458,27 @@ pub(crate) struct TaskFlags {
     /// Attempts after the first
     #[arg(long, value_name = "0..10", default_value_t = 3, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..=10))]
     pub(crate) retries: i32,
+    /// Do not start before: RFC 3339, or +DUR from now; in the years up to 9999
+    #[arg(long, value_name = "TIME")]
+    pub(crate) not_before: Option<String>,
+    /// Free text kept with the task
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) metadata: Option<String>,
+    /// Group whose notifications it is shown with, if not its own
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) notification: Option<String>,
+}
+
+/// Flags that say how a server is asked.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Task options")]
+pub(crate) struct AskingFlags {
+    /// Request header; may be repeated. `K:` leaves out what a profile or haul would add, `K;` sends it empty
+    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = header)]
+    pub(crate) headers: Vec<Header>,
+    /// The task's group
+    #[arg(long, value_name = "G")]
+    pub(crate) group: Option<String>,
     /// Time limit for name lookup, TCP and TLS [default: 30s]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_connect: Option<u64>,
@@ -480,21 +497,12 @@ pub(crate) struct TaskFlags {
     /// Redirects followed at most
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=50))]
     pub(crate) max_redirects: u32,
-    /// Do not start before: RFC 3339, or +DUR from now; in the years up to 9999
-    #[arg(long, value_name = "TIME")]
-    pub(crate) not_before: Option<String>,
     /// Statuses that count as success, e.g. 2xx,304,400-403
     #[arg(long, value_name = "LIST", value_parser = status_list)]
     pub(crate) accept_status: Option<StatusList>,
-    /// Free text kept with the task
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) metadata: Option<String>,
     /// Profile of the configuration whose defaults count
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// Group whose notifications it is shown with, if not its own
-    #[arg(long, value_name = "GROUP")]
-    pub(crate) notification: Option<String>,
     #[command(flatten)]
     pub(crate) login: LoginFlags,
 }

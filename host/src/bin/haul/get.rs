@@ -24,5 +24,5 @@ pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer)
     let printed = if get.print.is_some() { Printed::Path } else { Printed::Nothing };
     let reporter = Reporter::new(printer, printed).telling_batch(get.batch);
     let tasks = Tasks { urls: &urls, addition: &|url| template.addition(url), same_command: foreground::GOES_ON };
-    foreground::run(tasks, &get.engine, get.task.profile.as_deref(), environment, printer, reporter).await
+    foreground::run(tasks, &get.engine, get.task.asking.profile.as_deref(), environment, printer, reporter).await
 }

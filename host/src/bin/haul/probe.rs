@@ -4,25 +4,25 @@ use haul::{Addition, Reply, Request, Result, Task, Work};
 
 use crate::args::Probe;
 use crate::beside;
-use crate::environment::{Environment, named, now_ms, place};
+use crate::environment::{Environment, named, place};
 use crate::exit;
 use crate::link::Link;
 use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::signals::Interrupt;
-use crate::tasks::describe_one;
+use crate::tasks::describe_asking;
 use crate::text;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(probe: &Probe, environment: &Environment, printer: &Printer) -> Result<u8> {
     let callbacks = named(&probe.engine.components, &environment.config.callbacks);
     let mut task = Task { url: probe.url.clone(), callbacks, ..Task::default() };
-    describe_one(&mut task, &probe.task, now_ms())?;
+    describe_asking(&mut task, &probe.asking)?;
     let place = probe.dir.as_deref().map(place).transpose()?;
     let unique = place.is_some();
     let request = Request::Probe { addition: Box::new(Addition { task, place, paused: false }), unique };
     let mut interrupt = Interrupt::listen()?;
-    let settings = environment.working_settings(&probe.engine, probe.task.profile.as_deref())?;
+    let settings = environment.working_settings(&probe.engine, probe.asking.profile.as_deref())?;
     let has_components = !settings.component_flags.is_empty();
     let mut link = Link::new(settings, Work::Asked);
     let asked = async {

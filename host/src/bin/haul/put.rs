@@ -53,7 +53,7 @@ async fn send(
         addition: &|_| addition.clone(),
         same_command: foreground::sends_again(&addition.task),
     };
-    foreground::run(tasks, &put.engine, put.task.profile.as_deref(), environment, printer, reporter).await
+    foreground::run(tasks, &put.engine, put.task.asking.profile.as_deref(), environment, printer, reporter).await
 }
 
 /// The files' absolute paths, and which of them holds what a pipe gave.

@@ -37,7 +37,7 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
     task.updates = Updates::Status; // it has no progress
     describe_request(&mut task, &send.request);
     describe_body(&mut task, send)?;
-    if task.accept_status.is_empty() && !has_accepted_statuses(send.task.profile.as_deref(), environment) {
+    if task.accept_status.is_empty() && !has_accepted_statuses(send.task.asking.profile.as_deref(), environment) {
         task.accept_status = vec![(200, 299)]; // as dio does; a DataTask of background_downloader ends at 206
     }
     task.task_type = if send.now { TaskType::Request } else { TaskType::Data };
@@ -64,7 +64,7 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
         addition: &|_| addition.clone(),
         same_command: foreground::sends_again(&addition.task),
     };
-    foreground::run(tasks, &send.engine, send.task.profile.as_deref(), environment, printer, reporter).await
+    foreground::run(tasks, &send.engine, send.task.asking.profile.as_deref(), environment, printer, reporter).await
 }
 
 /// Whether the task's profile says which statuses are a success.
@@ -143,7 +143,7 @@ async fn answered_now(
     printer: &Printer,
 ) -> Result<u8> {
     let mut interrupt = Interrupt::listen()?;
-    let settings = environment.working_settings(&send.engine, send.task.profile.as_deref())?;
+    let settings = environment.working_settings(&send.engine, send.task.asking.profile.as_deref())?;
     let has_components = !settings.component_flags.is_empty();
     let mut link = Link::new(settings, Work::Asked);
     let asked = async {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use haul::task::{TaskType, Timeouts, Updates};
 use haul::{Addition, Error, Result, Task};
 
-use crate::args::{DownloadFlags, Header, LoginFlags, TaskFlags};
+use crate::args::{AskingFlags, DownloadFlags, Header, LoginFlags, TaskFlags};
 use crate::environment::{place, variable};
 use crate::text;
 
@@ -63,7 +63,18 @@ impl Template {
 
 /// What any task of a known URL has.
 pub(crate) fn describe_one(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<()> {
-    if let Some(login) = describe(task, flags, now_ms)? {
+    let login = describe(task, flags, now_ms)?;
+    take_login(task, login)
+}
+
+/// How the server of a known URL is asked.
+pub(crate) fn describe_asking(task: &mut Task, flags: &AskingFlags) -> Result<()> {
+    let login = asking(task, flags)?;
+    take_login(task, login)
+}
+
+fn take_login(task: &mut Task, login: Option<Login>) -> Result<()> {
+    if let Some(login) = login {
         login.fits(&task.url)?;
         task.url = login.within(&task.url);
     }
@@ -76,6 +87,27 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<Option<Lo
     if flags.id.as_deref() == Some("") {
         return Err(Error::Usage("--id is empty".into()));
     }
+    task.scope.clone_from(&flags.scope);
+    task.requires_wifi = flags.requires_wifi;
+    task.priority = flags.priority;
+    task.retries = flags.retries;
+    task.retries_remaining = flags.retries;
+    task.updates = Updates::StatusAndProgress;
+    if let Some(time) = &flags.not_before {
+        let at = haul::config::time_ms(time, now_ms);
+        task.not_before = Some(at.map_err(|error| Error::Usage(format!("--not-before: {error}")))?);
+    }
+    if let Some(group) = &flags.notification {
+        task.set_notification(group);
+    }
+    if let Some(text) = &flags.metadata {
+        task.meta_data = text.clone();
+    }
+    asking(task, &flags.asking)
+}
+
+/// How a server is asked; answers the login for the URL.
+fn asking(task: &mut Task, flags: &AskingFlags) -> Result<Option<Login>> {
     for header in &flags.headers {
         match header {
             Header::Given(name, value) => task.headers.push((name.clone(), value.clone())),
@@ -85,12 +117,6 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<Option<Lo
     if let Some(group) = &flags.group {
         task.group = group.clone();
     }
-    task.scope.clone_from(&flags.scope);
-    task.requires_wifi = flags.requires_wifi;
-    task.priority = flags.priority;
-    task.retries = flags.retries;
-    task.retries_remaining = flags.retries;
-    task.updates = Updates::StatusAndProgress;
     task.max_redirects = flags.max_redirects;
     if let Some(list) = &flags.accept_status {
         task.accept_status = list.0.clone();
@@ -102,18 +128,8 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<Option<Lo
         idle_ms: flags.timeout_idle,
         total_ms: flags.timeout_total,
     };
-    if let Some(time) = &flags.not_before {
-        let at = haul::config::time_ms(time, now_ms);
-        task.not_before = Some(at.map_err(|error| Error::Usage(format!("--not-before: {error}")))?);
-    }
     if let Some(name) = &flags.profile {
         task.set_profile(name);
-    }
-    if let Some(group) = &flags.notification {
-        task.set_notification(group);
-    }
-    if let Some(text) = &flags.metadata {
-        task.meta_data = text.clone();
     }
     Login::new(&flags.login, task)
 }

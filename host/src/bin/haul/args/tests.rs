@@ -40,7 +40,7 @@ fn defaults_of_get_are_those_of_the_interface() {
     assert_eq!(get.task.retries, 3);
     assert_eq!(get.task.priority, 5);
     assert_eq!(get.download.parts, 1);
-    assert_eq!(get.task.max_redirects, 10);
+    assert_eq!(get.task.asking.max_redirects, 10);
     assert!(get.download.dir.is_none() && get.download.output.is_none());
 }
 
@@ -53,7 +53,10 @@ fn flags_of_get_are_understood() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(get.urls, ["-"]);
     let header = |name: &str, value: &str| Header::Given(name.into(), value.into());
-    assert_eq!(get.task.headers, [header("A", "1"), header("b", "c:d"), Header::LeftOut("e".into()), header("f", "")]);
+    assert_eq!(
+        get.task.asking.headers,
+        [header("A", "1"), header("b", "c:d"), Header::LeftOut("e".into()), header("f", "")]
+    );
     assert_eq!(get.download.on_conflict, Some(Conflict::Skip));
     assert_eq!(get.engine.limits.jobs, Some(2));
     assert_eq!(get.engine.components.config, [pair("k", "v=w")]);

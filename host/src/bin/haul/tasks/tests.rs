@@ -3,7 +3,8 @@
 use super::*;
 
 fn flags() -> TaskFlags {
-    TaskFlags { priority: 5, retries: 3, max_redirects: 10, ..TaskFlags::default() }
+    let asking = AskingFlags { max_redirects: 10, ..AskingFlags::default() };
+    TaskFlags { asking, priority: 5, retries: 3, ..TaskFlags::default() }
 }
 
 fn download() -> DownloadFlags {
