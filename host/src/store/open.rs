@@ -20,23 +20,8 @@ pub(super) const FILE: &str = "haul.db";
 /// "haul", in the file's header.
 const APPLICATION_ID: i64 = 0x6861_756C;
 
-const MIGRATIONS: &[M<'_>] = &[
-    M::up(include_str!("schema.sql")),
-    M::up(include_str!("asked.sql")),
-    M::up(include_str!("publish.sql")),
-    M::up(include_str!("pieces.sql")),
-    M::up(include_str!("secrets.sql")),
-    M::up(include_str!("queue.sql")),
-    M::up(include_str!("changes.sql")),
-    M::up(include_str!("keyvalue.sql")),
-    M::up(include_str!("upload.sql")),
-    M::up(include_str!("reason.sql")),
-    M::up(include_str!("range.sql")),
-    M::up(include_str!("born.sql")),
-    M::up(include_str!("expires.sql")),
-    M::up(include_str!("marks.sql")),
-    M::up(include_str!("digest.sql")),
-];
+/// The schema, version by version: what has been released is never edited, a new version is another entry.
+const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("schema.sql"))];
 
 /// Makes the home, or closes an existing one of ours to others. Rule: reliability F (0700).
 pub(super) fn prepare_home(home: &Path) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Tests of what is sealed: rows of before, rows moved, credentials.
+//! Tests of what is sealed: rows moved, credentials.
 
 use rusqlite::Connection;
 
@@ -34,41 +34,6 @@ fn secrets_come_back_as_they_were_and_after_a_change() {
     home.write(Change::Replace { key, task: Box::new(secret_task("a")) });
     let home = reopened(home, "");
     assert_eq!(read(&home).url, secret_task("a").url);
-}
-
-#[test]
-fn rows_of_before_are_read_as_they_are() {
-    let home = home();
-    let key = home.add(task("a"));
-    let old = r#"UPDATE task SET url = 'http://h/?token=old', spec = '{"h":[["Cookie","old"]],"a":{"t":"old"}}'"#;
-    let home = reopened(home, old);
-    let task = home.store.record_of(key).unwrap().unwrap().task;
-    assert_eq!(task.url, "http://h/?token=old");
-    assert_eq!(task.headers, [("Cookie".to_owned(), "old".to_owned())]);
-    assert_eq!(task.auth.as_ref().unwrap().access_token.as_deref(), Some("old"));
-}
-
-#[test]
-fn what_haul_keeps_in_the_extra_of_rows_of_before_is_found_and_the_owners_stays() {
-    let home = home();
-    let (film, form) = (home.add(task("film")), home.add(task("form")));
-    let old = r#"UPDATE task SET spec = '{"x":[["sources","mine"],["profile","corp"],["withoutHeaders","A,B"],["a","1"],["a","2"]]}'
-            WHERE task_id = 'film';
-        UPDATE task SET spec = '{"t":1,"b":3,"x":[["boundary","b"],["sources","1 2"],["resumable","tus"],["notification","g"]]}'
-            WHERE task_id = 'form';
-        ALTER TABLE resume DROP COLUMN digest;
-        PRAGMA user_version = 13;"#;
-    let home = reopened(home, old);
-    let read = |key| home.store.record_of(key).unwrap().unwrap().task;
-    let (film, form) = (read(film), read(form));
-    assert_eq!((film.profile(), film.leaves_out("b")), (Some("corp"), true));
-    let owners =
-        |task: &Task| task.extra.iter().filter(|(name, _)| !name.starts_with("haul.")).cloned().collect::<Vec<_>>();
-    let pairs = [("sources", "mine"), ("a", "1"), ("a", "2")].map(|(name, value)| (name.into(), value.into()));
-    assert_eq!(owners(&film), pairs);
-    let names = form.extra.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
-    assert_eq!(names, ["haul.boundary", "haul.sources", "haul.resumable", "haul.notification"]);
-    assert_eq!((form.notification(), form.resumable()), (Some("g"), Some(crate::task::Resumable::Tus)));
 }
 
 #[test]
