@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::download::notes;
 use crate::support::components::component;
-use crate::support::origin::PATIENCE;
+use crate::support::wait::wait_until;
 use crate::support::*;
 
 /// Acting takes 100 ms by the interface; on a busy test machine only a hang is told apart from that.
@@ -370,15 +370,12 @@ fn a_locked_home_is_exit_9_and_names_the_holder() {
 
 /// Waits until so many sockets belong to the home's address: the listener, and one for each process that was let in.
 fn wait_for_sockets(world: &World, count: usize) {
-    let (address, until) = (world.home().join("haul.sock"), Instant::now() + PATIENCE);
+    let address = world.home().join("haul.sock");
     let open = || {
         let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
         sockets.lines().filter(|line| line.ends_with(address.to_str().unwrap())).count()
     };
-    while open() < count {
-        assert!(Instant::now() < until, "{} sockets", open());
-        std::thread::sleep(Duration::from_millis(2)); // nobody tells
-    }
+    wait_until(|| open() >= count, || format!("{} sockets", open()));
 }
 
 #[test]

@@ -7,12 +7,9 @@ const JAR: &str = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tg
 /// Blocks until the running engine has put a profile's jar into the database.
 fn wait_for_kept_jar(world: &World, profile: &str) {
     let database = rusqlite::Connection::open(world.home().join("haul.db")).unwrap();
-    let until = std::time::Instant::now() + origin::PATIENCE;
     let find = "SELECT count(*) FROM secret WHERE name = 'cookies:' || ?1";
-    while database.query_row(find, [profile], |row| row.get::<_, u32>(0)).unwrap() == 0 {
-        assert!(std::time::Instant::now() < until, "no jar of {profile}");
-        std::thread::sleep(std::time::Duration::from_millis(2)); // no process tells when it writes
-    }
+    let is_there = || database.query_row(find, [profile], |row| row.get::<_, u32>(0)).unwrap() > 0;
+    wait::wait_until(is_there, || format!("no jar of {profile}"));
 }
 
 fn cookies(resource: &Resource) -> Vec<Option<String>> {

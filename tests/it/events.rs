@@ -177,10 +177,6 @@ fn follow_ends_with_its_reader() {
 
     drop(child.stdout.take());
 
-    let until = std::time::Instant::now() + origin::PATIENCE;
-    while child.try_wait().unwrap().is_none() {
-        assert!(std::time::Instant::now() < until, "it goes on without a reader");
-        std::thread::yield_now();
-    }
+    wait::wait_until(|| child.try_wait().unwrap().is_some(), || "it goes on without a reader".into());
     assert!(child.wait().unwrap().success());
 }

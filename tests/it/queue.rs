@@ -237,11 +237,8 @@ fn a_running_task_shows_its_bytes_whether_it_sends_progress_or_not() {
     let running = world.spawn(&["--json", "run", "--until-idle"]);
     running.wait_for_status("running");
 
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    let mut seen = 0;
-    while seen == 0 && std::time::Instant::now() < until {
-        seen = world.show("quiet")["bytesDone"].as_u64().unwrap();
-    }
+    let bytes = || world.show("quiet")["bytesDone"].as_u64().filter(|bytes| *bytes > 0);
+    let seen = wait::wait_for(bytes, || "it shows no bytes".into());
     gate.open();
     let updates = running.finish().exits(0).json();
 

@@ -10,6 +10,7 @@ pub mod process;
 pub mod steered;
 pub mod tls;
 pub mod upload_server;
+pub mod wait;
 pub mod world;
 
 pub use answer::{Answer, Gate, file, raw, redirect, silence, status};

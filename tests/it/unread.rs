@@ -2,13 +2,13 @@
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, fcntl_setfl, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::origin::PATIENCE;
+use crate::support::wait;
 use crate::support::*;
 
 /// A process one of whose streams is a pipe that is full and not read. Killed when dropped.
@@ -73,15 +73,6 @@ fn to_stderr(command: &mut Command, writer: PipeWriter) {
     command.stderr(writer);
 }
 
-#[track_caller]
-fn wait_until(mut reached: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !reached() {
-        assert!(Instant::now() < until, "it did not come to that");
-        std::thread::sleep(Duration::from_millis(2)); // nobody tells
-    }
-}
-
 /// Whether no process has the home.
 fn is_free(world: &World) -> bool {
     let lock = std::fs::File::options().append(true).open(world.home().join("haul.lock")).unwrap();
@@ -95,15 +86,15 @@ fn answers_and_ends(arguments: &[&str], stream: fn(&mut Command, PipeWriter)) {
     let ids = world.add(&[json!({"url": film.url()}), later]);
     let mut running = Unread::start(world.command(arguments), stream);
 
-    wait_until(|| world.show(&ids[0])["status"] == "complete");
+    wait::wait_until(|| world.show(&ids[0])["status"] == "complete", || world.show(&ids[0]).to_string());
     world.haul(&["cancel", "later"]).exits(0);
     assert_eq!(world.show("later")["status"], "canceled");
 
     running.signal(Signal::TERM);
-    wait_until(|| is_free(&world));
+    wait::wait_until(|| is_free(&world), || "the home stays taken".into());
     assert_eq!(running.code(), None, "its last lines wait for their reader");
     running.signal(Signal::TERM);
-    wait_until(|| running.code().is_some());
+    wait::wait_until(|| running.code().is_some(), || "it does not end".into());
     assert_eq!(running.code(), Some(130));
 }
 
@@ -123,12 +114,13 @@ fn what_was_not_read_for_a_while_comes_whole_and_in_order() {
     let urls: Vec<String> = (0..40).map(|n| origin.serve(&format!("/{n}"), file(b"x")).url().to_owned()).collect();
     let arguments: Vec<&str> = ["--json", "get"].into_iter().chain(urls.iter().map(String::as_str)).collect();
     let mut getting = Unread::start(world.command(&arguments), to_stdout);
-    wait_until(|| world.names().iter().filter(|name| !name.starts_with('.')).count() == 40);
+    let saved = || world.names().iter().filter(|name| !name.starts_with('.')).count();
+    wait::wait_until(|| saved() == 40, || format!("{} files", saved()));
     assert_eq!(getting.code(), None);
 
     let printed = getting.read();
 
-    wait_until(|| getting.code().is_some());
+    wait::wait_until(|| getting.code().is_some(), || "it does not end".into());
     assert_eq!(getting.code(), Some(0));
     let updates: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let seqs: Vec<u64> = updates.iter().filter_map(|update| update["seq"].as_u64()).collect();
@@ -145,20 +137,21 @@ fn a_joined_command_whose_stdout_nobody_reads_leaves_on_the_second_signal() {
     engine.wait_for_status("complete");
     for arguments in [&["--json", "get", film.url(), "-o", "g"][..], &["--json", "events", "--follow"]] {
         let mut joined = Unread::start(world.command(arguments), to_stdout);
-        wait_until(|| joined.listens());
+        wait::wait_until(|| joined.listens(), || "it does not listen for signals".into());
         if arguments.contains(&"get") {
-            wait_until(|| world.names().contains(&"g".to_owned()));
+            wait::wait_until(|| world.names().contains(&"g".to_owned()), || format!("{:?}", world.names()));
         }
 
         joined.signal(Signal::TERM);
-        wait_until(|| {
+        let ends = || {
             // The first one is acted upon at a time that nobody can see.
             std::thread::sleep(Duration::from_millis(100));
             joined.code().is_some() || {
                 joined.signal(Signal::TERM);
                 false
             }
-        });
+        };
+        wait::wait_until(ends, || format!("{arguments:?} do not end"));
 
         assert_eq!(joined.code(), Some(130), "{arguments:?}");
         assert_eq!(world.show(&ids[0])["status"], "complete", "the engine answers");

@@ -23,15 +23,8 @@ fn program(world: &mut World, name: &str) -> std::path::PathBuf {
 
 /// Blocks until a program that nobody waits for has written this.
 fn wait_for(path: &std::path::Path, text: &str) -> String {
-    let until = std::time::Instant::now() + Duration::from_secs(20);
-    loop {
-        let said = std::fs::read_to_string(path).unwrap_or_default();
-        if said.contains(text) {
-            return said;
-        }
-        assert!(std::time::Instant::now() < until, "never `{text}`: {said}");
-        std::thread::sleep(Duration::from_millis(2)); // nobody tells when it writes
-    }
+    let said = || std::fs::read_to_string(path).unwrap_or_default();
+    wait::wait_for(|| Some(said()).filter(|said| said.contains(text)), || format!("never `{text}`: {}", said()))
 }
 
 #[test]

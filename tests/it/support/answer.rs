@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv, sockopt};
 
-use super::origin::{PATIENCE, Seen};
+use super::origin::Seen;
 use super::tls::Wire;
+use super::wait::PATIENCE;
 
 /// One answer. Built by [`file`], [`status`], [`redirect`], [`raw`] or [`silence`] and changed by the methods.
 #[derive(Clone)]

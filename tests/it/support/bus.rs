@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use zbus::zvariant::OwnedValue;
 use zbus::{connection, interface};
 
-use super::origin::PATIENCE;
+use super::wait::PATIENCE;
 use super::world::World;
 
 /// A private bus with nobody on it. Killed when dropped.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::origin::PATIENCE;
 use super::tls::Identity;
+use super::wait::{PATIENCE, wait_for};
 
 /// A private nginx on loopback. Killed when dropped.
 pub struct Nginx {
@@ -108,12 +108,7 @@ fn free_port() -> u16 {
 }
 
 fn answers(port: u16, child: &mut Child) -> bool {
-    let until = Instant::now() + PATIENCE;
-    while child.try_wait().unwrap().is_none() && Instant::now() < until {
-        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(5)); // nginx tells nobody when it listens
-    }
-    false
+    let listens = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true);
+    let has_ended = |child: &mut Child| child.try_wait().unwrap().is_some().then_some(false);
+    wait_for(|| listens().or_else(|| has_ended(child)), || "nginx neither listens nor ends".into())
 }

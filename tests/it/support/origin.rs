@@ -9,13 +9,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::answer::Answer;
 use super::tls::{Identity, Wire};
-
-/// How long anything in a test may take before it counts as hung.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+use super::wait::wait_until;
 
 /// A running origin; it stops when dropped.
 pub struct Origin {
@@ -155,11 +153,8 @@ impl Origin {
 
     /// Blocks until every connection has ended.
     pub fn wait_for_no_connection(&self) {
-        let until = Instant::now() + PATIENCE;
-        while self.shared.ended.load(Ordering::SeqCst) < self.connections() {
-            assert!(Instant::now() < until, "a connection stays open");
-            std::thread::sleep(Duration::from_millis(2)); // a closed connection tells nobody
-        }
+        let ended = || self.shared.ended.load(Ordering::SeqCst);
+        wait_until(|| ended() >= self.connections(), || "a connection stays open".into());
     }
 
     /// How many connections were accepted.
@@ -189,11 +184,7 @@ impl Resource {
 
     /// Waits until so many requests for this path have come.
     pub fn wait_for_requests(&self, count: usize) {
-        let until = Instant::now() + PATIENCE;
-        while self.requests().len() < count {
-            assert!(Instant::now() < until, "not {count} requests: {:?}", self.log());
-            std::thread::sleep(Duration::from_millis(2)); // nobody tells when one comes
-        }
+        wait_until(|| self.requests().len() >= count, || format!("not {count} requests: {:?}", self.log()));
     }
 
     /// Requests for this path so far, a line each: method, target, Range and If-Range.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::origin::PATIENCE;
+use super::wait::PATIENCE;
 
 /// A process in the background. Killed when dropped.
 pub struct Running {

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::origin::PATIENCE;
 use super::process::{Outcome, Running, is_final};
+use super::wait::{wait_for, wait_until};
 
 /// Temporary directories and an environment with nothing of the machine in it. Removed when dropped.
 pub struct World {
@@ -127,34 +126,24 @@ impl World {
 
     /// The part file in the working directory, once there is one of at least so many bytes.
     pub fn wait_for_part(&self, bytes: u64) -> PathBuf {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            for name in self.names() {
-                let path = self.work().join(&name);
-                let length = std::fs::metadata(&path).map_or(0, |data| data.len());
-                if name.ends_with(".part") && length >= bytes {
-                    return path;
-                }
-            }
-            assert!(Instant::now() < until, "no part file of {bytes} bytes; there is {:?}", self.names());
-            std::thread::sleep(Duration::from_millis(2)); // no process tells when it writes
-        }
+        let is_there = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|data| data.len() >= bytes);
+        let part = || {
+            let parts = self.names().into_iter().filter(|name| name.ends_with(".part"));
+            parts.map(|name| self.work().join(name)).find(is_there)
+        };
+        wait_for(part, || format!("no part file of {bytes} bytes; there is {:?}", self.names()))
     }
 
     /// Waits until a task says that it waits for this reason.
     pub fn wait_for_reason(&self, id: &str, reason: &str) {
-        let until = Instant::now() + PATIENCE;
-        while self.show(id)["waiting"]["reason"] != *reason {
-            assert!(Instant::now() < until, "not waiting for {reason}: {}", self.show(id));
-        }
+        let waits = || self.show(id)["waiting"]["reason"] == *reason;
+        wait_until(waits, || format!("not waiting for {reason}: {}", self.show(id)));
     }
 
     /// Waits until a task says that it has so many bytes.
     pub fn wait_for_bytes(&self, id: &str, bytes: u64) {
-        let until = Instant::now() + PATIENCE;
-        while self.show(id)["bytesDone"].as_u64() < Some(bytes) {
-            assert!(Instant::now() < until, "not {bytes} bytes: {}", self.show(id));
-        }
+        let are_there = || self.show(id)["bytesDone"].as_u64() >= Some(bytes);
+        wait_until(are_there, || format!("not {bytes} bytes: {}", self.show(id)));
     }
 
     /// The command, ready to be changed.
