@@ -11,7 +11,7 @@ fn main() {
     for entry in fs::read_dir("../../wit").expect("there is no wit/") {
         let path = entry.expect("cannot read wit/").path();
         if path.is_dir() {
-            continue; // released versions, once there are any
+            continue; // released versions
         }
         let text = fs::read_to_string(&path).expect("cannot read a WIT file");
         let text = text.replace("haul:transfer@0.1.0", "haul:transfer@0.2.0");

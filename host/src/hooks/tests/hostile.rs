@@ -96,3 +96,15 @@ fn a_component_that_never_starts_is_refused() {
     let limits = ["it used up its 2000 ms on the CPU to start", "it took longer than 10 s"];
     assert!(limits.iter().any(|limit| told == format!("component `it` cannot be started: {limit}")), "{told}");
 }
+
+#[tokio::test]
+async fn a_component_built_for_the_released_contract_loads_and_runs() {
+    let home = Home::new();
+    let chain = home.attack("built-for-0-1-0", Limits::default());
+    let prepared = chain.prepare(&task());
+    let name = chain.filename(&prepared, &Head::default().into(), &[]).await.unwrap();
+    assert_eq!(name, "old-file.txt");
+    let changes = chain.on_task_start(&prepared).await.unwrap();
+    assert_eq!(changes.headers, [("x-old".to_owned(), "t1".to_owned())]);
+    assert_eq!(chain.before_task_start(&prepared).await.unwrap(), None);
+}
