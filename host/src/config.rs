@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::engine::{Durability, Retain};
 use crate::error::{Error, Result};
 use crate::hooks::{ComponentSource, GrantRule};
-use crate::limits::{Limits as EngineLimits, Network, QueueLimits, RequireWifi, Timetable};
+use crate::limits::{Limits, Network, QueueLimits, RequireWifi, Timetable};
 use crate::profile::Profile;
 use crate::transport::{NamedCredential, ProxySettings};
 use crate::webhook::Webhook;
@@ -41,7 +41,7 @@ pub struct Config {
     pub directories: BTreeMap<String, PathBuf>,
     /// `[limits]`: total, per-host, per-group, min-interval, rate, keep-free, `[limits.groups]`, `[limits.group-rates]`; and
     /// `[network]`: state, require-wifi.
-    pub limits: EngineLimits,
+    pub limits: Limits,
     /// `skip-existing = "10M"`.
     pub skip_existing: Option<u64>,
     /// `[[callbacks]]`: name, path, group, sha256, allow-hosts, config, credentials, keyvalue, limits, fail-mode. Paths are
@@ -185,7 +185,7 @@ struct NetworkTable {
 }
 
 impl LimitsTable {
-    fn with(self, network: &NetworkTable) -> EngineLimits {
+    fn with(self, network: &NetworkTable) -> Limits {
         let defaults = QueueLimits::default();
         let queue = QueueLimits {
             total: self.total.unwrap_or(defaults.total),
@@ -196,7 +196,7 @@ impl LimitsTable {
             groups: self.groups,
             min_interval_ms: self.min_interval.unwrap_or(defaults.min_interval_ms),
         };
-        EngineLimits {
+        Limits {
             queue,
             rate: self.rate,
             group_rates: self.group_rates,

@@ -54,7 +54,7 @@ pub use chain::Chain;
 pub(crate) use check::RESTARTS;
 pub use compile::{Compiler, compile_as_child};
 pub use component::Component;
-pub use grants::{FailMode, GrantRule, Grantee, Grants, KeyValueGrant, Limits};
+pub use grants::{CallLimits, FailMode, GrantRule, Grantee, Grants, KeyValueGrant};
 pub use requested::Requested;
 #[doc(hidden)]
 pub use verdicts::{

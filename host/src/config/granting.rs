@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::profiles::{self, Variables};
 use super::{units, within};
-use crate::hooks::{ComponentSource, FailMode, GrantRule, Grantee, Grants, KeyValueGrant, Limits};
+use crate::hooks::{CallLimits, ComponentSource, FailMode, GrantRule, Grantee, Grants, KeyValueGrant};
 use crate::transport::{NamedCredential, Secret};
 
 /// What both tables of grants have.
@@ -139,9 +139,9 @@ pub(crate) struct CallbackLimits {
     log: Option<u64>,
 }
 
-impl From<CallbackLimits> for Limits {
+impl From<CallbackLimits> for CallLimits {
     fn from(table: CallbackLimits) -> Self {
-        let defaults = Limits::default();
+        let defaults = CallLimits::default();
         let size =
             |given: Option<u64>, default| given.map_or(default, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         Self {

@@ -1,7 +1,7 @@
 //! Tables for the units, and what the configuration takes and refuses.
 
 use super::*;
-use crate::hooks::{Grants, Limits};
+use crate::hooks::{CallLimits, Grants};
 
 #[test]
 fn durations_are_read() {
@@ -143,7 +143,13 @@ fn a_full_configuration_is_read() {
     assert_eq!(first.grants.config, [("user".to_string(), "me".to_string())]);
     assert_eq!(
         first.grants.limits,
-        Limits { memory_bytes: 64 << 20, cpu_ms: 100, wall_http_ms: 60_000, http_requests: 2, ..Limits::default() }
+        CallLimits {
+            memory_bytes: 64 << 20,
+            cpu_ms: 100,
+            wall_http_ms: 60_000,
+            http_requests: 2,
+            ..CallLimits::default()
+        }
     );
     assert_eq!(config.callbacks[1].name, "second");
     assert_eq!(config.callbacks[1].grants, Grants::default());
@@ -152,7 +158,7 @@ fn a_full_configuration_is_read() {
 #[test]
 fn an_empty_configuration_has_the_defaults() {
     let config = parse("").unwrap();
-    assert_eq!(config.limits, EngineLimits::default());
+    assert_eq!(config.limits, crate::limits::Limits::default());
     assert_eq!(config.durability, Durability::Full);
     assert!(config.directories.is_empty() && config.callbacks.is_empty() && !config.retry_jitter);
 }

@@ -20,7 +20,7 @@ pub struct Grants {
     /// State that it keeps through wasi:keyvalue. `None`: it keeps none.
     pub keyvalue: Option<KeyValueGrant>,
     /// Hard limits, where they differ from the defaults.
-    pub limits: Limits,
+    pub limits: CallLimits,
     /// What its failures mean.
     pub fail_mode: FailMode,
 }
@@ -51,7 +51,7 @@ pub enum FailMode {
 
 /// Limits of a component. Defaults: reliability.md E.6.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct CallLimits {
     /// Linear memory in all. Default 32 MiB, at most 128 MiB.
     pub memory_bytes: usize,
     /// Time on the CPU per call. Default 250 ms (50 ms for on-progress), at most 2 s.
@@ -66,7 +66,7 @@ pub struct Limits {
     pub log_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for CallLimits {
     fn default() -> Self {
         Self {
             memory_bytes: 32 << 20,
@@ -79,7 +79,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl CallLimits {
     /// No grant goes beyond these (reliability.md E.6).
     pub(super) fn capped(&self) -> Self {
         Self {
@@ -144,7 +144,7 @@ impl Grants {
             let settings: Pairs = settings.cloned().collect();
             all.config.extend(settings);
             all.keyvalue = all.keyvalue.or_else(|| grants.keyvalue.clone());
-            if all.limits == Limits::default() {
+            if all.limits == CallLimits::default() {
                 all.limits.clone_from(&grants.limits);
             }
             if all.fail_mode == FailMode::default() {
@@ -184,7 +184,7 @@ mod tests {
     fn what_is_granted_beside_a_component_counts_more_than_a_rule() {
         let config = |value: &str| vec![("k".to_owned(), value.to_owned())];
         let own = Grants { config: config("own"), ..Grants::default() };
-        let limits = Limits { cpu_ms: 1_000_000, ..Limits::default() };
+        let limits = CallLimits { cpu_ms: 1_000_000, ..CallLimits::default() };
         let rules = [GrantRule {
             to: Grantee::Name("x".into()),
             grants: Grants { config: config("rule"), limits, fail_mode: FailMode::Open, ..Grants::default() },

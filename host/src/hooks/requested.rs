@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use wasmparser::{Parser, Payload};
 
-use super::{FailMode, Grants, KeyValueGrant, Limits, check};
+use super::{CallLimits, FailMode, Grants, KeyValueGrant, check};
 use crate::config::{CallbackLimits, granted_host, quota, written_bytes, written_ms};
 use crate::error::{Error, Result};
 use crate::transport::PRIVATE;
@@ -28,7 +28,7 @@ pub struct Requested {
     /// Bytes of state that it keeps; 0: none.
     pub keyvalue_bytes: u64,
     /// Limits that it needs; where it says nothing, the defaults.
-    pub limits: Limits,
+    pub limits: CallLimits,
 }
 
 #[derive(Default, Deserialize)]
@@ -85,7 +85,7 @@ impl Requested {
             config: clean(section.config),
             credentials: clean(section.credentials),
             keyvalue_bytes: section.keyvalue.unwrap_or(0),
-            limits: Limits::from(section.limits).capped(),
+            limits: CallLimits::from(section.limits).capped(),
         })
     }
 

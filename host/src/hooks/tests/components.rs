@@ -13,10 +13,10 @@ fn source(name: &str, grants: Grants) -> ComponentSource {
 
 impl Home {
     fn load(&self, name: &str) -> Arc<Component> {
-        self.load_with(name, Limits::default())
+        self.load_with(name, CallLimits::default())
     }
 
-    fn load_with(&self, name: &str, limits: Limits) -> Arc<Component> {
+    fn load_with(&self, name: &str, limits: CallLimits) -> Arc<Component> {
         let grants = Grants { limits, ..Grants::default() };
         self.hooks.load(&source(name, grants)).unwrap()
     }
@@ -71,7 +71,7 @@ async fn decorators_are_asked_in_order_and_ask_the_next_one() {
 async fn the_same_file_with_the_same_grants_is_loaded_once() {
     let home = Home::new();
     let (first, again) = (home.load("traps"), home.load("traps"));
-    let other = home.load_with("traps", Limits { cpu_ms: 1, ..Limits::default() });
+    let other = home.load_with("traps", CallLimits { cpu_ms: 1, ..CallLimits::default() });
     assert!(Arc::ptr_eq(&first, &again) && !Arc::ptr_eq(&first, &other));
 }
 
@@ -89,7 +89,7 @@ async fn a_trap_is_a_failure_that_names_component_and_hook() {
 #[tokio::test]
 async fn an_endless_loop_ends_at_the_cpu_limit() {
     let home = Home::new();
-    let limits = Limits { cpu_ms: 50, wall_ms: 60_000, ..Limits::default() };
+    let limits = CallLimits { cpu_ms: 50, wall_ms: 60_000, ..CallLimits::default() };
     let chain = home.chain(&[home.load_with("loops-forever", limits)]);
     let told = sentence(retry(&chain).await);
     assert_eq!(told, "component `loops-forever` failed in `retry`: it used up its 50 ms on the CPU (`limits.cpu`)");
@@ -98,7 +98,7 @@ async fn an_endless_loop_ends_at_the_cpu_limit() {
 #[tokio::test]
 async fn a_call_that_never_returns_ends_at_the_wall_clock_limit() {
     let home = Home::new();
-    let limits = Limits { wall_ms: 100, ..Limits::default() };
+    let limits = CallLimits { wall_ms: 100, ..CallLimits::default() };
     let chain = home.chain(&[home.load_with("never-returns", limits)]);
     let told = sentence(retry(&chain).await);
     assert_eq!(told, "component `never-returns` failed in `retry`: it took longer than 100 ms (`limits.wall`)");
@@ -107,7 +107,7 @@ async fn a_call_that_never_returns_ends_at_the_wall_clock_limit() {
 #[tokio::test]
 async fn a_component_that_hangs_delays_nobody_else() {
     let home = Home::new();
-    let limits = Limits { wall_ms: 60_000, ..Limits::default() };
+    let limits = CallLimits { wall_ms: 60_000, ..CallLimits::default() };
     let stuck = home.chain(&[home.load_with("never-returns", limits)]);
     let other = home.chain(&[home.load("one-hook-only")]);
     tokio::select! {
@@ -120,7 +120,7 @@ async fn a_component_that_hangs_delays_nobody_else() {
 #[tokio::test]
 async fn memory_is_limited() {
     let home = Home::new();
-    let limits = Limits { cpu_ms: 2_000, wall_ms: 60_000, ..Limits::default() };
+    let limits = CallLimits { cpu_ms: 2_000, wall_ms: 60_000, ..CallLimits::default() };
     let chain = home.chain(&[home.load_with("eats-memory", limits)]);
     let told = sentence(retry(&chain).await);
     assert_eq!(
@@ -132,7 +132,7 @@ async fn memory_is_limited() {
 #[tokio::test]
 async fn logs_are_limited_and_cannot_steer_a_terminal() {
     let home = Home::new();
-    let limits = Limits { cpu_ms: 2_000, wall_ms: 60_000, ..Limits::default() };
+    let limits = CallLimits { cpu_ms: 2_000, wall_ms: 60_000, ..CallLimits::default() };
     let chain = home.chain(&[home.load_with("floods-log", limits)]);
     chain.on_task_finished(&chain.prepare(&task()), &ended()).await;
     let lines = home.log();

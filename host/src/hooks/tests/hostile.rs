@@ -5,12 +5,12 @@ use super::components::built::component;
 use super::*;
 
 /// Wide enough that no other limit ends the call first.
-fn wide() -> Limits {
-    Limits { cpu_ms: 2_000, wall_ms: 60_000, wall_http_ms: 60_000, ..Limits::default() }
+fn wide() -> CallLimits {
+    CallLimits { cpu_ms: 2_000, wall_ms: 60_000, wall_http_ms: 60_000, ..CallLimits::default() }
 }
 
 impl Home {
-    fn attack(&self, name: &str, limits: Limits) -> Chain {
+    fn attack(&self, name: &str, limits: CallLimits) -> Chain {
         let grants = Grants { limits, ..Grants::default() };
         let source = ComponentSource { name: name.into(), path: component(name), grants, ..ComponentSource::default() };
         self.chain(&[self.hooks.load(&source).unwrap()])
@@ -32,14 +32,14 @@ async fn recursion_ends_with_the_stack() {
 #[tokio::test]
 async fn instructions_that_take_long_end_at_the_cpu_limit() {
     let home = Home::new();
-    let limits = Limits { cpu_ms: 50, ..wide() };
+    let limits = CallLimits { cpu_ms: 50, ..wide() };
     assert_eq!(retried(&home.attack("fills-memory", limits)).await, "it used up its 50 ms on the CPU (`limits.cpu`)");
 }
 
 #[tokio::test]
 async fn asking_the_next_one_without_end_ends_at_a_limit_of_time() {
     let home = Home::new();
-    let limits = Limits { cpu_ms: 50, wall_ms: 5_000, ..wide() };
+    let limits = CallLimits { cpu_ms: 50, wall_ms: 5_000, ..wide() };
     let told = retried(&home.attack("asks-again", limits)).await;
     assert!(
         told.starts_with("it used up its 50 ms on the CPU") || told.starts_with("it took longer than 5000 ms"),
@@ -100,7 +100,7 @@ fn a_component_that_never_starts_is_refused() {
 #[tokio::test]
 async fn a_component_built_for_the_released_contract_loads_and_runs() {
     let home = Home::new();
-    let chain = home.attack("built-for-0-1-0", Limits::default());
+    let chain = home.attack("built-for-0-1-0", CallLimits::default());
     let prepared = chain.prepare(&task());
     let name = chain.filename(&prepared, &Head::default().into(), &[]).await.unwrap();
     assert_eq!(name, "old-file.txt");
