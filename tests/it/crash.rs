@@ -237,3 +237,22 @@ fn a_killed_command_finds_what_it_had_completed() {
     assert_eq!(afterwards.finals().len(), 2);
     assert!(world.final_events().values().all(|events| events.len() == 1));
 }
+
+#[test]
+fn a_file_gets_no_name_while_the_database_does_not_have_its_task_as_running() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.serve("/f", file(b"film").gate(2, &gate));
+    let running = world.spawn_get(&[film.url()]);
+    running.wait_for_status("running");
+    // As where that it runs could not be written, for want of room.
+    let database = rusqlite::Connection::open(world.home().join("haul.db")).unwrap();
+    assert_eq!(database.execute("UPDATE task SET status = 0", []).unwrap(), 1);
+    gate.open();
+
+    running.finish().exits(6).says("the database has the task").says("as enqueued");
+    assert!(!world.names().contains(&"f".to_owned()), "{:?}", world.names());
+    world.run().exits(0);
+
+    assert_eq!((world.names(), world.read("f")), (vec!["f".to_owned()], b"film".to_vec()));
+}

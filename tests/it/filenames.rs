@@ -268,3 +268,20 @@ fn everything_but_state(world: &World) -> Vec<std::path::PathBuf> {
     found.retain(|path| !path.starts_with(world.home()) && !path.starts_with(world.path("cache")));
     found
 }
+
+#[test]
+fn a_whole_file_whose_name_is_taken_before_it_has_it_keeps_the_servers_name() {
+    let (world, origin) = (steered::world(), Origin::start());
+    let named = file(b"film").header("Content-Disposition", "attachment; filename*=UTF-8''d%C3%A9j%C3%A0%20vu.bin");
+    let film = origin.serve("/u", named);
+    let task = json!({"url": film.url(), "retries": 0, "directory": "in"});
+    steered::work(&world, task, &["verify panic"]).exits(10);
+    world.write("in/déjà vu.bin", "taken meanwhile");
+    world.config("");
+
+    world.haul(&["retry", "t"]).exits(0);
+    world.run().exits(0);
+
+    assert_eq!(world.read("in/déjà vu (1).bin"), b"film");
+    assert_eq!(film.requests().len(), 1, "nothing was missing");
+}

@@ -10,9 +10,9 @@ use std::sync::mpsc;
 
 use crate::clock;
 use crate::engine::{Durability, Input};
-use crate::error::{Error, Failure, FailureKind};
+use crate::error::{Error, Failure, FailureKind, Result};
 use crate::sandbox::{Directory, Published, Unsynced};
-use crate::store::{Change, Pending, Publish};
+use crate::store::{Applied, Change, Pending, Publish};
 use crate::task::{OnConflict, Status};
 use crate::transfer::{Finished, Shared, distrust};
 
@@ -74,7 +74,7 @@ fn publish(shared: &Arc<Shared>, batch: Vec<Finished>, tell: &Tell) {
     let recorded: Vec<(Finished, Pending)> = batch.into_iter().map(|finished| record(shared, finished)).collect();
     let mut named = Vec::new();
     for (finished, pending) in recorded {
-        if let Err(error) = pending.wait() {
+        if let Err(error) = written(shared, &finished.task.task_id, pending) {
             report(tell, finished.key, Outcome::Unwritten(error));
             continue;
         }
@@ -96,9 +96,23 @@ fn publish(shared: &Arc<Shared>, batch: Vec<Finished>, tell: &Tell) {
         }
     }
     let named = sync_names(shared, named, tell);
-    let done: Vec<(i64, Pending)> = named.into_iter().map(|finished| complete(shared, finished)).collect();
-    for (key, pending) in done {
-        report(tell, key, pending.wait().map_or_else(Outcome::Unwritten, |_| Outcome::Complete));
+    let done: Vec<(Finished, Pending)> = named.into_iter().map(|finished| complete(shared, finished)).collect();
+    for (finished, pending) in done {
+        let written = written(shared, &finished.task.task_id, pending);
+        report(tell, finished.key, written.map_or_else(Outcome::Unwritten, |()| Outcome::Complete));
+    }
+}
+
+/// Waits for the commit. A task that the database does not have as running is not published: that it started could not be
+/// written, and another engine would begin it again, beside the file that has its name already.
+fn written(shared: &Shared, task_id: &str, pending: Pending) -> Result<()> {
+    match pending.wait()? {
+        Applied::Refused(status) => Err(shared.broken.get().cloned().unwrap_or_else(|| {
+            let status = status.map_or("gone", Status::name);
+            let text = "that it runs could not be written. Make room, and run again: nothing is lost";
+            Error::FileSystem(format!("the database has the task {task_id} as {status}: {text}"))
+        })),
+        _ => Ok(()),
     }
 }
 
@@ -177,14 +191,15 @@ fn sync_names(shared: &Shared, named: Vec<Finished>, tell: &Tell) -> Vec<Finishe
 }
 
 /// Step 5: the task is complete.
-fn complete(shared: &Shared, finished: Finished) -> (i64, Pending) {
+fn complete(shared: &Shared, finished: Finished) -> (Finished, Pending) {
     let change = Change::Finish {
         key: finished.key,
         status: Status::Complete,
-        details: finished.details,
+        details: Arc::clone(&finished.details),
         bytes_done: finished.size,
         keep_resume: false,
         at: clock::unix_ms(),
     };
-    (finished.key, shared.store.write(change))
+    let pending = shared.store.write(change);
+    (finished, pending)
 }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use percent_encoding::NON_ALPHANUMERIC;
+
 use super::{Wire, own_range};
 use crate::digest::{self, Algorithm, Checksum, Hasher};
 use crate::error::{Failure, FailureKind};
@@ -40,9 +42,16 @@ pub(super) async fn finish_stored(
     directory: Directory,
     wire: &Wire,
 ) -> Result<Finished, Stopped> {
-    let head = HookHead::from(Head { status: 200, url: wire.url.clone(), ..Head::default() });
+    let headers = vec![("content-disposition".to_owned(), disposition(&held.resume.final_name))];
+    let head = HookHead::from(Head { status: 200, url: wire.url.clone(), headers, ..Head::default() });
     let details = Details { resumed_from: held.resumed_from, ..Details::default() };
     Ok(finish(cx, held, &directory, details, head, None).await?)
+}
+
+/// What suggests this name (RFC 6266 section 4.3): where it is taken by now, the file's next name is made of it, and not of the
+/// URL's.
+fn disposition(name: &str) -> String {
+    format!("attachment; filename*=UTF-8''{}", percent_encoding::utf8_percent_encode(name, NON_ALPHANUMERIC))
 }
 
 pub(super) async fn finish(
