@@ -247,7 +247,8 @@ fn a_file_gets_no_name_while_the_database_does_not_have_its_task_as_running() {
     running.wait_for_status("running");
     // As where that it runs could not be written, for want of room.
     let database = rusqlite::Connection::open(world.home().join("haul.db")).unwrap();
-    assert_eq!(database.execute("UPDATE task SET status = 0", []).unwrap(), 1);
+    let unstarted = "UPDATE task SET status = 0; UPDATE counter SET n = (what = 0) WHERE what IN (0, 1)";
+    database.execute_batch(unstarted).unwrap();
     gate.open();
 
     running.finish().exits(6).says("the database has the task").says("as enqueued");

@@ -276,12 +276,12 @@ fn a_whole_file_whose_name_is_taken_before_it_has_it_keeps_the_servers_name() {
     let film = origin.serve("/u", named);
     let task = json!({"url": film.url(), "retries": 0, "directory": "in"});
     steered::work(&world, task, &["verify panic"]).exits(10);
-    world.write("in/déjà vu.bin", "taken meanwhile");
+    std::fs::write(world.path("in/déjà vu.bin"), "taken meanwhile").unwrap();
     world.config("");
 
     world.haul(&["retry", "t"]).exits(0);
     world.run().exits(0);
 
-    assert_eq!(world.read("in/déjà vu (1).bin"), b"film");
+    assert_eq!(std::fs::read(world.path("in/déjà vu (1).bin")).unwrap(), b"film");
     assert_eq!(film.requests().len(), 1, "nothing was missing");
 }

@@ -455,9 +455,6 @@ pub(crate) struct TaskFlags {
     /// 0 goes first, 10 last
     #[arg(long, value_name = "0..10", default_value_t = 5, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..=10))]
     pub(crate) priority: i32,
-    /// Attempts after the first
-    #[arg(long, value_name = "0..10", default_value_t = 3, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..=10))]
-    pub(crate) retries: i32,
     /// Do not start before: RFC 3339, or +DUR from now; in the years up to 9999
     #[arg(long, value_name = "TIME")]
     pub(crate) not_before: Option<String>,
@@ -479,6 +476,9 @@ pub(crate) struct AskingFlags {
     /// The task's group
     #[arg(long, value_name = "G")]
     pub(crate) group: Option<String>,
+    /// Attempts after the first
+    #[arg(long, value_name = "0..10", default_value_t = 3, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..=10))]
+    pub(crate) retries: i32,
     /// Time limit for name lookup, TCP and TLS [default: 30s]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_connect: Option<u64>,

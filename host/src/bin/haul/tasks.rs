@@ -90,8 +90,6 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<Option<Lo
     task.scope.clone_from(&flags.scope);
     task.requires_wifi = flags.requires_wifi;
     task.priority = flags.priority;
-    task.retries = flags.retries;
-    task.retries_remaining = flags.retries;
     task.updates = Updates::StatusAndProgress;
     if let Some(time) = &flags.not_before {
         let at = haul::config::time_ms(time, now_ms);
@@ -117,6 +115,8 @@ fn asking(task: &mut Task, flags: &AskingFlags) -> Result<Option<Login>> {
     if let Some(group) = &flags.group {
         task.group = group.clone();
     }
+    task.retries = flags.retries;
+    task.retries_remaining = flags.retries;
     task.max_redirects = flags.max_redirects;
     if let Some(list) = &flags.accept_status {
         task.accept_status = list.0.clone();

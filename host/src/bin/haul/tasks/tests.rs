@@ -3,8 +3,8 @@
 use super::*;
 
 fn flags() -> TaskFlags {
-    let asking = AskingFlags { max_redirects: 10, ..AskingFlags::default() };
-    TaskFlags { asking, priority: 5, retries: 3, ..TaskFlags::default() }
+    let asking = AskingFlags { retries: 3, max_redirects: 10, ..AskingFlags::default() };
+    TaskFlags { asking, priority: 5, ..TaskFlags::default() }
 }
 
 fn download() -> DownloadFlags {
