@@ -37,7 +37,7 @@ fn quiet_and_verbose_exclude_each_other() {
 #[test]
 fn defaults_of_get_are_those_of_the_interface() {
     let get = get("haul get http://h/f");
-    assert_eq!(get.task.retries, 3);
+    assert_eq!(get.task.asking.retries, 3);
     assert_eq!(get.task.priority, 5);
     assert_eq!(get.download.parts, 1);
     assert_eq!(get.task.asking.max_redirects, 10);
