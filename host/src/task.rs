@@ -707,6 +707,17 @@ pub(crate) struct ResumeRecord {
     pub(crate) final_name: String,
     /// URL that answered, for people; secrets masked.
     pub(crate) final_url: String,
+    /// The answer that the bytes began with; `None`: not known.
+    pub(crate) answer: Option<AnswerHead>,
+}
+
+/// What an answer was, for the update about a file of which nothing is missing any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AnswerHead {
+    /// 100 to 599.
+    pub(crate) status: u16,
+    /// Names in lower case, secrets masked.
+    pub(crate) headers: Pairs,
 }
 
 /// An upload that a server keeps open: what must be known to send it the rest (tus, Resumable Uploads for HTTP).

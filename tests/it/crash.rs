@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::world::names_in;
 use crate::support::*;
 
 /// A home with tasks of every size against a server that cuts, redirects and refuses now and then.
@@ -238,6 +239,13 @@ fn a_killed_command_finds_what_it_had_completed() {
     assert!(world.final_events().values().all(|events| events.len() == 1));
 }
 
+/// As where the database has another status than the engine: that the task runs could not be written, or was overtaken.
+fn set_status_unseen(world: &World, status: u8) {
+    let database = rusqlite::Connection::open(world.home().join("haul.db")).unwrap();
+    let count = format!("UPDATE counter SET n = (what = {status}) WHERE what IN (1, {status})");
+    database.execute_batch(&format!("UPDATE task SET status = {status}; {count}")).unwrap();
+}
+
 #[test]
 fn a_file_gets_no_name_while_the_database_does_not_have_its_task_as_running() {
     let (world, origin) = (World::new(), Origin::start());
@@ -245,10 +253,7 @@ fn a_file_gets_no_name_while_the_database_does_not_have_its_task_as_running() {
     let film = origin.serve("/f", file(b"film").gate(2, &gate));
     let running = world.spawn_get(&[film.url()]);
     running.wait_for_status("running");
-    // As where that it runs could not be written, for want of room.
-    let database = rusqlite::Connection::open(world.home().join("haul.db")).unwrap();
-    let unstarted = "UPDATE task SET status = 0; UPDATE counter SET n = (what = 0) WHERE what IN (0, 1)";
-    database.execute_batch(unstarted).unwrap();
+    set_status_unseen(&world, 0);
     gate.open();
 
     running.finish().exits(6).says("the database has the task").says("as enqueued");
@@ -256,4 +261,23 @@ fn a_file_gets_no_name_while_the_database_does_not_have_its_task_as_running() {
     world.run().exits(0);
 
     assert_eq!((world.names(), world.read("f")), (vec!["f".to_owned()], b"film".to_vec()));
+}
+
+#[test]
+fn a_file_whose_task_was_paused_before_that_it_runs_was_written_gets_no_name() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let film = origin.serve("/f", file(b"film").gate(2, &gate));
+    world.add(&[json!({"url": film.url(), "taskId": "t", "filename": "f", "directory": "in"})]);
+    let running = world.spawn(&["--json", "run", "--until-idle"]);
+    running.wait_for_status("running");
+    set_status_unseen(&world, 7);
+    gate.open();
+
+    running.finish().exits(0);
+    assert_eq!(names_in(&world.path("in")), Vec::<String>::new());
+    world.haul(&["resume", "t"]).exits(0);
+    world.run().exits(0);
+
+    assert_eq!(names_in(&world.path("in")), ["f"]);
 }

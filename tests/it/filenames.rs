@@ -272,7 +272,8 @@ fn everything_but_state(world: &World) -> Vec<std::path::PathBuf> {
 #[test]
 fn a_whole_file_whose_name_is_taken_before_it_has_it_keeps_the_servers_name() {
     let (world, origin) = (steered::world(), Origin::start());
-    let named = file(b"film").header("Content-Disposition", "attachment; filename*=UTF-8''d%C3%A9j%C3%A0%20vu.bin");
+    let content = bytes(1, 300_000);
+    let named = file(&content).header("Content-Disposition", "attachment; filename*=UTF-8''d%C3%A9j%C3%A0%20vu.bin");
     let film = origin.serve("/u", named);
     let task = json!({"url": film.url(), "retries": 0, "directory": "in"});
     steered::work(&world, task, &["verify panic"]).exits(10);
@@ -280,8 +281,9 @@ fn a_whole_file_whose_name_is_taken_before_it_has_it_keeps_the_servers_name() {
     world.config("");
 
     world.haul(&["retry", "t"]).exits(0);
-    world.run().exits(0);
+    let last = world.run().exits(0).only_final();
 
-    assert_eq!(std::fs::read(world.path("in/déjà vu (1).bin")).unwrap(), b"film");
+    assert_eq!(std::fs::read(world.path("in/déjà vu (1).bin")).unwrap(), content);
+    assert_eq!((&last["responseStatusCode"], &last["mimeType"]), (&json!(200), &json!("application/octet-stream")));
     assert_eq!(film.requests().len(), 1, "nothing was missing");
 }

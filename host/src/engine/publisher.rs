@@ -10,7 +10,7 @@ use std::sync::mpsc;
 
 use crate::clock;
 use crate::engine::{Durability, Input};
-use crate::error::{Error, Failure, FailureKind, Result};
+use crate::error::{Error, Failure, FailureKind};
 use crate::sandbox::{Directory, Published, Unsynced};
 use crate::store::{Applied, Change, Pending, Publish};
 use crate::task::{OnConflict, Status};
@@ -27,6 +27,8 @@ pub(crate) enum Outcome {
     Taken(Box<Finished>),
     /// It could not be published: its size says how many bytes can be gone on with by its record.
     Failed(Box<Finished>, Failure),
+    /// It was paused or cancelled, or its time was over, before the store had it as running: it ends as what it is there.
+    Overtaken(Box<Finished>, Option<Status>),
     /// The store does not take it: the file is there under one name or the other, and recovery goes on from the row.
     Unwritten(Error),
 }
@@ -74,9 +76,16 @@ fn publish(shared: &Arc<Shared>, batch: Vec<Finished>, tell: &Tell) {
     let recorded: Vec<(Finished, Pending)> = batch.into_iter().map(|finished| record(shared, finished)).collect();
     let mut named = Vec::new();
     for (finished, pending) in recorded {
-        if let Err(error) = written(shared, &finished.task.task_id, pending) {
-            report(tell, finished.key, Outcome::Unwritten(error));
-            continue;
+        match pending.wait() {
+            Ok(Applied::Refused(status)) => {
+                report(tell, finished.key, refused(shared, finished, status));
+                continue;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                report(tell, finished.key, Outcome::Unwritten(error));
+                continue;
+            }
         }
         let replace = finished.task.on_conflict == Some(OnConflict::Replace);
         let Finished { directory, part_name, identity, final_name, .. } = &finished;
@@ -96,24 +105,23 @@ fn publish(shared: &Arc<Shared>, batch: Vec<Finished>, tell: &Tell) {
         }
     }
     let named = sync_names(shared, named, tell);
-    let done: Vec<(Finished, Pending)> = named.into_iter().map(|finished| complete(shared, finished)).collect();
-    for (finished, pending) in done {
-        let written = written(shared, &finished.task.task_id, pending);
-        report(tell, finished.key, written.map_or_else(Outcome::Unwritten, |()| Outcome::Complete));
+    let done: Vec<(i64, Pending)> = named.into_iter().map(|finished| complete(shared, finished)).collect();
+    for (key, pending) in done {
+        report(tell, key, pending.wait().map_or_else(Outcome::Unwritten, |_| Outcome::Complete));
     }
 }
 
-/// Waits for the commit. A task that the database does not have as running is not published: that it started could not be
-/// written, and another engine would begin it again, beside the file that has its name already.
-fn written(shared: &Shared, task_id: &str, pending: Pending) -> Result<()> {
-    match pending.wait()? {
-        Applied::Refused(status) => Err(shared.broken.get().cloned().unwrap_or_else(|| {
-            let status = status.map_or("gone", Status::name);
-            let text = "that it runs could not be written. Make room, and run again: nothing is lost";
-            Error::FileSystem(format!("the database has the task {task_id} as {status}: {text}"))
-        })),
-        _ => Ok(()),
-    }
+/// What becomes of a file whose task the store does not have as running: it gets no name. That the task has started is written
+/// beside its transfer; a tiny file is whole before.
+fn refused(shared: &Shared, finished: Finished, status: Option<Status>) -> Outcome {
+    let Some(waiting) = status.filter(|status| matches!(status, Status::Enqueued | Status::WaitingToRetry)) else {
+        return Outcome::Overtaken(Box::new(finished), status);
+    };
+    Outcome::Unwritten(shared.broken.get().cloned().unwrap_or_else(|| {
+        let (id, status) = (&finished.task.task_id, waiting.name());
+        let text = "that it runs could not be written. Make room, and run again: nothing is lost";
+        Error::FileSystem(format!("the database has the task {id} as {status}: {text}"))
+    }))
 }
 
 /// Step 1: the bytes reach the disk.
@@ -191,15 +199,14 @@ fn sync_names(shared: &Shared, named: Vec<Finished>, tell: &Tell) -> Vec<Finishe
 }
 
 /// Step 5: the task is complete.
-fn complete(shared: &Shared, finished: Finished) -> (Finished, Pending) {
+fn complete(shared: &Shared, finished: Finished) -> (i64, Pending) {
     let change = Change::Finish {
         key: finished.key,
         status: Status::Complete,
-        details: Arc::clone(&finished.details),
+        details: finished.details,
         bytes_done: finished.size,
         keep_resume: false,
         at: clock::unix_ms(),
     };
-    let pending = shared.store.write(change);
-    (finished, pending)
+    (finished.key, shared.store.write(change))
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use crate::clock;
 use crate::error::Result;
+use crate::event::Details;
 use crate::sandbox::{Directory, Identity, Published};
 use crate::store::{Change, Publish, TaskKey, Unfinished};
-use crate::task::{OnConflict, Piece, Record, ResumeRecord, Status};
+use crate::task::{AnswerHead, OnConflict, Piece, Record, ResumeRecord, Status};
 use crate::transfer::Shared;
 
 /// Puts every task right that was running or publishing.
@@ -120,10 +121,17 @@ fn go_on_from(
         durable_bytes: publish.size,
         boot_id: shared.boot_id.clone(),
         pieces: Vec::new(),
+        answer: answer_of(&publish.details),
         ..record.resume.clone().unwrap_or_default()
     });
     drop(shared.store.write(Change::Resumable { key, record }));
     Some(requeue(key, publish.size))
+}
+
+/// The answer that a finished download's update tells.
+pub(super) fn answer_of(details: &Details) -> Option<AnswerHead> {
+    let headers = details.response_headers.clone();
+    details.response_status_code.map(|status| AnswerHead { status, headers })
 }
 
 fn is_whole(directory: &Directory, name: &str, publish: &Publish) -> bool {

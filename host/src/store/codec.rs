@@ -17,7 +17,8 @@ use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, Hop, Protocol};
 use crate::mask;
 use crate::task::{
-    Auth, Body, Changes, FilePart, OnConflict, Pairs, Piece, Task, TaskType, Timeouts, Updates, UploadRecord,
+    AnswerHead, Auth, Body, Changes, FilePart, OnConflict, Pairs, Piece, Task, TaskType, Timeouts, Updates,
+    UploadRecord,
 };
 
 type Json<T> = serde_json::Result<T>;
@@ -283,6 +284,17 @@ pub(super) fn decode_pieces(json: Option<&str>) -> Json<Vec<Piece>> {
         durable_to,
     };
     Ok(rows.into_iter().map(piece).collect())
+}
+
+/// Encodes the answer that stored bytes began with.
+pub(super) fn encode_answer(answer: Option<&AnswerHead>) -> Json<Option<String>> {
+    answer.map(|answer| serde_json::to_string(&(answer.status, &answer.headers))).transpose()
+}
+
+/// The opposite of [`encode_answer`].
+pub(super) fn decode_answer(json: Option<&str>) -> Json<Option<AnswerHead>> {
+    let answer: Option<(u16, Pairs)> = json.map(serde_json::from_str).transpose()?;
+    Ok(answer.map(|(status, headers)| AnswerHead { status, headers }))
 }
 
 /// What a record keeps of the details of the last attempt.

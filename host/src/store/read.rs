@@ -34,7 +34,7 @@ macro_rules! records {
                t.retries_remaining, t.bytes_done, t.expected_size, t.place, t.outcome, t.spec, t.body,
                r.task, r.part_name, r.part_dev, r.part_ino, r.durable_bytes, r.boot_id, r.total_bytes, r.etag,
                r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url, r.pieces, t.sealed,
-               t.changes, t.upload, r.first_byte, r.part_born, r.digest
+               t.changes, t.upload, r.first_byte, r.part_born, r.digest, r.answer
              FROM task t ",
             $index,
             " LEFT JOIN resume r ON r.task = t.key ",
@@ -737,6 +737,7 @@ fn resume(row: &Row<'_>) -> Sql<Option<ResumeRecord>> {
         final_name: row.get(28)?,
         final_url: row.get(29)?,
         pieces: codec::decode_pieces(row.get_ref(30)?.as_str_or_null()?).map_err(|error| unreadable(30, error))?,
+        answer: codec::decode_answer(row.get_ref(37)?.as_str_or_null()?).map_err(|error| unreadable(37, error))?,
     }))
 }
 

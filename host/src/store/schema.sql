@@ -71,7 +71,8 @@ CREATE TABLE resume (
   ranges_known INTEGER NOT NULL,
   encoded INTEGER NOT NULL,
   final_name TEXT NOT NULL,
-  final_url TEXT NOT NULL
+  final_url TEXT NOT NULL,
+  answer TEXT                         -- JSON: [status, headers] of the answer that the bytes began with, secrets masked
 ) STRICT;
 
 -- Id and group are repeated here because a final event may outlive its task.

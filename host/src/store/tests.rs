@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::error::{Failure, FailureKind};
+use crate::task::AnswerHead;
 
 /// A store in a home of its own, and what it told.
 struct Home {
@@ -155,6 +156,7 @@ fn resume_record() -> ResumeRecord {
         first_byte: Some(70),
         final_name: "a".into(),
         final_url: "http://example.org/a".into(),
+        answer: Some(AnswerHead { status: 200, headers: vec![("etag".into(), "\"e\"".into())] }),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::{Failure, FailureKind};
 use crate::event::Details;
 use crate::hooks::{Asked, Classified, HookHead, Part, PartsVerdict, ResumeVerdict};
 use crate::sandbox::{Directory, Identity};
-use crate::task::{Piece, ResumeRecord, Status, Task, TaskType};
+use crate::task::{AnswerHead, Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::callbacks;
 use crate::transfer::{Context, Finished, Held, Stopped};
 use crate::transfer::{authorize, details_of, overlap, parallel, sweep_later};
@@ -300,12 +300,15 @@ async fn begin(
     let part = directory.create_part(&part_name, total)?;
     let Identity { dev: part_dev, ino: part_ino } = part.identity();
     let header = |name: &str| head.header(name).map(str::to_owned);
+    let is_short = total.is_some_and(|total| total <= SHORT);
     held.resume = ResumeRecord {
         part_name,
         part_dev,
         part_ino,
-        // A short file is seldom gone on with: not worth a system call for each.
-        part_born_ns: if total.is_none_or(|total| total > SHORT) { part.born_ns() } else { 0 },
+        // A short file is seldom gone on with: not worth a system call for each, nor this copy.
+        part_born_ns: if is_short { 0 } else { part.born_ns() },
+        answer: (!is_short)
+            .then(|| AnswerHead { status: answer.status, headers: crate::mask::headers(head.headers()) }),
         total_bytes: total,
         etag: header("etag"),
         last_modified: header("last-modified"),

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::{Asked, Classified, Head, Hook, HookHead, OnError, RetryChanges, StartChanges};
 use crate::sandbox::Directory;
-use crate::task::{Piece, Status, host_of};
+use crate::task::{Pairs, Piece, Status, host_of};
 use crate::transport::{Answer, Transport};
 
 /// A place that brings nothing for so long loses its piece to another place.
@@ -180,10 +180,16 @@ pub(super) async fn run(
     }
     drop(crew.tasks);
     synced(held, &mut flow).await?;
-    let (status, head) = crew.head.unwrap_or_else(|| (206, HookHead::from(Head::default())));
+    let (status, head) = crew.head.unwrap_or_else(|| begun_with(held));
     let details = details_of(status, &head);
     let expected = super::download::expected_digest(cx.task, held, &head);
     Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, None, expected).await?)))
+}
+
+/// The answer that the stored bytes began with, where there was none this time.
+fn begun_with(held: &Held) -> (u16, HookHead) {
+    let (status, headers) = held.resume.answer.clone().map_or((206, Pairs::new()), |it| (it.status, it.headers));
+    (status, HookHead::from(Head { status, headers, ..Head::default() }))
 }
 
 impl<'a, 'b> Crew<'a, 'b> {

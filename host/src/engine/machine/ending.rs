@@ -7,13 +7,14 @@ use crate::clock;
 use crate::engine::input::Input;
 use crate::engine::lanes::Work;
 use crate::engine::publisher::Outcome;
+use crate::engine::recovery::answer_of;
 use crate::engine::{Retain, sweep_spool};
 use crate::error::{Error, Failure, FailureDetail, FailureKind};
 use crate::event::Details;
 use crate::hooks::RetryVerdict;
 use crate::sandbox::in_the_way;
 use crate::store::{Change, Pending, TaskKey};
-use crate::task::{OnConflict, Status};
+use crate::task::{OnConflict, ResumeRecord, Status};
 use crate::transfer::{End, Failed, Finished, Reason};
 
 /// How long a task waits before it looks for room on a full disk again.
@@ -116,6 +117,10 @@ impl Machine {
         match outcome {
             Outcome::Complete => self.settled(key, Status::Complete, None),
             Outcome::Unwritten(error) => self.unwritten(key, error),
+            Outcome::Overtaken(finished, status) => {
+                finished.directory.remove_part(&finished.part_name);
+                self.settled(key, status.unwrap_or(Status::Canceled), None);
+            }
             Outcome::Failed(finished, failure) => self.not_published(key, *finished, failure, at),
             Outcome::Taken(finished) => match finished.task.on_conflict {
                 Some(OnConflict::Skip) => match finished.directory.obstacle(&finished.final_name) {
@@ -142,7 +147,9 @@ impl Machine {
     fn not_published(&mut self, key: TaskKey, finished: Finished, failure: Failure, at: u64) {
         let bytes_done = finished.size;
         if bytes_done > 0 || finished.details.file_path.is_some() {
-            self.shared.store.write_later(Change::Resumable { key, record: Box::new(finished.resume) });
+            let answer = answer_of(&finished.details);
+            let record = Box::new(ResumeRecord { answer, ..finished.resume });
+            self.shared.store.write_later(Change::Resumable { key, record });
         } else {
             self.shared.store.write_later(Change::ForgetResume { key });
             finished.directory.remove_part(&finished.part_name);

@@ -11,8 +11,8 @@ use crate::error::{Failure, FailureKind};
 use crate::event::Details;
 use crate::hooks::{Head, Hook, HookHead};
 use crate::sandbox::Directory;
-use crate::task::{Pairs, Task};
-use crate::transfer::{Context, Finished, Held, Stopped, callbacks};
+use crate::task::{AnswerHead, Pairs, Task};
+use crate::transfer::{Context, Finished, Held, Stopped, callbacks, details_of};
 
 /// The digest to check: the task's, else what this answer states, else what the first one has stated.
 pub(in crate::transfer) fn expected_digest(task: &Task, held: &Held, head: &HookHead) -> Option<Checksum> {
@@ -35,16 +35,23 @@ pub(super) fn stated_digest(task: &Task, head: &HookHead) -> Option<Checksum> {
     stated("repr-digest").or_else(of_all)
 }
 
-/// Nothing was missing: no question is asked, but the checks are made.
+/// Nothing was missing: no question is asked, but the checks are made. What the update says of an answer is what the bytes began
+/// with.
 pub(super) async fn finish_stored(
     cx: &Context<'_>,
     held: &mut Held,
     directory: Directory,
     wire: &Wire,
 ) -> Result<Finished, Stopped> {
-    let headers = vec![("content-disposition".to_owned(), disposition(&held.resume.final_name))];
-    let head = HookHead::from(Head { status: 200, url: wire.url.clone(), headers, ..Head::default() });
-    let details = Details { resumed_from: held.resumed_from, ..Details::default() };
+    let known = held.resume.answer.take();
+    let is_known = known.is_some();
+    let AnswerHead { status, headers } = known.unwrap_or_else(|| {
+        let suggested = ("content-disposition".to_owned(), disposition(&held.resume.final_name));
+        AnswerHead { status: 200, headers: vec![suggested] }
+    });
+    let head = HookHead::from(Head { status, url: wire.url.clone(), headers, ..Head::default() });
+    let told = if is_known { details_of(status, &head) } else { Details::default() };
+    let details = Details { resumed_from: held.resumed_from, ..told };
     Ok(finish(cx, held, &directory, details, head, None).await?)
 }
 
