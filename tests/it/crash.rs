@@ -268,7 +268,7 @@ fn a_file_whose_task_was_paused_before_that_it_runs_was_written_gets_no_name() {
     let (world, origin) = (World::new(), Origin::start());
     let gate = Gate::new();
     let film = origin.serve("/f", file(b"film").gate(2, &gate));
-    world.add(&[json!({"url": film.url(), "taskId": "t", "filename": "f", "directory": "in"})]);
+    world.add(&[json!({"url": film.url(), "taskId": "t", "filename": "f"})]);
     let running = world.spawn(&["--json", "run", "--until-idle"]);
     running.wait_for_status("running");
     set_status_unseen(&world, 7);

@@ -275,7 +275,7 @@ fn a_whole_file_whose_name_is_taken_before_it_has_it_keeps_the_servers_name() {
     let content = bytes(1, 300_000);
     let named = file(&content).header("Content-Disposition", "attachment; filename*=UTF-8''d%C3%A9j%C3%A0%20vu.bin");
     let film = origin.serve("/u", named);
-    let task = json!({"url": film.url(), "retries": 0, "directory": "in"});
+    let task = json!({"url": film.url(), "retries": 0});
     steered::work(&world, task, &["verify panic"]).exits(10);
     std::fs::write(world.path("in/déjà vu.bin"), "taken meanwhile").unwrap();
     world.config("");
