@@ -130,8 +130,7 @@ pub(super) async fn store(
         synced.map_err(|_| Failure::new(FailureKind::General, "the response could not be synced"))??;
     }
     let on_conflict = cx.task.on_conflict;
-    let publish =
-        |name: &str, replace: bool| directory.publish(&part_name, part.identity(), name, replace);
+    let publish = |name: &str, replace: bool| directory.publish(&part_name, part.identity(), name, replace);
     let named = match on_conflict {
         Some(OnConflict::Unique) => first_free(name, |name| publish(name, false))?,
         on_conflict => {

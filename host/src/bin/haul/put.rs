@@ -106,7 +106,6 @@ fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -
     describe_request(&mut task, &put.request);
     task.response_file = response.as_deref().map(|path| below(&grant, path)).transpose()?;
     task.fields = put.fields.clone();
-    task.mime_type = put.mime_type.clone().unwrap_or_default();
     match files {
         [file] if put.is_of_one_file() => {
             task.task_type = TaskType::Upload;
@@ -114,6 +113,7 @@ fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -
             let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
             (task.directory, task.filename) = (directory.to_owned(), Some(name.to_owned()));
             task.file_field = put.file_field.clone().unwrap_or_else(|| "file".into());
+            task.mime_type = put.mime_type.clone().unwrap_or_default();
             task.body = if put.binary { Body::File } else { Body::Multipart };
             put.resumable.into_iter().for_each(|protocol| task.set_resumable(protocol.into()));
         }

@@ -156,7 +156,11 @@ impl Machine {
         let mut details = Box::new(Arc::unwrap_or_clone(finished.details));
         details.exception = Some(failure.clone());
         let verdict = RetryVerdict::GiveUp;
-        self.failed(key, Failed { failure, verdict, wanted: false, changes: None, details, bytes_done, is_over: false }, at);
+        self.failed(
+            key,
+            Failed { failure, verdict, wanted: false, changes: None, details, bytes_done, is_over: false },
+            at,
+        );
     }
 
     /// A finished download ends without its file, because the name is taken and that is what the task says.
