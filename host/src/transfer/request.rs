@@ -159,8 +159,8 @@ async fn succeeded(
         None => first.read(&mut answer).await.map(|()| None),
     };
     match done {
-        Ok(Some((path, length))) => {
-            (details.file_path, details.file_size) = (Some(path), Some(length));
+        Ok(Some(path)) => {
+            details.file_path = Some(path);
             if answer.framing == Framing::UntilClose {
                 held.note("integrity-unverified");
             }

@@ -104,13 +104,13 @@ pub(super) fn look<'a>(cx: &Context<'_>, mut sent: impl Iterator<Item = &'a Sour
     directory.create_part(&part_name, None).map(drop)
 }
 
-/// Stores the whole body in a file; answers its absolute path and its length.
+/// Stores the whole body in a file; answers its absolute path.
 pub(super) async fn store(
     cx: &Context<'_>,
     answer: &mut Answer,
     path: &str,
     first: &mut First,
-) -> Result<(String, u64), Failure> {
+) -> Result<String, Failure> {
     let (directory, name) = place(cx, path)?;
     let part_name = part_name(name, &cx.task.task_id);
     let length = match answer.framing {
@@ -144,7 +144,7 @@ pub(super) async fn store(
     };
     directory.sync()?;
     drop(unnamed);
-    Ok((directory.path().join(named).to_string_lossy().into_owned(), part.len()))
+    Ok(directory.path().join(named).to_string_lossy().into_owned())
 }
 
 /// Gives the first free one of a name's numbered variants.
