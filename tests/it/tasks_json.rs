@@ -318,7 +318,7 @@ fn what_is_shown_of_a_task_of_any_type_is_taken_again() {
     ];
     for id in world.add(&tasks) {
         let shown = world.haul(&["show", "--json", &id]).exits(0).stdout;
-        world.haul_reading(&["add", "-", "--if-exists", "keep"], &shown).exits(0);
+        world.haul_reading(&["add", "-", "--if-exists", "replace"], &shown).exits(0);
     }
 }
 

@@ -553,7 +553,7 @@ fn parts_that_cannot_be_sent_are_refused_by_their_number() {
     add(json!({"field": "f", "content": "x", "contentBase64": "AP8="}))
         .says("must have its content once, and number 2");
     add(json!({"field": "f", "content": "", "contentBase64": ""})).says("must have its content once");
-    for name in ["a\rb", "a\nb", "a\0b"] {
+    for name in ["a\0b", "a\u{1b}b"] {
         add(json!({"field": name, "content": "x"}))
             .says("form fields without control characters")
             .says("number 2 has some");

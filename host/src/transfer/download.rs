@@ -214,7 +214,8 @@ async fn answer_to(
         own_range: own_range(cx.task),
         restarts: question.restarts,
     };
-    let (verdict, head) = callbacks::judge(cx, held, &asked, &mut answer, true).await?;
+    let judged = callbacks::judge(cx, held, &asked, &mut answer, true).await;
+    let (verdict, head) = judged.map_err(|stopped| once::unjudged(held, answer.status, stopped))?;
     Ok((answer, head, verdict))
 }
 

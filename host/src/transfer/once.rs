@@ -72,6 +72,14 @@ pub(super) fn in_doubt(held: &Held, mut failure: Failure) -> Failure {
     failure
 }
 
+/// An answer came, and nobody could say what it means, because a component failed: where it was no refusal, the request may be done.
+pub(super) fn unjudged(held: &Held, status: u16, stopped: Stopped) -> Stopped {
+    match stopped {
+        Stopped::Failure(failure, details) if status < 400 => Stopped::Failure(in_doubt(held, failure), details),
+        stopped => stopped,
+    }
+}
+
 /// A failure after the answer that said that the request is done. One that is sent once ends the task, and so does an upload that
 /// the server has put together: nothing is waited for either, such as room on a disk.
 pub(super) fn after_success(cx: &Context<'_>, held: &Held, failure: Failure, details: Box<Details>) -> Stopped {

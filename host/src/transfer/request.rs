@@ -118,7 +118,8 @@ pub(super) async fn judge(
     mut answer: Answer,
     total: u64,
 ) -> Result<Finished, Stopped> {
-    let (verdict, head) = callbacks::judge(cx, held, &Asked::default(), &mut answer, true).await?;
+    let judged = callbacks::judge(cx, held, &Asked::default(), &mut answer, true).await;
+    let (verdict, head) = judged.map_err(|stopped| once::unjudged(held, answer.status, stopped))?;
     log_answer(cx, &answer, &verdict);
     match verdict {
         Classified::Success if answer.early => {
