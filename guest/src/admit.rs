@@ -11,10 +11,12 @@
 mod address;
 mod body;
 mod headers;
+mod misfit;
 mod place;
 
 use crate::bindings::exports::haul::transfer::admit::{Context, Problem};
 use crate::bindings::haul::transfer::types::{Task, TaskKind, Updates};
+use crate::http;
 use alloc::{format, string::String, vec::Vec};
 use core::ops::RangeInclusive;
 
@@ -24,7 +26,7 @@ mod tests;
 /// Bytes of an id or a group, at most.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Bytes of text in a task, at most, its body aside. Tasks are read for each decision.
+/// Bytes of text in a task, at most, what it sends aside. Tasks are read for each decision.
 const TASK_BYTES_MAX: usize = 64 * 1024;
 
 /// Most connections per place of a parallel download.
@@ -55,6 +57,7 @@ pub(crate) fn decide(tasks: Vec<Task>, _context: &Context) -> Vec<Result<Task, V
 
 fn admit(mut task: Task) -> Result<Task, Vec<Problem>> {
     let mut problems = Problems(Vec::new());
+    misfit::check(&task, &mut problems);
     check_size(&task, &mut problems);
     check_identity(&task, &mut problems);
     check_attempts(&task, &mut problems);
@@ -91,7 +94,7 @@ fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
-/// The text of a task is bounded; the largest field is told to be too large.
+/// The text of a task is bounded; the largest field is told to be too large. What is sent in a body has a limit of its own.
 fn check_size(task: &Task, problems: &mut Problems) {
     let pairs =
         |pairs: &[(String, String)]| -> usize { pairs.iter().map(|(name, value)| name.len() + value.len()).sum() };
@@ -117,7 +120,7 @@ fn check_size(task: &Task, problems: &mut Problems) {
         ("directory", task.directory.len()),
         ("metaData", task.meta_data.len()),
         ("displayName", task.display_name.len()),
-        ("fields", pairs(&task.fields)),
+        ("fields", if http::resumable(task).is_some() { pairs(&task.fields) } else { 0 }), // they go into a header
         ("files", files),
         ("callbacks", texts(&task.callbacks)),
         ("options", auth),

@@ -26,7 +26,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use names::part_name;
+pub(crate) use names::{numbered, part_name};
 pub(crate) use part::PartFile;
 pub use part::ignore_file_size_signal;
 pub use relocate::move_file;

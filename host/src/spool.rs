@@ -15,7 +15,7 @@ use crate::task::{Task, TaskType};
 /// Where it waits in the home, each in a directory that has a UUID for a name.
 const DIRECTORY: &str = "spool";
 
-/// A file that was read whole. While this value lives, nobody removes it for want of a task that names it.
+/// The place of a file that is read whole, or was. While this value lives, nobody removes it for want of a task that names it.
 #[derive(Debug)]
 pub struct Spooled {
     path: PathBuf,
@@ -23,10 +23,8 @@ pub struct Spooled {
 }
 
 impl Spooled {
-    /// Reads `input` to its end into a file of this name (one component of a path) below `home`.
-    ///
-    /// Fails as reading and writing do; then nothing is left.
-    pub fn read(home: &Path, name: &OsStr, input: &mut dyn Read) -> io::Result<Self> {
+    /// A place for a file of this name (one component of a path) below `home`: there is none yet.
+    pub fn new(home: &Path, name: &OsStr) -> io::Result<Self> {
         let spool = home.join(DIRECTORY);
         let directory = spool.join(uuid::Uuid::now_v7().to_string());
         private::make(&spool)?;
@@ -35,16 +33,13 @@ impl Spooled {
         private::make(&directory)?;
         let held = locked(&directory)?;
         drop(turn);
-        let spooled = Self { path: directory.join(name), _held: held };
-        let copied = private::create_new(&spooled.path)
-            .and_then(|mut file| io::copy(input, &mut file).and_then(|_| file.sync_all()));
-        match copied {
-            Ok(()) => Ok(spooled),
-            Err(error) => {
-                spooled.remove();
-                Err(error)
-            }
-        }
+        Ok(Self { path: directory.join(name), _held: held })
+    }
+
+    /// Reads `input` to its end into the file of such a place. Blocks as long as `input` does.
+    pub fn fill(path: &Path, input: &mut dyn Read) -> io::Result<()> {
+        let mut file = private::create_new(path)?;
+        io::copy(input, &mut file).and_then(|_| file.sync_all())
     }
 
     /// Where it is, absolute where the home is.

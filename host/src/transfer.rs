@@ -11,6 +11,7 @@ mod download;
 mod ending;
 mod held;
 mod multipart;
+mod once;
 mod overlap;
 mod parallel;
 mod places;
@@ -19,6 +20,7 @@ pub(crate) mod rate;
 mod renewal;
 mod request;
 mod request_body;
+mod response;
 mod resumable;
 mod slot;
 mod upload;
@@ -220,13 +222,14 @@ pub(crate) async fn run(shared: &Arc<Shared>, transports: &Transports, job: Job)
 
 /// Keeps (or, on cancel, removes) what a dropped attempt had.
 fn stopped(shared: &Arc<Shared>, job: &Job, mut held: Held, reason: Reason) -> End {
+    let is_out = once::is_out(shared, job, &held);
     if held.directory.is_none() {
         // Stopped before the part file was opened: the stored bytes, if any, are as they were. Or what a server has.
         let bytes_done = held.stored;
         if reason == Reason::Cancel {
             remove_stored(shared, &job.record);
         }
-        return End::Stopped { reason, bytes_done };
+        return End::Stopped { reason, bytes_done, is_out };
     }
     let bytes_done = held.bytes_done();
     if reason == Reason::Cancel || bytes_done == 0 {
@@ -234,24 +237,24 @@ fn stopped(shared: &Arc<Shared>, job: &Job, mut held: Held, reason: Reason) -> E
             shared.store.write_later(Change::ForgetResume { key: job.key });
         }
         held.remove();
-        return End::Stopped { reason, bytes_done: 0 };
+        return End::Stopped { reason, bytes_done: 0, is_out };
     }
     held.record(shared, job.key);
     if shared.durability == Durability::Full {
         sync_later(shared, job.key, &held);
     }
-    End::Stopped { reason, bytes_done }
+    End::Stopped { reason, bytes_done, is_out }
 }
 
 async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held: &mut Held) -> End {
     let mut attempt = match Attempt::begin(shared, transports, job, &held.trail).await {
         Ok(attempt) => attempt,
-        Err(failure) => return over(held, failure, None),
+        Err(failure) => return over(held, failure, None, false),
     };
     match attempt.before_task_start().await {
         Ok(None) => {}
         Ok(Some(end)) => return end,
-        Err(failure) => return over(held, failure, None),
+        Err(failure) => return over(held, failure, None, false),
     }
     let result = attempt.with_credentials(held).await;
     let result = match result {
@@ -445,7 +448,10 @@ impl<'a> Attempt<'a> {
                 let bytes_done = details.file_size.filter(|_| status == Status::Complete).unwrap_or(0);
                 End::Final { status, details, bytes_done }
             }
-            Err(Stopped::Refused(failure)) => over(held, failure, None),
+            Err(Stopped::Over(failure, details)) => {
+                held.record(shared, job.key);
+                over(held, failure, details, true)
+            }
             // Who could renew them has done so before.
             Err(Stopped::Expiring) => stopped(shared, job, std::mem::take(held), Reason::Later),
             Err(Stopped::Failure(failure, details) | Stopped::Rejected(failure, details)) => {

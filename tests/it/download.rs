@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use crate::support::process::in_a_namespace;
 use crate::support::*;
 
 #[test]
@@ -451,13 +452,6 @@ fn a_file_that_grows_over_the_limit_of_the_system_ends_with_exit_6_and_is_gone_o
     assert!(!world.names().contains(&"film.bin".to_owned()));
     world.haul(&["get", film.url()]).exits(0);
     assert_same_bytes(&world.read("film.bin"), &content);
-}
-
-/// Runs a program by a shell that may mount. `None` where there are no namespaces, which tests/run finds out and says; the limit
-/// of the system above covers most of it there.
-fn in_a_namespace(script: &str) -> Option<[&str; 7]> {
-    let forbidden = std::env::var_os("HAUL_TESTS_UNSHARED").is_some(); // else the test fails where they are
-    (!forbidden).then_some(["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod hook_verdicts;
 mod hostile;
 mod import;
 mod limits;
+mod once;
 mod parallel;
 mod profiles;
 mod put;

@@ -1,5 +1,6 @@
 //! `haul put`: files from anywhere, as a form or as they are, one or several; the same line again after a kill.
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::*;
@@ -254,6 +255,20 @@ fn two_pipes_are_refused_before_one_is_read() {
     world.haul(&line).exits(2).says("one FILE of put");
     world.haul_reading(&["put", "-", "-", "http://127.0.0.1:9/"], "x").exits(2).says("one FILE of put");
     world.haul(&["put", one.to_str().unwrap(), "nothing", "http://127.0.0.1:9/"]).exits(6).says("does not exist");
+    assert_eq!(spool(&world), [""; 0]);
+}
+
+#[test]
+fn an_interrupt_ends_what_is_still_reading_and_nothing_of_it_is_kept() {
+    let world = World::new();
+    let endless = pipe(&world, "endless"); // nobody writes to it
+    let (name, url) = (endless.to_str().unwrap(), "http://127.0.0.1:9/");
+
+    let reading = world.spawn(&["put", name, url]);
+    wait::wait_until(|| spool(&world).len() == 1, || "nothing is read".into());
+    reading.signal(Signal::INT);
+
+    reading.finish().exits(130);
     assert_eq!(spool(&world), [""; 0]);
 }
 

@@ -117,6 +117,8 @@ fn an_upload_whose_answer_was_lost_is_not_sent_again() {
             (scene.server.log(), &record["status"]),
             (expected.iter().map(|l| (*l).into()).collect(), &json!("complete"))
         );
+        let last = scene.world.events().pop().unwrap();
+        assert_eq!((&last["resumedFrom"], notes(&record)), (&json!(LENGTH), vec!["resumed"]));
         scene.has_all(1);
     }
 }

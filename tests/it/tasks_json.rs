@@ -274,6 +274,55 @@ fn an_international_host_is_stored_as_it_is_asked_for() {
 }
 
 #[test]
+fn what_a_task_of_its_type_does_not_have_is_refused_by_name() {
+    let world = World::new();
+    let (data, upload) = (json!({"taskType": "DataTask"}), json!({"taskType": "UploadTask", "filename": "f"}));
+    let several = json!({"taskType": "MultiUploadTask", "files": ["f"]});
+    let checksum = format!("sha-256={}", "0".repeat(64));
+    let cases = [
+        (&upload, "files", json!(["f", "g"])),
+        (&upload, "checksum", json!(checksum)),
+        (&upload, "mirrors", json!(["http://127.0.0.1:9/m"])),
+        (&data, "checksum", json!(checksum)),
+        (&data, "fields", json!({"a": "b"})),
+        (&data, "files", json!(["f"])),
+        (&data, "urls", json!(["http://127.0.0.1:9/m"])),
+        (&data, "chunks", json!(4)),
+        (&data, "contentType", json!("a/b")),
+        (&several, "fileField", json!("q")),
+        (&several, "mimeType", json!("a/b")),
+        (&Value::Null, "fields", json!({"a": "b"})),
+        (&Value::Null, "fileField", json!("x")),
+    ];
+    for (base, field, value) in cases {
+        let mut task = if base.is_null() { json!({}) } else { base.clone() };
+        (task["url"], task[field]) = (json!("http://127.0.0.1:9/f"), value);
+        world.haul_reading(&["add", "-"], &task.to_string()).exits(2).says(&format!("`{field}`"));
+    }
+}
+
+#[test]
+fn what_is_shown_of_a_task_of_any_type_is_taken_again() {
+    let world = World::new();
+    let url = "http://127.0.0.1:9/f";
+    let tasks = [
+        json!({"url": url}),
+        json!({"url": url, "post": "x"}),
+        json!({"taskType": "ParallelDownloadTask", "url": url}),
+        json!({"taskType": "UploadTask", "url": url, "filename": "f", "fields": {}, "mimeType": "", "files": null, "checksum": null}),
+        json!({"taskType": "UploadTask", "url": url, "filename": "f", "post": "binary", "mirrors": [], "chunks": 1}),
+        json!({"taskType": "MultiUploadTask", "url": url, "files": ["f"], "fileField": "file"}),
+        json!({"taskType": "MultiUploadTask", "url": url, "filename": "[\"f\"]", "fileField": "[\"a\"]", "mimeType": "[\"\"]"}),
+        json!({"taskType": "DataTask", "url": url, "fields": {}, "fileField": "", "contentType": null}),
+        json!({"taskType": "DataTask", "url": url, "post": "x", "responseFile": "r"}),
+    ];
+    for id in world.add(&tasks) {
+        let shown = world.haul(&["show", "--json", &id]).exits(0).stdout;
+        world.haul_reading(&["add", "-", "--if-exists", "replace"], &shown).exits(0);
+    }
+}
+
+#[test]
 fn what_no_task_can_have_is_refused() {
     let world = World::new();
     for (more, sentence) in [

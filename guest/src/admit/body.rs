@@ -5,9 +5,9 @@
 use super::{Problems, has_control, is_data, is_upload, place, quoted};
 use crate::bindings::haul::transfer::types::{Body, Task, TaskKind};
 use crate::http;
-use alloc::{format, vec::Vec};
+use alloc::format;
 
-/// Bytes of a body that is kept with its task, at most.
+/// Bytes of a body, or of the fields of a form, that are kept with their task, at most.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a text is when nothing else is said (A.9).
@@ -51,13 +51,18 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
     if task.file_field.is_empty() {
         task.file_field = "file".into();
     }
-    problems.add_if(has_control(&task.file_field), "fileField", "must not contain control characters");
     let nameless = task.fields.iter().any(|(name, _)| name.is_empty());
     problems.add_if(nameless, "fields", "must not hold an empty name");
     // A line break is sent as `%0D%0A`, as browsers do (background_downloader B.10); of the others they say nothing.
     let is_sent = |character: char| !character.is_control() || matches!(character, '\r' | '\n' | '\t');
-    let unsendable = task.fields.iter().any(|(name, _)| !name.chars().all(is_sent));
-    problems.add_if(unsendable, "fields", "must not hold names with control characters");
+    let unsendable = |name: &str| !name.chars().all(is_sent);
+    let wrong = task.fields.iter().any(|(name, _)| unsendable(name));
+    problems.add_if(wrong, "fields", "must not hold names with control characters");
+    problems.add_if(unsendable(&task.file_field), "fileField", "must not contain control characters");
+    let size: usize = task.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if size > BODY_BYTES_MAX {
+        problems.add("fields", format!("must be at most {BODY_BYTES_MAX} bytes long in all, not {size}"));
+    }
     let wrong = matches!(task.body, Body::File) && !task.fields.is_empty() && http::resumable(task) != Some("tus");
     problems.add_if(wrong, "fields", "must be empty in a binary upload");
 
@@ -75,8 +80,8 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
         }
         if file.field.is_empty() {
             problems.add("files", format!("must name a form field for each file; number {number} has none"));
-        } else if has_control(&file.field) {
-            let reason = "must name form fields without control characters, such as line breaks";
+        } else if unsendable(&file.field) {
+            let reason = "must name form fields without control characters";
             problems.add("files", format!("{reason}; that of number {number} has some"));
         }
         if !http::is_field_value(&file.mime_type) {
@@ -129,9 +134,6 @@ fn check_types(task: &mut Task, problems: &mut Problems) {
         task.content_type = None;
     } else if task.content_type.is_none() && sends_text(task) {
         task.content_type = Some(TEXT.into());
-    }
-    if !matches!(task.kind, TaskKind::MultiUpload) {
-        task.files = Vec::new();
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::{Problems, has_control, is_data, is_upload};
 use crate::bindings::haul::transfer::types::{OnConflict, Task, TaskKind};
+use crate::http;
 use alloc::{format, string::String, vec::Vec};
 
 /// Bytes of one path segment, at most: what Linux file systems take.
@@ -35,13 +36,34 @@ pub(super) fn admit(task: &mut Task, problems: &mut Problems) {
                 problems
                     .add("responseFile", format!("must be the path of a file below the base directory; it {reason}"));
             }
+            let is_sent = is_upload(task) && sources(task).any(|source| is_same(&source, path));
+            problems.add_if(
+                is_sent,
+                "responseFile",
+                "must not be a file that is sent: the response would take its place",
+            );
+            let skips = matches!(task.on_conflict, Some(OnConflict::Skip));
+            problems.add_if(skips, "onConflict", "must be `replace`, `unique` or `fail` for a `responseFile`");
         }
         None => {}
     }
     if task.on_conflict.is_none() {
-        let given = task.filename.is_some();
+        let given = task.filename.is_some() || task.response_file.is_some();
         task.on_conflict = Some(if given { OnConflict::Replace } else { OnConflict::Unique });
     }
+}
+
+/// The paths of the files that an upload sends, below its base directory.
+fn sources(task: &Task) -> impl Iterator<Item = String> {
+    let on_disk = task.files.iter().enumerate().filter(|(index, _)| !http::is_in_task(task, *index));
+    let names = task.filename.iter().chain(on_disk.map(|(_, file)| &file.filename));
+    names.map(|name| format!("{}/{name}", task.directory))
+}
+
+/// Whether two paths below the same base directory name the same file.
+fn is_same(one: &str, other: &str) -> bool {
+    let normal = |path| normal_directory(path, Names::Given).ok();
+    normal(one).is_some_and(|path| Some(path) == normal(other))
 }
 
 /// A.3, A.4, A.6: one path segment, or `?` for the server's suggestion.

@@ -306,7 +306,11 @@ fn a_binary_upload_has_no_fields() {
     check(Task { fields: pairs(&[("a", "1"), ("b\0", "")]), ..upload() }, &[("fields", "control")]);
     admitted(Task { fields: pairs(&[("two\r\nlines", "1\0"), ("a\tb", "")]), ..upload() });
     assert_eq!(admitted(Task { file_field: "".into(), ..upload() }).file_field, "file");
-    check(Task { file_field: "a\r\n".into(), ..upload() }, &[("fileField", "control")]);
+    admitted(Task { file_field: "two\r\nlines".into(), ..upload() });
+    check(Task { file_field: "a\0".into(), ..upload() }, &[("fileField", "control")]);
+    let long = |length: usize| pairs(&[("a", "x".repeat(length).as_str())]);
+    admitted(Task { fields: long(1024 * 1024 - 1), ..upload() });
+    check(Task { fields: long(1024 * 1024), ..upload() }, &[("fields", "1048576 bytes long in all, not 1048577")]);
     check(Task { mime_type: "a\r\n".into(), ..upload() }, &[("mimeType", "media type")]);
     check(Task { filename: None, ..upload() }, &[("filename", "file to send")]);
 }
@@ -417,6 +421,57 @@ fn a_given_name_replaces_and_any_other_is_unique() {
     assert_eq!(conflict(Some("?"), None), Some(OnConflict::Unique));
     assert_eq!(conflict(None, None), Some(OnConflict::Unique));
     assert_eq!(conflict(Some("a"), Some(OnConflict::Skip)), Some(OnConflict::Skip));
+}
+
+#[test]
+fn a_response_file_replaces_an_older_one_and_never_a_file_that_is_sent() {
+    let to = |path: &str, on_conflict| Task { response_file: Some(path.into()), on_conflict, ..upload() };
+    assert_eq!(admitted(to("b", None)).on_conflict, Some(OnConflict::Replace));
+    assert_eq!(
+        admitted(Task { kind: TaskKind::Data, filename: None, ..to("b", None) }).on_conflict,
+        Some(OnConflict::Replace)
+    );
+    assert_eq!(admitted(to("b", Some(OnConflict::Unique))).on_conflict, Some(OnConflict::Unique));
+    check(to("b", Some(OnConflict::Skip)), &[("onConflict", "for a `responseFile`")]);
+    for path in ["a.txt", "./a.txt"] {
+        check(to(path, None), &[("responseFile", "a file that is sent")]);
+    }
+    let below = Task { directory: "/x/".into(), ..to("x/a.txt", None) };
+    check(below, &[("responseFile", "a file that is sent")]);
+    let file = FilePart { field: "f".into(), filename: "b".into(), mime_type: "".into() };
+    let several = Task { kind: TaskKind::MultiUpload, files: vec![file], ..to("b", None) };
+    check(several, &[("responseFile", "a file that is sent")]);
+    admitted(Task { kind: TaskKind::Data, ..to("a.txt", None) });
+}
+
+#[test]
+fn what_a_task_of_its_type_does_not_have_is_named() {
+    let of = |kind: TaskKind| Task { filename: Some("a".into()), ..Task { kind, ..task() } };
+    let file = || FilePart { field: "f".into(), filename: "a".into(), mime_type: "".into() };
+    let several = || Task { files: vec![file()], ..of(TaskKind::MultiUpload) };
+    let others = || [of(TaskKind::Upload), several(), of(TaskKind::Data), of(TaskKind::Request)];
+    for task in others() {
+        check(
+            Task { checksum: Some(["md5=", &"0".repeat(32)].concat()), ..task.clone() },
+            &[("checksum", "no download")],
+        );
+        check(Task { mirrors: vec!["http://h/m".into()], ..task.clone() }, &[("mirrors", "no download")]);
+        check(Task { chunks: 4, ..task }, &[("chunks", "no download")]);
+    }
+    for kind in [TaskKind::Download, TaskKind::ParallelDownload, TaskKind::Data, TaskKind::Request] {
+        check(Task { fields: pairs(&[("a", "b")]), ..of(kind.clone()) }, &[("fields", "no upload")]);
+        check(Task { file_field: "x".into(), ..of(kind.clone()) }, &[("fileField", "no upload")]);
+        check(Task { mime_type: "a/b".into(), ..of(kind.clone()) }, &[("mimeType", "no upload")]);
+        check(Task { files: vec![file()], ..of(kind.clone()) }, &[("files", "no MultiUploadTask")]);
+        check(Task { content_type: Some("a/b".into()), ..of(kind) }, &[("contentType", "without a body")]);
+    }
+    check(Task { files: vec![file()], ..of(TaskKind::Upload) }, &[("files", "no MultiUploadTask")]);
+    check(Task { content_type: Some("a/b".into()), ..of(TaskKind::Upload) }, &[("contentType", "mimeType")]);
+    check(Task { file_field: "x".into(), ..several() }, &[("fileField", "`files`")]);
+    check(Task { mime_type: "a/b".into(), ..several() }, &[("mimeType", "`files`")]);
+    for task in others() {
+        admitted(Task { file_field: "".into(), content_type: Some("".into()), chunks: 1, ..task });
+    }
 }
 
 #[test]

@@ -307,7 +307,7 @@ impl Chain {
     }
 
     /// Whether the request of a task may be sent again after its answer was lost: that is what the default policy goes by.
-    fn may_be_repeated(&self, task: &HookTask) -> Result<bool, Failure> {
+    pub fn may_be_repeated(&self, task: &HookTask) -> Result<bool, Failure> {
         let attempt = Attempt { number: 1, retries_remaining: 1, ..Attempt::default() };
         let mut lost = Failure::new(FailureKind::Connection, String::new());
         lost.outcome_unknown = true;

@@ -61,6 +61,15 @@ pub(super) fn stem(name: &str) -> &str {
     }
 }
 
+/// What a name becomes when it is taken: `f (1).txt`, `f (2).txt`, and so on.
+pub(crate) fn numbered(name: &str) -> impl Iterator<Item = String> {
+    let (stem, extension) = match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
+        _ => (name, String::new()),
+    };
+    (1..).map(move |number: u64| format!("{stem} ({number}){extension}"))
+}
+
 fn is_id(id: &str) -> bool {
     !id.is_empty() && id.chars().all(is_id_character)
 }

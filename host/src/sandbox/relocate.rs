@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use super::numbered;
 use crate::error::{Error, Result};
 
 /// Names tried at most.
@@ -48,12 +49,7 @@ pub fn move_file(file: &Path, directory: &Path) -> Result<PathBuf> {
 
 /// Renames to the first free name.
 fn rename_unique(from: &Path, directory: &Path, name: &str) -> Result<PathBuf, Errno> {
-    let (stem, extension) = match name.rsplit_once('.') {
-        Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
-        _ => (name, String::new()),
-    };
-    let numbered = (1..NAMES).map(|number| format!("{stem} ({number}){extension}"));
-    for name in std::iter::once(name.to_owned()).chain(numbered) {
+    for name in std::iter::once(name.to_owned()).chain(numbered(name).take(NAMES)) {
         let to = directory.join(name);
         match rustix::fs::renameat_with(CWD, from, CWD, &to, RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(to),

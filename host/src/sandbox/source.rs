@@ -11,7 +11,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{OFlags, Stat};
 
-use super::{Sandbox, is_regular, open};
+use super::{Identity, Sandbox, is_regular, open};
 use crate::error::{Failure, FailureKind};
 
 /// A file to send.
@@ -87,6 +87,11 @@ impl SourceFile {
     /// Bytes it had when it was opened.
     pub(crate) fn len(&self) -> u64 {
         self.opened.size
+    }
+
+    /// Which file it is, whatever it is called.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity { dev: self.opened.dev, ino: self.opened.ino }
     }
 
     /// The absolute path, for people.

@@ -11,6 +11,8 @@ mod question;
 mod step;
 mod stored;
 
+use std::sync::Arc;
+
 use crate::error::{Failure, FailureKind};
 use crate::event::Details;
 use crate::hooks::{Asked, Classified, HookHead, Part, PartsVerdict, ResumeVerdict};
@@ -18,8 +20,8 @@ use crate::sandbox::{Directory, Identity};
 use crate::task::{AnswerHead, Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::callbacks;
 use crate::transfer::{Context, Finished, Held, Stopped};
-use crate::transfer::{authorize, details_of, overlap, parallel, sweep_later};
-use crate::transport::{Answer, Framing};
+use crate::transfer::{authorize, details_of, once, overlap, parallel, sweep_later};
+use crate::transport::{Answer, Framing, Payload, Source};
 
 pub(super) use finish::{expected_digest, finish_with};
 use finish::{finish, finish_stored, stated_digest};
@@ -55,6 +57,7 @@ pub(crate) async fn run(cx: &Context<'_>, places: &[Wire], place: usize, held: &
         Stored::All => return finish_stored(cx, held, directory, &places[place]).await,
         Stored::GoOn(question) => question,
     };
+    once::not_sent_before(cx)?;
     for _ in 0..QUESTIONS {
         let next = if held.resume.pieces.is_empty() {
             ask(cx, places, place, held, &directory, &mut question).await?
@@ -64,8 +67,13 @@ pub(crate) async fn run(cx: &Context<'_>, places: &[Wire], place: usize, held: &
         };
         match next {
             Next::Done(finished) => return Ok(*finished),
+            Next::AskAgain if held.sends.is_some() => break,
             Next::AskAgain => {}
         }
+    }
+    if held.sends.is_some() {
+        let text = "the server has not sent all, and its request is not sent a second time (see `repeatable`)";
+        return Err(Stopped::Over(Failure::new(FailureKind::Resume, text), None));
     }
     Err(Failure::new(FailureKind::Resume, "the server keeps answering with too few bytes").into())
 }
@@ -97,7 +105,25 @@ async fn ask(
     directory: &Directory,
     question: &mut Question,
 ) -> Result<Next, Stopped> {
-    let (mut answer, head, verdict) = answer_to(cx, &places[place], held, question).await?;
+    let (answer, head, verdict) = answer_to(cx, &places[place], held, question).await?;
+    let is_success = !matches!(verdict, Classified::NotFound | Classified::Failed(_));
+    let details = (held.sends.is_some() && is_success).then(|| Box::new(details_of(answer.status, &head)));
+    let taken = take(cx, (places, place), held, directory, question, (answer, head, verdict)).await;
+    match (taken, details) {
+        (Err(Stopped::Failure(failure, _)), Some(details)) => Err(once::after_success(cx, held, failure, details)),
+        (taken, _) => taken,
+    }
+}
+
+/// What an answer brings.
+async fn take(
+    cx: &Context<'_>,
+    (places, place): (&[Wire], usize),
+    held: &mut Held,
+    directory: &Directory,
+    question: &mut Question,
+    (mut answer, head, verdict): (Answer, HookHead, Classified),
+) -> Result<Next, Stopped> {
     let known = Known {
         own_range: own_range(cx.task),
         bytes_done: held.bytes_done(),
@@ -171,7 +197,11 @@ async fn answer_to(
 ) -> Result<(Answer, HookHead, Classified), Stopped> {
     authorize::look_ahead(cx).await?;
     log_question(cx, wire, question);
-    let mut answer = cx.transport.send(call_of(cx, wire, question)).await.map_err(|mut failure| {
+    let mut call = call_of(cx, wire, question);
+    if let Some(body) = once::body_of_download(cx, held).await? {
+        call.body = Payload::Source(body as Arc<dyn Source>);
+    }
+    let mut answer = cx.transport.send(call).await.map_err(|mut failure| {
         failure.description = crate::mask::text(&failure.description);
         failure
     })?;
@@ -184,7 +214,8 @@ async fn answer_to(
         own_range: own_range(cx.task),
         restarts: question.restarts,
     };
-    let (verdict, head) = callbacks::judge(cx, held, &asked, &mut answer, true).await?;
+    let judged = callbacks::judge(cx, held, &asked, &mut answer, true).await;
+    let (verdict, head) = judged.map_err(|stopped| once::unjudged(held, answer.status, stopped))?;
     Ok((answer, head, verdict))
 }
 
@@ -257,7 +288,7 @@ async fn from_zero(
     directory: &Directory,
     (places, place): (&[Wire], usize),
     question: &mut Question,
-    answer: Answer,
+    mut answer: Answer,
     head: HookHead,
 ) -> Result<Next, Stopped> {
     if let Some(note) = &question.instead {
@@ -276,7 +307,9 @@ async fn from_zero(
             known
         }
     };
-    begin(cx, held, directory, total, &answer, &head).await?;
+    if let Err(stopped) = begin(cx, held, directory, total, &answer, &head).await {
+        return Err(nowhere_to_put(cx, held, stopped, &mut answer, &head).await);
+    }
     question.undivided |= answer.canned.is_some();
     if let Some(if_range) = divide(cx, held, question).await? {
         record_now(cx, held).await?;
@@ -284,6 +317,23 @@ async fn from_zero(
         return Box::pin(parallel::run(cx, held, directory, places, question, if_range, first)).await;
     }
     body(cx, held, directory, question, answer, head).await
+}
+
+/// There is no part file for an answer: of one that is not asked for again, the first bytes are kept with the task.
+async fn nowhere_to_put(
+    cx: &Context<'_>,
+    held: &mut Held,
+    stopped: Stopped,
+    answer: &mut Answer,
+    head: &HookHead,
+) -> Stopped {
+    match stopped {
+        Stopped::Failure(failure, _) if held.sends.is_some() => {
+            let details = error_details(held, answer, head).await;
+            once::after_success(cx, held, failure, Box::new(details))
+        }
+        stopped => stopped,
+    }
 }
 
 /// Makes the part file, and what must be known to go on with it.

@@ -22,7 +22,12 @@ pub(crate) enum End {
     /// It failed, and this is what follows.
     Failed(Box<Failed>),
     /// It was stopped from outside.
-    Stopped { reason: Reason, bytes_done: u64 },
+    Stopped {
+        reason: Reason,
+        bytes_done: u64,
+        /// Its request is sent once, and may be out: whether it took effect nobody will know.
+        is_out: bool,
+    },
 }
 
 impl End {
@@ -46,6 +51,8 @@ pub(crate) struct Failed {
     pub(crate) changes: Option<Changes>,
     pub(crate) details: Box<Details>,
     pub(crate) bytes_done: u64,
+    /// Nothing can mend it, not even time: it waits neither for room on the disk nor for others to close files.
+    pub(crate) is_over: bool,
 }
 
 /// A downloaded file that has no name yet.
@@ -84,7 +91,7 @@ pub(crate) enum Stopped {
     /// The task is over, without a failure to judge.
     Final(Status, Box<Details>),
     /// The task fails with this, whatever else could be tried; what is stored of it stays.
-    Refused(Failure),
+    Over(Failure, Option<Box<Details>>),
 }
 
 impl Stopped {
@@ -174,7 +181,7 @@ pub(super) async fn conclude(
     details.resumed_from = held.resumed_from;
     details.exception = Some(failure.clone());
     let changes = held.changes.clone().filter(|_| held.changes_are_new);
-    End::Failed(Box::new(Failed { failure, verdict, wanted, changes, details, bytes_done }))
+    End::Failed(Box::new(Failed { failure, verdict, wanted, changes, details, bytes_done, is_over: false }))
 }
 
 fn verdict_in_words(verdict: RetryVerdict) -> String {
@@ -191,8 +198,8 @@ fn fresh_start(held: &Held) -> &'static str {
     if held.part_was_changed { "restarted-part-lost" } else { "restarted-checksum" }
 }
 
-/// The task is over by a failure that no retry can mend.
-pub(super) fn over(held: &mut Held, failure: Failure, details: Option<Box<Details>>) -> End {
+/// The task fails without anybody being asked about another attempt. `is_over`: nor is anything waited for.
+pub(super) fn over(held: &mut Held, failure: Failure, details: Option<Box<Details>>, is_over: bool) -> End {
     if failure.outcome_unknown {
         held.note("outcome-unknown");
     }
@@ -200,7 +207,7 @@ pub(super) fn over(held: &mut Held, failure: Failure, details: Option<Box<Detail
     details.exception = Some(failure.clone());
     details.notes.clone_from(&held.notes);
     let (verdict, bytes_done) = (RetryVerdict::GiveUp, held.bytes_done());
-    End::Failed(Box::new(Failed { failure, verdict, wanted: false, changes: None, details, bytes_done }))
+    End::Failed(Box::new(Failed { failure, verdict, wanted: false, changes: None, details, bytes_done, is_over }))
 }
 
 /// What an update says of a response: headers masked, media type and character set apart.

@@ -1,7 +1,7 @@
 //! The places that a download can come from: its URL, and its mirrors in turn; what of a request may go to another of them, and
 //! what a component may write into one that leaves the task's origin.
 
-use super::{Context, Finished, Held, Stopped, download};
+use super::{Context, Finished, Held, Stopped, download, once};
 use crate::error::{Failure, FailureKind};
 use crate::mask::Secrets;
 use crate::task::{Pairs, Status, Task};
@@ -19,6 +19,7 @@ pub(super) async fn from_any_place(
     for place in 1..places.len() {
         match &outcome {
             Err(Stopped::Failure(failure, _)) if cx.may_be_renewed(failure) => return outcome,
+            Err(Stopped::Failure(failure, _)) if held.sends.is_some() && !once::is_undone(failure) => return outcome,
             Err(Stopped::Failure(failure, _)) if may_be_elsewhere(failure) => {}
             Err(Stopped::Final(Status::NotFound, _)) => {}
             _ => return outcome,

@@ -4,7 +4,7 @@
 //! What stands in it is decided in `upload`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +37,14 @@ pub(crate) enum Segment {
 }
 
 impl Segment {
+    /// The file that it is of.
+    pub(crate) fn file(&self) -> Option<&SourceFile> {
+        match self {
+            Segment::Text(_) => None,
+            Segment::File { file, .. } => Some(file),
+        }
+    }
+
     fn length(&self) -> u64 {
         match self {
             Segment::Text(text) => text.len() as u64,
@@ -57,6 +65,10 @@ pub(crate) struct RequestBody {
     group: String,
     /// Commits [`SENT`] for this task, whose notes are these, before the end.
     marks: Option<(TaskKey, Vec<String>)>,
+    /// That has begun.
+    marked: AtomicBool,
+    /// There is a connection for it.
+    connected: AtomicBool,
 }
 
 impl std::fmt::Debug for RequestBody {
@@ -86,6 +98,8 @@ impl RequestBody {
             rate: rate.clone(),
             group: group.to_owned(),
             marks: None,
+            marked: AtomicBool::new(false),
+            connected: AtomicBool::new(false),
         }
     }
 
@@ -111,18 +125,30 @@ impl RequestBody {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Whether a server may have all or some of it, and act on it. Of an empty one nobody knows.
+    /// Whether a server may have all or some of it, and act on it. One without a body is out as soon as it has a connection.
     pub(crate) fn may_be_out(&self) -> bool {
-        self.length == 0 || self.taken() > 0
+        if self.length == 0 { self.connected.load(Ordering::Relaxed) } else { self.taken() > 0 }
+    }
+
+    /// Whether the store knows, or is about to, that it went out whole.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.marked.load(Ordering::Relaxed)
+    }
+
+    /// Where there is no body, nobody asks before its end.
+    pub(crate) async fn mark_if_empty(&self) -> Result<(), Failure> {
+        if self.length > 0 {
+            return Ok(());
+        }
+        match self.before_end() {
+            Some(marked) => marked.await,
+            None => Ok(()),
+        }
     }
 
     /// A file of it that was written since it was opened.
     pub(crate) fn changed(&self) -> Option<&SourceFile> {
-        let files = self.segments.iter().filter_map(|(_, segment)| match segment {
-            Segment::File { file, .. } => Some(&**file),
-            Segment::Text(_) => None,
-        });
-        files.into_iter().find(|file| file.is_changed())
+        self.segments.iter().filter_map(|(_, segment)| segment.file()).find(|file| file.is_changed())
     }
 }
 
@@ -155,8 +181,13 @@ impl Source for RequestBody {
         self.shared.throttle.wait(self.taker(), self.shared.throttle.take(self.taker(), taken, now), now)
     }
 
+    fn connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
+    }
+
     fn before_end(&self) -> Option<BeforeEnd> {
         let (key, notes) = self.marks.clone()?;
+        self.marked.store(true, Ordering::Relaxed);
         let marked = self.shared.store.write(Change::Note { key, notes });
         Some(Box::pin(async move {
             marked.await.map(|_| ()).map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use url::Url;
 
 use self::dialect::{Known, Said};
-use super::{authorize, request, upload};
+use super::{authorize, request, response, upload};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::mask::MASK;
 use crate::store::{Change, Pending};
@@ -53,6 +53,7 @@ pub(super) async fn run(
     if upload::is_changed(cx.task, &[stretch.part(0, stretch.length)]) {
         held.note("source-changed");
     }
+    response::look(cx, std::iter::once(&*stretch.file))?;
     let is_same = |known: &UploadRecord| known.source == stretch.file.mark() && known.length == stretch.length;
     if held.upload.as_ref().is_some_and(|known| !is_same(known)) {
         forget(cx, held, "restarted-changed");
@@ -133,11 +134,13 @@ impl Attempt<'_> {
         let append_at_most = self.append_at_most;
         self.know(held, |known| known.append_at_most = append_at_most);
         let said = dialect::of_question(self.protocol, answer.status, &answer.headers, self.known(held));
-        if let Said::Has(offset) = said
-            && held.resumed_from == 0
-            && offset > 0
-        {
-            held.resumed_from = offset;
+        let known = match said {
+            Said::Has(offset) => offset,
+            Said::Complete => self.stretch.length,
+            _ => 0,
+        };
+        if held.resumed_from == 0 && known > 0 {
+            held.resumed_from = known;
             held.note("resumed");
         }
         self.heed(held, said, answer).await

@@ -45,10 +45,7 @@ pub(crate) fn remember(sandbox: &Sandbox, task: &mut Task, place: Option<&Path>)
 
 /// Whether the files are others than when the task was added.
 pub(super) fn is_changed(task: &Task, segments: &[Segment]) -> bool {
-    let files = segments.iter().filter_map(|segment| match segment {
-        Segment::File { file, .. } => Some(&**file),
-        Segment::Text(_) => None,
-    });
+    let files = segments.iter().filter_map(Segment::file);
     let known = task.extra.iter().find(|(name, _)| name == SOURCES);
     known.is_some_and(|(_, known)| *known != marks(files))
 }

@@ -327,6 +327,7 @@ impl Exchange<'_> {
             }
         }
         watch.look(captured);
+        self.hop.body.connected();
         let connected = crate::clock::timer_now();
         loop {
             let last = sending.last();

@@ -46,6 +46,9 @@ pub trait Source: fmt::Debug + Send + Sync {
         Duration::ZERO
     }
 
+    /// There is a connection for the request: one without a body may be out from now on.
+    fn connected(&self) {}
+
     /// What must have happened before the server can have the whole request.
     fn before_end(&self) -> Option<BeforeEnd> {
         None
@@ -96,6 +99,13 @@ impl Payload {
     /// Whether the server is asked before the body is sent.
     pub(super) fn asks_first(&self) -> bool {
         self.length() > EXPECT_ABOVE
+    }
+
+    /// There is a connection for the request.
+    pub(super) fn connected(&self) {
+        if let Payload::Source(source) = self {
+            source.connected();
+        }
     }
 
     fn read(&self, offset: u64) -> Result<Bytes, Failure> {

@@ -236,3 +236,10 @@ impl Lines {
         read.lines.iter().map(|line| format!("{line}\n")).collect()
     }
 }
+
+/// Runs a program by a shell that may mount. `None` where there are no namespaces, which tests/run finds out and says; the limit
+/// of the system for the size of files covers most of it there.
+pub fn in_a_namespace(script: &str) -> Option<[&str; 7]> {
+    let forbidden = std::env::var_os("HAUL_TESTS_UNSHARED").is_some(); // else the test fails where they are
+    (!forbidden).then_some(["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
+}

@@ -376,7 +376,7 @@ pub(crate) struct RequestFlags {
     /// HTTP method
     #[arg(short = 'X', long, value_name = "METHOD")]
     pub(crate) method: Option<String>,
-    /// Store the whole response in this file; an older one is replaced. `-`, for request: print it as it is, also on a terminal
+    /// Store the whole response in this file; an older one is replaced, but none that is sent. `-`, for request: print it as it is, also on a terminal
     #[arg(short, long, value_name = "NAME")]
     pub(crate) output: Option<PathBuf>,
     /// Directory of that file [default: the current one]

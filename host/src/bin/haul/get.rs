@@ -9,11 +9,13 @@ use crate::foreground::{self, Tasks};
 use crate::input;
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
+use crate::signals;
 use crate::tasks::Template;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let urls = input::urls(&get.urls)?;
+    let typed = get.urls.clone();
+    let Some(urls) = signals::unless_read(move || input::urls(&typed)).await? else { return Ok(exit::INTERRUPTED) };
     let callbacks = named(&get.engine.components, &environment.config.callbacks);
     let template = Template::new(&get.task, &get.download, callbacks, urls.len() > 1, now_ms())?;
     template.check(&urls)?;

@@ -15,13 +15,14 @@ use crate::exit;
 use crate::foreground::{self, Tasks};
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
+use crate::signals;
 use crate::tasks::describe_one;
 use crate::text;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(put: &Put, environment: &Environment, printer: &Printer) -> Result<u8> {
     let callbacks = named(&put.engine.components, &environment.config.callbacks);
-    let (files, piped) = sources(put, &environment.home)?;
+    let Some((files, piped)) = sources(put, &environment.home).await? else { return Ok(exit::INTERRUPTED) };
     let done = send(put, &files, callbacks, environment, printer).await;
     match (&done, piped) {
         // It is the task's until that is forgotten.
@@ -56,8 +57,8 @@ async fn send(
     foreground::run(tasks, &put.engine, put.task.asking.profile.as_deref(), environment, printer, reporter).await
 }
 
-/// The files' absolute paths, and which of them holds what a pipe gave.
-fn sources(put: &Put, home: &Path) -> Result<(Vec<PathBuf>, Option<Spooled>)> {
+/// The files' absolute paths, and which of them holds what a pipe gave. `None`: interrupted.
+async fn sources(put: &Put, home: &Path) -> Result<Option<(Vec<PathBuf>, Option<Spooled>)>> {
     let typed = put.files_and_url.split_last().map_or(&[][..], |(_, files)| files);
     if typed.is_empty() {
         return Err(Error::Usage("put wants a FILE and a URL: `haul put FILE URL`, where FILE `-` is stdin".into()));
@@ -68,9 +69,15 @@ fn sources(put: &Put, home: &Path) -> Result<(Vec<PathBuf>, Option<Spooled>)> {
     // A pipe last: a file that is not there is told before anything is read.
     let named = typed.iter().map(|file| if is_piped(file) { Ok(None) } else { source(file).map(Some) });
     let named: Vec<Option<PathBuf>> = named.collect::<Result<_>>()?;
-    let piped = typed.iter().find(|file| is_piped(file)).map(|file| spooled(file, home)).transpose()?;
+    let piped = match typed.iter().find(|file| is_piped(file)) {
+        None => None,
+        Some(file) => match spooled(file, home).await? {
+            None => return Ok(None),
+            piped => piped,
+        },
+    };
     let path = |named: Option<PathBuf>| named.or_else(|| Some(piped.as_ref()?.path().to_path_buf()));
-    Ok((named.into_iter().filter_map(path).collect(), piped))
+    Ok(Some((named.into_iter().filter_map(path).collect(), piped)))
 }
 
 /// Whether a typed FILE is stdin, or a pipe with a name.
@@ -78,15 +85,30 @@ fn is_piped(typed: &str) -> bool {
     typed == "-" || std::fs::metadata(typed).is_ok_and(|data| data.file_type().is_fifo())
 }
 
-/// What a pipe gives, read to its end. It has the pipe's name, or `stdin`.
-fn spooled(typed: &str, home: &Path) -> Result<Spooled> {
-    let cannot = |error: io::Error| Error::FileSystem(format!("cannot store what `{typed}` gives: {error}"));
+/// What a pipe gives, read to its end. It has the pipe's name, or `stdin`. `None`: interrupted, and nothing of it is kept.
+async fn spooled(typed: &str, home: &Path) -> Result<Option<Spooled>> {
     let name = Path::new(typed).file_name().filter(|_| typed != "-").unwrap_or("stdin".as_ref());
+    let spooled = Spooled::new(home, name).map_err(|error| cannot_store(typed, &error))?;
+    let (pipe, path) = (typed.to_owned(), spooled.path().to_path_buf());
+    let read = signals::unless_read(move || read_pipe(&pipe, &path)).await;
+    if let Ok(Some(())) = read {
+        return Ok(Some(spooled));
+    }
+    spooled.remove();
+    read.map(|_| None)
+}
+
+fn read_pipe(typed: &str, path: &Path) -> Result<()> {
+    let cannot = |error| cannot_store(typed, &error);
     let mut input: Box<dyn Read> = match typed {
         "-" => Box::new(io::stdin().lock()),
         name => Box::new(File::open(name).map_err(cannot)?),
     };
-    Spooled::read(home, name, &mut input).map_err(cannot)
+    Spooled::fill(path, &mut input).map_err(cannot)
+}
+
+fn cannot_store(typed: &str, error: &io::Error) -> Error {
+    Error::FileSystem(format!("cannot store what `{typed}` gives: {error}"))
 }
 
 /// The task that the command line means.
@@ -106,7 +128,6 @@ fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -
     describe_request(&mut task, &put.request);
     task.response_file = response.as_deref().map(|path| below(&grant, path)).transpose()?;
     task.fields = put.fields.clone();
-    task.mime_type = put.mime_type.clone().unwrap_or_default();
     match files {
         [file] if put.is_of_one_file() => {
             task.task_type = TaskType::Upload;
@@ -114,6 +135,7 @@ fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -
             let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
             (task.directory, task.filename) = (directory.to_owned(), Some(name.to_owned()));
             task.file_field = put.file_field.clone().unwrap_or_else(|| "file".into());
+            task.mime_type = put.mime_type.clone().unwrap_or_default();
             task.body = if put.binary { Body::File } else { Body::Multipart };
             put.resumable.into_iter().for_each(|protocol| task.set_resumable(protocol.into()));
         }

@@ -18,7 +18,7 @@ use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::put::{describe_request, response_path};
 use crate::reporter::{Printed, Reporter};
-use crate::signals::Interrupt;
+use crate::signals::{self, Interrupt};
 use crate::tasks::describe_one;
 
 /// Longest body that is sent with the task.
@@ -36,7 +36,9 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
     describe_one(&mut task, &send.task, now_ms())?;
     task.updates = Updates::Status; // it has no progress
     describe_request(&mut task, &send.request);
-    describe_body(&mut task, send)?;
+    if describe_body(&mut task, send).await?.is_none() {
+        return Ok(exit::INTERRUPTED);
+    }
     if task.accept_status.is_empty() && !has_accepted_statuses(send.task.asking.profile.as_deref(), environment) {
         task.accept_status = vec![(200, 299)]; // as dio does; a DataTask of background_downloader ends at 206
     }
@@ -93,7 +95,8 @@ fn split(task: &mut Task, path: PathBuf) -> Result<Option<PathBuf>> {
     Ok(path.parent().map(PathBuf::from))
 }
 
-fn describe_body(task: &mut Task, send: &Send) -> Result<()> {
+/// The query and the body that the flags mean. `None`: interrupted while the body was read.
+async fn describe_body(task: &mut Task, send: &Send) -> Result<Option<()>> {
     let mut formats = ListFormats::default();
     for (name, format) in &send.list_formats {
         match name {
@@ -102,19 +105,24 @@ fn describe_body(task: &mut Task, send: &Send) -> Result<()> {
         }
     }
     task.url_query_parameters = parameters(&grouped(&send.query), &formats);
-    if let Some(data) = &send.data {
-        task.body = Body::Bytes(content(data, "--data")?);
-    } else if let Some(data) = &send.data_json {
-        let bytes = content(data, "--data-json")?;
-        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
-            .map_err(|error| Error::Usage(format!("--data-json is not JSON: {error}")))?;
-        task.body = Body::Bytes(bytes);
-        task.content_type = Some("application/json".into());
+    let is_json = send.data.is_none();
+    if let Some(data) = send.data.as_ref().or(send.data_json.as_ref()).cloned() {
+        let flag = if is_json { "--data-json" } else { "--data" };
+        let Some(bytes) = signals::unless_read(move || content(&data, flag)).await? else { return Ok(None) };
+        task.body = Body::Bytes(if is_json { json_of(task, bytes)? } else { bytes });
     } else if !send.form.is_empty() {
         task.body = Body::Bytes(form(&grouped(&send.form), &formats).into_bytes());
         task.content_type = Some("application/x-www-form-urlencoded".into());
     }
-    Ok(())
+    Ok(Some(()))
+}
+
+/// The same bytes, which are JSON.
+fn json_of(task: &mut Task, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
+        .map_err(|error| Error::Usage(format!("--data-json is not JSON: {error}")))?;
+    task.content_type = Some("application/json".into());
+    Ok(bytes)
 }
 
 /// What was typed, or what the file named by it holds.

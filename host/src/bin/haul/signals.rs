@@ -53,6 +53,18 @@ impl Interrupt {
     }
 }
 
+/// Reads what may not come for long, on a thread of its own; `None`: an interruption came first, and the thread is left alone.
+pub(crate) async fn unless_read<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<Option<T>> {
+    let mut interrupt = Interrupt::listen()?;
+    match interrupt.unless(tokio::task::spawn_blocking(read)).await {
+        None => Ok(None),
+        Some(Ok(read)) => read.map(Some),
+        Some(Err(broken)) => Err(Error::Other(format!("what is to be sent cannot be read: {broken}"))),
+    }
+}
+
 /// Waits for what is left to do when everything is saved: until one more interruption comes, or if it was the second already.
 /// Where no command has listened, a signal does what signals do.
 pub(crate) async fn unless_again<T>(work: impl Future<Output = T>) -> Option<T> {

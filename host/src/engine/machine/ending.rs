@@ -43,15 +43,19 @@ impl Machine {
                 let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
                 self.settle(key, change, status, None);
             }
-            End::Stopped { reason, bytes_done } => self.stopped(key, reason, bytes_done, at),
+            End::Stopped { reason, bytes_done, is_out } => self.stopped(key, reason, bytes_done, (is_out, at)),
             End::Failed(failed) => self.failed(key, *failed, at),
         }
     }
 
-    fn stopped(&mut self, key: TaskKey, reason: Reason, bytes_done: u64, at: u64) {
+    /// `is_out`: the task's request is sent once, and may be out.
+    fn stopped(&mut self, key: TaskKey, reason: Reason, bytes_done: u64, (is_out, at): (bool, u64)) {
         match reason {
             Reason::Cancel => {
-                let details = self.running.get(&key).map(why_canceled).unwrap_or_default();
+                let mut details = self.running.get(&key).map(why_canceled).unwrap_or_default();
+                if is_out {
+                    Arc::make_mut(&mut details).notes.push("outcome-unknown".into());
+                }
                 let status = Status::Canceled;
                 let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
                 self.settle(key, change, status, None);
@@ -66,7 +70,7 @@ impl Machine {
     }
 
     fn failed(&mut self, key: TaskKey, failed: Failed, at: u64) {
-        let Failed { failure, verdict, wanted, changes, mut details, bytes_done } = failed;
+        let Failed { failure, verdict, wanted, changes, mut details, bytes_done, is_over } = failed;
         if let Some(changes) = changes {
             // Before what follows: whoever goes on, goes on with them.
             self.shared.store.write_later(Change::Changes { key, changes: Some(Box::new(changes)) });
@@ -74,6 +78,7 @@ impl Machine {
         let remaining = self.running.get(&key).map_or(0, |running| running.retries_remaining);
         // What the task can do nothing about, and what will pass.
         let pause = match failure.detail {
+            _ if is_over => None,
             FailureDetail::DiskFull if self.wait_for_disk => Some(DISK_PAUSE_MS),
             FailureDetail::OpenFiles if self.wait_for_disk || self.running.len() > 1 => Some(FILES_PAUSE_MS),
             _ => None,
@@ -158,7 +163,11 @@ impl Machine {
         let mut details = Box::new(Arc::unwrap_or_clone(finished.details));
         details.exception = Some(failure.clone());
         let verdict = RetryVerdict::GiveUp;
-        self.failed(key, Failed { failure, verdict, wanted: false, changes: None, details, bytes_done }, at);
+        self.failed(
+            key,
+            Failed { failure, verdict, wanted: false, changes: None, details, bytes_done, is_over: false },
+            at,
+        );
     }
 
     /// A finished download ends without its file, because the name is taken and that is what the task says.

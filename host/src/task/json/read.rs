@@ -462,6 +462,10 @@ impl<'a> Reader<'a> {
     /// `urls` of a ParallelDownloadTask: the first is the URL, the others are mirrors (A.5).
     fn places(&mut self) {
         let mut urls = std::mem::take(&mut self.urls);
+        let is_download = matches!(self.task.task_type, TaskType::Download | TaskType::ParallelDownload);
+        if !urls.is_empty() && !is_download {
+            self.problems.problem::<()>("urls", "must be absent in a task that is no download");
+        }
         if self.task.url.is_empty() && !urls.is_empty() {
             self.task.url = urls.remove(0);
         }

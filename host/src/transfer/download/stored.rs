@@ -73,7 +73,7 @@ pub(super) async fn what_is_stored(
             tracing::info!("{id}: {bytes} bytes are stored and will be given up ({note})");
             Ok(instead(cx, held, &note).await?)
         }
-        ResumeVerdict::Refuse(why) => Err(Stopped::Refused(Failure::new(FailureKind::Resume, why))),
+        ResumeVerdict::Refuse(why) => Err(Stopped::Over(Failure::new(FailureKind::Resume, why), None)),
     }
 }
 
