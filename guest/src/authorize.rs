@@ -15,6 +15,9 @@ use alloc::{format, string::String, vec::Vec};
 #[cfg(test)]
 mod tests;
 
+/// Longest refresh token, and most that access headers come to: nobody sends longer ones.
+const TOKEN_BYTES_MAX: usize = 16 << 10;
+
 /// A token that expires so soon may be refused by the time it arrives.
 const EXPIRY_BUFFER_MS: u64 = 10_000;
 
@@ -86,7 +89,16 @@ fn refreshed(mut auth: Auth, response: &Response, now_at_ms: u64) -> Result<Auth
     if let Some(Value::Text(token)) = find("refresh_token")
         && is_usable(token)
     {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err("the token server's answer holds a refresh token of more than 16 KiB".into());
+        }
         auth.refresh_token = Some(token.clone());
+    }
+    let is_too_long = |token: &String| token.len() > TOKEN_BYTES_MAX;
+    let headers = expand_all(&auth.access_headers, &auth);
+    let length: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if auth.access_token.as_ref().is_some_and(is_too_long) || length > TOKEN_BYTES_MAX {
+        return Err("the token server's answer holds an access token too long for headers (16 KiB)".into());
     }
     auth.access_token_expires_at_ms = match find("expires_in") {
         Some(Value::Number(text) | Value::Text(text)) => {

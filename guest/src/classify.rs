@@ -234,8 +234,31 @@ fn refused(response: &Response) -> Verdict {
     let reason = reason_phrase(status);
     let space = if reason.is_empty() { "" } else { " " };
     let who = if status == 407 { "proxy" } else { "server" }; // RFC 9110 15.5.8
-    let description = format!("{who} answered {status}{space}{reason}");
+    let more = if asks_for_body_digest(response) {
+        ": it asks for Digest with `qop=auth-int`, a digest of the body, which is not made here"
+    } else {
+        ""
+    };
+    let description = format!("{who} answered {status}{space}{reason}{more}");
     Verdict::Failed(failure(FailureKind::HttpResponse, response, description))
+}
+
+/// Whether a server or proxy offers no other way to prove who asks than Digest with integrity protection (RFC 7616 3.4.3).
+fn asks_for_body_digest(response: &Response) -> bool {
+    let name = match response.status {
+        401 => "www-authenticate",
+        407 => "proxy-authenticate",
+        _ => return false,
+    };
+    let bare = |value: &str| -> String { value.chars().filter(|c| !matches!(c, ' ' | '"')).collect() };
+    let mut challenges =
+        http::values(&response.headers, name).map(|value| bare(&value.to_ascii_lowercase())).peekable();
+    let offers_more = |value: &str| {
+        ["qop=auth,", "auth-int,auth", "basicrealm="].iter().any(|other| value.contains(other))
+            || value.ends_with("qop=auth")
+    };
+    let is_only = |value: String| value.starts_with("digest") && value.contains("qop=auth-int") && !offers_more(&value);
+    challenges.peek().is_some() && challenges.all(is_only)
 }
 
 fn failure(kind: FailureKind, response: &Response, description: String) -> Failure {

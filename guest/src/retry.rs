@@ -22,6 +22,9 @@ const DOUBLINGS_MAX: u32 = 8;
 /// Nobody waits longer than a day, whatever a server asks for.
 const WAIT_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
+/// The detail of a failure to renew credentials that their server has refused.
+const CREDENTIALS: &str = "credentials";
+
 /// Decides what follows a failed attempt.
 ///
 /// A wrong checksum is answered by one fresh start, which uses up no retry: stored bytes may have been damaged, and a
@@ -45,6 +48,9 @@ pub(crate) fn decide(task: &Task, attempt: &Attempt, failure: &Failure) -> Verdi
 fn may_help(task: &Task, failure: &Failure) -> bool {
     use FailureDetail::{DiskFull, Protocol, Redirect, Tls};
     if matches!(failure.detail, Tls | Protocol | Redirect | DiskFull) {
+        return false;
+    }
+    if matches!(&failure.detail, FailureDetail::Other(name) if name == CREDENTIALS) {
         return false;
     }
     if failure.outcome_unknown && !may_be_repeated(task) {

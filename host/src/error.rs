@@ -80,10 +80,12 @@ pub enum FailureDetail {
     DiskFull,
     /// This process, or all together, have as many files and connections open as they may.
     OpenFiles,
+    /// Whoever renews the task's credentials has refused to.
+    Credentials,
 }
 
 impl FailureDetail {
-    const NAMES: [(FailureDetail, &'static str); 10] = [
+    const NAMES: [(FailureDetail, &'static str); 11] = [
         (FailureDetail::None, ""),
         (FailureDetail::NotConnected, "notConnected"),
         (FailureDetail::NoResponse, "noResponse"),
@@ -94,6 +96,7 @@ impl FailureDetail {
         (FailureDetail::Redirect, "redirect"),
         (FailureDetail::DiskFull, "diskFull"),
         (FailureDetail::OpenFiles, "openFiles"),
+        (FailureDetail::Credentials, "credentials"),
     ];
 
     /// The name in JSON, empty for `None`.

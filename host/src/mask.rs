@@ -19,7 +19,7 @@ pub const MASK: &str = "***";
 /// Headers whose values are secrets, in lower case (interface, "Masked everywhere").
 const SECRET_HEADERS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"];
 
-/// Headers whose values are URLs and may carry secrets.
+/// Headers whose values are one URL, whatever stands in it. Those of others are looked for word by word.
 const URL_HEADERS: [&str; 3] = ["location", "content-location", "referer"];
 
 /// Query parameters whose values are secrets, in lower case (interface, "Masked everywhere").
@@ -78,7 +78,7 @@ pub fn url(url: &str) -> String {
     masked
 }
 
-/// Headers with secrets replaced, and Location's secrets too.
+/// Headers with secrets replaced, and those of URLs in other headers too.
 pub fn headers(headers: &Pairs) -> Pairs {
     headers.iter().map(|(name, value)| (name.clone(), header(name, value))).collect()
 }
@@ -90,8 +90,38 @@ pub fn header(name: &str, value: &str) -> String {
     } else if URL_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
         url(value)
     } else {
-        value.into()
+        urls_in(value).into_owned()
     }
+}
+
+/// A header's value with the secrets of the URLs in it replaced: those of a list of links, say.
+fn urls_in(value: &str) -> Cow<'_, str> {
+    if !value.contains(['?', '#']) && !value.contains("//") {
+        return Cow::Borrowed(value);
+    }
+    let value = without_logins(value);
+    let is_url = |word: &str| word.contains(['?', '#']) || word.starts_with("//");
+    Cow::Owned(by_words(&value, |word| if is_url(word) { url(word) } else { word.into() }))
+}
+
+/// The text without the userinfo of each absolute URL in it.
+fn without_logins(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(colon) = rest.find("://") {
+        let (before, after) = rest.split_at(colon + 3);
+        masked.push_str(before);
+        let authority = after.split(['/', '\\', '?', '#']).next().unwrap_or("");
+        rest = match authority.rfind('@') {
+            Some(end) => {
+                masked.push_str(MASK);
+                &after[end..]
+            }
+            None => after,
+        };
+    }
+    masked.push_str(rest);
+    masked
 }
 
 /// Query parameters or form fields with the values of secret ones replaced.
@@ -145,18 +175,21 @@ fn secret_field(field: &str) -> Option<(&str, &str)> {
 /// A URL ends at white space, `"`, `<`, `>` or a backtick. In words that are no absolute URL but have a query (`/p?token=…`)
 /// the secret parameters are masked.
 pub fn text(text: &str) -> String {
+    by_words(text, |word| match word {
+        _ if word.contains("://") => without_query(word),
+        _ if word.contains('?') => url(word),
+        _ => word.into(),
+    })
+}
+
+/// The text with each word that may be a URL as it is shown.
+fn by_words(text: &str, shown: impl Fn(&str) -> String) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
         let end = rest.find(ends_url).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
-        if word.contains("://") {
-            masked.push_str(&without_query(word));
-        } else if word.contains('?') {
-            masked.push_str(&url(word));
-        } else {
-            masked.push_str(word);
-        }
+        masked.push_str(&shown(word));
         let mark = after.chars().next().map_or(0, char::len_utf8);
         masked.push_str(&after[..mark]);
         rest = &after[mark..];

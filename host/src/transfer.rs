@@ -44,7 +44,7 @@ use crate::spool::Spool;
 use crate::store::{Change, Store, TaskKey};
 use crate::task::{Auth, Changes, Record, Status, Task, TaskType};
 pub(crate) use crate::transport::retry_after;
-use crate::transport::{Trail, Transport, is_same_origin};
+use crate::transport::{Answer, Trail, Transport, is_same_origin};
 
 pub(crate) use authorize::Flights;
 use authorize::Prepared;
@@ -188,6 +188,15 @@ impl Context<'_> {
     /// Whether other credentials may be what a refused request lacks: they are asked for before anything else is tried.
     fn may_be_renewed(&self, failure: &Failure) -> bool {
         refused_with(failure).is_some() && self.task.auth.is_some() && self.renewals.is_earned()
+    }
+
+    /// A request, by its URL and the first byte that it asks for or sends, has this answer. The task's credentials go to its own
+    /// origin, and stay behind for good where a redirect leaves that.
+    fn heard(&self, url: &str, from: u64, answer: &Answer) {
+        let mut way = answer.hops.iter().chain([&answer.url]);
+        let mut was_shown = || way.all(|hop| is_same_origin(hop, &self.task.url));
+        let is_refusal = matches!(answer.status, 401 | 407);
+        self.renewals.heard(url, from, answer.status, !is_refusal || was_shown());
     }
 
     /// Whose bytes a download's are.

@@ -7,6 +7,7 @@
 
 mod body;
 mod bypass;
+mod challenge;
 mod connect;
 mod credentials;
 mod exchange;
@@ -636,9 +637,8 @@ impl Transport {
         let public_only = !guard.grants(&hop.url);
         let mut asked = Challenged::default();
         loop {
-            let dressed = self.shared.dressed(hop, call, &asked)?;
             let began = clock::now();
-            let answered_now = exchange::exchange(public_only, &dressed, call, &self.shared).await;
+            let answered_now = exchange::exchange(public_only, hop, call, &asked, &self.shared).await;
             if let Some(trail) = &call.trail {
                 let answer = answered_now.as_ref().ok();
                 let head = answer.map(|now| (now.response.status().as_u16(), now.response.version()));
@@ -649,6 +649,7 @@ impl Transport {
             let (head, incoming) = answered_now.response.into_parts();
             let body = AnswerBody::new((head.version, incoming), answered_now.framing, peer_of(&hop.url), call);
             self.shared.take_cookies(&hop.url, &head.headers, call);
+            self.shared.keyring.told(hop, &head.headers, call.ambient);
             if !self.shared.is_challenged(hop, call, head.status.as_u16(), &head.headers, &mut asked) {
                 return Ok((head, body, rest));
             }

@@ -155,7 +155,62 @@ fn a_refused_refresh_is_told_from_memory_and_not_tried_again() {
     assert!(!outcome.stdout.contains("waitingToRetry"), "{}", outcome.stdout);
     let why = &world.show("f19")["exception"];
     assert!(why["description"].as_str().unwrap().contains("could not refresh"), "{why}");
-    assert_eq!(why["httpResponseCode"], 400, "{why}");
+    assert!(why["description"].as_str().unwrap().contains("the token server answered 400"), "{why}");
+    assert_eq!((&why["detail"], &why["httpResponseCode"]), (&json!("credentials"), &Value::Null), "{why}");
+}
+
+#[test]
+fn a_refused_refresh_token_is_an_authentication_failure() {
+    for answered in [400, 401, 403] {
+        let (world, origin) = (World::new(), Origin::start());
+        let refresh = origin.serve("/token", status(answered).body(br#"{"error":"invalid_grant"}"#));
+        let film = origin.serve("/f", file(b"x"));
+        world.add(&[task("f", film.url(), &token(Some(refresh.url()), Some(LONG_AGO)))]);
+
+        world.run().exits(4);
+
+        let why = &world.show("f")["exception"];
+        assert_eq!((&why["type"], &why["httpResponseCode"]), (&json!("general"), &Value::Null), "{why}");
+        let words = format!("the token server answered {answered}");
+        assert!(why["description"].as_str().unwrap().contains(&words), "{why}");
+    }
+}
+
+#[test]
+fn a_token_too_long_for_headers_is_the_token_servers_fault() {
+    let (world, origin) = (World::new(), Origin::start());
+    let answer = json!({"access_token": "T".repeat(20_000)}).to_string();
+    let refresh = origin.serve("/token", file(answer.as_bytes()));
+    let film = origin.serve("/f", file(b"x"));
+    world.add(&[task("f", film.url(), &token(Some(refresh.url()), Some(LONG_AGO)))]);
+
+    world.run().exits(1);
+
+    let why = &world.show("f")["exception"];
+    assert_eq!(why["type"], "general", "{why}");
+    assert!(why["description"].as_str().unwrap().contains("the token server's answer holds an access token too long"));
+}
+
+#[test]
+fn a_refusal_by_who_was_not_shown_the_token_refreshes_and_repeats_nothing() {
+    for kind in ["DownloadTask", "DataTask", "ParallelDownloadTask"] {
+        let (world, origin, elsewhere) = (World::new(), Origin::start(), Origin::start());
+        let refresh = origin.serve("/token", granted());
+        let other = elsewhere.serve("/o", status(401));
+        let film = origin.serve("/f", status(307).header("Location", other.url()));
+        let mut task = task("f", film.url(), &token(Some(refresh.url()), None));
+        task["taskType"] = json!(kind);
+        if kind == "DataTask" {
+            task["post"] = json!("pay");
+            task.as_object_mut().unwrap().remove("filename");
+        }
+        world.add(&[task]);
+
+        world.run().exits(4);
+
+        assert_eq!((refresh.log().len(), film.log().len()), (0, 1), "{kind}: {:?}", origin.log());
+        assert!(other.requests().iter().all(|asked| asked.header("authorization").is_none()), "{kind}");
+    }
 }
 
 #[test]

@@ -50,6 +50,31 @@ fn a_cancelled_scope_refuses_later_tasks_and_repeats_until_it_is_reopened() {
 }
 
 #[test]
+fn what_was_cancelled_by_itself_stays_so_when_the_scope_above_is_reopened() {
+    let world = World::new();
+    world.haul(&["cancel", "--scope", "a/b", "--reason", "b is over"]).exits(0);
+    world.haul(&["cancel", "--scope", "a"]).exits(0);
+
+    world.haul(&["scope", "reopen", "a"]).exits(0).says("a/b was cancelled by itself and stays so");
+
+    let list = world.haul(&["--json", "scope", "ls"]).exits(0).json();
+    assert_eq!(list.iter().map(|scope| &scope["scope"]).collect::<Vec<_>>(), ["a/b"]);
+    world.haul(&["get", "http://127.0.0.1:9/f", "--scope", "a/b"]).exits(2).says("(b is over)");
+    world.haul(&["scope", "reopen", "a/b"]).exits(0);
+    assert_eq!(world.haul(&["--json", "scope", "ls"]).exits(0).json(), Vec::<Value>::new());
+}
+
+#[test]
+fn what_can_be_no_scope_is_not_cancelled_or_listed() {
+    let world = World::new();
+    for name in ["x/", "/x", "x//y", ".", "x/..", ""] {
+        world.haul(&["cancel", "--scope", name]).exits(2).says("a scope must be names set apart by `/`");
+        world.haul(&["ls", "--scope", name]).exits(2).says("a scope must be names set apart by `/`");
+    }
+    assert_eq!(world.haul(&["--json", "scope", "ls"]).exits(0).json(), Vec::<Value>::new());
+}
+
+#[test]
 fn what_a_scope_has_cancelled_is_over_and_the_same_command_without_it_is_another_task() {
     let (world, origin) = (World::new(), Origin::start());
     let gate = Gate::new();

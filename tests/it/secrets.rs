@@ -15,6 +15,8 @@ fn secrets_are_masked_in_everything_that_is_printed() {
             .header("Set-Cookie", "id=cAnArY1")
             .header("X-Session-Token", "cAnArY2")
             .header("Location", "/next?signature=cAnArY3")
+            .header("Link", "<https://h/x?page=2&access_token=cAnArYf>; rel=next")
+            .header("Refresh", "0; url=https://u:cAnArYg@h/x")
     };
     let bad = origin.serve("/bad", echo(500));
     let good = origin.serve("/good", echo(200));
@@ -25,7 +27,8 @@ fn secrets_are_masked_in_everything_that_is_printed() {
         let url = film.url().replace("http://", "http://user:cAnArY8@") + query;
         let words = ["-v", "--json", "get", &url, "--retries", "0"];
         let secrets = ["-H", "Authorization: Bearer cAnArY9", "-H", "Cookie: a=cAnArYa", "-H", "X-Api-Key: cAnArYb"];
-        keep(world.haul(&[words.as_slice(), &secrets].concat()));
+        let urls = ["-H", "X-Callback: https://h/x?token=cAnArYh", "-H", "Origin: http://u:cAnArYi@h"];
+        keep(world.haul(&[words.as_slice(), &secrets, &urls].concat()));
         keep(world.haul(&["-v", "get", &url, "--retries", "0", "-H", "My-Secret: cAnArYc"]));
     }
     let auth = json!({"accessToken": "cAnArYd", "refreshToken": "cAnArYe",
@@ -47,6 +50,7 @@ fn secrets_are_masked_in_everything_that_is_printed() {
     assert!(printed.contains("pizza"), "what is no secret stays");
     let sent = good.requests();
     assert_eq!(sent[0].header("x-api-key"), Some("cAnArYb"), "the server gets the real one");
+    assert_eq!(sent[0].header("x-callback"), Some("https://h/x?token=cAnArYh"));
     assert!(sent[0].target.contains("token=cAnArY4"), "{}", sent[0].target);
     assert_eq!(sent.last().unwrap().header("authorization"), Some("Bearer cAnArYd"));
 }

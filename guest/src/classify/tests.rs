@@ -57,6 +57,27 @@ fn check_failed(task: &Task, asked: &Asked, status: u16, description: &str) {
 }
 
 #[test]
+fn who_asks_for_a_digest_of_the_body_alone_is_told_of() {
+    let failed =
+        |value: &str| match decide(&samples::task(), &whole(), &samples::response(401, &[("www-authenticate", value)]))
+        {
+            Verdict::Failed(failure) => failure.description.contains("auth-int"),
+            other => panic!("{other:?}"),
+        };
+    assert!(failed(r#"Digest realm="r", nonce="n", qop="auth-int", algorithm=MD5"#));
+    assert!(failed("Digest qop=auth-int, realm=r, nonce=n"));
+    for more in [
+        r#"Digest realm="r", nonce="n", qop="auth, auth-int""#,
+        r#"Digest realm="r", nonce="n", qop="auth-int,auth""#,
+        r#"Digest realm="r", nonce="n", qop="auth-int", Digest realm="r", nonce="n", qop="auth""#,
+        r#"Digest realm="r", nonce="n", qop="auth-int", Basic realm="r""#,
+        "Basic realm=auth-int",
+    ] {
+        assert!(!failed(more), "{more}");
+    }
+}
+
+#[test]
 fn success_is_200_to_206() {
     for status in [200, 201, 202, 203, 204, 205] {
         check(&whole(), status, &[], Verdict::Success);

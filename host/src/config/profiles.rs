@@ -345,7 +345,7 @@ fn statuses<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<(u16, u16)
 }
 
 fn rate<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
-    within(input, "limit-rate", units::bytes, 0, u64::MAX, "a rate")
+    within(input, "limit-rate", units::rate, 0, u64::MAX, "a rate")
 }
 
 fn connect<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {

@@ -3,6 +3,9 @@
 //! The functions here answer a reason that follows the name of what was given ("must be …, not `x`"), so that the command
 //! line, the configuration and task JSON can each say whose value it is.
 
+/// Digits of a fraction at most.
+const FRACTION_MAX: usize = 9;
+
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
 
@@ -43,20 +46,38 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
     Ok(total)
 }
 
-/// Reads `10M`, `512K`, `1G`, `1234`; 1024-based. Bytes.
+/// Reads `10M`, `1.5M`, `512Ki`, `1GiB`, `1234`; 1024-based. Bytes: a fraction of one is cut off, but nothing becomes 0 by that.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
-    let wrong = || format!("must be a number of bytes such as `1234`, `512K`, `10M` or `1G`, not `{text}`");
-    let (number, unit) = split_at_end_of(text, |c| c.is_ascii_digit());
-    let shift = match unit {
-        "" => 0,
+    let wrong = || format!("must be a number of bytes such as `1234`, `512K`, `1.5M` or `1G`, not `{text}`");
+    let (number, unit) = split_at_end_of(text, |c| c.is_ascii_digit() || c == '.');
+    let letter = unit.strip_suffix("iB").or(unit.strip_suffix('i')).unwrap_or(unit);
+    let shift = match letter {
+        "" if unit.is_empty() => 0,
         "K" | "k" => 10,
         "M" | "m" => 20,
         "G" | "g" => 30,
         "T" | "t" => 40,
+        "P" | "p" => 50,
         _ => return Err(wrong()),
     };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(1 << shift).ok_or_else(wrong)
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if fraction.len() > FRACTION_MAX || (number.contains('.') && (fraction.is_empty() || shift == 0)) {
+        return Err(wrong());
+    }
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    let digits = format!("{fraction:0<FRACTION_MAX$}").parse::<u128>().map_err(|_| wrong())?;
+    let rest = (digits << shift) / 10_u128.pow(FRACTION_MAX as u32);
+    let rest = u64::try_from(rest).map_err(|_| wrong())?;
+    let bytes = whole.checked_mul(1 << shift).and_then(|bytes| bytes.checked_add(rest)).ok_or_else(wrong)?;
+    Ok(bytes.max(u64::from(digits > 0)))
+}
+
+/// Reads bytes per second: as [`bytes`], with or without a `B` behind, or `off` for none, which is 0.
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(0);
+    }
+    bytes(text.strip_suffix(['B', 'b']).unwrap_or(text)).or_else(|_| bytes(text))
 }
 
 /// Bytes as [`bytes`] reads them, in the largest unit that leaves no rest.

@@ -90,6 +90,16 @@ pub(super) async fn limit_task(engine: &Inner, id: &str, limit_rate: Option<u64>
     Ok(Reply::Done)
 }
 
+/// Refuses what no task's scope can be: it would select nothing, whatever was meant.
+pub(super) fn check_scope(name: &str) -> Result<()> {
+    let is_no_name = |name: &str| ["", ".", ".."].contains(&name) || name.chars().any(char::is_control);
+    if name.split('/').any(is_no_name) {
+        let text = "must be names set apart by `/`, none of them empty, `.` or `..`, and without control characters";
+        return Err(Error::Usage(format!("a scope {text}")));
+    }
+    Ok(())
+}
+
 /// Why a task of a cancelled scope is not taken.
 pub(super) fn scope_is_canceled(CanceledScope { name, reason, .. }: &CanceledScope) -> String {
     let why = reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));

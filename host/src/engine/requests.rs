@@ -17,12 +17,12 @@ pub(super) use self::looking_up::find;
 use crate::api::{Reply, Request};
 use crate::engine::attachments::{self, NewAttachment};
 use crate::engine::input::{Waking, Working};
-use crate::engine::limiting::{limit_task, limits, reopen_scope, scopes};
+use crate::engine::limiting::{check_scope, limit_task, limits, reopen_scope, scopes};
 use crate::engine::{Inner, Input};
 use crate::engine::{at_once, component_state, resume_data};
 use crate::error::{Error, Result};
 use crate::event::Update;
-use crate::store::{Applied, Change};
+use crate::store::{Applied, Change, Selection};
 use crate::task::{Status, json};
 
 /// The consumer that stands for components with `on-task-finished`.
@@ -34,6 +34,9 @@ const PAGE: usize = 1_000;
 pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Result<Reply> {
     if let Some(error) = engine.shared.broken.get() {
         return Err(error.clone());
+    }
+    if let Some(scope) = scope_of(&request) {
+        check_scope(scope)?;
     }
     match request {
         Request::Add { tasks, if_exists, continue_same, work } => {
@@ -92,6 +95,15 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::State { owner } => component_state::list(engine, owner),
         Request::ForgetState { owner, bucket, key } => component_state::forget(engine, owner, bucket, key).await,
         Request::Info => info(engine).await,
+    }
+}
+
+/// The scope whose tasks are meant.
+fn scope_of(request: &Request) -> Option<&str> {
+    match request {
+        Request::Control { select: Selection::Scope(name), .. } => Some(name),
+        Request::List { filter, .. } => filter.scope.as_deref(),
+        _ => None,
     }
 }
 

@@ -504,8 +504,9 @@ fn to_failure_kind(kind: &wit::types::FailureKind) -> FailureKind {
     }
 }
 
-/// A detail that this version of the contract has no case for.
+/// Details that this version of the contract has no case for.
 const OPEN_FILES: &str = "open-files";
+const CREDENTIALS: &str = "credentials";
 
 fn failure_detail(detail: FailureDetail) -> wit::types::FailureDetail {
     use wit::types::FailureDetail as Wit;
@@ -520,6 +521,7 @@ fn failure_detail(detail: FailureDetail) -> wit::types::FailureDetail {
         FailureDetail::Redirect => Wit::Redirect,
         FailureDetail::DiskFull => Wit::DiskFull,
         FailureDetail::OpenFiles => Wit::Other(OPEN_FILES.into()),
+        FailureDetail::Credentials => Wit::Other(CREDENTIALS.into()),
     }
 }
 
@@ -527,6 +529,7 @@ fn to_failure_detail(detail: &wit::types::FailureDetail) -> FailureDetail {
     use wit::types::FailureDetail as Wit;
     match detail {
         Wit::Other(name) if name == OPEN_FILES => FailureDetail::OpenFiles,
+        Wit::Other(name) if name == CREDENTIALS => FailureDetail::Credentials,
         Wit::None | Wit::Other(_) => FailureDetail::None,
         Wit::NotConnected => FailureDetail::NotConnected,
         Wit::NoResponse => FailureDetail::NoResponse,

@@ -21,7 +21,7 @@ pub struct Rates {
 
 /// Speed limits by the time of the week, local time. Read from text, and written as that text.
 ///
-/// `10M`; `1M:10M` (upload, then download); `off` or `0` for none; or a list of `[DAY-]HH:MM,RATE` set apart by spaces, each
+/// `10M`; `1M:10M` (upload, then download); `off` or `0` for none; or a list of `[DAY-]HH:MM,RATE` set apart by spaces or `;`, each
 /// of which counts from that time on, daily where no day is named: `08:00,512K 18:00,30M Sat-00:00,off`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timetable {
@@ -54,7 +54,8 @@ impl Timetable {
 
     /// Reads the text. The error is a reason that follows the name of what was given.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let words: Vec<&str> = text.split_whitespace().collect();
+        let words: Vec<&str> =
+            text.split(|c: char| c.is_whitespace() || c == ';').filter(|word| !word.is_empty()).collect();
         if let [only] = words.as_slice()
             && !only.contains(',')
         {
@@ -98,14 +99,10 @@ impl Timetable {
 
 /// `10M`, `1M:10M`, `off`.
 fn rates(text: &str) -> Result<Rates, String> {
-    let rate = |text: &str| match text {
-        "off" => Ok(None),
-        text => {
-            let wrong =
-                || format!("must be a rate such as `512K`, `10M`, `1M:10M` (upload:download) or `off`, not `{text}`");
-            let bytes = text.strip_suffix(['B', 'b']).unwrap_or(text);
-            reason::bytes(bytes).map(|rate| Some(rate).filter(|rate| *rate > 0)).map_err(|_| wrong())
-        }
+    let rate = |text: &str| {
+        let wrong =
+            || format!("must be a rate such as `512K`, `1.5M`, `1M:10M` (upload:download) or `off`, not `{text}`");
+        reason::rate(text).map(|rate| Some(rate).filter(|rate| *rate > 0)).map_err(|_| wrong())
     };
     match text.split_once(':') {
         Some((up, down)) => Ok(Rates { up: rate(up)?, down: rate(down)? }),
@@ -190,6 +187,19 @@ mod tests {
         let mixed = Timetable::parse("08:00,1M Sat-08:00,off").unwrap();
         assert_eq!((mixed.at(5 * DAY + 480), mixed.at(6 * DAY + 480)), (Rates::default(), both(1 << 20)));
         assert_eq!(mixed.at(0), both(1 << 20), "Sunday's counts until Monday's");
+    }
+
+    #[test]
+    fn what_rclone_takes_is_taken() {
+        let same = |one: &str, other: &str| {
+            let (one, other) = (Timetable::parse(one).unwrap(), Timetable::parse(other).unwrap());
+            assert_eq!(one.entries, other.entries);
+        };
+        same("08:00,512K;12:00,10M;23:00,off", "08:00,512K 12:00,10M 23:00,off");
+        same("Mon-00:00,512Ki; Sun-20:00,OFF", "Mon-00:00,512K Sun-20:00,off");
+        same("0.5M:2MiB", "512K:2M");
+        same("08:00,1.5M 19:00,10Mi", "08:00,1536K 19:00,10M");
+        same("1P", "1024T");
     }
 
     #[test]

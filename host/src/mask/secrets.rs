@@ -5,7 +5,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{
-    MASK, form_of, is_secret_header, is_secret_of_auth, is_secret_parameter, secret_field, split_before, userinfo,
+    MASK, ends_url, form_of, is_secret_header, is_secret_of_auth, is_secret_parameter, secret_field, split_before,
+    userinfo,
 };
 use crate::task::{Auth, Pairs, Task};
 
@@ -123,8 +124,12 @@ impl Secrets {
     }
 
     fn add_headers(&mut self, headers: &Pairs) {
-        for (name, value) in headers.iter().filter(|(name, _)| is_secret_header(name)) {
-            self.add_header(name, value);
+        for (name, value) in headers {
+            if is_secret_header(name) {
+                self.add_header(name, value);
+            } else {
+                value.split(ends_url).filter(|word| word.contains(['?', '#', '@'])).for_each(|url| self.add_url(url));
+            }
         }
     }
 

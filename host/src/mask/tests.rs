@@ -78,6 +78,27 @@ fn headers_keep_order_and_names() {
 }
 
 #[test]
+fn urls_in_any_header_lose_their_secrets() {
+    for (name, given, shown) in [
+        (
+            "link",
+            "<https://h/x?page=2&access_token=a>; rel=\"next\", </y?sig=b,c>; rel=last",
+            "<https://h/x?page=2&access_token=***>; rel=\"next\", </y?sig=***>; rel=last",
+        ),
+        ("refresh", "0; url=/x?token=abc", "0; url=/x?token=***"),
+        ("refresh", "5;url='https://u:p@h/#token=abc'", "5;url='https://***@h/#token=***"),
+        ("origin", "http://u:p@h", "http://***@h"),
+        ("access-control-allow-origin", "https://a,https://u:p@b", "https://a,https://***@b"),
+        ("x-callback", "//u:p@h/x?token=abc", "//***@h/x?token=***"),
+        ("x-plain", "is it? a@b: 1/2 #3", "is it? a@b: 1/2 #3"),
+        ("etag", "W/\"a?b=c\"", "W/\"a?b=c\""),
+    ] {
+        assert_eq!(header(name, given), shown, "{given}");
+        assert_eq!(header(name, shown), shown, "twice: {given}");
+    }
+}
+
+#[test]
 fn sentences_lose_the_queries_of_their_urls() {
     for (given, shown) in [
         ("no URL at all?", "no URL at all?"),

@@ -504,9 +504,7 @@ impl<'a> Batch<'a> {
     }
 
     fn reopen_scope(&mut self, name: &str) -> Sql<Applied> {
-        let (first, end) = read::below(name);
-        let forget = "DELETE FROM scope WHERE name = ?1 OR (name >= ?2 AND name < ?3)";
-        let forgotten = self.conn.prepare_cached(forget)?.execute((name, first, end))?;
+        let forgotten = self.conn.prepare_cached("DELETE FROM scope WHERE name = ?1")?.execute([name])?;
         Ok(if forgotten > 0 { Applied::Done } else { Applied::Refused(None) })
     }
 

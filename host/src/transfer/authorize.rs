@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::clock;
-use crate::error::{Failure, FailureKind};
+use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::{AuthReason, AuthorizeVerdict, Chain, Head, HookTask, OnAuthVerdict, Situation, StartChanges};
 use crate::store::Store;
 use crate::task::{Auth, Pairs, Task};
@@ -343,7 +343,7 @@ impl Refresh {
         let outcome = self.renew().await;
         flight.ended.fetch_add(1, Ordering::SeqCst);
         renewed.failure = outcome.as_ref().err().cloned();
-        let is_refused = renewed.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::HttpResponse);
+        let is_refused = renewed.failure.as_ref().is_some_and(|failure| failure.detail == FailureDetail::Credentials);
         renewed.refused = is_refused.then(|| (self.used.clone(), clock::now()));
         let fresh = outcome?.filter(|fresh| *fresh != self.used);
         if let Some(fresh) = &fresh {
@@ -400,14 +400,11 @@ fn no_refresh(why: &str, reason: AuthReason) -> Failure {
     failure
 }
 
-/// A server that refuses a refresh has answered with a status that another attempt does not change: the rules of retries know
-/// which those are.
-fn refused(status: u16, mut failure: Failure) -> Failure {
-    if (400..500).contains(&status) && !matches!(status, 408 | 425 | 429) {
-        failure.kind = FailureKind::HttpResponse;
-        failure.http_status = failure.http_status.or(Some(status));
-    }
-    failure
+/// A server that refuses a refresh has answered with a status that another attempt does not change. It is none of the task's own
+/// server: only the sentence has it.
+fn refused(status: u16, failure: Failure) -> Failure {
+    let is_final = (400..500).contains(&status) && !matches!(status, 408 | 425 | 429);
+    if is_final { failure.with(FailureDetail::Credentials) } else { failure }
 }
 
 /// A verdict for another situation: `hooks` lets none through.

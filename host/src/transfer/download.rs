@@ -205,7 +205,7 @@ async fn answer_to(
         failure.description = crate::mask::text(&failure.description);
         failure
     })?;
-    cx.renewals.heard(&wire.url, question.first_byte().unwrap_or(0), answer.status);
+    cx.heard(&wire.url, question.first_byte().unwrap_or(0), &answer);
     let asked = Asked {
         range_from: question.first_byte(),
         range_to: question.to,

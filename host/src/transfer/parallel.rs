@@ -523,7 +523,7 @@ impl<'a, 'b> Crew<'a, 'b> {
     async fn answered(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
         let (number, place, (from, to)) = (worker.piece, worker.place, worker.asked);
-        self.cx.renewals.heard(&self.places[place].wire.url, from, answer.status);
+        self.cx.heard(&self.places[place].wire.url, from, &answer);
         self.places[place].answers = host_of(&answer.url);
         let first = self.head.is_none();
         let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;

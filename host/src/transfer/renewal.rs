@@ -28,6 +28,9 @@ struct Heard {
     /// The request that was refused last, and whether it had been refused with the credentials before as well.
     refused: Option<Request>,
     again: bool,
+    /// Since they were renewed: a server that had been shown them has refused, and one that had not, behind a redirect, say.
+    by_who_saw_them: bool,
+    by_a_stranger: bool,
     /// Bytes of the task when they were renewed.
     bytes: u64,
     in_vain: u32,
@@ -39,8 +42,9 @@ impl Renewals {
         Self(RefCell::new(Heard { renewed: true, ..Heard::default() }))
     }
 
-    /// A request, by its URL and the first byte that it asks for or sends, was answered with that status.
-    pub(super) fn heard(&self, url: &str, from: u64, status: u16) {
+    /// A request, by its URL and the first byte that it asks for or sends, was answered with that status. `was_shown`: by
+    /// a server that the credentials had been shown to.
+    pub(super) fn heard(&self, url: &str, from: u64, status: u16, was_shown: bool) {
         let mut heard = self.0.borrow_mut();
         heard.is_used = true;
         // The token may stand in its query.
@@ -53,7 +57,10 @@ impl Renewals {
                 }
                 heard.refused.take_if(|refused| is_it(refused));
             }
+            // It does not say that they are no good.
+            401 | 407 if !was_shown => heard.by_a_stranger = true,
             401 | 407 => {
+                heard.by_who_saw_them = true;
                 heard.again = heard.refused.as_ref().is_some_and(is_it);
                 heard.refused = Some((url.to_owned(), from));
             }
@@ -65,6 +72,9 @@ impl Renewals {
     pub(super) fn is_earned(&self) -> bool {
         let heard = self.0.borrow();
         let was_taken = |(url, _): &Request| heard.taken_by.contains(url);
+        if heard.by_a_stranger && !heard.by_who_saw_them {
+            return false;
+        }
         !heard.renewed || (!heard.again && heard.in_vain < IN_VAIN && heard.refused.as_ref().is_some_and(was_taken))
     }
 
@@ -87,6 +97,7 @@ impl Renewals {
         let is_in_vain = heard.renewed && heard.bytes == bytes;
         heard.in_vain = if is_in_vain { heard.in_vain + 1 } else { 0 };
         (heard.renewed, heard.bytes, heard.again) = (true, bytes, false);
+        (heard.by_who_saw_them, heard.by_a_stranger) = (false, false);
         heard.taken_by.clear();
     }
 
@@ -104,7 +115,7 @@ mod tests {
     fn renewed(bytes: u64) -> Renewals {
         let renewals = Renewals::default();
         renewals.took(true);
-        renewals.heard("u", 0, 401);
+        renewals.heard("u", 0, 401, true);
         assert!(renewals.is_earned());
         renewals.renewed(bytes);
         renewals
@@ -113,8 +124,8 @@ mod tests {
     #[test]
     fn what_the_new_credentials_have_brought_earns_others() {
         let renewals = renewed(0);
-        renewals.heard("u", 0, 206);
-        renewals.heard("u", 9, 401);
+        renewals.heard("u", 0, 206, true);
+        renewals.heard("u", 9, 401, true);
         assert!(renewals.is_earned());
     }
 
@@ -122,26 +133,40 @@ mod tests {
     fn a_server_that_refuses_every_token_is_asked_once_more_and_never_again() {
         let renewals = renewed(0);
         assert!(!renewals.is_earned());
-        renewals.heard("u", 0, 401);
+        renewals.heard("u", 0, 401, true);
         assert!(!renewals.is_earned());
     }
 
     #[test]
     fn a_request_that_is_refused_twice_running_earns_nothing_by_others() {
         let renewals = renewed(0);
-        renewals.heard("u", 5, 206);
-        renewals.heard("u", 0, 401);
+        renewals.heard("u", 5, 206, true);
+        renewals.heard("u", 0, 401, true);
         assert!(!renewals.is_earned());
-        renewals.heard("u", 0, 206);
-        renewals.heard("u", 0, 401);
+        renewals.heard("u", 0, 206, true);
+        renewals.heard("u", 0, 401, true);
         assert!(renewals.is_earned(), "it was answered meanwhile");
     }
 
     #[test]
     fn what_another_url_has_taken_earns_nothing() {
         let renewals = renewed(0);
-        renewals.heard("mirror", 0, 206);
-        renewals.heard("u", 9, 401);
+        renewals.heard("mirror", 0, 206, true);
+        renewals.heard("u", 9, 401, true);
+        assert!(!renewals.is_earned());
+    }
+
+    #[test]
+    fn a_refusal_by_who_was_not_shown_them_earns_nothing() {
+        let renewals = Renewals::default();
+        renewals.took(true);
+        renewals.heard("u", 0, 401, false);
+        assert!(!renewals.is_earned());
+        renewals.heard("u", 9, 401, true);
+        assert!(renewals.is_earned(), "another part was refused at home");
+        renewals.renewed(0);
+        renewals.heard("u", 0, 206, true);
+        renewals.heard("u", 9, 401, false);
         assert!(!renewals.is_earned());
     }
 
@@ -149,14 +174,14 @@ mod tests {
     fn renewals_that_bring_no_byte_come_to_an_end() {
         let renewals = renewed(7);
         for from in 0..3 {
-            renewals.heard("u", from, 206);
-            renewals.heard("u", from + 100, 401);
+            renewals.heard("u", from, 206, true);
+            renewals.heard("u", from + 100, 401, true);
             assert!(renewals.is_earned() && renewals.looks_ahead());
             renewals.renewed(7);
             renewals.took(true);
         }
-        renewals.heard("u", 50, 206);
-        renewals.heard("u", 60, 401);
+        renewals.heard("u", 50, 206, true);
+        renewals.heard("u", 60, 401, true);
         assert!(!renewals.is_earned() && !renewals.looks_ahead());
     }
 
@@ -164,7 +189,7 @@ mod tests {
     fn a_token_that_never_lasts_is_not_looked_at_before_each_request() {
         let renewals = Renewals::default();
         renewals.took(false);
-        renewals.heard("u", 0, 206);
+        renewals.heard("u", 0, 206, true);
         assert!(!renewals.looks_ahead());
     }
 }

@@ -74,7 +74,7 @@ pub(super) async fn send(
         }
         failure
     })?;
-    cx.renewals.heard(&asked, before, answer.status);
+    cx.heard(&asked, before, &answer);
     Ok(answer)
 }
 

@@ -10,17 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName, WWW_AUTHENTICATE};
-use http_auth::PasswordParams;
-use http_auth::digest::DigestClient;
-use http_auth::parser::ChallengeParser;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::TransportSettings;
+use super::challenge::Challenge;
 use super::netrc::Netrc;
 use super::nonces::{Challenged, Nonces};
 use super::redirect::Hop;
-use super::{TransportSettings, text};
 use crate::error::{Error, Failure, FailureKind};
 use crate::mask::MASK;
 
@@ -120,26 +118,6 @@ impl Login {
         let plain = format!("{}:{}", self.user, self.password);
         format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain))
     }
-
-    /// The value for Digest; `None` when the challenge wants what is not to be had (only `auth-int`).
-    pub(super) fn digest(&self, client: &mut DigestClient, method: &str, uri: &str) -> Option<String> {
-        let params = PasswordParams { username: &self.user, password: &self.password, uri, method, body: None };
-        client.respond(&params).ok()
-    }
-}
-
-/// The first Digest challenge that can be answered: servers name what they like best first.
-pub(super) fn challenge<'a>(values: impl Iterator<Item = &'a str>) -> Option<DigestClient> {
-    values
-        .flat_map(|value| ChallengeParser::new(value).map_while(Result::ok).collect::<Vec<_>>())
-        .filter(|challenge| challenge.scheme.eq_ignore_ascii_case("digest"))
-        .find_map(|challenge| DigestClient::try_from(&challenge).ok())
-}
-
-/// The same, from a response.
-pub(super) fn challenge_of(headers: &HeaderMap, name: HeaderName) -> Option<DigestClient> {
-    let values: Vec<String> = headers.get_all(name).iter().map(text).collect();
-    challenge(values.iter().map(String::as_str))
 }
 
 /// The credentials of the requests of a transport, and of its twins.
@@ -201,7 +179,19 @@ impl Keyring {
             challenges.clear();
         }
         let nonces = Arc::clone(challenges.entry(key).or_default());
-        nonces.take(challenge_of(headers, WWW_AUTHENTICATE), asked, false)
+        nonces.take(Challenge::of_answer(headers, WWW_AUTHENTICATE), asked, false)
+    }
+
+    /// Takes what an answer says about the next request's proof.
+    pub(super) fn told(&self, hop: &Hop, headers: &HeaderMap, ambient: bool) {
+        if !headers.contains_key(super::challenge::INFO) {
+            return;
+        }
+        let Ok(Some(login)) = self.login(hop, ambient) else { return };
+        let nonces = self.challenges().get(&key(&login, &hop.url)).cloned();
+        if let Some(nonces) = nonces {
+            nonces.told(headers);
+        }
     }
 
     fn challenges(&self) -> MutexGuard<'_, HashMap<String, Arc<Nonces>>> {

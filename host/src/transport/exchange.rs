@@ -20,11 +20,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connect::{ConnectFailure, Trace};
+use super::nonces::Challenged;
 use super::payload::{Guard, Outgoing, Sending, Unsent};
 use super::redirect::Hop;
 use super::{Call, Framing, Pool, peer_of, tls, words};
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::task::Pairs;
 
 /// Most interim answers before the final one.
 const MAX_INTERIM: u32 = 64;
@@ -126,30 +128,44 @@ pub(super) async fn exchange(
     public_only: bool,
     hop: &Hop,
     call: &Call,
+    asked: &Challenged,
     shared: &super::Shared,
 ) -> Result<Answered, Failure> {
-    let answered = exchange_on(shared.pool(public_only)?, hop, call, shared).await?;
+    let answered = exchange_on(shared.pool(public_only)?, hop, call, asked, shared).await?;
     if answered.response.status() == StatusCode::MISDIRECTED_REQUEST {
-        return exchange_on(&shared.fresh_pool(public_only)?, hop, call, shared).await;
+        return exchange_on(&shared.fresh_pool(public_only)?, hop, call, asked, shared).await;
     }
     Ok(answered)
 }
 
 /// A large body asks first (`Expect: 100-continue`), and is sent without asking where that is refused (417). An answer other
-/// than a success that comes before the whole body was sent stops the sending (RFC 9112 section 9.5).
-async fn exchange_on(pool: &Pool, hop: &Hop, call: &Call, shared: &super::Shared) -> Result<Answered, Failure> {
+/// than a success that comes before the whole body was sent stops the sending (RFC 9112 section 9.5). Each sending proves anew
+/// who asks: a server may have counted one that nobody has answered (RFC 7616 section 3.4).
+async fn exchange_on(
+    pool: &Pool,
+    hop: &Hop,
+    call: &Call,
+    asked: &Challenged,
+    shared: &super::Shared,
+) -> Result<Answered, Failure> {
     let by_proxy = shared.routes()?.of(&hop.url).is_some();
     let exchange = Exchange { peer: peer_of(&hop.url), by_proxy, hop, call };
-    let mut head = exchange.head(shared)?;
     let plain = || shared.plain_origins.lock().unwrap_or_else(PoisonError::into_inner);
     let asks_first = hop.body.asks_first() && !call.leaves_out(EXPECT.as_str());
-    if asks_first && !plain().contains(&exchange.peer) {
-        head.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
-    }
+    let asks_first = asks_first && !plain().contains(&exchange.peer);
+    let mut is_unexpected = false;
     let mut stale = 0;
     loop {
-        match exchange.once(pool, head.clone()).await {
-            Try::Answered(response, _) if response.status() == 417 && head.headers_mut().remove(EXPECT).is_some() => {
+        let mut head = exchange.head(&shared.dressed(hop, call, asked)?.headers, shared)?;
+        if is_unexpected {
+            head.headers_mut().remove(EXPECT);
+        } else if asks_first {
+            head.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+        }
+        let expects = head.headers().contains_key(EXPECT);
+        match exchange.once(pool, head).await {
+            Try::Answered(response, _) if response.status() == 417 && expects => {
+                is_unexpected = true;
                 let mut plain = plain();
                 if plain.len() < PLAIN_ORIGINS {
                     plain.insert(exchange.peer.clone());
@@ -198,7 +214,8 @@ pub(super) fn agent(text: &str) -> Option<HeaderValue> {
 }
 
 impl Exchange<'_> {
-    fn head(&self, shared: &super::Shared) -> Result<Request<()>, Failure> {
+    /// The request's head, with these headers of its own.
+    fn head(&self, given: &Pairs, shared: &super::Shared) -> Result<Request<()>, Failure> {
         let unusable = |what: String| Failure::new(FailureKind::General, what);
         let method = Method::from_bytes(self.hop.method.as_bytes())
             .ok()
@@ -210,8 +227,8 @@ impl Exchange<'_> {
             .as_str()
             .parse()
             .map_err(|_| Failure::new(FailureKind::Url, format!("the URL of {} cannot be sent", self.peer)))?;
-        let mut headers = HeaderMap::with_capacity(self.hop.headers.len() + 4);
-        for (name, value) in &self.hop.headers {
+        let mut headers = HeaderMap::with_capacity(given.len() + 4);
+        for (name, value) in given {
             let (Ok(known), Ok(content)) = (
                 HeaderName::from_bytes(name.as_bytes()),
                 HeaderValue::from_str(value).or_else(|_| HeaderValue::from_bytes(value.as_bytes())),
@@ -240,10 +257,11 @@ impl Exchange<'_> {
             let proxy = shared.routes()?.of(&self.hop.url).filter(|proxy| proxy.takes_requests());
             // The caller's own goes to a proxy that takes the request, and never to a server.
             let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(PROXY_AUTHORIZATION.as_str());
-            let given = self.hop.headers.iter().find(is_it).map(|(_, value)| value.clone());
+            let given = given.iter().find(is_it).map(|(_, value)| value.clone());
             let authorization = proxy
                 .and_then(|proxy| given.or_else(|| proxy.authorization(method.as_str(), self.hop.url.as_str(), None)));
-            if let Some(Ok(value)) = authorization.as_deref().map(HeaderValue::from_str) {
+            // A user's name may be UTF-8.
+            if let Some(Ok(value)) = authorization.as_deref().map(|value| HeaderValue::from_bytes(value.as_bytes())) {
                 headers.insert(PROXY_AUTHORIZATION, value);
             }
         }

@@ -2,12 +2,13 @@
 //!
 //! Requests of several tasks, parts and threads answer them at the same time, and a server may refuse a count that it has seen:
 //! so none is used twice. Whoever was challenged answers its own nonce, for others may be good for one request only; whoever
-//! was not takes the latest that has been answered before.
+//! was not takes the latest that has been answered before, or that a server has named for the next request.
 
 use std::sync::{Mutex, PoisonError};
 
-use http_auth::digest::DigestClient;
+use http::HeaderMap;
 
+use super::challenge::Challenge;
 use super::credentials::Login;
 
 /// Nonces of a server that are remembered.
@@ -29,19 +30,19 @@ pub(super) struct Challenged {
 impl Challenged {
     /// Whether a further challenge is answered: the first one, and those that only say that the nonce has become too old (RFC
     /// 7616 section 3.3). Any other means that the password is wrong.
-    fn answers(&mut self, client: &DigestClient) -> bool {
+    fn answers(&mut self, challenge: &Challenge) -> bool {
         self.answered += 1;
-        self.answered == 1 || (client.stale() && self.answered <= STALE)
+        self.answered == 1 || (challenge.is_stale() && self.answered <= STALE)
     }
 }
 
 /// The challenges, the oldest first.
 #[derive(Default)]
-pub(super) struct Nonces(Mutex<Vec<DigestClient>>);
+pub(super) struct Nonces(Mutex<Vec<Challenge>>);
 
 impl Nonces {
     /// Takes the challenge of a refusal. True: the request can be sent again, with an answer to it.
-    pub(super) fn take(&self, challenge: Option<DigestClient>, asked: &mut Challenged, by_proxy: bool) -> bool {
+    pub(super) fn take(&self, challenge: Option<Challenge>, asked: &mut Challenged, by_proxy: bool) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(challenge) = challenge else {
             known.clear(); // it asks for something else now
@@ -51,14 +52,16 @@ impl Nonces {
             return false;
         }
         (asked.nonce, asked.by_proxy) = (Some(challenge.nonce().to_owned()), by_proxy);
-        // One that is known is counted on.
-        if !known.iter().any(|client| client.nonce() == challenge.nonce()) {
-            if known.len() >= REMEMBERED {
-                known.remove(0);
-            }
-            known.push(challenge);
-        }
+        remember(&mut known, challenge);
         true
+    }
+
+    /// Takes the nonce that an answer names for the next request.
+    pub(super) fn told(&self, headers: &HeaderMap) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = known.last().and_then(|challenge| challenge.next(headers)) {
+            remember(&mut known, next);
+        }
     }
 
     /// The value of the header for a request, by its own nonce or another one; `None`: there is no challenge. What cannot be
@@ -66,9 +69,20 @@ impl Nonces {
     pub(super) fn answer(&self, own: Option<&str>, login: &Login, method: &str, uri: &str) -> Option<Option<String>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = own
-            .and_then(|nonce| known.iter().position(|client| client.nonce() == nonce))
-            .or_else(|| known.iter().rposition(|client| client.nonce_count() > 0))
+            .and_then(|nonce| known.iter().position(|challenge| challenge.nonce() == nonce))
+            .or_else(|| known.iter().rposition(Challenge::is_for_others))
             .or_else(|| known.len().checked_sub(1))?;
-        Some(login.digest(&mut known[number], method, uri))
+        Some(known[number].answer(login, method, uri))
     }
+}
+
+/// Adds a challenge; one whose nonce is known is counted on.
+fn remember(known: &mut Vec<Challenge>, challenge: Challenge) {
+    if known.iter().any(|other| other.nonce() == challenge.nonce()) {
+        return;
+    }
+    if known.len() >= REMEMBERED {
+        known.remove(0);
+    }
+    known.push(challenge);
 }

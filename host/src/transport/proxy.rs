@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::PROXY_AUTHENTICATE;
-use http_auth::digest::DigestClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 
 use super::bypass::Bypass;
+use super::challenge::Challenge;
 use super::connect::{Stream, addresses, dial};
-use super::credentials::{Login, challenge, challenge_of};
+use super::credentials::Login;
 use super::nonces::{Challenged, Nonces};
 use super::socks::{self, Target};
 use super::tls::Tls;
@@ -134,10 +134,10 @@ impl Proxy {
 
     /// Takes the challenge of a 407. True: the request can be sent again, with an answer to it.
     pub(super) fn challenged(&self, headers: &HeaderMap, asked: &mut Challenged) -> bool {
-        self.answers(challenge_of(headers, PROXY_AUTHENTICATE), asked)
+        self.answers(Challenge::of_answer(headers, PROXY_AUTHENTICATE), asked)
     }
 
-    fn answers(&self, challenge: Option<DigestClient>, asked: &mut Challenged) -> bool {
+    fn answers(&self, challenge: Option<Challenge>, asked: &mut Challenged) -> bool {
         self.login.is_some() && self.nonces.take(challenge, asked, true)
     }
 
@@ -213,7 +213,9 @@ impl Proxy {
         let head = self.head(stream).await?;
         match status_of(&head) {
             Some(200..=299) => Ok(Tunnel::Open),
-            Some(407) if self.answers(challenge(values(&head, "proxy-authenticate")), asked) => Ok(Tunnel::Challenged),
+            Some(407) if self.answers(Challenge::first(values(&head, "proxy-authenticate")), asked) => {
+                Ok(Tunnel::Challenged)
+            }
             Some(status) => {
                 let mut failure = Failure::new(
                     FailureKind::HttpResponse,

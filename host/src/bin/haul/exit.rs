@@ -13,7 +13,7 @@ pub(crate) const OTHER: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// 404.
 pub(crate) const NOT_FOUND: u8 = 3;
-/// 401, 403, 407.
+/// 401, 403, 407; a refresh of the task's token that was refused.
 pub(crate) const AUTHENTICATION: u8 = 4;
 /// No connection, a broken one, a time limit, TLS.
 pub(crate) const NETWORK: u8 = 5;
@@ -57,6 +57,9 @@ pub(crate) fn of_outcome(outcome: &Outcome) -> u8 {
 fn of_failure(outcome: &Outcome) -> u8 {
     if outcome.detail == FailureDetail::Redirect {
         return OTHER;
+    }
+    if outcome.detail == FailureDetail::Credentials {
+        return AUTHENTICATION;
     }
     let by_status = match outcome.http_status {
         Some(401 | 403 | 407) => AUTHENTICATION,

@@ -313,7 +313,7 @@ impl<'a> Reader<'a> {
             "notBefore" => keep(&mut self.task.not_before, self.problems.time(key, value, self.now_ms)),
             "notAfter" => keep(&mut self.task.not_after, self.problems.time(key, value, self.now_ms)),
             "limitRate" => {
-                let rate = self.problems.unit(key, value, reason::bytes);
+                let rate = self.problems.unit(key, value, reason::rate);
                 keep(&mut self.task.limit_rate, rate.filter(|rate| *rate > 0)); // 0 is no limit, as everywhere
             }
             "timeouts" => self.timeouts(value),

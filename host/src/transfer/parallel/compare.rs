@@ -98,7 +98,7 @@ impl Crew<'_, '_> {
         self.places[comparison.place].answers = host_of(&answer.url);
         let Comparison { place, stored, .. } = comparison.clone();
         let (from, to) = (stored.start, stored.end - 1);
-        self.cx.renewals.heard(&self.places[place].wire.url, from, answer.status);
+        self.cx.heard(&self.places[place].wire.url, from, &answer);
         let first = self.head.is_none();
         let (verdict, head) = callbacks::judge(self.cx, held, &self.asked(from, to), &mut answer, first).await?;
         match verdict {

@@ -94,6 +94,59 @@ async fn a_stale_nonce_is_renewed_and_a_wrong_password_is_not_tried_twice() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_sent_again_because_its_connection_died_has_a_count_of_its_own() {
+    let challenge = || asks("Digest realm=\"r\", qop=\"auth\", algorithm=MD5, nonce=\"n\"");
+    // The server counts the second request, and closes.
+    let server = Server::start(vec![vec![Request, challenge(), Request], vec![Request, ok("in")]]).await;
+    let url = server.url("/").replace("//", "//Mufasa:pw@");
+    assert_eq!(fetch(&with(|settings| settings.digest_only = true), get(&url)).await.unwrap().1, "in");
+    let seen = server.seen();
+    for (request, count) in seen[1..].iter().zip(["nc=00000001", "nc=00000002"]) {
+        assert!(is_right(request, "pw") && request.contains(count), "{request}");
+    }
+    assert_eq!(seen.len(), 3);
+}
+
+#[tokio::test]
+async fn a_digest_of_the_body_is_not_asked_for_twice() {
+    let challenge = || asks("Digest realm=\"r\", qop=\"auth-int\", algorithm=MD5, nonce=\"n\"");
+    let server = Server::one(vec![Request, challenge(), Request, challenge()]).await;
+    let url = server.url("/").replace("//", "//Mufasa:pw@");
+    let (answer, _) = fetch(&with(|settings| settings.digest_only = true), get(&url)).await.unwrap();
+    assert_eq!((answer.status, server.seen().len()), (401, 1));
+}
+
+#[tokio::test]
+async fn the_nonce_that_an_answer_names_is_the_next_requests() {
+    let next = "HTTP/1.1 200 X\r\nauthentication-info: qop=auth, nextnonce=\"n2\"\r\ncontent-length: 2\r\n\r\nok";
+    let challenge = asks("Digest realm=\"a \\\"b\\\"\", qop=\"auth\", algorithm=SHA-256, nonce=\"n1\", opaque=\"o\"");
+    let server = Server::one(vec![Request, challenge, Request, say(next), Request, ok("2"), Request, ok("3")]).await;
+    let transport = with(|settings| settings.digest_only = true);
+    let url = server.url("/").replace("//", "//Mufasa:pw@");
+    for expected in ["ok", "2", "3"] {
+        assert_eq!(fetch(&transport, get(&url)).await.unwrap().1, expected);
+    }
+    let seen = server.seen();
+    for (request, (nonce, count)) in seen[1..].iter().zip([("n1", "01"), ("n2", "01"), ("n2", "02")]) {
+        let words = [format!("nonce=\"{nonce}\""), format!("nc=000000{count}"), "opaque=\"o\"".into()];
+        assert!(words.iter().all(|word| request.contains(word)), "{request}");
+        assert!(request.contains("realm=\"a \\\"b\\\"\""), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_ascii_is_written_as_the_server_reads_it() {
+    for (charset, written) in [("", "username=\"Müller\""), (", charset=UTF-8", "username*=UTF-8''M%C3%BCller")] {
+        let challenge = asks(&format!("Digest realm=\"r\", qop=\"auth\", algorithm=MD5, nonce=\"n\"{charset}"));
+        let server = Server::one(vec![Request, challenge, Request, ok("in")]).await;
+        let url = server.url("/").replace("//", "//M%C3%BCller:pw@");
+        assert_eq!(fetch(&with(|settings| settings.digest_only = true), get(&url)).await.unwrap().1, "in");
+        let seen = server.seen();
+        assert!(seen[1].contains(written), "{}", seen[1]);
+    }
+}
+
+#[tokio::test]
 async fn transports_of_two_threads_count_a_nonce_together() {
     let challenge = || asks("Digest realm=\"r\", qop=\"auth\", algorithm=MD5, nonce=\"n\"");
     let first = vec![Request, challenge(), Request, ok("1")];

@@ -32,6 +32,13 @@ fn a_refused_redirect_is_no_network_failure() {
 }
 
 #[test]
+fn a_refused_refresh_is_an_authentication_failure_whatever_the_token_server_answered() {
+    let mut outcome = failed(FailureKind::General, None);
+    outcome.detail = FailureDetail::Credentials;
+    assert_eq!(of_outcome(&outcome), 4);
+}
+
+#[test]
 fn refused_tls_is_a_network_failure() {
     let mut outcome = failed(FailureKind::Connection, None);
     outcome.detail = FailureDetail::Tls;
