@@ -34,6 +34,7 @@ mod sense;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod verdicts;
 mod words;
 pub mod workshop;
@@ -192,14 +193,11 @@ struct Shared {
     refused: compile::Refused,
     /// Where components keep their state; none where there is no home.
     store: OnceLock<Store>,
-    /// Calls of all components together.
-    turns: tokio::sync::Semaphore,
+    /// Who is on the processor, of all components.
+    turns: turns::Turns,
     log: LogSink,
     recorder: Option<record::Recorder>,
 }
-
-/// Calls of all components at once (reliability.md E.6).
-const CALLS_AT_ONCE: usize = 8;
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -227,7 +225,7 @@ impl Hooks {
             compiler: settings.compiler,
             refused: compile::Refused::default(),
             store: OnceLock::new(),
-            turns: tokio::sync::Semaphore::new(CALLS_AT_ONCE),
+            turns: turns::Turns::new(),
             log: settings.log,
             recorder: settings.record.as_deref().map(record::Recorder::open).transpose()?,
         };
