@@ -7,13 +7,13 @@ mod walk;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use super::bindings::haul::transfer as wit;
 use super::denied::Denied;
 use super::functions::{self as hooks, Ask};
 use super::masked::Masked;
 use super::runtime::Ticker;
+use super::turns::Turns;
 use super::words::Words;
 use super::workshop::Call;
 use super::{
@@ -76,8 +76,8 @@ impl Chain {
         self.links.hooks.shared.store.get()
     }
 
-    /// Calls of all components together.
-    pub(super) fn turns(&self) -> &Semaphore {
+    /// The places on the processor that all components share.
+    pub(super) fn turns(&self) -> &Turns {
         &self.links.hooks.shared.turns
     }
 
