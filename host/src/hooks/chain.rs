@@ -125,7 +125,12 @@ impl Chain {
                     self.usable(who, Hook::Admit, checked)?;
                     Ok(task)
                 }
-                (Ok(_), Ok(_), Some(Err(problems))) => Err(to_problems(problems)),
+                // Its owner's task was fine: what breaks a rule is the component's.
+                (Ok(_), Ok(_), Some(Err(problems))) => {
+                    let problems: Vec<String> = to_problems(problems).iter().map(Problem::to_string).collect();
+                    let why = check::text(format!("a task that nobody may add: {}", problems.join("; ")));
+                    self.usable(who, Hook::Admit, Err(why))?
+                }
                 (Err(problems), ..) if problems.is_empty() => {
                     let why = "it refuses a task and does not say why: at least one problem belongs to it";
                     self.usable(who, Hook::Admit, Err(why.into()))?
