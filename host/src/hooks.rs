@@ -108,6 +108,12 @@ impl ComponentSource {
         Self { name, path, ..Self::default() }
     }
 
+    /// Whether a component can have this name. The error is a phrase that says what would be right.
+    pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
+        let fits = !name.is_empty() && name.len() <= 100 && !name.contains('/') && !name.chars().any(char::is_control);
+        fits.then_some(()).ok_or("a component's name has 1 to 100 characters, no `/` and no control characters")
+    }
+
     /// Whether tasks of a group ask it; `None`: tasks of any group.
     pub(crate) fn is_for(&self, group: Option<&str>) -> bool {
         self.group.is_none() || self.group.as_deref() == group
@@ -290,6 +296,15 @@ impl Hooks {
     /// What a component of that name has: what is granted beside it and by the rules.
     fn granted(&self, name: &str, file: &ComponentFile<'_>, grants: &Grants) -> Grants {
         grants.with_rules(&self.shared.rules, name, file.path(), || file.sha256())
+    }
+
+    /// What a component has: what its source grants, and what rules grant its file, path or name besides.
+    ///
+    /// # Errors
+    /// [`Error::Component`]: its file cannot be read.
+    pub fn grants_of(&self, source: &ComponentSource) -> Result<Grants, Error> {
+        let file = ComponentFile::open(&source.path, &self.shared.cache)?;
+        Ok(self.granted(&source.name, &file, &source.grants))
     }
 
     /// Components keep their state in this store from now on.
