@@ -111,7 +111,7 @@ impl Config {
             limits: file.limits.with(&file.network),
             skip_existing: file.skip_existing,
             policy: file.policy.map(|path| ComponentSource::policy(folder.join(path))),
-            callbacks: file.callbacks.into_iter().map(|callback| callback.source(folder)).collect(),
+            callbacks: granting::components(file.callbacks, folder).map_err(wrong)?,
             grants: file.grants.into_iter().map(|rule| rule.rule(folder)).collect(),
             credentials: granting::credentials(file.credentials, folder, variables).map_err(wrong)?,
             durability: file.durability.into(),

@@ -34,6 +34,7 @@ mod sense;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod verdicts;
 mod words;
 pub mod workshop;
@@ -105,6 +106,12 @@ impl ComponentSource {
     pub fn policy(path: PathBuf) -> Self {
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Self { name, path, ..Self::default() }
+    }
+
+    /// Whether a component can have this name. The error is a phrase that says what would be right.
+    pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
+        let fits = !name.is_empty() && name.len() <= 100 && !name.contains('/') && !name.chars().any(char::is_control);
+        fits.then_some(()).ok_or("a component's name has 1 to 100 characters, no `/` and no control characters")
     }
 
     /// Whether tasks of a group ask it; `None`: tasks of any group.
@@ -192,14 +199,11 @@ struct Shared {
     refused: compile::Refused,
     /// Where components keep their state; none where there is no home.
     store: OnceLock<Store>,
-    /// Calls of all components together.
-    turns: tokio::sync::Semaphore,
+    /// Who is on the processor, of all components.
+    turns: turns::Turns,
     log: LogSink,
     recorder: Option<record::Recorder>,
 }
-
-/// Calls of all components at once (reliability.md E.6).
-const CALLS_AT_ONCE: usize = 8;
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -227,7 +231,7 @@ impl Hooks {
             compiler: settings.compiler,
             refused: compile::Refused::default(),
             store: OnceLock::new(),
-            turns: tokio::sync::Semaphore::new(CALLS_AT_ONCE),
+            turns: turns::Turns::new(),
             log: settings.log,
             recorder: settings.record.as_deref().map(record::Recorder::open).transpose()?,
         };
@@ -292,6 +296,15 @@ impl Hooks {
     /// What a component of that name has: what is granted beside it and by the rules.
     fn granted(&self, name: &str, file: &ComponentFile<'_>, grants: &Grants) -> Grants {
         grants.with_rules(&self.shared.rules, name, file.path(), || file.sha256())
+    }
+
+    /// What a component has: what its source grants, and what rules grant its file, path or name besides.
+    ///
+    /// # Errors
+    /// [`Error::Component`]: its file cannot be read.
+    pub fn grants_of(&self, source: &ComponentSource) -> Result<Grants, Error> {
+        let file = ComponentFile::open(&source.path, &self.shared.cache)?;
+        Ok(self.granted(&source.name, &file, &source.grants))
     }
 
     /// Components keep their state in this store from now on.

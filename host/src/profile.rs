@@ -13,7 +13,9 @@ use url::Url;
 
 use crate::error::{Error, Failure, FailureKind};
 use crate::task::{Pairs, Problem, Task, Timeouts};
-use crate::transport::{NamedCredential, Transport, TransportSettings, credential_names, is_same_origin, named_secret};
+use crate::transport::{
+    NamedCredential, Transport, TransportSettings, check_named_credential, credential_names, is_same_origin,
+};
 
 /// Name of the profile of tasks that name none.
 pub const DEFAULT: &str = "default";
@@ -69,7 +71,7 @@ impl Profile {
                 let own = || Url::parse(known.get(&name)?.origins.first()?).ok();
                 let nowhere = || Url::parse("http://localhost/").ok();
                 if let Some(url) = base.clone().or_else(own).or_else(nowhere) {
-                    named_secret(known, &url, &name).map_err(|failure| Error::Usage(failure.description))?;
+                    check_named_credential(known, &url, &name).map_err(|failure| Error::Usage(failure.description))?;
                 }
             }
         }

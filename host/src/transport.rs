@@ -48,7 +48,7 @@ use self::exchange::Sent;
 pub(crate) use self::exchange::is_idempotent;
 pub(crate) use self::guard::{Guard, PRIVATE, Ports, PrivateHost, how_to_grant, is_private_by_name};
 pub use self::handles::{NamedCredential, NamedCredentials};
-pub(crate) use self::handles::{names as credential_names, secret as named_secret};
+pub(crate) use self::handles::{check as check_named_credential, names as credential_names};
 use self::nonces::Challenged;
 use self::payload::Outgoing;
 #[doc(hidden)]
@@ -196,7 +196,7 @@ impl TransportSettings {
             Proof::Password { password, .. } => password,
             Proof::Bearer(token) => token,
         });
-        let read = secret.map_or(Ok(()), |secret| secret.read().map(drop));
+        let read = secret.map_or(Ok(()), |secret| secret.read_blocking().map(drop));
         read.map_err(|failure| Error::Usage(failure.description))
     }
 
@@ -420,11 +420,11 @@ impl Shared {
     }
 
     /// A request as it is sent: with the cookies that belong to its URL and the proof of who asks.
-    fn dressed<'a>(&self, hop: &'a Hop, call: &Call, asked: &Challenged) -> Result<Cow<'a, Hop>, Failure> {
+    async fn dressed<'a>(&self, hop: &'a Hop, call: &Call, asked: &Challenged) -> Result<Cow<'a, Hop>, Failure> {
         let own = |by_proxy: bool| asked.nonce.as_deref().filter(|_| asked.by_proxy == by_proxy);
         let authorization = match call.leaves_out("authorization") {
             true => None,
-            false => self.keyring.authorization(hop, call.ambient, own(false))?,
+            false => self.keyring.authorization(hop, call.ambient, own(false)).await?,
         };
         // Without a challenge of its own the exchange adds it, where there is a proxy.
         let to_proxy = own(true).and_then(|nonce| {
@@ -466,10 +466,17 @@ impl Shared {
     }
 
     /// Whether a refusal for want of credentials is a challenge that can be answered.
-    fn is_challenged(&self, hop: &Hop, call: &Call, status: u16, headers: &HeaderMap, asked: &mut Challenged) -> bool {
+    async fn is_challenged(
+        &self,
+        hop: &Hop,
+        call: &Call,
+        status: u16,
+        headers: &HeaderMap,
+        asked: &mut Challenged,
+    ) -> bool {
         match status {
             401 if call.leaves_out("authorization") => false,
-            401 => self.keyring.challenged(hop, headers, call.ambient, asked),
+            401 => self.keyring.challenged(hop, headers, call.ambient, asked).await,
             407 if hop.url.scheme() == "http" => {
                 let proxy = self.routes.as_ref().ok().and_then(|routes| routes.of(&hop.url));
                 proxy.is_some_and(|proxy| proxy.challenged(headers, asked))
@@ -525,8 +532,8 @@ impl Transport {
     }
 
     /// The first bytes of a file, at most `limit`, without the secrets that have handles: an answer may have repeated one.
-    pub(crate) fn without_named_credentials(&self, bytes: Vec<u8>, limit: usize) -> Vec<u8> {
-        handles::secrets(&self.shared.settings.named_credentials).mask_first_bytes(bytes, limit)
+    pub(crate) async fn without_named_credentials(&self, bytes: Vec<u8>, limit: usize) -> Vec<u8> {
+        handles::secrets(&self.shared.settings.named_credentials).await.mask_first_bytes(bytes, limit)
     }
 
     /// Sends a request, follows redirects by the rules, and answers the final response's head. Dropping the future, or the
@@ -548,7 +555,7 @@ impl Transport {
                 };
             }
             let cookies = self.shared.cookies(&hop, &call);
-            let (filled, secrets) = handles::fill(&self.shared.settings.named_credentials, &hop)?;
+            let (filled, secrets) = handles::fill(&self.shared.settings.named_credentials, &hop).await?;
             used.extend(secrets);
             let answered = self.answer(&filled, &call, way.guard()).await;
             drop(filled);
@@ -649,8 +656,8 @@ impl Transport {
             let (head, incoming) = answered_now.response.into_parts();
             let body = AnswerBody::new((head.version, incoming), answered_now.framing, peer_of(&hop.url), call);
             self.shared.take_cookies(&hop.url, &head.headers, call);
-            self.shared.keyring.told(hop, &head.headers, call.ambient);
-            if !self.shared.is_challenged(hop, call, head.status.as_u16(), &head.headers, &mut asked) {
+            self.shared.keyring.told(hop, &head.headers, call.ambient).await;
+            if !self.shared.is_challenged(hop, call, head.status.as_u16(), &head.headers, &mut asked).await {
                 return Ok((head, body, rest));
             }
             drain(body).await;

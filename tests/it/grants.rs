@@ -371,6 +371,32 @@ fn a_granted_credential_that_is_not_there_is_told_before_anybody_uses_it() {
 }
 
 #[test]
+fn a_list_tells_all_that_a_component_is_granted_wherever_that_stands() {
+    let world = World::new();
+    let path = component("one-hook-only");
+    world.config(
+        "[[grants]]\nname = \"w\"\nallow-hosts = [\"b.example\"]\nkeyvalue = \"1M\"\ncredentials = [\"corp\"]\n\
+         config = { client = \"canary\" }\nlimits = { cpu = \"2s\" }\nfail-mode = \"open\"\n\
+         [credentials.corp]\norigins = [\"https://x.example\"]\nvalue = \"canary-2\"\n",
+    );
+    let attach = ["callbacks", "attach", path.to_str().unwrap(), "--name", "w", "--allow-host", "a.example"];
+    world.haul(&attach).exits(0);
+
+    let shown = world.haul(&["callbacks", "list"]).exits(0).stdout;
+    let listed = world.haul(&["--json", "callbacks", "list"]).exits(0);
+
+    let told = "  a.example, b.example  settings client  credentials corp  state 1.0 MiB of name:w  limits cpu 2000 ms  \
+                fail-mode open";
+    assert!(shown.contains(told), "{shown}");
+    assert!(!listed.stdout.contains("canary") && !shown.contains("canary"), "{}", listed.stdout);
+    let listed = listed.json().remove(0);
+    assert_eq!(listed["allowHosts"], json!(["a.example", "b.example"]));
+    assert_eq!((&listed["config"], &listed["credentials"]), (&json!(["client"]), &json!(["corp"])));
+    assert_eq!(listed["keyvalue"], json!({"owner": "name:w", "quotaBytes": 1 << 20}));
+    assert_eq!((&listed["limits"]["cpuMs"], &listed["failMode"]), (&json!(2_000), &json!("open")));
+}
+
+#[test]
 fn a_limit_of_requests_beyond_the_hard_one_is_refused() {
     let world = World::new();
     world.config(&format!("[[callbacks]]\npath = {:?}\nlimits = {{ http-requests = 1000 }}\n", component("traps")));

@@ -167,6 +167,14 @@ fn a_component_cannot_make_another_task_of_the_one_that_it_admits() {
         ("admit header Range=bytes=0-0".into(), "a task with another `headers`"),
         ("admit header X-Key={credential:corp}".into(), "credential `corp` is not granted to it"),
         ("admit silent".into(), "it refuses a task and does not say why"),
+        (
+            "admit priority 11".into(),
+            "component `steered` gave an unusable answer in `admit`: a task that nobody may add: `priority`",
+        ),
+        (
+            "admit header Host=elsewhere".into(),
+            "component `steered` gave an unusable answer in `admit`: a task that nobody may add: `headers`",
+        ),
     ] {
         get(&words).exits(10).says(why);
     }

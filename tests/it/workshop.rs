@@ -375,9 +375,35 @@ fn an_engine_that_runs_elsewhere_cannot_be_told_to_record() {
     running.wait_for_status("running");
 
     world.haul(&["get", film.url(), "--record", "r"]).exits(9).says("--record");
-
+    let waits = world.spawn(&["run", "--record", "r"]);
+    waits.wait_for_word("--record has no effect until it ends");
     gate.open();
     running.finish().exits(0);
+    world.haul(&["get", film.url()]).exits(0);
+    waits.signal(Signal::INT);
+    waits.finish().exits(130);
+
+    assert!(world.read("r").starts_with(b"{"), "who takes over records from then on");
+}
+
+#[test]
+fn a_record_whose_last_line_was_cut_goes_on_and_is_read_without_that_line() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let whole = filename_call("http://x.invalid/first");
+    world.write("r", format!("{whole}\n{}", &whole[..50]));
+    let a = path_of("appends-a");
+
+    world.haul(&["get", film.url(), "--callbacks", &a, "--record", "r"]).exits(0);
+    for command in ["test", "replay"] {
+        let read = world.haul(&["--json", "callbacks", command, &a, "--inputs", "r"]).exits(0);
+        assert_eq!(read.json().len(), 2, "{}", read.stderr);
+        read.says("r, line 2: it is cut, and left out");
+    }
+    world.write("empty", "");
+    for command in ["test", "replay"] {
+        world.haul(&["callbacks", command, &a, "--inputs", "empty"]).exits(2).says("none of the calls");
+    }
 }
 
 // Attaching.

@@ -15,10 +15,12 @@ use crate::transport::{NamedCredential, Secret};
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct Row {
+    #[serde(deserialize_with = "component_name")]
     name: Option<String>,
     #[serde(deserialize_with = "component_path")]
     path: Option<PathBuf>,
     /// Of `callbacks` alone.
+    #[serde(deserialize_with = "group")]
     group: Option<String>,
     #[serde(deserialize_with = "sha256")]
     sha256: Option<String>,
@@ -74,8 +76,29 @@ impl TryFrom<Row> for CallbackTable {
     }
 }
 
+/// The components of a file. The error is a sentence about one whose name is not its own: state, grants and tasks go by names.
+pub(super) fn components(tables: Vec<CallbackTable>, folder: &Path) -> Result<Vec<ComponentSource>, String> {
+    let mut sources: Vec<ComponentSource> = Vec::new();
+    for source in tables.into_iter().map(|table| table.source(folder)) {
+        let (name, path) = (&source.name, source.path.display());
+        ComponentSource::check_name(name)
+            .map_err(|why| format!("{path} needs a `name` in its table of `callbacks`: {why}"))?;
+        // The same file for several groups is one component.
+        let is_same = |known: &ComponentSource| known.path == source.path && known.group != source.group;
+        if let Some(known) = sources.iter().find(|known| known.name == *name && !is_same(known)) {
+            let known = known.path.display();
+            return Err(format!(
+                "two components of `callbacks` are named `{name}` ({known} and {path}), and state and grants belong to the \
+                 name: give one of them another `name`"
+            ));
+        }
+        sources.push(source);
+    }
+    Ok(sources)
+}
+
 impl CallbackTable {
-    pub(super) fn source(self, folder: &Path) -> ComponentSource {
+    fn source(self, folder: &Path) -> ComponentSource {
         let stem = || self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = self.row.name.clone().unwrap_or_else(stem);
         let (path, group, sha256) = (folder.join(&self.path), self.row.group.clone(), self.row.sha256.clone());
@@ -225,6 +248,21 @@ pub(super) fn component_path<'de, D: Deserializer<'de>>(input: D) -> Result<Opti
         ));
     }
     Ok(Some(path))
+}
+
+fn component_name<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let name = String::deserialize(input)?;
+    ComponentSource::check_name(&name).map_err(de::Error::custom)?;
+    Ok(Some(name))
+}
+
+fn group<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    match String::deserialize(input)? {
+        name if name.is_empty() => {
+            Err(de::Error::custom("`group` names a group; without it every task asks the component"))
+        }
+        name => Ok(Some(name)),
+    }
 }
 
 fn sha256<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {

@@ -179,6 +179,11 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
         ("[directories]\ndownloads = \"srv\"\n", 2, "absolute"),
         ("[[callbacks]]\nname = \"x\"\n", 1, "path"),
         ("[[callbacks]]\npath = \"~/x.wasm\"\n", 2, "relative to this file"),
+        ("[[callbacks]]\npath = \"x.wasm\"\nname = \"\"\n", 3, "1 to 100 characters"),
+        ("[[callbacks]]\npath = \"x.wasm\"\nname = \"a/b\"\n", 3, "no `/`"),
+        ("[[callbacks]]\npath = \"x.wasm\"\nname = \"a\\u0007b\"\n", 3, "no control characters"),
+        ("[[callbacks]]\npath = \"x.wasm\"\ngroup = \"\"\n", 3, "names a group"),
+        ("[[grants]]\nname = \"a/b\"\n", 2, "no `/`"),
         ("[[callbacks]]\npath = \"x.wasm\"\n[callbacks.limits]\ncpu = \"3s\"\n", 4, "1ms to 2s"),
         ("[[callbacks]]\npath = \"x.wasm\"\nlimits = { wall = \"soon\" }\n", 3, "not `soon`"),
         ("x = [", 1, ""),
@@ -189,6 +194,25 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
         assert!(message.contains(words), "{message}");
         assert!(!message.contains('\n'), "{message}");
     }
+}
+
+#[test]
+fn a_component_of_the_configuration_has_a_name_of_its_own() {
+    let refused = |tables: &[&str]| {
+        let text: String = tables.iter().map(|table| format!("[[callbacks]]\n{table}\n")).collect();
+        parse(&text).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let (one, two) = ("path = \"one/callbacks.wasm\"", "path = \"two/callbacks.wasm\"");
+    let by_file = refused(&[one, two]);
+    assert!(by_file.contains("named `callbacks` (/etc/haul/one/callbacks.wasm and /etc/haul/two/"), "{by_file}");
+    let given =
+        refused(&[&format!("{one}\nname = \"n\"\ngroup = \"a\""), &format!("{two}\nname = \"n\"\ngroup = \"b\"")]);
+    assert!(given.ends_with("give one of them another `name`"), "{given}");
+    assert_ne!(refused(&[one, one]), "", "twice for the same tasks");
+    assert_eq!(refused(&[one, &format!("{two}\nname = \"two\"")]), "");
+    assert_eq!(refused(&[&format!("{one}\ngroup = \"a\""), &format!("{one}\ngroup = \"b\"")]), "", "one component");
+    let unnamed = refused(&["path = \"a\\u0007b.wasm\""]);
+    assert!(unnamed.contains("needs a `name`"), "{unnamed}");
 }
 
 #[test]

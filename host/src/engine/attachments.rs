@@ -245,7 +245,7 @@ impl LoadFrom {
 /// Attaches a file to every task, or to those of a group: for good, and at once.
 pub(super) async fn attach(engine: &Inner, path: PathBuf, new: NewAttachment) -> Result<Reply> {
     let _turn = engine.attaching.lock().await;
-    check_name(&new.name)?;
+    ComponentSource::check_name(&new.name).map_err(|why| Error::Refused(why.into()))?;
     if engine.components.iter().any(|source| source.name == new.name) {
         let text = format!("the configuration attaches a component `{}` already: choose another name", new.name);
         return Err(Error::Refused(text));
@@ -376,15 +376,6 @@ fn find(all: &[Kept], name: &str, group: Option<&str>) -> Result<usize> {
     let place = group.map_or("this home".into(), |group| format!("the group `{group}` of this home"));
     let hint = elsewhere.unwrap_or_else(|| "; `haul callbacks list` tells which are".into());
     Err(Error::Refused(format!("no component `{name}` is attached to {place}{hint}")))
-}
-
-fn check_name(name: &str) -> Result<()> {
-    let fits = !name.is_empty() && name.len() <= 100 && !name.contains('/') && !name.chars().any(char::is_control);
-    if fits {
-        Ok(())
-    } else {
-        Err(Error::Refused("a component's name has 1 to 100 characters, no `/` and no control characters".into()))
-    }
 }
 
 fn read(store: &Store) -> Result<Vec<Kept>> {

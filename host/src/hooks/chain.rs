@@ -7,13 +7,13 @@ mod walk;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use super::bindings::haul::transfer as wit;
 use super::denied::Denied;
 use super::functions::{self as hooks, Ask};
 use super::masked::Masked;
 use super::runtime::Ticker;
+use super::turns::Turns;
 use super::words::Words;
 use super::workshop::Call;
 use super::{
@@ -76,8 +76,8 @@ impl Chain {
         self.links.hooks.shared.store.get()
     }
 
-    /// Calls of all components together.
-    pub(super) fn turns(&self) -> &Semaphore {
+    /// The places on the processor that all components share.
+    pub(super) fn turns(&self) -> &Turns {
         &self.links.hooks.shared.turns
     }
 
@@ -125,7 +125,12 @@ impl Chain {
                     self.usable(who, Hook::Admit, checked)?;
                     Ok(task)
                 }
-                (Ok(_), Ok(_), Some(Err(problems))) => Err(to_problems(problems)),
+                // Its owner's task was fine: what breaks a rule is the component's.
+                (Ok(_), Ok(_), Some(Err(problems))) => {
+                    let problems: Vec<String> = to_problems(problems).iter().map(Problem::to_string).collect();
+                    let why = check::text(format!("a task that nobody may add: {}", problems.join("; ")));
+                    self.usable(who, Hook::Admit, Err(why))?
+                }
                 (Err(problems), ..) if problems.is_empty() => {
                     let why = "it refuses a task and does not say why: at least one problem belongs to it";
                     self.usable(who, Hook::Admit, Err(why.into()))?

@@ -2,7 +2,7 @@
 //!
 //! A call ends by its answer, by a trap, by its CPU limit or by its wall clock limit; after all but the first the instance
 //! is thrown away. At most two calls of one component run at once, each on an instance of its own, so that a component
-//! that hangs delays nobody else's; and no more than eight of all components.
+//! that hangs delays nobody else's; how many of all components are on the processor at once is a matter of `turns.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,6 +23,7 @@ use super::interfaces::Interfaces;
 use super::log::Log;
 use super::quota::Quota;
 use super::runtime::{TICK, Ticker};
+use super::turns::Computing;
 use super::{Chain, FailMode, Grants, Hook, LogSink, Shared, check};
 use crate::error::{Error, Failure, FailureKind};
 use crate::threads;
@@ -192,11 +193,18 @@ impl Component {
     ) -> Result<A::Answer, Failure> {
         self.refuse_if_left_alone(A::HOOK)?;
         // Its own turn first: calls that wait for a component that hangs must not keep others from theirs.
-        let _turns = if nested { None } else { Some((self.turns.acquire().await, chain.turns().acquire().await)) };
+        let turns = if nested { None } else { Some((self.turns.acquire().await, chain.turns().take().await)) };
         let _in_progress = chain.ticker().begin();
         let limits = &self.grants.limits;
         let wall = if A::HOOK.may_use_http() { limits.wall_http_ms } else { limits.wall_ms };
-        let call = self.call_unlimited::<A>(chain, position, weight, params, denied);
+        let computing = Computing::default();
+        let call = Box::pin(self.call_unlimited::<A>(chain, position, weight, params, denied, &computing));
+        let call = async {
+            match turns {
+                Some((_own, turn)) => chain.turns().run(turn, &computing, call).await,
+                None => call.await,
+            }
+        };
         match tokio::time::timeout(Duration::from_millis(wall), call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.failed(A::HOOK, &error, denied)),
@@ -216,11 +224,12 @@ impl Component {
         weight: usize,
         params: A::Params,
         denied: &Denied,
+        computing: &Computing,
     ) -> wasmtime::Result<A::Answer> {
         let idle = self.idle().pop();
         let mut warm = match idle {
             Some(warm) => warm,
-            None => self.start().await?,
+            None => self.start(computing).await?,
         };
         let function = A::of(&warm.functions).ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
         let limits = &self.grants.limits;
@@ -230,6 +239,7 @@ impl Component {
         }
         warm.store.set_hostcall_fuel(ANSWER_BYTES_MAX + weight);
         let state = warm.store.data_mut();
+        state.computing = computing.clone();
         state.running = Some(Running { chain: chain.clone(), position, weight });
         state.log.begin(limits.log_bytes, chain.secrets());
         let transport = A::HOOK.may_use_http().then(|| chain.transport().clone());
@@ -248,17 +258,19 @@ impl Component {
         Ok(answer)
     }
 
-    async fn start(&self) -> wasmtime::Result<Warm> {
+    async fn start(&self, computing: &Computing) -> wasmtime::Result<Warm> {
         let log = Log::new(&self.name, self.log.clone(), self.log_quota.clone());
         log.begin(self.grants.limits.log_bytes, Arc::default());
         let _ended = Ended(log.clone());
         let mut store = Store::new(self.pre.engine(), State::new(&self.grants, log, self.http_quota.clone()));
+        store.data_mut().computing = computing.clone();
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);
         store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
             state.ticks_left =
                 state.ticks_left.checked_sub(1).ok_or_else(|| wasmtime::format_err!("it used up {}", state.cpu))?;
+            state.computing.goes_on();
             Ok(UpdateDeadline::Yield(1))
         });
         let mut warm = Warm { store, functions: Functions::default(), calls: 0 };
@@ -275,7 +287,9 @@ impl Component {
         let started = std::thread::scope(|scope| {
             let run = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                let started = runtime.block_on(async { tokio::time::timeout(START_WALL, self.start()).await });
+                let alone = Computing::default();
+                let start = async { tokio::time::timeout(START_WALL, self.start(&alone)).await };
+                let started = runtime.block_on(start);
                 started.map_err(|_| wasmtime::format_err!("it took longer than {} s", START_WALL.as_secs()))?
             };
             std::thread::Builder::new().spawn_scoped(scope, run).map(std::thread::ScopedJoinHandle::join)

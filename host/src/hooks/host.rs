@@ -16,6 +16,7 @@ use super::functions::{self as hooks, Ask};
 use super::http::{HEADERS_BYTES_MAX, Reach};
 use super::log::Log;
 use super::quota::Quota;
+use super::turns::Computing;
 use super::{Chain, Grants, KeyValueGrant, convert, keyvalue};
 use crate::error::{Error, Failure};
 use crate::task::Pairs;
@@ -46,6 +47,8 @@ pub(super) struct State {
     pub running: Option<Running>,
     /// Ticks of CPU time that the call has left.
     pub ticks_left: u64,
+    /// Is told at each of them.
+    pub computing: Computing,
 }
 
 /// Where a call stands in its chain, and how many bytes an answer may repeat of the question.
@@ -84,6 +87,7 @@ impl State {
             keyvalue: grants.keyvalue.clone(),
             running: None,
             ticks_left: 0,
+            computing: Computing::default(),
         }
     }
 }

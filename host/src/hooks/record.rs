@@ -1,9 +1,9 @@
 //! Writes what hooks are asked and what they answer, one JSON object a line, so that it can be tried again with another
-//! component (docs/workshop.md). Secrets are masked before they are written; it reads nothing back.
+//! component (docs/workshop.md). Secrets are masked before they are written; but for the end of a file that is there, it reads nothing.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -27,11 +27,21 @@ struct Open {
 }
 
 impl Recorder {
-    /// Opens the file, or creates it for its owner alone.
+    /// Opens the file, or creates it; either way it is for its owner alone, and what is written begins on a line of its own.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let failed =
+            |error: io::Error| Error::FileSystem(format!("cannot write the record {}: {error}", path.display()));
         let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        let file = opened
-            .map_err(|error| Error::FileSystem(format!("cannot write the record {}: {error}", path.display())))?;
+        let mut file = opened.map_err(failed)?;
+        let known = file.metadata().map_err(failed)?;
+        if known.is_file() {
+            if known.permissions().mode() & 0o077 != 0 {
+                file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+            }
+            if known.len() > 0 && !ends_with_a_line(path, known.len()).map_err(failed)? {
+                file.write_all(b"\n").map_err(failed)?;
+            }
+        }
         Ok(Self { open: Mutex::new(Open { file, left: BYTES_MAX }) })
     }
 
@@ -63,6 +73,13 @@ impl Recorder {
             tracing::warn!("the record of hooks cannot be written any more: {error}");
         }
     }
+}
+
+/// Whether the last line is whole: a process that was killed may have written a part of it.
+fn ends_with_a_line(path: &Path, len: u64) -> io::Result<bool> {
+    let mut last = [0];
+    File::open(path)?.read_exact_at(&mut last, len - 1)?;
+    Ok(last == *b"\n")
 }
 
 /// Cases of a task's body that hold no bytes.
@@ -168,6 +185,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_record_that_was_cut_goes_on_with_a_line_of_its_own_and_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.jsonl");
+        std::fs::write(&path, "{\"hook\": \"ret").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        for _ in 0..2 {
+            drop(Recorder::open(&path).unwrap());
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"hook\": \"ret\n");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn secrets_are_masked_wherever_the_contract_has_a_place_for_them() {

@@ -55,6 +55,15 @@ impl Call {
         }
     }
 
+    /// Whether a line that cannot be read is the beginning of one: whoever wrote it was killed, or had no room.
+    pub fn is_cut(line: &[u8]) -> bool {
+        let is_cut = |error: serde_json::Error| error.is_eof();
+        match std::str::from_utf8(line) {
+            Ok(line) => serde_json::from_str::<Value>(line).is_err_and(is_cut),
+            Err(error) => error.error_len().is_none(),
+        }
+    }
+
     /// The call as JSON.
     pub fn write(&self) -> Value {
         let mut members = Map::new();

@@ -360,7 +360,7 @@ pub(super) fn merge(changes: &mut Changes, later: &RetryChanges, task_url: &str)
 /// Hook `verify`. `known`: digests that were computed, by algorithm.
 pub(super) async fn verify(cx: &Context<'_>, held: &mut Held, known: Vec<(String, String)>) -> Result<(), Failure> {
     let Some(part) = held.part.as_ref() else { return Ok(()) };
-    let first_bytes = cx.transport.without_named_credentials(part.read_at(0, FIRST_BYTES)?, FIRST_BYTES);
+    let first_bytes = cx.transport.without_named_credentials(part.read_at(0, FIRST_BYTES)?, FIRST_BYTES).await;
     let file = FinishedFile { bytes: part.len(), digests: known, first_bytes };
     match cx.slot.leave(pin!(cx.chain.verify(cx.hook_task, &file))).await? {
         Ok(()) => Ok(()),

@@ -5,8 +5,10 @@
 //! time they arrive, and the proxy's own credentials.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use http::HeaderMap;
@@ -21,9 +23,14 @@ use super::nonces::{Challenged, Nonces};
 use super::redirect::Hop;
 use crate::error::{Error, Failure, FailureKind};
 use crate::mask::MASK;
+use crate::regular;
 
 /// Servers whose challenge is remembered.
 const REMEMBERED: usize = 1024;
+/// Longest file of a secret.
+const SECRET_FILE_MAX: u64 = 64 << 10;
+/// A file system that has not answered by then is away.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// A secret, or where it is read from each time it is needed.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,24 +54,47 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// The secret itself. A file of this size is read faster than another thread is woken for it.
-    pub(super) fn read(&self) -> Result<String, Failure> {
-        let missing = |why: String| Failure::new(FailureKind::Policy, why);
+    /// The secret itself, for a request. Its file may lie where nobody answers (a network's file system): it is read by a
+    /// thread for what blocks, so that the request waits for it alone.
+    pub(super) async fn read(&self) -> Result<String, Failure> {
+        let Secret::File(path) = self else { return self.read_blocking() };
+        let secret = self.clone();
+        let reading = tokio::task::spawn_blocking(move || secret.read_blocking());
+        match tokio::time::timeout(READ_WITHIN, reading).await {
+            Ok(read) => read.unwrap_or_else(|error| Err(unreadable(path, &error.to_string()))),
+            Err(_) => Err(unreadable(path, &format!("nothing came within {} s", READ_WITHIN.as_secs()))),
+        }
+    }
+
+    /// The same for who may wait.
+    pub(super) fn read_blocking(&self) -> Result<String, Failure> {
         match self {
             Secret::Text(text) => Ok(text.clone()),
-            Secret::Missing(why) => Err(missing(why.clone())),
+            Secret::Missing(why) => Err(Failure::new(FailureKind::Policy, why.clone())),
             Secret::File(path) => {
-                let name = path.display();
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| missing(format!("cannot read the secret in `{name}`: {error}")))?;
+                let text = read_file(path).map_err(|error| unreadable(path, &error.to_string()))?;
                 let first = text.lines().next().unwrap_or_default().trim();
                 if first.is_empty() {
-                    return Err(missing(format!("the file `{name}` holds no secret in its first line")));
+                    let why = format!("the file `{}` holds no secret in its first line", path.display());
+                    return Err(Failure::new(FailureKind::Policy, why));
                 }
                 Ok(first.to_owned())
             }
         }
     }
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    regular::open(path, 0)?.take(SECRET_FILE_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > SECRET_FILE_MAX {
+        return Err(io::Error::other(format!("it is larger than {} KiB", SECRET_FILE_MAX >> 10)));
+    }
+    Ok(text)
+}
+
+fn unreadable(path: &Path, why: &str) -> Failure {
+    Failure::new(FailureKind::Policy, format!("cannot read the secret in `{}`: {why}", path.display()))
 }
 
 /// What a profile's requests prove themselves with, at one origin.
@@ -150,7 +180,12 @@ impl Keyring {
 
     /// The value of Authorization for a request, unless it brings its own. `ambient`: netrc and profile count. `own`: the nonce
     /// that it was challenged with.
-    pub(super) fn authorization(&self, hop: &Hop, ambient: bool, own: Option<&str>) -> Result<Option<String>, Failure> {
+    pub(super) async fn authorization(
+        &self,
+        hop: &Hop,
+        ambient: bool,
+        own: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
         if hop.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str())) {
             return Ok(None);
         }
@@ -158,9 +193,9 @@ impl Keyring {
             (ambient, &hop.login, &self.credentials)
             && is_of(origin, &hop.url)
         {
-            return Ok(Some(format!("Bearer {}", token.read()?)));
+            return Ok(Some(format!("Bearer {}", token.read().await?)));
         }
-        let Some(login) = self.login(hop, ambient)? else { return Ok(None) };
+        let Some(login) = self.login(hop, ambient).await? else { return Ok(None) };
         let nonces = self.challenges().get(&key(&login, &hop.url)).cloned();
         let answer = nonces.and_then(|nonces| nonces.answer(own, &login, &hop.method, target(&hop.url)));
         if let Some(answer) = answer {
@@ -170,9 +205,17 @@ impl Keyring {
     }
 
     /// Takes the challenge of a 401. True: the request can be sent again, with an answer to it.
-    pub(super) fn challenged(&self, hop: &Hop, headers: &HeaderMap, ambient: bool, asked: &mut Challenged) -> bool {
-        let is_given = hop.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
-        let (false, Ok(Some(login))) = (is_given, self.login(hop, ambient)) else { return false };
+    pub(super) async fn challenged(
+        &self,
+        hop: &Hop,
+        headers: &HeaderMap,
+        ambient: bool,
+        asked: &mut Challenged,
+    ) -> bool {
+        if hop.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str())) {
+            return false;
+        }
+        let Ok(Some(login)) = self.login(hop, ambient).await else { return false };
         let key = key(&login, &hop.url);
         let mut challenges = self.challenges();
         if challenges.len() >= REMEMBERED && !challenges.contains_key(&key) {
@@ -183,11 +226,11 @@ impl Keyring {
     }
 
     /// Takes what an answer says about the next request's proof.
-    pub(super) fn told(&self, hop: &Hop, headers: &HeaderMap, ambient: bool) {
+    pub(super) async fn told(&self, hop: &Hop, headers: &HeaderMap, ambient: bool) {
         if !headers.contains_key(super::challenge::INFO) {
             return;
         }
-        let Ok(Some(login)) = self.login(hop, ambient) else { return };
+        let Ok(Some(login)) = self.login(hop, ambient).await else { return };
         let nonces = self.challenges().get(&key(&login, &hop.url)).cloned();
         if let Some(nonces) = nonces {
             nonces.told(headers);
@@ -199,7 +242,7 @@ impl Keyring {
     }
 
     /// Who asks: as the URL says, else the profile, else the netrc file, which also knows the password of a user without one.
-    fn login(&self, hop: &Hop, ambient: bool) -> Result<Option<Login>, Failure> {
+    async fn login(&self, hop: &Hop, ambient: bool) -> Result<Option<Login>, Failure> {
         let given = hop.login.as_ref();
         if let Some(login) = given.filter(|login| !login.password.is_empty() || !ambient) {
             return Ok(Some(login.clone()));
@@ -211,7 +254,7 @@ impl Keyring {
             (given, &self.credentials)
             && is_of(origin, &hop.url)
         {
-            return Ok(Some(Login { user: user.clone(), password: password.read()? }));
+            return Ok(Some(Login { user: user.clone(), password: password.read().await? }));
         }
         let found = match &self.netrc {
             Some(netrc) => {

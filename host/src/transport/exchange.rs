@@ -156,7 +156,7 @@ async fn exchange_on(
     let mut is_unexpected = false;
     let mut stale = 0;
     loop {
-        let mut head = exchange.head(&shared.dressed(hop, call, asked)?.headers, shared)?;
+        let mut head = exchange.head(&shared.dressed(hop, call, asked).await?.headers, shared)?;
         if is_unexpected {
             head.headers_mut().remove(EXPECT);
         } else if asks_first {

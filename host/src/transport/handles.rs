@@ -46,7 +46,7 @@ pub(super) type Used = Secrets;
 ///
 /// # Errors
 /// [`FailureKind::Policy`]: there is no such credential, it is not for this origin, or it cannot be had.
-pub(super) fn fill<'a>(credentials: &NamedCredentials, hop: &'a Hop) -> Result<(Cow<'a, Hop>, Used), Failure> {
+pub(super) async fn fill<'a>(credentials: &NamedCredentials, hop: &'a Hop) -> Result<(Cow<'a, Hop>, Used), Failure> {
     let in_query = hop.url.query().is_some_and(|query| !names(query).is_empty());
     let in_headers = hop.headers.iter().any(|(_, value)| value.contains(MARK));
     let mut used = Used::default();
@@ -55,16 +55,21 @@ pub(super) fn fill<'a>(credentials: &NamedCredentials, hop: &'a Hop) -> Result<(
     }
     let mut filled = hop.clone();
     for (_, value) in filled.headers.iter_mut().filter(|(_, value)| value.contains(MARK)) {
-        *value = replaced(credentials, &hop.url, value, &mut used)?;
+        *value = replaced(credentials, &hop.url, value, &mut used).await?;
     }
     if let Some(query) = hop.url.query().filter(|_| in_query) {
-        filled.url.set_query(Some(&query_with(credentials, &hop.url, query, &mut used)?));
+        filled.url.set_query(Some(&query_with(credentials, &hop.url, query, &mut used).await?));
     }
     Ok((Cow::Owned(filled), used))
 }
 
 /// A query whose parameters with handles have the secrets, encoded; the others stay byte for byte.
-fn query_with(credentials: &NamedCredentials, url: &Url, query: &str, used: &mut Used) -> Result<String, Failure> {
+async fn query_with(
+    credentials: &NamedCredentials,
+    url: &Url,
+    query: &str,
+    used: &mut Used,
+) -> Result<String, Failure> {
     let mut parts = Vec::new();
     for part in query.split('&') {
         parts.push(if names(part).is_empty() {
@@ -72,20 +77,21 @@ fn query_with(credentials: &NamedCredentials, url: &Url, query: &str, used: &mut
         } else {
             let (name, value) = part.split_once('=').unwrap_or(("", part));
             let value = percent_decode_str(value).decode_utf8_lossy();
-            let value = encoded(&replaced(credentials, url, &value, used)?);
+            let value = encoded(&replaced(credentials, url, &value, used).await?);
             if part.contains('=') { format!("{name}={value}") } else { value }
         });
     }
     Ok(parts.join("&"))
 }
 
-fn replaced(credentials: &NamedCredentials, url: &Url, text: &str, used: &mut Used) -> Result<String, Failure> {
+async fn replaced(credentials: &NamedCredentials, url: &Url, text: &str, used: &mut Used) -> Result<String, Failure> {
     let mut whole = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(MARK) {
         let Some((name, left)) = after.split_once('}') else { break };
         whole.push_str(before);
-        let secret = secret(credentials, url, name)?;
+        let credential = for_origin(credentials, url, name)?;
+        let secret = fit_for_a_header(name, credential.secret.read().await?)?;
         used.add(&secret);
         whole.push_str(&secret);
         rest = left;
@@ -95,22 +101,32 @@ fn replaced(credentials: &NamedCredentials, url: &Url, text: &str, used: &mut Us
 }
 
 /// All of them that can be had.
-pub(super) fn secrets(credentials: &NamedCredentials) -> Secrets {
+pub(super) async fn secrets(credentials: &NamedCredentials) -> Secrets {
     let mut secrets = Secrets::default();
-    credentials.values().filter_map(|credential| credential.secret.read().ok()).for_each(|secret| secrets.add(&secret));
+    for credential in credentials.values() {
+        if let Ok(secret) = credential.secret.read().await {
+            secrets.add(&secret);
+        }
+    }
     secrets
 }
 
-/// The secret of that name, for a request to that URL.
+/// Whether the secret of that name can be had for a request to that URL. Blocks where its file does.
 ///
 /// # Errors
 /// As for [`fill`].
-pub(crate) fn secret(
-    credentials: &BTreeMap<String, NamedCredential>,
+pub(crate) fn check(credentials: &BTreeMap<String, NamedCredential>, url: &Url, name: &str) -> Result<(), Failure> {
+    let credential = for_origin(credentials, url, name)?;
+    fit_for_a_header(name, credential.secret.read_blocking()?).map(drop)
+}
+
+/// The credential of that name, if a request to that URL may have it.
+fn for_origin<'c>(
+    credentials: &'c BTreeMap<String, NamedCredential>,
     url: &Url,
     name: &str,
-) -> Result<String, Failure> {
-    let refuse = |why: String| Failure::new(FailureKind::Policy, format!("credential `{name}` {why}"));
+) -> Result<&'c NamedCredential, Failure> {
+    let refuse = |why: String| refused(name, &why);
     let Some(credential) = credentials.get(name) else {
         return Err(refuse(format!("is not in the configuration; `[credentials.{name}]` would be it")));
     };
@@ -119,11 +135,18 @@ pub(crate) fn secret(
         let place = url.origin().ascii_serialization();
         return Err(refuse(format!("is not for {place}: its `origins` do not have it")));
     }
-    let secret = credential.secret.read()?;
-    if http::HeaderValue::from_str(&secret).is_err() {
-        return Err(refuse("has characters that no header can carry".into()));
+    Ok(credential)
+}
+
+fn fit_for_a_header(name: &str, secret: String) -> Result<String, Failure> {
+    match http::HeaderValue::from_str(&secret) {
+        Ok(_) => Ok(secret),
+        Err(_) => Err(refused(name, "has characters that no header can carry")),
     }
-    Ok(secret)
+}
+
+fn refused(name: &str, why: &str) -> Failure {
+    Failure::new(FailureKind::Policy, format!("credential `{name}` {why}"))
 }
 
 #[cfg(test)]
@@ -142,11 +165,11 @@ mod tests {
         Hop { method: "GET".into(), url: Url::parse(url).unwrap(), headers, body: Payload::default(), login: None }
     }
 
-    #[test]
-    fn a_secret_takes_the_place_of_its_handle_in_headers_and_parameters() {
+    #[tokio::test]
+    async fn a_secret_takes_the_place_of_its_handle_in_headers_and_parameters() {
         let url = "https://api.example/p?x=%20&k={credential:corp}&l=a%7Bcredential%3Ab%7D";
         let given = hop(url, &[("X-A", "Bearer {credential:corp}, {credential:b}"), ("X-B", "{credential:")]);
-        let (filled, used) = fill(&credentials(), &given).unwrap();
+        let (filled, used) = fill(&credentials(), &given).await.unwrap();
         assert_eq!(filled.headers[0].1, "Bearer s3cret&more, another");
         assert_eq!(filled.headers[1].1, "{credential:");
         assert_eq!(filled.url.as_str(), "https://api.example/p?x=%20&k=s3cret%26more&l=aanother");
@@ -157,15 +180,15 @@ mod tests {
         assert!(!format!("{used:?}").contains("another"));
     }
 
-    #[test]
-    fn another_origin_an_unknown_name_and_a_useless_value_fail_the_request() {
-        let told = |hop: &Hop| fill(&credentials(), hop).unwrap_err();
+    #[tokio::test]
+    async fn another_origin_an_unknown_name_and_a_useless_value_fail_the_request() {
+        let told = async |hop: &Hop| fill(&credentials(), hop).await.unwrap_err();
         for place in ["http://api.example/", "https://api.example:444/", "https://evil.example/"] {
-            let failure = told(&hop(place, &[("X-A", "{credential:corp}")]));
+            let failure = told(&hop(place, &[("X-A", "{credential:corp}")])).await;
             assert_eq!(failure.kind, FailureKind::Policy);
             assert!(failure.description.starts_with("credential `corp` is not for http"), "{}", failure.description);
         }
-        let unknown = told(&hop("https://api.example/?k=%7Bcredential:nobody%7D", &[]));
+        let unknown = told(&hop("https://api.example/?k=%7Bcredential:nobody%7D", &[])).await;
         assert!(unknown.description.contains("`[credentials.nobody]`"), "{}", unknown.description);
     }
 

@@ -3,11 +3,13 @@
 //! Its words are set apart by white space, line ends included, and keywords may be in any case. Macros are passed over, and so are
 //! words that nobody knows. It says nothing about which requests use it.
 
+use std::io::Read;
 use std::path::Path;
 use std::str::Chars;
 
 use super::credentials::Login;
 use crate::error::{Failure, FailureKind};
+use crate::regular;
 
 /// Longest file.
 const MAX_FILE: usize = 1 << 20;
@@ -41,7 +43,10 @@ impl Netrc {
         let unusable = |why: String| {
             Failure::new(FailureKind::Policy, format!("cannot use the netrc file `{}`: {why}", path.display()))
         };
-        let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+        let mut text = String::new();
+        regular::open(path, 0)
+            .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_string(&mut text))
+            .map_err(|error| unusable(error.to_string()))?;
         if text.len() > MAX_FILE {
             return Err(unusable("it is larger than 1 MiB".into()));
         }

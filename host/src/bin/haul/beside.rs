@@ -16,7 +16,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// not be checked, a proxy that would be gone around, or a component that would not be asked, is refused. A command that only has
 /// the home for a moment (`add`, `pause`) is waited for then.
 pub(crate) async fn enter(link: &mut Link, flags: &EngineFlags, has_components: bool, printer: &Printer) -> Result<()> {
-    let Some(flag) = indispensable(flags, has_components) else {
+    enter_with(link, flags, indispensable(flags, has_components).or(recording(flags)), printer).await
+}
+
+/// The same for who stays to take over: a record then begins with the engine of its own.
+pub(crate) async fn enter_to_stay(
+    link: &mut Link,
+    flags: &EngineFlags,
+    has_components: bool,
+    printer: &Printer,
+) -> Result<()> {
+    enter_with(link, flags, indispensable(flags, has_components), printer).await
+}
+
+async fn enter_with(
+    link: &mut Link,
+    flags: &EngineFlags,
+    indispensable: Option<&'static str>,
+    printer: &Printer,
+) -> Result<()> {
+    let Some(flag) = indispensable else {
         link.session().await?;
         if link.is_joined() {
             tell_ignored(flags, printer);
@@ -40,13 +59,13 @@ pub(crate) async fn enter(link: &mut Link, flags: &EngineFlags, has_components: 
 
 /// A flag that must be heeded, if one is given.
 fn indispensable(flags: &EngineFlags, has_components: bool) -> Option<&'static str> {
-    let components = [
-        ("--callbacks FILE", has_components),
-        ("--policy FILE", flags.components.policy.is_some()),
-        ("--record", flags.record.is_some()),
-    ];
+    let components = [("--callbacks FILE", has_components), ("--policy FILE", flags.components.policy.is_some())];
     let mut all = flags.network.protections().into_iter().chain(components);
     all.find(|(_, given)| *given).map(|(flag, _)| flag)
+}
+
+fn recording(flags: &EngineFlags) -> Option<&'static str> {
+    flags.record.is_some().then_some("--record")
 }
 
 fn refusal(flag: &str) -> Error {
@@ -65,7 +84,8 @@ fn refusal(flag: &str) -> Error {
 fn tell_ignored(flags: &EngineFlags, printer: &Printer) {
     let own = [("--skip-existing", flags.skip_existing.is_some()), ("--durability", flags.durability.is_some())];
     let own = flags.limits.given().into_iter().chain(own);
-    let given = own.chain(flags.network.others()).filter(|(_, given)| *given);
+    let record = [("--record", flags.record.is_some())];
+    let given = own.chain(flags.network.others()).chain(record).filter(|(_, given)| *given);
     let ignored: Vec<&str> = given.map(|(name, _)| name).collect();
     if !ignored.is_empty() {
         printer.note(format_args!(

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use haul::hooks::{ComponentSource, Grants, Hooks, HooksSettings, Inspection, LogSink};
+use haul::hooks::{CallLimits, ComponentSource, FailMode, Grants, Hooks, HooksSettings, Inspection, LogSink};
 use haul::{Request, Result, Work};
 use serde_json::{Value, json};
 
 use crate::args::{Callbacks, Check, GrantFlags};
-use crate::environment::{Environment, absolute, compiler, missing_credentials};
+use crate::environment::{Environment, absolute, compiler, missing_credentials, settings};
 use crate::exit;
 use crate::link::Link;
 use crate::printer::{Printer, Style};
@@ -43,10 +43,11 @@ pub(crate) fn check(check: &Check, environment: &Environment, printer: &Printer)
     let hooks = hooks(environment, LogSink(Arc::new(move |name, line| log.note(format_args!("{name}: {line}")))))?;
     let source = as_configured(source, environment);
     let inspection = hooks.inspect(&source.path, &source.grants)?;
+    let grants = hooks.grants_of(&source)?;
     if printer.json() {
-        printer.data(as_json(check, &inspection, &source.grants));
+        printer.data(as_json(check, &inspection, &grants));
     } else {
-        print(check, &inspection, &source.grants, printer);
+        print(check, &inspection, &grants, printer);
     }
     warn_of_no_hooks(&inspection, printer);
     let missing = missing_credentials(environment);
@@ -79,7 +80,8 @@ fn as_configured(mut source: ComponentSource, environment: &Environment) -> Comp
 fn source(file: &std::path::Path, flags: &GrantFlags) -> Result<ComponentSource> {
     let path = absolute(file)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let grants = Grants { allow_hosts: flags.allow_hosts.clone(), config: flags.config.clone(), ..Grants::default() };
+    let grants =
+        Grants { allow_hosts: flags.allow_hosts.clone(), config: settings(&flags.config)?, ..Grants::default() };
     Ok(ComponentSource { name, path, grants, ..ComponentSource::default() })
 }
 
@@ -89,22 +91,31 @@ fn hooks(environment: &Environment, log: LogSink) -> Result<Hooks> {
     Hooks::new(HooksSettings { cache_dir, key_dir, log, rules, compiler, record: None })
 }
 
-/// The components of the configuration, and why each of them that cannot be loaded cannot.
-pub(crate) fn configured(environment: &Environment) -> Result<Vec<(&ComponentSource, Option<String>)>> {
+/// The components of the configuration with all that they are granted, and why each of them that cannot be loaded cannot.
+pub(crate) fn configured(environment: &Environment) -> Result<Vec<(ComponentSource, Option<String>)>> {
     let sources = &environment.config.callbacks;
     if sources.is_empty() {
         return Ok(Vec::new());
     }
     let hooks = hooks(environment, LogSink(Arc::new(|_, _| {})))?;
-    let loaded = |source| (source, hooks.load(source).err().map(|error| error.to_string()));
+    let loaded = |source| (in_effect(&hooks, source), hooks.load(source).err().map(|error| error.to_string()));
     Ok(sources.iter().map(loaded).collect())
 }
 
 /// The policy of the configuration, and why it cannot be loaded if it cannot.
-pub(crate) fn policy(environment: &Environment) -> Option<(&ComponentSource, Option<String>)> {
+pub(crate) fn policy(environment: &Environment) -> Option<(ComponentSource, Option<String>)> {
     let source = environment.config.policy.as_ref()?;
-    let loaded = hooks(environment, LogSink(Arc::new(|_, _| {}))).and_then(|hooks| hooks.load_policy(source));
-    Some((source, loaded.err().map(|error| error.to_string())))
+    let hooks = match hooks(environment, LogSink(Arc::new(|_, _| {}))) {
+        Ok(hooks) => hooks,
+        Err(error) => return Some((source.clone(), Some(error.to_string()))),
+    };
+    Some((in_effect(&hooks, source), hooks.load_policy(source).err().map(|error| error.to_string())))
+}
+
+/// A component with what rules grant it besides. One whose file cannot be read has what stands beside it.
+fn in_effect(hooks: &Hooks, source: &ComponentSource) -> ComponentSource {
+    let grants = hooks.grants_of(source).unwrap_or_else(|_| source.grants.clone());
+    ComponentSource { grants, ..source.clone() }
 }
 
 /// The components of a home, of which its engine has given a list, and why each of them that cannot be loaded cannot.
@@ -119,16 +130,80 @@ pub(crate) fn attached(
     let loaded = |listed: &Value| {
         let path = std::path::PathBuf::from(listed["path"].as_str().unwrap_or_default());
         let (name, sha256) = (words(&listed["name"]), words(&listed["sha256"]));
-        let source = ComponentSource { name, path, sha256: Some(sha256), ..ComponentSource::default() };
+        let mut source = ComponentSource { name, path, sha256: Some(sha256), ..ComponentSource::default() };
         let problem = hooks.load(&source).err().map(|error| error.to_string());
-        (source, problem, listed.clone())
+        let texts = |member: &str| listed[member].as_array().into_iter().flatten().map(words).collect::<Vec<_>>();
+        source.grants.allow_hosts = texts("allowHosts");
+        source.grants.config = texts("config").into_iter().map(|name| (name, String::new())).collect();
+        (in_effect(&hooks, &source), problem, listed.clone())
     };
     Ok(listed.iter().map(loaded).collect())
 }
 
-fn as_json(check: &Check, inspection: &Inspection, grants: &Grants) -> Value {
+/// What a component is granted, into a list's JSON or another object: settings by their names only.
+fn tell_grants(grants: &Grants, json: &mut Value) {
     let limits = &grants.limits;
+    json["allowHosts"] = json!(grants.allow_hosts);
+    json["config"] = grants.config.iter().map(|(name, _)| name.as_str()).collect();
+    json["credentials"] = json!(grants.credentials);
+    json["keyvalue"] = match &grants.keyvalue {
+        Some(state) => json!({"owner": state.owner, "quotaBytes": state.quota_bytes}),
+        None => Value::Null,
+    };
+    json["limits"] = json!({
+        "memoryBytes": limits.memory_bytes,
+        "cpuMs": limits.cpu_ms,
+        "wallMs": limits.wall_ms,
+        "wallHttpMs": limits.wall_http_ms,
+        "httpRequests": limits.http_requests,
+        "logBytes": limits.log_bytes,
+    });
+    json["failMode"] = fail_mode(grants).into();
+}
 
+fn fail_mode(grants: &Grants) -> &'static str {
+    match grants.fail_mode {
+        FailMode::Closed => "closed",
+        FailMode::Open => "open",
+    }
+}
+
+/// The same in words, where it is more than nothing and other than usual.
+fn grants_in_words(grants: &Grants) -> String {
+    let (limits, usual) = (&grants.limits, CallLimits::default());
+    let settings: Vec<String> = grants.config.iter().map(|(name, _)| name.clone()).collect();
+    let limits: Vec<String> = [
+        ("memory", limits.memory_bytes as u64, usual.memory_bytes as u64, "bytes"),
+        ("cpu", limits.cpu_ms, usual.cpu_ms, "ms"),
+        ("wall", limits.wall_ms, usual.wall_ms, "ms"),
+        ("wall-http", limits.wall_http_ms, usual.wall_http_ms, "ms"),
+        ("http-requests", limits.http_requests.into(), usual.http_requests.into(), ""),
+        ("log", limits.log_bytes as u64, usual.log_bytes as u64, "bytes"),
+    ]
+    .into_iter()
+    .filter(|(_, limit, usual, _)| limit != usual)
+    .map(|(name, limit, _, unit)| match unit {
+        "bytes" => format!("{name} {}", text::size(limit)),
+        unit => format!("{name} {limit} {unit}").trim_end().to_owned(),
+    })
+    .collect();
+    let state =
+        grants.keyvalue.as_ref().map(|state| format!("state {} of {}", text::size(state.quota_bytes), state.owner));
+    let list = |name: &str, items: &[String]| (!items.is_empty()).then(|| format!("{name} {}", items.join(", ")));
+    let told = [
+        Some(if grants.allow_hosts.is_empty() { "no hosts".to_owned() } else { grants.allow_hosts.join(", ") }),
+        list("settings", &settings),
+        list("credentials", &grants.credentials),
+        state,
+        list("limits", &limits),
+        (grants.fail_mode == FailMode::Open).then(|| "fail-mode open".to_owned()),
+    ];
+    told.into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
+fn as_json(check: &Check, inspection: &Inspection, grants: &Grants) -> Value {
+    let mut granted = json!({});
+    tell_grants(grants, &mut granted);
     let imports: Vec<_> =
         inspection.imports.iter().map(|(name, state)| json!({"name": name, "state": state})).collect();
     json!({
@@ -145,18 +220,7 @@ fn as_json(check: &Check, inspection: &Inspection, grants: &Grants) -> Value {
             "items": requested.lines(),
             "missing": inspection.missing,
         })),
-        "grants": {
-            "allowHosts": grants.allow_hosts,
-            "config": grants.config.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-            "limits": {
-                "memoryBytes": limits.memory_bytes,
-                "cpuMs": limits.cpu_ms,
-                "wallMs": limits.wall_ms,
-                "wallHttpMs": limits.wall_http_ms,
-                "httpRequests": limits.http_requests,
-                "logBytes": limits.log_bytes,
-            },
-        },
+        "grants": granted,
         "compatible": !inspection.hooks.is_empty(),
     })
 }
@@ -193,6 +257,11 @@ fn print(check: &Check, inspection: &Inspection, grants: &Grants, printer: &Prin
     let settings: Vec<String> = grants.config.iter().map(|(name, _)| name.clone()).collect();
     list("hosts", &grants.allow_hosts);
     list("settings", &settings);
+    list("credentials", &grants.credentials);
+    if let Some(state) = &grants.keyvalue {
+        line("state", &format!("{} of {}", text::size(state.quota_bytes), state.owner));
+    }
+    line("fails", fail_mode(grants));
     let limits = &grants.limits;
     line("memory", &text::size(limits.memory_bytes as u64));
     let (cpu, wall, http) = (limits.cpu_ms, limits.wall_ms, limits.wall_http_ms);
@@ -215,18 +284,16 @@ async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
             "path": source.path.to_string_lossy(),
             "exists": source.path.is_file(),
             "problem": problem,
-            "allowHosts": source.grants.allow_hosts,
-            "config": source.grants.config.iter().map(|(name, _)| name).collect::<Vec<_>>(),
         });
         listed["leftAlone"] = left_of(&left_alone, &listed);
-        print_listed(&listed, printer);
+        print_listed(listed, &source.grants, printer);
     }
     for (source, problem, mut listed) in attached(environment, of_home)? {
         listed["attachedBy"] = "home".into();
         listed["exists"] = source.path.is_file().into();
         listed["problem"] = problem.into();
         listed["leftAlone"] = left_of(&left_alone, &listed);
-        print_listed(&listed, printer);
+        print_listed(listed, &source.grants, printer);
     }
     let policy = policy(environment);
     if let Some((source, problem)) = &policy {
@@ -237,9 +304,8 @@ async fn list(environment: &Environment, printer: &Printer) -> Result<u8> {
             "path": source.path.to_string_lossy(),
             "exists": source.path.is_file(),
             "problem": problem,
-            "allowHosts": source.grants.allow_hosts,
         });
-        print_listed(&listed, printer);
+        print_listed(listed, &source.grants, printer);
     }
     if environment.config.callbacks.is_empty() && of_home.is_empty() && policy.is_none() && !printer.json() {
         let config = environment.config_path.display();
@@ -255,14 +321,12 @@ fn left_of(left_alone: &Value, listed: &Value) -> Value {
     known.map_or_else(|| json!({}), |known| known["hooks"].clone())
 }
 
-fn print_listed(listed: &Value, printer: &Printer) {
+fn print_listed(mut listed: Value, grants: &Grants, printer: &Printer) {
     if printer.json() {
+        tell_grants(grants, &mut listed);
         return printer.data(listed);
     }
-    let hosts: Vec<String> = listed["allowHosts"].as_array().into_iter().flatten().map(words).collect();
-    let hosts = if hosts.is_empty() { "no hosts".to_owned() } else { hosts.join(", ") };
-    let settings: Vec<String> = listed["config"].as_array().into_iter().flatten().map(words).collect();
-    let settings = if settings.is_empty() { String::new() } else { format!("  settings {}", settings.join(", ")) };
+    let granted = grants_in_words(grants);
     let left = listed["leftAlone"].as_object().into_iter().flatten();
     let left: Vec<String> = left.map(|(hook, seconds)| format!("`{hook}` for {seconds} s")).collect();
     let left = if left.is_empty() { String::new() } else { format!("  left alone: {}", left.join(", ")) };
@@ -281,7 +345,7 @@ fn print_listed(listed: &Value, printer: &Printer) {
         count => format!("  {count} earlier"),
     };
     let broken = listed["problem"].as_str().map_or(String::new(), |why| format!("  broken: {why}"));
-    let line = format!("{:<20}  {tasks}  {what}  {hosts}{settings}{earlier}{left}{broken}", words(&listed["name"]));
+    let line = format!("{:<20}  {tasks}  {what}  {granted}{earlier}{left}{broken}", words(&listed["name"]));
     printer.data(text::printable(&line));
 }
 

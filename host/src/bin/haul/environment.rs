@@ -261,7 +261,7 @@ pub(crate) fn components(flags: &ComponentFlags, configured: &[ComponentSource])
         let mut names = std::iter::once(stem.to_string()).chain(numbered);
         let name = names.find(|name| !taken(name)).unwrap_or_default();
         let grants =
-            Grants { allow_hosts: flags.allow_hosts.clone(), config: flags.config.clone(), ..Grants::default() };
+            Grants { allow_hosts: flags.allow_hosts.clone(), config: settings(&flags.config)?, ..Grants::default() };
         sources.push(ComponentSource { name, path: absolute(file)?, grants, ..ComponentSource::default() });
     }
     let useless = [("--allow-host", flags.allow_hosts.is_empty()), ("--callback-config", flags.config.is_empty())];
@@ -270,6 +270,18 @@ pub(crate) fn components(flags: &ComponentFlags, configured: &[ComponentSource])
             Err(Error::Usage(format!("{flag} is for the files of --callbacks, and there are none")))
         }
         _ => Ok(sources),
+    }
+}
+
+/// The settings of `--callback-config`, each of them once.
+pub(crate) fn settings(typed: &[(String, String)]) -> Result<Vec<(String, String)>> {
+    let mut names: Vec<&String> = typed.iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => {
+            Err(Error::Usage(format!("--callback-config gives the setting `{}` twice: say it once", pair[0])))
+        }
+        None => Ok(typed.to_vec()),
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer)
         failed_before: None,
     };
     let work = async {
-        beside::enter(&mut queue.link, &run.engine, has_components, printer).await?;
+        beside::enter_to_stay(&mut queue.link, &run.engine, has_components, printer).await?;
         queue.work(run.until_idle).await
     };
     let done = interrupt.unless(work).await;

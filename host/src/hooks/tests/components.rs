@@ -1,5 +1,7 @@
 //! Users' components: chains, and every way of misbehaving that tests/components has an example of.
 
+use std::task::Poll;
+
 use super::*;
 
 #[path = "../../../../tests/it/support/components.rs"]
@@ -113,6 +115,29 @@ async fn a_component_that_hangs_delays_nobody_else() {
     tokio::select! {
         biased;
         told = retry(&stuck) => panic!("it returned: {told:?}"),
+        told = retry(&other) => assert_eq!(told.unwrap(), RetryVerdict::AfterMs(1234)),
+    }
+}
+
+#[tokio::test]
+async fn components_that_hang_delay_nobody_else_however_many_they_are() {
+    let home = Home::new();
+    let limits = CallLimits { wall_ms: 60_000, ..CallLimits::default() };
+    let hanging = |number: usize| {
+        let config = vec![("number".into(), number.to_string())];
+        let grants = Grants { limits: limits.clone(), config, ..Grants::default() };
+        home.chain(&[home.hooks.load(&source("never-returns", grants)).unwrap()])
+    };
+    let chains: Vec<_> = (0..8).map(hanging).collect();
+    let mut calls: Vec<_> = chains.iter().chain(&chains).map(|chain| Box::pin(retry(chain))).collect();
+    let first = std::future::poll_fn(|context| {
+        let ended = calls.iter_mut().map(|call| call.as_mut().poll(context)).find(Poll::is_ready);
+        ended.unwrap_or(Poll::Pending)
+    });
+    let other = home.chain(&[home.load("one-hook-only")]);
+    tokio::select! {
+        biased;
+        told = first => panic!("it returned: {told:?}"),
         told = retry(&other) => assert_eq!(told.unwrap(), RetryVerdict::AfterMs(1234)),
     }
 }

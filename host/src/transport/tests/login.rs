@@ -212,6 +212,32 @@ async fn a_bearer_token_is_read_from_its_file_for_each_request_and_goes_to_its_o
 }
 
 #[tokio::test]
+async fn a_secret_is_read_from_a_small_file_and_never_waited_for_at_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, large) = (folder.path().join("pipe"), folder.path().join("large"));
+    let mode = rustix::fs::Mode::RUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    std::fs::write(&large, vec![b'x'; (64 << 10) + 1]).unwrap();
+    let server = Server::one(vec![Request, ok("there")]).await;
+    for (path, expected) in [(pipe, "it is not a regular file"), (large, "it is larger than 64 KiB")] {
+        let credential = NamedCredential { origins: vec![server.url("/")], secret: Secret::File(path.clone()) };
+        let known = [("corp".to_owned(), credential)];
+        let transport = with(|settings| settings.named_credentials = Arc::new(known.into()));
+        let call = Call { headers: vec![("X-Key".into(), "{credential:corp}".into())], ..get(server.url("/")) };
+        let failure = fetch(&transport, call).await.map(drop).unwrap_err();
+        assert_eq!(failure.description, format!("cannot read the secret in `{}`: {expected}", path.display()));
+        let proof = Proof::Bearer(Secret::File(path));
+        let credentials = Credentials { origin: server.url("/"), proof };
+        let transport = with(|settings| settings.credentials = Some(credentials));
+        let failure = fetch(&transport, get(server.url("/"))).await.map(drop).unwrap_err();
+        assert!(failure.description.ends_with(expected), "{failure}");
+    }
+    let unasked = with(|settings| settings.netrc = None);
+    fetch(&unasked, get(server.url("/"))).await.unwrap();
+    assert_eq!(server.seen().len(), 1, "who got no secret has sent nothing");
+}
+
+#[tokio::test]
 async fn cookies_of_every_hop_are_taken_and_go_back_where_they_belong() {
     let there = Server::one(vec![Request, say("HTTP/1.1 200 X\r\nset-cookie: b=2\r\ncontent-length: 0\r\n\r\n")]).await;
     let moved = format!(

@@ -1,8 +1,8 @@
 //! `haul callbacks replay`: recorded calls again, by another component or another version: which verdicts would have been
 //! others, and in what.
 
-use haul::Result;
 use haul::hooks::workshop::{self, Call};
+use haul::{Error, Result};
 use serde_json::{Value, json};
 
 use super::source;
@@ -32,13 +32,19 @@ impl Answer {
 
 /// Runs the command; answers the exit code: 10 when a call fails that did not fail before.
 pub(super) async fn run(typed: &Replay, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let calls = read(&typed.inputs)?;
+    let calls = read(&typed.inputs, printer)?;
     let after = Bench::new(&source(&typed.file, &typed.grants)?, environment)?;
     let before = match &typed.against {
         Some(file) => Some(Bench::new(&source(file, &typed.grants)?, environment)?),
         None => None,
     };
     let (mut changed, mut failing, mut asked) = (0, 0, 0);
+    if !calls.iter().any(|(_, call)| after.answers(call.hook)) {
+        let name = after.component.name();
+        return Err(Error::Usage(format!(
+            "there is nothing to replay: none of the calls is one that `{name}` answers"
+        )));
+    }
     for (place, call) in &calls {
         if !after.answers(call.hook) {
             continue;
@@ -57,7 +63,8 @@ pub(super) async fn run(typed: &Replay, environment: &Environment, printer: &Pri
         tell(place, call, &old, &new, &differences, printer);
     }
     let left_out = calls.len() - asked;
-    printer.note(format_args!("{asked} calls, {changed} answered differently; {left_out} left out: of other hooks"));
+    let made = text::plural(asked as u64, "call");
+    printer.note(format_args!("{asked} {made}, {changed} answered differently; {left_out} left out: of other hooks"));
     Ok(if failing == 0 { exit::DONE } else { exit::COMPONENT })
 }
 

@@ -66,7 +66,7 @@ async fn once(
 ) -> Result<u8> {
     let bench = Bench::new(source, environment)?;
     let calls = match &typed.inputs {
-        Some(file) => read(file)?,
+        Some(file) => read(file, printer)?,
         None => workshop::samples().into_iter().map(|call| (String::new(), call)).collect(),
     };
     let wanted = |call: &Call| bench.answers(call.hook) && (only.is_empty() || only.contains(&call.hook));
@@ -132,8 +132,8 @@ impl Bench {
     }
 }
 
-/// Reads calls, one a line, each with where it stands.
-pub(super) fn read(file: &Path) -> Result<Vec<(String, Call)>> {
+/// Reads calls, one a line, each with where it stands. Lines that were cut while they were written are left out, and told.
+pub(super) fn read(file: &Path, printer: &Printer) -> Result<Vec<(String, Call)>> {
     let name = file.display();
     let failed = |error: std::io::Error| Error::Usage(format!("cannot read {name}: {error}"));
     let text = match file == Path::new("-") {
@@ -141,18 +141,25 @@ pub(super) fn read(file: &Path) -> Result<Vec<(String, Call)>> {
         false => std::fs::File::open(file).and_then(all_of),
     };
     let text = text.map_err(failed)?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let call = |(index, line): (usize, &str)| {
+    let mut calls = Vec::new();
+    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let place = format!("{name}, line {}: ", index + 1);
-        let call = Call::read(line).map_err(|why| Error::Usage(format!("{place}it {why}")))?;
-        Ok((place, call))
-    };
-    lines.map(call).collect()
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        if Call::is_cut(line) {
+            printer.note(format_args!("warning: {}it is cut, and left out", text::printable(&place)));
+            continue;
+        }
+        let call = std::str::from_utf8(line).map_err(|_| "is no text".to_owned()).and_then(Call::read);
+        calls.push((place.clone(), call.map_err(|why| Error::Usage(format!("{place}it {why}")))?));
+    }
+    Ok(calls)
 }
 
-fn all_of(input: impl Read) -> std::io::Result<String> {
-    let mut text = String::new();
-    input.take(INPUTS_MAX).read_to_string(&mut text)?;
+fn all_of(input: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    input.take(INPUTS_MAX).read_to_end(&mut text)?;
     Ok(text)
 }
 
