@@ -112,7 +112,7 @@ pub enum Request {
     },
     /// Forgets final tasks older than this many milliseconds. Answer: [`Reply::Count`].
     Clean {
-        /// Time since the task ended, in milliseconds.
+        /// Time since the task ended, in milliseconds; 0: all of them, whatever the clock says.
         older_than_ms: u64,
     },
     /// Stored updates after `after`, at most 1,000. With a consumer's name, after its position. Answer: [`Reply::Events`].

@@ -28,7 +28,7 @@ impl Spooled {
     /// Fails as reading and writing do; then nothing is left.
     pub fn read(home: &Path, name: &OsStr, input: &mut dyn Read) -> io::Result<Self> {
         let spool = home.join(DIRECTORY);
-        let directory = spool.join(uuid::Uuid::now_v7().to_string());
+        let directory = spool.join(crate::clock::new_uuid().to_string());
         private::make(&spool)?;
         // Nobody sweeps between the making of a directory and its being held.
         let turn = locked(&spool)?;

@@ -1,5 +1,7 @@
 //! The command line: what is typed wrong is said in a sentence, and each end has its exit code.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::json;
 
 use crate::support::*;
@@ -389,6 +391,47 @@ fn doctor_tells_where_things_are() {
     let printed = format!("{}{}", outcome.stdout, outcome.stderr);
     assert!(printed.contains(world.home().to_str().unwrap()), "{printed}");
     assert!(printed.contains(env!("CARGO_PKG_VERSION")), "{printed}");
+}
+
+#[test]
+fn doctor_finds_directories_that_cannot_serve() {
+    let mut world = World::new();
+    let downloads = world.path("in");
+    std::fs::create_dir(&downloads).unwrap();
+    let open_to_all = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(&downloads, open_to_all).unwrap();
+    world.set("XDG_CACHE_HOME", "/dev/null");
+
+    let found = world.haul(&["doctor"]).exits(1).stdout;
+
+    assert!(found.contains("everybody can replace files in it: `chmod o-w"), "{found}");
+    assert!(found.contains("nothing compiled is kept"), "{found}");
+    std::fs::remove_dir(&downloads).unwrap();
+    std::fs::write(&downloads, "").unwrap();
+    let found = world.haul(&["doctor"]).exits(1).stdout;
+    assert!(found.contains("is not a directory; configure another one"), "{found}");
+}
+
+#[test]
+fn help_that_cannot_be_written_is_a_failure_of_the_disk() {
+    let world = World::new();
+    for flag in ["--help", "--version"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = world.command(&[flag]).stdout(full).output().unwrap();
+        assert_eq!(ended.status.code(), Some(6), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
+
+#[test]
+fn what_is_typed_wins_over_the_environment() {
+    let mut world = World::new();
+    world.set("HAUL_QUIET", "1");
+    assert_eq!(world.haul(&["ls"]).exits(0).stderr, "");
+    world.haul(&["-v", "ls"]).exits(0);
+    world.haul(&["-v", "-q", "ls"]).exits(2).says("cannot be used with");
+    world.set("HAUL_QUIET", "");
+    world.set("HAUL_VERBOSE", "2");
+    assert_eq!(world.haul(&["ls", "-q"]).exits(0).stderr, "");
 }
 
 #[test]

@@ -247,7 +247,7 @@ async fn begin<'a>(call: impl Future<Output = Result<Reply>> + 'a) -> Asked<'a> 
 async fn add_joined(link: &mut Link, mut batch: Batch, how: How) -> Result<Reply> {
     for addition in &mut batch.additions {
         if addition.task.task_id.is_empty() {
-            addition.task.task_id = uuid::Uuid::now_v7().to_string();
+            addition.task.task_id = haul::new_uuid().to_string();
         }
     }
     let first = request(batch.additions.clone(), how);

@@ -149,7 +149,7 @@ async fn here_already(link: &mut Link, batch: &[Entry], if_exists: IfExists) -> 
 fn with_id(addition: &Addition) -> Addition {
     let mut addition = addition.clone();
     if addition.task.task_id.is_empty() {
-        addition.task.task_id = uuid::Uuid::now_v7().to_string();
+        addition.task.task_id = haul::new_uuid().to_string();
     }
     addition
 }

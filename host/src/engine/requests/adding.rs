@@ -32,7 +32,7 @@ pub(super) async fn add(
     for addition in &mut additions {
         let task = &mut addition.task;
         if task.task_id.is_empty() && !continue_same {
-            task.task_id = uuid::Uuid::now_v7().to_string();
+            task.task_id = clock::new_uuid().to_string();
         }
         if task.creation_time == 0 {
             task.creation_time = now;
@@ -71,7 +71,7 @@ pub(super) async fn add(
             }
             None => {
                 if !given {
-                    addition.task.task_id = uuid::Uuid::now_v7().to_string();
+                    addition.task.task_id = clock::new_uuid().to_string();
                 }
                 ids[index].clone_from(&addition.task.task_id);
                 remember(&engine.shared.sandbox, &mut addition.task, addition.place.as_deref());
