@@ -97,10 +97,14 @@ enum RequestForm {
         if_exists: IfExists,
         continue_same: bool,
         work: bool,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        twins: Vec<usize>,
     },
     Check {
         #[serde(with = "additions")]
         tasks: Vec<Addition>,
+        #[serde(with = "IfExistsForm")]
+        if_exists: IfExists,
     },
     Send {
         #[serde(with = "addition")]

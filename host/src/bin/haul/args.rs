@@ -146,7 +146,7 @@ pub(crate) enum Command {
     Request(Box<Send>),
     /// Ask how long a file is and what it is called, without downloading it
     Probe(Box<Probe>),
-    /// Enqueue tasks given as JSON, without running them
+    /// Enqueue tasks given as JSON, without running them: all of them, or none where one is wrong
     Add(Add),
     /// Enqueue what other programs have kept
     Import(Import),

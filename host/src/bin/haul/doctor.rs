@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use haul::profile::KeepCookies;
-use haul::{Addition, Error, Reply, Request, Result, Task, Work};
+use haul::{Addition, Error, IfExists, Reply, Request, Result, Task, Work};
 use serde_json::{Value, json};
 
 use crate::args::Global;
@@ -246,7 +246,7 @@ impl Findings {
             task.task_id = "doctor".into();
             task.set_profile(name);
             let tasks = vec![Addition { task, place: None, paused: false }];
-            let Err(Error::Invalid(found)) = link.call(Request::Check { tasks }).await else { continue };
+            let Err(Error::Invalid(found)) = link.call(Request::Check { tasks, if_exists: IfExists::ReturnExisting }).await else { continue };
             let problems = found.iter().flat_map(|(_, problems)| problems);
             for problem in problems.filter(|problem| OF_PROFILES.contains(&problem.field.as_str())) {
                 self.wrong(&format!("profile {name}"), problem.field.clone(), problem.to_string());
