@@ -581,6 +581,55 @@ fn a_database_of_a_later_version_is_refused_untouched() {
 }
 
 #[test]
+fn a_database_whose_version_was_taken_away_is_damaged() {
+    for version in [0, -1] {
+        let world = World::new();
+        world.haul(&["ls"]).exits(0);
+        let path = world.home().join("haul.db");
+        let database = rusqlite::Connection::open(&path).unwrap();
+        database.pragma_update(None, "user_version", version).unwrap();
+        drop(database);
+
+        let outcome = world.haul(&["ls"]).exits(11).says("has no version of haul's any more");
+
+        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_of_the_home_holds_nobody_up() {
+    for name in ["secret.key", "haul.lock"] {
+        let world = World::new();
+        world.haul(&["ls"]).exits(0);
+        let path = world.home().join(name);
+        std::fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+
+        world.haul(&["ls"]).exits(6).says(name).says("not a regular file");
+    }
+}
+
+#[test]
+fn a_database_that_another_program_has_locked_is_no_mystery() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let film = origin.serve("/f", file(b"x").head_gate(&gate));
+    world.add(&[json!({"url": film.url()})]);
+    let running = world.spawn(&["run", "--until-idle"]);
+    gate.wait_for(1);
+    let other = rusqlite::Connection::open(world.home().join("haul.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    gate.open();
+
+    world.haul_reading(&["add", "-"], r#"{"url": "http://127.0.0.1:9/f"}"#).exits(9).says("locked by another program");
+    running.wait_for_log(1, "cannot be written: what transfers come to is kept");
+    other.execute_batch("ROLLBACK").unwrap();
+
+    running.finish().exits(0);
+    assert_eq!(world.list()[0]["status"], "complete");
+}
+
+#[test]
 fn a_first_start_that_fails_leaves_nothing_that_looks_damaged() {
     let world = World::new();
 

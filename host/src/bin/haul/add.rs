@@ -50,13 +50,7 @@ pub(crate) async fn run(add: &Add, environment: &Environment, printer: &Printer)
 }
 
 /// Adds everything, or nothing.
-async fn whole(
-    link: &mut Link,
-    add: &Add,
-    how: How,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<Added> {
+async fn whole(link: &mut Link, add: &Add, how: How, environment: &Environment, printer: &Printer) -> Result<Added> {
     link.session().await?; // from now on there is a home
     let now = now_ms();
     let lists = add.files.iter().map(|file| List::open(file, now, &environment.home)).collect::<Result<Vec<_>>>()?;

@@ -97,7 +97,8 @@ impl Findings {
         let time = i64::try_from(now_ms / 1000).ok().and_then(|now_s| jiff::Timestamp::from_second(now_s).ok());
         let value = time.map_or_else(|| "beyond the year 9999".into(), |time| time.to_string());
         let wrong = !PLAUSIBLE_MS.contains(&now_ms);
-        let problem = wrong.then(|| "the machine's clock is wrong: set it; certificates and times of tasks go by it".into());
+        let problem =
+            wrong.then(|| "the machine's clock is wrong: set it; certificates and times of tasks go by it".into());
         self.note("clock", value, problem);
     }
 
@@ -152,7 +153,8 @@ impl Findings {
     /// Makes it, as the first component that is compiled would: only that shows whether it can be.
     fn cache(&mut self, path: &Path) {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        let cannot = |error| format!("it cannot be made ({error}), so that nothing compiled is kept; set XDG_CACHE_HOME");
+        let cannot =
+            |error| format!("it cannot be made ({error}), so that nothing compiled is kept; set XDG_CACHE_HOME");
         let problem = made.err().map(cannot).or_else(|| unfit(path));
         self.note("cache", path.display().to_string(), problem);
     }
@@ -246,7 +248,11 @@ impl Findings {
             task.task_id = "doctor".into();
             task.set_profile(name);
             let tasks = vec![Addition { task, place: None, paused: false }];
-            let Err(Error::Invalid(found)) = link.call(Request::Check { tasks, if_exists: IfExists::ReturnExisting }).await else { continue };
+            let Err(Error::Invalid(found)) =
+                link.call(Request::Check { tasks, if_exists: IfExists::ReturnExisting }).await
+            else {
+                continue;
+            };
             let problems = found.iter().flat_map(|(_, problems)| problems);
             for problem in problems.filter(|problem| OF_PROFILES.contains(&problem.field.as_str())) {
                 self.wrong(&format!("profile {name}"), problem.field.clone(), problem.to_string());

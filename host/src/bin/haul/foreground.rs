@@ -31,6 +31,10 @@ pub(crate) struct Tasks<'a> {
 /// The same command after an interrupt, of what goes on with what is there.
 pub(crate) const GOES_ON: &str = "the same command goes on where this one stopped";
 
+/// The same where another process has the tasks.
+const IN_ANOTHER: &str =
+    "the haul process that works this home goes on with what it has begun, and the same command with the rest";
+
 /// The same of a request: what may have taken effect is not sent again.
 pub(crate) fn sends_again(task: &Task) -> &'static str {
     let has_key = task.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"));
@@ -69,7 +73,8 @@ pub(crate) async fn run(
     };
     let done = interrupt.unless(work).await;
     if done.is_none() {
-        printer.note(format_args!("interrupted; {}", tasks.same_command));
+        let then = if link.is_joined() { IN_ANOTHER } else { tasks.same_command };
+        printer.note(format_args!("interrupted; {then}"));
     }
     end(link, &notifier, &mut interrupt, done).await
 }

@@ -112,6 +112,7 @@ fn every_error_survives_with_its_kind() {
         Error::UnknownTask(text()),
         Error::Refused(text()),
         Error::HomeLocked(text()),
+        Error::DatabaseLocked(text()),
         Error::Damaged(text()),
         Error::Component(text()),
         Error::FileSystem(text()),
