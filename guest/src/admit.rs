@@ -140,7 +140,7 @@ fn check_size(task: &Task, problems: &mut Problems) {
 /// A.3: who the task is.
 fn check_identity(task: &Task, problems: &mut Problems) {
     for (field, text) in [("taskId", &task.id), ("group", &task.group)] {
-        problems.add_if(text.is_empty(), field, "must not be empty");
+        problems.add_if(text.trim().is_empty(), field, "must not be empty or blank");
         problems.add_if(has_control(text), field, "must not contain control characters");
         if text.len() > NAME_BYTES_MAX {
             problems.add(field, format!("must be at most {NAME_BYTES_MAX} bytes long, not {}", text.len()));

@@ -36,11 +36,17 @@ pub enum Request {
         continue_same: bool,
         /// Work them too, for as long as the asking connection lives.
         work: bool,
+        /// Of a list that is added in several requests, with `continue_same`: how many tasks of earlier requests each of
+        /// these equals, so that as many stored ones are not meant. Empty: none.
+        twins: Vec<usize>,
     },
-    /// Judges tasks as `Add` would, and stores nothing. Answer: `Done`, or [`crate::Error::Invalid`] with all problems.
+    /// Judges tasks as `Add` would, and stores nothing. Answer: `Done`, or [`crate::Error::Invalid`] with all problems, or
+    /// [`crate::Error::Refused`] where a scope is cancelled or an id is taken that must not be.
     Check {
         /// The tasks. Ids may be empty.
         tasks: Vec<Addition>,
+        /// What would happen when an id is taken.
+        if_exists: IfExists,
     },
     /// Sends a request at once, beside the queue and its limits, again as its `retries` allow, and keeps nothing of it: what
     /// background_downloader calls a Request. Answer: [`Reply::Answered`].
@@ -112,7 +118,7 @@ pub enum Request {
     },
     /// Forgets final tasks older than this many milliseconds. Answer: [`Reply::Count`].
     Clean {
-        /// Time since the task ended, in milliseconds.
+        /// Time since the task ended, in milliseconds; 0: all of them, whatever the clock says.
         older_than_ms: u64,
     },
     /// Stored updates after `after`, at most 1,000. With a consumer's name, after its position. Answer: [`Reply::Events`].

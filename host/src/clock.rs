@@ -1,7 +1,10 @@
 //! The one place that reads clocks, sleeps, and draws what decisions are told instead of drawing it. Everybody else takes the
 //! time as an argument or asks here.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use uuid::{ContextV7, Timestamp, Uuid};
 
 /// Milliseconds since 1970-01-01 UTC; 0 when the machine's clock is before that.
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
@@ -20,9 +23,18 @@ pub(crate) fn timer_now() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
-/// The minute of the week by the machine's time zone, counted from Monday 00:00, and how far it has gone.
+/// A UUID of version 7: each of this process above those before it. Whatever the clock says, for `Uuid::now_v7` panics before 1970.
+pub fn new_uuid() -> Uuid {
+    static CONTEXT: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+    let at_ms = unix_ms().max(1); // its first bits are random from the first moment after 1970 on
+    Uuid::new_v7(Timestamp::from_unix(&CONTEXT, at_ms / 1000, (at_ms % 1000) as u32 * 1_000_000))
+}
+
+/// The minute of the week by the machine's time zone, counted from Monday 00:00, and how far it has gone. Beyond the year 9999 it
+/// is the last one of that.
 pub(crate) fn local_minute() -> (u32, Duration) {
-    let now = jiff::Zoned::now();
+    let now = i64::try_from(unix_ms()).ok().and_then(|now| jiff::Timestamp::from_millisecond(now).ok());
+    let now = now.unwrap_or(jiff::Timestamp::MAX).to_zoned(jiff::tz::TimeZone::system());
     let number = |value: i8| u32::from(value.unsigned_abs());
     let days = number(now.weekday().to_monday_zero_offset());
     let minute = (days * 24 + number(now.hour())) * 60 + number(now.minute());
@@ -95,6 +107,13 @@ mod tests {
         let (ever, always) =
             (drawn.iter().fold(0, |all, bits| all | bits), drawn.iter().fold(!0, |all, bits| all & bits));
         assert_eq!((ever, always), (!0, 0), "each bit is set in some, and in some it is not");
+    }
+
+    #[test]
+    fn ids_are_new_and_in_order() {
+        let drawn: Vec<Uuid> = (0..1000).map(|_| new_uuid()).collect();
+        assert!(drawn.is_sorted_by(|one, next| one < next));
+        assert!(drawn[0].get_timestamp().is_some_and(|at| at.to_unix().0 > 1_700_000_000));
     }
 
     #[test]

@@ -185,6 +185,9 @@ pub enum Error {
     /// Another process holds the home and cannot be joined.
     #[error("{0}")]
     HomeLocked(String),
+    /// Another program, which is not haul, keeps the database locked. The same call may succeed later.
+    #[error("{0}")]
+    DatabaseLocked(String),
     /// The database is damaged. It is kept as it is.
     #[error("{0}")]
     Damaged(String),

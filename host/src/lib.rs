@@ -89,6 +89,8 @@ pub use api::{Action, AddOptions, Added, Changed, Session};
 #[doc(hidden)] // by these names for the program; no HTTP, so others find them in `api`
 pub use api::{Reply, Request};
 pub use batch::Batch;
+#[doc(hidden)] // for the program
+pub use clock::new_uuid;
 pub use engine::{Durability, Retain, Settings, Work};
 pub use error::{Error, Failure, FailureKind, Result};
 pub use event::{Hop, ProgressUpdate, Protocol, StatusUpdate, Update};

@@ -2,7 +2,7 @@
 //! components come from tasks and from components: whoever opens one of them must not be held up by what lies there.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -11,4 +11,17 @@ pub(crate) fn open(path: &Path, flags: i32) -> io::Result<File> {
     // The flag means nothing to a regular file; a pipe without a writer is opened at once, to be refused.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// Longest file that is read whole because a setting names it.
+const NAMED_BYTES_MAX: u64 = 16 << 20;
+
+/// Reads a file that a setting names (a jar of cookies, certificates): a regular one, of 16 MiB at most.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path, 0)?.take(NAMED_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > NAMED_BYTES_MAX {
+        return Err(io::Error::other("it is longer than 16 MiB"));
+    }
+    Ok(bytes)
 }

@@ -26,7 +26,7 @@ impl Spooled {
     /// A place for a file of this name (one component of a path) below `home`: there is none yet.
     pub fn new(home: &Path, name: &OsStr) -> io::Result<Self> {
         let spool = home.join(DIRECTORY);
-        let directory = spool.join(uuid::Uuid::now_v7().to_string());
+        let directory = spool.join(crate::clock::new_uuid().to_string());
         private::make(&spool)?;
         // Nobody sweeps between the making of a directory and its being held.
         let turn = locked(&spool)?;

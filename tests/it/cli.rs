@@ -1,5 +1,7 @@
 //! The command line: what is typed wrong is said in a sentence, and each end has its exit code.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::json;
 
 use crate::support::*;
@@ -392,6 +394,47 @@ fn doctor_tells_where_things_are() {
 }
 
 #[test]
+fn doctor_finds_directories_that_cannot_serve() {
+    let mut world = World::new();
+    let downloads = world.path("in");
+    std::fs::create_dir(&downloads).unwrap();
+    let open_to_all = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(&downloads, open_to_all).unwrap();
+    world.set("XDG_CACHE_HOME", "/dev/null");
+
+    let found = world.haul(&["doctor"]).exits(1).stdout;
+
+    assert!(found.contains("everybody can replace files in it: `chmod o-w"), "{found}");
+    assert!(found.contains("nothing compiled is kept"), "{found}");
+    std::fs::remove_dir(&downloads).unwrap();
+    std::fs::write(&downloads, "").unwrap();
+    let found = world.haul(&["doctor"]).exits(1).stdout;
+    assert!(found.contains("is not a directory; configure another one"), "{found}");
+}
+
+#[test]
+fn help_that_cannot_be_written_is_a_failure_of_the_disk() {
+    let world = World::new();
+    for flag in ["--help", "--version"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = world.command(&[flag]).stdout(full).output().unwrap();
+        assert_eq!(ended.status.code(), Some(6), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
+
+#[test]
+fn what_is_typed_wins_over_the_environment() {
+    let mut world = World::new();
+    world.set("HAUL_QUIET", "1");
+    assert_eq!(world.haul(&["ls"]).exits(0).stderr, "");
+    world.haul(&["-v", "ls"]).exits(0);
+    world.haul(&["-v", "-q", "ls"]).exits(2).says("cannot be used with");
+    world.set("HAUL_QUIET", "");
+    world.set("HAUL_VERBOSE", "2");
+    assert_eq!(world.haul(&["ls", "-q"]).exits(0).stderr, "");
+}
+
+#[test]
 fn demo_shows_the_main_job_without_a_network() {
     let world = World::new();
 
@@ -535,6 +578,55 @@ fn a_database_of_a_later_version_is_refused_untouched() {
     assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
     assert!(std::fs::read(&path).unwrap() == database, "it is left as it was");
     assert!(!world.home().join("haul.sock").exists(), "nobody answers there");
+}
+
+#[test]
+fn a_database_whose_version_was_taken_away_is_damaged() {
+    for version in [0, -1] {
+        let world = World::new();
+        world.haul(&["ls"]).exits(0);
+        let path = world.home().join("haul.db");
+        let database = rusqlite::Connection::open(&path).unwrap();
+        database.pragma_update(None, "user_version", version).unwrap();
+        drop(database);
+
+        let outcome = world.haul(&["ls"]).exits(11).says("has no version of haul's any more");
+
+        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_of_the_home_holds_nobody_up() {
+    for name in ["secret.key", "haul.lock"] {
+        let world = World::new();
+        world.haul(&["ls"]).exits(0);
+        let path = world.home().join(name);
+        std::fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+
+        world.haul(&["ls"]).exits(6).says(name).says("not a regular file");
+    }
+}
+
+#[test]
+fn a_database_that_another_program_has_locked_is_no_mystery() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let film = origin.serve("/f", file(b"x").head_gate(&gate));
+    world.add(&[json!({"url": film.url()})]);
+    let running = world.spawn(&["run", "--until-idle"]);
+    gate.wait_for(1);
+    let other = rusqlite::Connection::open(world.home().join("haul.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    gate.open();
+
+    world.haul_reading(&["add", "-"], r#"{"url": "http://127.0.0.1:9/f"}"#).exits(9).says("locked by another program");
+    running.wait_for_log(1, "cannot be written: what transfers come to is kept");
+    other.execute_batch("ROLLBACK").unwrap();
+
+    running.finish().exits(0);
+    assert_eq!(world.list()[0]["status"], "complete");
 }
 
 #[test]

@@ -37,6 +37,43 @@ fn a_cookie_file_is_read_and_written() {
 }
 
 #[test]
+fn a_link_to_a_cookie_file_stays_a_link() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (jar, link) = (world.write("jar.txt", JAR), world.path("link"));
+    std::os::unix::fs::symlink(&jar, &link).unwrap();
+    let film = origin.serve("/f", file(b"x").header("Set-Cookie", "id=1; Max-Age=3600"));
+
+    world.get(&[film.url(), "--cookie-jar", link.to_str().unwrap()]).exits(0);
+
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    let text = String::from_utf8(world.read("jar.txt")).unwrap();
+    assert!(text.contains("id\t1\n"), "{text}");
+}
+
+#[test]
+fn what_is_no_file_is_no_cookie_file_and_the_null_device_stays_one() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x").header("Set-Cookie", "id=1"));
+    let get = |jar: &std::path::Path| world.get(&[film.url(), "-o", "f", "--cookie-jar", jar.to_str().unwrap()]);
+    let (pipe, nowhere, long) = (world.path("pipe"), world.path("nowhere"), world.write("long", ""));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    std::os::unix::fs::symlink(world.path("missing"), &nowhere).unwrap();
+    std::fs::File::options().write(true).open(&long).unwrap().set_len(17 << 20).unwrap();
+
+    get(&pipe).exits(6).says("it is not a regular file");
+    get(&nowhere).exits(6).says("No such file");
+    get(&long).exits(6).says("longer than 16 MiB");
+    assert_eq!(film.requests().len(), 0);
+    get(std::path::Path::new("/dev/null")).exits(0);
+
+    use std::os::unix::fs::FileTypeExt;
+    assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    assert!(std::fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+    assert!(std::fs::symlink_metadata(&nowhere).unwrap().is_symlink());
+}
+
+#[test]
 fn a_login_page_that_redirects_gets_its_cookie_back() {
     let (world, origin) = (World::new(), Origin::start());
     let door = origin.serve("/door", redirect(302, "/hall").header("Set-Cookie", "seen=door; Path=/"));

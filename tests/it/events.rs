@@ -149,6 +149,17 @@ fn clean_forgets_old_final_tasks_only() {
 }
 
 #[test]
+fn clean_forgets_what_ended_later_than_the_clock_says_now() {
+    let (world, _) = three_ends();
+    let database = rusqlite::Connection::open(world.home().join("haul.db")).unwrap();
+    database.execute("UPDATE task SET ended_at = ended_at + 3600000", []).unwrap();
+
+    world.haul(&["clean"]).exits(0).says("forgot 3 tasks");
+
+    assert!(world.list().is_empty());
+}
+
+#[test]
 fn follow_prints_the_past_and_then_what_happens() {
     let (world, origin) = (World::new(), Origin::start());
     let past = origin.serve("/past", file(b"x"));

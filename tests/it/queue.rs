@@ -262,3 +262,67 @@ fn a_task_that_is_added_paused_waits_to_be_resumed() {
     let statuses: Vec<_> = world.events().into_iter().map(|event| event["status"].clone()).collect();
     assert_eq!(statuses, ["enqueued", "paused", "enqueued", "running", "complete"]);
 }
+
+/// More than is added by one request, and something after it.
+fn long_list(last: &str) -> String {
+    let line = |number: usize| json!({"url": format!("http://127.0.0.1:9/{number}")}).to_string();
+    let mut lines: Vec<String> = (0..2100).map(line).collect();
+    lines.push(last.to_owned());
+    lines.join("\n")
+}
+
+#[test]
+fn a_long_list_with_one_wrong_line_adds_nothing() {
+    let world = World::new();
+    world.add(&[json!({"url": "http://127.0.0.1:9/f", "taskId": "there"})]);
+    world.add(&[json!({"url": "http://127.0.0.1:9/f", "scope": "closed"})]);
+    world.haul(&["cancel", "--scope", "closed"]).exits(0);
+    world.haul(&["clean"]).exits(0);
+    let refused = |list: &str, sentence: &str| {
+        world.haul_reading(&["add", "-"], list).exits(2).says(sentence);
+        assert_eq!(world.list().len(), 1, "{sentence}");
+    };
+
+    refused(&long_list(r#"{"url": "bogus"}"#), "stdin:2101: `url`");
+    refused(&long_list("nonsense"), "stdin:2101");
+    refused(&long_list(r#"{"url": "http://h/", "taskId": "there"}"#), "`there` exists already");
+    refused(&long_list(r#"{"url": "http://h/", "scope": "closed"}"#), "closed");
+    let twice = long_list(r#"{"url": "http://h/", "taskId": "one"}"#).replacen('{', r#"{"taskId": "one", "#, 1);
+    refused(&twice, "`one` is that of another task");
+    refused(&format!("[{}]", long_list(r#"{"url": "bogus"}"#).replace('\n', ",")), "task 2101: `url`");
+    let list = world.write("list", long_list(r#"{"url": "bogus"}"#));
+    world.haul(&["add", list.to_str().unwrap()]).exits(2).says("list:2101: `url`");
+    assert_eq!(world.list().len(), 1);
+
+    let whole = long_list(r#"{"url": "http://127.0.0.1:9/last"}"#);
+    let outcome = world.haul_reading(&["add", "-"], &whole).exits(0);
+    assert_eq!(outcome.stdout.lines().count(), 2101);
+    let left = std::fs::read_dir(world.home()).unwrap().flatten();
+    assert!(!left.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with("list-")));
+}
+
+#[test]
+fn get_begins_nothing_of_a_long_list_with_one_wrong_line() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let list = [film.url()].repeat(2100).join("\n") + "\nbogus";
+
+    world.haul_reading(&["get", "-"], &list).exits(2).says("bogus");
+
+    assert_eq!((film.requests().len(), world.list().len()), (0, 0));
+}
+
+#[test]
+fn a_url_that_comes_twice_in_a_list_is_two_downloads_however_far_apart() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let film = origin.serve("/film", file(b"x").head_gate(&gate));
+    let mut urls = vec!["http://127.0.0.1:9/f".to_owned(); 1300];
+    (urls[0], urls[1250]) = (film.url().to_owned(), film.url().to_owned());
+
+    let running = world.spawn_reading(&["get", "-", "-q", "--retries", "0"], &urls.join("\n"));
+    gate.wait_for(2);
+    gate.open();
+    running.finish().exits(8);
+
+    assert_eq!(world.names(), ["film", "film (1)"]);
+}

@@ -54,6 +54,21 @@ fn bytes_that_were_not_synced_are_fetched_again_and_no_others() {
 }
 
 #[test]
+fn an_engine_that_waits_for_room_does_not_wait_for_a_database_that_lost_what_was_written() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    world.add(&[serde_json::json!({"url": film.url()})]);
+    let log = world.home().join("haul.db-wal");
+    let Some(faults) = faulty(&log, &format!("fdatasync,fsync:{EIO}")) else { return };
+
+    haul_with(&world, &faults, &["run"]).exits(6).says("nothing more is written");
+    assert_eq!(world.list()[0]["status"], "enqueued");
+    world.run().exits(0);
+
+    assert_eq!(std::fs::read(world.path("in/f")).unwrap(), b"x");
+}
+
+#[test]
 fn a_sync_on_the_way_that_fails_ends_the_attempt() {
     let (world, origin) = (World::new(), Origin::start());
     let content = bytes(2, 30_000_000);

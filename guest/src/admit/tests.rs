@@ -72,7 +72,7 @@ fn all_problems_are_told_at_once_and_tasks_are_judged_one_by_one() {
 
 #[test]
 fn ids_and_groups_are_short_and_visible() {
-    for id in ["", "a\nb", &"x".repeat(256)] {
+    for id in ["", " ", "a\nb", &"x".repeat(256)] {
         check(Task { id: id.into(), ..task() }, &[("taskId", "must")]);
     }
     for group in ["", "chunk", "\0"] {

@@ -43,7 +43,8 @@ impl Session {
     /// Adds tasks in another way. Errors: as of [`Session::add`].
     pub async fn add_with(&self, tasks: Vec<Addition>, how: AddOptions) -> Result<Added> {
         let AddOptions { if_exists, continue_same, work } = how;
-        self.call(Request::Add { tasks, if_exists, continue_same, work }).await?.added()
+        let twins = Vec::new();
+        self.call(Request::Add { tasks, if_exists, continue_same, work, twins }).await?.added()
     }
 
     /// Sends a request at once, beside the queue and its limits, again as its `retries` allow, and keeps nothing of it

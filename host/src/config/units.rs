@@ -130,7 +130,8 @@ pub(crate) fn time_ms(text: &str, now_ms: u64) -> Result<u64, String> {
     }
 }
 
-/// RFC 3339 §5.6, with a space allowed for `T`. A leap second counts as the first of the next minute. `None` before 1970.
+/// RFC 3339 §5.6, with a space allowed for `T`. A leap second counts as the first of the next minute. What is before 1970 is
+/// past like its first moment.
 fn rfc3339_ms(text: &str) -> Option<u64> {
     let field = |from: usize, to: usize| -> Option<i64> { code(text.get(from..to)?).map(i64::from) };
     let mark = |at: usize, marks: &[u8]| marks.contains(text.as_bytes().get(at)?).then_some(());
@@ -161,7 +162,7 @@ fn rfc3339_ms(text: &str) -> Option<u64> {
     };
     let seconds = (days_from_civil(year, month, day) * 24 + hour) * 3600 + minute * 60 + second;
     let ms = (seconds - zone_seconds(zone)?) * 1000 + millis;
-    u64::try_from(ms).ok()
+    Some(u64::try_from(ms).unwrap_or(0))
 }
 
 /// `Z`, `+02:00`, `-05:30`: seconds east of UTC.

@@ -11,7 +11,7 @@ use rustix::fs::Access;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::error::{Error, Result};
-use crate::private;
+use crate::{private, regular};
 
 const LOCK: &str = "haul.lock";
 const SOCKET: &str = "haul.sock";
@@ -75,6 +75,9 @@ impl Home {
     /// Takes the lock; `None` when another process has it.
     pub(crate) fn try_lock(&self) -> Result<Option<Lock>> {
         let path = self.path.join(LOCK);
+        if std::fs::symlink_metadata(&path).is_ok_and(|there| !there.is_file()) {
+            return Err(Error::FileSystem(format!("`{}` is not a regular file; remove it", path.display())));
+        }
         let opened = match private::create_new(&path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&path)
@@ -108,7 +111,7 @@ impl Home {
     /// Who holds the lock.
     pub(super) fn holder(&self) -> Holder {
         let mut text = String::new();
-        if let Ok(file) = File::open(self.path.join(LOCK)) {
+        if let Ok(file) = regular::open(&self.path.join(LOCK), libc::O_NOFOLLOW) {
             let _ = file.take(200).read_to_string(&mut text); // for a message only
         }
         let mut words = text.split_whitespace().map(String::from);

@@ -97,10 +97,14 @@ enum RequestForm {
         if_exists: IfExists,
         continue_same: bool,
         work: bool,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        twins: Vec<usize>,
     },
     Check {
         #[serde(with = "additions")]
         tasks: Vec<Addition>,
+        #[serde(with = "IfExistsForm")]
+        if_exists: IfExists,
     },
     Send {
         #[serde(with = "addition")]
@@ -362,6 +366,7 @@ impl From<Error> for ErrorForm {
             Error::UnknownTask(text) => ("unknownTask", text),
             Error::Refused(text) => ("refused", text),
             Error::HomeLocked(text) => ("homeLocked", text),
+            Error::DatabaseLocked(text) => ("databaseLocked", text),
             Error::Damaged(text) => ("damaged", text),
             Error::Component(text) => ("component", text),
             Error::FileSystem(text) => ("fileSystem", text),
@@ -387,6 +392,7 @@ impl From<ErrorForm> for Error {
             "unknownTask" => Error::UnknownTask(text),
             "refused" => Error::Refused(text),
             "homeLocked" => Error::HomeLocked(text),
+            "databaseLocked" => Error::DatabaseLocked(text),
             "damaged" => Error::Damaged(text),
             "component" => Error::Component(text),
             "fileSystem" => Error::FileSystem(text),

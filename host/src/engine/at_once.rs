@@ -69,7 +69,7 @@ pub(super) async fn probe(engine: &Inner, addition: Addition, unique: bool) -> R
 /// One attempt after the other, as hook `retry` says.
 async fn answered(engine: &Inner, task: Task, place: Option<PathBuf>) -> Result<StatusUpdate> {
     // A DataTask's rules are a Request's; only it may be added.
-    let task_id = uuid::Uuid::now_v7().to_string();
+    let task_id = clock::new_uuid().to_string();
     let (creation_time, retries_remaining) = (clock::unix_ms(), task.retries);
     let updates = Updates::Status; // only the last one is told, to who asks
     let task_type = TaskType::Data;

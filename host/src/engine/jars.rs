@@ -3,19 +3,19 @@
 //! What goes into a jar and out of it is decided in `cookies`; when, by the transport.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::clock;
 use crate::cookies::Jar;
 use crate::error::{Error, Result};
-use crate::private;
 use crate::profile::{KeepCookies, Profiles};
 use crate::store::Store;
+use crate::{private, regular};
 
 /// Opens the jar of each profile that has one. Profiles that name the same file share it.
 ///
-/// Errors: [`Error::Usage`] when a file is no jar, [`Error::FileSystem`] when it cannot be read.
+/// Errors: [`Error::Usage`] when a file is no jar, [`Error::FileSystem`] when it cannot be read, or is none.
 pub(super) fn open(profiles: &mut Profiles, store: &Store) -> Result<()> {
     let mut files: HashMap<PathBuf, Jar> = HashMap::new();
     for (name, profile) in profiles.all_mut() {
@@ -48,15 +48,19 @@ fn in_home(store: &Store, profile: &str) -> Result<Jar> {
     })
 }
 
+/// Where curl's users keep cookies that are to be forgotten.
+const NOWHERE: &str = "/dev/null";
+
 fn in_file(path: &Path) -> Result<Jar> {
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            return Err(Error::FileSystem(format!("cannot read the cookie file `{}`: {error}", path.display())));
-        }
+    if path == Path::new(NOWHERE) {
+        return Jar::read("", |_| {});
+    }
+    let cannot = |error| Error::FileSystem(format!("cannot use the cookie file `{}`: {error}", path.display()));
+    let kept = target(path).map_err(cannot)?;
+    let text = match regular::read(&kept) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        read => read.map_err(cannot)?,
     };
-    let kept = path.to_owned();
     let jar = Jar::read(&String::from_utf8_lossy(&text), move |text| {
         if let Err(error) = replace(&kept, text.as_bytes()) {
             tracing::warn!("cannot write the cookie file `{}`: {error}", kept.display());
@@ -65,8 +69,22 @@ fn in_file(path: &Path) -> Result<Jar> {
     jar.map_err(|error| Error::Usage(format!("`{}`: {error}", path.display())))
 }
 
-/// A file is whole, the old or the new one, whenever somebody looks; and nobody else's to read.
+/// The file that a link leads to, so that the link stays; the path itself where nothing is yet.
+fn target(path: &Path) -> std::io::Result<PathBuf> {
+    match std::fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && std::fs::symlink_metadata(path).is_err() => {
+            Ok(path.to_owned())
+        }
+        found => found,
+    }
+}
+
+/// A file is whole, the old or the new one, whenever somebody looks; and nobody else's to read. Nothing but a file is replaced.
+/// Rule: reliability C.3.
 fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let beside = path.with_file_name(name);

@@ -39,12 +39,15 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         check_scope(scope)?;
     }
     match request {
-        Request::Add { tasks, if_exists, continue_same, work } => {
-            adding::add(engine, asker, tasks, if_exists, continue_same, work).await
+        Request::Add { tasks, if_exists, continue_same: false, work, .. } => {
+            adding::add(engine, asker, tasks, if_exists, None, work).await
+        }
+        Request::Add { tasks, if_exists, continue_same: true, work, twins } => {
+            adding::add(engine, asker, tasks, if_exists, Some(&twins), work).await
         }
         Request::Send { addition } => at_once::send(engine, *addition).await,
         Request::Probe { addition, unique } => at_once::probe(engine, *addition, unique).await,
-        Request::Check { tasks } => admitting::check(engine, tasks).await,
+        Request::Check { tasks, if_exists } => admitting::check(engine, tasks, if_exists).await,
         Request::Work { ids: None } => {
             engine.load_components().await?;
             engine.tell_people().await?;

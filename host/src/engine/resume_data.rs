@@ -337,7 +337,7 @@ fn new_part(directory: &Directory, task: &mut Task, resume: &mut ResumeRecord) -
         if let Some(part) = directory.create_new_part(&resume.part_name, resume.total_bytes).map_err(broken)? {
             return Ok(part);
         }
-        task.task_id = uuid::Uuid::now_v7().to_string();
+        task.task_id = clock::new_uuid().to_string();
     }
 }
 

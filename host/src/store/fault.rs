@@ -16,6 +16,11 @@ pub(super) enum Fault {
     Damaged(String),
     /// The file system refused, or there is no room: the next attempt may succeed.
     FileSystem(String),
+    /// The system has given up what was written: nothing more is written, for nobody knows what is on the disk. Rule:
+    /// reliability C.3.
+    Unsynced(String),
+    /// Another program keeps the database locked: the next attempt may succeed.
+    Locked(String),
     /// None of the others: most likely the fault of one change.
     Other(String),
 }
@@ -39,6 +44,14 @@ impl Fault {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                     Self::Damaged(format!("the database `{name}` is damaged ({error}); {}", how_to_mend(path)))
                 }
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked(format!(
+                    "the database `{name}` is locked by another program (sqlite3, a backup): wait for it or end it, then try \
+                     again; nothing is lost"
+                )),
+                Some(ErrorCode::SystemIoFailure) if is_unsynced(error) => Self::Unsynced(format!(
+                    "the disk has not kept what was written to the database `{name}` ({error}): nothing more is written; see \
+                     to the disk, then try again"
+                )),
                 Some(ErrorCode::DiskFull) => Self::FileSystem(format!("no room on the disk of `{name}`: {error}")),
                 Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(path) => {
                     Self::FileSystem(format!("no room on the disk of `{name}`: make some, then try again ({error})"))
@@ -58,7 +71,8 @@ impl Fault {
     pub(super) fn error(&self) -> Error {
         match self {
             Self::Damaged(text) => Error::Damaged(text.clone()),
-            Self::FileSystem(text) => Error::FileSystem(text.clone()),
+            Self::FileSystem(text) | Self::Unsynced(text) => Error::FileSystem(text.clone()),
+            Self::Locked(text) => Error::DatabaseLocked(text.clone()),
             Self::Other(text) => Error::Other(text.clone()),
         }
     }
@@ -71,6 +85,13 @@ fn lacking(error: &rusqlite::Error) -> Option<&str> {
         rusqlite::Error::SqliteFailure(_, Some(msg)) if msg.starts_with("no such ") => Some(msg),
         _ => None,
     }
+}
+
+/// Whether an fsync failed: the next one may succeed, and means nothing.
+fn is_unsynced(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC))
 }
 
 /// Whether there is no room for SQLite's index of the WAL, or no inode for a file: it calls that an I/O error.

@@ -106,16 +106,23 @@ fn refuse_by_header(path: &Path) -> Result<()> {
     if !header.is_empty() && !is_database {
         return Err(foreign(path));
     }
-    let version = header.get(60..64).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
-    if version as usize > MIGRATIONS.len() {
-        return Err(newer(path));
+    let version = header.get(60..64).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_be_bytes);
+    match usize::try_from(version) {
+        Ok(version) if version > MIGRATIONS.len() => Err(newer(path)),
+        Ok(_) => Ok(()),
+        Err(_) => Err(without_version(path)),
     }
-    Ok(())
 }
 
 fn foreign(path: &Path) -> Error {
     let mend = fault::how_to_mend(path);
     Error::Damaged(format!("`{}` is not a database of haul; {mend}", path.display()))
+}
+
+/// One that haul made has a version from the moment on when it has tables: somebody has changed that.
+fn without_version(path: &Path) -> Error {
+    let mend = fault::how_to_mend(path);
+    Error::Damaged(format!("the database `{}` has no version of haul's any more; {mend}", path.display()))
 }
 
 fn newer(path: &Path) -> Error {
@@ -145,6 +152,10 @@ fn identify(conn: &Connection, path: &Path) -> Result<()> {
     let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
     if tables > 0 && application != APPLICATION_ID {
         return Err(foreign(path));
+    }
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    if tables > 0 && version < 1 {
+        return Err(without_version(path));
     }
     Ok(())
 }

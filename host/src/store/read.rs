@@ -55,6 +55,14 @@ impl Store {
         })
     }
 
+    /// The first of these ids that a task has.
+    pub(crate) fn first_taken<'a>(&self, mut ids: impl Iterator<Item = &'a str>) -> Result<Option<String>> {
+        self.read(|conn| {
+            let mut find = conn.prepare_cached("SELECT 1 FROM task WHERE task_id = ?1")?;
+            ids.find_map(|id| find.exists([id]).map(|taken| taken.then(|| id.to_owned())).transpose()).transpose()
+        })
+    }
+
     /// The record of a key.
     pub(crate) fn record_of(&self, key: TaskKey) -> Result<Option<Record>> {
         Ok(self.records_of([key])?.pop().map(|(_, record)| record))

@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::codec;
 use super::fault::{self, Sql};
 use crate::error::{Error, Result};
+use crate::regular;
 use crate::task::Auth;
 
 /// Name of the key's file in the home.
@@ -39,7 +40,7 @@ impl Vault {
         let database = home.join(super::open::FILE);
         let read = || conn.query_row("SELECT content FROM secret WHERE name = 'check'", [], |row| row.get(0));
         let check: Option<Vec<u8>> = read().optional().map_err(|error| fault::error(&database, &error))?;
-        let key = match std::fs::read(&path) {
+        let key = match regular::read(&path) {
             Ok(key) => <[u8; KEY_LEN]>::try_from(key).ok(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::FileSystem(format!("cannot read the key `{}`: {error}", path.display()))),

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
@@ -197,8 +198,8 @@ pub(super) struct Writer {
     tell: Tell,
     told: Vec<Committed>,
     numbers: Numbers,
-    /// Set for ever once the database turned out to be damaged.
-    damaged: Option<Fault>,
+    /// Set for ever once what is stored cannot be trusted any more.
+    given_up: Option<Fault>,
     /// The WAL is not known to be empty.
     untidy: bool,
     /// Since the length of the WAL was looked at.
@@ -228,7 +229,7 @@ impl Writer {
             waits_for_room,
             tell,
             told: Vec::new(),
-            damaged: None,
+            given_up: None,
             untidy: true,
             commits: 0,
             busy: false,
@@ -239,11 +240,16 @@ impl Writer {
     pub(super) fn run(mut self) {
         while let Some(group) = self.gather() {
             self.commit(group.jobs);
-            if let Err(error) = self.checkpoint() {
+            if self.given_up.is_none()
+                && let Err(error) = self.checkpoint()
+            {
                 tracing::warn!("cannot checkpoint `{}`: {error}", self.path.display());
+                self.judge(&Fault::new(&self.path, &error));
             }
         }
-        self.tidy();
+        if self.given_up.is_none() {
+            self.tidy();
+        }
     }
 
     /// The next group: what is queued, and a slice of a sweep. `None`: there is nothing left and nothing can come.
@@ -278,7 +284,7 @@ impl Writer {
 
     /// Waits for a change, and uses a long wait to tidy up.
     fn first(&mut self) -> Option<Job> {
-        while self.untidy {
+        while self.untidy && self.given_up.is_none() {
             match self.jobs.recv_timeout(IDLE) {
                 Ok(job) => return Some(job),
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -332,7 +338,7 @@ impl Writer {
                         job.answer(Ok(Applied::Moved(moved)));
                     }
                 }
-                Err(Fault::FileSystem(_))
+                Err(Fault::FileSystem(_) | Fault::Locked(_))
                     if job.change.is_progress() && self.waits_for_room.load(Ordering::Relaxed) =>
                 {
                     self.kept.push(job);
@@ -351,7 +357,7 @@ impl Writer {
     /// start: that is rare, so that no change pays for a savepoint.
     fn transact(&mut self, jobs: &[Job]) -> Vec<Result<Step, Fault>> {
         let all = |fault: &Fault| jobs.iter().map(|_| Err(fault.clone())).collect();
-        if let Some(fault) = &self.damaged {
+        if let Some(fault) = &self.given_up {
             return all(fault);
         }
         let mut faults: Vec<Option<Fault>> = vec![None; jobs.len()];
@@ -373,12 +379,19 @@ impl Writer {
             match index.and_then(|index| faults.get_mut(index)) {
                 Some(slot) if concerns_one(&error) => *slot = Some(fault),
                 _ => {
-                    if matches!(fault, Fault::Damaged(_)) {
-                        self.damaged = Some(fault.clone());
-                    }
+                    self.judge(&fault);
                     return all(&fault);
                 }
             }
+        }
+    }
+
+    /// Writes nothing more after a fault that the next attempt would only hide.
+    fn judge(&mut self, fault: &Fault) {
+        if matches!(fault, Fault::Damaged(_) | Fault::Unsynced(_)) {
+            self.given_up.get_or_insert_with(|| fault.clone());
+            // Not when it is closed either. Where that is refused, the error that led here is the one to tell.
+            let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
     }
 
@@ -439,6 +452,7 @@ impl Writer {
             Ok(untidy) => self.untidy = untidy,
             Err(error) => {
                 tracing::warn!("cannot tidy `{}`: {error}", self.path.display());
+                self.judge(&Fault::new(&self.path, &error));
                 self.untidy = false; // not again before the next commit
             }
         }

@@ -30,7 +30,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 /// Writes down what is to be the same in every attempt: a form's boundary, and the state of the files that there are.
 pub(crate) fn remember(sandbox: &Sandbox, task: &mut Task, place: Option<&Path>) {
     if task.body == Body::Multipart && !task.extra.iter().any(|(name, _)| name == BOUNDARY) {
-        task.extra.push((BOUNDARY.into(), new_boundary(uuid::Uuid::now_v7())));
+        task.extra.push((BOUNDARY.into(), new_boundary(crate::clock::new_uuid())));
     }
     if task.is_upload() {
         let open = |part: &FilePart| sandbox.source(&task.base_directory, place, &task.directory, &part.filename);
@@ -204,7 +204,7 @@ pub(crate) fn wrong_parts(task: &Task) -> Option<String> {
 /// The boundary that was drawn when the task was added.
 fn boundary_of(task: &Task) -> String {
     let given = task.extra.iter().find(|(name, _)| name == BOUNDARY).map(|(_, value)| value.clone());
-    given.filter(|text| multipart::is_boundary(text)).unwrap_or_else(|| new_boundary(uuid::Uuid::now_v7()))
+    given.filter(|text| multipart::is_boundary(text)).unwrap_or_else(|| new_boundary(crate::clock::new_uuid()))
 }
 
 /// A boundary that no file has by chance. The id's random bits are hashed: its time is nobody's business.

@@ -22,8 +22,8 @@ use tokio_rustls::TlsConnector;
 
 use super::connect::Stream;
 use super::{MinTls, TransportSettings, words};
-use crate::clock;
 use crate::error::Failure;
+use crate::{clock, regular};
 
 /// The TLS client of an engine, made when first needed.
 pub(super) struct Tls {
@@ -130,7 +130,8 @@ fn identity(settings: &TransportSettings) -> Result<Option<Identity>, Failure> {
     };
     let path = settings.client_key.as_ref().unwrap_or(cert);
     let unusable = |why: String| words::tls(format!("cannot use the private key in {}: {why}", path.display()));
-    let key = PrivateKeyDer::from_pem_file(path).map_err(|error| unusable(words::pem(&error)))?;
+    let pem = regular::read(path).map_err(|error| unusable(words::system(&error)))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(words::pem(&error)))?;
     let chain = read_certificates(cert)?;
     // Told when the file is read, not when a server asks.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -180,9 +181,9 @@ fn trust(
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let unusable = |why: String| words::tls(format!("cannot use the certificates in {}: {why}", path.display()));
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unusable(words::pem(&error)))?;
+    let pem = regular::read(path).map_err(|error| unusable(words::system(&error)))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|error| unusable(words::pem(&error)))?;
     if found.is_empty() {
         return Err(unusable(words::NO_PEM.into()));
     }

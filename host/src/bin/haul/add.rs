@@ -1,13 +1,15 @@
 //! `haul add`: enqueues task JSON without running it, and prints the ids.
 //!
-//! Tasks are added a thousand at a time, each thousand as a whole or not at all: with an invalid task among them nothing of
-//! its thousand is added, while the ids of those before it have been printed and stay.
+//! What is given is added as a whole or not at all. Up to a thousand tasks are added by one request, which is so by itself; a
+//! longer list is read twice: judged to its end, then added, a thousand at a time. Killed meanwhile, it leaves those whose ids
+//! were printed and what was under way.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::collections::hash_map::RandomState;
+use std::collections::{HashSet, VecDeque};
+use std::hash::BuildHasher;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
 
 use haul::task::Problem;
 use haul::{Addition, Error, IfExists, Reply, Request, Result, Work};
@@ -16,9 +18,10 @@ use tokio::sync::mpsc::{Receiver, channel};
 use crate::args::Add;
 use crate::environment::{Environment, now_ms};
 use crate::exit;
-use crate::input::{self, Item, Place};
+use crate::input::{Item, List, Place};
 use crate::link::Link;
 use crate::printer::Printer;
+use crate::text;
 
 /// Tasks added by one request.
 const BATCH: usize = 1000;
@@ -26,17 +29,14 @@ const BATCH: usize = 1000;
 const READ_AHEAD: usize = 4 * BATCH;
 /// Requests under way at once when this process is the engine.
 const IN_FLIGHT: usize = 4;
-/// A slow writer's tasks are added without waiting for a whole batch after this time.
-const LULL: Duration = Duration::from_millis(200);
 /// Invalid tasks that are told of; more are counted.
 const TOLD_MAX: usize = 20;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(add: &Add, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let items = read_ahead(add.files.clone(), add.profile.clone())?;
     let mut link = Link::new(environment.settings(), Work::Nothing);
-    let added = enqueue(&mut link, items, How { if_exists: add.if_exists.into(), paused: add.paused }, printer).await;
-    let code = match added {
+    let how = How { if_exists: add.if_exists.into(), paused: add.paused };
+    let code = match whole(&mut link, add, how, environment, printer).await {
         Ok(Added { count: 0, .. }) => {
             printer.note("nothing to add: the list is empty");
             Ok(exit::DONE)
@@ -49,14 +49,93 @@ pub(crate) async fn run(add: &Add, environment: &Environment, printer: &Printer)
     code
 }
 
-/// Reads and parses on a thread of its own: it may block.
-fn read_ahead(files: Vec<PathBuf>, profile: Option<String>) -> Result<Receiver<Item>> {
-    let (sender, receiver) = channel(READ_AHEAD);
+/// Adds everything, or nothing.
+async fn whole(link: &mut Link, add: &Add, how: How, environment: &Environment, printer: &Printer) -> Result<Added> {
+    link.session().await?; // from now on there is a home
     let now = now_ms();
+    let lists = add.files.iter().map(|file| List::open(file, now, &environment.home)).collect::<Result<Vec<_>>>()?;
+    let lists: Lists = Arc::new(Mutex::new(lists));
+    let mut items = read_ahead(&lists, add.profile.clone())?;
+    let Some(first) = next_batch(&mut items).await else { return Ok(Added::default()) };
+    let second = next_batch(&mut items).await;
+    if second.is_none() && !first.is_refused() {
+        return enqueue(link, Batches { read: Some(first), items }, how, printer).await;
+    }
+    let mut ids = Ids::default();
+    let mut next = Some(first);
+    let mut batches = Batches { read: second, items };
+    while let Some(batch) = next {
+        judge(link, batch, how.if_exists, &mut ids).await?;
+        next = batches.next().await;
+    }
+    let items = read_ahead(&lists, add.profile.clone())?;
+    enqueue(link, Batches { read: None, items }, how, printer).await
+}
+
+/// Refuses a batch in which anything is wrong.
+async fn judge(link: &mut Link, mut batch: Batch, if_exists: IfExists, ids: &mut Ids) -> Result<()> {
+    if if_exists != IfExists::ReturnExisting {
+        ids.refuse_twins(&mut batch);
+    }
+    let check = Request::Check { tasks: std::mem::take(&mut batch.additions), if_exists };
+    let checked = link.call(check).await;
+    if checked.is_ok() && !batch.is_refused() { Ok(()) } else { Err(batch.refusal(checked)) }
+}
+
+/// The ids of a whole list, as hashes: there may be millions.
+#[derive(Default)]
+struct Ids {
+    hash: RandomState,
+    seen: HashSet<u64>,
+}
+
+impl Ids {
+    /// Which of two tasks of one id is meant is for nobody to guess.
+    fn refuse_twins(&mut self, batch: &mut Batch) {
+        for (addition, problems) in batch.additions.iter().zip(&mut batch.problems) {
+            let id = &addition.task.task_id;
+            if !id.is_empty() && !self.seen.insert(self.hash.hash_one(id)) {
+                let reason = format!("`{id}` is that of another task given with it");
+                problems.push(Problem { field: "taskId".into(), reason });
+            }
+        }
+    }
+}
+
+/// A list in batches, the first of which may have been read already.
+struct Batches {
+    read: Option<Batch>,
+    items: Receiver<Item>,
+}
+
+impl Batches {
+    async fn next(&mut self) -> Option<Batch> {
+        match self.read.take() {
+            Some(batch) => Some(batch),
+            None => next_batch(&mut self.items).await,
+        }
+    }
+
+    /// The next one of a list that was judged. Whoever changes the file meanwhile gets what is wrong then told.
+    async fn next_judged(&mut self) -> Result<Option<Batch>> {
+        match self.next().await {
+            Some(batch) if batch.is_refused() => Err(batch.refusal(Ok(Reply::Done))),
+            batch => Ok(batch),
+        }
+    }
+}
+
+/// What is added, for the thread that reads it.
+type Lists = Arc<Mutex<Vec<List>>>;
+
+/// Reads and parses on a thread of its own: it may block.
+fn read_ahead(lists: &Lists, profile: Option<String>) -> Result<Receiver<Item>> {
+    let (sender, receiver) = channel(READ_AHEAD);
+    let lists = Arc::clone(lists);
     haul::spawn_thread("haul-read", move || {
-        for file in files {
+        for list in lists.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
             let mut open = true;
-            input::tasks(&file, now, &mut |mut item| {
+            list.read(&mut |mut item| {
                 if let (Item::Task(task, ..), Some(name)) = (&mut item, &profile)
                     && task.profile().is_none()
                 {
@@ -142,15 +221,7 @@ async fn next_batch(items: &mut Receiver<Item>) -> Option<Batch> {
     let mut buffer = Vec::new();
     while batch.len() < BATCH && batch.broken.is_none() {
         let room = BATCH - batch.len();
-        let received = if batch.len() == 0 {
-            items.recv_many(&mut buffer, room).await
-        } else {
-            match tokio::time::timeout(LULL, items.recv_many(&mut buffer, room)).await {
-                Ok(count) => count,
-                Err(_) => break,
-            }
-        };
-        if received == 0 {
+        if items.recv_many(&mut buffer, room).await == 0 {
             break;
         }
         for item in buffer.drain(..) {
@@ -177,8 +248,8 @@ struct Added {
     ids: Vec<String>,
 }
 
-/// Adds everything.
-async fn enqueue(link: &mut Link, mut items: Receiver<Item>, how: How, printer: &Printer) -> Result<Added> {
+/// Adds what was judged.
+async fn enqueue(link: &mut Link, mut batches: Batches, how: How, printer: &Printer) -> Result<Added> {
     let mut all = Added::default();
     let mut keep = |reply: Reply| -> Result<()> {
         let ids = reply.added()?.ids;
@@ -186,18 +257,14 @@ async fn enqueue(link: &mut Link, mut items: Receiver<Item>, how: How, printer: 
         if printer.json() {
             all.ids.extend(ids);
         } else {
-            ids.iter().for_each(|id| printer.data(id));
+            ids.iter().for_each(|id| printer.data(text::printable(id)));
             printer.flush();
         }
         Ok(())
     };
     link.session().await?;
     if link.is_joined() {
-        while let Some(mut batch) = next_batch(&mut items).await {
-            if batch.is_refused() {
-                let check = Request::Check { tasks: std::mem::take(&mut batch.additions) };
-                return Err(batch.refusal(link.call(check).await));
-            }
+        while let Some(batch) = batches.next_judged().await? {
             keep(add_joined(link, batch, how).await?)?;
             printer.room().await;
         }
@@ -205,13 +272,8 @@ async fn enqueue(link: &mut Link, mut items: Receiver<Item>, how: How, printer: 
     }
     let session = link.session().await?;
     let mut asked: VecDeque<(Asked<'_>, Vec<Place>)> = VecDeque::new();
-    let mut refused = None;
-    while let Some(batch) = next_batch(&mut items).await {
+    while let Some(batch) = batches.next_judged().await? {
         printer.room().await;
-        if batch.is_refused() {
-            refused = Some(batch);
-            break;
-        }
         if asked.len() == IN_FLIGHT
             && let Some((answer, places)) = asked.pop_front()
         {
@@ -223,13 +285,7 @@ async fn enqueue(link: &mut Link, mut items: Receiver<Item>, how: How, printer: 
     for (answer, places) in asked {
         keep(answer.await.map_err(|error| at_places(error, &places))?)?;
     }
-    match refused {
-        None => Ok(all),
-        Some(mut batch) => {
-            let check = Request::Check { tasks: std::mem::take(&mut batch.additions) };
-            Err(batch.refusal(session.call(check).await))
-        }
-    }
+    Ok(all)
 }
 
 /// Lets a request begin without waiting for its answer.
@@ -247,7 +303,7 @@ async fn begin<'a>(call: impl Future<Output = Result<Reply>> + 'a) -> Asked<'a> 
 async fn add_joined(link: &mut Link, mut batch: Batch, how: How) -> Result<Reply> {
     for addition in &mut batch.additions {
         if addition.task.task_id.is_empty() {
-            addition.task.task_id = uuid::Uuid::now_v7().to_string();
+            addition.task.task_id = haul::new_uuid().to_string();
         }
     }
     let first = request(batch.additions.clone(), how);
@@ -268,7 +324,7 @@ async fn add_joined(link: &mut Link, mut batch: Batch, how: How) -> Result<Reply
 
 fn request(mut tasks: Vec<Addition>, How { if_exists, paused }: How) -> Request {
     tasks.iter_mut().for_each(|addition| addition.paused = paused);
-    Request::Add { tasks, if_exists, continue_same: false, work: false }
+    Request::Add { tasks, if_exists, continue_same: false, work: false, twins: Vec::new() }
 }
 
 /// Names file and line instead of a task's place in a batch that the user never saw.

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser, Resettable};
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use haul::config;
 use haul::task::query::ListFormat;
@@ -57,15 +57,28 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// What was typed, or why it cannot be understood. A variable that is empty counts as not set.
+    /// What was typed, or why it cannot be understood. A variable that is empty counts as not set, and so do those of flags that
+    /// exclude what was typed.
     pub(crate) fn read() -> Result<Self, clap::Error> {
         let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-        let command = Self::command().mut_args(|arg| match arg.get_env() {
-            Some(name) if is_empty(name) => arg.env(Resettable::Reset),
-            _ => arg,
+        let parsed = Self::without_variables(is_empty).try_get_matches();
+        let matches = parsed.or_else(|error| match error.kind() {
+            ErrorKind::ArgumentConflict => {
+                let excluding = |name: &OsStr| is_empty(name) || name == "HAUL_QUIET" || name == "HAUL_VERBOSE";
+                Self::without_variables(excluding).try_get_matches()
+            }
+            _ => Err(error),
         });
-        let matches = command.try_get_matches().map_err(without_secret)?;
+        let matches = matches.map_err(without_secret)?;
         Self::from_arg_matches(&matches).map_err(without_secret)
+    }
+
+    /// The syntax, in which these variables mean nothing.
+    fn without_variables(are_left_out: impl Fn(&OsStr) -> bool) -> clap::Command {
+        Self::command().mut_args(|arg| match arg.get_env() {
+            Some(name) if are_left_out(name) => arg.env(Resettable::Reset),
+            _ => arg,
+        })
     }
 }
 
@@ -133,7 +146,7 @@ pub(crate) enum Command {
     Request(Box<Send>),
     /// Ask how long a file is and what it is called, without downloading it
     Probe(Box<Probe>),
-    /// Enqueue tasks given as JSON, without running them
+    /// Enqueue tasks given as JSON, without running them: all of them, or none where one is wrong
     Add(Add),
     /// Enqueue what other programs have kept
     Import(Import),

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the command; answers the exit code. What it has made it removes again, unless something went wrong or it is to be kept.
 pub(crate) async fn run(demo: &Demo, printer: &Printer) -> Result<u8> {
-    let dir = std::env::temp_dir().join(format!("haul-demo-{}", uuid::Uuid::now_v7().simple()));
+    let dir = std::env::temp_dir().join(format!("haul-demo-{}", haul::new_uuid().simple()));
     let told = run_in(&dir, demo, printer).await;
     let place = dir.display();
     match told {

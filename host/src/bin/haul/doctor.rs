@@ -1,14 +1,15 @@
 //! `haul doctor`: versions, paths, limits, free space; what is wrong, and how to mend it.
 
-use std::os::unix::fs::PermissionsExt;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use haul::profile::KeepCookies;
-use haul::{Addition, Error, Reply, Request, Result, Task, Work};
+use haul::{Addition, Error, IfExists, Reply, Request, Result, Task, Work};
 use serde_json::{Value, json};
 
 use crate::args::Global;
-use crate::environment::Environment;
+use crate::environment::{Environment, now_ms};
 use crate::exit;
 use crate::link::Link;
 use crate::printer::{Printer, Style};
@@ -18,6 +19,9 @@ use crate::text;
 const FREE_BYTES_MIN: u64 = 256 << 20;
 /// Fewer open files than this are worth a warning: each transfer holds two, and the database some.
 const OPEN_FILES_MIN: u64 = 256;
+
+/// Times that a clock may show, in milliseconds since 1970: from 2024 to 2199.
+const PLAUSIBLE_MS: RangeInclusive<u64> = 1_704_067_200_000..=7_258_118_399_999;
 
 /// Magic numbers of network file systems (Linux `statfs(2)`), where SQLite's locks cannot be relied on.
 const NETWORK_FILE_SYSTEMS: [(u64, &str); 8] = [
@@ -36,6 +40,7 @@ pub(crate) async fn run(global: &Global, printer: &Printer) -> Result<u8> {
     let mut findings = Findings::default();
     findings.fine("version", env!("CARGO_PKG_VERSION"));
     findings.open_files();
+    findings.clock(now_ms());
     match Environment::new(global) {
         Ok(environment) => {
             findings.paths(&environment);
@@ -88,6 +93,15 @@ impl Findings {
         self.note("open files", value, problem);
     }
 
+    fn clock(&mut self, now_ms: u64) {
+        let time = i64::try_from(now_ms / 1000).ok().and_then(|now_s| jiff::Timestamp::from_second(now_s).ok());
+        let value = time.map_or_else(|| "beyond the year 9999".into(), |time| time.to_string());
+        let wrong = !PLAUSIBLE_MS.contains(&now_ms);
+        let problem =
+            wrong.then(|| "the machine's clock is wrong: set it; certificates and times of tasks go by it".into());
+        self.note("clock", value, problem);
+    }
+
     fn paths(&mut self, environment: &Environment) {
         let there = |path: &Path| {
             let state = if path.exists() { "" } else { " (not there)" };
@@ -95,7 +109,7 @@ impl Findings {
         };
         self.fine("configuration", there(&environment.config_path));
         self.home(&environment.home);
-        self.directory("cache", &environment.cache_dir);
+        self.cache(&environment.cache_dir);
         let (count, bytes) = haul::hooks::cache_usage(&environment.cache_dir);
         let what = text::plural(count as u64, "compiled component");
         self.fine("in the cache", format!("{count} {what}, {}", text::size(bytes)));
@@ -136,13 +150,17 @@ impl Findings {
         self.space("free in home", home);
     }
 
+    /// Makes it, as the first component that is compiled would: only that shows whether it can be.
+    fn cache(&mut self, path: &Path) {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        let cannot =
+            |error| format!("it cannot be made ({error}), so that nothing compiled is kept; set XDG_CACHE_HOME");
+        let problem = made.err().map(cannot).or_else(|| unfit(path));
+        self.note("cache", path.display().to_string(), problem);
+    }
+
     fn directory(&mut self, name: &str, path: &Path) {
-        let nearest = nearest(path);
-        let writable = rustix::fs::access(&nearest, rustix::fs::Access::WRITE_OK).is_ok();
-        let problem = (!writable).then(|| {
-            format!("`{}` is not writable; change its permissions, or configure another directory", nearest.display())
-        });
-        self.note(name, path.display().to_string(), problem);
+        self.note(name, path.display().to_string(), unfit(path).or_else(|| open_to_all(path)));
         if name == "directory downloads" {
             self.space("free in downloads", path);
         }
@@ -230,7 +248,11 @@ impl Findings {
             task.task_id = "doctor".into();
             task.set_profile(name);
             let tasks = vec![Addition { task, place: None, paused: false }];
-            let Err(Error::Invalid(found)) = link.call(Request::Check { tasks }).await else { continue };
+            let Err(Error::Invalid(found)) =
+                link.call(Request::Check { tasks, if_exists: IfExists::ReturnExisting }).await
+            else {
+                continue;
+            };
             let problems = found.iter().flat_map(|(_, problems)| problems);
             for problem in problems.filter(|problem| OF_PROFILES.contains(&problem.field.as_str())) {
                 self.wrong(&format!("profile {name}"), problem.field.clone(), problem.to_string());
@@ -290,9 +312,44 @@ fn nearest(path: &Path) -> PathBuf {
     existing.unwrap_or(Path::new("/")).into()
 }
 
+/// Why nothing can be written there.
+fn unfit(path: &Path) -> Option<String> {
+    let nearest = nearest(path);
+    if !nearest.is_dir() {
+        return Some(format!("`{}` is not a directory; configure another one", nearest.display()));
+    }
+    let writable = rustix::fs::access(&nearest, rustix::fs::Access::WRITE_OK).is_ok();
+    (!writable).then(|| {
+        format!("`{}` is not writable; change its permissions, or configure another directory", nearest.display())
+    })
+}
+
+/// What is wrong where everybody may rename and remove everybody's files. Rule: reliability C.3.
+fn open_to_all(path: &Path) -> Option<String> {
+    const WORLD_WRITABLE: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    (mode & WORLD_WRITABLE != 0 && mode & STICKY == 0)
+        .then(|| format!("everybody can replace files in it: `chmod o-w '{}'`, or `chmod +t` it", path.display()))
+}
+
 fn network_file_system(path: &Path) -> Option<&'static str> {
     let stat = rustix::fs::statfs(nearest(path)).ok()?;
     let kind = stat.f_type as u64;
     let known = NETWORK_FILE_SYSTEMS.iter();
     known.filter(|(magic, _)| kind & 0xffff_ffff == *magic).map(|(_, name)| *name).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_cannot_be_right_is_a_problem() {
+        let mut findings = Findings::default();
+        findings.clock(1_800_000_000_000);
+        assert_eq!(findings.problems(), 0);
+        [0, 978_307_200_000, 253_402_300_800_000].iter().for_each(|now_ms| findings.clock(*now_ms));
+        assert_eq!(findings.problems(), 3);
+    }
 }

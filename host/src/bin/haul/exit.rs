@@ -23,7 +23,7 @@ pub(crate) const DISK: u8 = 6;
 pub(crate) const CHECKSUM: u8 = 7;
 /// Several tasks were asked for and some failed.
 pub(crate) const SOME_FAILED: u8 = 8;
-/// Another process holds the home and cannot be joined.
+/// Another process holds the home and cannot be joined, or locks its database.
 pub(crate) const LOCKED: u8 = 9;
 /// A component failed or is incompatible.
 pub(crate) const COMPONENT: u8 = 10;
@@ -36,7 +36,7 @@ pub(crate) const INTERRUPTED: u8 = 130;
 pub(crate) fn of_error(error: &Error) -> u8 {
     match error {
         Error::Invalid(_) | Error::UnknownTask(_) | Error::Refused(_) | Error::Usage(_) => USAGE,
-        Error::HomeLocked(_) => LOCKED,
+        Error::HomeLocked(_) | Error::DatabaseLocked(_) => LOCKED,
         Error::Damaged(_) => DAMAGED,
         Error::Component(_) => COMPONENT,
         Error::FileSystem(_) => DISK,

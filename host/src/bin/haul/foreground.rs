@@ -1,6 +1,8 @@
 //! Adds tasks and follows them to their end: what `get`, `put` and `request` have in common. Killed at any moment, the same
 //! command line goes on where it stopped.
 
+use std::collections::HashMap;
+
 use haul::task::Body;
 use haul::{Addition, Error, IfExists, Request, Result, Session, Task, Work};
 
@@ -28,6 +30,10 @@ pub(crate) struct Tasks<'a> {
 
 /// The same command after an interrupt, of what goes on with what is there.
 pub(crate) const GOES_ON: &str = "the same command goes on where this one stopped";
+
+/// The same where another process has the tasks.
+const IN_ANOTHER: &str =
+    "the haul process that works this home goes on with what it has begun, and the same command with the rest";
 
 /// The same of a request: what may have taken effect is not sent again.
 pub(crate) fn sends_again(task: &Task) -> &'static str {
@@ -67,7 +73,8 @@ pub(crate) async fn run(
     };
     let done = interrupt.unless(work).await;
     if done.is_none() {
-        printer.note(format_args!("interrupted; {}", tasks.same_command));
+        let then = if link.is_joined() { IN_ANOTHER } else { tasks.same_command };
+        printer.note(format_args!("interrupted; {then}"));
     }
     end(link, &notifier, &mut interrupt, done).await
 }
@@ -96,13 +103,19 @@ pub(crate) async fn end(
 }
 
 async fn work(link: &mut Link, tasks: &Tasks<'_>, reporter: Reporter) -> Result<u8> {
+    judge(link, tasks).await?;
     let mut updates = link.watch().await?;
     let mut following = Following::new(reporter);
     following.reporter().tally().asked = tasks.urls.len() as u64;
     let mut all = Vec::with_capacity(tasks.urls.len());
+    let mut seen: HashMap<&str, usize> = HashMap::new();
     for batch in tasks.urls.chunks(BATCH) {
+        let twins: Vec<usize> = batch.iter().map(|url| seen.get(url.as_str()).copied().unwrap_or(0)).collect();
+        if tasks.urls.len() > BATCH {
+            batch.iter().for_each(|url| *seen.entry(url).or_default() += 1);
+        }
         let (ids, ended) = loop {
-            match add(link.session().await?, tasks, batch).await {
+            match add(link.session().await?, tasks, batch, &twins).await {
                 Err(Error::HomeLocked(_)) if link.is_joined() => {
                     updates = following.rejoin(link).await?;
                 }
@@ -123,13 +136,31 @@ async fn work(link: &mut Link, tasks: &Tasks<'_>, reporter: Reporter) -> Result<
     Ok(following.reporter().tally().code())
 }
 
-/// Adding again what was added before a lost answer does no harm: the same task is found and gone on with.
-async fn add(session: &Session, tasks: &Tasks<'_>, urls: &[String]) -> Result<(Vec<String>, Vec<String>)> {
+/// Refuses a list of several batches with anything wrong in it, before the first of them is begun: each is refused as a whole
+/// when it is added, but the ones before it would be at work by then.
+async fn judge(link: &mut Link, tasks: &Tasks<'_>) -> Result<()> {
+    for batch in tasks.urls.chunks(BATCH).filter(|_| tasks.urls.len() > BATCH) {
+        let additions = batch.iter().map(|url| (tasks.addition)(url)).collect();
+        let check = Request::Check { tasks: additions, if_exists: IfExists::ReturnExisting };
+        link.call(check).await.map_err(|error| with_urls(error, batch))?;
+    }
+    Ok(())
+}
+
+/// Adding again what was added before a lost answer does no harm: the same task is found and gone on with. `twins`: how often
+/// each URL stood in an earlier batch.
+async fn add(
+    session: &Session,
+    tasks: &Tasks<'_>,
+    urls: &[String],
+    twins: &[usize],
+) -> Result<(Vec<String>, Vec<String>)> {
     let request = Request::Add {
         tasks: urls.iter().map(|url| (tasks.addition)(url)).collect(),
         if_exists: IfExists::Reject,
         continue_same: true,
         work: true,
+        twins: twins.to_vec(),
     };
     let added = session.call(request).await?.added()?;
     if added.ids.len() == urls.len() {

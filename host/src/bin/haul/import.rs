@@ -95,7 +95,8 @@ fn read(typed: &Import, printer: &Printer) -> Result<Vec<Entry>> {
 
 /// Judges all, then adds all.
 async fn import(link: &mut Link, entries: Vec<Entry>, typed: &Import, printer: &Printer) -> Result<Done> {
-    let problems = problems(link, &entries).await?;
+    let if_exists: IfExists = typed.if_exists.into();
+    let problems = problems(link, &entries, if_exists).await?;
     let wrong: HashSet<usize> = problems.iter().map(|(index, _)| *index).collect();
     if !wrong.is_empty() && (!typed.skip_invalid || wrong.len() == entries.len()) {
         return Err(refusal(problems.into_iter().map(|(_, problem)| problem).collect()));
@@ -109,11 +110,10 @@ async fn import(link: &mut Link, entries: Vec<Entry>, typed: &Import, printer: &
         return Ok(Done { imported: entries.len() as u64, known: 0, refused });
     }
     let mut known = 0;
-    let if_exists: IfExists = typed.if_exists.into();
     for batch in entries.chunks(BATCH) {
         known += here_already(link, batch, if_exists).await?;
         let tasks: Vec<Addition> = batch.iter().map(|entry| with_id(&entry.addition)).collect();
-        let request = Request::Add { tasks, if_exists, continue_same: false, work: false };
+        let request = Request::Add { tasks, if_exists, continue_same: false, work: false, twins: Vec::new() };
         let ids = link.call(request).await?.added()?.ids;
         for id in &ids {
             if printer.json() {
@@ -149,18 +149,18 @@ async fn here_already(link: &mut Link, batch: &[Entry], if_exists: IfExists) -> 
 fn with_id(addition: &Addition) -> Addition {
     let mut addition = addition.clone();
     if addition.task.task_id.is_empty() {
-        addition.task.task_id = uuid::Uuid::now_v7().to_string();
+        addition.task.task_id = haul::new_uuid().to_string();
     }
     addition
 }
 
 /// All that is wrong: number of the entry, and a sentence that begins with its origin.
-async fn problems(link: &mut Link, entries: &[Entry]) -> Result<Vec<(usize, String)>> {
+async fn problems(link: &mut Link, entries: &[Entry], if_exists: IfExists) -> Result<Vec<(usize, String)>> {
     let mut found = Vec::new();
     let mut ids = std::collections::HashMap::new();
     for (batch, start) in entries.chunks(BATCH).zip((0..).step_by(BATCH)) {
         let tasks = batch.iter().map(|entry| entry.addition.clone()).collect();
-        let judged = match link.call(Request::Check { tasks }).await {
+        let judged = match link.call(Request::Check { tasks, if_exists }).await {
             Ok(_) => Vec::new(),
             Err(Error::Invalid(judged)) => judged,
             Err(error) => return Err(error),

@@ -1,7 +1,9 @@
-//! Lists that commands read: URLs for `get`, task JSON for `add`. Reads as it goes: a list of a million tasks is never held
-//! in memory.
+//! Lists that commands read: URLs for `get`, task JSON for `add`. Task JSON is read as it goes, and twice where it is long: a list
+//! of a million tasks is never held in memory.
 
-use std::io::{BufRead, BufReader, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -78,23 +80,70 @@ fn url_list(text: &str) -> impl Iterator<Item = String> {
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned)
 }
 
-/// Reads task JSON from a file, or from stdin for `-`, and hands over what it finds until `sink` says no. `now_ms` is what
-/// `+DUR` counts from.
-pub(crate) fn tasks(file: &Path, now_ms: u64, sink: &mut dyn FnMut(Item) -> bool) {
-    let source = |name: &str| Source { name: name.into(), defaults: Defaults { now_ms, ..Defaults::default() } };
-    if file == Path::new("-") {
-        return read(&source("stdin"), BufReader::with_capacity(1 << 18, std::io::stdin()), sink);
-    }
-    match std::fs::File::open(file) {
-        Ok(opened) => {
-            let name = file.to_string_lossy();
-            read(&source(&name), BufReader::with_capacity(1 << 18, opened), sink);
+/// Task JSON that can be read again: a file, or a pipe that is copied while it is read for the first time.
+pub(crate) struct List {
+    source: Source,
+    file: File,
+    pipe: Option<Box<dyn Read + Send>>,
+}
+
+impl List {
+    /// Opens a file, or stdin for `-`. `now_ms` is what `+DUR` counts from; a copy lies in `dir`, without a name.
+    pub(crate) fn open(typed: &Path, now_ms: u64, dir: &Path) -> Result<Self> {
+        let defaults = Defaults { now_ms, ..Defaults::default() };
+        let copy = || nameless(dir).map_err(|error| copying(dir, &error));
+        if typed == Path::new("-") {
+            let source = Source { name: "stdin".into(), defaults };
+            return Ok(Self { source, file: copy()?, pipe: Some(Box::new(io::stdin())) });
         }
-        Err(error) => {
-            let text = format!("cannot open `{}`: {error}", file.display());
-            sink(Item::Broken(Error::FileSystem(text)));
+        let opened = File::open(typed).and_then(|file| Ok((file.metadata()?.is_file(), file)));
+        let cannot = |error| Error::FileSystem(format!("cannot open `{}`: {error}", typed.display()));
+        let (is_file, file) = opened.map_err(cannot)?;
+        let source = Source { name: typed.to_string_lossy().into(), defaults };
+        if is_file {
+            return Ok(Self { source, file, pipe: None });
         }
+        Ok(Self { source, file: copy()?, pipe: Some(Box::new(file)) })
     }
+
+    /// Reads it from the beginning, and hands over what it finds until `sink` says no.
+    pub(crate) fn read(&mut self, sink: &mut dyn FnMut(Item) -> bool) {
+        if let Err(error) = self.file.rewind() {
+            sink(Item::Broken(unreadable(&self.source, &error)));
+            return;
+        }
+        let reader: Box<dyn Read + '_> = match self.pipe.take() {
+            Some(from) => Box::new(Copying { from, to: &self.file }),
+            None => Box::new(&self.file),
+        };
+        read(&self.source, BufReader::with_capacity(1 << 18, reader), sink);
+    }
+}
+
+/// What is read from one is written to the other.
+struct Copying<'a> {
+    from: Box<dyn Read + Send>,
+    to: &'a File,
+}
+
+impl Read for Copying<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.to.write_all(&buffer[..count])?;
+        Ok(count)
+    }
+}
+
+/// A file that is gone when it is closed.
+fn nameless(dir: &Path) -> io::Result<File> {
+    let path = dir.join(format!("list-{}", haul::new_uuid()));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
+fn copying(dir: &Path, error: &io::Error) -> Error {
+    Error::FileSystem(format!("cannot keep what is read in `{}`: {error}", dir.display()))
 }
 
 /// What is read, and what its tasks begin from.

@@ -281,10 +281,13 @@ fn styled(text: &str, style: Style, color: bool) -> String {
 pub(crate) fn refuse(error: &clap::Error) -> u8 {
     use clap::error::ErrorKind;
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
-            exit::DONE
-        }
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match error.print().and_then(|()| io::stdout().flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                let _ = writeln!(io::stderr().lock(), "haul: cannot write to stdout: {error}");
+                exit::DISK
+            }
+            _ => exit::DONE,
+        },
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();
             exit::USAGE

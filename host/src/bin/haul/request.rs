@@ -49,7 +49,7 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
         None if printer.json() => (None, Printed::Nothing),
         None => {
             sweep(&environment.home.join(RESPONSES));
-            let name = format!("{}.response", uuid::Uuid::now_v7());
+            let name = format!("{}.response", haul::new_uuid());
             (
                 split(&mut task, environment.home.join(RESPONSES).join(name))?,
                 Printed::Response { as_it_is: send.request.is_stdout() },

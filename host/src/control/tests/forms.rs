@@ -23,13 +23,16 @@ fn all_requests() -> Vec<Request> {
         Addition { task, place: Some("/srv/ä b".into()), paused: true },
         Addition { task: Task::default(), place: None, paused: false },
     ];
-    let add = |if_exists, flag| Request::Add { tasks: tasks.clone(), if_exists, continue_same: flag, work: !flag };
+    let add = |if_exists, flag| {
+        let twins = if flag { vec![0, 2] } else { Vec::new() };
+        Request::Add { tasks: tasks.clone(), if_exists, continue_same: flag, work: !flag, twins }
+    };
     let ids = vec!["a".to_string(), "b".to_string()];
     let mut requests = vec![
         add(IfExists::Reject, true),
         add(IfExists::ReturnExisting, false),
         add(IfExists::Replace, true),
-        Request::Check { tasks: tasks.clone() },
+        Request::Check { tasks: tasks.clone(), if_exists: IfExists::Reject },
         Request::Send { addition: Box::new(tasks[0].clone()) },
         Request::Probe { addition: Box::new(tasks[0].clone()), unique: true },
         Request::Work { ids: None },
@@ -109,6 +112,7 @@ fn every_error_survives_with_its_kind() {
         Error::UnknownTask(text()),
         Error::Refused(text()),
         Error::HomeLocked(text()),
+        Error::DatabaseLocked(text()),
         Error::Damaged(text()),
         Error::Component(text()),
         Error::FileSystem(text()),
@@ -131,6 +135,7 @@ fn a_place_that_is_not_utf_8_is_refused_with_a_sentence() {
         if_exists: IfExists::Reject,
         continue_same: false,
         work: false,
+        twins: Vec::new(),
     };
     let question = Question { request: Some(Requested(request)), ..Question::default() };
     let refused = line(&question).unwrap_err();
@@ -145,7 +150,8 @@ async fn a_hundred_thousand_tasks_cross_in_one_request() {
     let client = join(&worked.home).await;
     let task = Task { filename: Some("f.bin".into()), ..Task::download("https://example.org/a/b/c/f.bin?x=1") };
     let tasks = vec![Addition { task, place: Some("/srv/in".into()), paused: false }; count];
-    let request = Request::Add { tasks, if_exists: IfExists::Reject, continue_same: false, work: false };
+    let (if_exists, twins) = (IfExists::Reject, Vec::new());
+    let request = Request::Add { tasks, if_exists, continue_same: false, work: false, twins };
     let reply = client.call(request).await;
     assert!(matches!(reply, Ok(Reply::Count(crossed)) if crossed == count as u64), "{reply:?}");
 }

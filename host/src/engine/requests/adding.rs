@@ -18,21 +18,23 @@ use crate::transfer::remember;
 /// Tasks of one URL looked at for one that is the same.
 const CANDIDATES: usize = 64;
 
+/// `twins`: go on with the same tasks where there are any, but for so many of each that the asker has already.
 pub(super) async fn add(
     engine: &Inner,
     asker: u64,
     mut additions: Vec<Addition>,
     if_exists: IfExists,
-    continue_same: bool,
+    twins: Option<&[usize]>,
     work: bool,
 ) -> Result<Reply> {
+    let continue_same = twins.is_some();
     // Whether a task is a new one is found out and acted on by one asker at a time: two equal command lines mean one task.
     let _turn = if continue_same { Some(engine.adding.lock().await) } else { None };
     let now = clock::unix_ms();
     for addition in &mut additions {
         let task = &mut addition.task;
         if task.task_id.is_empty() && !continue_same {
-            task.task_id = uuid::Uuid::now_v7().to_string();
+            task.task_id = clock::new_uuid().to_string();
         }
         if task.creation_time == 0 {
             task.creation_time = now;
@@ -50,8 +52,8 @@ pub(super) async fn add(
     if if_exists == IfExists::Replace && !continue_same {
         make_way(engine, &additions).await?;
     }
-    let sames = if continue_same { same_tasks(engine, &additions, &given)? } else { Vec::new() };
-    let mut sames = sames.into_iter();
+    let sames = twins.map(|twins| same_tasks(engine, &additions, &given, twins)).transpose()?;
+    let mut sames = sames.unwrap_or_default().into_iter();
     let mut ids = vec![String::new(); additions.len()];
     let mut waking = Vec::new();
     let mut fresh = Vec::new();
@@ -71,7 +73,7 @@ pub(super) async fn add(
             }
             None => {
                 if !given {
-                    addition.task.task_id = uuid::Uuid::now_v7().to_string();
+                    addition.task.task_id = clock::new_uuid().to_string();
                 }
                 ids[index].clone_from(&addition.task.task_id);
                 remember(&engine.shared.sandbox, &mut addition.task, addition.place.as_deref());
@@ -119,12 +121,18 @@ async fn make_way(engine: &Inner, additions: &[Addition]) -> Result<()> {
 
 /// For each addition the task that it means, if there is one. Refused as a whole, before anything is changed, where a scope is
 /// cancelled: that of the stored task or the one it is given now.
-fn same_tasks(engine: &Inner, additions: &[Addition], given: &[bool]) -> Result<Vec<Option<(TaskKey, Record)>>> {
+fn same_tasks(
+    engine: &Inner,
+    additions: &[Addition],
+    given: &[bool],
+    twins: &[usize],
+) -> Result<Vec<Option<(TaskKey, Record)>>> {
     let urls = additions.iter().map(|addition| addition.task.url.as_str());
     let candidates = engine.shared.store.with_urls(urls, CANDIDATES)?;
     let (mut used, mut sames, mut scopes) = (HashSet::new(), Vec::with_capacity(additions.len()), HashSet::new());
-    for ((addition, given), candidates) in additions.iter().zip(given).zip(candidates) {
-        let same = same_task(engine, addition, *given, candidates, &used)?;
+    let twins = twins.iter().copied().chain(std::iter::repeat(0));
+    for (((addition, given), candidates), twins) in additions.iter().zip(given).zip(candidates).zip(twins) {
+        let same = same_task(engine, addition, *given, candidates, &used, twins)?;
         used.extend(same.as_ref().map(|(key, _)| *key));
         let stored = same.as_ref().map(|(_, record)| record);
         if stored.is_none_or(|record| record.status != Status::Complete) {
@@ -145,6 +153,7 @@ fn same_task(
     given_id: bool,
     candidates: Vec<(TaskKey, Record)>,
     used: &HashSet<TaskKey>,
+    twins: usize,
 ) -> Result<Option<(TaskKey, Record)>> {
     let store = &engine.shared.store;
     if given_id {
@@ -164,7 +173,7 @@ fn same_task(
             && record.task.resumable() == new.task.resumable()
     };
     let is_it = |key: &TaskKey, record: &Record| !used.contains(key) && same(record) && is_open(engine, *key, record);
-    Ok(candidates.into_iter().find(|(key, record)| is_it(key, record)))
+    Ok(candidates.into_iter().filter(|(key, record)| is_it(key, record)).nth(twins))
 }
 
 fn is_open(engine: &Inner, key: TaskKey, record: &Record) -> bool {
@@ -240,14 +249,15 @@ async fn add_new(
             Ok(waking.collect())
         }
         Applied::ScopeCanceled(scope) => Err(Error::Refused(scope_is_canceled(&scope))),
-        Applied::Taken(ids) => {
-            let id = ids.first().map_or("", String::as_str);
-            let mend = match if_exists {
-                IfExists::Replace => "and is not over",
-                _ => "already: choose another, or say what to do with --if-exists",
-            };
-            Err(Error::Refused(format!("a task with the id `{id}` exists {mend}")))
-        }
+        Applied::Taken(ids) => Err(taken(ids.first().map_or("", String::as_str), if_exists)),
         other => Err(unexpected(&other)),
     }
+}
+
+pub(super) fn taken(id: &str, if_exists: IfExists) -> Error {
+    let mend = match if_exists {
+        IfExists::Replace => "and is not over",
+        _ => "already: choose another, or say what to do with --if-exists",
+    };
+    Error::Refused(format!("a task with the id `{id}` exists {mend}"))
 }

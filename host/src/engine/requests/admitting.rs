@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::adding::taken;
 use crate::api::Reply;
 use crate::clock;
 use crate::engine::Inner;
+use crate::engine::limiting::refuse_canceled;
 use crate::error::{Error, Failure, Result};
-use crate::store::Addition;
+use crate::store::{Addition, IfExists};
 use crate::task::{Problem, Task, TaskType, hosts};
 
 /// Tasks admitted at once: as many as a core's cache holds in all their forms.
@@ -23,11 +25,19 @@ pub(super) fn begin_attempts(task: &mut Task) {
 }
 
 /// Says what is wrong with tasks, as adding them would.
-pub(super) async fn check(engine: &Inner, mut tasks: Vec<Addition>) -> Result<Reply> {
+pub(super) async fn check(engine: &Inner, mut tasks: Vec<Addition>, if_exists: IfExists) -> Result<Reply> {
     for addition in &mut tasks {
         begin_attempts(&mut addition.task);
     }
     admit(engine, &mut tasks, clock::unix_ms()).await?;
+    let scopes: HashSet<&str> = tasks.iter().filter_map(|addition| addition.task.scope.as_deref()).collect();
+    scopes.into_iter().try_for_each(|scope| refuse_canceled(engine, scope))?;
+    if if_exists == IfExists::Reject {
+        let ids = tasks.iter().map(|addition| addition.task.task_id.as_str()).filter(|id| !id.is_empty());
+        if let Some(id) = engine.shared.store.first_taken(ids)? {
+            return Err(taken(&id, if_exists));
+        }
+    }
     Ok(Reply::Done)
 }
 

@@ -30,7 +30,8 @@ pub(super) async fn remove(engine: &Inner, ids: &[String]) -> Result<Reply> {
 }
 
 pub(super) async fn clean(engine: &Inner, older_than_ms: u64) -> Result<Reply> {
-    let before = clock::unix_ms().saturating_sub(older_than_ms);
+    // All of them means no time at all: the clock may have been ahead when they ended.
+    let before = if older_than_ms == 0 { u64::MAX } else { clock::unix_ms().saturating_sub(older_than_ms) };
     let mut count = 0;
     loop {
         match engine.shared.store.write(Change::Clean { before, limit: 5_000 }).await? {

@@ -54,7 +54,7 @@ fn place_samples(count: usize) -> Vec<Place> {
     let file = dir.path().join("list");
     std::fs::write(&file, "nonsense\n".repeat(count)).unwrap();
     let mut places = Vec::new();
-    input::tasks(&file, 0, &mut |item| {
+    List::open(&file, 0, dir.path()).unwrap().read(&mut |item| {
         if let Item::Task(_, place, _) = item {
             places.push(place);
         }

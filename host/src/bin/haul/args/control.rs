@@ -15,7 +15,7 @@ pub(crate) struct Select {
     /// All tasks of this group
     #[arg(long, value_name = "G")]
     pub(crate) group: Option<String>,
-    /// All tasks of this scope and those below it; once cancelled, it takes no more
+    /// All tasks of this scope and those below it; `cancel` has it take no more
     #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) scope: Option<String>,
     /// All tasks

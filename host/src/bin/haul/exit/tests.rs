@@ -75,6 +75,7 @@ fn errors_of_the_library_have_their_codes() {
     assert_eq!(of_error(&Error::Refused(text())), 2);
     assert_eq!(of_error(&Error::FileSystem(text())), 6);
     assert_eq!(of_error(&Error::HomeLocked(text())), 9);
+    assert_eq!(of_error(&Error::DatabaseLocked(text())), 9);
     assert_eq!(of_error(&Error::Component(text())), 10);
     assert_eq!(of_error(&Error::Damaged(text())), 11);
     assert_eq!(of_error(&Error::Other(text())), 1);

@@ -47,12 +47,28 @@ fn a_broken_line_is_named_and_the_next_one_is_read() {
 
 #[test]
 fn a_file_that_is_not_there_is_told() {
-    let mut broken = false;
-    tasks(Path::new("/no/such/file"), 0, &mut |item| {
-        broken = matches!(item, Item::Broken(Error::FileSystem(_)));
-        true
-    });
-    assert!(broken);
+    let opened = List::open(Path::new("/no/such/file"), 0, Path::new("/tmp"));
+    assert!(matches!(opened, Err(Error::FileSystem(_))));
+}
+
+#[test]
+fn a_pipe_can_be_read_twice_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"{\"url\":\"a\"}\nnonsense\n").unwrap();
+    drop(writer);
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+    let mut list = List::open(Path::new(&path), 0, dir.path()).unwrap();
+    for _ in 0..2 {
+        let mut lines = Vec::new();
+        list.read(&mut |item| {
+            let Item::Task(_, place, problems) = item else { return false };
+            lines.push((place.to_string().ends_with(&format!(":{}", lines.len() + 1)), problems.len()));
+            true
+        });
+        assert_eq!(lines, [(true, 0), (true, 1)]);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]
