@@ -8,6 +8,11 @@ use std::sync::Arc;
 use crate::error::Failure;
 use crate::task::{Pairs, Status};
 
+/// Noted on a running task before the server can have the whole of a request that is sent once.
+pub(crate) const SENT: &str = "request-sent";
+/// Noted where such a request may have taken effect, and nobody knows.
+pub(crate) const IN_DOUBT: &str = "outcome-unknown";
+
 /// A change of status, with everything known about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusUpdate {

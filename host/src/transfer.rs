@@ -210,7 +210,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, transports: &Transports, job: Job)
     let stored = if job.record.has_bytes() { job.record.bytes_done } else { 0 };
     let (notes, changes, upload) = (job.record.notes.clone(), job.record.changes.clone(), job.record.upload.clone());
     let mut held = Held { notes, stored, changes, upload, ..Held::default() };
-    held.notes.retain(|note| note != "resumed" && note != request_body::SENT && note != callbacks::CANNED);
+    held.notes.retain(|note| note != "resumed" && note != crate::event::SENT && note != callbacks::CANNED);
     let outcome = tokio::select! {
         biased;
         reason = job.stop.asked() => Err(reason),

@@ -152,6 +152,12 @@ fn a_post_cancelled_after_it_was_sent_whole_is_in_doubt() {
         running.finish();
         let record = world.show(&id);
         assert_eq!((&record["status"], notes(&record).contains(&"outcome-unknown")), (&json!("canceled"), doubt));
+        world.haul(&["retry", &id]).exits(0);
+        let running = world.spawn(&["--json", "run"]);
+        gate.wait_for(2);
+        running.kill();
+        world.haul(&["cancel", &id]).exits(0);
+        assert_eq!(notes(&world.show(&id)).contains(&"outcome-unknown"), doubt, "cancelled when nothing ran");
     }
 }
 

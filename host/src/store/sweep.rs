@@ -10,7 +10,7 @@ use super::codec;
 use super::fault::{Sql, unwritable};
 use super::writer::Step;
 use super::{Applied, Change, Selection, TaskKey, read};
-use crate::event::Details;
+use crate::event::{Details, IN_DOUBT, SENT};
 use crate::task::Status;
 
 /// Tasks looked at in one transaction: some 30 ms of work.
@@ -88,6 +88,7 @@ impl Batch<'_> {
         if !CANCELED.contains(&row.status) {
             return Ok(false);
         }
+        let details = &self.with_doubt(row.key, details)?;
         self.conn
             .prepare_cached(
                 "UPDATE task SET status = 5, ready_at = NULL, ended_at = ?2, closed = 1, outcome = ?3 WHERE key = ?1",
@@ -96,6 +97,18 @@ impl Batch<'_> {
         self.drop_resume(row.key)?;
         self.moved(row, Status::Canceled, at, Some(details))?;
         Ok(true)
+    }
+
+    /// What is told of a cancelled task, with the doubt that an engine has left which ended while it waited for an answer.
+    fn with_doubt(&mut self, key: TaskKey, details: &Arc<Details>) -> Sql<Arc<Details>> {
+        let mut known = self.conn.prepare_cached("SELECT outcome FROM task WHERE key = ?1")?;
+        let outcome: Option<String> = known.query_row([key], |row| row.get(0))?;
+        let outcome = codec::decode_outcome(outcome.as_deref()).unwrap_or_default(); // one that cannot be read is no doubt
+        let mut details = Arc::clone(details);
+        if outcome.notes.iter().any(|note| note == SENT) {
+            Arc::make_mut(&mut details).notes.push(IN_DOUBT.into());
+        }
+        Ok(details)
     }
 
     fn pause_one(&mut self, row: Row, at: u64) -> Sql<bool> {

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::request_body;
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::event::SENT;
 use crate::task::{Record, Task};
 
 /// The failure of a task whose `notAfter` has come: nothing is sent for it any more.
@@ -14,7 +14,7 @@ pub(super) fn too_late(record: &Record) -> Option<Failure> {
     let has_come = record.task.not_after.is_some_and(|at| at <= clock::unix_ms());
     has_come.then(|| {
         let mut failure = deadline();
-        failure.outcome_unknown = record.notes.iter().any(|note| note == request_body::SENT);
+        failure.outcome_unknown = record.notes.iter().any(|note| note == SENT);
         failure
     })
 }

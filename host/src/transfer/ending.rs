@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Held, Job, Shared, number};
 use crate::clock;
 use crate::error::{Failure, FailureKind};
-use crate::event::Details;
+use crate::event::{Details, IN_DOUBT};
 use crate::hooks::{Attempt, Chain, Hook, HookHead, HookTask, RetryChanges, RetryVerdict};
 use crate::sandbox::{Directory, Identity};
 use crate::store::TaskKey;
@@ -162,7 +162,7 @@ pub(super) async fn conclude(
     let id = &job.record.task.task_id;
     tracing::info!("{id}: {}: {}", crate::mask::text(&failure.description), verdict_in_words(verdict));
     if failure.outcome_unknown {
-        held.note("outcome-unknown");
+        held.note(IN_DOUBT);
     }
     let afresh = matches!(verdict, RetryVerdict::AfreshAfterMs(_));
     // Whatever it is called: nothing that is stored is gone on with.
@@ -201,7 +201,7 @@ fn fresh_start(held: &Held) -> &'static str {
 /// The task fails without anybody being asked about another attempt. `is_over`: nor is anything waited for.
 pub(super) fn over(held: &mut Held, failure: Failure, details: Option<Box<Details>>, is_over: bool) -> End {
     if failure.outcome_unknown {
-        held.note("outcome-unknown");
+        held.note(IN_DOUBT);
     }
     let mut details = details.unwrap_or_default();
     details.exception = Some(failure.clone());

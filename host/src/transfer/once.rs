@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use crate::error::{Failure, FailureDetail, FailureKind};
-use crate::event::Details;
+use crate::event::{Details, SENT};
 use crate::store::Change;
 use crate::task::Body;
-use crate::transfer::request_body::{RequestBody, SENT, Segment};
+use crate::transfer::request_body::{RequestBody, Segment};
 use crate::transfer::{Context, Held, Job, Shared, Stopped};
 use crate::transport::is_idempotent;
 

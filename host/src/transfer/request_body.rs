@@ -11,14 +11,12 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::error::{Failure, FailureKind};
+use crate::event::SENT;
 use crate::sandbox::SourceFile;
 use crate::store::{Change, TaskKey};
 use crate::transfer::Shared;
 use crate::transfer::rate::{Direction, OwnRate, Taker};
 use crate::transport::{BeforeEnd, Source};
-
-/// Noted on a running task before the server can have the whole of a request that must not be repeated by itself.
-pub(crate) const SENT: &str = "request-sent";
 
 /// A stretch of a body.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::engine::publisher::Outcome;
 use crate::engine::recovery::answer_of;
 use crate::engine::{Retain, sweep_spool};
 use crate::error::{Error, Failure, FailureDetail, FailureKind};
-use crate::event::Details;
+use crate::event::{Details, IN_DOUBT};
 use crate::hooks::RetryVerdict;
 use crate::sandbox::in_the_way;
 use crate::store::{Change, Pending, TaskKey};
@@ -54,7 +54,7 @@ impl Machine {
             Reason::Cancel => {
                 let mut details = self.running.get(&key).map(why_canceled).unwrap_or_default();
                 if is_out {
-                    Arc::make_mut(&mut details).notes.push("outcome-unknown".into());
+                    Arc::make_mut(&mut details).notes.push(IN_DOUBT.into());
                 }
                 let status = Status::Canceled;
                 let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };

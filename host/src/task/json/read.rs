@@ -465,6 +465,7 @@ impl<'a> Reader<'a> {
         let is_download = matches!(self.task.task_type, TaskType::Download | TaskType::ParallelDownload);
         if !urls.is_empty() && !is_download {
             self.problems.problem::<()>("urls", "must be absent in a task that is no download");
+            urls.truncate(1); // told once is enough: the others are no `mirrors` either
         }
         if self.task.url.is_empty() && !urls.is_empty() {
             self.task.url = urls.remove(0);
