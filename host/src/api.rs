@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::event::Update;
 use crate::limits::LimitChanges;
 use crate::store::{Addition, Filter, IfExists, Selection};
+use crate::task::Pairs;
 
 pub use self::answers::{Added, Changed};
 pub use self::methods::AddOptions;
@@ -106,6 +107,8 @@ pub enum Request {
         document: Value,
         /// Instead of the document's URL.
         url: Option<String>,
+        /// Headers that the document has not, or in the place of its own: secrets were left out of it.
+        headers: Pairs,
         /// Absolute directory that is granted for the file: the document grants none.
         place: Option<std::path::PathBuf>,
         /// Where the part file is now.

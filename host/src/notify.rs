@@ -6,11 +6,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use crate::event::{ProgressUpdate, StatusUpdate, Update};
 use crate::task::{Status, Task, TaskType};
+
+/// How often a running transfer's notification is brought up to date, for who does not hear of each percent.
+const REFRESH_EVERY: Duration = Duration::from_secs(2);
 
 /// What a notification is about (background_downloader's NotificationType).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +115,8 @@ pub struct Notification {
     pub file_path: Option<String>,
     /// It says something new, and not only how far the transfer is.
     pub is_news: bool,
+    /// It says how far the transfer is, in other words than 2 seconds ago or longer: for who does not want to hear of each percent.
+    pub is_due: bool,
 }
 
 /// Shows notifications; called on a thread of its own.
@@ -150,6 +156,8 @@ struct Shown {
     meta_data: String,
     is_silent: bool,
     state: Option<State>,
+    /// What was news or due last, and when.
+    told: Option<(Instant, String)>,
 }
 
 /// The tasks of a group that is shown as one.
@@ -195,6 +203,7 @@ impl Notifier {
     pub(crate) fn take(
         &mut self,
         update: &Update,
+        now: Instant,
         look_up: impl FnOnce(&str) -> Option<Arc<Task>>,
     ) -> Option<Notification> {
         let id = update.task_id();
@@ -204,14 +213,15 @@ impl Notifier {
             let filename = task.filename.clone().filter(|name| name != "?").unwrap_or_else(|| last_segment(&task.url));
             let (display_name, meta_data) = (task.display_name.clone(), task.meta_data.clone());
             let texts = task.notification().unwrap_or(&task.group).to_owned();
-            self.tasks.insert(id.into(), Shown { texts, filename, display_name, meta_data, is_silent, state: None });
+            let shown = Shown { texts, filename, display_name, meta_data, is_silent, ..Shown::default() };
+            self.tasks.insert(id.into(), shown);
         }
         if self.tasks.get(id).is_none_or(|shown| shown.is_silent) {
             return None;
         }
         match update {
             Update::Status(status) => self.status(status),
-            Update::Progress(progress) => self.progress(progress),
+            Update::Progress(progress) => self.progress(progress, now),
         }
     }
 
@@ -238,7 +248,7 @@ impl Notifier {
         Some(made)
     }
 
-    fn progress(&self, update: &ProgressUpdate) -> Option<Notification> {
+    fn progress(&mut self, update: &ProgressUpdate, now: Instant) -> Option<Notification> {
         let shown = self.tasks.get(&update.task_id)?;
         let running = (0.0..1.0).contains(&update.progress) && shown.state == Some(State::Running);
         if !running || self.notifications.texts(&shown.texts).as_one {
@@ -246,7 +256,14 @@ impl Notifier {
         }
         let tokens = tokens(shown, Some(update.progress), update.network_speed, update.time_remaining);
         let made = self.render(&shown.texts, &update.task_id, State::Running, &tokens)?;
-        Some(Notification { group: update.group.clone(), ..made })
+        let text = [made.title.as_str(), &made.body].join("\n");
+        let shown = self.tasks.get_mut(&update.task_id)?;
+        let (at, told) = shown.told.get_or_insert_with(|| (now, String::new()));
+        let is_due = *told != text && now.saturating_duration_since(*at) >= REFRESH_EVERY;
+        if is_due {
+            (*at, *told) = (now, text);
+        }
+        Some(Notification { group: update.group.clone(), is_due, ..made })
     }
 
     /// The notification of a whole group, when one of its tasks changes.
@@ -282,7 +299,7 @@ impl Notifier {
         let text = self.notifications.texts(group).text(state)?;
         let (title, body) = (fill(&text.title, tokens), fill(&text.body, tokens));
         let (id, group) = (id.into(), group.into());
-        Some(Notification { id, group, state, title, body, file_path: None, is_news: false })
+        Some(Notification { id, group, state, title, body, file_path: None, is_news: false, is_due: false })
     }
 }
 

@@ -257,6 +257,20 @@ fn uploads_and_downloads_have_limits_of_their_own_that_change_while_they_run() {
 }
 
 #[test]
+fn limits_say_which_rate_of_a_table_counts_now() {
+    let world = World::new();
+    let table = "Mon-00:00,1M Thu-00:00,2M";
+    let now = &world.haul(&["--json", "limits", "--rate", table]).exits(0).json().remove(0)["now"]["rate"];
+    let told = (now["rate"].as_str().unwrap(), now["until"].as_str().unwrap());
+    assert!([("1M", "Thu-00:00"), ("2M", "Mon-00:00")].contains(&told), "{now}");
+    let words = format!("{table}  [now {} until {}]  (kept in the home)", told.0, told.1);
+    let shown = world.haul(&["limits"]).exits(0).stdout;
+    assert!(shown.contains(&words), "{shown}");
+    let now = &world.haul(&["--json", "limits", "--rate", "1M"]).exits(0).json().remove(0)["now"]["rate"];
+    assert!(now.is_null(), "{now}");
+}
+
+#[test]
 fn limits_say_where_they_come_from() {
     let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
     world.config("[limits]\nper-host = 4\n[limits.groups]\na = 1\n");

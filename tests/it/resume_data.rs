@@ -171,6 +171,18 @@ fn secrets_are_left_out_unless_they_are_asked_for() {
     assert_eq!(parsed["withheld"], serde_json::json!(["header Authorization", "mirrors", "url"]));
     let path = world.write("film.resume", &document.stdout);
     world.haul(&["import-resume", path.to_str().unwrap()]).exits(2).says("--url");
+
+    let other = World::new();
+    let (path, dir) = (path.to_str().unwrap(), other.work());
+    let words = ["import-resume", path, "--url", &url, "-d", dir.to_str().unwrap()];
+    other.haul(&words).exits(0).says("left out as secret: header Authorization, mirrors");
+    let third = World::new();
+    let words = ["import-resume", path, "--url", &url, "-H", "Authorization: Bearer back"];
+    let outcome = third.haul(&words).exits(0).says("left out as secret: mirrors");
+    assert!(!outcome.stderr.contains("header Authorization"), "{}", outcome.stderr);
+    film.now(vec![file(&bytes(1, SIZE)).etag("\"v1\"")]);
+    third.run().exits(0);
+    assert_eq!(film.requests().pop().unwrap().header("authorization"), Some("Bearer back"));
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn what_was_cancelled_by_itself_stays_so_when_the_scope_above_is_reopened() {
 #[test]
 fn what_can_be_no_scope_is_not_cancelled_or_listed() {
     let world = World::new();
-    for name in ["x/", "/x", "x//y", ".", "x/..", ""] {
+    for name in ["x/", "/x", "x//y", ".", "x/.."] {
         world.haul(&["cancel", "--scope", name]).exits(2).says("a scope must be names set apart by `/`");
         world.haul(&["ls", "--scope", name]).exits(2).says("a scope must be names set apart by `/`");
     }

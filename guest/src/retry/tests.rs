@@ -25,9 +25,7 @@ fn status(status: u16) -> Failure {
 
 #[test]
 fn credentials_that_nobody_renews_are_not_asked_for_again() {
-    let refused = detail(FailureDetail::Other("credentials".into()));
-    let attempt = Attempt { number: 1, retries_remaining: 3, fresh_start_left: true, jitter: false, jitter_seed: 0 };
-    assert_eq!(decide(&samples::task(), &attempt, &refused), Verdict::GiveUp);
+    check(detail(FailureDetail::Other("credentials".into())), Verdict::GiveUp);
 }
 
 fn detail(detail: FailureDetail) -> Failure {

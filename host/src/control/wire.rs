@@ -144,6 +144,8 @@ enum RequestForm {
     ImportResume {
         document: Value,
         url: Option<String>,
+        #[serde(default)]
+        headers: Pairs,
         place: Option<std::path::PathBuf>,
         part_file: Option<std::path::PathBuf>,
     },

@@ -7,10 +7,11 @@ use std::sync::PoisonError;
 use serde_json::{Map, Value, json};
 
 use crate::api::Reply;
+use crate::clock;
 use crate::engine::requests::{find, tell};
 use crate::engine::{CurrentLimits, Inner, Input, Settings};
 use crate::error::{Error, Result};
-use crate::limits::{LimitChanges, Limits};
+use crate::limits::{LimitChanges, Limits, Timetable};
 use crate::store::{Applied, CanceledScope, Change, Store};
 use crate::task::{Task, json as form};
 
@@ -49,8 +50,20 @@ pub(super) async fn limits(engine: &Inner, changes: LimitChanges, reset: bool) -
     let (current, stored, flags) = (LimitChanges::all_of(&next.current), json(next.stored)?, json(next.flags)?);
     let of_base = |limits: &Limits| json(LimitChanges::all_of(limits));
     let (current, base) = (json(current)?, differing(&of_base(&next.base)?, &of_base(&Limits::default())?));
+    let now = now_of(&next.current);
     let sources = sources(&current, &[("flag", &flags), ("home", &stored), ("configuration", &base)]);
-    Ok(Reply::Info(json!({ "current": current, "stored": stored, "sources": sources })))
+    Ok(Reply::Info(json!({ "current": current, "now": now, "stored": stored, "sources": sources })))
+}
+
+/// Which rates of tables count now, and until when in local time, as the tables write it.
+fn now_of(limits: &Limits) -> Value {
+    let (minute, _) = clock::local_minute();
+    let told = |table: &Timetable| {
+        table.now(minute).map_or(Value::Null, |(rate, until)| json!({ "rate": rate, "until": until }))
+    };
+    let of_groups = limits.group_rates.iter().map(|(name, table)| (name.clone(), told(table)));
+    let of_groups: Map<String, Value> = of_groups.filter(|(_, now)| !now.is_null()).collect();
+    json!({ "rate": told(&limits.rate), "groupRates": of_groups })
 }
 
 fn unwritable(error: serde_json::Error) -> Error {

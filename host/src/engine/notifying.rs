@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc::Receiver;
 
+use crate::clock;
 use crate::error::Result;
 use crate::event::Update;
 use crate::notify::{Notifications, Notifier};
@@ -32,7 +33,7 @@ fn show(shared: &Shared, notifications: Notifications, mut updates: Receiver<Upd
             let expected = shared.store.notified(|id, group| notifier.expect(id, group));
             expected.unwrap_or_else(|error| tracing::warn!("groups are not counted whole: {error}"));
         }
-        if let Some(notification) = notifier.take(&update, task) {
+        if let Some(notification) = notifier.take(&update, clock::now(), task) {
             (sink.0)(&notification);
         }
     }

@@ -68,8 +68,8 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::List { filter, after } => looking_up::list(engine, filter, after).await,
         Request::Show { id } => looking_up::show(engine, &id).await,
         Request::ExportResume { id, with_secrets } => resume_data::export(engine, &id, with_secrets).await,
-        Request::ImportResume { document, url, place, part_file } => {
-            resume_data::import(engine, document, url, place, part_file).await
+        Request::ImportResume { document, url, headers, place, part_file } => {
+            resume_data::import(engine, document, (url, headers), place, part_file).await
         }
         Request::Remove { ids } => forgetting::remove(engine, &ids).await,
         Request::Clean { older_than_ms } => forgetting::clean(engine, older_than_ms).await,

@@ -19,7 +19,7 @@ use crate::error::{Error, Failure, Result};
 use crate::hooks::ResumeVerdict;
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox, SourceFile};
 use crate::store::{Addition, NewTask};
-use crate::task::{Piece, Problem, Record, ResumeRecord, Status, Task, UploadRecord, json as form};
+use crate::task::{Pairs, Piece, Problem, Record, ResumeRecord, Status, Task, UploadRecord, json as form};
 
 /// The form of documents that this version writes and reads.
 const VERSION: u64 = 1;
@@ -162,11 +162,13 @@ fn runs(pieces: &[Piece], same_boot: bool) -> Vec<(u64, u64)> {
 pub(super) async fn import(
     engine: &Inner,
     document: Value,
-    url: Option<String>,
+    (url, headers): (Option<String>, Pairs),
     place: Option<PathBuf>,
     part_file: Option<PathBuf>,
 ) -> Result<Reply> {
-    let taken = read(&document, url, part_file)?;
+    let mut taken = read(&document, url, part_file)?;
+    taken.task.headers.retain(|(name, _)| !headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)));
+    taken.task.headers.extend(headers);
     let id = &taken.task.task_id;
     if engine.shared.store.record(id)?.is_some() {
         return Err(Error::Refused(format!(

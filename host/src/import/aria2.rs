@@ -130,7 +130,7 @@ impl Download {
             Ok(tries @ 1..=11) => self.entry.addition.task.retries = tries - 1,
             Ok(0 | 12..) => {
                 self.entry.addition.task.retries = 10;
-                self.entry.note("`max-tries` is 11: more attempts are not made here");
+                self.entry.note(format!("`max-tries` is 11 instead of {value}: more attempts are not made here"));
             }
             _ => self.entry.problem("max-tries", format!("must be a whole number, not `{value}`")),
         }

@@ -79,8 +79,12 @@ pub(super) fn task(value: &Value, origin: String, options: &Options) -> Entry {
         entry.note(format!("`{key}` has no meaning here and is left out"));
     }
     all_retries(&mut entry);
-    if let Some(status) = json::status_of(value) {
-        entry.had(status, options);
+    match (json::status_of(value), outer.get("status").or(outer.get("taskStatus"))) {
+        (Some(status), _) => entry.had(status, options),
+        (None, Some(unknown)) if !unknown.is_null() => {
+            entry.problem("status", format!("must be the name or number of a status, not `{unknown}`"));
+        }
+        (None, _) => {}
     }
     if outer.contains_key("requiredStartByte") {
         entry.addition.paused = true;

@@ -134,6 +134,24 @@ fn a_download_of_a_list_has_the_same_id_whenever_it_is_read() {
 }
 
 #[test]
+fn a_status_that_nobody_has_is_told() {
+    for status in ["9", "\"done\"", "-1"] {
+        let found = entries(&format!(r#"{{"url": "http://h/f", "status": {status}}}"#), &Options::default());
+        assert_eq!(found[0].problems[0].field, "status", "{status}");
+    }
+    let found = entries(r#"{"url": "http://h/f", "status": null}"#, &Options::default());
+    assert!(found[0].problems.is_empty() && found[0].skipped.is_none());
+}
+
+#[test]
+fn attempts_beyond_eleven_are_told_of_by_the_number_in_the_file() {
+    for tries in ["0", "99"] {
+        let found = entries(&format!("http://h/f\n max-tries={tries}\n"), &Options::default());
+        assert!(found[0].notes[0].contains(&format!("instead of {tries}")), "{:?}", found[0].notes);
+    }
+}
+
+#[test]
 fn a_payload_of_cordova_is_a_form_with_one_file() {
     let text = r#"{"id": "u1", "filePath": "file:///data/My%20Film.mp4", "serverUrl": "http://h/up", "fileKey": "film",
         "headers": {"api_key": "k"}, "parameters": {"signature": "s", "timestamp": 112321321}, "notificationTitle": "Up"}"#;

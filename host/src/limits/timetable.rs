@@ -86,6 +86,22 @@ impl Timetable {
         before.or(self.entries.last()).map_or_else(Rates::default, |(_, rates)| *rates)
     }
 
+    /// What counts in that minute, and until when, both as the table would write them; `None`: it never changes.
+    pub(crate) fn now(&self, minute: u32) -> Option<(String, String)> {
+        let now = self.at(minute);
+        let mut at = minute;
+        for _ in &self.entries {
+            at = (at + self.next_change(at)?) % MINUTES_OF_WEEK;
+            if self.at(at) != now {
+                let (day, of_day) = (DAYS[(at / MINUTES_OF_DAY) as usize % DAYS.len()], at % MINUTES_OF_DAY);
+                let (first, rest) = day.split_at(1);
+                let day = format!("{}{}", first.to_uppercase(), &rest[..2]);
+                return Some((Self::constant(now).text, format!("{day}-{:02}:{:02}", of_day / 60, of_day % 60)));
+            }
+        }
+        None
+    }
+
     /// Minutes from that one to the next change, at least 1; `None`: they never change.
     pub(crate) fn next_change(&self, minute: u32) -> Option<u32> {
         if self.entries.len() < 2 {
@@ -175,6 +191,16 @@ mod tests {
             assert_eq!(at(18, 30), evening);
         }
         assert_eq!((table.next_change(7 * 60), table.next_change(6 * DAY + 19 * 60)), (Some(60), Some(13 * 60)));
+    }
+
+    #[test]
+    fn what_counts_now_is_told_with_its_end() {
+        let now = |text: &str, minute: u32| Timetable::parse(text).unwrap().now(minute);
+        let told = |rate: &str, until: &str| Some((rate.to_owned(), until.to_owned()));
+        assert_eq!(now("08:00,512k 12:00,1M:2M", 9 * 60), told("512K", "Mon-12:00"));
+        assert_eq!(now("08:00,512k 12:00,1M:2M", 6 * DAY + 12 * 60), told("1M:2M", "Mon-08:00"));
+        assert_eq!(now("Mon-08:00,1M Wed-00:00,1M Sat-00:30,off", DAY), told("1M", "Sat-00:30"));
+        assert_eq!((now("10M", 0), now("08:00,1M", 0)), (None, None));
     }
 
     #[test]

@@ -49,12 +49,27 @@ fn progress(progress: f64, network_speed: Option<f64>, time_remaining: Option<f6
 }
 
 fn shown(notifier: &mut Notifier, update: &Update) -> Option<(String, String, bool)> {
-    let made = notifier.take(update, |_| Some(Arc::new(task())))?;
+    let made = notifier.take(update, crate::clock::now(), |_| Some(Arc::new(task())))?;
     Some((made.title, made.body, made.is_news))
 }
 
 fn text(title: &str, body: &str, is_news: bool) -> Option<(String, String, bool)> {
     Some((title.into(), body.into(), is_news))
+}
+
+#[test]
+fn how_far_a_transfer_is_is_due_every_two_seconds_while_that_is_other_words() {
+    let mut notifier = notifier(false);
+    let start = crate::clock::now();
+    let mut is_due = |update: Update, ms: u64| {
+        let now = start + std::time::Duration::from_millis(ms);
+        notifier.take(&update, now, |_| Some(Arc::new(task()))).unwrap().is_due
+    };
+    assert!(!is_due(status("a", Status::Running), 0), "it is news");
+    let at = |share: f64| progress(share, None, None);
+    let told = [(0.1, 100), (0.2, 1_900), (0.3, 2_100), (0.4, 4_000), (0.5, 4_100), (0.5, 9_000), (0.6, 9_100)];
+    let due = told.map(|(share, ms)| is_due(at(share), ms));
+    assert_eq!(due, [false, false, true, false, true, false, true]);
 }
 
 #[test]
@@ -84,7 +99,7 @@ fn the_file_is_called_what_it_was_saved_as() {
 fn requests_are_never_shown() {
     let mut notifier = notifier(false);
     let data = |_: &str| Some(Arc::new(Task::data("http://h/")));
-    assert_eq!(notifier.take(&status("a", Status::Running), data), None);
+    assert_eq!(notifier.take(&status("a", Status::Running), crate::clock::now(), data), None);
 }
 
 #[test]
@@ -96,10 +111,14 @@ fn a_task_may_be_shown_with_another_group() {
     let mut task = task();
     task.set_notification("alone");
 
-    let made = notifier.take(&status("a", Status::Running), |_| Some(Arc::new(task))).unwrap();
+    let made = notifier.take(&status("a", Status::Running), crate::clock::now(), |_| Some(Arc::new(task))).unwrap();
     assert_eq!((made.id.as_str(), made.group.as_str(), made.title.as_str()), ("a", "g", "film.mkv runs"));
-    assert_eq!(notifier.take(&progress(0.5, None, None), |_| None).unwrap().group, "g");
-    assert_eq!(notifier.take(&status("a", Status::Complete), |_| None), None, "there is no text for it");
+    assert_eq!(notifier.take(&progress(0.5, None, None), crate::clock::now(), |_| None).unwrap().group, "g");
+    assert_eq!(
+        notifier.take(&status("a", Status::Complete), crate::clock::now(), |_| None),
+        None,
+        "there is no text for it"
+    );
 }
 
 #[test]

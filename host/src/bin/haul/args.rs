@@ -224,6 +224,9 @@ pub(crate) struct ImportResume {
     /// Go on from this URL instead
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
+    /// Request header, such as one that was left out as secret; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = part_header)]
+    pub(crate) headers: Vec<(String, String)>,
     /// Directory for the file, instead of the current one
     #[arg(short, long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,

@@ -42,7 +42,8 @@ pub(crate) async fn run(typed: &LimitsArgs, environment: &Environment, printer: 
         let Some(value) = in_words(name, &limits["current"][name]) else { continue };
         let source = source_in_words(&limits["sources"][name]);
         let words = printer.out_style(&format!("{words:<16}"), Style::Dim);
-        printer.data(format_args!("{words}{value}{source}"));
+        let now = now_in_words(&limits["now"][name]);
+        printer.data(format_args!("{words}{value}{now}{source}"));
     }
     Ok(exit::DONE)
 }
@@ -52,6 +53,21 @@ async fn change(link: &mut Link, typed: &LimitsArgs, changes: Box<LimitChanges>)
         link.call(Request::LimitTask { id: id.clone(), limit_rate: *limit_rate }).await?;
     }
     link.call(Request::Limits { changes, reset: typed.reset }).await?.info()
+}
+
+/// Which rate of a table counts now; of several tables, each by its name.
+fn now_in_words(now: &Value) -> String {
+    let words = |now: &Value| Some(format!("now {} until {}", now["rate"].as_str()?, now["until"].as_str()?));
+    let told = match (words(now), now) {
+        (Some(told), _) => told,
+        (None, Value::Object(each)) => {
+            let each =
+                each.iter().filter_map(|(name, now)| Some(format!("{}: {}", text::printable(name), words(now)?)));
+            each.collect::<Vec<_>>().join(", ")
+        }
+        _ => String::new(),
+    };
+    if told.is_empty() { told } else { format!("  [{told}]") }
 }
 
 /// Where a limit comes from; of several of the same kind, each by its name.

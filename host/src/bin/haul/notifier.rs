@@ -95,7 +95,9 @@ impl Shows {
         for on in &self.config.to {
             match on {
                 ShowOn::Title => self.printer.title(&text::printable(&title(notification))),
-                ShowOn::Desktop if notification.is_news => self.line_up(*on, DESKTOP_MAX, notification),
+                ShowOn::Desktop if notification.is_news || notification.is_due => {
+                    self.line_up(*on, DESKTOP_MAX, notification)
+                }
                 ShowOn::Command if notification.is_news => self.line_up(*on, COMMANDS_MAX, notification),
                 _ => {}
             }

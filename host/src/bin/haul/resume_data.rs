@@ -12,6 +12,7 @@ use crate::environment::{Environment, absolute, place};
 use crate::exit;
 use crate::link::ask;
 use crate::printer::Printer;
+use crate::text;
 
 /// Longest document: a task and 1,024 pieces take far less.
 const DOCUMENT_MAX: u64 = 4 << 20;
@@ -43,15 +44,30 @@ pub(crate) async fn import(typed: &ImportResume, environment: &Environment, prin
     let document = read(&typed.file)?;
     // A task in a named base directory needs none; any other goes where it is said to, never where the document says.
     let here = document["place"].is_string().then_some(Path::new("."));
+    let missing = missing(&document, &typed.headers);
     let request = Request::ImportResume {
         document,
         url: typed.url.clone(),
+        headers: typed.headers.clone(),
         place: typed.dir.as_deref().or(here).map(place).transpose()?,
         part_file: typed.part_file.as_deref().map(absolute).transpose()?,
     };
     let added = ask(environment.working_settings(&typed.engine, None)?, request).await?.added()?;
     added.ids.iter().for_each(|id| printer.data(id));
+    if !missing.is_empty() {
+        printer.note(format_args!("without what was left out as secret: {} (headers: -H)", missing.join(", ")));
+    }
     Ok(exit::DONE)
+}
+
+/// What was left out of a document and is not given now. Without its URL nothing is taken in.
+fn missing(document: &Value, headers: &[(String, String)]) -> Vec<String> {
+    let is_given = |name: &str| match name.strip_prefix("header ") {
+        Some(header) => headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(header)),
+        None => name == "url",
+    };
+    let names = document["withheld"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    names.filter(|name| !is_given(name)).map(|name| text::printable(name).into_owned()).collect()
 }
 
 fn read(path: &Path) -> Result<Value> {

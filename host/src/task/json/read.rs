@@ -131,6 +131,13 @@ pub(super) fn task(json: &Value, defaults: &Defaults) -> (Task, Vec<Problem>) {
             reader.problems.unknown("", key, "a task");
         }
     }
+    let is_given = |key: &str| map.get(key).is_some_and(|value| !value.is_null());
+    if is_given("priority") && is_given("urlSessionPriority") {
+        reader.problems.problem::<()>(
+            "urlSessionPriority",
+            "stands beside `priority`, which says the same: leave one of them out",
+        );
+    }
     if let Some(protocol) = reader.resumable {
         reader.task.set_extra(RESUMABLE, protocol.name());
     }

@@ -334,6 +334,20 @@ fn a_priority_of_urlsession_is_turned_round() {
     };
     assert_eq!([0.0, 0.25, 0.5, 0.75, 1.0].map(|share| priority(share).unwrap()), [10, 8, 5, 3, 0]);
     assert_eq!(priority(1.5).unwrap_err(), "`urlSessionPriority` must be a number from 0.0 to 1.0, not 1.5");
+    let both = problems(json!({"url": "https://h/", "urlSessionPriority": 0.5, "priority": 3}));
+    assert!(both[0].starts_with("`urlSessionPriority` stands beside `priority`"), "{both:?}");
+    assert!(
+        read(&json!({"url": "https://h/", "urlSessionPriority": null, "priority": 3}), &Defaults::default()).is_ok()
+    );
+}
+
+#[test]
+fn a_rate_may_be_off_or_have_a_fraction() {
+    let rate = |rate: &str| {
+        let json = json!({"url": "https://h/", "limitRate": rate});
+        read(&json, &Defaults::default()).map(|task| task.limit_rate).map_err(|problems| problems[0].to_string())
+    };
+    assert_eq!((rate("off"), rate("1.5M"), rate("10MiB")), (Ok(None), Ok(Some(3 << 19)), Ok(Some(10 << 20))));
 }
 
 #[test]
