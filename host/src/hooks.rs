@@ -268,7 +268,8 @@ impl Hooks {
             Error::Component(format!("component `{name}` cannot be linked: {why}"))
         })?;
         let log = shared.log.clone();
-        let component = Component::new(name.clone(), digest, grants, &interfaces, pre, log, &shared.ticker)?;
+        let shown = shown_name(source, &loaded, &file);
+        let component = Component::new(shown, digest, grants, &interfaces, pre, log, &shared.ticker)?;
         let component = Arc::new(component);
         loaded.push((source.clone(), component.clone()));
         Ok(component)
@@ -372,6 +373,23 @@ impl Hooks {
 
     fn policy<A: functions::Ask>(&self, params: A::Params) -> Result<A::Answer, Failure> {
         self.shared.policy.ask::<A>(&self.shared.ticker, params)
+    }
+}
+
+/// The name in logs and messages: tasks name components by paths, and files of one name are told apart by the first digits of
+/// their SHA-256. What is attached has names of its own, and its versions share one.
+fn shown_name(
+    source: &ComponentSource,
+    loaded: &[(ComponentSource, Arc<Component>)],
+    file: &ComponentFile<'_>,
+) -> String {
+    let name = &source.name;
+    let is_other = |(known, component): &(ComponentSource, Arc<Component>)| {
+        known.name == *name && known.sha256.is_none() && component.digest() != &file.digests().blake3
+    };
+    match source.sha256.is_none() && loaded.iter().any(is_other) {
+        true => format!("{name} ({})", file.sha256().get(..8).unwrap_or_default()),
+        false => name.clone(),
     }
 }
 

@@ -26,6 +26,7 @@ mod slot;
 mod upload;
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -37,6 +38,7 @@ use crate::engine::Durability;
 use crate::engine::attachments::Attached;
 use crate::engine::hub::Hub;
 use crate::error::{Error, Failure};
+use crate::event::StatusUpdate;
 use crate::hooks::{Chain, Component, Head, Hook, HookTask, Hooks, RetryVerdict, StartChanges};
 use crate::profile::Transports;
 use crate::sandbox::Sandbox;
@@ -357,7 +359,22 @@ impl<'a> Attempt<'a> {
         if update.is_some() {
             remove_stored(self.shared, &self.job.record);
         }
-        Ok(update.map(|update| early(callbacks::noted(update))))
+        Ok(update.map(|mut update| {
+            self.find_file(&mut update);
+            early(callbacks::noted(update))
+        }))
+    }
+
+    /// Looks for the file that a component's update names: a complete task has it where it lies below the task's directory.
+    fn find_file(&self, update: &mut StatusUpdate) {
+        let Some(details) = update.details.as_mut().map(Arc::make_mut) else { return };
+        let named = details.file_path.take().filter(|_| update.status == Status::Complete);
+        let below = Path::new(self.task.directory.trim_matches('/'));
+        let Some(path) = named.filter(|path| Path::new(path).starts_with(below)) else { return };
+        let place = self.job.record.place.as_deref();
+        if let Ok(file) = self.shared.sandbox.source(&self.task.base_directory, place, "", &path) {
+            (details.file_path, details.file_size) = (Some(file.path().to_owned()), Some(file.len()));
+        }
     }
 
     /// Credentials, `on-task-start`, the transfer; and again with fresh credentials when they are about to expire, or after a

@@ -169,6 +169,24 @@ fn a_component_of_the_configuration_is_attached_to_every_task() {
 }
 
 #[test]
+fn two_components_of_a_task_whose_files_are_called_alike_are_told_apart() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let first = std::fs::read(component("steered")).unwrap();
+    let second = [&first[..], &[0, 2, 1, b'x']].concat(); // with an empty section, so another file
+    let digest = sha256(&second);
+    std::fs::create_dir_all(world.path("work/two")).unwrap();
+    let paths = [world.write("callbacks.wasm", &first), world.write("two/callbacks.wasm", &second)];
+    let paths: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
+    world.add(&[json!({"url": film.url(), "callbacks": paths})]);
+
+    let outcome = world.run().exits(0);
+
+    let asked = |name: &str| outcome.stderr.lines().any(|line| line.starts_with(&format!("{name}: asked filename")));
+    assert!(asked("callbacks") && asked(&format!("callbacks ({})", &digest[..8])), "{}", outcome.stderr);
+}
+
+#[test]
 fn a_component_of_another_version_is_refused_with_both_named() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));

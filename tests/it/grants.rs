@@ -397,6 +397,15 @@ fn a_list_tells_all_that_a_component_is_granted_wherever_that_stands() {
 }
 
 #[test]
+fn a_login_and_an_empty_secret_are_refused_where_a_credential_is_meant() {
+    let world = World::new();
+    let login = ["get", "http://x.invalid/", "--user", "me:{credential:corp}"];
+    world.haul(&login).exits(2).says("no place for a handle");
+    world.config("[credentials.corp]\norigins = [\"https://x.example\"]\nvalue = \"\"\n");
+    world.haul(&["ls"]).exits(2).says("[credentials.corp]: `value` is empty");
+}
+
+#[test]
 fn a_limit_of_requests_beyond_the_hard_one_is_refused() {
     let world = World::new();
     world.config(&format!("[[callbacks]]\npath = {:?}\nlimits = {{ http-requests = 1000 }}\n", component("traps")));

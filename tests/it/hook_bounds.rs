@@ -100,6 +100,9 @@ fn a_made_up_response_is_as_long_as_it_says() {
 
     let short = work(&world, json!({"url": origin.url("/f"), "retries": 0}), &[&words("9")]).exits(10);
     work(&world, json!({"url": origin.url("/f"), "taskId": "u"}), &[&words("6")]).exits(0);
+    for (id, wrong) in [("two", "6 content-length=7"), ("sign", "+6")] {
+        work(&world, json!({"url": origin.url("/f"), "taskId": id, "retries": 0}), &[&words(wrong)]).exits(10);
+    }
 
     let why = short.only_final()["exception"]["description"].as_str().unwrap().to_owned();
     assert!(why.ends_with("a response whose `content-length` is `9`, with a body of 6 bytes"), "{why}");

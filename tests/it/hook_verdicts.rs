@@ -35,6 +35,27 @@ fn a_task_that_a_component_ends_as_complete_tells_why_there_is_no_file() {
 }
 
 #[test]
+fn a_task_that_a_component_ends_as_complete_has_the_file_that_it_names_below_its_directory() {
+    let (world, origin) = (world(), Origin::start());
+    let there = world.path("in/sub/mine.txt");
+    std::fs::create_dir_all(there.parent().unwrap()).unwrap();
+    std::fs::write(&there, "here").unwrap();
+    std::fs::write(world.path("in/other.txt"), "not below the task's directory").unwrap();
+
+    for (id, named, expected) in [
+        ("mine", "sub/mine.txt", json!(there.to_str().unwrap())),
+        ("gone", "sub/gone.txt", json!(null)),
+        ("other", "other.txt", json!(null)),
+        ("outside", "sub/../../secret", json!(null)),
+        ("anywhere", "/etc/passwd", json!(null)),
+    ] {
+        let task = json!({"url": origin.url("/f"), "taskId": id, "directory": "sub"});
+        work(&world, task, &[&format!("before-task-start complete {named}")]).exits(0);
+        assert_eq!(world.show(id)["filePath"], expected, "{named}");
+    }
+}
+
+#[test]
 fn a_response_of_a_component_is_checked_like_any_other() {
     let (world, origin) = (world(), Origin::start());
     let task = json!({"url": origin.url("/f"), "checksum": format!("sha-256={}", sha256(b"another"))});

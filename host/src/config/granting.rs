@@ -209,6 +209,9 @@ pub(super) fn credentials(
             table.value_env.map(|variable| profiles::secret_of(&variable, "the credential", variables)),
         ];
         let mut given = given.into_iter().flatten();
+        if given.clone().any(|secret| secret == Secret::Text(String::new())) {
+            return Err(wrong("`value` is empty: a secret has at least one character"));
+        }
         let (Some(secret), None) = (given.next(), given.next()) else {
             return Err(wrong("say one of `value`, `value-file` and `value-env`"));
         };

@@ -237,7 +237,9 @@ fn a_granted_host_is_exact_or_refused_with_its_line() {
     {
         assert!(read(host).is_ok(), "{host}");
     }
-    for host in ["", "https://b.example/path", "*.example", "ftp://b", "b.example/", "user:pw@b", "a b", "private+"] {
+    for host in
+        ["127.1:80", "", "https://b.example/path", "*.example", "ftp://b", "b.example/", "user:pw@b", "a b", "private+"]
+    {
         let message = read(host).unwrap_err().to_string();
         assert!(message.contains("line 3") && message.contains("`allow-hosts`"), "{message}");
         assert!(!message.contains("pw"), "{message}");

@@ -242,7 +242,13 @@ pub(crate) fn exact_host(text: &str) -> Result<String, String> {
         web && bare && exact && url.fragment().is_none() && url.path() == "/" && !with_scheme.ends_with('/')
     };
     match url::Url::parse(&with_scheme) {
-        Ok(url) if is_host(&url) => Ok(text.into()),
+        Ok(url) if is_host(&url) => match url.host() {
+            // Hosts of requests have this form, and are compared with it.
+            Some(url::Host::Ipv4(address)) if !text.contains(&address.to_string()) => {
+                Err(format!("is written as requests have it, `{address}`, not `{text}`"))
+            }
+            _ => Ok(text.into()),
+        },
         // Userinfo may be a password.
         _ if text.contains('@') => Err("is written `host`, `host:port` or `scheme://host:port`, without a user".into()),
         _ => Err(format!("is written `host`, `host:port` or `scheme://host:port`, exact, not `{text}`")),

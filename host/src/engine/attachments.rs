@@ -252,7 +252,7 @@ pub(super) async fn attach(engine: &Inner, path: PathBuf, new: NewAttachment) ->
     }
     let folder = engine.home.join(FOLDER);
     let mut all = read(&engine.shared.store)?;
-    let (sha256, at) = (keep(path, folder.clone()).await?, clock::unix_ms());
+    let (sha256, at) = (keep(path.clone(), folder.clone()).await?, clock::unix_ms());
     let place = all.iter().position(|kept| kept.is(&new.name, new.group.as_deref()));
     let NewAttachment { name, group, allow_hosts, config } = new;
     let (place, change) = match place {
@@ -280,7 +280,12 @@ pub(super) async fn attach(engine: &Inner, path: PathBuf, new: NewAttachment) ->
             (all.len() - 1, "attached")
         }
     };
-    take_up(engine, &folder, &all, place, change).await
+    // The copy is gone when it cannot be loaded: told is the file that was given.
+    let copy = all.get(place).map(|kept| file_of(&folder, &kept.sha256).display().to_string()).unwrap_or_default();
+    take_up(engine, &folder, &all, place, change).await.map_err(|error| match error {
+        Error::Component(why) => Error::Component(why.replace(&copy, &path.display().to_string())),
+        error => error,
+    })
 }
 
 /// A component to attach to a home.

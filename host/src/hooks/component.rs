@@ -320,7 +320,8 @@ impl Component {
         if let Some(NextFailed(failure)) = error.downcast_ref::<NextFailed>() {
             return failure.clone(); // another one's fault
         }
-        self.count(hook, self.failure(hook, &format!("{}{}", reason(error), denied.of_a_failure())))
+        let denied = if error.is::<Trap>() { denied.of_a_trap() } else { denied.of_a_failure() };
+        self.count(hook, self.failure(hook, &format!("{}{denied}", reason(error))))
     }
 
     /// The failure of an answer that cannot be used.

@@ -597,8 +597,8 @@ pub(super) fn update(update: &StatusUpdate, task: &wit::types::Task) -> wit::typ
     }
 }
 
-/// The final update that a component gives a task. What the engine knows better (number, id, group, file) is not taken
-/// from it. The error is about a status of a later version.
+/// The final update that a component gives a task. What the engine knows better (number, id, group) is not taken from it; the
+/// file's path is as the component says it, and whoever ends the task looks for the file. The error is about a status of a later version.
 pub(super) fn to_update(update: wit::types::Update, task: &wit::types::Task) -> Result<StatusUpdate, String> {
     Ok(StatusUpdate {
         seq: 0,
@@ -607,6 +607,7 @@ pub(super) fn to_update(update: wit::types::Update, task: &wit::types::Task) -> 
         status: to_status(&update.status)?,
         at: update.at_ms,
         details: Some(std::sync::Arc::new(Details {
+            file_path: update.file_path,
             response_status_code: update.response_status,
             response_headers: update.response_headers,
             response_body: update.response_body,

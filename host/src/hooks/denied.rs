@@ -44,9 +44,14 @@ impl Denied {
         (!told.refusals.is_empty()).then(|| format!("was refused {}", told.refusals.join("; ")))
     }
 
-    /// The same of a call that has failed by itself, with the settings that were not there.
+    /// The same of a call that has failed by itself.
     pub(super) fn of_a_failure(&self) -> String {
-        let refused = self.phrase().map_or(String::new(), |phrase| format!("; it {phrase}"));
+        self.phrase().map_or(String::new(), |phrase| format!("; it {phrase}"))
+    }
+
+    /// The same of a call that trapped, with the settings that were not there: a limit that is exceeded has other reasons.
+    pub(super) fn of_a_trap(&self) -> String {
+        let refused = self.of_a_failure();
         let lacks = self.told().settings.iter().fold(String::new(), |told, setting| {
             told + &format!(
                 "; it asked for the setting `{setting}`, which it is not given (--callback-config {setting}=…, or `config` \
@@ -97,6 +102,15 @@ fn add(text: &mut String, sentence: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_that_is_not_there_is_told_where_a_call_traps_and_not_at_a_limit() {
+        let denied = Denied::default();
+        denied.lacks("client");
+        denied.add("state");
+        assert_eq!(denied.of_a_failure(), "; it was refused state");
+        assert!(denied.of_a_trap().starts_with("; it was refused state; it asked for the setting `client`"));
+    }
 
     #[test]
     fn the_hosts_sentence_stays_whole_behind_a_long_one_of_the_component() {

@@ -125,6 +125,7 @@ fn follows(words: &[String]) -> bool {
 impl hooks::before_task_start::Guest for Component {
     fn handle(task: Task) -> Option<Update> {
         let words = asked(&task, "before-task-start", "");
+        // `complete FILE` names a file.
         if matches!(word(&words, 0), "cancel" | "complete") {
             let response_body = Some("not today".to_owned());
             let (response_headers, notes, extra) = (vec![], vec![], vec![]);
@@ -133,7 +134,7 @@ impl hooks::before_task_start::Guest for Component {
                 task_id: task.id,
                 status: if word(&words, 0) == "cancel" { Status::Canceled } else { Status::Complete },
                 at_ms: 0,
-                file_path: None,
+                file_path: words.get(1).cloned(),
                 response_status: None,
                 response_headers,
                 response_body,

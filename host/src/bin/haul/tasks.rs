@@ -155,6 +155,10 @@ impl Login {
             }
             task.headers.push(("Authorization".into(), format!("Bearer {token}")));
         }
+        if flags.user.as_ref().is_some_and(|typed| typed.contains("{credential:")) {
+            let instead = "say it in a header, e.g. -H 'Authorization: Bearer {credential:NAME}'";
+            return Err(Error::Usage(format!("--user is no place for a handle of a credential: {instead}")));
+        }
         let encode =
             |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
         Ok(flags.user.as_deref().map(|typed| match typed.split_once(':') {

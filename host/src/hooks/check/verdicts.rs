@@ -84,10 +84,12 @@ fn response(mut made_up: Head) -> Checked<Head> {
         let length = made_up.body.len();
         return Err(format!("a response of {length} bytes, at most {RESPONSE_BODY_BYTES_MAX} are taken"));
     }
-    let told = made_up.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let told = made_up.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     // That of a body that a HEAD, say, does not bring.
     let is_there = !made_up.body.is_empty();
-    if let Some((_, told)) = told.filter(|(_, told)| is_there && told.trim().parse() != Ok(made_up.body.len())) {
+    let is_wrong =
+        |told: &str| !told.bytes().all(|byte| byte.is_ascii_digit()) || told.parse() != Ok(made_up.body.len());
+    if let Some((_, told)) = told.into_iter().find(|(_, told)| is_there && is_wrong(told.trim())) {
         let length = made_up.body.len();
         return Err(format!(
             "a response whose `content-length` is `{}`, with a body of {length} bytes",
