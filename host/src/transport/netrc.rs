@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::credentials::Login;
 use crate::error::{Failure, FailureKind};
+use crate::regular;
 
 /// Longest file.
 const MAX_FILE: usize = 1 << 20;
@@ -30,7 +31,8 @@ impl Netrc {
         let unusable = |why: String| {
             Failure::new(FailureKind::Policy, format!("cannot use the netrc file `{}`: {why}", path.display()))
         };
-        let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+        let bytes = regular::read(path).map_err(|error| unusable(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8".into()))?;
         if text.len() > MAX_FILE {
             return Err(unusable("it is larger than 1 MiB".into()));
         }
