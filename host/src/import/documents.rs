@@ -31,10 +31,12 @@ pub(super) fn kind(text: &str) -> Kind {
 pub(super) fn read(text: &str, name: &str, kind: Kind, options: &Options) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let (mut line, mut counted) = (1, 0);
     loop {
         let at = values.byte_offset();
         let spaces = text[at..].len() - text[at..].trim_start().len();
-        let line = text[..at + spaces].matches('\n').count() + 1;
+        line += text[counted..at + spaces].matches('\n').count();
+        counted = at + spaces;
         match values.next() {
             None => return entries,
             Some(Ok(Value::Array(items))) => {

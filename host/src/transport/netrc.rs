@@ -3,7 +3,6 @@
 //! Its words are set apart by white space, line ends included, and keywords may be in any case. Macros are passed over, and so are
 //! words that nobody knows. It says nothing about which requests use it.
 
-use std::io::Read;
 use std::path::Path;
 use std::str::Chars;
 
@@ -43,10 +42,8 @@ impl Netrc {
         let unusable = |why: String| {
             Failure::new(FailureKind::Policy, format!("cannot use the netrc file `{}`: {why}", path.display()))
         };
-        let mut text = String::new();
-        regular::open(path, 0)
-            .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_string(&mut text))
-            .map_err(|error| unusable(error.to_string()))?;
+        let bytes = regular::read(path).map_err(|error| unusable(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8".into()))?;
         if text.len() > MAX_FILE {
             return Err(unusable("it is larger than 1 MiB".into()));
         }

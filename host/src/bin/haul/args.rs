@@ -240,7 +240,7 @@ pub(crate) struct ImportResume {
 /// `haul get`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Get {
-    /// What to download; `-` reads a list from stdin, one a line, # for comments
+    /// What to download; `-` reads a list from stdin, to its end: one a line, # for comments
     #[arg(required = true, value_name = "URL")]
     pub(crate) urls: Vec<String>,
     #[command(flatten)]

@@ -1,5 +1,7 @@
 //! From the flags of `get`, `put` and `request` to tasks: what was typed becomes what is wanted.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use haul::task::{TaskType, Timeouts, Updates};
@@ -185,8 +187,13 @@ impl Login {
     }
 }
 
+/// Of a file whose first line is a token; who reads `/dev/zero` comes to an end.
+const TOKEN_FILE_MAX: u64 = 1 << 20;
+
 fn first_line(file: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(file)
+    let mut text = String::new();
+    File::open(file)
+        .and_then(|file| file.take(TOKEN_FILE_MAX).read_to_string(&mut text))
         .map_err(|error| Error::Usage(format!("cannot read the token in `{}`: {error}", file.display())))?;
     let token = text.lines().next().unwrap_or_default().trim();
     if token.is_empty() {
