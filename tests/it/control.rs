@@ -357,6 +357,24 @@ fn tasks_added_while_an_engine_runs_are_worked_by_it() {
 }
 
 #[test]
+fn a_joined_get_that_is_interrupted_says_who_goes_on() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let film = origin.serve("/f", file(b"x").head_gate(&gate));
+    let running = world.spawn(&["--json", "run"]);
+    wait_for_sockets(&world, 1);
+    let getting = world.spawn_get(&[film.url()]);
+    gate.wait_for(1);
+
+    getting.signal(Signal::INT);
+
+    getting.finish().exits(130).says("the haul process that works this home goes on");
+    gate.open();
+    running.wait_for_status("complete");
+    running.signal(Signal::INT);
+    running.finish().exits(130);
+}
+
+#[test]
 fn a_locked_home_is_exit_9_and_names_the_holder() {
     let world = World::new();
     world.haul(&["ls"]).exits(0);
