@@ -258,6 +258,7 @@ fn a_record_of_a_task_that_is_over_is_not_done_once_more_in_silence() {
     let task = json!({"url": "http://127.0.0.1:9/f", "taskId": "inside", "taskType": "DownloadTask"});
     world.add(&[json!({"task": task, "taskStatus": 0, "exception": null})]);
     assert_eq!(world.show("inside")["status"], "enqueued");
+    let task = json!({"url": "http://127.0.0.1:9/f", "taskId": "ended", "taskType": "DownloadTask"});
     for over in [json!({"task": task, "taskStatus": 2}), json!({"task": task, "progress": -1.0})] {
         world.haul_reading(&["add", "-"], &over.to_string()).exits(2).says("so the task is over");
     }
