@@ -72,6 +72,8 @@ struct Warm {
     store: Store<State>,
     functions: Functions,
     calls: u32,
+    /// Memory that it could grow by when it began.
+    room: usize,
 }
 
 impl Component {
@@ -252,7 +254,7 @@ impl Component {
         state.reach.end();
         warm.calls += 1;
         let mut idle = self.idle();
-        if warm.calls < CALLS_MAX && idle.len() < CALLS_AT_ONCE {
+        if warm.calls < CALLS_MAX && warm.has_room() && idle.len() < CALLS_AT_ONCE {
             idle.push(warm);
         }
         Ok(answer)
@@ -273,10 +275,11 @@ impl Component {
             state.computing.goes_on();
             Ok(UpdateDeadline::Yield(1))
         });
-        let mut warm = Warm { store, functions: Functions::default(), calls: 0 };
+        let mut warm = Warm { store, functions: Functions::default(), calls: 0, room: 0 };
         warm.allow(START_CPU_MS, "to start");
         let instance = self.pre.instantiate_async(&mut warm.store).await?;
         warm.functions = Functions::find(&mut warm.store, &instance)?;
+        warm.room = warm.store.data().memory.left();
         Ok(warm)
     }
 
@@ -361,6 +364,12 @@ impl Component {
 }
 
 impl Warm {
+    /// Whether it may be called again. One that has little memory left would fail in the middle of some task: what its calls leave
+    /// behind (interpreters collect it late) goes with it.
+    fn has_room(&self) -> bool {
+        self.store.data().memory.left() >= self.room / 4
+    }
+
     /// `what`: what that time is, or what raises it.
     fn allow(&mut self, cpu_ms: u64, what: &str) {
         let state = self.store.data_mut();

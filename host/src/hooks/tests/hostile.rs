@@ -108,3 +108,13 @@ async fn a_component_built_for_the_released_contract_loads_and_runs() {
     assert_eq!(changes.headers, [("x-old".to_owned(), "t1".to_owned())]);
     assert_eq!(chain.before_task_start(&prepared).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn what_calls_leave_in_memory_fails_none_of_them() {
+    let home = Home::new();
+    let chain = home.attack("leaks-memory", CallLimits { memory_bytes: 8 << 20, ..CallLimits::default() });
+    let prepared = chain.prepare(&task());
+    for _ in 0..40 {
+        assert_eq!(chain.retry(&prepared, &first_attempt(), &cut()).await.unwrap(), RetryVerdict::GiveUp);
+    }
+}
