@@ -127,7 +127,8 @@ fn without_version(path: &Path) -> Error {
 
 fn newer(path: &Path) -> Error {
     let name = path.display();
-    Error::Other(format!("the database `{name}` was written by a newer version of haul: use that one, or another home"))
+    let which = "a newer version of haul, or by one from before the first release";
+    Error::Other(format!("the database `{name}` was written by {which}: use that one, or another home"))
 }
 
 /// A reader's connection.

@@ -43,7 +43,7 @@ pub(super) async fn finish_stored(
     directory: Directory,
     wire: &Wire,
 ) -> Result<Finished, Stopped> {
-    let known = held.resume.answer.take();
+    let known = held.resume.answer.clone();
     let is_known = known.is_some();
     let AnswerHead { status, headers } = known.unwrap_or_else(|| {
         let suggested = ("content-disposition".to_owned(), disposition(&held.resume.final_name));
