@@ -480,7 +480,7 @@ fn a_server_has_no_more_connections_than_asked_for_when_other_urls_are_dead() {
 fn a_fast_mirror_gets_parts_among_dead_slow_and_wrong_ones() {
     let (world, other) = (World::new(), Origin::start());
     let (slow, fast) = (Origin::start(), Origin::start());
-    let slow_url = slow.serve("/f", file(&film()).etag("\"v1\"").pace(200_000));
+    let slow_url = slow.serve("/f", file(&film()).etag("\"v1\"").pace(50_000));
     let wrong = other.serve("/f", file(&bytes(2, SIZE)).etag("\"v2\""));
     let good = fast.serve("/f", file(&film()).etag("\"v1\""));
     let mirrors = [slow_url.url(), wrong.url(), good.url()];

@@ -70,7 +70,7 @@ fn what_waits_for_another_network_or_behind_others_fails_when_its_not_after_come
 fn a_task_whose_not_after_passed_while_no_engine_ran_fails_when_the_next_begins() {
     let (world, origin) = (World::new(), Origin::start());
     let busy = origin.serve("/busy", status(503).header("Retry-After", "3"));
-    world.add(&[json!({"taskId": "retry", "url": busy.url(), "retries": 3, "notAfter": in_ms(4000)})]);
+    world.add(&[json!({"taskId": "retry", "url": busy.url(), "retries": 3, "notAfter": in_ms(8000)})]);
     let running = world.spawn(&["--json", "run"]);
     running.wait_for_status("waitingToRetry");
     running.kill();
@@ -177,7 +177,7 @@ fn a_post_that_a_time_limit_ends_after_it_was_sent_is_in_doubt_and_not_repeated(
     let silent = origin.serve("/order", file(b"x").head_gate(&gate));
     let order = json!({"taskType": "DataTask", "url": silent.url(), "post": "buy", "retries": 3});
     let (mut late, mut long) = (order.clone(), order);
-    (late["taskId"], late["notAfter"]) = (json!("late"), in_ms(1500));
+    (late["taskId"], late["notAfter"]) = (json!("late"), in_ms(4000));
     (long["taskId"], long["timeouts"]) = (json!("long"), json!({"total": 500}));
     world.add(&[late, long]);
 
