@@ -302,6 +302,16 @@ fn a_long_list_with_one_wrong_line_adds_nothing() {
 }
 
 #[test]
+fn a_long_list_is_added_where_a_component_admits_each_task() {
+    let world = steered::world();
+    let list: Vec<String> = (0..3_001).map(|n| json!({"url": format!("http://127.0.0.1:9/{n}")}).to_string()).collect();
+
+    let outcome = world.haul_reading(&["add", "-"], &list.join("\n")).exits(0);
+
+    assert_eq!(outcome.stdout.lines().count(), list.len());
+}
+
+#[test]
 fn get_begins_nothing_of_a_long_list_with_one_wrong_line() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));

@@ -9,7 +9,7 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use haul::task::Problem;
 use haul::{Addition, Error, IfExists, Reply, Request, Result, Work};
@@ -238,8 +238,51 @@ struct How {
     paused: bool,
 }
 
-/// A request that has begun.
-type Asked<'a> = Pin<Box<dyn Future<Output = Result<Reply>> + 'a>>;
+/// Requests that have begun, in order, each with where its tasks stood. All of them go on while the first is waited for: what one
+/// holds another may wait for (a component takes two calls at once).
+#[derive(Default)]
+struct UnderWay<'a>(VecDeque<(Asked<'a>, Vec<Place>)>);
+
+enum Asked<'a> {
+    Pending(Pin<Box<dyn Future<Output = Result<Reply>> + 'a>>),
+    Answered(Result<Reply>),
+}
+
+impl<'a> UnderWay<'a> {
+    /// Lets a request begin without waiting for its answer.
+    async fn begin(&mut self, call: impl Future<Output = Result<Reply>> + 'a, places: Vec<Place>) {
+        self.0.push_back((Asked::Pending(Box::pin(call)), places));
+        std::future::poll_fn(|context| Poll::Ready(self.go_on(context))).await;
+    }
+
+    fn go_on(&mut self, context: &mut Context<'_>) {
+        for (asked, _) in &mut self.0 {
+            if let Asked::Pending(call) = asked
+                && let Poll::Ready(answer) = call.as_mut().poll(context)
+            {
+                *asked = Asked::Answered(answer);
+            }
+        }
+    }
+
+    /// The answer of the first one; `None` when there is none.
+    async fn first(&mut self) -> Option<Result<Reply>> {
+        std::future::poll_fn(|context| {
+            self.go_on(context);
+            match self.0.pop_front() {
+                Some((Asked::Answered(answer), places)) => {
+                    Poll::Ready(Some(answer.map_err(|error| at_places(error, &places))))
+                }
+                Some(pending) => {
+                    self.0.push_front(pending);
+                    Poll::Pending
+                }
+                None => Poll::Ready(None),
+            }
+        })
+        .await
+    }
+}
 
 /// How many tasks were added, and their ids when they will be wanted for records.
 #[derive(Default)]
@@ -271,31 +314,21 @@ async fn enqueue(link: &mut Link, mut batches: Batches, how: How, printer: &Prin
         return Ok(all);
     }
     let session = link.session().await?;
-    let mut asked: VecDeque<(Asked<'_>, Vec<Place>)> = VecDeque::new();
+    let mut under_way = UnderWay::default();
     while let Some(batch) = batches.next_judged().await? {
         printer.room().await;
-        if asked.len() == IN_FLIGHT
-            && let Some((answer, places)) = asked.pop_front()
+        if under_way.0.len() == IN_FLIGHT
+            && let Some(answer) = under_way.first().await
         {
-            keep(answer.await.map_err(|error| at_places(error, &places))?)?;
+            keep(answer?)?;
         }
         let request = request(batch.additions, how);
-        asked.push_back((begin(session.call(request)).await, batch.places));
+        under_way.begin(session.call(request), batch.places).await;
     }
-    for (answer, places) in asked {
-        keep(answer.await.map_err(|error| at_places(error, &places))?)?;
+    while let Some(answer) = under_way.first().await {
+        keep(answer?)?;
     }
     Ok(all)
-}
-
-/// Lets a request begin without waiting for its answer.
-async fn begin<'a>(call: impl Future<Output = Result<Reply>> + 'a) -> Asked<'a> {
-    let mut call: Asked<'a> = Box::pin(call);
-    let first = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
-    match first {
-        Poll::Ready(answer) => Box::pin(std::future::ready(answer)),
-        Poll::Pending => call,
-    }
 }
 
 /// Adds through another process's engine. Ids are drawn here, so that a batch can be given again, and is added once, when
