@@ -185,8 +185,9 @@ pub(crate) enum Change {
     /// running or waitingToRetry or paused or final → enqueued (event), not before `ready_at`. `retries_remaining` and
     /// `bytes_done` are set when given. The resume record stays. From final: a new run with no attempts, no outcome and a final event of its own.
     Requeue { key: TaskKey, ready_at: Option<u64>, retries_remaining: Option<i32>, bytes_done: Option<u64>, at: u64 },
-    /// enqueued, running (but not publishing: that file is complete) or waitingToRetry → paused. Event.
-    Pause { key: TaskKey, bytes_done: u64, at: u64 },
+    /// enqueued, running (but not publishing: that file is complete) or waitingToRetry → paused. `by`: the component that wants it.
+    /// Event.
+    Pause { key: TaskKey, bytes_done: u64, by: Option<String>, at: u64 },
     /// Replaces the task itself (a refreshed token, a new URL), in any status; its id and attempts left stay. No event.
     Replace { key: TaskKey, task: Box<Task> },
     /// Replaces the upload that a server keeps open for a task that is not final; `None`: there is none. No event.
