@@ -421,3 +421,27 @@ fn a_policy_of_the_configuration_is_listed() {
     assert!(outcome.stdout.contains("in the place of the default policy"), "{}", outcome.stdout);
     assert!(!outcome.stderr.contains("no components"), "{}", outcome.stderr);
 }
+
+#[test]
+fn a_component_whose_request_cannot_be_understood_is_refused_wherever_it_is_loaded() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let content = b"\x0bhaul:grantsallow-host = [\"x.example\"]";
+    let section = [&[0, u8::try_from(content.len()).unwrap()][..], content].concat();
+    let wasm = [std::fs::read(component("appends-a")).unwrap(), section].concat();
+    let path = world.write("asks.wasm", wasm).to_str().unwrap().to_owned();
+    let calls = world.write("calls", "");
+    let calls = calls.to_str().unwrap();
+
+    for words in [
+        &["callbacks", "check", &path][..],
+        &["callbacks", "attach", &path],
+        &["callbacks", "test", &path, "--inputs", calls],
+        &["get", film.url(), "--callbacks", &path],
+        &["get", film.url(), "--callbacks", &path],
+    ] {
+        let refused = world.haul(words).exits(10);
+        assert!(refused.stderr.contains("its section `haul:grants` cannot be understood"), "{}", refused.stderr);
+    }
+    assert_eq!(film.log().len(), 0);
+}
