@@ -69,7 +69,7 @@ pub struct Details {
 /// metrics, dio's redirects).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hop {
-    /// URL asked, its query masked.
+    /// URL asked, without its query, which may be a signature.
     pub url: String,
     /// Status of the answer; `None`: there was none.
     pub status: Option<u16>,
