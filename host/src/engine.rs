@@ -252,7 +252,7 @@ impl Inner {
     /// Says once why nothing can be changed, for those who only read.
     fn say_why_unready(&self) {
         if let Some(error) = self.unready.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            tracing::warn!("{error}: tasks are shown as they were left, and nothing is changed");
+            tracing::warn!("{error}; tasks are shown as they were left, and nothing is changed");
         }
     }
 
