@@ -546,6 +546,8 @@ fn progress_is_looked_at_now_and_then_and_may_end_a_task() {
     assert_eq!(world.show("u")["status"], "canceled", "{}", canceled.stderr);
     assert_eq!((asked_of(&paused, "on-progress").len(), asked_of(&canceled, "on-progress").len()), (1, 1));
     assert!(world.show("t")["bytesDone"].as_u64() > Some(0));
+    let why = &world.show("u")["exception"]["description"];
+    assert_eq!(why, "the task was cancelled: component `steered` in `on-progress`");
 }
 
 #[test]
