@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::hooks::{ComponentSource, GrantRule};
 use crate::limits::{Limits, Network, QueueLimits, RequireWifi, Timetable};
 use crate::profile::Profile;
+use crate::regular;
 use crate::transport::{NamedCredential, ProxySettings};
 use crate::webhook::Webhook;
 
@@ -68,12 +69,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a file; a missing file is an empty configuration when `must_exist` is false. `variables`: the environment, for
+    /// Reads a regular file of 16 MiB at most, or nothing from `/dev/null`; a missing file is an empty configuration when `must_exist` is false. `variables`: the environment, for
     /// profiles that name a variable.
     ///
     /// Errors: [`Error::Usage`] with the file, the line, the key and what would be right.
     pub fn read(path: &Path, must_exist: bool, variables: Variables<'_>) -> Result<Self> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match regular::read_text(path) {
             Ok(text) => text,
             Err(error) if !must_exist && error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());

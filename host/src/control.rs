@@ -89,7 +89,7 @@ impl Host {
         settings: Settings,
         work: Work,
     ) -> Result<Self> {
-        let engine = match Engine::open(settings).await {
+        let engine = match Engine::open(settings, &work).await {
             Ok(engine) => engine,
             Err(error) => {
                 home.remove_socket(); // nobody will answer there

@@ -206,6 +206,12 @@ struct Inner {
     components: Vec<ComponentSource>,
     policy: Option<ComponentSource>,
     component_flags: Vec<ComponentSource>,
+    /// The home can be changed, and what a killed engine has left is put right.
+    ready: tokio::sync::OnceCell<()>,
+    /// Why it is not, until somebody has been told.
+    unready: Mutex<Option<Error>>,
+    /// What the store does on a full disk as soon as it is.
+    wait_for_disk: bool,
     /// The components are there.
     loading: tokio::sync::OnceCell<()>,
     /// Webhooks and notifications are told.
@@ -237,6 +243,19 @@ struct CurrentLimits {
 }
 
 impl Inner {
+    /// Makes the home one that can be changed, where it could only be read when it was opened: before anything is changed.
+    async fn ready(&self) -> Result<()> {
+        let prepare = || prepare(&self.shared, self.wait_for_disk);
+        self.ready.get_or_try_init(prepare).await.copied()
+    }
+
+    /// Says once why nothing can be changed, for those who only read.
+    fn say_why_unready(&self) {
+        if let Some(error) = self.unready.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            tracing::warn!("{error}; tasks are shown as they were left, and nothing is changed");
+        }
+    }
+
     /// Loads the components, before the first task is judged or worked: who only reads or controls must be able to do so
     /// when one of them is broken.
     async fn load_components(&self) -> Result<()> {
@@ -291,9 +310,10 @@ impl Inner {
 
 impl Engine {
     /// Opens the home (recovering what a killed engine left) and starts. Components are loaded by the first request that
-    /// adds or works tasks, which fails where one cannot be. The caller holds the home's lock:
-    /// [`crate::Session::open`] takes it. Must be called on a tokio runtime.
-    pub(crate) async fn open(settings: Settings) -> Result<Self> {
+    /// adds or works tasks, which fails where one cannot be. One that works nothing opens a home on a full disk, too: its requests
+    /// that change anything fail until there is room. The caller holds the home's lock: [`crate::Session::open`] takes it.
+    /// Must be called on a tokio runtime.
+    pub(crate) async fn open(settings: Settings, work: &Work) -> Result<Self> {
         let hub = hub::Hub::default();
         let (home, telling) = (settings.home.clone(), hub.clone());
         let open = move || Store::open(&home, Box::new(move |updates| telling.tell(updates)));
@@ -328,14 +348,16 @@ impl Engine {
             per_host: AtomicUsize::new(0),
             broken: OnceLock::new(),
         });
-        recovery::recover(&shared).await?;
-        shared.store.wait_for_room(settings.wait_for_disk);
+        let ready = match prepare(&shared, settings.wait_for_disk).await {
+            Err(error @ Error::FileSystem(_)) if *work == Work::Nothing => Err(error),
+            prepared => Ok(prepared?),
+        };
         drop(sweep_spool(&shared));
         let limits = limiting::limits_of(&shared.store, &settings)?;
-        Self::start(shared, settings, limits)
+        Self::start(shared, settings, limits, ready)
     }
 
-    fn start(shared: Arc<Shared>, settings: Settings, limits: CurrentLimits) -> Result<Self> {
+    fn start(shared: Arc<Shared>, settings: Settings, limits: CurrentLimits, ready: Result<()>) -> Result<Self> {
         #[expect(
             clippy::disallowed_methods,
             reason = "holds what running tasks, their ends and open requests make: all limited"
@@ -378,6 +400,9 @@ impl Engine {
             components: settings.components,
             policy: settings.policy,
             component_flags: settings.component_flags,
+            ready: tokio::sync::OnceCell::new_with(ready.as_ref().ok().copied()),
+            unready: Mutex::new(ready.err()),
+            wait_for_disk: settings.wait_for_disk,
             loading: tokio::sync::OnceCell::new(),
             telling: tokio::sync::OnceCell::new(),
             attaching: tokio::sync::Mutex::default(),
@@ -473,6 +498,14 @@ impl Engine {
             let _ = thread.join();
         }
     }
+}
+
+/// Opens the store for writing, and puts right what a killed engine has left.
+async fn prepare(shared: &Shared, wait_for_disk: bool) -> Result<()> {
+    shared.store.make_writable()?;
+    recovery::recover(shared).await?;
+    shared.store.wait_for_room(wait_for_disk);
+    Ok(())
 }
 
 /// Has components with `on-task-finished` told about every final update: those of now after their commit, and first those

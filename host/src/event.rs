@@ -26,7 +26,7 @@ pub struct StatusUpdate {
     pub status: Status,
     /// When, in milliseconds since 1970.
     pub at: u64,
-    /// The rest; `None` for a change about which nothing more is known (enqueued, running, paused).
+    /// The rest; `None` for a change about which nothing more is known (enqueued, running, paused by somebody).
     pub details: Option<Arc<Details>>,
 }
 
@@ -61,13 +61,15 @@ pub struct Details {
     pub hops: Vec<Hop>,
     /// For `waitingToRetry`: when the next attempt begins, in milliseconds since 1970.
     pub retry_at: Option<u64>,
+    /// For `paused`: the component that wants it and its hook, in words; `None`: somebody has asked for it.
+    pub paused_by: Option<String>,
 }
 
 /// One exchange of an attempt with a server: an answer, a redirect, a challenge, or a failure (URLSession's transaction
 /// metrics, dio's redirects).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hop {
-    /// URL asked, its query masked.
+    /// URL asked, without its query, which may be a signature.
     pub url: String,
     /// Status of the answer; `None`: there was none.
     pub status: Option<u16>,

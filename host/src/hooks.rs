@@ -328,10 +328,7 @@ impl Hooks {
         let wasm = file.bytes()?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let grants = &self.granted(&name, &file, grants);
-        let requested = Requested::of(wasm).map_err(|error| match error {
-            Error::Component(why) => Error::Component(format!("{}: {why}", path.display())),
-            other => other,
-        })?;
+        let requested = Requested::of(wasm, path)?;
         let shared = &*self.shared;
         let interfaces = match interfaces::Interfaces::read(wasm) {
             Some(interfaces) => interfaces,

@@ -29,7 +29,8 @@ use crate::store::Addition;
 use crate::task::{Problem, Status, Task};
 
 /// Longest input in bytes that is no directory and no database.
-const INPUT_BYTES_MAX: u64 = 256 << 20;
+pub const INPUT_BYTES_MAX: u64 = 256 << 20;
+const TOO_LONG: &str = "is longer than 256 MiB; divide it";
 
 /// Digits of an id that is made of what is downloaded.
 const ID_DIGITS: usize = 32;
@@ -214,6 +215,9 @@ pub fn read(path: &Path, content: Option<Vec<u8>>, options: &Options) -> Result<
         };
     }
     let content = match content {
+        Some(content) if content.len() as u64 > INPUT_BYTES_MAX => {
+            return Err(Error::Usage(format!("`{name}` {TOO_LONG}")));
+        }
         Some(content) => content,
         None => bounded(path).map_err(|error| Error::FileSystem(format!("cannot read `{name}`: {error}")))?,
     };
@@ -245,7 +249,7 @@ fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     }
     file.take(INPUT_BYTES_MAX).read_to_end(&mut content)?;
     if content.len() as u64 > INPUT_BYTES_MAX {
-        return Err(std::io::Error::other("it is longer than 256 MiB; divide it"));
+        return Err(std::io::Error::other(format!("it {TOO_LONG}")));
     }
     Ok(content)
 }

@@ -185,8 +185,9 @@ pub(crate) enum Change {
     /// running or waitingToRetry or paused or final → enqueued (event), not before `ready_at`. `retries_remaining` and
     /// `bytes_done` are set when given. The resume record stays. From final: a new run with no attempts, no outcome and a final event of its own.
     Requeue { key: TaskKey, ready_at: Option<u64>, retries_remaining: Option<i32>, bytes_done: Option<u64>, at: u64 },
-    /// enqueued, running (but not publishing: that file is complete) or waitingToRetry → paused. Event.
-    Pause { key: TaskKey, bytes_done: u64, at: u64 },
+    /// enqueued, running (but not publishing: that file is complete) or waitingToRetry → paused. `by`: the component that wants it.
+    /// Event.
+    Pause { key: TaskKey, bytes_done: u64, by: Option<String>, at: u64 },
     /// Replaces the task itself (a refreshed token, a new URL), in any status; its id and attempts left stay. No event.
     Replace { key: TaskKey, task: Box<Task> },
     /// Replaces the upload that a server keeps open for a task that is not final; `None`: there is none. No event.
@@ -410,6 +411,15 @@ struct Shared {
     waits_for_room: Arc<AtomicBool>,
     /// Readers that nobody uses just now.
     readers: Mutex<Vec<Connection>>,
+    /// Set while the disk lets nothing be written.
+    only_read: Mutex<Option<OnlyRead>>,
+}
+
+/// What a store has that was opened on a disk without room: one connection to read by, and what it takes to write later.
+struct OnlyRead {
+    /// `None` only while the database is opened another time.
+    conn: Option<Connection>,
+    tell: Tell,
 }
 
 /// Readers kept open for the next call.
@@ -417,7 +427,8 @@ const READERS: usize = 4;
 
 impl Store {
     /// Opens or creates `haul.db` in `home` and brings its schema up to date. The caller holds the home's lock.
-    /// A damaged database is [`crate::Error::Damaged`] and is left as it is.
+    /// A damaged database is [`crate::Error::Damaged`] and is left as it is. One that cannot be written to, most likely because
+    /// its disk is full, is opened all the same where it can be read: see [`Store::make_writable`].
     pub(crate) fn open(home: &Path, tell: Tell) -> Result<Self> {
         open::prepare_home(home)?;
         let path = home.join(open::FILE);
@@ -425,30 +436,65 @@ impl Store {
         open::refuse_emptied(&path)?;
         let is_new = open::prepare_file(&path)?;
         let opened = open::writer(&path).and_then(|conn| Ok((Vault::open(home, &conn)?, conn)));
-        let (vault, conn) = opened.inspect_err(|_| {
-            if is_new {
+        match opened {
+            Ok((vault, conn)) => Self::start(conn, vault, path, tell),
+            Err(error) if is_new => {
                 open::remove(&path); // the next one begins as this one did, and does not find an emptied database
+                Err(error)
             }
-        })?;
-        Self::start(conn, vault, path, tell)
+            Err(error @ Error::FileSystem(_)) => {
+                let conn = open::only_reader(&path).unwrap_or(None);
+                let opened = conn.and_then(|conn| Some((Vault::open(home, &conn).ok()?, conn)));
+                let (vault, conn) = opened.ok_or(error)?;
+                Ok(Self::new(vault, path, Some(OnlyRead { conn: Some(conn), tell })))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn new(vault: Vault, path: PathBuf, only_read: Option<OnlyRead>) -> Self {
+        let shared = Shared {
+            path,
+            vault: Arc::new(vault),
+            jobs: Mutex::default(),
+            writer: Mutex::default(),
+            waits_for_room: Arc::default(),
+            readers: Mutex::default(),
+            only_read: Mutex::new(only_read),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     fn start(conn: Connection, vault: Vault, path: PathBuf, tell: Tell) -> Result<Self> {
-        let vault = Arc::new(vault);
+        let store = Self::new(vault, path, None);
+        store.start_writer(conn, tell)?;
+        Ok(store)
+    }
+
+    fn start_writer(&self, conn: Connection, tell: Tell) -> Result<()> {
+        let Shared { path, vault, waits_for_room, .. } = &*self.shared;
         let (sender, jobs) = mpsc::channel();
-        let waits_for_room = Arc::new(AtomicBool::new(false));
-        let writer = Writer::new(conn, Arc::clone(&vault), path.clone(), jobs, tell, Arc::clone(&waits_for_room))
-            .map_err(|error| fault::error(&path, &error))?;
-        let thread = threads::spawn("haul-store", move || writer.run())?;
-        let shared = Shared {
-            path,
-            vault,
-            jobs: Mutex::new(Some(sender)),
-            writer: Mutex::new(Some(thread)),
-            waits_for_room,
-            readers: Mutex::new(Vec::new()),
-        };
-        Ok(Self { shared: Arc::new(shared) })
+        let writer = Writer::new(conn, Arc::clone(vault), path.clone(), jobs, tell, Arc::clone(waits_for_room))
+            .map_err(|error| fault::error(path, &error))?;
+        *lock(&self.shared.writer) = Some(threads::spawn("haul-store", move || writer.run())?);
+        *lock(&self.shared.jobs) = Some(sender);
+        Ok(())
+    }
+
+    /// Opens for writing what could only be read so far; without effect where it can be written. Until then every change comes to
+    /// an error. Errors: why it still cannot be written.
+    pub(crate) fn make_writable(&self) -> Result<()> {
+        let mut only_read = lock(&self.shared.only_read);
+        let Some(OnlyRead { conn, tell }) = only_read.take() else { return Ok(()) };
+        drop(conn); // it locks out all others
+        match open::writer(&self.shared.path) {
+            Ok(conn) => self.start_writer(conn, tell),
+            Err(error) => {
+                let conn = open::only_reader(&self.shared.path).unwrap_or(None);
+                *only_read = Some(OnlyRead { conn, tell });
+                Err(error)
+            }
+        }
     }
 
     /// Hands a change to the writer; it is committed with others, at once when the writer is idle.
@@ -481,6 +527,7 @@ impl Store {
     pub(crate) fn close(&self) {
         lock(&self.shared.jobs).take();
         lock(&self.shared.readers).clear();
+        lock(&self.shared.only_read).take();
         if let Some(writer) = lock(&self.shared.writer).take() {
             let _ = writer.join(); // a panic there has been reported there
         }
@@ -489,19 +536,29 @@ impl Store {
     /// Runs a reading function in a transaction of its own: everything it reads is of one moment.
     fn read<T>(&self, run: impl FnOnce(&Reading<'_>) -> Sql<T>) -> Result<T> {
         let failed = |error: rusqlite::Error| fault::error(&self.shared.path, &error);
+        let only_read = lock(&self.shared.only_read);
+        if let Some(conn) = only_read.as_ref().and_then(|only| only.conn.as_ref()) {
+            return self.read_by(conn, run).map_err(failed);
+        }
+        drop(only_read);
         let idle = lock(&self.shared.readers).pop();
         let conn = match idle {
             Some(conn) => conn,
             None => open::reader(&self.shared.path).map_err(failed)?,
         };
-        let snapshot = conn.unchecked_transaction().map_err(failed)?;
-        let result = run(&Reading { conn: &snapshot, vault: &self.shared.vault });
-        snapshot.finish().map_err(failed)?;
+        let result = self.read_by(&conn, run);
         let mut readers = lock(&self.shared.readers);
         if readers.len() < READERS {
             readers.push(conn);
         }
         result.map_err(failed)
+    }
+
+    fn read_by<T>(&self, conn: &Connection, run: impl FnOnce(&Reading<'_>) -> Sql<T>) -> Sql<T> {
+        let snapshot = conn.unchecked_transaction()?;
+        let result = run(&Reading { conn: &snapshot, vault: &self.shared.vault });
+        snapshot.finish()?;
+        result
     }
 }
 

@@ -582,6 +582,8 @@ pub(crate) struct Record {
     pub(crate) notes: Vec<String>,
     /// Exchanges of the last attempt, when it failed.
     pub(crate) hops: Vec<crate::event::Hop>,
+    /// Of a paused task: the component that wanted it; `None`: somebody asked for it.
+    pub(crate) paused_by: Option<String>,
     /// What is stored to go on from.
     pub(crate) resume: Option<ResumeRecord>,
     /// The upload that its server keeps open for it.
@@ -625,6 +627,7 @@ impl Record {
             exception: None,
             notes: Vec::new(),
             hops: Vec::new(),
+            paused_by: None,
             resume: None,
             upload: None,
             changes: None,

@@ -130,7 +130,9 @@ impl Stop {
 
     /// The same for a component: which one, and where.
     fn ask_by(&self, reason: Reason, by: String) {
-        let _ = self.by.set(by); // the first one counts
+        if reason == Reason::Cancel || !self.token.is_cancelled() {
+            let _ = self.by.set(by); // the first one counts
+        }
         self.ask(reason);
     }
 

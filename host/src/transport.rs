@@ -48,6 +48,7 @@ use self::exchange::Sent;
 pub(crate) use self::exchange::is_idempotent;
 pub(crate) use self::guard::{Guard, PRIVATE, Ports, PrivateHost, how_to_grant, is_private_by_name};
 pub use self::handles::{NamedCredential, NamedCredentials};
+pub(crate) use self::handles::{SENT_AS_IT_IS, name_before_query};
 pub(crate) use self::handles::{check as check_named_credential, names as credential_names};
 use self::nonces::Challenged;
 use self::payload::Outgoing;

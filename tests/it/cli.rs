@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use rustix::process::Signal;
 use serde_json::json;
 
+use crate::support::wait::wait_for;
 use crate::support::*;
 
 #[test]
@@ -636,4 +638,39 @@ fn a_first_start_that_fails_leaves_nothing_that_looks_damaged() {
     world.haul_through(&["prlimit", "--fsize=3000"], &["ls"]).exits(6);
 
     world.haul(&["ls"]).exits(0);
+}
+
+#[test]
+fn what_is_read_whole_is_a_file_or_has_an_end() {
+    let world = World::new();
+    let pipe = world.path("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    for no_file in ["/dev/zero", pipe.to_str().unwrap(), world.work().to_str().unwrap()] {
+        world.haul(&["--config", no_file, "ls"]).exits(2).says("it is not a regular file");
+    }
+    world.haul(&["--config", "/dev/null", "ls"]).exits(0);
+    world.config(&format!("[[webhooks]]\nname = \"w\"\nurl = \"http://h/\"\nsecret-file = {pipe:?}"));
+    world.haul(&["ls"]).exits(2).says("it is not a regular file");
+    world.config("");
+    for words in [["get", "-"], ["import", "-"]] {
+        let endless = std::fs::File::open("/dev/zero").unwrap();
+        let ended = world.command(&words).stdin(endless).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.code() == Some(2) && said.contains("longer than 256 MiB"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn who_waits_for_a_token_from_a_pipe_can_be_interrupted() {
+    use rustix::fs::{Mode, OFlags};
+    let world = World::new();
+    let pipe = world.path("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::from_raw_mode(0o600)).unwrap();
+    let getting = world.spawn(&["get", "http://127.0.0.1:9/f", "--bearer-file", pipe.to_str().unwrap()]);
+    let is_read = || rustix::fs::open(&pipe, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok();
+    let _says_nothing = wait_for(is_read, || "nobody reads the pipe".into());
+
+    getting.signal(Signal::INT);
+
+    getting.finish().exits(-Signal::INT.as_raw());
 }

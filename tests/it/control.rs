@@ -343,6 +343,29 @@ fn a_joined_get_is_served_when_the_first_one_is_done() {
 }
 
 #[test]
+fn those_who_have_joined_go_on_when_the_first_one_is_interrupted() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (hold, gate) = (Gate::new(), Gate::new());
+    let one = origin.serve("/1", file(b"one").head_gate(&hold));
+    let whole = |seed| file(&bytes(seed, SIZE)).etag("\"v1\"");
+    let film = |seed| origin.script(&format!("/{seed}"), vec![whole(seed).gate(400_000, &gate), whole(seed)]);
+    let (two, three) = (film(2), film(3));
+    let first = world.spawn_get(&[one.url()]);
+    hold.wait_for(1);
+    let others = [&two, &three].map(|film| world.spawn_get(&[film.url()]));
+    gate.wait_for(2);
+
+    first.signal(Signal::INT);
+
+    first.finish().exits(130);
+    for (other, seed) in others.into_iter().zip([2, 3]) {
+        assert_eq!(other.finish().exits(0).finals().len(), 1);
+        assert_same_bytes(&world.read(&seed.to_string()), &bytes(seed, SIZE));
+    }
+    assert_eq!(one.log().len(), 1, "nobody asks for its file any more");
+}
+
+#[test]
 fn tasks_added_while_an_engine_runs_are_worked_by_it() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));
@@ -372,6 +395,33 @@ fn a_joined_get_that_is_interrupted_says_who_goes_on() {
     running.wait_for_status("complete");
     running.signal(Signal::INT);
     running.finish().exits(130);
+}
+
+#[test]
+fn a_terminal_that_is_closed_interrupts_as_sigterm_does_and_is_named() {
+    let (world, origin) = (World::new(), Origin::start());
+    let content = bytes(6, SIZE);
+    // A terminal that is closed tells so itself, and its shell does once more: that is one wish.
+    for (signal, name, times) in [(Signal::TERM, "SIGTERM", 1), (Signal::HUP, "SIGHUP", 2)] {
+        let gate = Gate::new();
+        let whole = file(&content).etag("\"v1\"");
+        let film = origin.script(&format!("/{name}"), vec![whole.clone().gate(400_000, &gate), whole]);
+        let running = world.spawn_get(&[film.url()]);
+        gate.wait_for(1);
+        world.wait_for_part(1);
+
+        (0..times).for_each(|_| running.signal(signal));
+
+        running.finish().exits(130).says(&format!("interrupted by {name}")).says("the same command goes on");
+        world.get(&[film.url()]).exits(0);
+        assert_same_bytes(&world.read(name), &content);
+        assert!(film.requests()[1].range_start().is_some(), "{:?}", film.log());
+    }
+    let running = world.spawn(&["run"]);
+    wait_for_sockets(&world, 1);
+    world.haul(&["ls"]).exits(0);
+    running.signal(Signal::HUP);
+    running.finish().exits(130).says("interrupted by SIGHUP").says("`haul run` goes on");
 }
 
 #[test]

@@ -467,16 +467,6 @@ fn a_full_disk_ends_get_with_exit_6() {
 }
 
 #[test]
-fn a_home_on_a_full_disk_is_told_to_be_on_one() {
-    let world = World::new();
-    let script =
-        "mkdir small && mount -t tmpfs -o size=1m tmpfs small && \"$@\" && { cat /dev/zero >small/fill; exec \"$@\"; }";
-    let Some(through) = in_a_namespace(script) else { return };
-
-    world.haul_through(&through, &["--home", "small/h", "ls"]).exits(6).says("no room on the disk");
-}
-
-#[test]
 fn a_part_file_that_another_program_has_cut_is_fetched_afresh() {
     use std::os::unix::fs::MetadataExt;
     let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());

@@ -421,3 +421,54 @@ fn a_policy_of_the_configuration_is_listed() {
     assert!(outcome.stdout.contains("in the place of the default policy"), "{}", outcome.stdout);
     assert!(!outcome.stderr.contains("no components"), "{}", outcome.stderr);
 }
+
+#[test]
+fn a_component_whose_request_cannot_be_understood_is_refused_wherever_it_is_loaded() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let content = b"\x0bhaul:grantsallow-host = [\"x.example\"]";
+    let section = [&[0, u8::try_from(content.len()).unwrap()][..], content].concat();
+    let wasm = [std::fs::read(component("appends-a")).unwrap(), section].concat();
+    let path = world.write("asks.wasm", wasm).to_str().unwrap().to_owned();
+    let calls = world.write("calls", "");
+    let calls = calls.to_str().unwrap();
+
+    for words in [
+        &["callbacks", "check", &path][..],
+        &["callbacks", "attach", &path],
+        &["callbacks", "test", &path, "--inputs", calls],
+        &["get", film.url(), "--callbacks", &path],
+        &["get", film.url(), "--callbacks", &path],
+    ] {
+        let refused = world.haul(words).exits(10);
+        assert!(refused.stderr.contains("its section `haul:grants` cannot be understood"), "{}", refused.stderr);
+    }
+    assert_eq!(film.log().len(), 0);
+}
+
+#[test]
+fn a_handle_that_no_secret_takes_the_place_of_is_warned_of_once() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    world.set("CORP", CANARY);
+    world.config(&(attached("steered", "credentials = [\"corp\"]") + &credential(&origin)));
+    let add = |task: serde_json::Value| world.haul_reading(&["add", "-"], &task.to_string()).exits(0).stderr;
+    let warnings = |said: &str| said.lines().filter(|line| line.contains("credential `corp`")).count();
+    let handle = "{credential:corp}";
+
+    let said = add(json!({"url": origin.url(&format!("/{handle}?k=1")), "taskId": "path"}));
+    assert!(
+        said.contains("task path: the handle of the credential `corp` in a URL before its query is sent"),
+        "{said}"
+    );
+    let said = add(json!({"url": origin.url("/f"), "post": format!("k={handle}"), "taskId": "body"}));
+    assert!(said.contains("task body: the handle of the credential `corp` in the body is sent"), "{said}");
+    assert_eq!(warnings(&add(json!({"url": origin.url(&format!("/f?k={handle}")), "headers": {"X-A": handle}}))), 0);
+    world.haul(&["cancel", "--all"]).exits(0);
+
+    let to = format!("on-request next {}", origin.url(&format!("/{handle}")));
+    let said = add(json!({"url": origin.url("/f"), "taskId": "led", "metaData": to, "retries": 0}));
+    assert_eq!(warnings(&said), 0, "{said}");
+    let ran = world.haul(&["run", "--until-idle"]).stderr;
+    assert_eq!(warnings(&ran), 1, "{ran}");
+    assert!(ran.contains("component `steered` in `on-request`: the handle of"), "{ran}");
+}

@@ -115,6 +115,7 @@ fn what_a_component_has_refused_or_made_up_names_it_and_the_hook() {
         ("veto", "before-task-start cancel", "canceled: component `steered` in `before-task-start`: not today"),
         ("request", "on-request reject", "component `steered` in `on-request`: rejected request"),
         ("answer", "on-request resolve 503 no", "component `steered` in `on-request` answered 503 Service Unavailable"),
+        ("missing", "on-request resolve 404 no", "component `steered` in `on-request` answered 404"),
         ("cancel", "on-progress cancel", "canceled: component `steered` in `on-progress`"),
         (
             "again",

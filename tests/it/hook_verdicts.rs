@@ -546,6 +546,31 @@ fn progress_is_looked_at_now_and_then_and_may_end_a_task() {
     assert_eq!(world.show("u")["status"], "canceled", "{}", canceled.stderr);
     assert_eq!((asked_of(&paused, "on-progress").len(), asked_of(&canceled, "on-progress").len()), (1, 1));
     assert!(world.show("t")["bytesDone"].as_u64() > Some(0));
+    let why = &world.show("u")["exception"]["description"];
+    assert_eq!(why, "the task was cancelled: component `steered` in `on-progress`");
+}
+
+#[test]
+fn a_task_that_a_component_has_paused_says_so_until_it_is_resumed() {
+    let (world, origin) = (world(), Origin::start());
+    let film = origin.serve("/f", file(&bytes(11, 2_000_000)).etag("\"v1\"").pace(400_000));
+    let by = "component `steered` in `on-progress`";
+    let last = |world: &World| world.events().pop().unwrap();
+
+    work(&world, json!({"url": film.url(), "allowPause": true}), &["on-progress pause"]);
+
+    let told = world.haul(&["events"]).stdout;
+    assert!(told.ends_with(&format!("  paused by {by}\n")), "{told}");
+    for record in [world.show("t"), world.list().remove(0), last(&world)] {
+        assert_eq!((&record["status"], &record["pausedBy"]), (&json!("paused"), &json!(by)), "{record}");
+    }
+    let shown = world.haul(&["show", "t"]).stdout;
+    assert!(shown.lines().any(|line| line.starts_with("pausedBy") && line.ends_with(by)), "{shown}");
+    world.haul(&["resume", "t"]).exits(0);
+    assert_eq!(world.show("t")["pausedBy"], json!(null));
+    world.haul(&["pause", "t"]).exits(0);
+    assert_eq!(world.show("t")["status"], "paused");
+    assert!(world.show("t")["pausedBy"].is_null() && last(&world)["pausedBy"].is_null(), "somebody has asked for it");
 }
 
 /// What is in the directory of downloads, part files too.

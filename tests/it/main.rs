@@ -24,6 +24,7 @@ mod embed;
 mod events;
 mod filenames;
 mod framing;
+mod full_disk;
 mod grants;
 mod hook_bounds;
 mod hook_bytes;

@@ -118,7 +118,7 @@ impl WebhookTable {
             }
             (None, None, Some(file)) => {
                 let path = folder.join(file);
-                let text = std::fs::read_to_string(&path)
+                let text = crate::regular::read_text(&path)
                     .map_err(|error| format!("cannot read the secret in `{}`: {error}", path.display()))?;
                 let secret = text.lines().next().unwrap_or_default().trim();
                 Some(secret)

@@ -1,7 +1,7 @@
 //! The home as a place to meet: its lock, who holds it, and the address of its socket.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -101,10 +101,11 @@ impl Home {
             Err(TryLockError::Error(error)) => return Err(self.failed("lock", &error)),
         }
         let holder = format!("{} {}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(holder.as_bytes()))
-            .map_err(|error| self.failed("lock", &error))?;
+        // Over what is there, which takes no room. The lock holds without the name, too.
+        let named = file.write_all(holder.as_bytes()).and_then(|()| file.set_len(holder.len() as u64));
+        if let Err(error) = named {
+            tracing::debug!("{}", self.failed("write who holds", &error));
+        }
         Ok(Some(Lock { _file: file }))
     }
 

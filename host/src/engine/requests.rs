@@ -32,12 +32,7 @@ const PAGE: usize = 1_000;
 
 /// Answers a request.
 pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Result<Reply> {
-    if let Some(error) = engine.shared.broken.get() {
-        return Err(error.clone());
-    }
-    if let Some(scope) = scope_of(&request) {
-        check_scope(scope)?;
-    }
+    may_be_answered(engine, &request).await?;
     match request {
         Request::Add { tasks, if_exists, continue_same: false, work, .. } => {
             adding::add(engine, asker, tasks, if_exists, None, work).await
@@ -101,6 +96,38 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
     }
 }
 
+/// Whether the engine is fit to answer it. Who only reads is told where it is fit for no more.
+async fn may_be_answered(engine: &Inner, request: &Request) -> Result<()> {
+    if let Some(error) = engine.shared.broken.get() {
+        return Err(error.clone());
+    }
+    if let Some(scope) = scope_of(request) {
+        check_scope(scope)?;
+    }
+    if only_reads(request) {
+        engine.say_why_unready();
+        return Ok(());
+    }
+    engine.ready().await
+}
+
+/// Whether it can be answered where nothing can be written.
+fn only_reads(request: &Request) -> bool {
+    match request {
+        Request::List { .. }
+        | Request::Show { .. }
+        | Request::ExportResume { .. }
+        | Request::Events { .. }
+        | Request::Counts
+        | Request::Scopes
+        | Request::Attached
+        | Request::State { .. }
+        | Request::Info => true,
+        Request::Limits { changes, reset } => changes.is_empty() && !reset,
+        _ => false,
+    }
+}
+
 /// The scope whose tasks are meant.
 fn scope_of(request: &Request) -> Option<&str> {
     match request {
@@ -151,16 +178,25 @@ fn work(engine: &Inner, asker: u64, ids: &[String]) -> Result<Reply> {
 async fn events(engine: &Inner, after: Option<u64>, consumer: Option<String>) -> Result<Reply> {
     let store = &engine.shared.store;
     let after = match consumer {
-        Some(name) => match store.write(Change::Consumer { name }).await? {
-            Applied::Position(position) => after.unwrap_or(0).max(position),
-            other => return Err(unexpected(&other)),
-        },
+        Some(name) => after.unwrap_or(0).max(position_of(engine, name).await?),
         None => after.unwrap_or(0),
     };
     let found = store.events_after(after, PAGE)?;
     let last = store.last_seq()?;
     let events = found.into_iter().map(|update| json::write_update(&Update::Status(update))).collect();
     Ok(Reply::Events { events, last })
+}
+
+/// How far a consumer has come; a new one becomes known by this.
+async fn position_of(engine: &Inner, name: String) -> Result<u64> {
+    if let Some((_, position)) = engine.shared.store.consumers()?.into_iter().find(|(known, _)| *known == name) {
+        return Ok(position);
+    }
+    engine.ready().await?;
+    match engine.shared.store.write(Change::Consumer { name }).await? {
+        Applied::Position(position) => Ok(position),
+        other => Err(unexpected(&other)),
+    }
 }
 
 async fn ack(engine: &Inner, consumer: String, seq: u64) -> Result<Reply> {

@@ -4,6 +4,7 @@ mod callbacks;
 mod leading;
 mod walk;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
@@ -43,12 +44,15 @@ struct Links {
     transport: Transport,
     /// What its hooks were told that must not be seen in logs and records.
     secrets: Mutex<Arc<Secrets>>,
+    /// Somebody was told of a credential's handle that stands where it means nothing.
+    is_warned: AtomicBool,
 }
 
 impl Chain {
     pub(super) fn new(hooks: &Hooks, components: &[Arc<Component>], transport: &Transport) -> Self {
         let (hooks, components, transport) = (hooks.clone(), components.to_vec(), transport.clone());
-        Self { links: Arc::new(Links { hooks, components, transport, secrets: Mutex::default() }) }
+        let (secrets, is_warned) = (Mutex::default(), AtomicBool::default());
+        Self { links: Arc::new(Links { hooks, components, transport, secrets, is_warned }) }
     }
 
     /// The secrets that its hooks were told so far.

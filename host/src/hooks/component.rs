@@ -22,6 +22,7 @@ use super::host::{CpuLimit, NextFailed, RESOURCES_MAX, Running, State};
 use super::interfaces::Interfaces;
 use super::log::Log;
 use super::quota::Quota;
+use super::requested::Requested;
 use super::runtime::{TICK, Ticker};
 use super::turns::Computing;
 use super::{Chain, FailMode, Grants, Hook, LogSink, Shared, check};
@@ -432,6 +433,7 @@ pub(super) fn compile(shared: &Shared, file: &ComponentFile<'_>, what: &str) -> 
         Some(reason) => Err(refuse(reason)),
         None => {
             let wasm = file.bytes()?;
+            Requested::of(wasm, file.path())?;
             Interfaces::read(wasm).map_or(Ok(()), |interfaces| interfaces.check(what))?;
             shared.compiler.compile(shared.space, wasm).map_err(|reason| {
                 shared.refused.remember(digest, &reason);

@@ -1,6 +1,8 @@
 //! What a component asks for: a custom section `haul:grants` with TOML. It grants nothing: it is shown, compared with what the
 //! owner grants, and can be granted as a whole by who has read it.
 
+use std::path::Path;
+
 use serde::Deserialize;
 use wasmparser::{Parser, Payload};
 
@@ -48,13 +50,15 @@ impl Requested {
     /// component or into a core module in it: the first one counts.
     ///
     /// # Errors
-    /// [`Error::Component`] when the section cannot be understood.
-    pub(super) fn of(wasm: &[u8]) -> Result<Option<Self>> {
+    /// [`Error::Component`] when the section cannot be understood, with the file's name.
+    pub(super) fn of(wasm: &[u8], path: &Path) -> Result<Option<Self>> {
         for payload in Parser::new(0).parse_all(wasm) {
             match payload {
                 Ok(Payload::CustomSection(section)) if section.name() == SECTION => {
-                    let wrong = |why: String| Error::Component(format!("its section `{SECTION}` {}", check::text(why)));
-                    return Self::parse(section.data()).map(Some).map_err(wrong);
+                    return Self::parse(section.data()).map(Some).map_err(|why| {
+                        let (name, why) = (path.display(), check::text(why));
+                        Error::Component(format!("{name}: its section `{SECTION}` {why}"))
+                    });
                 }
                 Ok(_) => {}
                 Err(_) => return Ok(None), // what is broken is told by who compiles it

@@ -40,7 +40,7 @@ pub(super) fn local_store(folder: &Path, options: &Options) -> Result<Vec<Entry>
         any = true;
         for file in files(&directory)? {
             let origin = file.display().to_string();
-            let text = std::fs::read_to_string(&file)
+            let text = crate::regular::read_text(&file)
                 .map_err(|error| Error::FileSystem(format!("cannot read `{origin}`: {error}")))?;
             found.take(part, origin, &text, options);
         }

@@ -100,7 +100,7 @@ impl<'a> Batch<'a> {
             Change::Requeue { key, ready_at, retries_remaining, bytes_done, at } => {
                 self.requeue(*key, *ready_at, *retries_remaining, *bytes_done, *at)?
             }
-            Change::Pause { key, bytes_done, at } => self.pause(*key, *bytes_done, *at)?,
+            Change::Pause { key, bytes_done, by, at } => self.pause(*key, *bytes_done, by.as_deref(), *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
             Change::Upload { key, upload } => self.upload(*key, upload.as_deref())?,
             Change::Changes { key, changes } => self.changes(*key, changes.as_deref())?,
@@ -318,7 +318,7 @@ impl<'a> Batch<'a> {
         };
         self.conn
             .prepare_cached(
-                "UPDATE task SET status = ?2, publish = NULL, ready_at = NULL, ended_at = ?3, bytes_done = ?5,
+                "UPDATE task SET status = ?2, publish = NULL, ready_at = NULL, paused_by = NULL, ended_at = ?3, bytes_done = ?5,
                    closed = ?4 AND (asked = 0 OR ?2 <> 2), upload = CASE ?2 WHEN 4 THEN upload END,
                    outcome = ?6, expected_size = coalesce(?7, expected_size) WHERE key = ?1",
             )?
@@ -385,7 +385,7 @@ impl<'a> Batch<'a> {
         }
         self.conn
             .prepare_cached(
-                "UPDATE task SET status = 0, publish = NULL, ready_at = ?2,
+                "UPDATE task SET status = 0, publish = NULL, ready_at = ?2, paused_by = NULL,
                    retries_remaining = coalesce(?3, retries_remaining),
                    bytes_done = coalesce(?4, (SELECT durable_bytes FROM resume WHERE task = ?1 AND ?5), bytes_done)
                  WHERE key = ?1",
@@ -396,16 +396,19 @@ impl<'a> Batch<'a> {
     }
 
     /// A task that is being published is not paused: the file is complete. Rule: reliability H.5.
-    fn pause(&mut self, key: TaskKey, bytes_done: u64, at: u64) -> Sql<Applied> {
+    fn pause(&mut self, key: TaskKey, bytes_done: u64, by: Option<&str>, at: u64) -> Sql<Applied> {
         let fits = |row: &Row| !row.status.is_final() && row.status != Status::Paused && !row.publishing;
         let row = match self.fitting(key, fits)? {
             Ok(row) => row,
             Err(refused) => return Ok(refused),
         };
         self.conn
-            .prepare_cached("UPDATE task SET status = 7, ready_at = NULL, bytes_done = ?2 WHERE key = ?1")?
-            .execute((key, number(bytes_done)))?;
-        self.moved(row, Status::Paused, at, None)?;
+            .prepare_cached(
+                "UPDATE task SET status = 7, ready_at = NULL, bytes_done = ?2, paused_by = ?3 WHERE key = ?1",
+            )?
+            .execute((key, number(bytes_done), by))?;
+        let details = by.map(|by| Arc::new(Details { paused_by: Some(by.to_owned()), ..Details::default() }));
+        self.moved(row, Status::Paused, at, details.as_ref())?;
         Ok(Applied::Done)
     }
 
@@ -713,7 +716,7 @@ impl Batch<'_> {
                 .execute((key, number(resume.durable_bytes)))?;
         }
         if addition.paused {
-            self.pause(key, addition.resume.as_ref().map_or(0, |resume| resume.durable_bytes), at)?;
+            self.pause(key, addition.resume.as_ref().map_or(0, |resume| resume.durable_bytes), None, at)?;
         }
         Ok(key)
     }

@@ -506,6 +506,8 @@ struct DetailsDef {
     hops: Vec<Hop>,
     #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
     retry_at: Option<u64>,
+    #[serde(rename = "pb", skip_serializing_if = "Option::is_none")]
+    paused_by: Option<String>,
 }
 
 /// A hop in a row: URL, status, place of its protocol in the list, address, whether proxied and reused, the four times.

@@ -135,15 +135,33 @@ fn newer(path: &Path) -> Error {
 pub(super) fn reader(path: &Path) -> Sql<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
+    for_reading(&conn)?;
+    Ok(conn)
+}
+
+/// The only connection there is, which reads and takes no room on the disk: who locks all others out keeps the index of the WAL
+/// in memory (SQLite, "Write-Ahead Logging", 8), and nothing is copied from the WAL when it is closed. `None`: the tables are
+/// those of an earlier version.
+pub(super) fn only_reader(path: &Path) -> Sql<Option<Connection>> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX; // a lock of all takes the right to write
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE;")?;
+    for_reading(&conn)?;
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(Some(conn).filter(|_| usize::try_from(version) == Ok(MIGRATIONS.len())))
+}
+
+fn for_reading(conn: &Connection) -> Sql<()> {
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    stable_plans(&conn)?;
+    stable_plans(conn)?;
     conn.execute_batch(
         "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
          PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;",
     )?;
     conn.set_prepared_statement_cache_capacity(64);
-    Ok(conn)
+    Ok(())
 }
 
 /// Refuses a file of another program before anything is written to it.

@@ -34,7 +34,7 @@ macro_rules! records {
                t.retries_remaining, t.bytes_done, t.expected_size, t.place, t.outcome, t.spec, t.body,
                r.task, r.part_name, r.part_dev, r.part_ino, r.durable_bytes, r.boot_id, r.total_bytes, r.etag,
                r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url, r.pieces, t.sealed,
-               t.changes, t.upload, r.first_byte, r.part_born, r.digest, r.answer
+               t.changes, t.upload, r.first_byte, r.part_born, r.digest, r.answer, t.paused_by
              FROM task t ",
             $index,
             " LEFT JOIN resume r ON r.task = t.key ",
@@ -715,6 +715,7 @@ fn record(row: &Row<'_>, vault: &Vault) -> Sql<(TaskKey, Record)> {
         exception: outcome.exception,
         hops: outcome.hops,
         notes: outcome.notes,
+        paused_by: row.get(38)?,
         resume,
         upload: upload.transpose()?,
         changes: changes.transpose()?,

@@ -29,6 +29,7 @@ CREATE TABLE task (
   place BLOB,                         -- bytes of a path
   publish TEXT,                       -- JSON: what is renamed to what, while it is
   outcome TEXT,                       -- JSON: how the last attempt ended
+  paused_by TEXT,                     -- of paused tasks only: the component that wanted it; NULL: somebody asked for it
   spec TEXT NOT NULL,                 -- JSON: what has no column of its own; secrets are masked
   sealed BLOB,                        -- JSON, sealed: what is masked elsewhere in the row; NULL: nothing is
   changes BLOB,                       -- JSON, sealed: what components have changed about the requests; new links carry signatures

@@ -81,7 +81,7 @@ impl Home {
     }
 
     fn pause(&self, key: TaskKey) -> Applied {
-        self.write(Change::Pause { key, bytes_done: 3, at: 4 })
+        self.write(Change::Pause { key, bytes_done: 3, by: None, at: 4 })
     }
 
     fn requeue(&self, key: TaskKey) -> Applied {

@@ -42,4 +42,6 @@ pub struct TaskRecord {
     pub notes: Vec<String>,
     /// Exchanges of the last attempt, when it failed.
     pub hops: Vec<Hop>,
+    /// Of a paused task: the component that wants it and its hook, in words; `None`: somebody has asked for it.
+    pub paused_by: Option<String>,
 }

@@ -337,7 +337,23 @@ pub(super) async fn after(
     }
 }
 
+/// Who has made up an answer that is no success, as what is told of it: of a 404 nothing else would say so.
+pub(super) fn made_up(answer: &Answer) -> Option<Failure> {
+    let text = format!("{} answered {}", answer.by.as_ref()?, answer.status);
+    let mut failure = Failure::new(FailureKind::HttpResponse, text);
+    failure.http_status = Some(answer.status);
+    Some(failure)
+}
+
+/// What is told of what is not there, without its body.
+pub(super) fn not_there(answer: &Answer, head: &HookHead) -> Box<Details> {
+    Box::new(Details { exception: made_up(answer), ..details_of(answer.status, head) })
+}
+
 fn not_found(details: &Details) -> Failure {
+    if let Some(known) = &details.exception {
+        return known.clone();
+    }
     let mut failure = Failure::new(FailureKind::HttpResponse, "server answered 404 Not Found");
     failure.http_status = details.response_status_code.or(Some(404));
     failure

@@ -278,6 +278,7 @@ async fn error_details(held: &mut Held, answer: &mut Answer, head: &HookHead) ->
     }
     details.notes.clone_from(&held.notes);
     details.response_body = (!body.is_empty()).then(|| String::from_utf8_lossy(&body).into_owned());
+    details.exception = callbacks::made_up(answer);
     details
 }
 

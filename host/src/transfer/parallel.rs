@@ -550,9 +550,9 @@ impl<'a, 'b> Crew<'a, 'b> {
                 failure.http_status = Some(answer.status);
                 self.failed(held, id, failure).await
             }
-            Classified::NotFound => self
-                .elsewhere()
-                .ok_or_else(|| Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head)))),
+            Classified::NotFound => {
+                self.elsewhere().ok_or_else(|| Stopped::Final(Status::NotFound, callbacks::not_there(&answer, &head)))
+            }
             Classified::Failed(failure) => self.failed(held, id, failure).await,
             _ => {
                 let failure = Failure::new(FailureKind::Resume, "the server's answer does not fit the question");

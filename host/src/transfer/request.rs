@@ -196,6 +196,7 @@ async fn refused(held: &mut Held, answer: &mut Answer, head: &HookHead) -> Detai
     let _ = first.read(answer).await; // the status has said enough
     first.keep(held, answer, &mut details);
     details.notes.clone_from(&held.notes);
+    details.exception = callbacks::made_up(answer);
     details
 }
 

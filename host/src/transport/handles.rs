@@ -39,6 +39,15 @@ pub(crate) fn names(text: &str) -> Vec<String> {
     decoded.split(MARK).skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name.to_owned()).collect()
 }
 
+/// The name of a credential whose handle stands in a URL before the query.
+pub(crate) fn name_before_query(url: &str) -> Option<String> {
+    names(url.split(['?', '#']).next().unwrap_or_default()).pop()
+}
+
+/// What becomes of a handle in a URL before the query, or in a body: surely its author meant something else.
+pub(crate) const SENT_AS_IT_IS: &str =
+    "is sent as it stands: a secret takes its place only in values of headers and of query parameters";
+
 /// The secrets that were put into a request: what must not be seen in its answer.
 pub(super) type Used = Secrets;
 
@@ -197,5 +206,7 @@ mod tests {
         assert_eq!(names("a {credential:x}{credential:y"), ["x"]);
         assert_eq!(names("?a=%7bcredential%3ax%7d&b=%7Bcredential:y%7D"), ["x", "y"]);
         assert!(names("{accessToken} credential").is_empty());
+        assert_eq!(name_before_query("https://h/%7Bcredential:x%7D?k={credential:y}"), Some("x".into()));
+        assert_eq!(name_before_query("https://h/p?k={credential:y}"), None);
     }
 }

@@ -98,7 +98,7 @@ pub(crate) struct Global {
     /// Where tasks are kept [default: $XDG_STATE_HOME/haul]
     #[arg(long, global = true, env = "HAUL_HOME", hide_env_values = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
-    /// Configuration file [default: $XDG_CONFIG_HOME/haul/config.toml]
+    /// Configuration file, or /dev/null for none [default: $XDG_CONFIG_HOME/haul/config.toml]
     #[arg(long, global = true, env = "HAUL_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print only errors

@@ -74,7 +74,7 @@ pub(crate) async fn run(
     let done = interrupt.unless(work).await;
     if done.is_none() {
         let then = if link.is_joined() { IN_ANOTHER } else { tasks.same_command };
-        printer.note(format_args!("interrupted; {then}"));
+        printer.note(format_args!("{}; {then}", interrupt.told()));
     }
     end(link, &notifier, &mut interrupt, done).await
 }

@@ -14,8 +14,7 @@ use crate::tasks::Template;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let typed = get.urls.clone();
-    let Some(urls) = signals::unless_read(move || input::urls(&typed)).await? else { return Ok(exit::INTERRUPTED) };
+    let Some(urls) = urls(get).await? else { return Ok(exit::INTERRUPTED) };
     let callbacks = named(&get.engine.components, &environment.config.callbacks);
     let template = Template::new(&get.task, &get.download, callbacks, urls.len() > 1, now_ms())?;
     template.check(&urls)?;
@@ -27,4 +26,14 @@ pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer)
     let reporter = Reporter::new(printer, printed).telling_batch(get.batch);
     let tasks = Tasks { urls: &urls, addition: &|url| template.addition(url), same_command: foreground::GOES_ON };
     foreground::run(tasks, &get.engine, get.task.asking.profile.as_deref(), environment, printer, reporter).await
+}
+
+/// The URLs that are meant. `None`: interrupted while stdin was read. Who reads nothing there listens for nothing yet: a signal then
+/// ends the process, whatever file it waits for.
+async fn urls(get: &Get) -> Result<Option<Vec<String>>> {
+    let typed = get.urls.clone();
+    match typed.iter().any(|url| url == "-") {
+        true => signals::unless_read(move || input::urls(&typed)).await,
+        false => Ok(Some(typed)),
+    }
 }

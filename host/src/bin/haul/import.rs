@@ -68,7 +68,7 @@ fn read(typed: &Import, printer: &Printer) -> Result<Vec<Entry>> {
     for file in &typed.files {
         let mut found = if file == Path::new("-") {
             let mut content = Vec::new();
-            let read = std::io::stdin().lock().read_to_end(&mut content);
+            let read = std::io::stdin().lock().take(import::INPUT_BYTES_MAX + 1).read_to_end(&mut content);
             read.map_err(|error| Error::FileSystem(format!("cannot read stdin: {error}")))?;
             import::read(&PathBuf::from("stdin"), Some(content), &options)?
         } else {

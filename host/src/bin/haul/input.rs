@@ -18,6 +18,8 @@ mod parsed;
 
 /// Longest task in bytes.
 const TASK_BYTES_MAX: u64 = 16 << 20;
+/// Longest list of URLs in bytes: all of it is held in memory.
+const URLS_BYTES_MAX: u64 = 256 << 20;
 
 /// Where a task stands in an input.
 #[derive(Clone, Debug)]
@@ -65,8 +67,13 @@ pub(crate) fn urls(typed: &[String]) -> Result<Vec<String>> {
             let mut text = String::new();
             std::io::stdin()
                 .lock()
+                .take(URLS_BYTES_MAX + 1)
                 .read_to_string(&mut text)
                 .map_err(|error| Error::FileSystem(format!("cannot read stdin: {error}")))?;
+            if text.len() as u64 > URLS_BYTES_MAX {
+                let instead = "divide it, or give `haul add -` tasks, of which a list may have any length";
+                return Err(Error::Usage(format!("the list on stdin is longer than 256 MiB: {instead}")));
+            }
             urls.extend(url_list(&text));
         }
     }

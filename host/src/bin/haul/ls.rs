@@ -11,11 +11,12 @@ use crate::printer::{Printer, Style};
 use crate::text;
 
 /// What `show` prints, in this order; what a record holds beside is for `--json`.
-const SHOWN: [&str; 33] = [
+const SHOWN: [&str; 34] = [
     "taskId",
     "taskType",
     "url",
     "status",
+    "pausedBy",
     "progress",
     "waiting",
     "exception",

@@ -65,6 +65,9 @@ impl Outcome {
             outcome.reason = failure.description.clone();
             outcome.http_status = failure.http_status.or(outcome.http_status);
         }
+        if let Some(by) = &details.paused_by {
+            outcome.reason = paused_by(by);
+        }
         outcome
     }
 
@@ -89,6 +92,9 @@ impl Outcome {
                 outcome.detail = FailureDetail::from_name(detail);
             }
         }
+        if let Some(by) = json["pausedBy"].as_str() {
+            outcome.reason = paused_by(by);
+        }
         Some(outcome)
     }
 
@@ -96,6 +102,10 @@ impl Outcome {
     pub(crate) fn is_end(&self) -> bool {
         self.status.is_final() || self.status == Status::Paused
     }
+}
+
+fn paused_by(component: &str) -> String {
+    format!("paused by {component}")
 }
 
 #[cfg(test)]

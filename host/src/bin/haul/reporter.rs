@@ -245,7 +245,10 @@ impl Reporter {
     fn tell_failure(&self, id: &str, label: &str, outcome: &Outcome) {
         let reason = reason(outcome);
         match outcome.status {
-            Status::Paused => self.printer.error(format_args!("{label}: paused; `haul resume {id}` goes on with it")),
+            Status::Paused => {
+                let how = if outcome.reason.is_empty() { "paused" } else { outcome.reason.as_str() };
+                self.printer.error(format_args!("{label}: {how}; `haul resume {id}` goes on with it"));
+            }
             Status::Canceled if outcome.reason.is_empty() => self.printer.error(format_args!("{label}: canceled")),
             Status::Canceled => {
                 let why = reason.strip_prefix("the task was cancelled").map(|why| why.trim_start_matches(": "));

@@ -46,7 +46,7 @@ pub(crate) async fn run(run: &Run, environment: &Environment, printer: &Printer)
     };
     let done = interrupt.unless(work).await;
     if done.is_none() {
-        printer.note("interrupted; `haul run` goes on where this one stopped");
+        printer.note(format_args!("{}; `haul run` goes on where this one stopped", interrupt.told()));
     }
     end(queue.link, &notifier, &mut interrupt, done).await
 }

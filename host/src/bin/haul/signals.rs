@@ -1,5 +1,6 @@
-//! Interruption: Ctrl-C or SIGTERM once is a wish to stop and save, twice is an order to leave at once. A signal that whoever
-//! started haul has had ignored (`nohup`, `trap '' INT`, a background job of a script) stays ignored.
+//! Interruption: Ctrl-C or SIGTERM once is a wish to stop and save, twice is an order to leave at once. SIGHUP is the wish, however
+//! often it comes: a terminal that is closed tells so itself, and its shell does once more. A signal that whoever started haul
+//! has had ignored (`nohup`, `trap '' INT`, a background job of a script) stays ignored.
 
 use std::sync::OnceLock;
 
@@ -7,12 +8,20 @@ use haul::{Error, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// How many have come since the first command listened.
-static RECEIVED: OnceLock<watch::Sender<u32>> = OnceLock::new();
+/// What has come since the first command listened.
+static RECEIVED: OnceLock<watch::Sender<Received>> = OnceLock::new();
+
+#[derive(Clone, Copy, Default)]
+struct Received {
+    /// How many interruptions.
+    count: u32,
+    /// What the first one was.
+    first: Option<SignalKind>,
+}
 
 /// Listens for interruptions; from its creation on they do not kill the process.
 pub(crate) struct Interrupt {
-    received: watch::Receiver<u32>,
+    received: watch::Receiver<Received>,
     /// How many of them are known.
     known: u32,
 }
@@ -20,25 +29,38 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// Begins to listen.
     pub(crate) fn listen() -> Result<Self> {
-        let count = match RECEIVED.get() {
-            Some(count) => count,
+        let received = match RECEIVED.get() {
+            Some(received) => received,
             None => {
-                let (interrupt, terminate) = (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?);
-                let count = RECEIVED.get_or_init(|| watch::channel(0).0);
+                let signals = Signals {
+                    interrupt: heard(SignalKind::interrupt())?,
+                    terminate: heard(SignalKind::terminate())?,
+                    hang_up: heard(SignalKind::hangup())?,
+                };
+                let received = RECEIVED.get_or_init(|| watch::channel(Received::default()).0);
                 #[expect(clippy::disallowed_methods, reason = "counts as long as the runtime lives")]
-                drop(tokio::spawn(counted(interrupt, terminate, count)));
-                count
+                drop(tokio::spawn(signals.counted(received)));
+                received
             }
         };
-        let received = count.subscribe();
-        let known = *received.borrow();
+        let received = received.subscribe();
+        let known = received.borrow().count;
         Ok(Self { received, known })
+    }
+
+    /// That it was interrupted, and by what where nobody has typed it.
+    pub(crate) fn told(&self) -> &'static str {
+        match self.received.borrow().first {
+            Some(first) if first == SignalKind::terminate() => "interrupted by SIGTERM",
+            Some(first) if first == SignalKind::hangup() => "interrupted by SIGHUP (its terminal was closed)",
+            _ => "interrupted",
+        }
     }
 
     /// Waits for the next interruption.
     pub(crate) async fn wait(&mut self) {
         let known = self.known;
-        if self.received.wait_for(|count| *count > known).await.is_ok() {
+        if self.received.wait_for(|received| received.count > known).await.is_ok() {
             self.known += 1;
         }
     }
@@ -68,9 +90,9 @@ pub(crate) async fn unless_read<T: Send + 'static>(
 /// Waits for what is left to do when everything is saved: until one more interruption comes, or if it was the second already.
 /// Where no command has listened, a signal does what signals do.
 pub(crate) async fn unless_again<T>(work: impl Future<Output = T>) -> Option<T> {
-    let Some(count) = RECEIVED.get() else { return Some(work.await) };
-    let received = count.subscribe();
-    let known = (*received.borrow()).min(1);
+    let Some(received) = RECEIVED.get() else { return Some(work.await) };
+    let received = received.subscribe();
+    let known = received.borrow().count.min(1);
     Interrupt { received, known }.unless(work).await
 }
 
@@ -90,13 +112,28 @@ fn is_ignored(kind: SignalKind) -> bool {
     mask >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
-async fn counted(mut interrupt: Option<Signal>, mut terminate: Option<Signal>, count: &watch::Sender<u32>) {
-    loop {
-        tokio::select! {
-            () = next(&mut interrupt) => {}
-            () = next(&mut terminate) => {}
+/// What is listened for; `None`: it stays ignored.
+struct Signals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+    hang_up: Option<Signal>,
+}
+
+impl Signals {
+    async fn counted(mut self, received: &watch::Sender<Received>) {
+        loop {
+            let kind = tokio::select! {
+                () = next(&mut self.interrupt) => SignalKind::interrupt(),
+                () = next(&mut self.terminate) => SignalKind::terminate(),
+                () = next(&mut self.hang_up) => SignalKind::hangup(),
+            };
+            received.send_if_modified(|received| {
+                let counts = received.count == 0 || kind != SignalKind::hangup();
+                received.count += u32::from(counts);
+                received.first.get_or_insert(kind);
+                counts
+            });
         }
-        count.send_modify(|count| *count += 1);
     }
 }
 

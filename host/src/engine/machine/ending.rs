@@ -60,7 +60,10 @@ impl Machine {
                 let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
                 self.settle(key, change, status, None);
             }
-            Reason::Pause => self.settle(key, Change::Pause { key, bytes_done, at }, Status::Paused, None),
+            Reason::Pause => {
+                let by = self.running.get(&key).and_then(|running| running.stop.by()).map(str::to_owned);
+                self.settle(key, Change::Pause { key, bytes_done, by, at }, Status::Paused, None);
+            }
             Reason::Later => {
                 let change =
                     Change::Requeue { key, ready_at: None, retries_remaining: None, bytes_done: Some(bytes_done), at };

@@ -12,8 +12,9 @@ use crate::engine::limiting::{refuse_canceled, scope_is_canceled};
 use crate::engine::{Inner, Input};
 use crate::error::{Error, Result};
 use crate::store::{Addition, Applied, Change, IfExists, NewTask, TaskKey};
-use crate::task::{BOUNDARY, Problem, Record, Status, Task};
+use crate::task::{BOUNDARY, Body, Problem, Record, Status, Task};
 use crate::transfer::remember;
+use crate::transport::{SENT_AS_IT_IS, credential_names, name_before_query};
 
 /// Tasks of one URL looked at for one that is the same.
 const CANDIDATES: usize = 64;
@@ -76,6 +77,7 @@ pub(super) async fn add(
                     addition.task.task_id = clock::new_uuid().to_string();
                 }
                 ids[index].clone_from(&addition.task.task_id);
+                warn_of_handles(&addition.task);
                 remember(&engine.shared.sandbox, &mut addition.task, addition.place.as_deref());
                 fresh.push(addition);
             }
@@ -87,6 +89,22 @@ pub(super) async fn add(
     }
     tell(engine, Input::Added { asker, tasks: waking, work })?;
     Ok(Reply::Added { ids, ended })
+}
+
+/// Says where a handle of a credential stands that no secret takes the place of.
+fn warn_of_handles(task: &Task) {
+    let in_url = || std::iter::once(&task.url).chain(&task.mirrors).find_map(|url| name_before_query(url));
+    let in_fields = || task.fields.iter().find_map(|(_, value)| credential_names(value).pop());
+    let in_body = || match &task.body {
+        Body::Bytes(bytes) => credential_names(&String::from_utf8_lossy(bytes)).pop(),
+        _ => None,
+    };
+    let found = in_url().map(|name| (name, "a URL before its query"));
+    let found = found.or_else(|| in_fields().or_else(in_body).map(|name| (name, "the body")));
+    if let Some((name, place)) = found {
+        let id = &task.task_id;
+        tracing::warn!("task {id}: the handle of the credential `{name}` in {place} {SENT_AS_IT_IS}");
+    }
 }
 
 /// Two tasks of one id in one request: which of them is meant is for nobody to guess.

@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use url::Url;
 
@@ -18,7 +19,7 @@ use super::walk::Who;
 use crate::hooks::bindings::haul::transfer as wit;
 use crate::hooks::{Component, HookTask, RequestHead, RetryChanges, StartChanges, check};
 use crate::task::{Auth, Pairs};
-use crate::transport::{Guard, Ports, PrivateHost, how_to_grant, is_same_origin};
+use crate::transport::{Guard, Ports, PrivateHost, SENT_AS_IT_IS, how_to_grant, is_same_origin, name_before_query};
 
 /// What a component does to a request whose URL is its own, and to one whose headers are.
 const LEADS_TO: &str = "leads to";
@@ -130,8 +131,19 @@ impl Who<'_> {
         let (to, headers) = made.request();
         self.chain.may_take(self.position, task, given.url, to.map(String::as_str))?;
         self.chain.may_use(Some(self.position), &handles_of(to, headers), &given.known)?;
+        if let Some(name) = to.and_then(|to| name_before_query(to)).filter(|_| name_before_query(given.url).is_none()) {
+            self.warn_once(&name);
+        }
         made.led(&Leader { who: self, task, given });
         Ok(())
+    }
+
+    /// Says that the component has put a handle where no secret takes its place.
+    fn warn_once(self, name: &str) {
+        if !self.chain.links.is_warned.swap(true, Ordering::Relaxed) {
+            let who = self.place();
+            tracing::warn!("{who}: the handle of the credential `{name}` in a URL before its query {SENT_AS_IT_IS}");
+        }
     }
 }
 

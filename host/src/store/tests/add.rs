@@ -160,6 +160,7 @@ fn details_with_all_there_is_come_back() {
         }),
         resumed_from: 5,
         file_size: Some(6),
+        paused_by: Some("c".into()),
         notes: vec!["resumed".into()],
         hops: vec![Hop {
             url: "http://a/".into(),

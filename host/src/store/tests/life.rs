@@ -98,7 +98,7 @@ fn notes_of_a_running_task_stay_until_it_waits_or_is_over() {
 
 #[test]
 fn what_is_paused_or_final_is_not_paused() {
-    let change = |key| Change::Pause { key, bytes_done: 0, at: 9 };
+    let change = |key| Change::Pause { key, bytes_done: 0, by: None, at: 9 };
     let open = [Status::Enqueued, Status::Running, Status::WaitingToRetry];
     fits(change, &open);
 }
@@ -263,7 +263,7 @@ fn what_a_task_had_when_it_stopped_is_what_it_has_when_it_is_queued_again() {
         home.start(key);
         home.write(resumable(key)); // of which 10 are durable
     }
-    home.write(Change::Pause { key: paused, bytes_done: 30, at: 5 });
+    home.write(Change::Pause { key: paused, bytes_done: 30, by: None, at: 5 });
     let details = std::sync::Arc::default();
     let status = Status::Failed;
     home.write(Change::Finish { key: failed, status, details, bytes_done: 30, keep_resume: true, at: 5 });

@@ -47,7 +47,7 @@ fn change((what, which): Step) -> Change {
             bytes_done: None,
             at,
         },
-        9 => Change::Pause { key, bytes_done: 2, at },
+        9 => Change::Pause { key, bytes_done: 2, by: None, at },
         10 => resumable(key),
         11 => Change::Publishing { key, publish: publish_row() },
         12 => Change::CancelWaiting { select, details: Arc::default(), at },

@@ -15,7 +15,7 @@ use values::{Problems, kind};
 
 /// Keys that mean nothing here and are ignored: those of background_downloader's records and updates when they stand beside
 /// a task's fields (A.10, A.12), and those of our own records.
-const IGNORED: [&str; 21] = [
+const IGNORED: [&str; 22] = [
     "status",
     "taskStatus",
     "progress",
@@ -31,6 +31,7 @@ const IGNORED: [&str; 21] = [
     "attempt",
     "filePath",
     "waiting",
+    "pausedBy",
     "canResume",
     "notes",
     "place",

@@ -366,6 +366,7 @@ fn records_have_the_fields_of_the_interface() {
         exception: None,
         notes: vec!["resumed".into()],
         hops: Vec::new(),
+        paused_by: Some("c".into()),
         resume: None,
         upload: None,
         changes: None,
@@ -377,6 +378,7 @@ fn records_have_the_fields_of_the_interface() {
     assert_eq!((&json["bytesDone"], &json["expectedFileSize"]), (&json!(50), &json!(200)));
     assert_eq!((&json["waiting"], &json["exception"], &json["filePath"]), (&Value::Null, &Value::Null, &Value::Null));
     assert_eq!((&json["notes"], &json["place"]), (&json!(["resumed"]), &json!("/srv")));
+    assert_eq!(json["pausedBy"], "c");
     assert!(read(&json, &Defaults::default()).is_ok(), "a record can be added again");
 
     record.status = Status::WaitingToRetry;

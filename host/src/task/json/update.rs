@@ -61,6 +61,9 @@ fn status(update: &StatusUpdate) -> Value {
     if let Some(at) = details.retry_at {
         json["until"] = time(at).into();
     }
+    if let Some(by) = &details.paused_by {
+        json["pausedBy"] = by.as_str().into();
+    }
     json
 }
 
@@ -154,6 +157,7 @@ fn read_status(json: &Value) -> Option<StatusUpdate> {
         notes: texts(&json["notes"]),
         hops: read_hops(&json["hops"]),
         retry_at: moment(&json["until"]),
+        paused_by: text(json, "pausedBy"),
     };
     Some(StatusUpdate {
         seq: json["seq"].as_u64().unwrap_or(0),
@@ -186,6 +190,7 @@ pub(super) fn read_record(json: &Value) -> Option<TaskRecord> {
         can_resume: json["canResume"].as_bool()?,
         notes: texts(&json["notes"]),
         hops: read_hops(&json["hops"]),
+        paused_by: text(json, "pausedBy"),
     })
 }
 

@@ -53,6 +53,9 @@ pub(super) fn record(record: &Record, waiting: Option<&Waiting>, can_resume: boo
     if !record.hops.is_empty() {
         put("hops", record.hops.iter().map(super::update::hop).collect());
     }
+    if let Some(by) = &record.paused_by {
+        put("pausedBy", by.as_str().into());
+    }
     if let Some(place) = &record.place {
         put("place", path(place).into());
     }

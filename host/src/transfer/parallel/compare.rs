@@ -12,7 +12,7 @@ use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::Classified;
 use crate::task::{Status, host_of};
-use crate::transfer::{Held, Stopped, authorize, details_of};
+use crate::transfer::{Held, Stopped, authorize};
 use crate::transport::{Answer, Transport};
 
 /// A connection that asks a place for bytes that are stored.
@@ -116,9 +116,9 @@ impl Crew<'_, '_> {
                 Ok(Turn::GoOn)
             }
             Classified::Failed(failure) => self.not_compared(held, id, failure).await,
-            Classified::NotFound if !self.others_than(place) => self
-                .elsewhere()
-                .ok_or_else(|| Stopped::Final(Status::NotFound, Box::new(details_of(answer.status, &head)))),
+            Classified::NotFound if !self.others_than(place) => {
+                self.elsewhere().ok_or_else(|| Stopped::Final(Status::NotFound, callbacks::not_there(&answer, &head)))
+            }
             _ => {
                 self.comparisons.remove(&id);
                 Ok(self.is_another(held, place))

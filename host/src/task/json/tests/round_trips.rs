@@ -178,6 +178,7 @@ fn details() -> impl Strategy<Value = Details> {
     (texts, numbers, headers, of(failure()), vec(word(), 0..3), vec(hop(), 0..3)).prop_map(
         |(texts, numbers, headers, exception, notes, hops)| Details {
             file_path: texts.0,
+            paused_by: texts.3.clone(),
             redirects: texts.2.iter().cloned().collect(),
             response_url: texts.2.clone(),
             response_body: texts.1,
