@@ -69,12 +69,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a regular file of 16 MiB at most, or nothing from `/dev/null`; a missing file is an empty configuration when `must_exist` is false. `variables`: the environment, for
-    /// profiles that name a variable.
+    /// Reads a regular file or a pipe, of 16 MiB at most, or nothing from `/dev/null`; a missing file is an empty configuration when
+    /// `must_exist` is false. `variables`: the environment, for profiles that name a variable.
     ///
     /// Errors: [`Error::Usage`] with the file, the line, the key and what would be right.
     pub fn read(path: &Path, must_exist: bool, variables: Variables<'_>) -> Result<Self> {
-        let text = match regular::read_text(path) {
+        let text = match regular::read_given(path) {
             Ok(text) => text,
             Err(error) if !must_exist && error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());

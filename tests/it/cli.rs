@@ -645,10 +645,12 @@ fn what_is_read_whole_is_a_file_or_has_an_end() {
     let world = World::new();
     let pipe = world.path("pipe");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
-    for no_file in ["/dev/zero", pipe.to_str().unwrap(), world.work().to_str().unwrap()] {
+    for no_file in ["/dev/zero", world.work().to_str().unwrap()] {
         world.haul(&["--config", no_file, "ls"]).exits(2).says("it is not a regular file");
     }
     world.haul(&["--config", "/dev/null", "ls"]).exits(0);
+    let of_a_shell = r#""$@" --config <(echo 'nonsense = 1') ls"#;
+    world.haul_through(&["bash", "-c", of_a_shell, "-"], &[]).exits(2).says("nonsense");
     world.config(&format!("[[webhooks]]\nname = \"w\"\nurl = \"http://h/\"\nsecret-file = {pipe:?}"));
     world.haul(&["ls"]).exits(2).says("it is not a regular file");
     world.config("");
