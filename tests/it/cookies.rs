@@ -44,8 +44,7 @@ fn a_line_that_cannot_be_sent_is_told_of_and_stays_in_the_file() {
     jar.extend_from_slice(
         b"127.0.0.1\tFALSE\t/\tFALSE\t0\tcut\tsecret\0x\n127.0.0.1\tFALSE\t/\tFALSE\t0\tlatin\t\xe9\n",
     );
-    std::fs::write(world.path("jar.txt"), &jar).unwrap();
-    let name = world.path("jar.txt").to_str().unwrap().to_owned();
+    let name = world.write("jar.txt", &jar).to_str().unwrap().to_owned();
 
     let told = world.get(&[film.url(), "-o", "f", "--cookie-jar", &name]).exits(0);
 
