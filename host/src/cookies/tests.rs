@@ -88,7 +88,7 @@ fn a_cookie_goes_only_where_its_host_path_and_scheme_allow() {
     for (set, by, to, expected) in table {
         assert_eq!(goes(set, by, to), expected, "`{set}` set by {by}, asked at {to}");
     }
-    assert!(Cookie::parse(&format!("a={}", "b".repeat(MAX_COOKIE)), &url("http://h/"), NOW).is_none());
+    assert!(Cookie::parse(format!("a={}", "b".repeat(MAX_COOKIE)), &url("http://h/"), NOW).is_none());
 }
 
 #[test]
