@@ -1,8 +1,8 @@
 //! Cookies (RFC 6265 with the prefixes, size limits and protection of secure cookies of RFC 6265bis): which are taken from
 //! an answer, which go with a request, and the jar that holds them.
 //!
-//! Time is an argument. It opens no file: a jar hands its text, in Netscape's form, to whoever keeps it. Not here: when a
-//! jar is asked, which is the transport's business. SameSite is read by nobody: haul has no pages that could link.
+//! Names, values and paths are bytes: a server gets back what it has set, whatever it took for text. Time is an argument. It opens
+//! no file: a jar hands its text, in Netscape's form, to whoever keeps it. Not here: when a jar is asked, which is the transport's business. SameSite is read by nobody: haul has no pages that could link.
 
 mod date;
 mod netscape;
@@ -12,8 +12,10 @@ mod tests;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::HeaderValue;
 use url::{Host, Url};
 
+use self::netscape::{Content, Other};
 use crate::error::{Error, Result};
 
 /// Longest name and value together (RFC 6265bis section 5.6).
@@ -26,15 +28,15 @@ const MAX_IN_ALL: usize = 3000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie {
     /// Name; empty for a cookie that is only a value.
-    pub name: String,
+    pub name: Vec<u8>,
     /// Value, quotes and all.
-    pub value: String,
+    pub value: Vec<u8>,
     /// Host or domain in lower case, without a leading dot.
     pub domain: String,
     /// Only `domain` itself gets it, not what is below.
     pub host_only: bool,
     /// Where it begins to apply; begins with `/`.
-    pub path: String,
+    pub path: Vec<u8>,
     /// Only over https.
     pub secure: bool,
     /// Not for scripts; kept because the file form has it.
@@ -45,13 +47,12 @@ pub struct Cookie {
 
 impl Cookie {
     /// Reads one Set-Cookie value that `url` answered with. `None`: it is none, or a server may not set it from there.
-    pub fn parse(set_cookie: &str, url: &Url, now_ms: u64) -> Option<Self> {
-        let mut parts = set_cookie.split(';');
-        let pair = parts.next()?.trim();
-        let (name, value) = pair.split_once('=').unwrap_or(("", pair));
-        let (name, value) = (name.trim(), value.trim());
-        let is_sound = |text: &str| !text.bytes().any(|byte| byte.is_ascii_control());
-        if pair.is_empty() || name.len() + value.len() > MAX_COOKIE || !is_sound(pair) {
+    pub fn parse(set_cookie: impl AsRef<[u8]>, url: &Url, now_ms: u64) -> Option<Self> {
+        let mut parts = set_cookie.as_ref().split(|byte| *byte == b';');
+        let pair = parts.next()?.trim_ascii();
+        let (name, value) = divided(pair).unwrap_or((b"", pair));
+        let is_sound = !pair.iter().any(u8::is_ascii_control);
+        if pair.is_empty() || name.len() + value.len() > MAX_COOKIE || !is_sound {
             return None;
         }
         let host = url.host_str()?.to_ascii_lowercase();
@@ -67,19 +68,19 @@ impl Cookie {
         };
         let mut max_age = None;
         for part in parts {
-            let (attribute, value) = part.split_once('=').unwrap_or((part, ""));
-            let value = value.trim();
-            match attribute.trim().to_ascii_lowercase().as_str() {
-                "expires" => cookie.expires_at = date::at_ms(value).or(cookie.expires_at),
-                "max-age" => max_age = value.parse::<i64>().ok().or(max_age),
-                "domain" => {
-                    let domain = value.strip_prefix('.').unwrap_or(value).to_ascii_lowercase();
+            let (attribute, value) = divided(part).unwrap_or((part.trim_ascii(), b""));
+            let text = String::from_utf8_lossy(value);
+            match attribute.to_ascii_lowercase().as_slice() {
+                b"expires" => cookie.expires_at = date::at_ms(&text).or(cookie.expires_at),
+                b"max-age" => max_age = text.parse::<i64>().ok().or(max_age),
+                b"domain" => {
+                    let domain = text.strip_prefix('.').unwrap_or(&text).to_ascii_lowercase();
                     cookie.host_only = domain.is_empty();
                     cookie.domain = if domain.is_empty() { host.clone() } else { domain };
                 }
-                "path" => cookie.path = if value.starts_with('/') { value.into() } else { default_path(url) },
-                "secure" => cookie.secure = true,
-                "httponly" => cookie.http_only = true,
+                b"path" => cookie.path = if value.starts_with(b"/") { value.into() } else { default_path(url) },
+                b"secure" => cookie.secure = true,
+                b"httponly" => cookie.http_only = true,
                 _ => {}
             }
         }
@@ -100,16 +101,18 @@ impl Cookie {
                 return false;
             }
         }
-        let name = self.name.to_ascii_lowercase();
-        let prefixed = (!name.starts_with("__secure-") || self.secure)
-            && (!name.starts_with("__host-") || (self.secure && self.host_only && self.path == "/"));
+        // What a cookie without a name would be taken for by a server is no prefix of its own (RFC 6265bis section 5.7).
+        let begins = self.pair().to_ascii_lowercase();
+        let prefixed = (!begins.starts_with(b"__secure-") || (self.secure && !self.name.is_empty()))
+            && (!begins.starts_with(b"__host-")
+                || (self.secure && self.host_only && self.path == b"/" && !self.name.is_empty()));
         self.is_of_host(url) && (!self.secure || is_protected(url)) && prefixed
     }
 
     /// Whether a request to this URL at this time carries it.
     pub(crate) fn goes_to(&self, url: &Url, now_ms: u64) -> bool {
         self.is_of_host(url)
-            && path_matches(&self.path, url.path())
+            && path_matches(&self.path, url.path().as_bytes())
             && (!self.secure || is_protected(url))
             && self.expires_at.is_none_or(|at| at > now_ms)
     }
@@ -130,9 +133,15 @@ impl Cookie {
         (&self.name, &self.domain, &self.path) == (&other.name, &other.domain, &other.path)
     }
 
-    fn pair(&self) -> String {
-        if self.name.is_empty() { self.value.clone() } else { format!("{}={}", self.name, self.value) }
+    fn pair(&self) -> Vec<u8> {
+        if self.name.is_empty() { self.value.clone() } else { [&*self.name, &*self.value].join(&b'=') }
     }
+}
+
+/// What is before the first `=`, and what is behind it, without the blanks around them.
+fn divided(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = pair.iter().position(|byte| *byte == b'=')?;
+    Some((pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()))
 }
 
 /// What a server may not claim: `com`, `co.uk`, `github.io`, and any name without a dot.
@@ -146,7 +155,7 @@ fn is_protected(url: &Url) -> bool {
 }
 
 /// RFC 6265 section 5.1.4.
-fn default_path(url: &Url) -> String {
+fn default_path(url: &Url) -> Vec<u8> {
     match url.path().rfind('/') {
         None | Some(0) => "/".into(),
         Some(end) => url.path()[..end].into(),
@@ -154,8 +163,8 @@ fn default_path(url: &Url) -> String {
 }
 
 /// RFC 6265 section 5.1.4: the same, or below.
-fn path_matches(cookie: &str, asked: &str) -> bool {
-    asked.strip_prefix(cookie).is_some_and(|rest| rest.is_empty() || cookie.ends_with('/') || rest.starts_with('/'))
+fn path_matches(cookie: &[u8], asked: &[u8]) -> bool {
+    asked.strip_prefix(cookie).is_some_and(|rest| rest.is_empty() || cookie.ends_with(b"/") || rest.starts_with(b"/"))
 }
 
 /// Takes apart several Set-Cookie values that were joined by commas: a comma not followed by a space separates
@@ -188,7 +197,7 @@ pub fn cookie_header<'a>(set_cookies: impl IntoIterator<Item = &'a str>, url: &s
     for cookie in values.filter_map(|value| Cookie::parse(value, &url, now_ms)) {
         cookies.put(cookie, now_ms);
     }
-    cookies.header(&url, now_ms)
+    String::from_utf8(cookies.header(&url, now_ms)?).ok()
 }
 
 /// A set of cookies, oldest first.
@@ -196,7 +205,8 @@ pub fn cookie_header<'a>(set_cookies: impl IntoIterator<Item = &'a str>, url: &s
 pub(crate) struct Cookies(Vec<Cookie>);
 
 impl Cookies {
-    /// Adds one, in the place of its namesake; one whose time is over only removes that. True when anything changed.
+    /// Adds one, in the place of its namesake, however many there are; one whose time is over only removes that. True when
+    /// anything changed.
     fn put(&mut self, cookie: Cookie, now_ms: u64) -> bool {
         let is_over = cookie.expires_at.is_some_and(|at| at <= now_ms);
         if let Some(old) = self.0.iter().position(|old| old.is_same(&cookie)) {
@@ -209,42 +219,50 @@ impl Cookies {
         if is_over {
             return false;
         }
-        let of_domain = |other: &Cookie| other.domain == cookie.domain;
-        if self.0.iter().filter(|other| of_domain(other)).count() >= MAX_PER_DOMAIN
-            && let Some(oldest) = self.0.iter().position(of_domain)
-        {
-            self.0.remove(oldest);
-        } else if self.0.len() >= MAX_IN_ALL {
-            self.0.remove(0);
-        }
         self.0.push(cookie);
         true
     }
 
+    /// The oldest gives way to one that a server has added. A file may have more: only servers are held to this.
+    fn make_room(&mut self, domain: &str) {
+        let of_domain = |other: &Cookie| other.domain == domain;
+        if self.0.iter().filter(|other| of_domain(other)).count() > MAX_PER_DOMAIN
+            && let Some(oldest) = self.0.iter().position(of_domain)
+        {
+            self.0.remove(oldest);
+        } else if self.0.len() > MAX_IN_ALL {
+            self.0.remove(0);
+        }
+    }
+
     /// Takes what an answer of `url` sets. True when anything changed.
-    fn take<'a>(&mut self, set_cookies: impl Iterator<Item = &'a str>, url: &Url, now_ms: u64) -> bool {
+    fn take<'a>(&mut self, set_cookies: impl Iterator<Item = &'a [u8]>, url: &Url, now_ms: u64) -> bool {
         let mut changed = false;
         for cookie in set_cookies.filter_map(|value| Cookie::parse(value, url, now_ms)) {
             // What came over TLS is not overlaid by what came in the clear (RFC 6265bis section 5.7).
             let overlays = |old: &Cookie| old.secure && old.name == cookie.name && old.domain == cookie.domain;
             if is_protected(url) || !self.0.iter().any(overlays) {
+                let (domain, before) = (cookie.domain.clone(), self.0.len());
                 changed |= self.put(cookie, now_ms);
+                if self.0.len() > before {
+                    self.make_room(&domain);
+                }
             }
         }
         changed
     }
 
     /// The header for a request: longer paths first, then older ones (RFC 6265 section 5.4).
-    fn header(&self, url: &Url, now_ms: u64) -> Option<String> {
+    fn header(&self, url: &Url, now_ms: u64) -> Option<Vec<u8>> {
         let mut found: Vec<&Cookie> = self.0.iter().filter(|cookie| cookie.goes_to(url, now_ms)).collect();
         found.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
-        let pairs: Vec<String> = found.into_iter().map(Cookie::pair).collect();
-        (!pairs.is_empty()).then(|| pairs.join("; "))
+        let pairs: Vec<Vec<u8>> = found.into_iter().map(Cookie::pair).collect();
+        (!pairs.is_empty()).then(|| pairs.join(&b"; "[..]))
     }
 }
 
 /// Keeps the text of a jar somewhere.
-type Keep = Box<dyn Fn(String) + Send + Sync>;
+type Keep = Box<dyn Fn(Vec<u8>) + Send + Sync>;
 
 /// A jar of cookies, shared by all who send requests for one profile. Cheap to clone.
 #[derive(Clone)]
@@ -254,6 +272,8 @@ pub struct Jar {
 
 struct Inner {
     cookies: Mutex<Cookies>,
+    /// Lines of the file that are no cookies which could be sent.
+    others: Vec<Other>,
     /// Changed since it was kept last.
     dirty: AtomicBool,
     keep: Keep,
@@ -267,37 +287,46 @@ impl std::fmt::Debug for Jar {
 
 impl Default for Jar {
     fn default() -> Self {
-        Self::empty(Box::new(|_| ()))
+        Self::with(Content::default(), Box::new(|_| ()))
     }
 }
 
 impl Jar {
-    fn empty(keep: Keep) -> Self {
-        Self { inner: Arc::new(Inner { cookies: Mutex::default(), dirty: AtomicBool::new(false), keep }) }
+    fn with(content: Content, keep: Keep) -> Self {
+        let Content { cookies, others } = content;
+        Self { inner: Arc::new(Inner { cookies: Mutex::new(cookies), others, dirty: AtomicBool::new(false), keep }) }
     }
 
-    /// A jar with the cookies of a text in Netscape's form; `keep` is given its text after changes.
+    /// A jar with the cookies of a text in Netscape's form; `keep` is given its text after changes. Lines that are no cookies
+    /// which could be sent stay in it as they are ([`Jar::left_out`]).
     ///
     /// # Errors
-    /// [`Error::Usage`] with the line that is none.
-    pub fn read(text: &str, keep: impl Fn(String) + Send + Sync + 'static) -> Result<Self> {
-        let jar = Self::empty(Box::new(keep));
-        *jar.lock() = netscape::read(text).map_err(Error::Usage)?;
-        Ok(jar)
+    /// [`Error::Usage`] when no line is one, and some should be.
+    pub fn read(text: &[u8], keep: impl Fn(Vec<u8>) + Send + Sync + 'static) -> Result<Self> {
+        Ok(Self::with(netscape::read(text).map_err(Error::Usage)?, Box::new(keep)))
+    }
+
+    /// Which lines of the text are not sent, by number and without their content, if any are there.
+    pub fn left_out(&self) -> Option<String> {
+        let (first, others) = self.inner.others.split_first()?;
+        Some(match others.len() {
+            0 => format!("line {}", first.number),
+            more => format!("line {} and {more} more", first.number),
+        })
     }
 
     /// All cookies in Netscape's form: what curl's and wget's cookie files are.
-    pub fn text(&self, now_ms: u64) -> String {
-        netscape::write(&self.lock(), now_ms)
+    pub fn text(&self, now_ms: u64) -> Vec<u8> {
+        netscape::write(&self.lock(), &self.inner.others, now_ms)
     }
 
     /// The Cookie header for a request, if any cookie goes there.
-    pub(crate) fn header(&self, url: &Url, now_ms: u64) -> Option<String> {
-        self.lock().header(url, now_ms)
+    pub(crate) fn header(&self, url: &Url, now_ms: u64) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(&self.lock().header(url, now_ms)?).ok()
     }
 
     /// Takes the cookies of an answer. True when the jar must be kept before long.
-    pub(crate) fn take<'a>(&self, set_cookies: impl Iterator<Item = &'a str>, url: &Url, now_ms: u64) -> bool {
+    pub(crate) fn take<'a>(&self, set_cookies: impl Iterator<Item = &'a [u8]>, url: &Url, now_ms: u64) -> bool {
         self.lock().take(set_cookies, url, now_ms) && !self.inner.dirty.swap(true, Ordering::SeqCst)
     }
 

@@ -50,6 +50,9 @@ use crate::webhook::Webhook;
 
 pub(crate) use input::Input;
 
+/// The directory of the home where responses wait until a command prints them. Of one that breaks off, what came waits there too.
+pub const RESPONSES: &str = "responses";
+
 /// How much is synced to the disk before a download counts as complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -335,6 +338,7 @@ impl Engine {
             hooks,
             sandbox: Sandbox::new(settings.directories.clone()).durable(settings.durability == Durability::Full),
             spool: Spool::new(&settings.home),
+            responses: settings.home.join(RESPONSES),
             components: Arc::default(),
             policy: OnceLock::new(),
             works_all: AtomicBool::new(false),

@@ -91,6 +91,8 @@ pub use api::{Reply, Request};
 pub use batch::Batch;
 #[doc(hidden)] // for the program
 pub use clock::new_uuid;
+#[doc(hidden)] // for the program
+pub use engine::RESPONSES;
 pub use engine::{Durability, Retain, Settings, Work};
 pub use error::{Error, Failure, FailureKind, Result};
 pub use event::{Hop, ProgressUpdate, Protocol, StatusUpdate, Update};

@@ -371,10 +371,18 @@ impl Directory {
                 Ok(Published::Done)
             }
             Err(Errno::EXIST) if !replace => Ok(Published::Taken),
-            Err(Errno::PERM | Errno::OPNOTSUPP) if !replace => Err(Failure::new(
+            Err(Errno::OPNOTSUPP) if !replace => Err(Failure::new(
                 FailureKind::FileSystem,
                 format!(
                     "the file system of `{}` cannot rename a file without replacing another: only `replace` works there",
+                    self.path().display()
+                ),
+            )),
+            Err(Errno::PERM) => Err(Failure::new(
+                FailureKind::FileSystem,
+                format!(
+                    "cannot publish `{to}` in `{}`: renaming is not permitted there (perhaps the directory is immutable or \
+                     append-only, see `lsattr -d`, or sticky, and `{to}` is another user's)",
                     self.path().display()
                 ),
             )),
@@ -483,6 +491,9 @@ fn rename_to_free_name(directory: BorrowedFd<'_>, from: &str, to: &str) -> Resul
 }
 
 fn link_to_free_name(directory: BorrowedFd<'_>, from: &str, to: &str) -> Result<(), Errno> {
-    rustix::fs::linkat(directory, from, directory, to, AtFlags::empty())?;
+    rustix::fs::linkat(directory, from, directory, to, AtFlags::empty()).map_err(|error| match error {
+        Errno::PERM => Errno::OPNOTSUPP, // linkat(2): there are no second links on that file system
+        error => error,
+    })?;
     rustix::fs::unlinkat(directory, from, AtFlags::empty())
 }

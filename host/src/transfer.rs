@@ -26,7 +26,7 @@ mod slot;
 mod upload;
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) sandbox: Sandbox,
     /// Files that were read from pipes.
     pub(crate) spool: Spool,
+    /// Where responses wait in the home until a command prints them.
+    pub(crate) responses: PathBuf,
     /// What is attached, in order; nothing before a task is added or worked.
     pub(crate) components: Arc<Attached>,
     /// Asked last, in the place of the default policy.

@@ -420,7 +420,7 @@ impl Shared {
         Ok(build_pool(Connector { tls: self.tls.clone(), routes, public_only, open: self.open.clone() }))
     }
 
-    /// A request as it is sent: with the cookies that belong to its URL and the proof of who asks.
+    /// A request as it is sent, with the proof of who asks.
     async fn dressed<'a>(&self, hop: &'a Hop, call: &Call, asked: &Challenged) -> Result<Cow<'a, Hop>, Failure> {
         let own = |by_proxy: bool| asked.nonce.as_deref().filter(|_| asked.by_proxy == by_proxy);
         let authorization = match call.leaves_out("authorization") {
@@ -431,8 +431,7 @@ impl Shared {
         let to_proxy = own(true).and_then(|nonce| {
             self.routes.as_ref().ok()?.of(&hop.url)?.authorization(&hop.method, hop.url.as_str(), Some(nonce))
         });
-        let added =
-            [("Cookie", self.cookies(hop, call)), ("Authorization", authorization), ("Proxy-Authorization", to_proxy)];
+        let added = [("Authorization", authorization), ("Proxy-Authorization", to_proxy)];
         let mut dressed = Cow::Borrowed(hop);
         for (name, value) in added {
             if let Some(value) = value {
@@ -443,7 +442,7 @@ impl Shared {
     }
 
     /// The cookies of the jar that belong to a request's URL.
-    fn cookies(&self, hop: &Hop, call: &Call) -> Option<String> {
+    fn cookies(&self, hop: &Hop, call: &Call) -> Option<HeaderValue> {
         let is_given = hop.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cookie"));
         let jar = self.settings.cookies.as_ref().filter(|_| call.ambient && !is_given && !call.leaves_out("cookie"));
         jar.and_then(|jar| jar.header(&hop.url, clock::unix_ms()))
@@ -452,8 +451,8 @@ impl Shared {
     /// Takes the cookies of an answer, and has the jar kept soon if that changed it.
     fn take_cookies(&self, url: &Url, headers: &HeaderMap, call: &Call) {
         let Some(jar) = self.settings.cookies.as_ref().filter(|_| call.ambient) else { return };
-        let set: Vec<String> = headers.get_all(http::header::SET_COOKIE).iter().map(text).collect();
-        if jar.take(set.iter().map(String::as_str), url, clock::unix_ms()) {
+        let set = headers.get_all(http::header::SET_COOKIE).iter().map(HeaderValue::as_bytes);
+        if jar.take(set, url, clock::unix_ms()) {
             let jar = jar.clone();
             #[expect(
                 clippy::disallowed_methods,

@@ -613,6 +613,29 @@ fn a_pipe_in_the_place_of_a_file_of_the_home_holds_nobody_up() {
 }
 
 #[test]
+fn another_users_home_is_refused_however_open_it_is() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let mut world = World::new();
+    world.haul(&["ls"]).exits(0);
+    if std::fs::metadata(world.home()).unwrap().uid() != 0 {
+        return; // only root can be somebody else
+    }
+    for (name, place) in [("XDG_CACHE_HOME", "cache"), ("XDG_STATE_HOME", "state")] {
+        std::fs::create_dir(world.path(place)).unwrap();
+        let path = world.path(place);
+        world.set(name, path.to_str().unwrap());
+    }
+    let open = std::process::Command::new("chmod").args(["-R", "a+rwX"]).arg(world.path("")).status().unwrap();
+    assert!(open.success());
+    assert_eq!(std::fs::metadata(world.home().join("haul.lock")).unwrap().permissions().mode() & 0o777, 0o666);
+
+    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    world.haul_through(&nobody, &["ls"]).exits(9).says("belongs to another user");
+
+    world.haul(&["ls"]).exits(0);
+}
+
+#[test]
 fn a_database_that_another_program_has_locked_is_no_mystery() {
     let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
     let film = origin.serve("/f", file(b"x").head_gate(&gate));

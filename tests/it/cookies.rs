@@ -37,6 +37,29 @@ fn a_cookie_file_is_read_and_written() {
 }
 
 #[test]
+fn a_line_that_cannot_be_sent_is_told_of_and_stays_in_the_file() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/a/f", file(b"x").header("Set-Cookie", "id=1; Path=/a"));
+    let mut jar = JAR.as_bytes().to_vec();
+    jar.extend_from_slice(
+        b"127.0.0.1\tFALSE\t/\tFALSE\t0\tcut\tsecret\0x\n127.0.0.1\tFALSE\t/\tFALSE\t0\tlatin\t\xe9\n",
+    );
+    let name = world.write("jar.txt", &jar).to_str().unwrap().to_owned();
+
+    let told = world.get(&[film.url(), "-o", "f", "--cookie-jar", &name]).exits(0);
+
+    assert!(told.stderr.contains("line 4") && told.stderr.contains(&name), "{}", told.stderr);
+    assert!(!told.stderr.contains("secret"), "{}", told.stderr);
+    let kept = world.read("jar.txt");
+    for line in jar.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        assert!(kept.split(|byte| *byte == b'\n').any(|kept| kept == line), "{}", kept.escape_ascii());
+    }
+    let other = world.write("other", "SQLite format 3\0");
+    world.get(&[film.url(), "-o", "f", "--cookie-jar", other.to_str().unwrap()]).exits(2).says("line 1");
+    assert_eq!(world.read("other"), b"SQLite format 3\0");
+}
+
+#[test]
 fn a_link_to_a_cookie_file_stays_a_link() {
     let (world, origin) = (World::new(), Origin::start());
     let (jar, link) = (world.write("jar.txt", JAR), world.path("link"));

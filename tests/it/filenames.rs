@@ -229,6 +229,23 @@ fn a_linked_directory_does_not_lead_out_of_the_base() {
 }
 
 #[test]
+fn a_directory_where_nothing_is_renamed_is_told_of_as_that() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let closed = world.path("closed");
+    std::fs::create_dir(&closed).unwrap();
+    let chattr = |flag: &str| std::process::Command::new("chattr").arg(flag).arg(&closed).output();
+    if !chattr("+a").is_ok_and(|done| done.status.success()) {
+        return; // only root may, and only some file systems can
+    }
+
+    let got = world.get(&[film.url(), "-d", closed.to_str().unwrap(), "--retries", "0"]);
+
+    assert!(chattr("-a").unwrap().status.success());
+    got.exits(6).says("renaming is not permitted there");
+}
+
+#[test]
 fn a_directory_of_a_task_stays_below_its_base() {
     let world = World::new();
     for directory in ["..", "../x", "a/../../x", "a/.."] {

@@ -126,6 +126,20 @@ fn each_profile_has_its_own_proxy_and_trust() {
 }
 
 #[test]
+fn a_certificate_that_nobody_could_trust_is_told_before_anything_is_asked() {
+    let identity = Identity::new();
+    let (world, origin) = (World::new(), Origin::start_tls(&identity));
+    let film = origin.serve("/f", file(b"x"));
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAAAAAA\n-----END CERTIFICATE-----\n";
+    let cacert = world.write("both.pem", format!("{}\n{garbage}", identity.certificate));
+
+    let told = world.get(&[film.url(), "--cacert", cacert.to_str().unwrap()]).exits(2);
+
+    told.says("both.pem").says("number 2");
+    assert_eq!(film.requests().len(), 0);
+}
+
+#[test]
 fn logins_come_from_flags_netrc_and_profiles() {
     let (mut world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));

@@ -241,6 +241,22 @@ fn a_response_of_any_length_and_kind_goes_to_stdout_or_a_file_with_now_too() {
 }
 
 #[test]
+fn of_a_response_that_breaks_off_what_came_goes_to_stdout_as_it_came() {
+    let (world, origin) = (World::new(), Origin::start());
+    let content = bytes(1, 300_000);
+    let cut = origin.serve("/r", status(200).body(&content).cut(200_000));
+
+    for words in [&["--retries", "0"][..], &["--retries", "0", "--http1.1", "--now"]] {
+        let printed = world.command(&[&["request", cut.url()], words].concat()).output().unwrap();
+        assert_eq!(printed.status.code(), Some(5), "{words:?}");
+        assert_same_bytes(&printed.stdout, &content[..200_000]);
+        assert_eq!(std::fs::read_dir(world.home().join("responses")).unwrap().count(), 0, "{words:?}");
+    }
+    world.haul(&["request", cut.url(), "--retries", "0", "-o", "answer"]).exits(5);
+    assert!(!world.path("answer").exists());
+}
+
+#[test]
 fn on_a_terminal_a_response_steers_nothing_unless_that_is_asked_for() {
     let (world, origin) = (World::new(), Origin::start());
     let page = origin.serve("/page", file(b"one\x1b[2J\ntwo\n"));

@@ -117,6 +117,27 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn what_is_named_as_the_part_file_is_told_of_by_what_it_is() {
+    let (one, other, origin) = (World::new(), World::new(), Origin::start());
+    let content = bytes(1, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+    let film = origin.script("/f", vec![whole.clone().cut(CUT), whole]);
+    let document = export(&one, &failed(&one, &film));
+    let marked = other.write("marked", format!("\u{feff}{document}"));
+    let (pipe, link) = (other.path("pipe"), other.path("link"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::os::unix::fs::symlink(part_of(&document), &link).unwrap();
+    let import = |words: &[&str]| other.haul(&[&["import-resume", marked.to_str().unwrap()], words].concat());
+
+    import(&["--part-file", pipe.to_str().unwrap()]).exits(6).says("part file is not a regular file");
+    import(&["--part-file", link.to_str().unwrap()]).exits(6).says("part file is a symbolic link");
+    import(&[]).exits(0);
+    other.run().exits(0);
+
+    assert_same_bytes(&other.read("f"), &content);
+}
+
+#[test]
 fn what_another_task_has_is_not_touched() {
     let (one, other, origin) = (World::new(), World::new(), Origin::start());
     let content = bytes(1, SIZE);

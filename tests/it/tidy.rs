@@ -272,3 +272,27 @@ fn exceptions_for_unsafe_code_carry_a_reason() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[test]
+fn every_note_about_a_task_is_documented() {
+    let docs = sources().into_iter().find(|source| source.path == "docs/commands.md").unwrap();
+    let of_notes = ["host/src/event.rs", "host/src/transfer/", "guest/src/classify.rs"];
+    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    let (mut found, mut missing) = (0, Vec::new());
+    for source in rust().iter().filter(|source| source.is_in(&["host/src/", "guest/src/"]) && !source.is_test()) {
+        for (number, line) in source.code() {
+            let notes = ["held.note(", "notes.push(", "notes: vec!["].iter().any(|word| line.contains(word));
+            let names = source.is_in(&of_notes) && line.contains(": &str = ");
+            for text in line.split('"').skip(1).step_by(2).filter(|text| is_word(text)) {
+                if notes || names || text.starts_with("restarted") {
+                    found += 1;
+                    if !docs.text.contains(&format!("`{text}`")) {
+                        missing.push(format!("{}:{number}: {text}", source.path));
+                    }
+                }
+            }
+        }
+    }
+    assert!(found > 30, "notes are written in another way now: only {found} were found");
+    assert!(missing.is_empty(), "Each note stands in docs/commands.md.\n{}", missing.join("\n"));
+}

@@ -88,14 +88,18 @@ impl Home {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 usable(&path, Access::READ_OK | Access::WRITE_OK, 0o600)?;
-                return Err(Error::HomeLocked(format!(
-                    "the home {} belongs to another user; name your own with --home",
-                    self.path.display()
-                )));
+                return Err(self.foreign());
             }
             Err(error) => return Err(self.failed("lock", &error)),
         };
         match file.try_lock() {
+            // Whatever its mode: the key is closed to all but its owner and root.
+            Ok(())
+                if file.metadata().is_ok_and(|lock| !private::is_ours(&lock))
+                    && !rustix::process::geteuid().is_root() =>
+            {
+                return Err(self.foreign());
+            }
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(self.failed("lock", &error)),
@@ -162,6 +166,13 @@ impl Home {
     /// Removes the socket file, so that nobody connects to an engine that ends.
     pub(super) fn remove_socket(&self) {
         let _ = std::fs::remove_file(self.path.join(SOCKET)); // a dead one does no harm
+    }
+
+    fn foreign(&self) -> Error {
+        Error::HomeLocked(format!(
+            "the home {} belongs to another user; name your own with --home",
+            self.path.display()
+        ))
     }
 
     fn failed(&self, what: &str, error: &std::io::Error) -> Error {

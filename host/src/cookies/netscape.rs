@@ -1,71 +1,147 @@
 //! Netscape's cookie file, which curl, wget and browsers' extensions read and write: a cookie a line, seven fields set
 //! apart by tabs: domain, whether hosts below it get it too, path, https only, end in seconds since 1970 (0: session), name,
 //! value. `#HttpOnly_` before the domain is curl's. Other lines that begin with `#` are comments.
-
-use std::fmt::Write;
+//!
+//! Fields are bytes. A line that nobody could send as a cookie is handed back as it is, to be written again: it is the user's.
 
 use super::{Cookie, Cookies, MAX_COOKIE, is_public_suffix};
 
-const HTTP_ONLY: &str = "#HttpOnly_";
+const HTTP_ONLY: &[u8] = b"#HttpOnly_";
+/// What some editors put before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// How such files begin, for those who look.
+const TITLES: [&[u8]; 2] = [b"# Netscape HTTP Cookie File", b"# HTTP Cookie File"];
 
-/// Reads a file. The error is a sentence with the line's number and without its content.
-pub(super) fn read(text: &str) -> Result<Cookies, String> {
-    let mut cookies = Cookies::default();
-    for (index, line) in text.lines().enumerate() {
-        let (http_only, line) = match line.strip_prefix(HTTP_ONLY) {
+/// What a file holds.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) cookies: Cookies,
+    pub(super) others: Vec<Other>,
+}
+
+/// A line that is neither a comment nor a cookie that could be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Other {
+    /// Counted from 1.
+    pub(super) number: usize,
+    /// Without its end.
+    pub(super) line: Vec<u8>,
+}
+
+/// Reads a file. The error is a sentence about one in which nothing looks like a cookie: it is another program's.
+pub(super) fn read(text: &[u8]) -> Result<Content, String> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let mut content = Content::default();
+    let mut is_jar = TITLES.iter().any(|title| text.starts_with(title));
+    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let (http_only, rest) = match line.strip_prefix(HTTP_ONLY) {
             Some(rest) => (true, rest),
             None => (false, line),
         };
-        if line.trim().is_empty() || (line.starts_with('#') && !http_only) {
+        if rest.trim_ascii().is_empty() || (rest.starts_with(b"#") && !http_only) {
             continue;
         }
-        let Some(cookie) = cookie(line, http_only) else {
-            return Err(format!(
-                "line {} of the cookie file is no cookie in Netscape's form (seven fields set apart by tabs)",
-                index + 1
-            ));
-        };
-        cookies.put(cookie, 0);
+        let fields = fields(rest);
+        is_jar |= fields.is_some();
+        match fields.and_then(|fields| cookie(&fields, http_only)) {
+            Some(cookie) => drop(content.cookies.put(cookie, 0)),
+            None => content.others.push(Other { number: index + 1, line: line.to_vec() }),
+        }
     }
-    Ok(cookies)
+    match content.others.first() {
+        Some(other) if !is_jar => Err(format!(
+            "line {} of the cookie file is no cookie in Netscape's form (seven fields set apart by tabs), nor is any other",
+            other.number
+        )),
+        _ => Ok(content),
+    }
 }
 
-fn cookie(line: &str, http_only: bool) -> Option<Cookie> {
-    let fields: Vec<&str> = line.splitn(7, '\t').collect();
+/// The fields of a line in Netscape's form.
+struct Fields<'a> {
+    domain: &'a [u8],
+    below: bool,
+    path: &'a [u8],
+    secure: bool,
+    expires: &'a [u8],
+    name: &'a [u8],
+    value: &'a [u8],
+}
+
+fn fields(line: &[u8]) -> Option<Fields<'_>> {
+    let fields: Vec<&[u8]> = line.splitn(7, |byte| *byte == b'\t').collect();
     let [domain, below, path, secure, expires, name, ref rest @ ..] = fields[..] else { return None };
-    let flag = |text: &str| match text.to_ascii_uppercase().as_str() {
-        "TRUE" => Some(true),
-        "FALSE" => Some(false),
+    let flag = |text: &[u8]| match text.to_ascii_uppercase().as_slice() {
+        b"TRUE" => Some(true),
+        b"FALSE" => Some(false),
         _ => None,
     };
     let value = rest.first().copied().unwrap_or_default(); // curl leaves an empty one out
-    let seconds: u64 = expires.parse().ok()?;
+    Some(Fields { domain, below: flag(below)?, path, secure: flag(secure)?, expires, name, value })
+}
+
+fn cookie(fields: &Fields<'_>, http_only: bool) -> Option<Cookie> {
+    let Fields { domain, below, path, secure, expires, name, value } = *fields;
+    let is_sound = |text: &[u8]| !text.iter().any(u8::is_ascii_control);
+    let domain = std::str::from_utf8(domain).ok()?;
     let domain = domain.strip_prefix('.').unwrap_or(domain).to_ascii_lowercase();
-    let fits = !domain.is_empty() && path.starts_with('/') && name.len() + value.len() <= MAX_COOKIE;
+    let fits = !domain.is_empty()
+        && name.len() + value.len() <= MAX_COOKIE
+        && [domain.as_bytes(), path, name, value].into_iter().all(is_sound);
     fits.then_some(Cookie {
         name: name.into(),
         value: value.into(),
         // As with a server's cookie (RFC 6265 section 5.3): nobody's cookie goes to all of .com.
-        host_only: !flag(below)? || is_public_suffix(&domain),
+        host_only: !below || is_public_suffix(&domain),
         domain,
-        path: path.into(),
-        secure: flag(secure)?,
+        path: if path.starts_with(b"/") { path.into() } else { b"/".into() },
+        secure,
         http_only,
-        expires_at: (seconds > 0).then(|| seconds.saturating_mul(1000)),
+        expires_at: ends_at(expires)?,
+    })
+}
+
+/// When a cookie ends, by the file's field: some write fractions of a second, Python nothing for a session, others -1 for what is
+/// over.
+fn ends_at(field: &[u8]) -> Option<Option<u64>> {
+    let text = std::str::from_utf8(field).ok()?;
+    let seconds: i64 = match text.split_once('.').map_or(text, |(whole, _)| whole) {
+        "" => 0,
+        whole => whole.parse().ok()?,
+    };
+    Some(match u64::try_from(seconds) {
+        Ok(0) => None,
+        Ok(seconds) => Some(seconds.saturating_mul(1000)),
+        Err(_) => Some(0),
     })
 }
 
 /// Writes a file. Cookies whose time is over are left out.
-pub(super) fn write(cookies: &Cookies, now_ms: u64) -> String {
-    let mut text = String::from("# Netscape HTTP Cookie File\n# Written by haul; it holds secrets.\n\n");
+pub(super) fn write(cookies: &Cookies, others: &[Other], now_ms: u64) -> Vec<u8> {
+    let mut text = b"# Netscape HTTP Cookie File\n# Written by haul; it holds secrets.\n\n".to_vec();
     for cookie in cookies.0.iter().filter(|cookie| cookie.expires_at.is_none_or(|at| at > now_ms)) {
         let flag = |is: bool| if is { "TRUE" } else { "FALSE" };
-        let prefix = if cookie.http_only { HTTP_ONLY } else { "" };
         let dot = if cookie.host_only { "" } else { "." };
-        let (below, secure) = (flag(!cookie.host_only), flag(cookie.secure));
-        let expires = cookie.expires_at.map_or(0, |at| at.div_ceil(1000));
-        let Cookie { domain, path, name, value, .. } = cookie;
-        let _ = writeln!(text, "{prefix}{dot}{domain}\t{below}\t{path}\t{secure}\t{expires}\t{name}\t{value}");
+        let below = flag(!cookie.host_only);
+        let expires = cookie.expires_at.map_or(0, |at| at.div_ceil(1000)).to_string();
+        text.extend_from_slice(if cookie.http_only { HTTP_ONLY } else { b"" });
+        text.extend_from_slice(dot.as_bytes());
+        let fields = [
+            cookie.domain.as_bytes(),
+            below.as_bytes(),
+            &cookie.path,
+            flag(cookie.secure).as_bytes(),
+            expires.as_bytes(),
+            &cookie.name,
+            &cookie.value,
+        ];
+        text.extend_from_slice(&fields.join(&b'\t'));
+        text.push(b'\n');
+    }
+    for other in others {
+        text.extend_from_slice(&other.line);
+        text.push(b'\n');
     }
     text
 }

@@ -8,6 +8,20 @@ fn url(text: &str) -> Url {
     Url::parse(text).unwrap()
 }
 
+/// Takes what an answer of `from` sets.
+fn take(cookies: &mut Cookies, set: &[&str], from: &str) -> bool {
+    cookies.take(set.iter().map(|value| value.as_bytes()), &url(from), NOW)
+}
+
+/// What goes to `to`; empty for nothing.
+fn header(cookies: &Cookies, to: &str) -> String {
+    cookies.header(&url(to), NOW).map_or(String::new(), |header| String::from_utf8(header).unwrap())
+}
+
+fn read(text: &str) -> Cookies {
+    netscape::read(text.as_bytes()).unwrap().cookies
+}
+
 fn goes(set: &str, from: &str, to: &str) -> bool {
     Cookie::parse(set, &url(from), NOW).is_some_and(|cookie| cookie.goes_to(&url(to), NOW))
 }
@@ -53,6 +67,11 @@ fn a_cookie_goes_only_where_its_host_path_and_scheme_allow() {
         ("__Secure-a=b", "https://h.example/", "https://h.example/", false),
         ("__Host-a=b; Secure; Path=/", "https://h.example/", "https://h.example/x", true),
         ("__Host-a=b; Secure; Path=/; Domain=h.example", "https://h.example/", "https://h.example/", false),
+        // Nobody takes a value alone for a name with a prefix.
+        ("=__Host-a=b", "https://h.example/", "https://h.example/", false),
+        ("=__Host-a=b; Secure; Path=/", "https://h.example/", "https://h.example/", false),
+        ("__SECURE-a", "http://h.example/", "http://h.example/", false),
+        ("=__hosta=b", "http://h.example/", "http://h.example/", true),
         // Ends.
         ("a=b; Max-Age=1", "http://h.example/", "http://h.example/", true),
         ("a=b; Max-Age=0", "http://h.example/", "http://h.example/", false),
@@ -69,7 +88,7 @@ fn a_cookie_goes_only_where_its_host_path_and_scheme_allow() {
     for (set, by, to, expected) in table {
         assert_eq!(goes(set, by, to), expected, "`{set}` set by {by}, asked at {to}");
     }
-    assert!(Cookie::parse(&format!("a={}", "b".repeat(MAX_COOKIE)), &url("http://h/"), NOW).is_none());
+    assert!(Cookie::parse(format!("a={}", "b".repeat(MAX_COOKIE)), &url("http://h/"), NOW).is_none());
 }
 
 #[test]
@@ -91,34 +110,34 @@ fn dates_are_read_in_the_forms_that_servers_write() {
 #[test]
 fn the_header_has_longer_paths_first_then_older_cookies() {
     let mut cookies = Cookies::default();
-    let place = url("http://h.example/a/b");
+    let place = "http://h.example/a/b";
     let set = ["one=1; Path=/", "two=2; Path=/a", "three=3; Path=/", "four; Path=/", "one=new; Path=/"];
-    assert!(cookies.take(set.into_iter(), &place, NOW));
-    assert_eq!(cookies.header(&place, NOW).unwrap(), "two=2; one=new; three=3; four");
-    assert!(!cookies.take(["one=new; Path=/"].into_iter(), &place, NOW), "nothing has changed");
-    assert!(cookies.take(["two=; Max-Age=0; Path=/a"].into_iter(), &place, NOW));
-    assert_eq!(cookies.header(&place, NOW).unwrap(), "one=new; three=3; four");
-    assert_eq!(cookies.header(&url("http://other.example/"), NOW), None);
+    assert!(take(&mut cookies, &set, place));
+    assert_eq!(header(&cookies, place), "two=2; one=new; three=3; four");
+    assert!(!take(&mut cookies, &["one=new; Path=/"], place), "nothing has changed");
+    assert!(take(&mut cookies, &["two=; Max-Age=0; Path=/a"], place));
+    assert_eq!(header(&cookies, place), "one=new; three=3; four");
+    assert_eq!(header(&cookies, "http://other.example/"), "");
 }
 
 #[test]
 fn what_came_over_tls_is_not_overlaid_in_the_clear() {
     let mut cookies = Cookies::default();
-    cookies.take(["id=true; Secure; Path=/"].into_iter(), &url("https://h.example/"), NOW);
-    assert!(!cookies.take(["id=forged; Path=/"].into_iter(), &url("http://h.example/"), NOW));
-    assert_eq!(cookies.header(&url("https://h.example/"), NOW).unwrap(), "id=true");
+    take(&mut cookies, &["id=true; Secure; Path=/"], "https://h.example/");
+    assert!(!take(&mut cookies, &["id=forged; Path=/"], "http://h.example/"));
+    assert_eq!(header(&cookies, "https://h.example/"), "id=true");
 }
 
 #[test]
 fn a_jar_has_room_for_so_many_and_the_oldest_give_way() {
     let mut cookies = Cookies::default();
     for number in 0..60 {
-        cookies.take([format!("n{number}=x").as_str()].into_iter(), &url("http://h.example/"), NOW);
+        take(&mut cookies, &[&format!("n{number}=x")], "http://h.example/");
     }
-    let header = cookies.header(&url("http://h.example/"), NOW).unwrap();
+    let header = header(&cookies, "http://h.example/");
     assert_eq!((header.split("; ").count(), header.starts_with("n10=x")), (MAX_PER_DOMAIN, true), "{header}");
     for number in 0..MAX_IN_ALL + 5 {
-        cookies.take(["a=b"].into_iter(), &url(&format!("http://h{number}.example/")), NOW);
+        take(&mut cookies, &["a=b"], &format!("http://h{number}.example/"));
     }
     assert_eq!(cookies.0.len(), MAX_IN_ALL);
 }
@@ -127,25 +146,91 @@ fn a_jar_has_room_for_so_many_and_the_oldest_give_way() {
 fn the_file_form_holds_everything_and_is_read_as_others_write_it() {
     let text = "# Netscape HTTP Cookie File\n\n.h.example\tTRUE\t/\tTRUE\t2000000000\tid\tvalue\n\
                 #HttpOnly_h.example\tFALSE\t/x\tFALSE\t0\tsession\ta b\nh.example\tFALSE\t/\tFALSE\t0\tempty\n";
-    let cookies = netscape::read(text).unwrap();
-    let again = netscape::read(&netscape::write(&cookies, NOW)).unwrap();
-    assert_eq!(again.0, cookies.0);
-    assert_eq!(cookies.header(&url("https://sub.h.example/x"), NOW).unwrap(), "id=value");
-    assert_eq!(cookies.header(&url("http://h.example/x"), NOW).unwrap(), "session=a b; empty=");
-    assert!(!netscape::write(&cookies, 2_000_000_000_000).contains("value"), "what is over is left out");
-    for wrong in
-        ["h.example TRUE / FALSE 0 a secret", "h.example\tx\t/\tFALSE\t0\ta\tsecret", "\tTRUE\t/\tTRUE\t0\ta\tb"]
-    {
-        let sentence = netscape::read(&format!("# c\n{wrong}\n")).unwrap_err();
-        assert!(sentence.contains("line 2") && !sentence.contains("secret"), "{sentence}");
+    let cookies = read(text);
+    let written = |at: u64| String::from_utf8(netscape::write(&cookies, &[], at)).unwrap();
+    assert_eq!(read(&written(NOW)).0, cookies.0);
+    assert_eq!(header(&cookies, "https://sub.h.example/x"), "id=value");
+    assert_eq!(header(&cookies, "http://h.example/x"), "session=a b; empty=");
+    assert!(!written(2_000_000_000_000).contains("value"), "what is over is left out");
+}
+
+#[test]
+fn a_file_is_read_as_curl_reads_it() {
+    for (line, sent) in [
+        ("h.example\tFALSE\t/\tFALSE\t0\ta\t1\r", "a=1"),
+        ("\u{feff}h.example\tFALSE\t/\tFALSE\t0\ta\t1", "a=1"),
+        ("\u{feff}# Netscape HTTP Cookie File\nh.example\tFALSE\t/\tFALSE\t0\ta\t1", "a=1"),
+        ("h.example\tfalse\t\tfalse\t0\ta\t1", "a=1"),
+        ("h.example\tFALSE\tx\tFALSE\t\ta\t1", "a=1"),
+        ("h.example\tFALSE\t/\tFALSE\t1800000000.75\ta\t1", "a=1"),
+        ("h.example\tFALSE\t/\tFALSE\t-1\ta\t1", ""),
+        ("h.example\tFALSE\t/\tFALSE\t1600000000\ta\t1", ""),
+    ] {
+        assert_eq!(header(&read(line), "http://h.example/"), sent, "{line:?}");
     }
 }
 
 #[test]
+fn a_line_that_is_no_cookie_costs_no_other_and_is_written_as_it_was() {
+    let sound = "h.example\tFALSE\t/\tFALSE\t0\ta\t1";
+    for wrong in [
+        &b"hello"[..],
+        b"h.example TRUE / FALSE 0 a secret",
+        b"h.example\tx\t/\tFALSE\t0\tb\tsecret",
+        b"\tTRUE\t/\tTRUE\t0\tb\tsecret",
+        b"h.example\tFALSE\t/\tFALSE\tsoon\tb\tsecret",
+        b"#HttpOnly_h.example\tFALSE\t/\tFALSE\t0\tb\tsec\0ret",
+        b"h.example\tFALSE\t/\tFALSE\t0\tb\tsec\tret",
+        b"h.\xe9xample\tFALSE\t/\tFALSE\t0\tb\tsecret",
+    ] {
+        let text = [b"# c\n", wrong, b"\n", sound.as_bytes(), b"\n"].concat();
+        let jar = Jar::read(&text, |_| ()).unwrap();
+        let url = url("http://h.example/");
+        assert_eq!(jar.header(&url, NOW).unwrap(), "a=1", "{}", wrong.escape_ascii());
+        assert_eq!(jar.left_out().unwrap(), "line 2");
+        let again = jar.text(NOW);
+        assert!(again.ends_with(&[sound.as_bytes(), b"\n", wrong, b"\n"].concat()), "{}", again.escape_ascii());
+    }
+}
+
+#[test]
+fn a_file_without_any_cookie_is_another_programs() {
+    for wrong in ["h.example TRUE / FALSE 0 a secret", "{\"cookies\":[\"secret\"]}", "SQLite format 3\0\tsecret\0"] {
+        let sentence = netscape::read(format!("# c\n{wrong}\n").as_bytes()).unwrap_err();
+        assert!(sentence.contains("line 2") && !sentence.contains("secret"), "{sentence}");
+    }
+    for fine in ["", "# c\n\n", "# Netscape HTTP Cookie File\nhello\n", "h.example\tFALSE\t/\tFALSE\t0\ta\tx\0y"] {
+        netscape::read(fine.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn bytes_that_are_no_utf_8_go_through_as_they_are() {
+    let line = b"h.example\tFALSE\t/\tFALSE\t0\tn\xe9\tv\xe9";
+    let jar = Jar::read(line, |_| ()).unwrap();
+    let place = url("http://h.example/");
+    assert_eq!(jar.header(&place, NOW).unwrap().as_bytes(), b"n\xe9=v\xe9");
+    assert!(jar.take([&b"set=\xff; Path=/\xe9"[..], b"b=\xff"].into_iter(), &place, NOW));
+    assert_eq!(jar.header(&place, NOW).unwrap().as_bytes(), b"n\xe9=v\xe9; b=\xff");
+    let text = jar.text(NOW);
+    assert!(text.windows(line.len()).any(|found| found == line), "{}", text.escape_ascii());
+    assert!(text.windows(7).any(|found| found == b"/\xe9\tFALS"), "{}", text.escape_ascii());
+}
+
+#[test]
+fn a_file_may_hold_more_cookies_than_servers_may_set() {
+    let lines = (0..60).map(|number| format!("h.example\tFALSE\t/\tFALSE\t0\tn{number}\tx\n"));
+    let mut cookies = read(&lines.collect::<String>());
+    assert_eq!(cookies.0.len(), 60);
+    take(&mut cookies, &["new=x"], "http://h.example/");
+    assert_eq!(cookies.0.len(), 60, "the oldest has given way");
+}
+
+#[test]
 fn a_cookie_of_a_file_does_not_go_to_all_of_a_public_suffix() {
-    let cookies = netscape::read(".com\tTRUE\t/\tFALSE\t0\ta\tb\n.co.uk\tTRUE\t/\tFALSE\t0\tc\td\n").unwrap();
+    let cookies = read(".com\tTRUE\t/\tFALSE\t0\ta\tb\n.co.uk\tTRUE\t/\tFALSE\t0\tc\td\n");
     for host in ["http://h.com/", "http://h.co.uk/"] {
-        assert_eq!(cookies.header(&url(host), NOW), None, "{host}");
+        assert_eq!(header(&cookies, host), "", "{host}");
     }
 }
 

@@ -43,9 +43,7 @@ fn in_home(store: &Store, profile: &str) -> Result<Jar> {
     let name = format!("cookies:{profile}");
     let text = store.secret(&name)?.unwrap_or_default();
     let store = store.clone();
-    Jar::read(&String::from_utf8_lossy(&text), move |text| {
-        drop(store.keep_secret(&name, text.as_bytes(), clock::unix_ms()));
-    })
+    Jar::read(&text, move |text| drop(store.keep_secret(&name, &text, clock::unix_ms())))
 }
 
 /// Where curl's users keep cookies that are to be forgotten.
@@ -53,7 +51,7 @@ const NOWHERE: &str = "/dev/null";
 
 fn in_file(path: &Path) -> Result<Jar> {
     if path == Path::new(NOWHERE) {
-        return Jar::read("", |_| {});
+        return Jar::read(b"", |_| {});
     }
     let cannot = |error| Error::FileSystem(format!("cannot use the cookie file `{}`: {error}", path.display()));
     let kept = target(path).map_err(cannot)?;
@@ -61,12 +59,19 @@ fn in_file(path: &Path) -> Result<Jar> {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         read => read.map_err(cannot)?,
     };
-    let jar = Jar::read(&String::from_utf8_lossy(&text), move |text| {
-        if let Err(error) = replace(&kept, text.as_bytes()) {
+    let jar = Jar::read(&text, move |text| {
+        if let Err(error) = replace(&kept, &text) {
             tracing::warn!("cannot write the cookie file `{}`: {error}", kept.display());
         }
     });
-    jar.map_err(|error| Error::Usage(format!("`{}`: {error}", path.display())))
+    let jar = jar.map_err(|error| Error::Usage(format!("`{}`: {error}", path.display())))?;
+    if let Some(lines) = jar.left_out() {
+        let path = path.display();
+        tracing::warn!(
+            "{lines} of the cookie file `{path}`: no cookie that can be sent; left out, and left there as it is"
+        );
+    }
+    Ok(jar)
 }
 
 /// The file that a link leads to, so that the link stays; the path itself where nothing is yet.

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::digest::{Algorithm, Hasher};
 use crate::engine::requests::{admit, find, store_added, tell};
 use crate::engine::{Inner, Input};
-use crate::error::{Error, Failure, Result};
+use crate::error::{Error, Failure, FailureKind, Result};
 use crate::hooks::ResumeVerdict;
 use crate::sandbox::{Directory, Identity, PartFile, Sandbox, SourceFile};
 use crate::store::{Addition, NewTask};
@@ -295,9 +295,13 @@ fn source(sandbox: &Sandbox, path: &Path) -> Result<SourceFile> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(std::ffi::OsStr::to_str)) else {
         return Err(Error::Usage(format!("`{}` is no file", path.display())));
     };
-    sandbox.source("", Some(parent), "", name).map_err(|failure| {
+    sandbox.source("", Some(parent), "", name).map_err(|failure| match failure.kind {
+        FailureKind::Policy => Error::FileSystem(format!(
+            "part file is a symbolic link to another directory: `{}`; name the file that it leads to",
+            path.display()
+        )),
         // Otherwise, these are files to upload.
-        Error::FileSystem(failure.description.replacen("file to upload", "part file", 1))
+        _ => Error::FileSystem(failure.description.replacen("file to upload", "part file", 1)),
     })
 }
 

@@ -76,7 +76,7 @@ impl Sandbox {
         let stat = rustix::fs::fstat(&fd)
             .map_err(|error| Failure::file_system(&format!("cannot look at `{shown}`"), &error.into()))?;
         if !is_regular(&stat) {
-            let text = format!("`{shown}` is not a regular file, and only those can be uploaded");
+            let text = format!("file to upload is not a regular file: `{shown}`");
             return Err(Failure::new(FailureKind::FileSystem, text));
         }
         Ok(SourceFile { fd, path: shown, opened: Snapshot::of(&stat) })

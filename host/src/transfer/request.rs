@@ -156,17 +156,13 @@ async fn succeeded(
     details.resumed_from = held.resumed_from;
     let mut first = First::default();
     let done = match &cx.task.response_file {
-        Some(path) => store(cx, &mut answer, path, &mut first).await.map(Some),
-        None => first.read(&mut answer).await.map(|()| None),
+        Some(path) => store(cx, &mut answer, path, &mut first, &mut details).await,
+        None => first.read(&mut answer).await,
     };
     match done {
-        Ok(Some(path)) => {
-            details.file_path = Some(path);
-            if answer.framing == Framing::UntilClose {
-                held.note("integrity-unverified");
-            }
-        }
-        Ok(None) => first.keep(held, &answer, &mut details),
+        Ok(()) if details.file_path.is_none() => first.keep(held, &answer, &mut details),
+        Ok(()) if answer.framing == Framing::UntilClose => held.note("integrity-unverified"),
+        Ok(()) => {}
         Err(failure) => {
             if failure.kind == FailureKind::FileSystem {
                 let _ = first.read(&mut answer).await; // what the file cannot have

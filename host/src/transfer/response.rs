@@ -4,11 +4,12 @@
 //! all the same, its first bytes are kept with the task.
 
 use std::iter;
+use std::path::Path;
 
 use crate::engine::Durability;
 use crate::error::{Failure, FailureKind};
 use crate::event::Details;
-use crate::sandbox::{Directory, Published, SourceFile, in_the_way, numbered, part_name};
+use crate::sandbox::{Directory, PartFile, Published, SourceFile, in_the_way, numbered, part_name};
 use crate::task::OnConflict;
 use crate::transfer::{Context, Held, exists_already, sweep_later};
 use crate::transport::{Answer, Framing};
@@ -104,13 +105,15 @@ pub(super) fn look<'a>(cx: &Context<'_>, mut sent: impl Iterator<Item = &'a Sour
     directory.create_part(&part_name, None).map(drop)
 }
 
-/// Stores the whole body in a file; answers its absolute path.
+/// Stores the whole body in a file, whose absolute path `details` get. Of a body that breaks off there is a file only where it
+/// waits to be printed: a command prints what came, byte for byte, and the text that is kept with the task is not that.
 pub(super) async fn store(
     cx: &Context<'_>,
     answer: &mut Answer,
     path: &str,
     first: &mut First,
-) -> Result<String, Failure> {
+    details: &mut Details,
+) -> Result<(), Failure> {
     let (directory, name) = place(cx, path)?;
     let part_name = part_name(name, &cx.task.task_id);
     let length = match answer.framing {
@@ -119,9 +122,14 @@ pub(super) async fn store(
     };
     let mut part = directory.create_part(&part_name, length)?;
     let unnamed = Unnamed { directory: &directory, part_name: &part_name };
-    while let Some(piece) = answer.body.next().await? {
-        first.add(&piece);
-        part.append(&piece)?;
+    let stored = |named: String| directory.path().join(named).to_string_lossy().into_owned();
+    let publish =
+        |part: &PartFile, name: &str, replace: bool| directory.publish(&part_name, part.identity(), name, replace);
+    if let Err(failure) = fill(&mut part, answer, first).await {
+        if is_to_be_printed(cx) && part.finish().is_ok() && matches!(publish(&part, name, true), Ok(Published::Done)) {
+            details.file_path = Some(stored(name.to_owned()));
+        }
+        return Err(failure);
     }
     part.finish()?;
     if cx.shared.durability == Durability::Full {
@@ -130,12 +138,11 @@ pub(super) async fn store(
         synced.map_err(|_| Failure::new(FailureKind::General, "the response could not be synced"))??;
     }
     let on_conflict = cx.task.on_conflict;
-    let publish = |name: &str, replace: bool| directory.publish(&part_name, part.identity(), name, replace);
     let named = match on_conflict {
-        Some(OnConflict::Unique) => first_free(name, |name| publish(name, false))?,
+        Some(OnConflict::Unique) => first_free(name, |name| publish(&part, name, false))?,
         on_conflict => {
             let replace = on_conflict != Some(OnConflict::Fail);
-            match publish(name, replace)? {
+            match publish(&part, name, replace)? {
                 Published::Done => name.to_owned(),
                 Published::Taken => return Err(exists_already(name)),
                 Published::Missing => return Err(missing(name)),
@@ -144,7 +151,26 @@ pub(super) async fn store(
     };
     directory.sync()?;
     drop(unnamed);
-    Ok(directory.path().join(named).to_string_lossy().into_owned())
+    details.file_path = Some(stored(named));
+    Ok(())
+}
+
+/// Appends all of a body, as it comes.
+async fn fill(part: &mut PartFile, answer: &mut Answer, first: &mut First) -> Result<(), Failure> {
+    while let Some(piece) = answer.body.next().await? {
+        first.add(&piece);
+        part.append(&piece)?;
+    }
+    Ok(())
+}
+
+/// Whether the response's file is that of a command which prints it, and removes it then.
+fn is_to_be_printed(cx: &Context<'_>) -> bool {
+    let found = |path: &Path| path.canonicalize().ok();
+    cx.record
+        .place
+        .as_deref()
+        .is_some_and(|place| found(place).is_some() && found(place) == found(&cx.shared.responses))
 }
 
 /// Gives the first free one of a name's numbered variants.

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
+    ACCEPT_ENCODING, CONTENT_LENGTH, COOKIE, EXPECT, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
     TRANSFER_ENCODING, USER_AGENT,
 };
 use http::{Extensions, Method, Request, Response, StatusCode, Uri, Version};
@@ -238,6 +238,9 @@ impl Exchange<'_> {
             if !OWN.contains(&known.as_str()) {
                 headers.append(known, content);
             }
+        }
+        if let Some(cookies) = shared.cookies(self.hop, self.call) {
+            headers.insert(COOKIE, cookies);
         }
         let agent = agent(&shared.settings.user_agent);
         if agent.is_none() && !headers.contains_key(USER_AGENT) && !self.call.leaves_out(USER_AGENT.as_str()) {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use url::Url;
 
 use super::credentials::Login;
@@ -64,12 +65,12 @@ pub(super) struct Visit {
     method: String,
     pub(super) url: Url,
     /// Those that a jar adds: a server that sets one and asks to come again means something by it.
-    cookies: Option<String>,
+    cookies: Option<HeaderValue>,
 }
 
 impl Visit {
     /// A request as it goes out.
-    pub(super) fn of(hop: &Hop, cookies: Option<String>) -> Self {
+    pub(super) fn of(hop: &Hop, cookies: Option<HeaderValue>) -> Self {
         Self { method: hop.method.clone(), url: hop.url.clone(), cookies }
     }
 }

@@ -15,7 +15,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
@@ -93,7 +95,7 @@ impl Configs {
     fn build(settings: &TransportSettings) -> Result<Self, Failure> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let pins = settings.pinned_keys.iter().map(|pin| read_pin(pin)).collect::<Result<Vec<_>, _>>()?;
-        let named: Arc<[_]> = settings.cacert.as_deref().map_or(Ok(Vec::new()), read_certificates)?.into();
+        let named: Arc<[_]> = settings.cacert.as_deref().map_or(Ok(Vec::new()), read_trusted)?.into();
         let unchecked = || Arc::new(Unchecked(provider.clone())) as Arc<dyn ServerCertVerifier>;
         // Where nothing is checked, the system need not have certificates.
         let trust = if settings.insecure { unchecked() } else { trust(named.to_vec(), &provider)? };
@@ -113,7 +115,7 @@ impl Configs {
 pub(super) fn check(settings: &TransportSettings) -> Result<(), Failure> {
     identity(settings)?;
     settings.pinned_keys.iter().try_for_each(|pin| read_pin(pin).map(|_| ()))?;
-    settings.cacert.as_deref().map_or(Ok(()), |path| read_certificates(path).map(|_| ()))
+    settings.cacert.as_deref().map_or(Ok(()), |path| read_trusted(path).map(|_| ()))
 }
 
 /// What is shown to servers that ask who we are.
@@ -179,13 +181,28 @@ fn trust(
         })
 }
 
+/// Certificates that are trusted: each of them can be. Told when the file is read, not when a server is asked.
+fn read_trusted(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let found = read_certificates(path)?;
+    let mut roots = RootCertStore::empty();
+    for (index, certificate) in found.iter().enumerate() {
+        roots.add(certificate.clone()).map_err(|_| {
+            unusable(path, &format!("number {} of them is no certificate that can be trusted", index + 1))
+        })?;
+    }
+    Ok(found)
+}
+
+fn unusable(path: &Path, why: &str) -> Failure {
+    words::tls(format!("cannot use the certificates in {}: {why}", path.display()))
+}
+
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let unusable = |why: String| words::tls(format!("cannot use the certificates in {}: {why}", path.display()));
-    let pem = regular::read(path).map_err(|error| unusable(words::system(&error)))?;
+    let pem = regular::read(path).map_err(|error| unusable(path, &words::system(&error)))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|error| unusable(words::pem(&error)))?;
+    let found = found.map_err(|error| unusable(path, &words::pem(&error)))?;
     if found.is_empty() {
-        return Err(unusable(words::NO_PEM.into()));
+        return Err(unusable(path, words::NO_PEM));
     }
     Ok(found)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use haul::event::{StatusUpdate, Update};
 use haul::task::query::{ListFormats, form, grouped, parameters};
 use haul::task::{Body, TaskType, Updates, json};
-use haul::{Addition, Error, Request, Result, Task, Work};
+use haul::{Addition, Error, RESPONSES, Request, Result, Task, Work};
 
 use crate::args::Send;
 use crate::beside;
@@ -23,9 +23,6 @@ use crate::tasks::describe_one;
 
 /// Longest body that is sent with the task.
 const BODY_MAX: u64 = 1024 * 1024;
-/// Where responses wait in the home until they are printed.
-const RESPONSES: &str = "responses";
-
 /// How long they wait at most.
 const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 

@@ -80,6 +80,6 @@ fn read(path: &Path) -> Result<Value> {
     if length.map_err(cannot)? as u64 > DOCUMENT_MAX {
         return Err(Error::Usage(format!("`{}` is too long for resume data", path.display())));
     }
-    serde_json::from_slice(&text)
+    serde_json::from_slice(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))
         .map_err(|error| Error::Usage(format!("`{}` is no resume data: {error}", path.display())))
 }

@@ -257,5 +257,6 @@ async fn cookies_of_every_hop_are_taken_and_go_back_where_they_belong() {
     let given: Vec<_> = server.seen().iter().map(cookies).collect();
     assert_eq!(given, [None, Some("a=1; h=0".into()), Some("mine=1".into()), None]);
     assert_eq!(cookies(&there.seen()[0]), None, "another host");
-    assert!(jar.text(0).contains("localhost\tFALSE\t/\tFALSE\t0\tb\t2\n"), "{}", jar.text(0));
+    let text = String::from_utf8(jar.text(0)).unwrap();
+    assert!(text.contains("localhost\tFALSE\t/\tFALSE\t0\tb\t2\n"), "{text}");
 }

@@ -3,6 +3,7 @@
 use super::super::redirect::{Hop, Visit, next};
 use super::*;
 use crate::error::FailureKind;
+use http::HeaderValue;
 
 fn hop(method: &str, url: &str, body: &'static str) -> Hop {
     Hop {
@@ -122,7 +123,9 @@ fn too_many_redirects_are_refused() {
 
 #[test]
 fn a_request_is_there_again_when_method_place_and_cookies_are_the_same() {
-    let visit = |method, url, cookies: Option<&str>| Visit::of(&hop(method, url, ""), cookies.map(String::from));
+    let visit = |method, url, cookies: Option<&'static str>| {
+        Visit::of(&hop(method, url, ""), cookies.map(HeaderValue::from_static))
+    };
     let first = visit("GET", "http://a/1", Some("a=1"));
     assert_eq!(first, visit("GET", "http://a/1", Some("a=1")));
     for other in [
