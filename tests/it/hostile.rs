@@ -30,8 +30,8 @@ const MEMORY_KIB_MAX: u64 = 160 << 10;
 fn the_hostile_set_fails_alone_in_little_memory_while_others_are_worked() {
     let (world, origin) = (World::new(), Origin::start());
     let good = origin.serve("/good", file(&bytes(1, 1_000_000)).pace(500_000));
-    let running = world.spawn(&["--json", "run"]);
     world.add(&[json!({"url": good.url(), "taskId": "good"})]);
+    let running = world.spawn(&["--json", "run"]);
     running.wait_for_status("running");
     let before = memory_kib(running.pid(), "VmRSS:");
 
@@ -52,23 +52,23 @@ fn the_hostile_set_fails_alone_in_little_memory_while_others_are_worked() {
 
 /// What the component `waits` is told to do, and the limit that ends it.
 const ENDLESS: [(&str, &str); 5] = [
-    ("begin-without-end", "1024 of tasks and streams"),
+    ("begin-many", "1024 of tasks and streams"),
     ("compute-without-end", ""), // on the CPU or by the clock, whichever comes first
-    ("pile-up-streams", "1024 of tasks and streams"),
+    ("make-many-streams", "1024 of tasks and streams"),
     ("wait-without-end", "longer than 2000 ms"),
     ("write-without-end", ""),
 ];
 
 #[test]
-fn what_a_component_of_wasi_0_3_never_ends_harms_its_task_alone() {
+fn what_a_component_of_wasi_0_3_does_without_end_harms_its_task_alone() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/good", file(&bytes(1, 1_000_000)).pace(500_000));
     let path = component_0_3("waits");
     world.config(&format!(
         "[[grants]]\npath = {path:?}\nlimits = {{ wall-http = \"2s\", cpu = \"1s\", log = \"1M\" }}\n"
     ));
-    let running = world.spawn(&["--json", "run"]);
     world.add(&[json!({"url": film.url(), "taskId": "good"})]);
+    let running = world.spawn(&["--json", "run"]);
     running.wait_for_status("running");
     let before = memory_kib(running.pid(), "VmRSS:");
 

@@ -145,7 +145,7 @@ async fn tasks_and_streams_are_as_many_as_a_limit_allows() {
     let home = Home::new();
     let limits = CallLimits { cpu_ms: 2_000, ..CallLimits::default() };
     let chain = home.load_0_3("waits", within(limits));
-    for deed in ["begin-without-end", "pile-up-streams"] {
+    for deed in ["begin-many", "make-many-streams"] {
         let told = refusal(&chain, deed).await;
         assert_eq!(told, "it holds more than 256 handles of the host, or 1024 of tasks and streams", "{deed}");
     }
@@ -203,4 +203,14 @@ async fn a_hook_that_is_a_plain_function_may_use_0_3_as_far_as_it_need_not_wait(
     assert_eq!(home.log(), ["waits-in-plain: written without waiting"]);
     let told = asked("wait").await.unwrap_err().description;
     assert!(told.contains("only a hook that is an `async func` may"), "{told}");
+}
+
+#[test]
+fn a_decorator_is_told_that_what_it_imports_is_a_plain_function() {
+    let home = Home::new();
+    let path = component_0_3("decorates");
+    let source = ComponentSource { name: "it".into(), path, ..ComponentSource::default() };
+    let told = home.hooks.load(&source).unwrap_err().to_string();
+    assert!(told.contains("`haul:transfer/retry@0.1.0`") && told.contains("only hooks may be"), "{told}");
+    assert!(!told.contains("func_wrap"), "{told}");
 }

@@ -25,6 +25,8 @@ use wit_bindgen::{FutureReader, StreamReader, spawn_local};
 
 const MILLISECOND: u64 = 1_000_000;
 const HOUR: u64 = 3_600_000 * MILLISECOND;
+/// More than a component may have.
+const MANY: usize = 2_000;
 
 /// Calls of this instance.
 static CALLS: AtomicU32 = AtomicU32::new(0);
@@ -75,10 +77,11 @@ impl on_task_start::Guest for Component {
             "compute-without-end" => loop {
                 wit_bindgen::yield_async().await;
             },
-            "begin-without-end" => begin_without_end(),
-            "pile-up-streams" => loop {
-                std::mem::forget(wit_stream::new::<u8>());
-            },
+            "begin-many" => begin_many(),
+            "make-many-streams" => {
+                (0..MANY).for_each(|_| std::mem::forget(wit_stream::new::<u8>()));
+                String::new()
+            }
             "send-without-end" => send_without_end(url).await,
             "go-on" => {
                 spawn_local(go_on());
@@ -132,14 +135,15 @@ async fn write_without_end() -> String {
 }
 
 /// Begins to wait, again and again, and never looks what became of it.
-fn begin_without_end() -> String {
+fn begin_many() -> String {
     use std::future::Future;
     use std::task::{Context, Waker};
-    loop {
+    for _ in 0..MANY {
         let mut waiting = Box::pin(monotonic_clock::wait_for(HOUR));
         let _ = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         std::mem::forget(waiting);
     }
+    String::new()
 }
 
 /// Goes on after the answer.
