@@ -1,11 +1,12 @@
 //! Components of WASI 0.3: the same sandbox and limits as for those of 0.2, and nothing of them goes on after their calls.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::components::built::component_0_3;
+use super::components::built::{component, component_0_3};
 use super::*;
 use crate::task::Auth;
 
@@ -203,6 +204,19 @@ async fn a_hook_that_is_a_plain_function_may_use_0_3_as_far_as_it_need_not_wait(
     assert_eq!(home.log(), ["waits-in-plain: written without waiting"]);
     let told = asked("wait").await.unwrap_err().description;
     assert!(told.contains("only a hook that is an `async func` may"), "{told}");
+}
+
+#[tokio::test]
+async fn components_of_0_2_and_0_3_ask_each_other_and_wait() {
+    let home = Home::new();
+    let load = |name: &str, path: PathBuf| {
+        let source = ComponentSource { name: name.into(), path, ..ComponentSource::default() };
+        home.hooks.load(&source).unwrap()
+    };
+    let (waits, decides) = (load("waits", component_0_3("waits")), load("decides", component_0_3("decides")));
+    let chain = home.chain(&[waits, load("appends-a", component("appends-a")), decides]);
+    assert_eq!(outcome(&chain, "ask-next").await, "waited.txta");
+    assert_eq!(outcome(&chain, "ask-next").await, "waited.txta", "on the same instances");
 }
 
 #[test]

@@ -9,7 +9,7 @@ wit_bindgen::generate!({
             export haul:transfer/retry@0.1.0;
         }
     ",
-    path: "target/wit",
+    path: "target/wit-decisions",
     generate_all,
     merge_structurally_equal_types: true,
 });

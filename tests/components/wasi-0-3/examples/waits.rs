@@ -5,6 +5,7 @@ wit_bindgen::generate!({
         package test:components;
 
         world hooks {
+            import haul:transfer/filename@0.1.0;
             export haul:transfer/on-auth@0.1.0;
             export haul:transfer/on-task-start@0.1.0;
         }
@@ -16,7 +17,8 @@ wit_bindgen::generate!({
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use exports::haul::transfer::{on_auth, on_task_start};
-use haul::transfer::types::{Auth, Task};
+use haul::transfer::filename;
+use haul::transfer::types::{Auth, Response as Head, Task};
 use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response, Scheme};
@@ -97,6 +99,11 @@ impl on_task_start::Guest for Component {
                 }
                 monotonic_clock::wait_for(20 * MILLISECOND).await;
                 send_without_body(url.to_owned()).await
+            }
+            "ask-next" => {
+                monotonic_clock::wait_for(MILLISECOND).await;
+                let head = Head { status: 200, headers: vec![], url: task.url.clone(), body: vec![], extra: vec![] };
+                filename::decide(&task, &head, &[])
             }
             "exit" => {
                 wasip3::cli::exit::exit(Ok(()));
