@@ -279,7 +279,13 @@ impl Reach {
         let refused = |refused| self.noted(refused).into_wasi();
         let (method, url) = (parts.method.to_string(), parts.uri.to_string());
         // Before its body is read: so many bodies lie in memory as requests are left, whatever a component begins at once.
-        let transport = self.admit(&url, &headers).map_err(refused)?;
+        let transport = match self.admit(&url, &headers).map_err(refused) {
+            Ok(transport) => transport,
+            Err(why) => {
+                discard(body).await;
+                return Err(why);
+            }
+        };
         let body = collect(body).await?;
         let (answer, body) = self.send(transport, method, url, headers, body, &limits).await.map_err(refused)?;
         let mut response = http::Response::builder().status(answer.status);
@@ -302,6 +308,18 @@ async fn collect(mut body: WasiBody) -> Result<Bytes, WasiError> {
         }
     }
     Ok(whole.freeze())
+}
+
+/// Takes a body that goes nowhere, as far as one may be: who writes it first, and then looks for the answer, is to find the refusal
+/// there, and not that writing failed.
+async fn discard(mut body: WasiBody) {
+    let mut left = REQUEST_BODY_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
 }
 
 fn bytes_of(headers: &Pairs) -> usize {

@@ -98,7 +98,9 @@ impl on_task_start::Guest for Component {
                     spawn_local(send_without_body(url.to_owned()));
                 }
                 monotonic_clock::wait_for(20 * MILLISECOND).await;
-                send_without_body(url.to_owned()).await
+                let (sender, body) = wit_stream::new();
+                drop(sender);
+                told(send(url, body).await)
             }
             "ask-next" => {
                 monotonic_clock::wait_for(MILLISECOND).await;
