@@ -264,7 +264,13 @@ impl Hooks {
         let pre = self.linker()?.instantiate_pre(&compiled).map_err(|error| {
             // From the import down to the type that does not fit.
             let why: Vec<String> = error.chain().map(ToString::to_string).collect();
-            let why = check::text(why.join(": "));
+            let mut why = check::text(why.join(": "));
+            if let Some(at) = why.find("type mismatch with async") {
+                why.truncate(at);
+                why.push_str(
+                    "it is an `async func`, which of the contract only hooks may be (docs/callbacks.md, WASI)",
+                );
+            }
             Error::Component(format!("component `{name}` cannot be linked: {why}"))
         })?;
         let log = shared.log.clone();

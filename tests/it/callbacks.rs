@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::components::component;
+use crate::support::components::{component, component_0_3};
 use crate::support::*;
 
 /// What became of a task with a component, and of one without that was worked at the same time.
@@ -268,10 +268,14 @@ fn check_prints_what_a_component_answers_and_asks_for() {
 
     let one = world.haul(&["callbacks", "check", component("one-hook-only").to_str().unwrap()]).exits(0);
     let wrong = world.haul(&["callbacks", "check", component("wrong-version").to_str().unwrap()]).exits(10);
+    let newer = world.haul(&["callbacks", "check", component_0_3("waits").to_str().unwrap()]).exits(0);
 
     world.haul(&["callbacks", "check", "nowhere.wasm"]).exits(10).says("nowhere.wasm");
     assert!(one.stdout.contains("haul:transfer") || one.stdout.contains("0.1.0"), "{}", one.stdout);
     assert!(wrong.stderr.contains("0.1.0"), "{}", wrong.stderr);
+    for version in ["wasi:http/client@0.3.", "wasi:io/streams@0.2."] {
+        assert!(newer.stdout.contains(version), "{version}: {}", newer.stdout);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::support::components::component;
+use crate::support::components::{component, component_0_3};
 use crate::support::*;
 
 /// Each fails in `retry` or `on-task-start`, which its task makes sure it is asked.
@@ -30,8 +30,8 @@ const MEMORY_KIB_MAX: u64 = 160 << 10;
 fn the_hostile_set_fails_alone_in_little_memory_while_others_are_worked() {
     let (world, origin) = (World::new(), Origin::start());
     let good = origin.serve("/good", file(&bytes(1, 1_000_000)).pace(500_000));
-    let running = world.spawn(&["--json", "run"]);
     world.add(&[json!({"url": good.url(), "taskId": "good"})]);
+    let running = world.spawn(&["--json", "run"]);
     running.wait_for_status("running");
     let before = memory_kib(running.pid(), "VmRSS:");
 
@@ -46,6 +46,44 @@ fn the_hostile_set_fails_alone_in_little_memory_while_others_are_worked() {
         let task = world.show(name);
         assert_eq!(task["exception"]["type"], "callback", "{name}: {task}");
     }
+    assert_same_bytes(&std::fs::read(world.path("in/good")).unwrap(), &bytes(1, 1_000_000));
+    assert!(most < before + MEMORY_KIB_MAX, "{before} KiB before, {most} KiB at most");
+}
+
+/// What the component `waits` is told to do, and the limit that ends it.
+const ENDLESS: [(&str, &str); 5] = [
+    ("begin-many", "1024 of tasks and streams"),
+    ("compute-without-end", ""), // on the CPU or by the clock, whichever comes first
+    ("make-many-streams", "1024 of tasks and streams"),
+    ("wait-without-end", "longer than 2000 ms"),
+    ("write-without-end", ""),
+];
+
+#[test]
+fn what_a_component_of_wasi_0_3_does_without_end_harms_its_task_alone() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/good", file(&bytes(1, 1_000_000)).pace(500_000));
+    let path = component_0_3("waits");
+    world.config(&format!(
+        "[[grants]]\npath = {path:?}\nlimits = {{ wall-http = \"2s\", cpu = \"1s\", log = \"1M\" }}\n"
+    ));
+    world.add(&[json!({"url": film.url(), "taskId": "good"})]);
+    let running = world.spawn(&["--json", "run"]);
+    running.wait_for_status("running");
+    let before = memory_kib(running.pid(), "VmRSS:");
+
+    let other = origin.serve("/other", file(b"x"));
+    let told = |(deed, _): &(&str, &str)| json!({"url": other.url(), "taskId": deed, "callbacks": [path], "retries": 0, "metaData": deed});
+    world.add(&ENDLESS.iter().map(told).collect::<Vec<_>>());
+    running.wait_for_statuses("failed", ENDLESS.len());
+    running.wait_for_statuses("complete", 1);
+    let most = memory_kib(running.pid(), "VmHWM:");
+
+    for (deed, limit) in ENDLESS {
+        let task = world.show(deed);
+        assert!(task["exception"]["description"].as_str().unwrap().contains(limit), "{deed}: {task}");
+    }
+    assert_eq!(other.log().len(), 0, "none of them was worked");
     assert_same_bytes(&std::fs::read(world.path("in/good")).unwrap(), &bytes(1, 1_000_000));
     assert!(most < before + MEMORY_KIB_MAX, "{before} KiB before, {most} KiB at most");
 }

@@ -1,7 +1,7 @@
 //! Users' components: loading, and calls within limits on warm instances.
 //!
 //! A call ends by its answer, by a trap, by its CPU limit or by its wall clock limit; after all but the first the instance
-//! is thrown away. At most two calls of one component run at once, each on an instance of its own, so that a component
+//! is thrown away, and after an answer too, where anything of the call would go on. At most two calls of one component run at once, each on an instance of its own, so that a component
 //! that hangs delays nobody else's; how many of all components are on the processor at once is a matter of `turns.rs`.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
 use super::grants::how_to_grant_credential;
 use super::health::Health;
-use super::host::{CpuLimit, NextFailed, RESOURCES_MAX, Running, State};
+use super::host::{CpuLimit, NextFailed, RESOURCES_MAX, Running, State, TASKS_MAX};
 use super::interfaces::Interfaces;
 use super::log::Log;
 use super::quota::Quota;
@@ -255,7 +255,7 @@ impl Component {
         state.reach.end();
         warm.calls += 1;
         let mut idle = self.idle();
-        if warm.calls < CALLS_MAX && warm.has_room() && idle.len() < CALLS_AT_ONCE {
+        if warm.calls < CALLS_MAX && warm.is_at_rest() && warm.has_room() && idle.len() < CALLS_AT_ONCE {
             idle.push(warm);
         }
         Ok(answer)
@@ -268,6 +268,10 @@ impl Component {
         let mut store = Store::new(self.pre.engine(), State::new(&self.grants, log, self.http_quota.clone()));
         store.data_mut().computing = computing.clone();
         store.limiter(|state| &mut state.memory);
+        store.set_max_component_handles(TASKS_MAX);
+        if let Some(tasks) = store.concurrent_resource_table() {
+            tasks.set_max_capacity(TASKS_MAX);
+        }
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);
         store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
@@ -365,6 +369,12 @@ impl Component {
 }
 
 impl Warm {
+    /// Whether nothing of its calls is left: no task, stream or request that the next call would go on with, under the name and
+    /// the limits of another hook.
+    fn is_at_rest(&mut self) -> bool {
+        self.store.concurrent_resource_table().is_none_or(|tasks| tasks.is_empty())
+    }
+
     /// Whether it may be called again. One that has little memory left would fail in the middle of some task: what its calls leave
     /// behind (interpreters collect it late) goes with it.
     fn has_room(&self) -> bool {
@@ -402,25 +412,32 @@ fn reason(error: &wasmtime::Error) -> String {
             "it trapped: out of bounds memory access (endless recursion, perhaps)".to_owned()
         }
         Some(Trap::StackOverflow) => "it ran out of stack".to_owned(),
-        Some(trap) => format!("it trapped: {trap}"),
-        None if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => {
-            format!("it holds more than {RESOURCES_MAX} handles of the host")
+        Some(Trap::CannotBlockSyncTask) => {
+            "it waits for something of WASI 0.3, which only a hook that is an `async func` may (docs/callbacks.md, WASI)".to_owned()
         }
+        Some(Trap::AsyncDeadlock) => "it waits for nothing that could come".to_owned(),
+        Some(trap) => format!("it trapped: {trap}"),
+        None if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => too_many_handles(),
         None => error.root_cause().to_string(),
     };
-    // wasmtime has no type for this one.
+    // wasmtime has no types for these.
     let sentence = match sentence.starts_with("too much data is being copied") {
         true => format!(
             "it handed over more than {} MiB at once beside what it was asked, as an answer, a request or a line of log: that \
              is the limit of each",
             ANSWER_BYTES_MAX >> 20
         ),
+        false if sentence.ends_with("store handle limit exceeded") => too_many_handles(),
         false if sentence.starts_with("Exited with i32 exit status") => {
             "it ended itself (exit) instead of answering".into()
         }
         false => sentence,
     };
     check::text(sentence)
+}
+
+fn too_many_handles() -> String {
+    format!("it holds more than {RESOURCES_MAX} handles of the host, or {TASKS_MAX} of tasks and streams")
 }
 
 /// Compiles a component, or takes the result from the cache.

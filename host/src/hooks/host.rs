@@ -1,5 +1,5 @@
-//! What a component can import, and the data of its store: WASI without files, sockets and environment, HTTP to granted
-//! hosts, its settings, and the decisions of the next one in the chain.
+//! What a component can import, and the data of its store: WASI (0.2 and 0.3, over the same data) without files, sockets and
+//! environment, HTTP to granted hosts, its settings, and the decisions of the next one in the chain.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +23,8 @@ use crate::task::Pairs;
 use wit::types::{Auth, Failure as WitFailure, Response, Task};
 
 pub(super) const RESOURCES_MAX: usize = 256;
+/// Tasks, streams, futures and handles of the component model, which take memory of the host.
+pub(super) const TASKS_MAX: usize = 1024;
 const RANDOM_BYTES_MAX: u64 = 4 << 10;
 const TABLE_ELEMENTS_MAX: usize = 20_000;
 /// Interpreters are made of a few core modules, each with its tables.
@@ -195,6 +197,8 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<State>, Error> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)
         .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker))
+        .and_then(|()| wasmtime_wasi::p3::add_to_linker(&mut linker))
+        .and_then(|()| wasmtime_wasi_http::p3::add_to_linker(&mut linker))
         .and_then(|()| link_settings(&mut linker))
         .and_then(|()| keyvalue::link(&mut linker))
         .and_then(|()| link_fetch(&mut linker))

@@ -134,31 +134,29 @@ impl Reach {
             let standard = DEFAULT_FORBIDDEN_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known.as_str()));
             standard || ["content-length", "te", "trailer"].iter().any(|known| name.eq_ignore_ascii_case(known))
         };
-        let sent = if let Some((name, _)) = headers.iter().find(|(name, _)| forbidden(name)) {
-            Err(Refused::Denied(format!("header `{name}` is the host's own")))
-        } else if body.len() > REQUEST_BODY_BYTES_MAX {
-            Err(Refused::RequestTooLarge)
-        } else {
-            let limits = RequestOptions::default();
-            self.send(method, url, headers, body.into(), &limits).await
+        let admitted = match headers.iter().find(|(name, _)| forbidden(name)) {
+            Some((name, _)) => Err(Refused::Denied(format!("header `{name}` is the host's own"))),
+            None if body.len() > REQUEST_BODY_BYTES_MAX => Err(Refused::RequestTooLarge),
+            None => self.admit(&url, &headers),
+        };
+        let sent = match admitted {
+            Ok(transport) => self.send(transport, method, url, headers, body.into(), &RequestOptions::default()).await,
+            Err(refused) => Err(refused),
         };
         let (answer, body) = sent.map_err(|refused| self.noted(refused).into_failure())?;
         Ok((answer.status, answer.headers, answer.url, body))
     }
 
+    /// Sends what was admitted.
     async fn send(
         &self,
+        transport: Transport,
         method: String,
         url: String,
         headers: Pairs,
         body: Bytes,
         limits: &RequestOptions,
     ) -> Result<(Answer, Bytes), Refused> {
-        self.check_handles(&url, &headers)?;
-        let transport = self.admit(&url)?;
-        if headers.len() > HEADERS_MAX || bytes_of(&headers) > HEADERS_BYTES_MAX {
-            return Err(Refused::Denied("too many or too large headers".into()));
-        }
         let slot = self.slots.acquire().await;
         let shorter = |given: Option<Duration>, most: Duration| Some(given.map_or(most, |given| given.min(most)));
         let mut call = Call::new(method, url);
@@ -200,8 +198,12 @@ impl Reach {
         }
     }
 
-    /// Takes one request off the allowance, if the URL's host is granted.
-    fn admit(&self, url: &str) -> Result<Transport, Refused> {
+    /// Takes one request off the allowance, if the URL's host is granted, and so is every credential that it has a handle of.
+    fn admit(&self, url: &str, headers: &Pairs) -> Result<Transport, Refused> {
+        self.check_handles(url, headers)?;
+        if headers.len() > HEADERS_MAX || bytes_of(headers) > HEADERS_BYTES_MAX {
+            return Err(Refused::Denied("too many or too large headers".into()));
+        }
         let mut call = self.call();
         let Some(transport) = call.transport.clone() else {
             return Err(Refused::Denied("this hook may not use HTTP".into()));
@@ -234,6 +236,10 @@ impl Reach {
 impl WasiHttpHooks for Reach {
     fn set_host_header(&mut self) -> bool {
         false // the transport does
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        REQUEST_BODY_BYTES_MAX
     }
 
     fn send_request(
@@ -270,11 +276,18 @@ impl Reach {
                 Ok((name.as_str().to_owned(), value.map_err(|_| WasiError::HttpProtocolError)?.to_owned()))
             })
             .collect::<Result<Pairs, WasiError>>()?;
+        let refused = |refused| self.noted(refused).into_wasi();
+        let (method, url) = (parts.method.to_string(), parts.uri.to_string());
+        // Before its body is read: so many bodies lie in memory as requests are left, whatever a component begins at once.
+        let transport = match self.admit(&url, &headers).map_err(refused) {
+            Ok(transport) => transport,
+            Err(why) => {
+                discard(body).await;
+                return Err(why);
+            }
+        };
         let body = collect(body).await?;
-        let (answer, body) = self
-            .send(parts.method.to_string(), parts.uri.to_string(), headers, body, &limits)
-            .await
-            .map_err(|refused| self.noted(refused).into_wasi())?;
+        let (answer, body) = self.send(transport, method, url, headers, body, &limits).await.map_err(refused)?;
         let mut response = http::Response::builder().status(answer.status);
         for (name, value) in &answer.headers {
             response = response.header(name.as_str(), value.as_str());
@@ -295,6 +308,18 @@ async fn collect(mut body: WasiBody) -> Result<Bytes, WasiError> {
         }
     }
     Ok(whole.freeze())
+}
+
+/// Takes a body that goes nowhere, as far as one may be: who writes it first, and then looks for the answer, is to find the refusal
+/// there, and not that writing failed.
+async fn discard(mut body: WasiBody) {
+    let mut left = REQUEST_BODY_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
 }
 
 fn bytes_of(headers: &Pairs) -> usize {

@@ -93,7 +93,7 @@ impl Interfaces {
         }
         if let Some((name, theirs)) = self.imports.iter().find_map(|name| Some((name, foreign_wasi(name)?))) {
             return refuse(format!(
-                "imports `{name}`, and haul offers WASI 0.2, not {theirs}: build it for WASI 0.2 (wasm32-wasip2)"
+                "imports `{name}`, and haul offers WASI 0.2 and 0.3, not {theirs}: build it for one of these (wasm32-wasip2)"
             ));
         }
         if self.hooks.is_empty() {
@@ -136,10 +136,12 @@ fn foreign_version(name: &str) -> Option<&str> {
     (!speaks(version)).then_some(version)
 }
 
-/// The version of an interface of WASI, when it is none of 0.2.
+/// The version of an interface of WASI, when it is none of 0.2 and 0.3.
 fn foreign_wasi(name: &str) -> Option<&str> {
     let is_wasi = WASI.iter().any(|package| name.starts_with(package));
-    version(name).filter(|version| is_wasi && !version.starts_with("0.2."))
+    // Candidates of 0.3 (`0.3.0-rc-2025-09-16`) had other functions.
+    let is_0_3 = |version: &str| version.strip_prefix("0.3.").is_some_and(|patch| patch.parse::<u32>().is_ok());
+    version(name).filter(|version| is_wasi && !version.starts_with("0.2.") && !is_0_3(version))
 }
 
 fn version(name: &str) -> Option<&str> {
@@ -201,7 +203,7 @@ pub(super) fn judge(name: &str, grants: &Grants) -> Import {
     let denied = |why: &str| Import::Denied(why.into());
     match bare {
         "wasi:http/types" => linked("types and bodies"),
-        "wasi:http/outgoing-handler" => http(grants),
+        "wasi:http/outgoing-handler" | "wasi:http/client" => http(grants),
         "wasi:keyvalue/store" | "wasi:keyvalue/batch" | "wasi:keyvalue/atomics" => match &grants.keyvalue {
             Some(grant) => Import::Linked(format!("state of up to {} bytes", grant.quota_bytes)),
             None => denied("no state is granted (`keyvalue` in the configuration)"),
@@ -238,8 +240,10 @@ mod tests {
 
     #[test]
     fn another_version_of_wasi_is_refused_by_name_before_anything_is_linked() {
-        let clock = "wasi:clocks/monotonic-clock@0.3.0";
-        let refusal = told(&["wasi:io/poll@0.2.6", clock], &[], &[Hook::Retry]);
+        let clock = "wasi:clocks/monotonic-clock@0.3.0-rc-2025-09-16";
+        let known = ["wasi:io/poll@0.2.6", "wasi:clocks/monotonic-clock@0.3.0", "wasi:http/client@0.3.2"];
+        assert_eq!(told(&known, &[], &[Hook::Retry]), "");
+        let refusal = told(&[&known[..], &[clock]].concat(), &[], &[Hook::Retry]);
         assert!(refusal.contains(clock) && refusal.contains("wasm32-wasip2"), "{refusal}");
         assert_eq!(told(&[clock], &[], &[]), refusal, "a hook is the second thing that it lacks");
         assert_eq!(judge(clock, &Grants::default()), Import::Unknown);

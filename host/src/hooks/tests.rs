@@ -14,6 +14,7 @@ mod components;
 mod example;
 mod hostile;
 mod policy;
+mod wasi_0_3;
 
 /// Hooks in a directory of their own, and what components log.
 struct Home {
@@ -38,6 +39,10 @@ impl Home {
 
     fn chain(&self, components: &[Arc<Component>]) -> Chain {
         self.hooks.chain(components, &Transport::new(TransportSettings::default()))
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
     }
 }
 

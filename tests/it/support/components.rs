@@ -13,6 +13,14 @@ pub(crate) fn component(name: &str) -> PathBuf {
     target.join("examples").join(format!("{}.wasm", name.replace('-', "_")))
 }
 
+/// A component of WASI 0.3, by its name in tests/components/wasi-0-3, e.g. `waits`.
+#[allow(dead_code)]
+pub(crate) fn component_0_3(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let target = BUILT.get_or_init(|| build("tests/components/wasi-0-3", &["--examples"]));
+    target.join("examples").join(format!("{}.wasm", name.replace('-', "_")))
+}
+
 /// The component of callbacks-example/rust.
 #[allow(dead_code)]
 pub(crate) fn example() -> PathBuf {

@@ -27,10 +27,6 @@ impl Home {
         let source = ComponentSource { name: "it".into(), path: path.into(), ..ComponentSource::default() };
         self.hooks.load(&source).unwrap_err().to_string()
     }
-
-    fn log(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
-    }
 }
 
 async fn retry(chain: &Chain) -> Result<RetryVerdict, Failure> {
