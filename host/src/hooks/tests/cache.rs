@@ -234,9 +234,14 @@ fn with_code(place: &Place, name: &str, days: u64, bytes: u64) -> PathBuf {
 }
 
 fn compile_another(place: &Place) {
+    compile_anew(place, 9);
+}
+
+/// One of another digest.
+fn compile_anew(place: &Place, digest: u8) {
     let cache = Cache::new(&place.path("cache"), &place.path("home"));
     let compile = || Ok(place.engine.precompile_component(&small()).unwrap());
-    cache.component(&place.engine, &[9; 32], compile).unwrap();
+    cache.component(&place.engine, &[digest; 32], compile).unwrap();
 }
 
 #[test]
@@ -264,6 +269,21 @@ fn the_longest_unused_go_where_there_is_too_much() {
 
     assert_eq!(files.map(|file| file.exists()), [false, true, false], "one of 300 MiB fits into 512");
     assert_eq!(super::super::cache_usage(&place.path("cache")).0, 3);
+}
+
+#[test]
+fn what_was_used_today_is_not_too_many_for_what_is_compiled_now() {
+    let place = Place::new();
+    let made = |days| (0..140).map(|n| with_code(&place, &format!("{days}-{n}.cwasm"), days, 10)).collect();
+    let (today, earlier): (Vec<PathBuf>, Vec<PathBuf>) = (made(0), made(2));
+
+    compile_another(&place);
+
+    assert!(today.iter().all(|file| file.exists()), "a process may be about to load them");
+    assert!(earlier.iter().all(|file| !file.exists()), "more than 128 are newer");
+    let huge = [0, 1, 2].map(|n| with_code(&place, &format!("huge-{n}.cwasm"), 0, 900 << 20));
+    compile_anew(&place, 8);
+    assert!(huge.iter().any(|file| !file.exists()), "2 GiB are enough for a day, too");
 }
 
 #[test]
