@@ -13,6 +13,7 @@ use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{Component as Wasm, InstancePre, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
+use super::compile;
 use super::denied::Denied;
 use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
@@ -441,8 +442,15 @@ pub(super) fn compile(shared: &Shared, file: &ComponentFile<'_>, what: &str) -> 
         None => {
             let wasm = file.bytes()?;
             Interfaces::read(wasm).map_or(Ok(()), |interfaces| interfaces.check(what))?;
+            let limits = compile::limits_of(wasm.len());
+            if let Some(reason) = shared.cache.refusal(&shared.engine, digest, &limits) {
+                return Err(refuse(reason));
+            }
             shared.compiler.compile(shared.space, wasm).map_err(|reason| {
                 shared.refused.remember(digest, &reason);
+                if compile::exceeds(&reason) {
+                    shared.cache.refuse(&shared.engine, digest, &limits, &reason);
+                }
                 refuse(reason)
             })
         }

@@ -305,3 +305,27 @@ fn code_that_is_used_stays_however_long_ago_it_was_made() {
 
     assert!(entry.exists() && facts.exists(), "it was used just now");
 }
+
+#[test]
+fn what_was_refused_is_refused_for_an_hour_within_the_same_limits() {
+    let place = Place::new();
+    let cache = Cache::new(&place.path("cache"), &place.path("home"));
+    let why = "cannot be compiled: it takes more than 20 s on the CPU";
+    let refusal = |digest: u8, limits: &str| cache.refusal(&place.engine, &[digest; 32], limits);
+    assert_eq!(refusal(7, "1024-20"), None);
+
+    cache.refuse(&place.engine, &[7; 32], "1024-20", why);
+
+    assert_eq!(refusal(7, "1024-20").as_deref(), Some(why));
+    assert_eq!((refusal(8, "1024-20"), refusal(7, "2048-20")), (None, None), "another one, or more room");
+    let entries = fs::read_dir(place.path("cache")).unwrap().map(|entry| entry.unwrap().path());
+    let entry = entries.into_iter().find(|path| path.extension().is_some_and(|it| it == "refused")).unwrap();
+    let file = fs::File::open(&entry).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 60 * 60)).unwrap();
+    assert_eq!(refusal(7, "1024-20"), None, "it is found out again");
+    cache.refuse(&place.engine, &[7; 32], "1024-20", why);
+    let mut forged = fs::read(&entry).unwrap();
+    forged[why.find("20 s").unwrap()] = b'1';
+    fs::write(&entry, forged).unwrap();
+    assert_eq!(refusal(7, "1024-20"), None, "whoever writes there cannot refuse for us");
+}

@@ -12,6 +12,9 @@ import (
 )
 
 func Handle(task haul.Task, failure haul.Failure, attempt uint32) verdicts.Verdict {
+	if task.MetaData == "" {
+		return verdicts.MakeVerdictNext()
+	}
 	failure.Description = ask(task.MetaData)
 	return verdicts.MakeVerdictReject(failure)
 }
