@@ -1,10 +1,10 @@
 // A component that steers haul's transfers, one hook of each kind. Take what you need and delete the rest, here and
 // in world.wit. What the hooks are asked and may answer is documented in the contract, wit/.
 //
-// In JavaScript: kebab-case becomes camelCase, `option` is a value or undefined, a variant is { tag, val }, u64 is a
-// number, and a `result` is returned or thrown. An exception that is not caught counts as a failure of the
-// component. QuickJS is the language alone: no `console`, no `TextEncoder`, no `fetch`, no timers; haul's own `log`
-// and `fetch` are imported instead.
+// In JavaScript: kebab-case becomes camelCase, an `option` that is not there is null (answered, it may be undefined as
+// well), a variant is { tag, val }, u64 is a number, and a `result` is returned or thrown. An exception that is not
+// caught counts as a failure of the component. QuickJS is the language alone: no `console`, no `TextEncoder`, no
+// `fetch`, no timers; haul's own `log` and `fetch` are imported instead.
 
 import { decide as nextFilename } from "haul:transfer/filename@0.1.0";
 import { decide as nextRetry } from "haul:transfer/retry@0.1.0";

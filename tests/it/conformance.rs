@@ -207,6 +207,56 @@ fn waited(resource: &Resource) -> f64 {
     (requests[1].at - requests[0].at).as_secs_f64()
 }
 
+#[test]
+fn every_hook_state_settings_and_http_can_be_written_in_go() {
+    let (world, origin) = is_whole("go");
+    let asked = origin.serve("/asked", status(204));
+    let broken = origin.serve("/broken", status(404));
+
+    world.get(&[broken.url(), "--id", "broken", "--metadata", &origin.authority()]).exits(6);
+
+    let why = world.show("broken")["exception"]["description"].as_str().unwrap().to_owned();
+    assert!(why.contains("component `whole` in `on-error`: the other one answered 204"), "{why}");
+    assert_eq!(asked.log().len(), 1);
+}
+
+#[test]
+fn every_hook_state_and_settings_can_be_written_in_typescript() {
+    is_whole("typescript");
+}
+
+#[test]
+fn every_hook_state_and_settings_can_be_written_in_javascript() {
+    is_whole("javascript");
+}
+
+#[test]
+fn every_hook_state_and_settings_can_be_written_in_python() {
+    is_whole("python");
+}
+
+/// A component with all hooks builds, is recognised, and lets two files pass: what it has counted is in its state.
+#[track_caller]
+fn is_whole(name: &str) -> (World, Origin) {
+    let path = language(&format!("whole-{name}"));
+    let (world, origin) = (World::new(), Origin::start());
+    world.config(&format!(
+        "[[callbacks]]\nname = \"whole\"\npath = {path:?}\nkeyvalue = \"64K\"\nconfig = {{ most = \"2\" }}\nallow-hosts = \
+         [{:?}]\n",
+        origin.authority()
+    ));
+    let (stdout, _) = patiently(&world, &["--json", "callbacks", "check", path.to_str().unwrap()], 0);
+    let checked: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(checked["hooks"].as_array().unwrap().len(), 17, "{checked}");
+    let files: Vec<Resource> = (0..3).map(|n| origin.serve(&format!("/file-{n}"), file(b"x"))).collect();
+    for (n, (file, code)) in files.iter().zip([0, 0, 1]).enumerate() {
+        patiently(&world, &["get", file.url(), "--id", &format!("file-{n}")], code);
+    }
+    let why = world.show("file-2")["exception"]["description"].as_str().unwrap().to_owned();
+    assert_eq!(why, "component `whole` in `verify`: this is file 3", "and that is told as everywhere");
+    (world, origin)
+}
+
 /// Components of four languages in one chain, in this order.
 const MIXED: [&str; 4] = ["go", "rust", "javascript", "c"];
 

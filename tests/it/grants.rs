@@ -239,6 +239,45 @@ fn the_first_bytes_of_a_file_show_no_credential_to_components_and_nothing_to_rec
 }
 
 #[test]
+fn secrets_of_an_answer_and_its_echoes_of_the_tasks_are_seen_nowhere() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.config(&attached("tells-everything", ""));
+    let answer = |code| {
+        status(code)
+            .header("Set-Cookie", "id=cAnArY-cookie; HttpOnly; Path=/")
+            .header("X-Api-Key", "cAnArY-key")
+            .header("X-Session-Token", "cAnArY-session")
+            .header("Link", "<https://h/x?page=2&access_token=cAnArY-link>; rel=next")
+            .header("X-Echo", "Bearer cAnArY-own")
+            .body(b"you said: Bearer cAnArY-own, page two")
+    };
+    let (bad, good) = (origin.serve("/bad", answer(500)), origin.serve("/good", answer(200)));
+    let record = world.path("calls");
+    let mut printed = String::new();
+    let mut keep = |outcome: Outcome| printed.push_str(&format!("{}{}", outcome.stdout, outcome.stderr));
+    for (film, id) in [(&bad, "bad"), (&good, "good")] {
+        let words = ["-v", "--json", "get", film.url(), "--id", id, "--retries", "0"];
+        let own = ["-H", "Authorization: Bearer cAnArY-own", "--record", record.to_str().unwrap()];
+        keep(world.haul(&[&words[..], &own].concat()));
+        keep(world.haul(&["--json", "show", id]));
+    }
+    keep(world.haul(&["--json", "events"]));
+
+    let leaks: Vec<_> = printed.lines().filter(|line| line.contains("cAnArY")).collect();
+    assert!(leaks.is_empty(), "{leaks:#?}");
+    let calls = std::fs::read_to_string(&record).unwrap();
+    assert!(!calls.contains("cAnArY"), "{calls}");
+    world.assert_home_without("cAnArY");
+    assert!(printed.contains("told [") && printed.contains("page=2"), "the component was heard: {printed}");
+    let events = world.events();
+    let end = events.iter().rfind(|event| event["taskId"] == "bad" && event["status"] == "failed").unwrap();
+    assert_eq!(end["responseHeaders"]["x-echo"], "***", "{end}");
+    assert_eq!(end["responseBody"], "you said: ***, page two", "{end}");
+    let file = std::fs::read(world.work().join("good")).unwrap();
+    assert_eq!(file, b"you said: Bearer cAnArY-own, page two", "a file is what the server sent");
+}
+
+#[test]
 fn a_credential_that_is_not_granted_cannot_be_used() {
     let (mut world, origin) = (World::new(), Origin::start());
     world.set("CORP", CANARY);

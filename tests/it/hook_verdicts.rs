@@ -527,7 +527,7 @@ fn a_file_that_a_component_refuses_is_removed_and_not_tried_again() {
 
     let record = world.show("t");
     assert_eq!((&record["status"], &record["exception"]["type"]), (&json!("failed"), &json!("policy")));
-    assert_eq!(record["exception"]["description"], "component `steered` refuses the file: it looks wrong");
+    assert_eq!(record["exception"]["description"], "component `steered` in `verify`: it looks wrong");
     assert_eq!(asked_of(&wrong, "verify").len(), 0, "the host's own checks come first");
     assert_eq!(names_in(&world), [] as [&str; 0]);
 }

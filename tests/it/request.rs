@@ -312,3 +312,20 @@ fn a_probe_without_an_answer_says_why() {
     let dead = world.haul(&["probe", "http://127.0.0.1:1/dead.txt", "--retries", "0"]).exits(5);
     assert!(dead.stderr.contains("cannot connect to 127.0.0.1:1"), "{}", dead.stderr);
 }
+
+#[test]
+fn a_component_is_told_of_no_file_where_the_body_goes_to_the_terminal() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (answer, film) = (origin.serve("/api", file(b"{}")), origin.serve("/film.bin", file(b"film")));
+    let (record, example) = (world.path("calls"), crate::support::components::example());
+    let words = ["--callbacks", example.to_str().unwrap(), "--record", record.to_str().unwrap()];
+
+    world.haul(&[&["request", answer.url()][..], &words].concat()).exits(0);
+    world.haul(&[&["get", film.url()][..], &words].concat()).exits(0);
+
+    let calls = std::fs::read_to_string(&record).unwrap();
+    let calls = calls.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let ends = calls.filter(|call| call["hook"] == "on-task-finished");
+    let files: Vec<_> = ends.map(|call| call["input"]["update"]["filePath"].clone()).collect();
+    assert_eq!(files, [json!(null), json!("film.bin")], "of downloads alone");
+}

@@ -173,6 +173,33 @@ fn test_ends_with_10_when_a_hook_traps_or_answers_nonsense() {
 }
 
 #[test]
+fn a_component_tries_out_the_state_that_is_granted_to_it_and_leaves_that_of_transfers_alone() {
+    let mut world = World::new();
+    let (path, temporary) = (path_of("keeps-state"), world.path("temporary"));
+    std::fs::create_dir(&temporary).unwrap();
+    world.set("TMPDIR", temporary.to_str().unwrap());
+    world.config(&format!("[[grants]]\npath = {path:?}\nkeyvalue = \"64K\"\n"));
+    let call =
+        |meta: &str| json!({"hook": "on-task-start", "input": {"task": {"id": "t", "metaData": meta}}}).to_string();
+    let inputs = world.path("inputs");
+    std::fs::write(&inputs, format!("{}\n{}\n", call("one"), call("two"))).unwrap();
+    let words = ["--json", "callbacks", "test", &path, "--inputs", inputs.to_str().unwrap()];
+
+    for _ in 0..2 {
+        let tried = world.haul(&words).exits(0).json();
+        let told: Vec<_> = tried.iter().map(|trial| &trial["verdict"]["headers"][0][1]).collect();
+        assert_eq!(told, ["1 none count,last 1 false", "2 one count,last 1 false"], "it begins with none: {tried:?}");
+    }
+    let words = ["--json", "callbacks", "replay", &path, "--inputs", inputs.to_str().unwrap(), "--against", &path];
+    let replayed = world.haul(&words).exits(0).json();
+    assert!(replayed.iter().all(|call| call["changed"] == false), "each has its own: {replayed:?}");
+
+    world.haul(&["callbacks", "state"]).exits(0).says("no component keeps anything");
+    let left = names_in(&temporary);
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
 fn test_shows_what_a_component_logs() {
     let world = World::new();
     let calls = world.haul(&["--json", "callbacks", "test", &path_of("floods-log")]).exits(0).json();

@@ -4,7 +4,8 @@
 //! to us alone, links are not followed, and each file ends with a keyed BLAKE3 hash whose key lies apart, in our state
 //! directory. A file is mapped, not read: it is proved once, and as long as it is the very same file (`known.rs`) it need not
 //! be again. A file that is not provably ours is not an error: the component is compiled again. What has not been used for
-//! long is removed where something is added (`sweep.rs`).
+//! long is removed where something is added (`sweep.rs`). What took its limits to be refused is remembered for an hour
+//! (reliability.md E.2).
 
 mod sweep;
 
@@ -27,6 +28,8 @@ pub(super) use sweep::usage;
 const MAC_BYTES: usize = 32;
 const KEY_BYTES: usize = 32;
 const KEY_NAME: &str = "aot.key";
+/// A refusal is found out again after so long; by then `sweep` may have taken it away, too.
+const REFUSED_S: u64 = 60 * 60;
 /// What is known of files lies here, in the cache's directory.
 const KNOWN_NAME: &str = "known";
 
@@ -78,6 +81,29 @@ impl Cache {
             .map_err(|error| Error::Component(format!("code that was compiled just now cannot be used: {error:#}")))
     }
 
+    /// Why a component of this digest was refused lately, when that took long to find out within these limits.
+    pub(super) fn refusal(&self, engine: &Engine, digest: &[u8; 32], limits: &str) -> Option<String> {
+        let place = self.place.as_ref()?;
+        let name = place.refusal_name(engine, digest, limits);
+        let path = place.directory.join(&name);
+        let is_lately = private::modified_s(&path)? + REFUSED_S > clock::unix_ms() / 1000;
+        let bytes = private::read(&path).ok().filter(|_| is_lately)?;
+        let (reason, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_BYTES)?)?;
+        let is_ours = place.hasher(&name).update(reason).finalize() == *<&[u8; MAC_BYTES]>::try_from(mac).ok()?;
+        String::from_utf8(reason.to_vec()).ok().filter(|_| is_ours)
+    }
+
+    /// Remembers that for a while.
+    pub(super) fn refuse(&self, engine: &Engine, digest: &[u8; 32], limits: &str, reason: &str) {
+        let Some(place) = &self.place else { return };
+        let name = place.refusal_name(engine, digest, limits);
+        let mac = place.hasher(&name).update(reason.as_bytes()).finalize();
+        let written = private::write(&place.directory.join(&name), &[reason.as_bytes(), mac.as_bytes()], false);
+        if let Err(error) = written {
+            tracing::debug!("a refusal is not remembered: {error}");
+        }
+    }
+
     /// What was remembered of a component's file that is still the same.
     pub(super) fn known<const N: usize>(&self, path: &Path, identity: &Identity) -> Option<[u8; N]> {
         self.place.as_ref()?.known.facts(path, identity)
@@ -109,6 +135,10 @@ impl Place {
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let key = blake3::derive_key("haul 2026-11-22 name of the key of compiled components", &self.key);
         format!("{}-{:016x}-{}.{}", hex(digest), hasher.finish(), hex(&key[..4]), sweep::EXTENSION)
+    }
+
+    fn refusal_name(&self, engine: &Engine, digest: &[u8; 32], limits: &str) -> String {
+        format!("{}.{limits}.refused", self.name(engine, digest))
     }
 
     /// Code that is ours for certain: proved when it was this very file, or proved now.

@@ -152,7 +152,7 @@ impl Chain {
     /// Hook `classify`. A component can be stricter than the default policy, but not join bytes, or take less than the whole
     /// for the whole, where that would not: which bytes belong together is no matter of opinion.
     pub async fn classify(&self, task: &HookTask, asked: &Asked, head: &HookHead) -> Result<Classified, Failure> {
-        self.tells(|secrets| secrets.add_url(&head.wit.url));
+        self.tells(|secrets| secrets.add_answer(&head.wit.url, &head.wit.headers));
         let params = (task.wit.clone(), convert::asked(asked), head.wit.clone());
         let (who, (verdict,)) = self.ask::<hooks::Classify>(task.weight, params.clone()).await?;
         let verdict = convert::to_classified(verdict);
@@ -178,6 +178,7 @@ impl Chain {
 
     /// Hook `filename`. The answer is one safe path component, at most 255 bytes, and none of `taken`.
     pub async fn filename(&self, task: &HookTask, head: &HookHead, taken: &[String]) -> Result<String, Failure> {
+        self.tells(|secrets| secrets.add_answer(&head.wit.url, &head.wit.headers));
         let params = (task.wit.clone(), head.wit.clone(), taken.to_vec());
         let (who, (mut name,)) = self.ask::<hooks::Filename>(task.weight, params.clone()).await?;
         let secrets = self.secrets();
@@ -237,7 +238,12 @@ impl Chain {
         situation: Situation,
         now_ms: u64,
     ) -> Result<AuthorizeVerdict, Failure> {
-        self.tells(|secrets| secrets.add_auth(auth));
+        self.tells(|secrets| {
+            secrets.add_auth(auth);
+            if let Situation::RefreshAnswered(head) = &situation {
+                secrets.add_answer(&head.url, &head.headers);
+            }
+        });
         let situation = convert::situation(&situation);
         let params = (task.wit.clone(), convert::auth(auth), situation.clone(), now_ms);
         let (who, (verdict,)) = self.ask::<hooks::Authorize>(task.weight, params).await?;

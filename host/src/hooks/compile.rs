@@ -26,6 +26,8 @@ use super::{check, shape};
 const CODE: u8 = 0;
 const REFUSAL: u8 = 1;
 const HASH_BYTES: usize = 32;
+/// What a sentence begins with that says which limit was exceeded.
+const EXCEEDS: &str = "cannot be compiled: it takes more than ";
 /// Threads of a child.
 const THREADS: &str = "4";
 
@@ -84,6 +86,17 @@ impl Compiler {
             }
         }
     }
+}
+
+/// The limits for a component of so many bytes, as part of a file's name.
+pub(super) fn limits_of(wasm_bytes: usize) -> String {
+    let Limits { memory_bytes, cpu_s, .. } = Limits::of(wasm_bytes);
+    format!("{}-{cpu_s}", memory_bytes >> 20)
+}
+
+/// Whether a component was refused for what compiling it takes: within the same limits that would be so again.
+pub(super) fn exceeds(reason: &str) -> bool {
+    reason.starts_with(EXCEEDS)
 }
 
 /// Components that could not be compiled, by digest: what takes half a minute to refuse is refused once.
@@ -191,9 +204,9 @@ fn gone_wrong(status: ExitStatus, limits: Limits) -> String {
     let (cpu_s, memory) = (limits.cpu_s, limits.memory_bytes >> 20);
     let signal = |signal: Signal| status.signal() == Some(signal.as_raw());
     if signal(Signal::XCPU) || signal(Signal::KILL) {
-        format!("cannot be compiled: it takes more than {cpu_s} s on the CPU")
+        format!("{EXCEEDS}{cpu_s} s on the CPU")
     } else if signal(Signal::ABORT) || signal(Signal::SEGV) {
-        format!("cannot be compiled: it takes more than {memory} MiB of memory, or breaks the compiler")
+        format!("{EXCEEDS}{memory} MiB of memory, or breaks the compiler")
     } else {
         format!("cannot be compiled: the compiler ended with {status}")
     }

@@ -13,6 +13,7 @@ use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{Component as Wasm, InstancePre, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
+use super::compile;
 use super::denied::Denied;
 use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
@@ -329,7 +330,7 @@ impl Component {
             return failure.clone(); // another one's fault
         }
         let denied = if error.is::<Trap>() { denied.of_a_trap() } else { denied.of_a_failure() };
-        self.count(hook, self.failure(hook, &format!("{}{denied}", reason(error))))
+        self.count(hook, self.failure(hook, &format!("{}{denied}", reason_of_a_call(error))))
     }
 
     /// The failure of an answer that cannot be used.
@@ -404,6 +405,14 @@ pub(super) fn raised_by(setting: &str) -> String {
     format!(" (`limits.{setting}`)")
 }
 
+/// What the runtime says of bytes that are no value has no subject: it is the component that has handed them over.
+fn reason_of_a_call(error: &wasmtime::Error) -> String {
+    match reason(error) {
+        why if why.starts_with("it ") => why,
+        why => format!("it handed over what is no value of the contract, as an answer or in a call: {why}"),
+    }
+}
+
 fn reason(error: &wasmtime::Error) -> String {
     let sentence = match error.downcast_ref::<Trap>() {
         Some(Trap::UnreachableCodeReached) => "it trapped (a panic, or an abort)".to_owned(),
@@ -452,11 +461,35 @@ pub(super) fn compile(shared: &Shared, file: &ComponentFile<'_>, what: &str) -> 
             let wasm = file.bytes()?;
             Requested::of(wasm, file.path())?;
             Interfaces::read(wasm).map_or(Ok(()), |interfaces| interfaces.check(what))?;
+            let limits = compile::limits_of(wasm.len());
+            if let Some(reason) = shared.cache.refusal(&shared.engine, digest, &limits) {
+                return Err(refuse(reason));
+            }
             shared.compiler.compile(shared.space, wasm).map_err(|reason| {
                 shared.refused.remember(digest, &reason);
+                if compile::exceeds(&reason) {
+                    shared.cache.refuse(&shared.engine, digest, &limits, &reason);
+                }
                 refuse(reason)
             })
         }
     };
     shared.cache.component(&shared.engine, digest, compile)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_runtime_says_of_bytes_that_are_no_value_is_a_sentence_about_the_component() {
+        let told = reason_of_a_call(&wasmtime::format_err!("unexpected discriminant: 9"));
+        assert_eq!(
+            told,
+            "it handed over what is no value of the contract, as an answer or in a call: unexpected discriminant: 9"
+        );
+        let ours = "it used up its 50 ms on the CPU";
+        assert_eq!(reason_of_a_call(&wasmtime::format_err!("{ours}")), ours);
+        assert_eq!(reason_of_a_call(&Trap::StackOverflow.into()), "it ran out of stack");
+    }
 }

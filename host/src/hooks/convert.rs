@@ -571,10 +571,16 @@ fn to_status(status: &wit::types::Status) -> Result<Status, String> {
     })
 }
 
+/// Whether what a task brings is its file, rather than the body of a response.
+fn keeps_a_file(kind: &wit::types::TaskKind) -> bool {
+    matches!(to_kind(kind), TaskType::Download | TaskType::ParallelDownload)
+}
+
 /// `task`: to tell the file's path relative to its base directory, which is all that a component learns of the host's.
 pub(super) fn update(update: &StatusUpdate, task: &wit::types::Task) -> wit::types::Update {
     let details = update.details.as_deref();
-    let name = details.and_then(|details| {
+    let has_file = update.status == Status::Complete && keeps_a_file(&task.kind);
+    let name = details.filter(|_| has_file).and_then(|details| {
         let path = std::path::Path::new(details.file_path.as_deref()?);
         Some(path.file_name()?.to_string_lossy().into_owned())
     });

@@ -1,6 +1,7 @@
 //! Calls of single hooks, for the authors of components: samples, recorded calls, and trying a component out with them, within
 //! the limits that it has in earnest. No task is moved by it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -11,6 +12,7 @@ use super::words::{self, Words};
 use super::{Component, Hook, Hooks};
 use crate::clock;
 use crate::error::Error;
+use crate::store::Store;
 use crate::transport::Transport;
 
 /// A call of a hook, as it is recorded, given and replayed: one JSON object a line.
@@ -149,6 +151,34 @@ impl Hooks {
         transport: &Transport,
     ) -> Result<Trial, Error> {
         call.hook.visit(Attempted { hooks: self, component, transport, input: &call.input }).await.map_err(Error::Usage)
+    }
+}
+
+/// Where components keep their state for the time of a trial. Removed with it.
+#[derive(Debug)]
+pub struct Scratch {
+    directory: PathBuf,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.directory) {
+            tracing::debug!("cannot remove {}: {error}", self.directory.display());
+        }
+    }
+}
+
+impl Hooks {
+    /// Components keep their state in a store of their own from now on, among the temporary files of the system: it begins empty,
+    /// and nothing of it comes into a home. To be dropped after these hooks.
+    ///
+    /// # Errors
+    /// The store cannot be made: [`Error::FileSystem`], or what the database says.
+    pub fn keep_state_apart(&self) -> Result<Scratch, Error> {
+        let directory = std::env::temp_dir().join(format!("haul-trial-{}", clock::new_uuid().simple()));
+        let scratch = Scratch { directory };
+        self.keep_state_in(&Store::open(&scratch.directory, Box::new(drop))?);
+        Ok(scratch)
     }
 }
 

@@ -1,6 +1,8 @@
-//! Secrets that are known by their value: what a task brings along, what was put into a request. Wherever a text repeats one
+//! Secrets that are known by their value: what a task brings along, what was put into a request, what came with an answer. Wherever a text repeats one
 //! of them literally or percent-encoded, in whatever spelling of that, it is masked. It cannot recognise what was encoded in
 //! any other way or cut in pieces.
+
+use std::collections::VecDeque;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -16,9 +18,18 @@ const BYTES_MIN: usize = 6;
 /// A line that was cut may end in the first bytes of a secret: so many are recognised.
 const BEGINNING_BYTES_MIN: usize = 4;
 
-/// See the module. The longest come first: of a secret within another one, no end may be left over.
+/// Secrets of answers that are remembered, the last ones, and their bytes: servers may send a new cookie each time.
+const PASSING_MAX: usize = 256;
+const PASSING_BYTES_MAX: usize = 64 << 10;
+
+/// See the module.
 #[derive(Clone, Default)]
-pub(crate) struct Secrets(Vec<String>);
+pub(crate) struct Secrets {
+    /// The longest come first: of a secret within another one, no end may be left over.
+    known: Vec<String>,
+    /// Those among them that only answers have brought, the oldest first.
+    passing: VecDeque<String>,
+}
 
 /// How much of a secret a text begins with.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +86,7 @@ fn is_encoded(text: &[u8], byte: u8) -> Option<bool> {
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} secrets", self.0.len())
+        write!(f, "{} secrets", self.known.len())
     }
 }
 
@@ -87,10 +98,34 @@ pub(crate) fn encoded(text: &str) -> String {
 impl Secrets {
     /// Takes up a secret. Handles of credentials are none.
     pub(crate) fn add(&mut self, secret: &str) {
-        let is_known = || self.0.iter().any(|known| known == secret);
+        let is_known = || self.known.iter().any(|known| known == secret);
         if secret.len() >= BYTES_MIN && !secret.contains("{credential:") && !is_known() {
-            let place = self.0.partition_point(|known| known.len() > secret.len());
-            self.0.insert(place, secret.to_owned());
+            let place = self.known.partition_point(|known| known.len() > secret.len());
+            self.known.insert(place, secret.to_owned());
+        }
+    }
+
+    /// Takes up what an answer brings along: its URL's secrets, values of headers that are always masked (of `Set-Cookie` the
+    /// cookie's, too), and secrets in the URLs of others. Of very many answers the last ones' are remembered.
+    pub(crate) fn add_answer(&mut self, url: &str, headers: &Pairs) {
+        let mut brought = Secrets::default();
+        brought.add_request(url, headers);
+        let is_cookie = |name: &str| name.eq_ignore_ascii_case("set-cookie");
+        for (_, cookie) in headers.iter().filter(|(name, _)| is_cookie(name)) {
+            let pair = cookie.split(';').next().unwrap_or_default().trim();
+            brought.add(pair);
+            brought.add(pair.split_once('=').map_or("", |(_, value)| value).trim_matches(['"', ' ']));
+        }
+        for secret in brought.known {
+            if !self.known.contains(&secret) {
+                self.add(&secret);
+                self.passing.push_back(secret);
+            }
+        }
+        let bytes = |passing: &VecDeque<String>| passing.iter().map(String::len).sum::<usize>();
+        while self.passing.len() > PASSING_MAX || bytes(&self.passing) > PASSING_BYTES_MAX {
+            let Some(oldest) = self.passing.pop_front() else { break };
+            self.known.retain(|known| *known != oldest);
         }
     }
 
@@ -155,7 +190,9 @@ impl Secrets {
     /// The value, what follows the scheme of a login, and the values of cookies.
     fn add_header(&mut self, name: &str, value: &str) {
         self.add(value);
-        if name.eq_ignore_ascii_case("cookie") {
+        if name.eq_ignore_ascii_case("set-cookie") {
+            // What follows the cookie says whom it is for.
+        } else if name.eq_ignore_ascii_case("cookie") {
             value.split(';').filter_map(|cookie| cookie.split_once('=')).for_each(|(_, value)| self.add(value.trim()));
         } else if let Some((_, credentials)) = value.split_once(' ') {
             self.add(credentials.trim());
@@ -184,7 +221,7 @@ impl Secrets {
 
     /// Those of another.
     pub(crate) fn extend(&mut self, more: Secrets) {
-        more.0.iter().for_each(|secret| self.add(secret));
+        more.known.iter().for_each(|secret| self.add(secret));
     }
 
     /// Whether a text repeats one.
@@ -226,7 +263,7 @@ impl Secrets {
 
     /// How many bytes at the beginning of a text are one of them.
     fn length_at(&self, text: &[u8]) -> Option<usize> {
-        self.0.iter().find_map(|secret| match begins(text, secret.as_bytes()) {
+        self.known.iter().find_map(|secret| match begins(text, secret.as_bytes()) {
             Begins::Whole(length) => Some(length),
             Begins::Cut(_) | Begins::Not => None,
         })
@@ -234,11 +271,11 @@ impl Secrets {
 
     /// Where a text begins with so many bytes of one and then ends.
     fn begun_at(&self, text: &[u8], bytes_min: usize) -> Option<usize> {
-        let longest = self.0.first().map_or(0, |secret| 3 * secret.len());
+        let longest = self.known.first().map_or(0, |secret| 3 * secret.len());
         let is_begun = |at: usize| {
             let of =
                 |secret: &String| matches!(begins(&text[at..], secret.as_bytes()), Begins::Cut(n) if n >= bytes_min);
-            self.0.iter().any(of)
+            self.known.iter().any(of)
         };
         (text.len().saturating_sub(longest)..text.len()).find(|at| is_begun(*at))
     }
@@ -304,6 +341,27 @@ mod tests {
         let mut text = harmless.to_owned();
         secrets.mask(&mut text);
         assert_eq!(text, harmless);
+    }
+
+    #[test]
+    fn of_answers_the_secrets_of_the_last_ones_are_known_and_those_of_the_task_stay() {
+        let mut secrets = Secrets::default();
+        secrets.add("of-the-task");
+        for n in 0..2 * PASSING_MAX {
+            let cookie = ("set-cookie".to_owned(), format!("s=c{n:05}; HttpOnly; Path=/"));
+            let link = ("link".to_owned(), format!("<https://h/?page=2&token=t{n:05}>; rel=\"next\""));
+            secrets.add_answer("https://h/?key=of-the-task", &vec![cookie, link]);
+        }
+        let shown = |text: &str| {
+            let mut text = text.to_owned();
+            secrets.mask(&mut text);
+            text
+        };
+        assert_eq!(shown("c00511 t00511 of-the-task HttpOnly; Path=/ page=2"), "*** *** *** HttpOnly; Path=/ page=2");
+        assert_eq!(shown("c00000 t00000"), "c00000 t00000", "the first ones are forgotten");
+        assert!(secrets.known.len() <= PASSING_MAX + 1, "{secrets:?}");
+        secrets.add_answer("https://h/", &vec![("x-api-key".to_owned(), "k".repeat(PASSING_BYTES_MAX + 1))]);
+        assert_eq!(secrets.known, ["of-the-task"], "nor are they many megabytes");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::error::{Failure, FailureKind};
 use crate::event::{Details, IN_DOUBT};
 use crate::hooks::{Attempt, Chain, Hook, HookHead, HookTask, RetryChanges, RetryVerdict};
+use crate::mask::Secrets;
 use crate::sandbox::{Directory, Identity};
 use crate::store::TaskKey;
 use crate::task::{Changes, ResumeRecord, Status, Task};
@@ -208,6 +209,26 @@ pub(super) fn over(held: &mut Held, failure: Failure, details: Option<Box<Detail
     details.notes.clone_from(&held.notes);
     let (verdict, bytes_done) = (RetryVerdict::GiveUp, held.bytes_done());
     End::Failed(Box::new(Failed { failure, verdict, wanted: false, changes: None, details, bytes_done, is_over }))
+}
+
+/// Masks what an answer has repeated of the task's own secrets, where people look: in its headers, in sentences, and in the body
+/// of an error. That of a success is what was asked for, and stays.
+pub(super) fn mask_echoes(task: &Task, end: &mut End) {
+    let (details, keeps_body) = match end {
+        End::Final { status, details, .. } => (&mut **details, *status == Status::Complete),
+        End::Failed(failed) => (&mut *failed.details, false),
+        End::Bytes(finished) => (Arc::make_mut(&mut finished.details), true),
+        End::Stopped { .. } => return,
+    };
+    let mut secrets = Secrets::default();
+    secrets.add_task(task);
+    details.response_headers.iter_mut().for_each(|(_, value)| secrets.mask(value));
+    if let Some(failure) = &mut details.exception {
+        secrets.mask(&mut failure.description);
+    }
+    if let Some(body) = details.response_body.as_mut().filter(|_| !keeps_body) {
+        secrets.mask(body);
+    }
 }
 
 /// What an update says of a response: headers masked, media type and character set apart.

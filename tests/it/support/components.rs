@@ -29,8 +29,9 @@ pub(crate) fn example() -> PathBuf {
     target.join("haul_callbacks_example.wasm")
 }
 
-/// The component of callbacks-example in a language: the name of a folder there. `tests/languages` builds it; the first
-/// time that takes minutes, most of them for the toolchain.
+/// The component of callbacks-example in a language: the name of a folder there, or `whole-` and that for the one that
+/// tests/components/whole makes of it. `tests/languages` builds it; the first time that takes minutes, most of them for the
+/// toolchain.
 #[allow(dead_code)]
 pub(crate) fn language(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("there is no root");

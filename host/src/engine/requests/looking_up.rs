@@ -51,7 +51,10 @@ pub(super) async fn show(engine: &Inner, id: &str) -> Result<Reply> {
     let position = ready_of(key, &record.task).position;
     let ready = record.status == Status::Enqueued && record.ready_at.is_none();
     let ahead = if ready { engine.shared.store.ahead_of(position, COUNTED)? } else { 0 };
-    let outlook = resume_data::outlook(engine, &record).await.filter(|_| record.status != Status::Running);
+    let outlook = match record.status {
+        Status::Running => None,
+        _ => resume_data::outlook(engine, &record).await,
+    };
     let is_given_up = record.status.is_final() && record.status != Status::Complete;
     let mut record = records_json(engine, vec![(key, record)]).await?.pop().unwrap_or_default();
     if let (true, Some(end)) = (is_given_up, engine.shared.store.final_update(key)?) {

@@ -1,6 +1,9 @@
 //! How much of what was compiled is kept: the files used last, within limits on their number, size and age. Looked at where one
 //! is added, never at a start. What is taken away may be mapped by a running process: that one keeps it until it lets go.
 //!
+//! What was used within a day has more room: a process that has many components attached must not lose those that it is about
+//! to load to the ones that it has just compiled.
+//!
 //! When a file was last used is told by the time of what is known of it, for the file itself must stay as it is (`known.rs`).
 
 use std::fs;
@@ -9,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// Components that carry an interpreter take 40 MiB each.
 const BYTES_MAX: u64 = 512 << 20;
+const BYTES_MAX_OF_A_DAY: u64 = 4 * BYTES_MAX;
 const FILES_MAX: usize = 128;
+const DAY_S: u64 = 24 * 60 * 60;
 const AGE_S_MAX: u64 = 60 * 24 * 60 * 60;
 /// Facts are 32 to 112 bytes.
 const FACTS_MAX: usize = 4096;
@@ -37,23 +42,27 @@ pub(super) fn code(directory: &Path, now_s: u64, used: impl Fn(&Path) -> Option<
     for file in &mut code {
         file.used_s = used(&file.path).map_or(file.used_s, |used| used.max(file.used_s));
     }
-    remove_oldest(code, now_s, (FILES_MAX, BYTES_MAX));
+    remove_oldest(code, now_s, |file, count, bytes| match file.used_s + DAY_S > now_s {
+        true => bytes > BYTES_MAX_OF_A_DAY,
+        false => count > FILES_MAX || bytes > BYTES_MAX,
+    });
     let unfinished = |file: &&Kept| file.used_s + UNFINISHED_S_MAX < now_s;
     others.iter().filter(unfinished).for_each(remove);
 }
 
 /// The same for what is known of files.
 pub(super) fn facts(directory: &Path, now_s: u64) {
-    remove_oldest(files(directory), now_s, (FACTS_MAX, BYTES_MAX));
+    remove_oldest(files(directory), now_s, |_, count, _| count > FACTS_MAX);
 }
 
-fn remove_oldest(mut files: Vec<Kept>, now_s: u64, (files_max, bytes_max): (usize, u64)) {
+/// `exceeds`: whether a file does, being the last of so many that were used as lately, with so many bytes in all.
+fn remove_oldest(mut files: Vec<Kept>, now_s: u64, exceeds: impl Fn(&Kept, usize, u64) -> bool) {
     files.sort_by_key(|file| std::cmp::Reverse(file.used_s));
     let (mut count, mut bytes) = (0, 0);
     for file in &files {
         count += 1;
         bytes += file.bytes;
-        let one_of_many = count > 1 && (count > files_max || bytes > bytes_max);
+        let one_of_many = count > 1 && exceeds(file, count, bytes);
         if one_of_many || file.used_s + AGE_S_MAX < now_s {
             remove(file);
         }

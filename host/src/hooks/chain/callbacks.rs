@@ -66,7 +66,7 @@ impl Chain {
     /// Hook `on-response`: each component is asked with what the one before it has made of the response, whose body is that
     /// of an error, up to a limit, or empty.
     pub async fn on_response(&self, task: &HookTask, mut head: Head) -> Result<OnResponse, Failure> {
-        self.tells(|secrets| secrets.add_url(&head.url));
+        self.tells(|secrets| secrets.add_answer(&head.url, &head.headers));
         let question = |head: &Head| {
             let weight = task.weight + convert::weight_of(&head.headers, &head.url) + 2 * head.body.len();
             (weight, (task.wit.clone(), convert::response(head.clone())))
@@ -161,8 +161,7 @@ impl Chain {
         let question = || (task.weight, (task.wit.clone(), convert::finished(file)));
         while let Some((who, (verdict,))) = walk.next(question).await? {
             if let Err(why) = who.usable(Ok(verdict.map_err(check::text)))? {
-                let name = who.component().name();
-                return Ok(Err(format!("component `{name}` refuses the file: {why}")));
+                return Ok(Err(format!("{}: {why}", who.place())));
             }
         }
         Ok(Ok(()))

@@ -234,9 +234,14 @@ fn with_code(place: &Place, name: &str, days: u64, bytes: u64) -> PathBuf {
 }
 
 fn compile_another(place: &Place) {
+    compile_anew(place, 9);
+}
+
+/// One of another digest.
+fn compile_anew(place: &Place, digest: u8) {
     let cache = Cache::new(&place.path("cache"), &place.path("home"));
     let compile = || Ok(place.engine.precompile_component(&small()).unwrap());
-    cache.component(&place.engine, &[9; 32], compile).unwrap();
+    cache.component(&place.engine, &[digest; 32], compile).unwrap();
 }
 
 #[test]
@@ -267,6 +272,21 @@ fn the_longest_unused_go_where_there_is_too_much() {
 }
 
 #[test]
+fn what_was_used_today_is_not_too_many_for_what_is_compiled_now() {
+    let place = Place::new();
+    let made = |days| (0..140).map(|n| with_code(&place, &format!("{days}-{n}.cwasm"), days, 10)).collect();
+    let (today, earlier): (Vec<PathBuf>, Vec<PathBuf>) = (made(0), made(2));
+
+    compile_another(&place);
+
+    assert!(today.iter().all(|file| file.exists()), "a process may be about to load them");
+    assert!(earlier.iter().all(|file| !file.exists()), "more than 128 are newer");
+    let huge = [0, 1, 2].map(|n| with_code(&place, &format!("huge-{n}.cwasm"), 0, 900 << 20));
+    compile_anew(&place, 8);
+    assert!(huge.iter().any(|file| !file.exists()), "2 GiB are enough for a day, too");
+}
+
+#[test]
 fn code_that_is_used_stays_however_long_ago_it_was_made() {
     let place = Place::new();
     let entry = place.entry();
@@ -284,4 +304,28 @@ fn code_that_is_used_stays_however_long_ago_it_was_made() {
     compile_another(&place);
 
     assert!(entry.exists() && facts.exists(), "it was used just now");
+}
+
+#[test]
+fn what_was_refused_is_refused_for_an_hour_within_the_same_limits() {
+    let place = Place::new();
+    let cache = Cache::new(&place.path("cache"), &place.path("home"));
+    let why = "cannot be compiled: it takes more than 20 s on the CPU";
+    let refusal = |digest: u8, limits: &str| cache.refusal(&place.engine, &[digest; 32], limits);
+    assert_eq!(refusal(7, "1024-20"), None);
+
+    cache.refuse(&place.engine, &[7; 32], "1024-20", why);
+
+    assert_eq!(refusal(7, "1024-20").as_deref(), Some(why));
+    assert_eq!((refusal(8, "1024-20"), refusal(7, "2048-20")), (None, None), "another one, or more room");
+    let entries = fs::read_dir(place.path("cache")).unwrap().map(|entry| entry.unwrap().path());
+    let entry = entries.into_iter().find(|path| path.extension().is_some_and(|it| it == "refused")).unwrap();
+    let file = fs::File::open(&entry).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 60 * 60)).unwrap();
+    assert_eq!(refusal(7, "1024-20"), None, "it is found out again");
+    cache.refuse(&place.engine, &[7; 32], "1024-20", why);
+    let mut forged = fs::read(&entry).unwrap();
+    forged[why.find("20 s").unwrap()] = b'1';
+    fs::write(&entry, forged).unwrap();
+    assert_eq!(refusal(7, "1024-20"), None, "whoever writes there cannot refuse for us");
 }

@@ -1,5 +1,5 @@
-// Package runtime hands out the memory that arguments and results of calls lie in, and says when garbage is
-// collected.
+// Package runtime hands out the memory that arguments and results of calls lie in, says when garbage is collected, and
+// keeps the handles of the host's resources (buckets of state, requests of wasi:http).
 //
 // A component may not call the host while the host writes arguments into its memory, but Go's collector reads the
 // clock, which is such a call. So it never starts by itself here: it runs at the beginning of a hook, every so many
@@ -62,4 +62,45 @@ func realloc(old unsafe.Pointer, oldSize, align, size uintptr) unsafe.Pointer {
 	memory := unsafe.Pointer(&early[filled])
 	filled += size
 	return memory
+}
+
+// Handle is a resource of the host's that a value of the bindings stands for, until it is dropped or handed over.
+type Handle struct{ number int32 } // the host gives out no 0
+
+// MakeHandle keeps the handle that the host has given.
+func MakeHandle(number int32) *Handle {
+	if number == 0 {
+		panic("the host gives no resource the number 0")
+	}
+	return &Handle{number}
+}
+
+// Use answers the handle, and leaves it where it is.
+func (h *Handle) Use() int32 {
+	if h.number == 0 {
+		panic("this resource was dropped, or handed over")
+	}
+	return h.number
+}
+
+// Take answers the handle, which is somebody else's from then on.
+func (h *Handle) Take() int32 {
+	number := h.Use()
+	h.number = 0
+	return number
+}
+
+// TakeOrNil is Take, or 0 where there is nothing to take.
+func (h *Handle) TakeOrNil() int32 {
+	number := h.number
+	h.number = 0
+	return number
+}
+
+// Set puts a handle where none is.
+func (h *Handle) Set(number int32) {
+	if h.number != 0 || number == 0 {
+		panic("there is a resource already, or none to keep")
+	}
+	h.number = number
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use haul::hooks::workshop::{self, Call, Trial};
+use haul::hooks::workshop::{self, Call, Scratch, Trial};
 use haul::hooks::{Component, ComponentSource, Hook, Hooks, LogSink};
 use haul::transport::{Transport, TransportSettings};
 use haul::{Error, Result};
@@ -103,6 +103,8 @@ pub(super) struct Bench {
     pub(super) component: Arc<Component>,
     transport: Transport,
     log: Arc<Mutex<Vec<String>>>,
+    /// Last: what is in it is given up first.
+    _scratch: Option<Scratch>,
 }
 
 impl Bench {
@@ -113,8 +115,11 @@ impl Bench {
             move |_: &str, line: &str| lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
         let hooks = hooks(environment, LogSink(Arc::new(sink)))?;
         let component = hooks.load(source)?;
+        // That of transfers is not touched by trying something out.
+        let keeps_state = hooks.grants_of(source)?.keyvalue.is_some();
+        let scratch = keeps_state.then(|| hooks.keep_state_apart()).transpose()?;
         log.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        Ok(Self { hooks, component, transport: Transport::new(TransportSettings::default()), log })
+        Ok(Self { hooks, component, transport: Transport::new(TransportSettings::default()), log, _scratch: scratch })
     }
 
     pub(super) fn answers(&self, hook: Hook) -> bool {
