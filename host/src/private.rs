@@ -59,6 +59,11 @@ pub(super) fn modified_s(path: &Path) -> Option<u64> {
     u64::try_from(fs::symlink_metadata(path).ok()?.mtime()).ok()
 }
 
+/// Removes a directory of ours, with all that is in it.
+pub(super) fn remove_all(directory: &Path) -> io::Result<()> {
+    fs::remove_dir_all(directory)
+}
+
 /// Gives a file of ours that time.
 pub(super) fn touch(path: &Path, at_s: u64) {
     let touched = open(path).and_then(|file| file.set_modified(UNIX_EPOCH + Duration::from_secs(at_s)));

@@ -213,7 +213,7 @@ fn every_hook_state_settings_and_http_can_be_written_in_go() {
     let asked = origin.serve("/asked", status(204));
     let broken = origin.serve("/broken", status(404));
 
-    world.get(&[broken.url(), "--id", "broken", "--metadata", &origin.authority()]).exits(6);
+    world.get(&[broken.url(), "--id", "broken", "--metadata", &origin.authority()]).exits(3);
 
     let why = world.show("broken")["exception"]["description"].as_str().unwrap().to_owned();
     assert!(why.contains("component `whole` in `on-error`: the other one answered 204"), "{why}");

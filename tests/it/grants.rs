@@ -240,8 +240,9 @@ fn the_first_bytes_of_a_file_show_no_credential_to_components_and_nothing_to_rec
 
 #[test]
 fn secrets_of_an_answer_and_its_echoes_of_the_tasks_are_seen_nowhere() {
-    let (world, origin) = (World::new(), Origin::start());
-    world.config(&attached("tells-everything", ""));
+    let (mut world, origin) = (World::new(), Origin::start());
+    world.set("CORP", "harmless");
+    world.config(&(attached("tells-everything", &grant(&origin)) + &credential(&origin)));
     let answer = |code| {
         status(code)
             .header("Set-Cookie", "id=cAnArY-cookie; HttpOnly; Path=/")

@@ -10,10 +10,10 @@ use super::denied::Denied;
 use super::sense::Sense;
 use super::words::{self, Words};
 use super::{Component, Hook, Hooks};
-use crate::clock;
 use crate::error::Error;
 use crate::store::Store;
 use crate::transport::Transport;
+use crate::{clock, private};
 
 /// A call of a hook, as it is recorded, given and replayed: one JSON object a line.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,7 +162,7 @@ pub struct Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.directory) {
+        if let Err(error) = private::remove_all(&self.directory) {
             tracing::debug!("cannot remove {}: {error}", self.directory.display());
         }
     }
