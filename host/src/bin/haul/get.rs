@@ -9,7 +9,7 @@ use crate::foreground::{self, Tasks};
 use crate::input;
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
-use crate::signals;
+use crate::signals::Interrupt;
 use crate::tasks::Template;
 
 /// Runs the command; answers the exit code.
@@ -33,7 +33,7 @@ pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer)
 async fn urls(get: &Get) -> Result<Option<Vec<String>>> {
     let typed = get.urls.clone();
     match typed.iter().any(|url| url == "-") {
-        true => signals::unless_read(move || input::urls(&typed)).await,
+        true => Interrupt::listen()?.unless_read(move || input::urls(&typed)).await,
         false => Ok(Some(typed)),
     }
 }

@@ -15,7 +15,7 @@ use crate::exit;
 use crate::foreground::{self, Tasks};
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
-use crate::signals;
+use crate::signals::Interrupt;
 use crate::tasks::describe_one;
 use crate::text;
 
@@ -88,9 +88,10 @@ fn is_piped(typed: &str) -> bool {
 /// What a pipe gives, read to its end. It has the pipe's name, or `stdin`. `None`: interrupted, and nothing of it is kept.
 async fn spooled(typed: &str, home: &Path) -> Result<Option<Spooled>> {
     let name = Path::new(typed).file_name().filter(|_| typed != "-").unwrap_or("stdin".as_ref());
+    let mut interrupt = Interrupt::listen()?; // from here on there is something to be removed
     let spooled = Spooled::new(home, name).map_err(|error| cannot_store(typed, &error))?;
     let (pipe, path) = (typed.to_owned(), spooled.path().to_path_buf());
-    let read = signals::unless_read(move || read_pipe(&pipe, &path)).await;
+    let read = interrupt.unless_read(move || read_pipe(&pipe, &path)).await;
     if let Ok(Some(())) = read {
         return Ok(Some(spooled));
     }

@@ -18,7 +18,7 @@ use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::put::{describe_request, response_path};
 use crate::reporter::{Printed, Reporter};
-use crate::signals::{self, Interrupt};
+use crate::signals::Interrupt;
 use crate::tasks::describe_one;
 
 /// Longest body that is sent with the task.
@@ -105,7 +105,9 @@ async fn describe_body(task: &mut Task, send: &Send) -> Result<Option<()>> {
     let is_json = send.data.is_none();
     if let Some(data) = send.data.as_ref().or(send.data_json.as_ref()).cloned() {
         let flag = if is_json { "--data-json" } else { "--data" };
-        let Some(bytes) = signals::unless_read(move || content(&data, flag)).await? else { return Ok(None) };
+        let Some(bytes) = Interrupt::listen()?.unless_read(move || content(&data, flag)).await? else {
+            return Ok(None);
+        };
         task.body = Body::Bytes(if is_json { json_of(task, bytes)? } else { bytes });
     } else if !send.form.is_empty() {
         task.body = Body::Bytes(form(&grouped(&send.form), &formats).into_bytes());

@@ -73,17 +73,17 @@ impl Interrupt {
             done = work => Some(done),
         }
     }
-}
 
-/// Reads what may not come for long, on a thread of its own; `None`: an interruption came first, and the thread is left alone.
-pub(crate) async fn unless_read<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<Option<T>> {
-    let mut interrupt = Interrupt::listen()?;
-    match interrupt.unless(tokio::task::spawn_blocking(read)).await {
-        None => Ok(None),
-        Some(Ok(read)) => read.map(Some),
-        Some(Err(broken)) => Err(Error::Other(format!("what is to be sent cannot be read: {broken}"))),
+    /// Reads what may not come for long, on a thread of its own; `None`: an interruption came first, and the thread is left alone.
+    pub(crate) async fn unless_read<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<Option<T>> {
+        match self.unless(tokio::task::spawn_blocking(read)).await {
+            None => Ok(None),
+            Some(Ok(read)) => read.map(Some),
+            Some(Err(broken)) => Err(Error::Other(format!("what is to be sent cannot be read: {broken}"))),
+        }
     }
 }
 
