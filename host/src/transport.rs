@@ -2,7 +2,8 @@
 //! framing checks, the address guard. The only module that names the HTTP client.
 //!
 //! It sends what it is given and judges no status; it retries nothing, but for a request on a pooled connection that the
-//! server had closed before reading it, one that was misdirected (421), and one whose Digest challenge it can answer.
+//! server had closed before reading it, one that HTTP/2 says was not looked at, one that was misdirected (421), and one whose
+//! Digest challenge it can answer.
 //! Bodies are handed out as they come, never collected, never decoded.
 
 mod body;
@@ -13,6 +14,8 @@ mod credentials;
 mod exchange;
 mod guard;
 mod handles;
+mod hosts;
+mod line;
 mod netrc;
 mod nonces;
 mod payload;
@@ -28,10 +31,9 @@ mod trail;
 mod words;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
@@ -50,6 +52,7 @@ pub(crate) use self::guard::{Guard, PRIVATE, Ports, PrivateHost, how_to_grant, i
 pub use self::handles::{NamedCredential, NamedCredentials};
 pub(crate) use self::handles::{SENT_AS_IT_IS, name_before_query};
 pub(crate) use self::handles::{check as check_named_credential, names as credential_names};
+use self::hosts::{Hosts, Turns};
 use self::nonces::Challenged;
 use self::payload::Outgoing;
 #[doc(hidden)]
@@ -78,6 +81,11 @@ const MAX_PIECE: usize = 1024 * 1024;
 const H2_STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 /// How much of all responses on an HTTP/2 connection may wait unread.
 const H2_CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// A connection of HTTP/2 that has brought nothing for so long is asked by a PING whether it lives, idle ones as well: they are given
+/// up after [`IDLE_CONNECTION`], so that this comes to a few frames.
+const PING_AFTER: Duration = Duration::from_secs(15);
+/// How long the answer may take. Long, for a PING stands behind what is being uploaded over a slow line.
+const PING_LIMIT: Duration = Duration::from_secs(20);
 /// Longest body of a redirect that is read for the sake of its connection, and for how long.
 const MAX_DRAIN: u64 = 64 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
@@ -386,8 +394,11 @@ struct Shared {
     any: OnceLock<Pool>,
     /// Connections to public addresses. Kept apart, so that a connection made without a guard never gets around one.
     public: OnceLock<Pool>,
-    /// Servers (`host:port`) that refuse `Expect: 100-continue`.
-    plain_origins: Mutex<HashSet<String>>,
+    /// What servers have shown of themselves.
+    hosts: Arc<Hosts>,
+    turns: Turns,
+    /// [`PING_AFTER`] and [`PING_LIMIT`].
+    ping: (Duration, Duration),
     /// [`connect::Connector::open`].
     open: Arc<()>,
 }
@@ -417,7 +428,8 @@ impl Shared {
     /// A pool without connections, for a request that must not go over one that is there.
     fn fresh_pool(&self, public_only: bool) -> Result<Pool, Failure> {
         let routes = Arc::clone(self.routes()?);
-        Ok(build_pool(Connector { tls: self.tls.clone(), routes, public_only, open: self.open.clone() }))
+        let (tls, hosts, open) = (self.tls.clone(), self.hosts.clone(), self.open.clone());
+        Ok(build_pool(Connector { tls, routes, hosts, public_only, open }, self.ping))
     }
 
     /// A request as it is sent, with the proof of who asks.
@@ -486,7 +498,7 @@ impl Shared {
     }
 }
 
-fn build_pool(connector: Connector) -> Pool {
+fn build_pool(connector: Connector, (ping_after, ping_limit): (Duration, Duration)) -> Pool {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_CONNECTION)
@@ -498,6 +510,9 @@ fn build_pool(connector: Connector) -> Pool {
         .http2_initial_stream_window_size(H2_STREAM_WINDOW)
         .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
         .http2_max_header_list_size(exchange::MAX_HEAD as u32)
+        .http2_keep_alive_interval(ping_after)
+        .http2_keep_alive_timeout(ping_limit)
+        .http2_keep_alive_while_idle(true)
         .timer(TokioTimer::new())
         .build(connector)
 }
@@ -507,16 +522,22 @@ impl Transport {
     /// used make the requests that need them fail.
     pub fn new(settings: TransportSettings) -> Self {
         let routes = Routes::new(&settings.proxy).map(Arc::new);
-        Self::with(settings.clone(), routes, Arc::new(Keyring::new(&settings)))
+        Self::with(settings.clone(), routes, Arc::new(Keyring::new(&settings)), Arc::default())
     }
 
-    /// The same with connections of its own, for another thread. What servers and proxies have said about logins is shared.
+    /// The same with connections of its own, for another thread. What servers and proxies have said about logins, and shown of
+    /// themselves, is shared.
     pub(crate) fn twin(&self) -> Self {
-        let Shared { routes, keyring, settings, .. } = &*self.shared;
-        Self::with(settings.clone(), routes.clone(), Arc::clone(keyring))
+        let Shared { routes, keyring, hosts, settings, .. } = &*self.shared;
+        Self::with(settings.clone(), routes.clone(), Arc::clone(keyring), Arc::clone(hosts))
     }
 
-    fn with(settings: TransportSettings, routes: Result<Arc<Routes>, Failure>, keyring: Arc<Keyring>) -> Self {
+    fn with(
+        settings: TransportSettings,
+        routes: Result<Arc<Routes>, Failure>,
+        keyring: Arc<Keyring>,
+        hosts: Arc<Hosts>,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 routes,
@@ -524,7 +545,9 @@ impl Transport {
                 tls: Arc::new(Tls::new(settings.clone())),
                 any: OnceLock::new(),
                 public: OnceLock::new(),
-                plain_origins: Mutex::default(),
+                hosts,
+                turns: Turns::default(),
+                ping: (PING_AFTER, PING_LIMIT),
                 open: Arc::default(),
                 settings,
             }),
@@ -654,7 +677,7 @@ impl Transport {
             let answered_now = answered_now.map_err(|failure| guard.explain(failure, &hop.url))?;
             let rest = Some(answered_now.sent).filter(|sent| !sent.is_whole());
             let (head, incoming) = answered_now.response.into_parts();
-            let body = AnswerBody::new((head.version, incoming), answered_now.framing, peer_of(&hop.url), call);
+            let body = AnswerBody::new((incoming, answered_now.line), answered_now.framing, peer_of(&hop.url), call);
             self.shared.take_cookies(&hop.url, &head.headers, call);
             self.shared.keyring.told(hop, &head.headers, call.ambient).await;
             if !self.shared.is_challenged(hop, call, head.status.as_u16(), &head.headers, &mut asked).await {

@@ -1,5 +1,7 @@
 //! The same promises against nginx, and TLS: which certificates are trusted, and what speaks HTTP/2.
 
+use serde_json::{Value, json};
+
 use crate::download::notes;
 use crate::support::*;
 
@@ -81,6 +83,50 @@ fn many_files_of_nginx_arrive_at_once() {
     for number in 0..300 {
         assert_same_bytes(&world.read(&format!("{number}.bin")), &bytes(number, 4096));
     }
+}
+
+#[test]
+fn nginx_that_answers_before_it_has_the_body_has_completed_the_request_over_http2() {
+    let (world, identity) = (World::new(), Identity::new());
+    let nginx = Nginx::start(&identity, "return 200 ok;");
+    let authority = world.write("ca.pem", &identity.certificate);
+    std::fs::create_dir_all(world.path("in")).unwrap();
+    std::fs::write(world.path("in/f"), bytes(1, 300_000)).unwrap();
+    let sends = [
+        json!({"taskType": "DataTask", "post": "x"}),
+        json!({"taskType": "UploadTask", "filename": "f"}),
+        json!({"taskType": "UploadTask", "filename": "f", "post": "binary", "httpRequestMethod": "PUT"}),
+    ];
+    let with_place = |(number, task): (usize, &Value)| {
+        let mut task = task.clone();
+        (task["url"], task["retries"]) = (json!(nginx.tls_url(&number.to_string())), json!(0));
+        task
+    };
+    let tasks: Vec<Value> = sends.iter().cycle().take(24).enumerate().map(with_place).collect();
+    world.add(&tasks);
+
+    let arguments = ["--json", "run", "--until-idle", "--cacert", authority.to_str().unwrap()];
+    let finals = world.haul(&arguments).exits(0).finals();
+
+    for last in &finals {
+        assert_eq!((&last["status"], &last["responseStatusCode"]), (&json!("complete"), &json!(200)), "{last}");
+    }
+    assert_eq!((finals.len(), nginx.log().len()), (tasks.len(), tasks.len()), "each of them once");
+}
+
+#[test]
+fn nginx_that_ends_connections_after_some_requests_costs_no_retries_over_http2() {
+    let (world, identity) = (World::new(), Identity::new());
+    let nginx = Nginx::start_with(&identity, "keepalive_requests 10;", "");
+    let authority = world.write("ca.pem", &identity.certificate);
+    let name = |number| format!("{number}.bin");
+    (0..200).for_each(|number| drop(nginx.put(&name(number), &bytes(number, 3000))));
+    let urls: Vec<_> = (0..200).map(|number| nginx.tls_url(&name(number))).collect();
+
+    let arguments = ["get", "-", "-j", "20", "--retries", "0", "--cacert", authority.to_str().unwrap()];
+    world.haul_reading(&arguments, &urls.join("\n")).exits(0);
+
+    (0..200).for_each(|number| assert_same_bytes(&world.read(&name(number)), &bytes(number, 3000)));
 }
 
 #[test]

@@ -170,7 +170,8 @@ async fn succeeded(
             first.keep(held, &answer, &mut details);
             let is_cut = failure.kind == FailureKind::Connection;
             if is_cut && answer.body.cut_request() {
-                return Err(once::in_doubt(held, failure).into());
+                details.notes.clone_from(&held.notes);
+                return Err(Stopped::Failure(once::in_doubt(held, failure), Some(Box::new(details))));
             }
             if !is_cut || !cx.task.is_upload() || cx.task.response_file.is_some() {
                 details.notes.clone_from(&held.notes);
@@ -180,6 +181,9 @@ async fn succeeded(
             tracing::info!("{}: {}", cx.task.task_id, crate::mask::text(&failure.description));
             held.note("response-cut");
         }
+    }
+    if answer.body.released_request() {
+        held.note("request-cut");
     }
     details.notes.clone_from(&held.notes);
     Ok(details)

@@ -7,12 +7,12 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Version;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
 use super::exchange::Sent;
 use super::handles::Used;
+use super::line::Line;
 use super::{Call, Framing, MAX_PIECE, words};
 use crate::error::{Failure, FailureDetail, FailureKind};
 
@@ -24,6 +24,8 @@ pub struct AnswerBody {
     /// What a piece held beyond the largest size.
     rest: Bytes,
     framing: Framing,
+    /// The connection, until the answer has ended.
+    line: Option<Line>,
     /// It comes in a stream of HTTP/2, whose end is told by a flag and by nothing else.
     is_stream: bool,
     peer: String,
@@ -34,6 +36,8 @@ pub struct AnswerBody {
     request: Option<(Sent, bool)>,
     /// The server had not taken all of it when the answer ended.
     cut_request: bool,
+    /// Nor did it want to, and said so.
+    released_request: bool,
     /// Secrets of the request, which what is collected does not show.
     used: Used,
 }
@@ -80,13 +84,14 @@ impl AnswerBody {
         self.framing
     }
 
-    pub(super) fn new((version, incoming): (Version, Incoming), framing: Framing, peer: String, call: &Call) -> Self {
+    pub(super) fn new((incoming, line): (Incoming, Line), framing: Framing, peer: String, call: &Call) -> Self {
         Self {
             incoming: (framing != Framing::Empty).then_some(incoming),
             failed: None,
             rest: Bytes::new(),
             framing,
-            is_stream: version == Version::HTTP_2,
+            is_stream: line.is_http2(),
+            line: Some(line),
             peer,
             received: 0,
             idle_timeout: call.idle_timeout,
@@ -98,6 +103,7 @@ impl AnswerBody {
             },
             request: None,
             cut_request: false,
+            released_request: false,
             used: Used::default(),
         }
     }
@@ -110,6 +116,7 @@ impl AnswerBody {
             failed: None,
             rest: body,
             framing,
+            line: None,
             is_stream: false,
             peer: String::new(),
             received: 0,
@@ -117,6 +124,7 @@ impl AnswerBody {
             pace: Pace { bytes_per_second: 0, window: Duration::ZERO, waited: Duration::ZERO, bytes: 0 },
             request: None,
             cut_request: false,
+            released_request: false,
             used: Used::default(),
         }
     }
@@ -137,6 +145,11 @@ impl AnswerBody {
         self.cut_request
     }
 
+    /// Whether a success ended without the server having taken the whole request, and it let the rest go (HTTP/2).
+    pub fn released_request(&self) -> bool {
+        self.released_request
+    }
+
     /// The next piece, as large as the connection gives (up to 1 MiB), never empty; `None` at the proper end. A body cut
     /// short, one that stalls, and one with broken framing are failures; so are all later calls then. Dropping the future
     /// loses no bytes.
@@ -149,11 +162,16 @@ impl AnswerBody {
                 Ok(Some(data)) => self.rest = data,
                 Ok(None) => {
                     self.incoming = None;
-                    return self.end_of_request().await.map(|()| None);
+                    let ended = self.end_of_request().await.map(|()| None);
+                    self.leave(ended.as_ref().err());
+                    return ended;
                 }
                 Err(failure) => {
-                    self.incoming = None; // closes the connection
+                    self.incoming = None; // closes the connection, or the stream
                     self.failed = Some(failure.clone());
+                    let is_cut = |(request, goes_on): &(Sent, bool)| *goes_on && !request.is_whole();
+                    self.cut_request = self.request.as_ref().is_some_and(is_cut);
+                    self.leave(Some(&failure));
                     return Err(failure);
                 }
             }
@@ -247,10 +265,26 @@ impl AnswerBody {
         }
     }
 
-    /// A success is one only when the server has had the whole request.
+    /// The answer has ended. A connection of HTTP/2 that has stalled with this one would with the next.
+    fn leave(&mut self, failure: Option<&Failure>) {
+        let Some(line) = self.line.take() else { return };
+        match failure {
+            None => line.end(),
+            Some(failure) if self.cut_request || failure.detail == FailureDetail::Timeout => line.retire(),
+            Some(_) => {}
+        }
+    }
+
+    /// A success is one only when the server has had the whole request, or has said that it needs no more of it.
     async fn end_of_request(&mut self) -> Result<(), Failure> {
         let Some((request, true)) = self.request.take() else { return Ok(()) };
+        let was_lost =
+            self.is_stream && self.framing != Framing::Empty && self.line.as_ref().is_some_and(Line::is_lost);
         if request.end(self.idle_timeout).await {
+            return Ok(());
+        }
+        self.released_request = request.was_released(was_lost);
+        if self.released_request {
             return Ok(());
         }
         let description = format!("{} answered and did not take the rest of the request", self.peer);
@@ -296,6 +330,13 @@ impl AnswerBody {
         }
         let of_h2 = words::find::<h2::Error>(error).and_then(h2::Error::get_io);
         match io.or(of_h2) {
+            // What h2 says of streams whose connection is no more.
+            Some(io)
+                if io.kind() == std::io::ErrorKind::BrokenPipe
+                    && self.line.as_ref().is_some_and(Line::was_given_up) =>
+            {
+                self.cut(": a PING was not answered")
+            }
             Some(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => self.cut(""),
             _ => self.cut(&format!(": {}", words::innermost(error as &dyn StdError))),
         }

@@ -18,13 +18,15 @@ use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tower_service::Service;
 use url::Url;
 
+use super::hosts::Hosts;
 use super::proxy::Routes;
 use super::tls::Tls;
 use super::trail::Making;
-use super::{guard, words};
+use super::{guard, peer_of, words};
 use crate::clock;
 use crate::error::{Failure, FailureKind};
 
@@ -41,13 +43,33 @@ const SIP: usize = 16 * 1024;
 const ALL_READS: usize = 16 << 20;
 const LEAST_READ: usize = 64 << 10;
 
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The server has closed it.
+    Closed,
+    /// Reading failed.
+    Broken,
+    /// Nobody wanted it any more, or a PING was not answered.
+    GivenUp,
+}
+
 /// What happened on a connection so far, seen by the requests on it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Trace {
+    /// It speaks HTTP/2.
+    pub(super) h2: bool,
+    /// Requests that were given to it.
+    pub(super) requests: AtomicU64,
     /// A request on it was answered: from now on it is a pooled one.
     pub(super) answered: AtomicBool,
     /// Bytes read.
     pub(super) read: AtomicU64,
+    made: Instant,
+    /// Milliseconds from `made` to when bytes were last read.
+    last_read: AtomicU64,
+    /// How it ended, if it did: what came first.
+    pub(super) end: OnceLock<End>,
     /// Writing failed: nothing more may be sent on it.
     pub(super) deaf: AtomicBool,
     /// [`super::Call::sip`] of the request that is being answered.
@@ -59,6 +81,39 @@ pub(super) struct Trace {
 }
 
 impl Trace {
+    fn new(making: Making, h2: bool) -> Self {
+        Self {
+            h2,
+            requests: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
+            read: AtomicU64::new(0),
+            made: clock::timer_now(),
+            last_read: AtomicU64::new(0),
+            end: OnceLock::new(),
+            deaf: AtomicBool::new(false),
+            sip: Mutex::default(),
+            alert: OnceLock::new(),
+            making,
+        }
+    }
+
+    fn has_read(&self, size: usize) {
+        self.read.fetch_add(size as u64, Ordering::Relaxed);
+        let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_read.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether nothing has come for so long.
+    pub(super) fn is_silent_for(&self, span: Duration) -> bool {
+        let last = Duration::from_millis(self.last_read.load(Ordering::Relaxed));
+        self.made.elapsed().saturating_sub(last) >= span
+    }
+
+    /// Whether it has ended otherwise than by its server's will.
+    pub(super) fn is_lost(&self) -> bool {
+        self.end.get().is_some_and(|end| *end != End::Closed)
+    }
+
     fn sip(&self) -> usize {
         let sip = self.sip.lock().unwrap_or_else(PoisonError::into_inner);
         sip.as_ref().map_or(0, |sip| sip.load(Ordering::Relaxed))
@@ -75,6 +130,7 @@ impl Trace {
 pub(super) struct Connector {
     pub(super) tls: Arc<Tls>,
     pub(super) routes: Arc<Routes>,
+    pub(super) hosts: Arc<Hosts>,
     /// Only public addresses are connected to.
     pub(super) public_only: bool,
     /// Each connection of the transport holds one: how many there are tells how many connections are open.
@@ -125,7 +181,9 @@ impl Connector {
         };
         making.connect = began.elapsed().saturating_sub(making.lookup);
         if is_https {
-            let (stream, h2) = self.tls.origin(stream, host, port).await?;
+            let peer = peer_of(&url);
+            let (stream, h2) = self.tls.origin(stream, host, port, !self.hosts.wants_http1(&peer)).await?;
+            self.hosts.has_agreed_on(&peer, h2);
             making.tls = began.elapsed().saturating_sub(making.lookup + making.connect);
             Ok(Wire::new(stream, making, (h2, proxied, true), &self.open))
         } else {
@@ -260,7 +318,7 @@ impl Wire {
         (h2, proxied, fill): (bool, bool, bool),
         open: &Arc<()>,
     ) -> TokioIo<Self> {
-        let trace = Arc::new(Trace { making, ..Trace::default() });
+        let trace = Arc::new(Trace::new(making, h2));
         TokioIo::new(Self { stream, trace, h2, proxied, fill, late: None, open: open.clone() })
     }
 
@@ -298,13 +356,16 @@ impl Wire {
             if self.fill && !ended && now < end {
                 continue;
             }
-            self.trace.read.fetch_add((now - start) as u64, Ordering::Relaxed);
+            if now > start {
+                self.trace.has_read(now - start);
+            }
             if let Poll::Ready(Err(error)) = &outcome
                 && let Some(rustls::Error::AlertReceived(alert)) = words::find(error)
             {
                 let _ = self.trace.alert.set(*alert); // the first one counts
             }
             if now == start {
+                self.note_end(&outcome, end > start);
                 return outcome;
             }
             if let Poll::Ready(Err(error)) = outcome {
@@ -314,8 +375,24 @@ impl Wire {
         }
     }
 
+    /// Nothing was read: without an error that is the end, where there was room for something.
+    fn note_end(&self, outcome: &Poll<std::io::Result<()>>, has_room: bool) {
+        let end = match outcome {
+            Poll::Ready(Ok(())) if has_room => End::Closed,
+            Poll::Ready(Err(_)) => End::Broken,
+            _ => return,
+        };
+        let _ = self.trace.end.set(end);
+    }
+
     fn is_deaf(&self) -> bool {
         self.trace.deaf.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let _ = self.trace.end.set(End::GivenUp);
     }
 }
 
@@ -334,6 +411,7 @@ impl Connection for Wire {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         if let Some(error) = self.late.take() {
+            let _ = self.trace.end.set(End::Broken);
             return Poll::Ready(Err(error));
         }
         let most = self.most();

@@ -1,25 +1,27 @@
 //! One request and the head of its answer: headers, time limits, framing checks, and what a failure means.
 //!
 //! It follows no redirects and judges no status. It sends again only what a pooled connection lost because the server had
-//! closed it meanwhile (reliability.md B.4); all other retrying is the engine's.
+//! closed it meanwhile, and what HTTP/2 says that nobody has looked at (reliability.md B.4); all other retrying is the engine's.
 
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, COOKIE, EXPECT, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
     TRANSFER_ENCODING, USER_AGENT,
 };
-use http::{Extensions, Method, Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
-use hyper_util::client::legacy::Error as ClientError;
-use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::{Error as ClientError, ResponseFuture};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connect::{ConnectFailure, Trace};
+use super::hosts::{Hosts, Turn};
+use super::line::Line;
 use super::nonces::Challenged;
 use super::payload::{Guard, Outgoing, Sending, Unsent};
 use super::redirect::Hop;
@@ -34,10 +36,9 @@ const MAX_INTERIM: u32 = 64;
 pub(super) const MAX_HEADERS: usize = 200;
 /// Longest head of an answer, in bytes of names and values.
 pub(super) const MAX_HEAD: usize = 256 * 1024;
-/// How many pooled connections may turn out to be closed before that counts as a failure.
+/// How many connections may turn out to take the request no more before that counts as a failure. Those that have left it unread do
+/// not count where the server has answered others over HTTP/2 meanwhile: it gets on.
 const MAX_STALE: usize = 4;
-/// Origins remembered that want no `Expect`, at most.
-const PLAIN_ORIGINS: usize = 1024;
 
 /// Headers the connection makes itself; a caller's would break the framing.
 const OWN: [&str; 9] = [
@@ -84,6 +85,7 @@ impl Interim {
 /// The head of an answer, checked, and the request it belongs to.
 pub(super) struct Answered {
     pub(super) response: Response<Incoming>,
+    pub(super) line: Line,
     pub(super) framing: Framing,
     pub(super) sent: Sent,
 }
@@ -112,14 +114,24 @@ impl Sent {
     pub(super) async fn end(&self, idle: Option<Duration>) -> bool {
         self.guard.0.end(idle).await && self.is_whole()
     }
+
+    /// Whether the server has let go of the rest: over HTTP/2 one that has answered completely may reset the stream, and the answer
+    /// stands (RFC 9113 section 8.1). A connection that was lost says nothing of the kind, unless it already was (`was_lost`) when
+    /// the answer ended as it should: h2 tells no such end then but of a stream that was reset before.
+    pub(super) fn was_released(&self, was_lost: bool) -> bool {
+        let has_a_say = |trace: &Arc<Trace>| trace.h2 && (was_lost || !trace.is_lost());
+        self.trace.as_ref().is_some_and(has_a_say) && self.guard.0.was_let_go()
+    }
 }
 
 /// What one try came to.
 enum Try {
-    Answered(Response<Incoming>, Sent),
+    Answered(Response<Incoming>, Line, Sent),
     Failed(Failure),
-    /// The pooled connection was closed before the request was read.
+    /// The pooled connection was closed, and the request does no harm a second time.
     Stale(Failure),
+    /// The request was not sent, or HTTP/2 says that nobody has looked at it.
+    Unread(Failure),
 }
 
 /// Sends one request and waits for the head of its answer, which was checked. An answer 421 means that this connection
@@ -149,12 +161,12 @@ async fn exchange_on(
     shared: &super::Shared,
 ) -> Result<Answered, Failure> {
     let by_proxy = shared.routes()?.of(&hop.url).is_some();
-    let exchange = Exchange { peer: peer_of(&hop.url), by_proxy, hop, call };
-    let plain = || shared.plain_origins.lock().unwrap_or_else(PoisonError::into_inner);
-    let asks_first = hop.body.asks_first() && !call.leaves_out(EXPECT.as_str());
-    let asks_first = asks_first && !plain().contains(&exchange.peer);
+    let hosts = &*shared.hosts;
+    let exchange = Exchange { peer: peer_of(&hop.url), by_proxy, hop, call, hosts };
+    let peer = exchange.peer.as_str();
+    let asks_first = hop.body.asks_first() && !call.leaves_out(EXPECT.as_str()) && !hosts.refuses_expect(peer);
     let mut is_unexpected = false;
-    let mut stale = 0;
+    let (mut stale, mut answers) = (0, hosts.answers(peer));
     loop {
         let mut head = exchange.head(&shared.dressed(hop, call, asked).await?.headers, shared)?;
         if is_unexpected {
@@ -163,23 +175,23 @@ async fn exchange_on(
             head.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
         }
         let expects = head.headers().contains_key(EXPECT);
-        match exchange.once(pool, head).await {
-            Try::Answered(response, _) if response.status() == 417 && expects => {
+        let may_share = hop.url.scheme() == "https" && shared.settings.http2;
+        let turn = if may_share { shared.turns.take(hosts, peer).await } else { None };
+        match exchange.once(pool, head, turn).await {
+            Try::Answered(response, ..) if response.status() == 417 && expects => {
                 is_unexpected = true;
-                let mut plain = plain();
-                if plain.len() < PLAIN_ORIGINS {
-                    plain.insert(exchange.peer.clone());
-                }
+                hosts.has_refused_expect(peer);
             }
-            Try::Answered(response, sent) => {
+            Try::Answered(response, line, sent) => {
                 let framing = exchange.framing(&response)?;
                 if !response.status().is_success() && !sent.is_whole() {
                     sent.guard.0.hold();
                 }
-                return Ok(Answered { response, framing, sent });
+                return Ok(Answered { response, line, framing, sent });
             }
             Try::Failed(failure) => return Err(failure),
-            Try::Stale(failure) => {
+            Try::Unread(_) if hosts.answers(peer) > answers => answers = hosts.answers(peer),
+            Try::Stale(failure) | Try::Unread(failure) => {
                 stale += 1;
                 if stale > MAX_STALE {
                     return Err(failure);
@@ -206,6 +218,7 @@ struct Exchange<'a> {
     by_proxy: bool,
     hop: &'a Hop,
     call: &'a Call,
+    hosts: &'a Hosts,
 }
 
 /// The value of User-Agent, if it can be one.
@@ -275,7 +288,7 @@ impl Exchange<'_> {
         Ok(request)
     }
 
-    async fn once(&self, pool: &Pool, head: Request<()>) -> Try {
+    async fn once(&self, pool: &Pool, head: Request<()>, turn: Option<Turn>) -> Try {
         let (outgoing, guard) = Outgoing::new(self.hop.body.clone(), head.headers().contains_key(EXPECT));
         let mut request = head.map(|()| outgoing);
         let interim = Arc::new(Interim::default());
@@ -286,49 +299,56 @@ impl Exchange<'_> {
             }
             counter.add(sending.last(), limit);
         });
-        let mut captured = capture_connection(&mut request);
-        let mut watch = Watch::default();
+        let mut line = Line::new(capture_connection(&mut request));
         if !self.is_idempotent() {
             // Lets pooled connections notice that their server has closed them: this request can't be sent twice.
             tokio::task::yield_now().await;
         }
-        let waiting = self.wait(pool.request(request), &mut captured, &mut watch, &guard.0, &interim);
-        let outcome = waiting.await;
+        let outcome = self.wait((pool.request(request), turn), &mut line, &guard.0, &interim).await;
         match outcome {
             Ok(Ok(_)) if interim.is_over() => {
-                if let Some(connected) = captured.connection_metadata().as_ref() {
-                    connected.poison();
-                }
+                line.retire();
                 Try::Failed(self.with_doubt(self.too_many_interim(), true))
             }
-            Ok(Ok(response)) => {
-                let trace = response.extensions().get::<Arc<Trace>>().cloned();
-                let reused = trace.as_ref().is_some_and(|trace| trace.answered.swap(true, Ordering::Relaxed));
-                if let Some(trace) = trace.as_ref().filter(|_| response.version() != Version::HTTP_2) {
-                    trace.set_sip(self.call.sip.clone());
+            Ok(Ok(response)) => self.answered(response, line, guard),
+            Ok(Err(error)) => {
+                let tried = self.failed(&error, &line);
+                if matches!(tried, Try::Stale(_) | Try::Unread(_)) {
+                    line.retire();
                 }
-                let is_deaf = trace.as_ref().is_some_and(|trace| trace.deaf.load(Ordering::Relaxed));
-                let headers = response.headers();
-                // Somebody on the way may have read it otherwise (RFC 9112 section 6.3).
-                let is_ambiguous = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-                if (is_deaf || is_ambiguous)
-                    && let Some(connected) = captured.connection_metadata().as_ref()
-                {
-                    connected.poison();
-                }
-                Try::Answered(response, Sent { guard, trace, reused })
+                tried
             }
-            Ok(Err(error)) => self.failed(&error, &watch),
-            Err(failure) => Try::Failed(self.with_doubt(failure, watch.trace.is_some())),
+            Err(failure) => {
+                line.retire();
+                Try::Failed(self.with_doubt(failure, line.trace().is_some()))
+            }
         }
     }
 
-    /// Waits within the limits: first for a connection, then for the head. The inner result is the pool's.
+    fn answered(&self, response: Response<Incoming>, line: Line, guard: Guard) -> Try {
+        let trace = response.extensions().get::<Arc<Trace>>().cloned();
+        let reused = trace.as_ref().is_some_and(|trace| trace.answered.swap(true, Ordering::Relaxed));
+        if response.version() == Version::HTTP_2 {
+            self.hosts.has_answered(&self.peer);
+        } else if let Some(trace) = &trace {
+            trace.set_sip(self.call.sip.clone());
+        }
+        let is_deaf = trace.as_ref().is_some_and(|trace| trace.deaf.load(Ordering::Relaxed));
+        let headers = response.headers();
+        // Somebody on the way may have read it otherwise (RFC 9112 section 6.3).
+        let is_ambiguous = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+        if is_deaf || is_ambiguous {
+            line.retire();
+        }
+        Try::Answered(response, line, Sent { guard, trace, reused })
+    }
+
+    /// Waits within the limits: first for a connection, where the turn to connect ends, then for the head. The inner result is the
+    /// pool's.
     async fn wait(
         &self,
-        response: hyper_util::client::legacy::ResponseFuture,
-        captured: &mut CaptureConnection,
-        watch: &mut Watch,
+        (response, turn): (ResponseFuture, Option<Turn>),
+        line: &mut Line,
         sending: &Sending,
         interim: &Interim,
     ) -> Result<Result<Response<Incoming>, ClientError>, Failure> {
@@ -336,10 +356,10 @@ impl Exchange<'_> {
         tokio::select! {
             biased;
             outcome = &mut response => {
-                watch.look(captured);
+                line.look();
                 return Ok(outcome);
             }
-            () = async { drop(captured.wait_for_connection_metadata().await); } => {}
+            () = line.chosen() => {}
             () = after(sending.start(), self.call.connect_timeout) => {
                 let span = words::span(self.call.connect_timeout.unwrap_or_default());
                 let way = if self.by_proxy { " by the proxy" } else { "" };
@@ -347,7 +367,8 @@ impl Exchange<'_> {
                 return Err(words::timeout(text));
             }
         }
-        watch.look(captured);
+        line.look();
+        drop(turn);
         self.hop.body.connected();
         let connected = crate::clock::timer_now();
         loop {
@@ -387,17 +408,18 @@ impl Exchange<'_> {
     }
 
     /// What an error of the pool means.
-    fn failed(&self, error: &ClientError, watch: &Watch) -> Try {
+    fn failed(&self, error: &ClientError, line: &Line) -> Try {
         if let Some(ConnectFailure(failure)) = words::find::<ConnectFailure>(error) {
             return Try::Failed(failure.clone());
         }
         if let Some(Unsent::Broken(failure)) = words::find::<Unsent>(error) {
             return Try::Failed(failure.clone());
         }
-        if let Some(failure) = watch.alert().and_then(|alert| tls::refusal(alert, &self.peer)) {
+        if let Some(failure) = line.alert().and_then(|alert| tls::refusal(alert, &self.peer)) {
             return Try::Failed(failure);
         }
-        if let Some(told) = words::find::<h2::Error>(error).and_then(|error| self.told_by_http2(error)) {
+        let of_http2 = words::find::<h2::Error>(error);
+        if let Some(told) = of_http2.and_then(|error| self.told_by_http2(error, line)) {
             return told;
         }
         let hyper = words::find::<hyper::Error>(error);
@@ -415,48 +437,77 @@ impl Exchange<'_> {
             );
             return Try::Failed(words::protocol(text));
         }
+        let text = self.closed_before_answering(error, hyper, line);
+        let failure = Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse);
+        let is_unsent = line.trace().is_none() || hyper.is_some_and(|error| is_unsent(error, line));
+        let failure = self.with_doubt(failure, !is_unsent);
+        // Over HTTP/2 what was read belongs to others; a reason is the server's word about this request.
+        let is_unheard = match line.is_http2() {
+            true => of_http2.is_none_or(|error| error.reason().is_none()),
+            false => !line.has_read(),
+        };
+        // A connection that others made over HTTP/2 may have closed before this request was on it.
+        if is_unsent && (line.is_http2() || error.is_connect()) {
+            return Try::Unread(failure);
+        }
+        let is_stale = line.was_pooled() && is_unheard && (self.is_idempotent() || is_unsent);
+        if is_stale { Try::Stale(failure) } else { Try::Failed(failure) }
+    }
+
+    fn closed_before_answering(&self, error: &ClientError, hyper: Option<&hyper::Error>, line: &Line) -> String {
         let reason = match hyper {
             Some(ended) if ended.is_incomplete_message() => String::new(),
+            Some(ended) if ended.is_timeout() => {
+                return format!("{} has fallen silent: a PING was not answered", self.peer);
+            }
             _ => format!(": {}", words::innermost(error as &dyn StdError)),
         };
         let is_strange = self.hop.url.scheme() == "http" && self.hop.url.port().is_some();
-        let hint = match is_strange && !watch.was_pooled() && !watch.has_read() {
+        let hint = match is_strange && !line.was_pooled() && !line.has_read() {
             true => " (perhaps it speaks TLS: then the URL begins with `https:`)",
             false => "",
         };
-        let text = format!("{} closed the connection before answering{reason}{hint}", self.peer);
-        let failure = Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse);
-        // The one error of hyper that gives the request back unsent.
-        let may_be_sent = !hyper.is_some_and(hyper::Error::is_canceled);
-        let may_send_again = self.is_idempotent() || !may_be_sent;
-        let failure = self.with_doubt(failure, may_be_sent);
-        if watch.was_pooled() && !watch.has_read() && may_send_again {
-            Try::Stale(failure)
-        } else {
-            Try::Failed(failure)
-        }
+        format!("{} closed the connection before answering{reason}{hint}", self.peer)
     }
 
-    /// What HTTP/2 alone can tell: that the server has not looked at the request, or that its answer is none.
-    fn told_by_http2(&self, error: &h2::Error) -> Option<Try> {
+    /// What HTTP/2 alone can tell: that the server has not looked at the request, that it wants it over HTTP/1.1, or that its
+    /// answer is none.
+    fn told_by_http2(&self, error: &h2::Error, line: &Line) -> Option<Try> {
         let unread = |why: &str| {
             let text = format!("{} refused the request unread{why}", self.peer);
             Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse)
         };
+        let reason = error.reason()?;
+        if error.is_library() && reason != h2::Reason::NO_ERROR {
+            return self.broken_by_the_server(error, reason, line);
+        }
         // A GOAWAY ends only requests above the last one that it names: those the server promises not to have looked at, like
         // those that it refuses (RFC 9113 sections 6.8 and 8.7).
         let is_left = error.is_go_away() && error.is_remote();
-        match error.reason()? {
-            h2::Reason::REFUSED_STREAM => Some(Try::Stale(unread(", again and again"))),
-            h2::Reason::NO_ERROR if is_left => Some(Try::Stale(unread(", again and again"))),
-            reason if is_left => Some(Try::Failed(unread(&format!(": {reason}")))),
-            // h2's own judgement of this answer alone. What breaks the whole connection may be another one's fault.
-            reason @ h2::Reason::PROTOCOL_ERROR if error.is_reset() && error.is_library() => {
-                let text = format!("{} answered something that is not proper HTTP/2 ({reason})", self.peer);
-                Some(Try::Failed(words::protocol(text)))
+        match reason {
+            h2::Reason::HTTP_1_1_REQUIRED if error.is_remote() => {
+                self.hosts.has_wanted_http1(&self.peer);
+                Some(Try::Unread(unread(" over HTTP/1.1 as well, which it requires")))
             }
+            h2::Reason::REFUSED_STREAM => Some(Try::Unread(unread(", again and again"))),
+            h2::Reason::NO_ERROR if is_left => Some(Try::Unread(unread(", again and again"))),
+            reason if is_left => Some(Try::Failed(unread(&format!(": {reason}")))),
             _ => None,
         }
+    }
+
+    /// h2's own judgement of what the server has sent. What is wrong with a stream is this answer's fault; what is wrong with the
+    /// connection may be another one's, and then this request may be tried again.
+    fn broken_by_the_server(&self, error: &h2::Error, reason: h2::Reason, line: &Line) -> Option<Try> {
+        let is_ours = error.is_reset() || line.is_ours_alone();
+        let text = format!("{} answered something that is not proper HTTP/2 ({reason})", self.peer);
+        Some(Try::Failed(match is_ours {
+            true => words::protocol(text),
+            false => {
+                let failure = Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse);
+                self.with_doubt(failure, true)
+            }
+        }))
     }
 
     fn is_idempotent(&self) -> bool {
@@ -499,38 +550,9 @@ impl Exchange<'_> {
     }
 }
 
-/// The connection a request is on, and what had been read from it before.
-#[derive(Default)]
-struct Watch {
-    trace: Option<Arc<Trace>>,
-    read_before: u64,
-}
-
-impl Watch {
-    /// Looks which connection the pool chose, if it did.
-    fn look(&mut self, captured: &CaptureConnection) {
-        let mut extras = Extensions::new();
-        if let Some(connected) = captured.connection_metadata().as_ref() {
-            connected.get_extras(&mut extras);
-        }
-        self.trace = extras.remove::<Arc<Trace>>();
-        if let Some(trace) = &self.trace {
-            self.read_before = trace.read.load(Ordering::Relaxed);
-        }
-    }
-
-    /// Whether another request had been answered on it.
-    fn was_pooled(&self) -> bool {
-        self.trace.as_ref().is_some_and(|trace| trace.answered.load(Ordering::Relaxed))
-    }
-
-    fn alert(&self) -> Option<rustls::AlertDescription> {
-        self.trace.as_ref().and_then(|trace| trace.alert.get().copied())
-    }
-
-    fn has_read(&self) -> bool {
-        self.trace.as_ref().is_some_and(|trace| trace.read.load(Ordering::Relaxed) > self.read_before)
-    }
+/// The errors of hyper that give a request back unsent: for want of a connection, and, over HTTP/2, for want of a stream.
+fn is_unsent(error: &hyper::Error, line: &Line) -> bool {
+    error.is_canceled() || (line.is_http2() && error.is_user() && error.to_string().contains("dispatch task is gone"))
 }
 
 async fn after(start: Instant, limit: Option<Duration>) {

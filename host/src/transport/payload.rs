@@ -183,6 +183,11 @@ impl Sending {
         self.outcome().is_some()
     }
 
+    /// Whether the connection has let go of it before it had taken every byte.
+    pub(super) fn was_let_go(&self) -> bool {
+        self.outcome() == Some(false)
+    }
+
     /// The server wants the body.
     pub(super) fn go_on(&self) {
         self.order(Order::Send);

@@ -1,6 +1,7 @@
 //! Tests of the transport against scripted servers on loopback: raw bytes in, raw bytes out.
 
 mod guard;
+mod http2;
 mod limits;
 mod login;
 mod payload;

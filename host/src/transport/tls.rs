@@ -51,16 +51,20 @@ impl Tls {
         let _ = self.configs().await; // asked again, and then told, by the handshake
     }
 
-    /// TLS to an origin over a fresh connection, and whether HTTP/2 was agreed on.
+    /// TLS to an origin over a fresh connection, and whether HTTP/2 was agreed on. It is offered where `h2` and the settings say so.
     pub(super) async fn origin(
         &self,
         stream: Box<dyn Stream>,
         host: &str,
         port: u16,
+        h2: bool,
     ) -> Result<(Box<dyn Stream>, bool), Failure> {
         let configs = self.configs().await?;
         let is_insecure = self.settings.is_insecure(host, port);
-        let config = if is_insecure { &configs.insecure } else { &configs.origin }.clone();
+        let mut config = if is_insecure { &configs.insecure } else { &configs.origin }.clone();
+        if !h2 {
+            Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
         let stream = shake_hands(config, stream, host, port).await?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok((Box::new(stream), h2))

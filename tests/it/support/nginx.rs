@@ -22,6 +22,11 @@ impl Nginx {
     /// Starts nginx with these lines in its `location /`. Serves what [`Nginx::put`] writes, over HTTP, and over HTTPS with
     /// HTTP/2 on another port.
     pub fn start(identity: &Identity, location: &str) -> Self {
+        Self::start_with(identity, "", location)
+    }
+
+    /// The same, with these lines in its `server`, too.
+    pub fn start_with(identity: &Identity, server: &str, location: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("nginx").tempdir().unwrap();
         let root = directory.path();
         std::fs::create_dir(root.join("files")).unwrap();
@@ -30,7 +35,7 @@ impl Nginx {
         let until = Instant::now() + PATIENCE;
         loop {
             let (port, tls_port) = (free_port(), free_port());
-            std::fs::write(root.join("nginx.conf"), configuration(port, tls_port, location)).unwrap();
+            std::fs::write(root.join("nginx.conf"), configuration(port, tls_port, server, location)).unwrap();
             let mut child = start(root.join("nginx.conf"));
             if answers(port, &mut child) {
                 return Self { directory, child, port, tls_port };
@@ -73,7 +78,7 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(port: u16, tls_port: u16, location: &str) -> String {
+fn configuration(port: u16, tls_port: u16, server: &str, location: &str) -> String {
     format!(
         "daemon off; master_process off; pid nginx.pid; error_log error.log;
         events {{ worker_connections 256; }}
@@ -87,6 +92,7 @@ fn configuration(port: u16, tls_port: u16, location: &str) -> String {
                 listen 127.0.0.1:{tls_port} ssl http2;
                 ssl_certificate certificate.pem; ssl_certificate_key key.pem;
                 root files;
+                {server}
                 location / {{ {location} }}
             }}
         }}"

@@ -1,6 +1,7 @@
 //! Tests of TLS with certificates made on the spot: trust, pins, names, dates, HTTP/2.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use hyper_util::rt::TokioIo;
@@ -55,12 +56,13 @@ async fn secure_with(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let acceptor = TlsAcceptor::from(Arc::new(config));
+    let has_refused = Arc::new(AtomicBool::new(false));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
+            let (acceptor, has_refused) = (acceptor.clone(), Arc::clone(&has_refused));
             tokio::spawn(async move {
                 if let Ok(stream) = acceptor.accept(stream).await {
-                    answer_versions(stream).await;
+                    answer_versions(stream, &has_refused).await;
                 }
             });
         }
@@ -68,14 +70,14 @@ async fn secure_with(
     Secure { port, pem, pin: format!("sha256//{pin}") }
 }
 
-async fn answer_versions(stream: tokio_rustls::server::TlsStream<TcpStream>) {
+async fn answer_versions(stream: tokio_rustls::server::TlsStream<TcpStream>, has_refused: &AtomicBool) {
     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
         let text = format!("{:?} {}", request.version(), request.uri().path());
         Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(Bytes::from(text))))
     });
     if is_h2 {
-        return answer_streams(stream).await;
+        return answer_streams(stream, has_refused).await;
     }
     let builder = hyper::server::conn::http1::Builder::new();
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
@@ -83,11 +85,10 @@ async fn answer_versions(stream: tokio_rustls::server::TlsStream<TcpStream>) {
 
 /// The same over HTTP/2, but that the first request for `/refused` is refused unread, the stream of `/reset` reset, and the
 /// answer of `/malformed` none.
-async fn answer_streams(stream: tokio_rustls::server::TlsStream<TcpStream>) {
+async fn answer_streams(stream: tokio_rustls::server::TlsStream<TcpStream>, has_refused: &AtomicBool) {
     let mut connection = h2::server::handshake(stream).await.unwrap();
-    let mut has_refused = false;
     while let Some(Ok((request, mut respond))) = connection.accept().await {
-        if request.uri().path() == "/refused" && !std::mem::replace(&mut has_refused, true) {
+        if request.uri().path() == "/refused" && !has_refused.swap(true, Ordering::SeqCst) {
             respond.send_reset(h2::Reason::REFUSED_STREAM);
             continue;
         }
@@ -223,7 +224,7 @@ async fn a_malformed_answer_of_http2_is_an_error_of_the_protocol() {
 
 #[tokio::test]
 async fn a_request_above_the_last_one_of_a_goaway_is_sent_again_at_once_whatever_its_method() {
-    let config = Arc::new(localhost_of_http2());
+    let config = Arc::new(localhost(&["h2"]));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -239,7 +240,8 @@ async fn a_request_above_the_last_one_of_a_goaway_is_sent_again_at_once_whatever
         }
         stream.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await.unwrap(); // GOAWAY, last stream 0
         stream.flush().await.unwrap();
-        answer_streams(acceptor.accept(listener.accept().await.unwrap().0).await.unwrap()).await;
+        let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+        answer_streams(stream, &AtomicBool::new(true)).await;
     });
     let insecure = TransportSettings { insecure: true, ..TransportSettings::default() };
     let call =
@@ -390,8 +392,8 @@ async fn a_body_until_close_without_the_end_of_tls_is_cut() {
     assert!(failure.description.contains("after 4 bytes"), "{failure}");
 }
 
-/// A server of HTTP/2 whose certificate nobody knows.
-fn localhost_of_http2() -> ServerConfig {
+/// A server of these protocols whose certificate nobody knows.
+pub(super) fn localhost(protocols: &[&str]) -> ServerConfig {
     let key = KeyPair::generate().unwrap();
     let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
@@ -400,13 +402,13 @@ fn localhost_of_http2() -> ServerConfig {
         .with_no_client_auth()
         .with_single_cert(vec![cert.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     config
 }
 
 #[tokio::test]
 async fn a_lost_connection_of_http2_is_told_without_a_link_for_programmers() {
-    let config = localhost_of_http2();
+    let config = localhost(&["h2"]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
