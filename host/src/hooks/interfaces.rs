@@ -213,6 +213,7 @@ pub(super) fn judge(name: &str, grants: &Grants) -> Import {
         "wasi:cli/environment" | "wasi:cli/stdin" => linked("empty"),
         _ if bare.starts_with("wasi:sockets/") => denied("components have no sockets"),
         _ if bare.starts_with("wasi:filesystem/") => denied("components see no files"),
+        "wasi:clocks/timezone" => Import::Unknown, // the runtime does not have it
         _ if bare.starts_with("wasi:clocks/") => linked("rounded to milliseconds"),
         _ if bare.starts_with("wasi:random/") => linked("at most 4 KiB at once"),
         _ if ["wasi:cli/", "wasi:io/"].iter().any(|known| bare.starts_with(known)) => linked("harmless"),

@@ -252,7 +252,11 @@ impl<'a> UnderWay<'a> {
     /// Lets a request begin without waiting for its answer.
     async fn begin(&mut self, call: impl Future<Output = Result<Reply>> + 'a, places: Vec<Place>) {
         self.0.push_back((Asked::Pending(Box::pin(call)), places));
-        std::future::poll_fn(|context| Poll::Ready(self.go_on(context))).await;
+        std::future::poll_fn(|context| {
+            self.go_on(context);
+            Poll::Ready(())
+        })
+        .await;
     }
 
     fn go_on(&mut self, context: &mut Context<'_>) {
