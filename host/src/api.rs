@@ -312,7 +312,7 @@ impl Session {
     /// Errors: [`Error::HomeLocked`](crate::Error::HomeLocked) naming the holder when it cannot be joined (another user,
     /// another protocol, no answer); [`Error::FileSystem`](crate::Error::FileSystem) and
     /// [`Error::Damaged`](crate::Error::Damaged) when the home cannot be used. A component that cannot be loaded is an error
-    /// of the first request that adds or works tasks. With [`Work::Nothing`](crate::Work::Nothing), a home on a full disk is opened
+    /// of the first request that adds or works tasks. With [`Work::Nothing`], a home on a full disk is opened
     /// all the same: requests that only read are answered, the others come to [`Error::FileSystem`](crate::Error::FileSystem)
     /// until there is room.
     pub async fn open(settings: Settings, work: Work) -> Result<Self> {
