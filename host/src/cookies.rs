@@ -1,8 +1,9 @@
-//! Cookies (RFC 6265 with the prefixes, size limits and protection of secure cookies of RFC 6265bis): which are taken from
-//! an answer, which go with a request, and the jar that holds them.
+//! Cookies (RFC 6265 with the prefixes, size limits and protection of secure cookies of RFC 6265bis): which are taken from an
+//! answer, which go with a request, and the jar that holds them.
 //!
-//! Names, values and paths are bytes: a server gets back what it has set, whatever it took for text. Time is an argument. It opens
-//! no file: a jar hands its text, in Netscape's form, to whoever keeps it. Not here: when a jar is asked, which is the transport's business. SameSite is read by nobody: haul has no pages that could link.
+//! Names, values and paths are bytes: a server gets back what it has set, whatever it took for text. Time is an argument. It
+//! opens no file: a jar hands its text, in Netscape's form, to whoever keeps it. Not here: when a jar is asked, which is the
+//! transport's business. SameSite is read by nobody: haul has no pages that could link.
 
 mod date;
 mod netscape;

@@ -1,5 +1,6 @@
 //! Opens what must be a file. A pipe, a terminal or a device lets its reader wait, for ever if it likes, and paths of
-//! components come from tasks and from components: whoever opens one of them must not be held up by what lies there. Only what the command line names may be a pipe.
+//! components come from tasks and from components: whoever opens one of them must not be held up by what lies there. Only what
+//! the command line names may be a pipe.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};

@@ -1,8 +1,9 @@
 //! Users' components: loading, and calls within limits on warm instances.
 //!
-//! A call ends by its answer, by a trap, by its CPU limit or by its wall clock limit; after all but the first the instance
-//! is thrown away, and after an answer too, where anything of the call would go on. At most two calls of one component run at once, each on an instance of its own, so that a component
-//! that hangs delays nobody else's; how many of all components are on the processor at once is a matter of `turns.rs`.
+//! A call ends by its answer, by a trap, by its CPU limit or by its wall clock limit; after all but the first the instance is
+//! thrown away, and after an answer too, where anything of the call would go on. At most two calls of one component run at
+//! once, each on an instance of its own, so that a component that hangs delays nobody else's; how many of all components are on
+//! the processor at once is a matter of `turns.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -1,6 +1,6 @@
-//! Secrets that are known by their value: what a task brings along, what was put into a request, what came with an answer. Wherever a text repeats one
-//! of them literally or percent-encoded, in whatever spelling of that, it is masked. It cannot recognise what was encoded in
-//! any other way or cut in pieces.
+//! Secrets that are known by their value: what a task brings along, what was put into a request, what came with an answer.
+//! Wherever a text repeats one of them literally or percent-encoded, in whatever spelling of that, it is masked. It cannot
+//! recognise what was encoded in any other way or cut in pieces.
 
 use std::collections::VecDeque;
 
