@@ -23,6 +23,7 @@ mod http;
 mod interfaces;
 mod keyvalue;
 mod known;
+mod loaded;
 mod log;
 mod masked;
 mod policy;
@@ -45,6 +46,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use sha2::{Digest, Sha256};
 
 use self::file::ComponentFile;
+use self::loaded::{Begun, Loaded};
 use crate::error::{Error, Failure};
 use crate::store::Store;
 use crate::task::{Auth, Pairs};
@@ -193,7 +195,7 @@ struct Shared {
     policy: policy::Policy,
     /// What components can import; made when the first one is loaded.
     linker: OnceLock<wasmtime::component::Linker<host::State>>,
-    loaded: Mutex<Vec<(ComponentSource, Arc<Component>)>>,
+    loaded: Mutex<Loaded>,
     rules: Vec<GrantRule>,
     compiler: Compiler,
     refused: compile::Refused,
@@ -241,7 +243,8 @@ impl Hooks {
     /// Loads a component: compiles it or takes it from the cache, checks its version, imports and exports by
     /// instantiating it once. Loading the same file from the same source again answers the same component.
     ///
-    /// Blocks: compiling takes 0.1 s for Rust and C, seconds for components that carry an interpreter. One at a time.
+    /// Blocks: compiling takes 0.1 s for Rust and C, seconds for components that carry an interpreter. Compiling, one at a
+    /// time, and starting delay nobody who loads a component that is loaded.
     pub fn load(&self, source: &ComponentSource) -> Result<Arc<Component>, Error> {
         let ComponentSource { name, path, grants, sha256, .. } = source;
         let file = ComponentFile::open(path, &self.shared.cache)?;
@@ -251,14 +254,19 @@ impl Hooks {
         let digest = file.digests().blake3;
         // With the rules as they are: another configuration may grant something else to the same file.
         let grants = self.granted(name, &file, grants);
-        let mut loaded = self.loaded();
-        loaded.retain(|(known, component)| known != source || component.digest() == &digest);
-        if let Some((_, known)) = loaded.iter().find(|(known, _)| known == source) {
-            return Ok(known.clone());
-        }
+        let shown = match self.loaded().begin(source, &digest, || file.sha256()) {
+            Begun::Loaded(component) => return Ok(component),
+            Begun::Named(shown) => shown,
+        };
+        let component = self.make(name, shown, &file, grants).map(Arc::new);
+        self.loaded().end(source, &digest, component)
+    }
+
+    /// Compiles and starts a component.
+    fn make(&self, name: &str, shown: String, file: &ComponentFile<'_>, grants: Grants) -> Result<Component, Error> {
         let shared = &*self.shared;
         let what = format!("component `{name}`");
-        let compiled = component::compile(shared, &file, &what)?;
+        let compiled = component::compile(shared, file, &what)?;
         let interfaces = interfaces::Interfaces::of(&shared.engine, &compiled);
         interfaces.check(&what)?;
         let pre = self.linker()?.instantiate_pre(&compiled).map_err(|error| {
@@ -273,12 +281,7 @@ impl Hooks {
             }
             Error::Component(format!("component `{name}` cannot be linked: {why}"))
         })?;
-        let log = shared.log.clone();
-        let shown = shown_name(source, &loaded, &file);
-        let component = Component::new(shown, digest, grants, &interfaces, pre, log, &shared.ticker)?;
-        let component = Arc::new(component);
-        loaded.push((source.clone(), component.clone()));
-        Ok(component)
+        Component::new(shown, grants, &interfaces, pre, shared.log.clone(), &shared.ticker)
     }
 
     /// Loads a component that is to replace the default policy: it must answer every decision.
@@ -321,10 +324,10 @@ impl Hooks {
 
     /// Lets go of a component that is attached no more; calls in progress go on.
     pub(crate) fn forget(&self, component: &Arc<Component>) {
-        self.loaded().retain(|(_, known)| !Arc::ptr_eq(known, component));
+        self.loaded().forget(component);
     }
 
-    fn loaded(&self) -> MutexGuard<'_, Vec<(ComponentSource, Arc<Component>)>> {
+    fn loaded(&self) -> MutexGuard<'_, Loaded> {
         self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -376,23 +379,6 @@ impl Hooks {
 
     fn policy<A: functions::Ask>(&self, params: A::Params) -> Result<A::Answer, Failure> {
         self.shared.policy.ask::<A>(&self.shared.ticker, params)
-    }
-}
-
-/// The name in logs and messages: tasks name components by paths, and files of one name are told apart by the first digits of
-/// their SHA-256. What is attached has names of its own, and its versions share one.
-fn shown_name(
-    source: &ComponentSource,
-    loaded: &[(ComponentSource, Arc<Component>)],
-    file: &ComponentFile<'_>,
-) -> String {
-    let name = &source.name;
-    let is_other = |(known, component): &(ComponentSource, Arc<Component>)| {
-        known.name == *name && known.sha256.is_none() && component.digest() != &file.digests().blake3
-    };
-    match source.sha256.is_none() && loaded.iter().any(is_other) {
-        true => format!("{name} ({})", file.sha256().get(..8).unwrap_or_default()),
-        false => name.clone(),
     }
 }
 

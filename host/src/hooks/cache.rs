@@ -14,6 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -37,6 +38,8 @@ const KNOWN_NAME: &str = "known";
 #[derive(Debug)]
 pub(super) struct Cache {
     place: Option<Place>,
+    /// One compiles at a time.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -56,10 +59,10 @@ impl Cache {
         if let Err(error) = &place {
             tracing::debug!("compiled components are not kept: {error}");
         }
-        Self { place: place.ok() }
+        Self { place: place.ok(), turn: Mutex::default() }
     }
 
-    /// The component of this [`digest`]; `compile` makes its code where the cache has none.
+    /// The component of this [`digest`]; `compile` makes its code where the cache has none, for one component at a time.
     pub(super) fn component(
         &self,
         engine: &Engine,
@@ -67,13 +70,17 @@ impl Cache {
         compile: impl FnOnce() -> Result<Vec<u8>, Error>,
     ) -> Result<Component, Error> {
         let place = self.place.as_ref().map(|place| (place, place.name(engine, digest)));
-        let kept = place.as_ref().and_then(|(place, name)| place.read(engine, name));
-        if let Some(component) = kept {
+        let kept = || place.as_ref().and_then(|(place, name)| place.read(engine, name));
+        if let Some(component) = kept() {
             return Ok(component);
         }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(component) = kept() {
+            return Ok(component); // made by whose turn it was before
+        }
         let code = compile()?;
-        if let Some((place, name)) = place
-            && let Err(error) = place.write(&name, &code)
+        if let Some((place, name)) = &place
+            && let Err(error) = place.write(name, &code)
         {
             tracing::debug!("cannot keep a compiled component: {error}");
         }

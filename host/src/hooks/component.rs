@@ -49,7 +49,6 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// A loaded component.
 pub struct Component {
     name: String,
-    digest: [u8; 32],
     grants: Grants,
     hooks: Vec<Hook>,
     pre: InstancePre<State>,
@@ -83,7 +82,6 @@ impl Component {
     /// Instantiates once, so that what does not fit is told now rather than in the middle of a task.
     pub(super) fn new(
         name: String,
-        digest: [u8; 32],
         grants: Grants,
         interfaces: &Interfaces,
         pre: InstancePre<State>,
@@ -92,7 +90,6 @@ impl Component {
     ) -> Result<Self, Error> {
         let component = Self {
             name,
-            digest,
             grants,
             hooks: interfaces.hooks.clone(),
             pre,
@@ -122,10 +119,6 @@ impl Component {
     /// The hooks it answers.
     pub fn hooks(&self) -> &[Hook] {
         &self.hooks
-    }
-
-    pub(super) fn digest(&self) -> &[u8; 32] {
-        &self.digest
     }
 
     /// Refuses handles of credentials that it was not granted and that are not in the question.

@@ -54,6 +54,46 @@ async fn a_component_answers_its_hook_and_the_policy_the_others() {
     assert_eq!(name.unwrap(), "file.txt");
 }
 
+/// A component whose start never ends, which exports `retry` with nothing in it.
+fn never_started() -> Vec<u8> {
+    use wasm_encoder as wasm;
+    let (mut types, mut functions, mut code) =
+        (wasm::TypeSection::new(), wasm::FunctionSection::new(), wasm::CodeSection::new());
+    types.ty().function([], []);
+    functions.function(0);
+    let mut function = wasm::Function::new([]);
+    function.instructions().loop_(wasm::BlockType::Empty).br(0).end().end();
+    code.function(&function);
+    let mut module = wasm::Module::new();
+    module.section(&types).section(&functions).section(&wasm::StartSection { function_index: 0 }).section(&code);
+    let (mut started, mut instances, mut exports) =
+        (wasm::InstanceSection::new(), wasm::ComponentInstanceSection::new(), wasm::ComponentExportSection::new());
+    started.instantiate(0, Vec::<(&str, wasm::ModuleArg)>::new());
+    instances.export_items(Vec::<(&str, wasm::ComponentExportKind, u32)>::new());
+    exports.export("haul:transfer/retry@0.1.0", wasm::ComponentExportKind::Instance, 0, None);
+    let mut component = wasm::Component::new();
+    component.section(&wasm::ModuleSection(&module)).section(&started).section(&instances).section(&exports);
+    component.finish()
+}
+
+#[test]
+fn a_component_that_does_not_start_delays_nobody_whose_component_is_loaded() {
+    let home = Home::new();
+    let loaded = home.load("one-hook-only");
+    let path = home.directory.path().join("never.wasm");
+    std::fs::write(&path, never_started()).unwrap();
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| home.refusal(&path));
+        while !home.hooks.loaded().is_loading("it") {
+            std::thread::yield_now();
+        }
+        assert!(Arc::ptr_eq(&home.load("one-hook-only"), &loaded));
+        assert!(!starting.is_finished(), "it waited for the other one");
+        assert!(starting.join().unwrap().contains("2000 ms on the CPU to start"));
+    });
+    assert!(!home.hooks.loaded().is_loading("it"));
+}
+
 #[tokio::test]
 async fn decorators_are_asked_in_order_and_ask_the_next_one() {
     let home = Home::new();
