@@ -63,6 +63,11 @@ pub fn is_secret_of_auth(name: &str, value: &str) -> bool {
 /// Relative references (`/p?token=…`, `//user:pw@host/`) are understood too. A secret in the fragment is masked like one in
 /// the query (OAuth puts tokens there).
 pub fn url(url: &str) -> String {
+    url_and(url, &[])
+}
+
+/// The same, where the parameters of these names are secrets too.
+pub(crate) fn url_and(url: &str, names: &[&str]) -> String {
     let (rest, fragment) = split_before(url, '#');
     let (place, query) = split_before(rest, '?');
     let mut masked = match userinfo(place) {
@@ -72,7 +77,7 @@ pub fn url(url: &str) -> String {
     for part in [query, fragment] {
         if let Some(mark) = part.chars().next() {
             masked.push(mark);
-            mask_parameters(&part[1..], &mut masked);
+            mask_parameters(&part[1..], names, &mut masked);
         }
     }
     masked
@@ -234,7 +239,8 @@ fn split_before(text: &str, mark: char) -> (&str, &str) {
 
 /// Appends a query with secrets replaced. Parameters end at `&`; `;` and `?` (of a URL that is itself a value) end one too,
 /// but never a secret one, since a secret may contain them.
-fn mask_parameters(query: &str, masked: &mut String) {
+fn mask_parameters(query: &str, names: &[&str], masked: &mut String) {
+    let is_secret = |name: &str| is_secret_parameter(name) || names.contains(&&*percent_decoded(name));
     for (index, parameter) in query.split('&').enumerate() {
         if index > 0 {
             masked.push('&');
@@ -245,7 +251,7 @@ fn mask_parameters(query: &str, masked: &mut String) {
             if mark < equals {
                 masked.push_str(&rest[..=mark]);
                 rest = &rest[mark + 1..];
-            } else if is_secret_parameter(&rest[..equals]) {
+            } else if is_secret(&rest[..equals]) {
                 masked.push_str(&rest[..=equals]);
                 masked.push_str(MASK);
                 rest = "";
@@ -259,27 +265,7 @@ fn mask_parameters(query: &str, masked: &mut String) {
     }
 }
 
-/// The name with `%XX` decoded, so that `%74oken` hides nothing. Only ASCII matters here.
+/// The name with `%XX` decoded, so that `%74oken` hides nothing.
 fn percent_decoded(name: &str) -> Cow<'_, str> {
-    if !name.contains('%') {
-        return Cow::Borrowed(name);
-    }
-    let mut decoded = String::with_capacity(name.len());
-    let mut rest = name;
-    while let Some(percent) = rest.find('%') {
-        decoded.push_str(&rest[..percent]);
-        let digits = rest.get(percent + 1..percent + 3);
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                decoded.push(char::from(byte));
-                rest = &rest[percent + 3..];
-            }
-            None => {
-                decoded.push('%');
-                rest = &rest[percent + 1..];
-            }
-        }
-    }
-    decoded.push_str(rest);
-    Cow::Owned(decoded)
+    percent_encoding::percent_decode_str(name).decode_utf8_lossy()
 }

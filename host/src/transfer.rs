@@ -191,6 +191,12 @@ impl Context<'_> {
         self.interceptors.as_ref().is_some_and(|interceptors| interceptors.is_last_word(failure))
     }
 
+    /// A URL as it may be shown: parameters that the auth block fills are secrets by whatever name.
+    fn shown(&self, url: &str) -> String {
+        let filled = self.task.auth.iter().flat_map(|auth| &auth.access_query_params);
+        crate::mask::url_and(url, &filled.map(|(name, _)| name.as_str()).collect::<Vec<_>>())
+    }
+
     /// Whether other credentials may be what a refused request lacks: they are asked for before anything else is tried.
     fn may_be_renewed(&self, failure: &Failure) -> bool {
         refused_with(failure).is_some() && self.task.auth.is_some() && self.renewals.is_earned()

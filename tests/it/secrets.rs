@@ -123,6 +123,34 @@ fn no_file_of_the_home_holds_a_secret_in_the_clear_while_running_or_after() {
 }
 
 #[test]
+fn tokens_that_an_auth_block_puts_into_a_query_are_secrets_by_whatever_name_for_every_type_of_task() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.write("in/f", b"content");
+    let auth = json!({"accessToken": "cAnArY1", "accessQueryParams": {"auth": "{accessToken}", "größe": "cAnArY2"}});
+    let task = |kind: &str, id: &str| {
+        let moved = origin.serve(&format!("/moved/{id}"), status(307).header("Location", "/end?auth=cAnArY1&page=2"));
+        json!({"taskType": kind, "taskId": id, "url": moved.url().to_owned() + "?page=1", "options": {"auth": auth}})
+    };
+    let end = origin.serve("/end", file(b"x"));
+    let (mut upload, mut data) = (task("UploadTask", "u"), task("DataTask", "d"));
+    upload["filename"] = "f".into();
+    data["httpRequestMethod"] = "POST".into();
+    world.add(&[task("DownloadTask", "f"), upload, data]);
+
+    let told = world.haul(&["-vv", "--json", "run", "--until-idle"]).exits(0);
+
+    world.assert_home_without(CANARY);
+    for text in [&told.stdout, &told.stderr, &world.haul(&["events"]).stdout] {
+        assert!(!text.contains(CANARY), "{text}");
+    }
+    for id in ["u", "d"] {
+        let shown = world.show(id);
+        assert!(shown["responseUrl"].as_str().unwrap().ends_with("/end?auth=***&page=2"), "{shown}");
+    }
+    assert!(end.requests().iter().all(|request| request.target == "/end?auth=cAnArY1&page=2"));
+}
+
+#[test]
 fn secret_fields_of_an_url_encoded_form_reach_the_server_only() {
     let (world, origin) = (World::new(), Origin::start());
     let token = origin.serve("/token", file(b"granted"));

@@ -30,8 +30,8 @@ use flow::{SHORT, body, record_now};
 pub(crate) use naming::{exists_already, skipped};
 use naming::{name_of, taken_by_given_name};
 pub(crate) use question::Wire;
+use question::log_question;
 pub(super) use question::{Question, call_of, plain_call};
-use question::{log_question, shown};
 use step::{Known, Step, next_step};
 pub(super) use stored::only_url;
 use stored::{Stored, is_named, what_is_stored};
@@ -236,7 +236,7 @@ pub(super) async fn afresh(
 /// The stored bytes are those of this answer's URL: from here on its validators count, where not the stored one was asked for,
 /// which it may leave out.
 fn join(cx: &Context<'_>, held: &mut Held, question: &Question, answer: &Answer, head: &HookHead) {
-    held.resume.final_url = shown(cx, &answer.url);
+    held.resume.final_url = cx.shown(&answer.url);
     if question.if_range.is_empty() {
         let header = |name: &str| head.header(name).map(str::to_owned);
         held.resume.etag = header("etag");
@@ -255,7 +255,7 @@ pub(super) fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified
     }
     let id = &cx.task.task_id;
     for hop in &answer.hops {
-        tracing::debug!("{id}: redirected by {}", shown(cx, hop));
+        tracing::debug!("{id}: redirected by {}", cx.shown(hop));
     }
     let decided = match verdict {
         Classified::Success => "taken".into(),
@@ -266,7 +266,7 @@ pub(super) fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified
         Classified::NotFound => "not found".into(),
         Classified::Failed(failure) => crate::mask::text(&failure.description),
     };
-    tracing::info!("{id}: {} from {}: {decided}", answer.status, shown(cx, &answer.url));
+    tracing::info!("{id}: {} from {}: {decided}", answer.status, cx.shown(&answer.url));
 }
 
 /// The details of an answer that is not a success, its body included.
@@ -371,7 +371,7 @@ async fn begin(
             .filter(|_| own_range(cx.task) && answer.status == 206)
             .and_then(|length| first_byte_of(head, length)),
         final_name,
-        final_url: shown(cx, &answer.url),
+        final_url: cx.shown(&answer.url),
         ..ResumeRecord::default()
     };
     held.part = Some(part);

@@ -575,7 +575,7 @@ impl<'a, 'b> Crew<'a, 'b> {
     /// Asks a place no more.
     fn leave(&mut self, place: usize, why: &str) {
         let place = &mut self.places[place];
-        tracing::info!("{}: {} is left: {why}", self.cx.task.task_id, crate::mask::url(&place.wire.url));
+        tracing::info!("{}: {} is left: {why}", self.cx.task.task_id, self.cx.shown(&place.wire.url));
         place.usable = false;
     }
 

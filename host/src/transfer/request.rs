@@ -64,7 +64,7 @@ pub(super) async fn send(
     of: Of,
 ) -> Result<Answer, Failure> {
     let (id, method) = (&cx.task.task_id, &call.method);
-    let url = of.shown.clone().unwrap_or_else(|| crate::mask::url(&call.url));
+    let url = of.shown.clone().unwrap_or_else(|| cx.shown(&call.url));
     tracing::info!("{id}: {method} {url} with {} bytes, attempt {}", body.length(), cx.record.attempt + 1);
     let (asked, before) = (call.url.clone(), of.before);
     let answer = followed(cx, call, body, of).await.map_err(|mut failure| {
@@ -131,11 +131,11 @@ pub(super) async fn judge(
             Err(Stopped::Final(Status::Complete, Box::new(details)))
         }
         Classified::NotFound => {
-            let details = refused(held, &mut answer, &head).await;
+            let details = refused(cx, held, &mut answer, &head).await;
             Err(Stopped::Final(Status::NotFound, Box::new(details)))
         }
         Classified::Failed(failure) => {
-            let details = refused(held, &mut answer, &head).await;
+            let details = refused(cx, held, &mut answer, &head).await;
             Err(Stopped::Failure(failure, Some(Box::new(details))))
         }
         // `hooks` lets through no verdict about bytes that are gone on with.
@@ -151,7 +151,7 @@ async fn succeeded(
     head: &HookHead,
     total: u64,
 ) -> Result<Details, Stopped> {
-    let mut details = details_with_way(&answer, head);
+    let mut details = details_with_way(cx, &answer, head);
     details.file_size = Some(total).filter(|length| *length > 0);
     details.resumed_from = held.resumed_from;
     let mut first = First::default();
@@ -190,8 +190,8 @@ async fn succeeded(
 }
 
 /// The details of an answer that is no success: as much of its body as comes.
-async fn refused(held: &mut Held, answer: &mut Answer, head: &HookHead) -> Details {
-    let mut details = details_with_way(answer, head);
+async fn refused(cx: &Context<'_>, held: &mut Held, answer: &mut Answer, head: &HookHead) -> Details {
+    let mut details = details_with_way(cx, answer, head);
     let mut first = First::default();
     let _ = first.read(answer).await; // the status has said enough
     first.keep(held, answer, &mut details);
@@ -200,10 +200,10 @@ async fn refused(held: &mut Held, answer: &mut Answer, head: &HookHead) -> Detai
     details
 }
 
-fn details_with_way(answer: &Answer, head: &HookHead) -> Details {
+fn details_with_way(cx: &Context<'_>, answer: &Answer, head: &HookHead) -> Details {
     Details {
-        response_url: Some(crate::mask::url(&answer.url)),
-        redirects: answer.hops.iter().map(|url| crate::mask::url(url)).collect(),
+        response_url: Some(cx.shown(&answer.url)),
+        redirects: answer.hops.iter().map(|url| cx.shown(url)).collect(),
         ..details_of(answer.status, head)
     }
 }

@@ -52,19 +52,11 @@ impl Question {
     }
 }
 
-/// A URL as it may be shown: without its query where credentials may stand in it under any name.
-pub(super) fn shown(cx: &Context<'_>, url: &str) -> String {
-    match &cx.task.auth {
-        Some(auth) if !auth.access_query_params.is_empty() => crate::mask::text(url),
-        _ => crate::mask::url(url),
-    }
-}
-
 pub(super) fn log_question(cx: &Context<'_>, wire: &Wire, question: &Question) {
     if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }
-    let (id, method, url) = (&cx.task.task_id, &cx.task.http_request_method, shown(cx, &wire.url));
+    let (id, method, url) = (&cx.task.task_id, &cx.task.http_request_method, cx.shown(&wire.url));
     let (from, attempt) = (question.first_byte().unwrap_or(0), cx.record.attempt + 1);
     tracing::info!("{id}: {method} {url} from byte {from}, attempt {attempt}");
 }

@@ -39,7 +39,7 @@ impl Crew<'_, '_> {
         if stored.is_empty() && !others && self.comparisons.is_empty() {
             // There is nothing that its bytes could be joined with.
             self.places[next].proved = true;
-            held.resume.final_url = crate::mask::url(&self.places[next].wire.url);
+            held.resume.final_url = self.cx.shown(&self.places[next].wire.url);
         } else if overlap::is_enough(&stored) || (!others && !stored.is_empty() && self.workers.is_empty()) {
             while let Some(place) = (next..self.places.len()).find(|place| waits(self, *place)) {
                 authorize::look_ahead(self.cx).await?;
