@@ -203,6 +203,11 @@ impl Directory {
         &self.inner.path
     }
 
+    /// Whether this is another clone of it.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// [`Directory::path`], or where the directory is now if somebody has moved it since it was opened.
     pub(crate) fn present_path(&self) -> PathBuf {
         use std::os::fd::AsRawFd;

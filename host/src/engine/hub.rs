@@ -143,11 +143,17 @@ impl Inner {
     }
 }
 
+/// The last watcher, mostly the only one, gets the update itself.
 fn send(watchers: &mut Watchers, update: Update) {
-    watchers.retain(|watcher| match watcher.try_send(update.clone()) {
-        Ok(()) => true,
-        Err(mpsc::error::TrySendError::Full(Update::Progress(_))) => true,
-        Err(_) => false,
+    let (mut left, mut update) = (watchers.len(), Some(update));
+    watchers.retain(|watcher| {
+        left -= 1;
+        let own = if left == 0 { update.take() } else { update.clone() };
+        match own.map_or(Ok(()), |own| watcher.try_send(own)) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(Update::Progress(_))) => true,
+            Err(_) => false,
+        }
     });
 }
 

@@ -5,12 +5,13 @@
 //! `BATCH`. It chooses no names: a download whose name has been taken meanwhile goes back to the engine.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 
 use crate::clock;
 use crate::engine::{Durability, Input};
-use crate::error::{Error, Failure, FailureKind};
+use crate::error::{Error, Failure, FailureKind, Result};
 use crate::sandbox::{Directory, Published, Unsynced};
 use crate::store::{Applied, Change, Pending, Publish};
 use crate::task::{OnConflict, Status};
@@ -73,10 +74,11 @@ fn publish(shared: &Arc<Shared>, batch: Vec<Finished>, tell: &Tell) {
         batch if batch.is_empty() => return,
         batch => batch,
     };
-    let recorded: Vec<(Finished, Pending)> = batch.into_iter().map(|finished| record(shared, finished)).collect();
+    let mut places = Places::default();
+    let recorded: Vec<_> = batch.into_iter().map(|finished| record(shared, finished, &mut places)).collect();
     let mut named = Vec::new();
-    for (finished, pending) in recorded {
-        match pending.wait() {
+    for (finished, written) in written(recorded) {
+        match written {
             Ok(Applied::Refused(status)) => {
                 report(tell, finished.key, refused(shared, finished, status));
                 continue;
@@ -106,9 +108,16 @@ fn publish(shared: &Arc<Shared>, batch: Vec<Finished>, tell: &Tell) {
     }
     let named = sync_names(shared, named, tell);
     let done: Vec<(i64, Pending)> = named.into_iter().map(|finished| complete(shared, finished)).collect();
-    for (key, pending) in done {
-        report(tell, key, pending.wait().map_or_else(Outcome::Unwritten, |_| Outcome::Complete));
+    for (key, written) in written(done) {
+        report(tell, key, written.map_or_else(Outcome::Unwritten, |_| Outcome::Complete));
     }
+}
+
+/// Waits for changes, for the last one first: when it is written the others are, too, and this thread has slept once.
+fn written<T>(pending: Vec<(T, Pending)>) -> Vec<(T, Result<Applied>)> {
+    let mut written: Vec<_> = pending.into_iter().rev().map(|(of, pending)| (of, pending.wait())).collect();
+    written.reverse();
+    written
 }
 
 /// What becomes of a file whose task the store does not have as running: it gets no name. That the task has started is written
@@ -161,9 +170,20 @@ fn with_durable(mut finished: Finished) -> Finished {
     finished
 }
 
+/// Where the directory of the last file of a batch is now: most have one and the same.
+#[derive(Default)]
+struct Places(Option<(Directory, PathBuf)>);
+
+impl Places {
+    fn of(&mut self, directory: &Directory) -> &Path {
+        let known = self.0.take().filter(|(known, _)| known.is_same(directory));
+        &self.0.insert(known.unwrap_or_else(|| (directory.clone(), directory.present_path()))).1
+    }
+}
+
 /// Step 2: what is about to be renamed to what.
-fn record(shared: &Shared, mut finished: Finished) -> (Finished, Pending) {
-    let path = finished.directory.present_path().join(&finished.final_name);
+fn record(shared: &Shared, mut finished: Finished, places: &mut Places) -> (Finished, Pending) {
+    let path = places.of(&finished.directory).join(&finished.final_name);
     Arc::make_mut(&mut finished.details).file_path = Some(path.to_string_lossy().into_owned());
     let publish = Publish {
         part_name: finished.part_name.clone(),
@@ -182,7 +202,7 @@ fn sync_names(shared: &Shared, named: Vec<Finished>, tell: &Tell) -> Vec<Finishe
     if shared.durability == Durability::Relaxed {
         return named;
     }
-    let mut synced: BTreeMap<std::path::PathBuf, Option<Failure>> = BTreeMap::new();
+    let mut synced: BTreeMap<PathBuf, Option<Failure>> = BTreeMap::new();
     let mut good = Vec::new();
     for finished in named {
         let path = finished.directory.path().to_owned();

@@ -35,7 +35,6 @@ pub(super) struct Batch<'a> {
 pub(super) struct Row {
     pub(super) key: TaskKey,
     pub(super) status: Status,
-    pub(super) publishing: bool,
     pub(super) allow_pause: bool,
     run: i64,
     task_id: String,
@@ -67,7 +66,7 @@ impl<'a> Batch<'a> {
             numbers,
             told,
             find_row: conn.prepare_cached(
-                "SELECT status, publish IS NOT NULL, allow_pause, run, task_id, group_name, spec ->> '$.u' FROM task WHERE key = ?1",
+                "SELECT status, allow_pause, run, task_id, group_name, updates FROM task WHERE key = ?1",
             )?,
             insert_event: conn.prepare_cached(
                 "INSERT INTO event (seq, task, run, task_id, group_name, status, at, final, details)
@@ -134,13 +133,12 @@ impl<'a> Batch<'a> {
                 Ok(Row {
                     key,
                     status: super::read::status(row, 0)?,
-                    publishing: row.get(1)?,
-                    allow_pause: row.get(2)?,
-                    run: row.get(3)?,
-                    task_id: row.get(4)?,
-                    group: row.get(5)?,
-                    sends_status: codec::sends_status(row.get(6)?),
-                    sends_progress: codec::sends_progress(row.get(6)?),
+                    allow_pause: row.get(1)?,
+                    run: row.get(2)?,
+                    task_id: row.get(3)?,
+                    group: row.get(4)?,
+                    sends_status: codec::sends_status(row.get(5)?),
+                    sends_progress: codec::sends_progress(row.get(5)?),
                 })
             })
             .optional()
@@ -299,12 +297,24 @@ impl<'a> Batch<'a> {
         if let Err(refused) = self.fitting(key, |row| row.status == Status::Running)? {
             return Ok(refused);
         }
-        self.conn.prepare_cached("UPDATE task SET publish = ?2, expected_size = ?3 WHERE key = ?1")?.execute((
-            key,
-            codec::encode_publish(publish).map_err(unwritable)?,
-            number(publish.size),
-        ))?;
+        let json = codec::encode_publish(publish).map_err(unwritable)?;
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO publishing (task, publish) VALUES (?1, ?2)")?
+            .execute((key, json))?;
         Ok(Applied::Done)
+    }
+
+    /// Whether it is running, and its file complete.
+    fn is_publishing(&self, key: TaskKey) -> Sql<bool> {
+        self.conn.prepare_cached("SELECT 1 FROM publishing WHERE task = ?1")?.exists([key])
+    }
+
+    /// A task leaves the status that it had: one that was publishing is so no more.
+    fn published(&self, row: &Row) -> Sql<()> {
+        if row.status == Status::Running {
+            self.conn.prepare_cached("DELETE FROM publishing WHERE task = ?1")?.execute([row.key])?;
+        }
+        Ok(())
     }
 
     /// Complete and not found need a task that could run; failed and canceled one that is not final.
@@ -318,7 +328,7 @@ impl<'a> Batch<'a> {
         };
         self.conn
             .prepare_cached(
-                "UPDATE task SET status = ?2, publish = NULL, ready_at = NULL, paused_by = NULL, ended_at = ?3, bytes_done = ?5,
+                "UPDATE task SET status = ?2, ready_at = NULL, paused_by = NULL, ended_at = ?3, bytes_done = ?5,
                    closed = ?4 AND (asked = 0 OR ?2 <> 2), upload = CASE ?2 WHEN 4 THEN upload END,
                    outcome = ?6, expected_size = coalesce(?7, expected_size) WHERE key = ?1",
             )?
@@ -331,6 +341,7 @@ impl<'a> Batch<'a> {
                 codec::encode_outcome(end.details).map_err(unwritable)?,
                 end.details.file_size.map(number),
             ])?;
+        self.published(&row)?;
         if !keep_resume || end.status != Status::Failed {
             self.drop_resume(key)?;
         }
@@ -345,7 +356,7 @@ impl<'a> Batch<'a> {
         };
         self.conn
             .prepare_cached(
-                "UPDATE task SET status = 6, publish = NULL, ready_at = ?2, retries_remaining = ?3, bytes_done = ?4,
+                "UPDATE task SET status = 6, ready_at = ?2, retries_remaining = ?3, bytes_done = ?4,
                    outcome = ?5 WHERE key = ?1",
             )?
             .execute(params![
@@ -355,6 +366,7 @@ impl<'a> Batch<'a> {
                 number(end.bytes_done),
                 codec::encode_outcome(end.details).map_err(unwritable)?,
             ])?;
+        self.published(&row)?;
         self.moved(row, end.status, end.at, Some(end.details))?;
         Ok(Applied::Done)
     }
@@ -373,6 +385,7 @@ impl<'a> Batch<'a> {
             Ok(row) => row,
             Err(refused) => return Ok(refused),
         };
+        self.published(&row)?;
         let ready_at = ready_at.filter(|ready_at| *ready_at > at).map(number);
         if row.status.is_final() {
             row.run += 1;
@@ -385,7 +398,7 @@ impl<'a> Batch<'a> {
         }
         self.conn
             .prepare_cached(
-                "UPDATE task SET status = 0, publish = NULL, ready_at = ?2, paused_by = NULL,
+                "UPDATE task SET status = 0, ready_at = ?2, paused_by = NULL,
                    retries_remaining = coalesce(?3, retries_remaining),
                    bytes_done = coalesce(?4, (SELECT durable_bytes FROM resume WHERE task = ?1 AND ?5), bytes_done)
                  WHERE key = ?1",
@@ -397,11 +410,13 @@ impl<'a> Batch<'a> {
 
     /// A task that is being published is not paused: the file is complete. Rule: reliability H.5.
     fn pause(&mut self, key: TaskKey, bytes_done: u64, by: Option<&str>, at: u64) -> Sql<Applied> {
-        let fits = |row: &Row| !row.status.is_final() && row.status != Status::Paused && !row.publishing;
-        let row = match self.fitting(key, fits)? {
+        let row = match self.fitting(key, |row| !row.status.is_final() && row.status != Status::Paused)? {
             Ok(row) => row,
             Err(refused) => return Ok(refused),
         };
+        if self.is_publishing(key)? {
+            return Ok(Applied::Refused(Some(row.status)));
+        }
         self.conn
             .prepare_cached(
                 "UPDATE task SET status = 7, ready_at = NULL, bytes_done = ?2, paused_by = ?3 WHERE key = ?1",
@@ -419,7 +434,7 @@ impl<'a> Batch<'a> {
             .conn
             .prepare_cached(
                 "UPDATE task SET priority = ?2, created = ?3, host = ?4, group_name = ?5, url = ?6, allow_pause = ?7,
-                   spec = ?8, body = ?9, sealed = ?10, scope = ?11, not_after = ?12 WHERE key = ?1",
+                   spec = ?8, body = ?9, sealed = ?10, scope = ?11, not_after = ?12, updates = ?13 WHERE key = ?1",
             )?
             .execute(params![
                 key,
@@ -434,6 +449,7 @@ impl<'a> Batch<'a> {
                 coded.sealed,
                 task.scope,
                 task.not_after.map(number),
+                codec::updates_of(task),
             ])?;
         Ok(if changed > 0 { Applied::Done } else { Applied::Refused(None) })
     }
@@ -588,8 +604,8 @@ impl<'a> Batch<'a> {
 
 const INSERT_TASK: &str =
     "INSERT INTO task (key, task_id, status, priority, created, host, group_name, url, allow_pause, ready_at,
-       retries_remaining, place, spec, body, asked, sealed, scope, not_after)
-     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+       retries_remaining, place, spec, body, asked, sealed, scope, not_after, updates)
+     VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
 /// What becomes of one task of an addition.
 enum Slot {
@@ -695,11 +711,11 @@ impl Batch<'_> {
             coded.sealed,
             task.scope,
             task.not_after.map(number),
+            codec::updates_of(task),
         ])?;
         let row = Row {
             key,
             status: Status::Enqueued,
-            publishing: false,
             allow_pause: task.allow_pause,
             run: 1,
             task_id: task.task_id.clone(),

@@ -717,13 +717,17 @@ fn is_downloads(text: &str) -> bool {
 fn is_file(text: &str) -> bool {
     text == "file"
 }
-/// Whether a task sends its status, by the `u` of its spec; what is not there is the default.
-pub(super) fn sends_status(updates: Option<u8>) -> bool {
-    !matches!(updates, Some(0 | 2))
+/// What watchers get of a task, as its column has it.
+pub(super) fn updates_of(task: &Task) -> u8 {
+    u8::from(task.sends_status()) + 2 * u8::from(task.sends_progress())
+}
+/// Whether a task sends its status, by its column.
+pub(super) fn sends_status(updates: u8) -> bool {
+    matches!(updates, 1 | 3)
 }
 /// Whether a task sends progress, by the same.
-pub(super) fn sends_progress(updates: Option<u8>) -> bool {
-    matches!(updates, Some(2 | 3))
+pub(super) fn sends_progress(updates: u8) -> bool {
+    matches!(updates, 2 | 3)
 }
 
 fn is_status(updates: &Updates) -> bool {

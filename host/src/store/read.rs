@@ -154,7 +154,7 @@ impl Store {
     pub(crate) fn notified(&self, mut take: impl FnMut(String, String)) -> Result<()> {
         let find = format!(
             "SELECT task_id, coalesce((SELECT value ->> 1 FROM json_each(spec, '$.x') WHERE value ->> 0 = '{NOTIFICATION}'),
-               group_name), spec ->> '$.u' FROM task INDEXED BY task_status
+               group_name), updates FROM task INDEXED BY task_status
              WHERE status IN (0, 1, 6) AND coalesce(spec ->> '$.t', 0) NOT IN (3, 5)"
         );
         self.read(|conn| {
@@ -172,7 +172,7 @@ impl Store {
     /// Whether a task goes on with, or publishes, a part file of that name. Scans: for the odd file that nobody seems to own.
     pub(crate) fn has_part(&self, name: &str) -> Result<bool> {
         const FIND: &str = "SELECT EXISTS (SELECT 1 FROM resume WHERE part_name = ?1)
-                              OR EXISTS (SELECT 1 FROM task WHERE status = 1 AND publish ->> 'p' = ?1)";
+                              OR EXISTS (SELECT 1 FROM publishing WHERE publish ->> 'p' = ?1)";
         self.read(|conn| conn.prepare_cached(FIND)?.query_row([name], |row| row.get(0)))
     }
 
@@ -324,7 +324,7 @@ impl Store {
                 .prepare_cached(records!("INDEXED BY task_status", "WHERE t.status = 1"))?
                 .query_map([], |row| record(row, conn.vault))?
                 .collect::<Sql<Vec<_>>>()?;
-            let mut find = conn.prepare_cached("SELECT publish FROM task WHERE key = ?1 AND publish IS NOT NULL")?;
+            let mut find = conn.prepare_cached("SELECT publish FROM publishing WHERE task = ?1")?;
             let mut unfinished = Vec::with_capacity(running.len());
             for (key, record) in running {
                 let publish = find.query_row([key], publish).optional()?;

@@ -16,6 +16,8 @@ CREATE TABLE task (
   scope TEXT,                         -- cancel scope; scopes form a tree by `/` in their names
   url TEXT NOT NULL,
   allow_pause INTEGER NOT NULL,
+  updates INTEGER NOT NULL,           -- what watchers get of it: 0 nothing, 1 its status, 2 progress, 3 both. As in `spec`, which
+                                      -- not every change has to take apart for it
   ready_at INTEGER,                   -- NULL: now. Only enqueued and waitingToRetry tasks have one
   not_after INTEGER,                  -- nothing is begun for the task after this time
   attempt INTEGER NOT NULL DEFAULT 0,
@@ -27,7 +29,6 @@ CREATE TABLE task (
   asked INTEGER NOT NULL DEFAULT 0,   -- 1: a command at a terminal waits for it. Killed before it could tell that the task is
                                       -- complete, the same command takes it for its own when it is repeated
   place BLOB,                         -- bytes of a path
-  publish TEXT,                       -- JSON: what is renamed to what, while it is
   outcome TEXT,                       -- JSON: how the last attempt ended
   paused_by TEXT,                     -- of paused tasks only: the component that wanted it; NULL: somebody asked for it
   spec TEXT NOT NULL,                 -- JSON: what has no column of its own; secrets are masked
@@ -74,6 +75,12 @@ CREATE TABLE resume (
   final_name TEXT NOT NULL,
   final_url TEXT NOT NULL,
   answer TEXT                         -- JSON: [status, headers] of the answer that the bytes began with, secrets masked
+) STRICT;
+
+-- What is renamed to what, while it is: apart from the tasks, whose rows it would make three times as long for a moment.
+CREATE TABLE publishing (
+  task INTEGER PRIMARY KEY REFERENCES task (key) ON DELETE CASCADE,
+  publish TEXT NOT NULL               -- JSON
 ) STRICT;
 
 -- Id and group are repeated here because a final event may outlive its task.

@@ -14,7 +14,8 @@ pub(super) async fn from_any_place(
     held: &mut Held,
 ) -> Result<Finished, Stopped> {
     let mirror = |mirror: &String| download::Wire::own(mirror, headers_for(mirror, &wire));
-    let places: Vec<download::Wire> = std::iter::once(wire.clone()).chain(cx.task.mirrors.iter().map(mirror)).collect();
+    let mut places: Vec<download::Wire> = cx.task.mirrors.iter().map(mirror).collect();
+    places.insert(0, wire);
     let mut outcome = download::run(cx, &places, 0, held).await;
     for place in 1..places.len() {
         match &outcome {

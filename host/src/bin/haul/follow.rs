@@ -20,6 +20,10 @@ use crate::reporter::Reporter;
 pub(crate) const QUIET_MIN: Duration = Duration::from_secs(1);
 /// Longest wait for an update before the records are asked.
 pub(crate) const QUIET_MAX: Duration = Duration::from_secs(16);
+/// While more tasks than these are waited for, updates are let gather before they are taken: each that finds nobody awake costs the
+/// engine a call of the system.
+const FEW: usize = 16;
+const GROWTH: Duration = Duration::from_millis(5);
 /// Records asked for at once when it is quiet.
 const CHECKED: usize = 200;
 
@@ -97,6 +101,13 @@ impl Following {
         self.reporter.flush();
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the engine's clock is its own; this is dropped with the command")]
+    async fn gather(&self) {
+        if self.pending.len() > FEW {
+            tokio::time::sleep(GROWTH).await;
+        }
+    }
+
     /// Waits until all have ended.
     pub(crate) async fn finish(&mut self, link: &mut Link, mut updates: Receiver<Update>) -> Result<()> {
         self.reporter.batch(&self.batch.progress());
@@ -108,6 +119,7 @@ impl Following {
                     quiet = QUIET_MIN;
                     self.take(&update);
                     self.drain(&mut updates);
+                    self.gather().await;
                 }
                 Ok(None) => updates = self.rejoin(link).await?,
                 Err(_) => {

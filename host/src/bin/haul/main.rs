@@ -47,16 +47,16 @@ mod tasks;
 mod text;
 
 /// Tasks, updates and their texts are freed by other threads than those that made them: the C library's allocator takes a
-/// lock for each.
+/// lock for each. SQLite has it, too: that allocator asks the system for each page that it grows by.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// jemalloc's settings, for little memory: arenas for two cores, no large blocks kept by threads, and what is free goes back to
-/// the system within 200 ms.
-#[unsafe(export_name = "_rjem_malloc_conf")]
+/// the system within a second: at once it costs a call, and the other cores an interrupt, for what is soon taken again.
+#[unsafe(export_name = "malloc_conf")]
 #[used]
 #[allow(unsafe_code)] // jemalloc reads them under this name
-static ALLOCATOR_SETTINGS: &[u8; 62] = b"narenas:2,tcache_max:4096,dirty_decay_ms:200,muzzy_decay_ms:0\0";
+static ALLOCATOR_SETTINGS: &[u8; 63] = b"narenas:2,tcache_max:4096,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == environment::COMPILE) {

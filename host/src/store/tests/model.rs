@@ -90,7 +90,7 @@ fn holds(home: &Home) {
         let count: i64 = conn.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(count, 0, "{sql}");
     };
-    none("SELECT count(*) FROM task WHERE publish IS NOT NULL AND status <> 1");
+    none("SELECT count(*) FROM publishing WHERE task NOT IN (SELECT key FROM task WHERE status = 1)");
     none("SELECT count(*) FROM task WHERE ready_at IS NOT NULL AND status NOT IN (0, 6)");
     none("SELECT count(*) FROM task WHERE (ended_at IS NOT NULL) <> (status BETWEEN 2 AND 5)");
     none("SELECT count(*) FROM task WHERE closed <> (status IN (2, 3, 5))");
