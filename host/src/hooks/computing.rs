@@ -6,7 +6,6 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use crate::clock;
@@ -52,7 +51,7 @@ impl Computing {
                 self.begin();
             }
             let step = call.as_mut().poll(context);
-            if let Poll::Pending = step {
+            if step.is_pending() {
                 self.take_off();
                 has_waited = true;
             }
