@@ -12,6 +12,7 @@ mod chain;
 mod check;
 mod compile;
 mod component;
+mod computing;
 mod convert;
 mod denied;
 mod file;

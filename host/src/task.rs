@@ -603,12 +603,34 @@ pub(crate) struct Changes {
     pub(crate) is_joined: bool,
     /// The component that gave the URL, by its name.
     pub(crate) by: String,
+    /// A new run has begun, with the task's own URL: the bytes that are stored may have come from one that a component gave.
+    pub(crate) is_over: bool,
+}
+
+impl Changes {
+    /// Whether the bytes that were stored when the present URL was given are not known to be those of that.
+    pub(crate) fn has_moved(&self) -> bool {
+        (self.url.is_some() || self.is_over) && !self.is_joined
+    }
+
+    /// What is left of them when the task begins anew: it is asked for as it was given.
+    fn over(&self) -> Option<Self> {
+        let has_led = self.url.is_some() || self.has_moved();
+        has_led.then(|| Self { is_over: true, ..Self::default() })
+    }
 }
 
 impl Record {
     /// Whether bytes of earlier attempts are here, or, of an upload, with its server.
     pub(crate) fn has_bytes(&self) -> bool {
         self.resume.is_some() || self.upload.is_some()
+    }
+
+    /// What is left of components' changes when a new run begins. Only the doubt about bytes that are stored.
+    pub(crate) fn changes_of_a_new_run(&self) -> Option<Changes> {
+        let resume = self.resume.as_ref()?;
+        let came_from_elsewhere = resume.final_url != crate::mask::url(&self.task.url);
+        self.changes.as_ref().filter(|_| came_from_elsewhere).and_then(Changes::over)
     }
 
     /// The record of a task that has just been added.

@@ -179,6 +179,57 @@ fn the_parts_of_a_divided_file_go_on_at_another_path_that_has_the_same_bytes() {
 }
 
 #[test]
+fn a_task_that_has_failed_begins_anew_with_the_url_and_the_headers_that_were_given() {
+    for again in ["retry", "get"] {
+        let (world, origin) = (world(), Origin::start());
+        let link = origin.script("/f", vec![status(403), file(b"film")]);
+        let elsewhere = origin.serve("/g", status(403));
+        let words = format!("on-error retry 0 {} x-stale=1", elsewhere.url());
+        let get = || world.get(&[link.url(), "--metadata", &words, "--retries", "1"]);
+        get().exits(4);
+
+        match again {
+            "get" => get().exits(0),
+            _ => {
+                world.haul(&["retry", "--all"]).exits(0);
+                world.run().exits(0)
+            }
+        };
+
+        assert_eq!((link.log().len(), elsewhere.log().len()), (2, 1), "{again}");
+        assert_eq!(link.requests()[1].header("x-stale"), None, "{again}");
+    }
+}
+
+#[test]
+fn bytes_of_the_url_of_a_component_are_compared_when_the_task_begins_anew() {
+    let (content, other) = (bytes(4, 3 * MIB), bytes(5, 3 * MIB));
+    for (path, at_last, note) in [
+        ("/g", &content, "same-by-overlap"),
+        ("/f?id=2", &content, "same-by-overlap"),
+        ("/g", &other, "restarted-changed"),
+    ] {
+        let (world, origin) = (world(), Origin::start());
+        let tagged = |content: &[u8]| file(content).etag("\"1\"");
+        let (cut, last) = (tagged(&content).cut(2 * MIB), tagged(at_last));
+        let answers = if path == "/g" { vec![status(403), last] } else { vec![status(403), cut.clone(), last] };
+        let given = origin.script("/f", answers);
+        origin.serve("/g", cut);
+
+        let words = format!("on-error retry 0 {}", origin.url(path));
+        work(&world, json!({"url": given.url(), "retries": 1}), &[&words]).exits(5);
+        world.haul(&["retry", "t"]).exits(0);
+        let outcome = world.run().exits(0);
+
+        assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), at_last);
+        let compared = format!("GET /f  range: bytes={}-  if-range: \"1\"", 2 * MIB - (64 << 10));
+        assert!(given.log().contains(&compared), "{path}: {:?}", given.log());
+        let notes = &outcome.only_final()["notes"];
+        assert!(notes.as_array().unwrap().contains(&json!(note)), "{path}: {notes}");
+    }
+}
+
+#[test]
 fn a_refusal_takes_no_bytes_away_even_where_they_cannot_be_gone_on_with() {
     let (world, origin) = (world(), Origin::start());
     let content = bytes(6, 3 * MIB);

@@ -107,21 +107,19 @@ fn a_request_is_changed_and_what_the_host_alone_writes_is_not() {
 
     let words = format!("on-request next {} x-a=1", other.url());
     work(&world, json!({"url": film.url(), "headers": {"X-Mine": "2"}}), &[&words]).exits(0);
-    let task = json!({"url": film.url(), "taskId": "u", "retries": 0});
-    let refused = work(&world, task, &["on-request next - range=bytes=1-"]).exits(10);
 
     let request = &other.requests()[0];
     assert_eq!((request.header("x-a"), request.header("x-mine")), (Some("1"), Some("2")));
     assert_eq!(std::fs::read(world.path("in/f")).unwrap(), b"other", "the name is by the task's URL");
-    let exception = &refused.only_final()["exception"];
-    assert_eq!(exception["type"], "callback");
-    assert!(
-        exception["description"]
-            .as_str()
-            .unwrap()
-            .ends_with("header `range`, which the host alone writes: leave it out"),
-        "{exception}"
-    );
+    for (name, value) in [("range", "bytes=1-"), ("expect", "100-continue")] {
+        let task = json!({"url": film.url(), "taskId": name, "retries": 0});
+        let refused = work(&world, task, &[&format!("on-request next - {name}={value}")]).exits(10);
+
+        let exception = &refused.only_final()["exception"];
+        assert_eq!(exception["type"], "callback");
+        let why = format!("header `{name}`, which the host alone writes: leave it out");
+        assert!(exception["description"].as_str().unwrap().ends_with(&why), "{exception}");
+    }
     assert_eq!(film.log().len(), 0);
 }
 

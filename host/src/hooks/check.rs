@@ -34,9 +34,10 @@ pub(super) const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Header fields that the host alone writes: those of one connection (RFC 9110 §7.6.1), of framing, of the target, and
 /// those that decide which bytes are joined.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "connection",
     "content-length",
+    "expect",
     "host",
     "if-range",
     "keep-alive",

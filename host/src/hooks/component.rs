@@ -15,6 +15,7 @@ use wasmtime::component::{Component as Wasm, InstancePre, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::compile;
+use super::computing::Computing;
 use super::denied::Denied;
 use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
@@ -25,8 +26,7 @@ use super::interfaces::Interfaces;
 use super::log::Log;
 use super::quota::Quota;
 use super::requested::Requested;
-use super::runtime::{TICK, Ticker};
-use super::turns::Computing;
+use super::runtime::Ticker;
 use super::{Chain, FailMode, Grants, Hook, LogSink, Shared, check};
 use crate::error::{Error, Failure, FailureKind};
 use crate::threads;
@@ -51,6 +51,8 @@ pub struct Component {
     name: String,
     grants: Grants,
     hooks: Vec<Hook>,
+    /// Any of them is an `async func`.
+    can_wait: bool,
     pre: InstancePre<State>,
     log: LogSink,
     idle: Mutex<Vec<Warm>>,
@@ -88,9 +90,13 @@ impl Component {
         log: LogSink,
         ticker: &Ticker,
     ) -> Result<Self, Error> {
+        let is_async = |hook: &Hook| {
+            super::words::function(pre.engine(), pre.component(), *hook).is_some_and(|function| function.async_())
+        };
         let component = Self {
             name,
             grants,
+            can_wait: interfaces.hooks.iter().any(is_async),
             hooks: interfaces.hooks.clone(),
             pre,
             log,
@@ -196,7 +202,8 @@ impl Component {
         let limits = &self.grants.limits;
         let wall = if A::HOOK.may_use_http() { limits.wall_http_ms } else { limits.wall_ms };
         let computing = Computing::default();
-        let call = Box::pin(self.call_unlimited::<A>(chain, position, weight, params, denied, &computing));
+        let call = computing.count(self.call_unlimited::<A>(chain, position, weight, params, denied, &computing));
+        let call = Box::pin(call);
         let call = async {
             match turns {
                 Some((_own, turn)) => chain.turns().run(turn, &computing, call).await,
@@ -224,23 +231,58 @@ impl Component {
         denied: &Denied,
         computing: &Computing,
     ) -> wasmtime::Result<A::Answer> {
+        let running = Running { chain: chain.clone(), position, weight };
         let idle = self.idle().pop();
-        let mut warm = match idle {
-            Some(warm) => warm,
-            None => self.start(computing).await?,
+        let Some(mut warm) = idle else {
+            return self.call_afresh::<A>(&running, params, denied, computing).await;
         };
+        let once_more = self.can_wait.then(|| params.clone());
+        match (self.call_on::<A>(&mut warm, &running, params, denied, computing).await, once_more) {
+            (Err(error), Some(params)) if is_deadlock(&error) && !warm.store.data().reach.has_asked() => {
+                drop(warm);
+                Box::pin(self.call_afresh::<A>(&running, params, denied, computing)).await
+            }
+            (answer, _) => {
+                self.keep(warm, answer.is_ok());
+                answer
+            }
+        }
+    }
+
+    /// On an instance of its own, which is kept.
+    async fn call_afresh<A: Ask>(
+        &self,
+        running: &Running,
+        params: A::Params,
+        denied: &Denied,
+        computing: &Computing,
+    ) -> wasmtime::Result<A::Answer> {
+        let mut warm = self.start(computing).await?;
+        let answer = self.call_on::<A>(&mut warm, running, params, denied, computing).await;
+        self.keep(warm, answer.is_ok());
+        answer
+    }
+
+    async fn call_on<A: Ask>(
+        &self,
+        warm: &mut Warm,
+        running: &Running,
+        params: A::Params,
+        denied: &Denied,
+        computing: &Computing,
+    ) -> wasmtime::Result<A::Answer> {
         let function = A::of(&warm.functions).ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
+        warm.store.data_mut().computing = computing.clone();
         let limits = &self.grants.limits;
         match A::HOOK {
             Hook::OnProgress if limits.cpu_ms > PROGRESS_CPU_MS => warm.allow(PROGRESS_CPU_MS, "of this hook"),
             _ => warm.allow(limits.cpu_ms, &raised_by("cpu")),
         }
-        warm.store.set_hostcall_fuel(ANSWER_BYTES_MAX + weight);
+        warm.store.set_hostcall_fuel(ANSWER_BYTES_MAX + running.weight);
         let state = warm.store.data_mut();
-        state.computing = computing.clone();
-        state.running = Some(Running { chain: chain.clone(), position, weight });
-        state.log.begin(limits.log_bytes, chain.secrets());
-        let transport = A::HOOK.may_use_http().then(|| chain.transport().clone());
+        state.running = Some(running.clone());
+        state.log.begin(limits.log_bytes, running.chain.secrets());
+        let transport = A::HOOK.may_use_http().then(|| running.chain.transport().clone());
         state.reach.begin(limits.http_requests, transport, denied);
         let ended = Ended(state.log.clone());
         let answer = function.call_async(&mut warm.store, params).await?;
@@ -249,11 +291,16 @@ impl Component {
         state.running = None;
         state.reach.end();
         warm.calls += 1;
+        Ok(answer)
+    }
+
+    /// Keeps an instance for the next call, if it may have one.
+    fn keep(&self, mut warm: Warm, has_answered: bool) {
+        let is_fine = has_answered && warm.calls < CALLS_MAX && warm.is_at_rest() && warm.has_room();
         let mut idle = self.idle();
-        if warm.calls < CALLS_MAX && warm.is_at_rest() && warm.has_room() && idle.len() < CALLS_AT_ONCE {
+        if is_fine && idle.len() < CALLS_AT_ONCE {
             idle.push(warm);
         }
-        Ok(answer)
     }
 
     async fn start(&self, computing: &Computing) -> wasmtime::Result<Warm> {
@@ -270,10 +317,9 @@ impl Component {
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);
         store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
-            state.ticks_left =
-                state.ticks_left.checked_sub(1).ok_or_else(|| wasmtime::format_err!("it used up {}", state.cpu))?;
-            state.computing.goes_on();
-            Ok(UpdateDeadline::Yield(1))
+            wasmtime::ensure!(state.computing.goes_on(), "it used up {}", state.cpu);
+            // Not at once, but when the thread has looked at its sockets: what computes holds up no transfer.
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
         let mut warm = Warm { store, functions: Functions::default(), calls: 0, room: 0 };
         warm.allow(START_CPU_MS, "to start");
@@ -291,7 +337,7 @@ impl Component {
             let run = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let alone = Computing::default();
-                let start = async { tokio::time::timeout(START_WALL, self.start(&alone)).await };
+                let start = async { tokio::time::timeout(START_WALL, alone.count(self.start(&alone))).await };
                 let started = runtime.block_on(start);
                 started.map_err(|_| wasmtime::format_err!("it took longer than {} s", START_WALL.as_secs()))?
             };
@@ -379,7 +425,7 @@ impl Warm {
     /// `what`: what that time is, or what raises it.
     fn allow(&mut self, cpu_ms: u64, what: &str) {
         let state = self.store.data_mut();
-        state.ticks_left = cpu_ms / TICK.as_millis() as u64;
+        state.computing.allow(Duration::from_millis(cpu_ms));
         state.cpu = CpuLimit { cpu_ms, what: what.into() };
         self.store.set_epoch_deadline(1);
     }
@@ -392,6 +438,12 @@ impl Drop for Ended {
     fn drop(&mut self) {
         self.0.end();
     }
+}
+
+/// Whether nothing can come that the call waits for. So it is, too, where an earlier call has left its instance such that it takes
+/// no others (`backpressure.inc`), which nobody can see before.
+fn is_deadlock(error: &wasmtime::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Trap::AsyncDeadlock))
 }
 
 /// Where a limit is raised, behind what exceeded it.

@@ -12,11 +12,11 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::bindings::haul::transfer as wit;
 use super::component::raised_by;
+use super::computing::Computing;
 use super::functions::{self as hooks, Ask};
 use super::http::{HEADERS_BYTES_MAX, Reach};
 use super::log::Log;
 use super::quota::Quota;
-use super::turns::Computing;
 use super::{Chain, Grants, KeyValueGrant, convert, keyvalue};
 use crate::error::{Error, Failure};
 use crate::task::Pairs;
@@ -47,9 +47,7 @@ pub(super) struct State {
     pub keyvalue: Option<KeyValueGrant>,
     /// The call in progress.
     pub running: Option<Running>,
-    /// Ticks of CPU time that the call has left.
-    pub ticks_left: u64,
-    /// Is told at each of them.
+    /// What it has left of its time on the CPU.
     pub computing: Computing,
 }
 
@@ -88,7 +86,6 @@ impl State {
             config: grants.config.clone(),
             keyvalue: grants.keyvalue.clone(),
             running: None,
-            ticks_left: 0,
             computing: Computing::default(),
         }
     }
@@ -293,12 +290,12 @@ where
 {
     let name = format!("haul:transfer/{}@{}", A::HOOK.name(), hooks::VERSION);
     linker.instance(&name)?.func_wrap_async("decide", move |store: StoreContextMut<'_, State>, given: Given| {
-        let running = store.data().running.clone();
+        let (running, computing) = (store.data().running.clone(), store.data().computing.clone());
         Box::new(async move {
             let Some(Running { chain, position, weight }) = running else {
                 wasmtime::bail!("it asked for a decision before it was asked for one");
             };
-            let answer = chain.ask_next::<A>(position, weight, params(given)).await;
+            let answer = computing.leave_out(chain.ask_next::<A>(position, weight, params(given))).await;
             answer.map_err(|failure| wasmtime::Error::from(NextFailed(failure)))
         })
     })

@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
-use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error as WasiError, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
+};
 
 use super::component::{HTTP_REQUESTS_A_MINUTE, raised_by};
 use super::denied::Denied;
@@ -105,6 +107,12 @@ impl Reach {
         self.begin(0, None, &Denied::default());
     }
 
+    /// Whether the call in progress has sent any request.
+    pub(super) fn has_asked(&self) -> bool {
+        let call = self.call();
+        call.requests < call.most
+    }
+
     /// What the call in progress is refused.
     pub(super) fn denied(&self) -> Denied {
         self.call().denied.clone()
@@ -130,12 +138,11 @@ impl Reach {
         headers: Pairs,
         body: Vec<u8>,
     ) -> Result<(u16, Pairs, String, Bytes), Failure> {
-        let forbidden = |name: &str| {
-            let standard = DEFAULT_FORBIDDEN_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known.as_str()));
-            standard || ["content-length", "te", "trailer"].iter().any(|known| name.eq_ignore_ascii_case(known))
-        };
-        let admitted = match headers.iter().find(|(name, _)| forbidden(name)) {
-            Some((name, _)) => Err(Refused::Denied(format!("header `{name}` is the host's own"))),
+        let admitted = match headers.iter().find(|(name, _)| is_the_hosts(name)) {
+            Some((name, _)) => {
+                let name = check::text(name.clone());
+                Err(Refused::Denied(format!("header `{name}`, which the host alone writes: leave it out")))
+            }
             None if body.len() > REQUEST_BODY_BYTES_MAX => Err(Refused::RequestTooLarge),
             None => self.admit(&url, &headers),
         };
@@ -157,6 +164,7 @@ impl Reach {
         body: Bytes,
         limits: &RequestOptions,
     ) -> Result<(Answer, Bytes), Refused> {
+        let headers = with_true_length(headers, body.len())?;
         let slot = self.slots.acquire().await;
         let shorter = |given: Option<Duration>, most: Duration| Some(given.map_or(most, |given| given.min(most)));
         let mut call = Call::new(method, url);
@@ -234,6 +242,10 @@ impl Reach {
 }
 
 impl WasiHttpHooks for Reach {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(|name| is_the_hosts(name.as_str()))
+    }
+
     fn set_host_header(&mut self) -> bool {
         false // the transport does
     }
@@ -270,7 +282,6 @@ impl Reach {
         let headers = parts
             .headers
             .iter()
-            .filter(|(name, _)| *name != http::header::CONTENT_LENGTH)
             .map(|(name, value)| {
                 let value = std::str::from_utf8(value.as_bytes());
                 Ok((name.as_str().to_owned(), value.map_err(|_| WasiError::HttpProtocolError)?.to_owned()))
@@ -319,6 +330,25 @@ async fn discard(mut body: WasiBody) {
             Some(rest) => left = rest,
             None => return,
         }
+    }
+}
+
+/// Header fields that the host alone writes into a component's own requests.
+fn is_the_hosts(name: &str) -> bool {
+    let is_it = |known: &str| name.eq_ignore_ascii_case(known);
+    DEFAULT_FORBIDDEN_HEADERS.iter().any(|known| is_it(known.as_str()))
+        || ["expect", "te", "trailer"].into_iter().any(is_it)
+}
+
+/// The host writes the length of a body; who says it, too, must say the true one.
+fn with_true_length(headers: Pairs, length: usize) -> Result<Pairs, Refused> {
+    let (said, headers): (Pairs, Pairs) =
+        headers.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    match said.iter().find(|(_, value)| value.parse() != Ok(length)) {
+        Some((name, _)) => {
+            Err(Refused::Denied(format!("header `{name}` says another length than that of the body, {length}")))
+        }
+        None => Ok(headers),
     }
 }
 
@@ -457,6 +487,17 @@ mod tests {
         assert_eq!(private, expected.map(|(host, ports)| (host.to_owned(), ports)));
         assert_eq!(granted(&["private+wiki.example:81".into()], "http://wiki.example:81/f"), Ok(()));
         assert!(granted(&["private+wiki.example:81".into()], "http://wiki.example/f").is_err());
+    }
+
+    #[test]
+    fn the_length_of_a_body_is_said_truly_or_not_at_all() {
+        let said = |length: &str, body| {
+            let headers = vec![("x-a".to_owned(), "b".to_owned()), ("Content-Length".to_owned(), length.to_owned())];
+            with_true_length(headers, body).map_err(|refused| refused.into_failure().description)
+        };
+        assert_eq!(said("4", 4), Ok(vec![("x-a".to_owned(), "b".to_owned())]), "the host writes it");
+        let why = "header `Content-Length` says another length than that of the body, 0";
+        assert_eq!((said("9999", 0), said("", 0)), (Err(why.to_owned()), Err(why.to_owned())));
     }
 
     #[test]

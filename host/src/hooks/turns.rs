@@ -5,11 +5,11 @@
 //! How many calls of one component are in progress, and with it how much memory, is bounded beside it: `component.rs`.
 
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
+
+use super::computing::Computing;
 
 /// Calls of all components on the processor at once (reliability.md E.6).
 const COMPUTING_AT_ONCE: usize = 8;
@@ -19,21 +19,6 @@ pub(super) struct Turns(Semaphore);
 
 /// A place. It is there as long as this is kept.
 pub(super) type Turn<'t> = Result<SemaphorePermit<'t>, AcquireError>;
-
-/// What a call tells of itself: that it has stopped in the middle of its own work, to let others work, and waits for nothing.
-#[derive(Clone, Default)]
-pub(super) struct Computing(Arc<AtomicBool>);
-
-impl Computing {
-    /// The call stops at a tick of the clock and wants to go on at once.
-    pub(super) fn goes_on(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn has_said_so(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
-    }
-}
 
 impl Turns {
     pub(super) fn new() -> Self {
@@ -51,7 +36,7 @@ impl Turns {
         loop {
             let step = std::future::poll_fn(|context| match call.as_mut().poll(context) {
                 Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending if computing.has_said_so() => Poll::Pending,
+                Poll::Pending if computing.has_stopped() => Poll::Pending,
                 Poll::Pending => Poll::Ready(None),
             });
             if let Some(answer) = step.await {
@@ -83,11 +68,10 @@ mod tests {
         let say = |word| order.lock().unwrap().push(word);
         let call = async |begins, ends, computes: bool| {
             let computing = Computing::default();
+            computing.allow(std::time::Duration::from_secs(60));
             let work = async {
                 say(begins);
-                if computes {
-                    computing.goes_on();
-                }
+                assert!(!computes || computing.goes_on());
                 tokio::task::yield_now().await;
                 say(ends);
             };

@@ -157,8 +157,8 @@ impl Hidden {
 
 /// What components have changed about a task's requests, sealed.
 pub(super) fn encode_changes(key: TaskKey, changes: &Changes, vault: &Vault) -> Json<Vec<u8>> {
-    let Changes { url, headers, is_joined, by } = changes.clone();
-    let changes = ChangesDef { url, headers, joined: is_joined, by };
+    let Changes { url, headers, is_joined, by, is_over } = changes.clone();
+    let changes = ChangesDef { url, headers, joined: is_joined, by, over: is_over };
     Ok(vault.seal(&place_of_changes(key), &serde_json::to_vec(&changes)?))
 }
 
@@ -166,8 +166,8 @@ pub(super) fn encode_changes(key: TaskKey, changes: &Changes, vault: &Vault) -> 
 pub(super) fn decode_changes(key: TaskKey, sealed: &[u8], vault: &Vault) -> Json<Changes> {
     let plain = vault.unseal(&place_of_changes(key), sealed);
     let plain = plain.ok_or_else(|| serde_json::Error::custom("it was not sealed by this home's key"))?;
-    let ChangesDef { url, headers, joined, by } = serde_json::from_slice(&plain)?;
-    Ok(Changes { url, headers, is_joined: joined, by })
+    let ChangesDef { url, headers, joined, by, over } = serde_json::from_slice(&plain)?;
+    Ok(Changes { url, headers, is_joined: joined, by, is_over: over })
 }
 
 fn place_of_changes(key: TaskKey) -> String {
@@ -213,6 +213,8 @@ struct ChangesDef {
     joined: bool,
     #[serde(rename = "b", skip_serializing_if = "String::is_empty")]
     by: String,
+    #[serde(rename = "o", skip_serializing_if = "std::ops::Not::not")]
+    over: bool,
 }
 
 /// A refreshed auth block, and the one it came of.

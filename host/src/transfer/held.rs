@@ -59,12 +59,12 @@ impl Held {
 
     /// Whether the stored bytes came from another URL than the one that is asked now, and are not known to be the same.
     pub(super) fn has_moved(&self) -> bool {
-        self.changes.as_ref().is_some_and(|changes| changes.url.is_some() && !changes.is_joined)
+        self.changes.as_ref().is_some_and(Changes::has_moved)
     }
 
     /// The stored bytes are those of the present URL.
     pub(super) fn joined(&mut self, shared: &Shared, key: TaskKey) {
-        if let Some(changes) = self.changes.as_mut().filter(|changes| changes.url.is_some() && !changes.is_joined) {
+        if let Some(changes) = self.changes.as_mut().filter(|changes| changes.has_moved()) {
             changes.is_joined = true;
             self.store_changes(shared, key);
         }

@@ -67,10 +67,13 @@ pub(super) fn of(held: &Held) -> u64 {
 }
 
 /// Whether an equal validator is proof enough at the URL that is asked, because it is that of the resource that the stored bytes
-/// came from: where the task has one URL only, that or where it led; or one that they were proved for. What is secret in where it
+/// came from: where the task has one URL only, that or where it led, unless a component has led an earlier run of it; or one that they
+/// were proved for. What is secret in where it
 /// led is not known any more.
 pub(super) fn is_known(held: &Held, only: Option<&str>, asked: &str) -> bool {
-    let proved = held.changes.as_ref().filter(|changes| changes.is_joined).and_then(|changes| changes.url.as_deref());
+    let changes = held.changes.as_ref();
+    let proved = changes.filter(|changes| changes.is_joined).and_then(|changes| changes.url.as_deref());
+    let only = only.filter(|_| !changes.is_some_and(|changes| changes.is_over && changes.has_moved()));
     let known = [only, Some(held.resume.final_url.as_str()), proved];
     known.into_iter().flatten().any(|known| is_same_link(held, known, asked))
 }

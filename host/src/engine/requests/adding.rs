@@ -211,9 +211,9 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
     let store = &engine.shared.store;
     let (retries, at) = (task.retries, task.not_before.filter(|at| *at > now));
     let unchanged = record.status == Status::Enqueued && **old == task;
-    if old.url != task.url {
-        // Another link of the same resource: it counts before what a component had found.
-        drop(store.write(Change::Changes { key, changes: None }));
+    // Another link of the same resource counts before what a component had found; so does the same one once the task has failed.
+    if record.changes.is_some() && (old.url != task.url || record.status.is_final()) {
+        drop(store.write(Change::Changes { key, changes: record.changes_of_a_new_run().map(Box::new) }));
     }
     let waking = Waking::of(key, &task, at);
     if !unchanged {

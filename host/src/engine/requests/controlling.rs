@@ -220,6 +220,10 @@ async fn start_again(
         }
         let retries_remaining = record.status.is_final().then_some(record.task.retries);
         let at = clock::unix_ms();
+        if record.status.is_final() && record.changes.is_some() {
+            let changes = record.changes_of_a_new_run().map(Box::new);
+            drop(engine.shared.store.write(Change::Changes { key, changes })); // asked for as it was given
+        }
         let change = Change::Requeue { key, ready_at: None, retries_remaining, bytes_done: None, at };
         last = Some(engine.shared.store.write(change));
         waking.push(Waking::of(key, &record.task, None));

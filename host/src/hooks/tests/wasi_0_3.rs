@@ -118,6 +118,36 @@ async fn an_instance_is_called_again_unless_something_of_a_call_goes_on() {
 }
 
 #[tokio::test]
+async fn an_instance_that_takes_no_more_calls_fails_none() {
+    let home = Home::new();
+    let chain = home.load_0_3("waits", Grants::default());
+    for _ in 0..3 {
+        assert_eq!(done(&chain, "take-no-more-calls").await.unwrap().0, "1");
+    }
+    assert_eq!((done(&chain, "").await.unwrap().0, done(&chain, "").await.unwrap().0), ("1".into(), "2".into()));
+}
+
+#[tokio::test]
+async fn waiting_takes_nothing_from_the_time_on_the_cpu() {
+    let home = Home::new();
+    let chain = home.load_0_3("waits", within(CallLimits { cpu_ms: 100, ..CallLimits::default() }));
+    assert_eq!(outcome(&chain, "wait-often").await, "", "40 times, longer than a tick");
+}
+
+#[tokio::test]
+async fn what_the_host_alone_writes_into_requests_is_refused_where_it_is_said() {
+    let home = Home::new();
+    let (address, grants) = server().await;
+    let chain = home.load_0_3("waits", grants);
+    let said = async |words: &str| outcome(&chain, &format!("say http://{address}/ {words}")).await;
+    for name in ["Host evil", "Transfer-Encoding chunked", "Expect 100-continue", "TE trailers", "Trailer x"] {
+        assert!(said(name).await.contains("Forbidden"), "{name}");
+    }
+    assert!(home.log().is_empty());
+    assert_eq!(said("Content-Length 4").await, "200");
+}
+
+#[tokio::test]
 async fn waiting_and_computing_end_at_the_limits_of_a_call() {
     let home = Home::new();
     let limits = CallLimits { cpu_ms: 100, wall_http_ms: 300, ..CallLimits::default() };

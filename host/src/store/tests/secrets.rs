@@ -68,6 +68,7 @@ fn what_components_have_changed_is_kept_sealed_until_it_is_replaced() {
         headers: vec![("x-key".into(), "cAnArY".into())],
         is_joined: true,
         by: "renews".into(),
+        is_over: true,
     };
     assert_eq!(home.store.record_of(key).unwrap().unwrap().changes, None);
 

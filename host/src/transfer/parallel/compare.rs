@@ -11,7 +11,7 @@ use super::{Crew, Event, Turn, callbacks, overlap};
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::Classified;
-use crate::task::{Status, host_of};
+use crate::task::{Changes, Status, host_of};
 use crate::transfer::{Held, Stopped, authorize};
 use crate::transport::{Answer, Transport};
 
@@ -82,7 +82,9 @@ impl Crew<'_, '_> {
                 self.places[place].proved = true;
                 self.places[place].guess = theirs.len() as f64 / began.elapsed().as_secs_f64().max(0.001);
                 let asked = &self.places[place].wire.url;
-                if held.changes.as_ref().is_some_and(|changes| changes.url.as_ref() == Some(asked)) {
+                let own = &self.places[place].wire.own_url;
+                let is_it = |changes: &Changes| changes.url.as_ref().or(changes.is_over.then_some(own)) == Some(asked);
+                if held.changes.as_ref().is_some_and(is_it) {
                     held.note("same-by-overlap");
                     held.joined(self.cx.shared, self.cx.key);
                 }

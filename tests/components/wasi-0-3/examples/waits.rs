@@ -67,6 +67,17 @@ impl on_task_start::Guest for Component {
                 monotonic_clock::wait_for(20 * MILLISECOND).await;
                 (monotonic_clock::now() - began >= 20 * MILLISECOND).to_string()
             }
+            "wait-often" => {
+                for _ in 0..40 {
+                    monotonic_clock::wait_for(11 * MILLISECOND).await;
+                }
+                String::new()
+            }
+            "take-no-more-calls" => {
+                wit_bindgen::backpressure_inc();
+                String::new()
+            }
+            "say" => said(url).await,
             "write-without-end" => write_without_end().await,
             "wait-without-end" => {
                 monotonic_clock::wait_for(HOUR).await;
@@ -171,6 +182,21 @@ async fn send_without_end(url: &str) -> String {
     told(send(url, body).await)
 }
 
+/// Sends `once`, and says a header with it as far as it may: `URL NAME VALUE`.
+async fn said(words: &str) -> String {
+    let mut words = words.split(' ');
+    let (url, name, value) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+    let fields = Fields::new();
+    if let Err(error) = fields.append(name, value.as_bytes()) {
+        return format!("{error:?}");
+    }
+    let (mut sender, body) = wit_stream::new();
+    spawn_local(async move {
+        sender.write_all(b"once".to_vec()).await;
+    });
+    told(send_with(fields, url, body).await)
+}
+
 /// Sends a request whose body never comes.
 async fn send_without_body(url: String) -> String {
     let (_sender, body) = wit_stream::new();
@@ -185,10 +211,14 @@ fn told(answer: Result<Response, ErrorCode>) -> String {
 }
 
 async fn send(url: &str, body: StreamReader<u8>) -> Result<Response, ErrorCode> {
+    send_with(Fields::new(), url, body).await
+}
+
+async fn send_with(fields: Fields, url: &str, body: StreamReader<u8>) -> Result<Response, ErrorCode> {
     let place = url.strip_prefix("http://").unwrap_or(url);
     let (authority, path) = place.split_once('/').unwrap_or((place, ""));
     let (no_trailers, trailers) = wasip3::wit_future::new(|| Ok(None));
-    let (request, _sent): (_, FutureReader<_>) = Request::new(Fields::new(), Some(body), trailers, None);
+    let (request, _sent): (_, FutureReader<_>) = Request::new(fields, Some(body), trailers, None);
     let unusable = || ErrorCode::HttpRequestUriInvalid;
     request.set_method(&Method::Post).map_err(|()| unusable())?;
     request.set_scheme(Some(&Scheme::Http)).map_err(|()| unusable())?;
