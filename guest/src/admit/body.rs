@@ -2,7 +2,7 @@
 //!
 //! Whether the files are there and can be read is seen when they are sent, not here.
 
-use super::{Problems, has_control, is_data, is_upload, place, quoted};
+use super::{Problems, is_data, is_upload, place, quoted};
 use crate::bindings::haul::transfer::types::{Body, Task, TaskKind};
 use crate::http;
 use alloc::format;
