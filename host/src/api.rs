@@ -41,13 +41,16 @@ pub enum Request {
         /// these equals, so that as many stored ones are not meant. Empty: none.
         twins: Vec<usize>,
     },
-    /// Judges tasks as `Add` would, and stores nothing. Answer: `Done`, or [`crate::Error::Invalid`] with all problems, or
+    /// Judges tasks as `Add` would, and stores nothing. Answer: `Done`, or, `told`, [`Reply::Records`] of the tasks as they would
+    /// be stored (JSON, secrets masked; without id where none was given); or [`crate::Error::Invalid`] with all problems, or
     /// [`crate::Error::Refused`] where a scope is cancelled or an id is taken that must not be.
     Check {
         /// The tasks. Ids may be empty.
         tasks: Vec<Addition>,
         /// What would happen when an id is taken.
         if_exists: IfExists,
+        /// Whether to answer what would be stored.
+        told: bool,
     },
     /// Sends a request at once, beside the queue and its limits, again as its `retries` allow, and keeps nothing of it: what
     /// background_downloader calls a Request. Answer: [`Reply::Answered`].

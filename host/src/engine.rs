@@ -160,7 +160,8 @@ impl Settings {
 
     /// Base directory, directory below it, and filename of a task whose file has this path (background_downloader's
     /// `Task.split`): of the base directories that contain it, the innermost. `None`: none contains it, or the path is not
-    /// absolute, has `..` in it, is no UTF-8, or names no file. The file system is not asked.
+    /// absolute, has `..` in it, is no UTF-8, or names no file. Below `root` the directory is the whole path. The file system is
+    /// not asked.
     pub fn split(&self, path: &Path) -> Option<(String, String, String)> {
         let is_plain = path.is_absolute() && !path.components().any(|part| part == Component::ParentDir);
         let (parent, filename) = (path.parent().filter(|_| is_plain)?, path.file_name()?.to_str()?);
@@ -168,7 +169,8 @@ impl Settings {
         // Of two names of one directory, the shorter.
         let innermost = |(name, base): &(&String, &PathBuf)| (base.components().count(), Reverse(name.len()));
         let (name, base) = around.max_by_key(innermost)?;
-        let below: PathBuf = parent.strip_prefix(base).ok()?.components().collect();
+        let from = if name == "root" { Path::new("/") } else { base };
+        let below: PathBuf = parent.strip_prefix(from).ok()?.components().collect();
         Some((name.clone(), below.to_str()?.to_owned(), filename.to_owned()))
     }
 }

@@ -50,6 +50,9 @@ pub(crate) struct Sandbox {
     disks: Mutex<HashMap<u64, Arc<sync::Disk>>>,
 }
 
+/// The base directory below which paths are absolute (background_downloader's A.3): they lie in what it grants, or are refused.
+const ROOT: &str = "root";
+
 /// What was granted, and the path below it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Place {
@@ -90,12 +93,11 @@ impl Sandbox {
     ///
     /// Fails with kind `policy` when the base directory is unknown or the path leads outside of it.
     pub(crate) fn directory(&self, base: &str, place: Option<&Path>, below: &str) -> Result<Directory, Failure> {
-        let root = self.granted(base, place)?;
-        if !root.is_absolute() {
-            let text = format!("the base directory `{}` is not absolute", root.display());
+        let key = self.locate(base, place, below)?;
+        if !key.root.is_absolute() {
+            let text = format!("the base directory `{}` is not absolute", key.root.display());
             return Err(Failure::new(FailureKind::Policy, text));
         }
-        let key = Place { root: root.to_path_buf(), below: below.to_owned() };
         let cached = lock(&self.cache).get(&key).cloned();
         if let Some(directory) = cached.filter(Directory::is_in_place) {
             return Ok(directory);
@@ -112,11 +114,33 @@ impl Sandbox {
         Ok(directory)
     }
 
-    /// The directory that was granted: the owner's `place`, else the one of that name. Opens nothing.
+    /// The directory that a task's paths are below: the owner's `place`, else the one of that name. Opens nothing.
     pub(crate) fn granted<'a>(&'a self, base: &str, place: Option<&'a Path>) -> Result<&'a Path, Failure> {
-        match place {
-            Some(place) => Ok(place),
-            None => self.bases.get(base).map(PathBuf::as_path).ok_or_else(|| unknown_base(base)),
+        match (place, self.bases.get(base)) {
+            (Some(place), _) => Ok(place),
+            (None, Some(_)) if base == ROOT => Ok(Path::new("/")),
+            (None, Some(granted)) => Ok(granted),
+            (None, None) => Err(unknown_base(base)),
+        }
+    }
+
+    /// Fails as opening a path of a task would where its base directory grants nothing, or something else. Opens nothing.
+    pub(crate) fn allows(&self, base: &str, place: Option<&Path>, path: &str) -> Result<(), Failure> {
+        self.locate(base, place, path).map(drop)
+    }
+
+    /// What was granted, and where a task's path is below that.
+    fn locate(&self, base: &str, place: Option<&Path>, path: &str) -> Result<Place, Failure> {
+        let granted = self.bases.get(base).filter(|_| place.is_none() && base == ROOT);
+        let Some(granted) = granted else {
+            let root =
+                self.granted(base, place).map_err(|failure| if base == ROOT { no_root(path) } else { failure })?;
+            return Ok(Place { root: root.to_path_buf(), below: path.to_owned() });
+        };
+        let absolute = Path::new("/").join(path.trim_start_matches('/'));
+        match absolute.strip_prefix(granted).ok().and_then(Path::to_str) {
+            Some(below) => Ok(Place { root: granted.clone(), below: below.to_owned() }),
+            None => Err(outside(&absolute, granted)),
         }
     }
 
@@ -141,6 +165,24 @@ fn unknown_base(base: &str) -> Failure {
     let text = format!(
         "there is no base directory `{base}`: grant one by a line `{base} = \"/absolute/path\"` below `[directories]` in the \
          configuration"
+    );
+    Failure::new(FailureKind::Policy, text)
+}
+
+fn no_root(path: &str) -> Failure {
+    let path = path.trim_start_matches('/');
+    let text = format!(
+        "`/{path}` is an absolute path, and nothing grants it: name a directory around it by a line `root = \"/absolute/path\"` \
+         below `[directories]` in the configuration"
+    );
+    Failure::new(FailureKind::Policy, text)
+}
+
+fn outside(path: &Path, granted: &Path) -> Failure {
+    let text = format!(
+        "`{}` does not lie in `{}`, which is all that the base directory `root` grants (`[directories]` in the configuration)",
+        path.display(),
+        granted.display()
     );
     Failure::new(FailureKind::Policy, text)
 }

@@ -32,6 +32,8 @@ pub(crate) const RESUMABLE: &str = "haul.resumable";
 pub(crate) const BOUNDARY: &str = "haul.boundary";
 /// Where `extra` keeps in which state the files of an upload were when it was added.
 pub(crate) const SOURCES: &str = "haul.sources";
+/// Where `extra` keeps the names that files are sent under, where these are not their own: a JSON list, in the order of the files.
+pub(crate) const SENT_NAMES: &str = "haul.sent-names";
 /// Where `extra` has, for components only, the numbers of those files whose content is in the task, and with the host.
 pub(crate) const IN_TASK: &str = "haul.files-in-task";
 
@@ -439,6 +441,26 @@ impl Task {
         let names: Vec<&str> = self.without_headers().filter(|known| !known.eq_ignore_ascii_case(name)).collect();
         let names = [names.as_slice(), &[name]].concat().join(",");
         self.set_extra(WITHOUT, &names);
+    }
+
+    /// The names that its files are sent under, in their order (JSON `sentNames`), kept in `extra`. Where one is empty, or missing,
+    /// the file is sent under its own.
+    pub fn sent_names(&self) -> Vec<String> {
+        self.extra_value(SENT_NAMES).and_then(|names| serde_json::from_str(names).ok()).unwrap_or_default()
+    }
+
+    /// Sets or changes the names that its files are sent under.
+    pub fn set_sent_names(&mut self, names: &[String]) {
+        self.extra.retain(|(known, _)| known != SENT_NAMES);
+        if names.iter().any(|name| !name.is_empty()) {
+            self.set_extra(SENT_NAMES, &serde_json::Value::from(names).to_string());
+        }
+    }
+
+    /// The name that an upload's one file is sent under.
+    pub(crate) fn sent_name(&self) -> String {
+        let given = self.sent_names().into_iter().next().filter(|name| !name.is_empty());
+        given.or_else(|| self.filename.clone()).unwrap_or_default()
     }
 
     /// Whether nobody else may add this header to its requests.

@@ -63,7 +63,7 @@ pub(crate) use places::{headers_for, hold_back, with_login};
 use rate::{Direction, OwnRate, Taker, Throttle};
 use renewal::Renewals;
 pub(crate) use slot::Slot;
-pub(crate) use upload::{remember, wrong_parts};
+pub(crate) use upload::{complete, paths_of, remember, wrong_names, wrong_parts};
 
 /// What every attempt of an engine shares.
 pub(crate) struct Shared {

@@ -699,3 +699,44 @@ fn who_waits_for_a_token_from_a_pipe_can_be_interrupted() {
 
     getting.finish().exits(-Signal::INT.as_raw());
 }
+
+#[test]
+fn what_is_wrong_with_a_number_or_a_pair_is_told_by_its_flag() {
+    let world = World::new();
+    let url = "http://127.0.0.1:9/x";
+    for (line, sentence) in [
+        (["get", url, "--parts", "-1"], "it must be a whole number from 1 to 64"),
+        (["get", url, "--parts", "x"], "it must be a whole number from 1 to 64"),
+        (["get", url, "--max-redirects", "51"], "it must be a whole number from 0 to 50"),
+        (["get", url, "--retries", "11"], "it must be a whole number from 0 to 10"),
+        (["get", url, "--limit-rate", "-1"], "a speed limit must be a rate"),
+        (["get", url, "--keep-free", "-1"], "it must be a number of bytes"),
+        (["get", url, "--min-interval", "-1s"], "unexpected argument '-1'"),
+        (["put", url, "--field", "x"], "a field is written `name=value`"),
+        (["request", url, "--query", "x"], "a parameter is written `name=value`"),
+    ] {
+        let outcome = world.haul(&line).exits(2).says(sentence);
+        assert!(!outcome.stderr.contains("to pass"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn ids_are_objects_where_json_is_asked_for() {
+    let world = World::new();
+    world.add(&[json!({"url": "http://127.0.0.1:9/x", "taskId": "t0"})]);
+    assert_eq!(world.haul(&["--json", "ls", "--ids"]).exits(0).json(), [json!({"taskId": "t0"})]);
+    assert_eq!(world.haul(&["ls", "--ids"]).exits(0).stdout, "t0\n");
+}
+
+#[test]
+fn a_wrong_line_of_a_list_is_told_by_its_number() {
+    let world = World::new();
+    let list = "# mine\nhttp://127.0.0.1:9/x\n\nbad\n";
+    world.haul_reading(&["get", "-"], list).exits(2).says("stdin:4: bad: `url`");
+}
+
+#[test]
+fn an_address_that_has_colons_stands_in_brackets() {
+    let world = World::new();
+    world.haul(&["get", "http://[::1]:1/x", "--retries", "0"]).exits(5).says("cannot connect to [::1]:1: ");
+}

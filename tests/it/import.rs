@@ -150,6 +150,38 @@ fn a_dry_run_tells_and_adds_nothing() {
 }
 
 #[test]
+fn a_dry_run_tells_what_is_here_already_and_shows_what_would_be_stored() {
+    let world = World::new();
+    world.write("one", "http://127.0.0.1:9/a\n");
+    world.write("two", "http://127.0.0.1:9/a\nhttp://127.0.0.1:9/b\n");
+    world.haul(&["import", "one"]).exits(0);
+
+    let outcome = world.haul(&["import", "two", "--dry-run"]).exits(0).says("would import 1 task, 1 is here already");
+    assert!(outcome.stdout.contains("two:1  DownloadTask  here already  http"), "{}", outcome.stdout);
+    let shown = world.haul(&["--json", "import", "two", "--dry-run"]).exits(0).json();
+
+    assert_eq!((&shown[0]["hereAlready"], &shown[1]["hereAlready"]), (&json!(true), &json!(false)));
+    let task = &shown[1]["task"];
+    assert_eq!(task["httpRequestMethod"], "GET", "{task}");
+    assert!(task["creationTime"].as_u64() > Some(1_700_000_000_000), "{task}");
+    assert_eq!(world.list().len(), 1);
+}
+
+#[test]
+fn an_absolute_path_outside_of_what_is_granted_is_named_with_the_way_to_grant_it() {
+    let world = World::new();
+    world.write("session", "http://127.0.0.1:9/a\n dir=/nowhere/at/all\n");
+    let payload = json!({"filePath": "/nowhere/film.mp4", "serverUrl": "http://127.0.0.1:9/"});
+    world.write("payload", payload.to_string());
+
+    for (file, path) in [("session", "`/nowhere/at/all`"), ("payload", "`/nowhere/film.mp4`")] {
+        for place in [&[][..], &["-d", "here"]] {
+            world.haul(&[&["import", file], place].concat()).exits(2).says(path).says("`-d DIR`");
+        }
+    }
+}
+
+#[test]
 fn an_input_file_of_aria2_is_downloaded_below_the_granted_directory() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"film"));

@@ -95,7 +95,7 @@ fn what_cannot_be_sent_ends_with_6_and_what_cannot_be_meant_with_2() {
 }
 
 #[test]
-fn a_link_is_followed_and_keeps_its_name_where_it_can() {
+fn a_link_is_followed_and_the_file_is_sent_under_its_name() {
     let (world, origin) = (World::new(), Origin::start());
     let sink = origin.serve("/up", status(200));
     world.write("real/v1.txt", "one");
@@ -104,9 +104,15 @@ fn a_link_is_followed_and_keeps_its_name_where_it_can() {
 
     world.haul(&["put", "real/latest.txt", sink.url()]).exits(0);
     world.haul(&["put", "away.txt", sink.url()]).exits(0);
+    world.haul(&["put", "real/v1.txt", "away.txt", sink.url()]).exits(0);
+    world.haul(&["put", "--binary", "away.txt", sink.url()]).exits(0);
 
-    let names: Vec<_> = sink.requests().iter().map(|seen| form_of(seen)[0].filename.clone().unwrap()).collect();
-    assert_eq!(names, ["latest.txt", "v1.txt"]);
+    let requests = sink.requests();
+    let names = |seen| form_of(seen).into_iter().map(|part| part.filename.unwrap()).collect::<Vec<_>>();
+    let names: Vec<_> = requests[..3].iter().flat_map(names).collect();
+    assert_eq!(names, ["latest.txt", "away.txt", "v1.txt", "away.txt"]);
+    assert_eq!(form_of(&requests[2])[1].name, "away");
+    assert_eq!(requests[3].header("content-disposition"), Some("attachment; filename=\"away.txt\""));
 }
 
 #[test]
@@ -190,14 +196,14 @@ fn fields_after_the_file_parts_of_text_and_headers_of_parts_have_flags() {
     let sink = origin.serve("/up", status(200));
     world.write("notes.txt", "A file.");
 
-    let line = ["put", "notes.txt", sink.url(), "--field", "a=1", "--field-after", "z=2", "--part", "meta:m.json={}"];
+    let fields = ["--field", "a=1", "--field-after", "z=\"2\", \"3\""];
+    let line = [&["put", "notes.txt", sink.url(), "--part", "meta:m.json={}"], &fields[..]].concat();
     world.haul(&[&line[..], &["--part-header", "X-Own: yes"]].concat()).exits(0);
 
     let parts = form_of(&sink.requests()[0]);
     let told: Vec<_> = parts.iter().map(|part| (part.name.as_str(), part.filename.as_deref(), part.text())).collect();
-    let expected =
-        [("a", None, "1"), ("file", Some("notes.txt"), "A file."), ("meta", Some("m.json"), "{}"), ("z", None, "2")];
-    assert_eq!(told, expected);
+    let files = [("file", Some("notes.txt"), "A file."), ("meta", Some("m.json"), "{}")];
+    assert_eq!(told, [&[("a", None, "1")], &files[..], &[("z", None, "2"), ("z", None, "3")]].concat());
     assert_eq!(parts[1].own, [("x-own".to_owned(), "yes".to_owned())]);
     assert_eq!(parts[2].content_type.as_deref(), Some("application/json"));
     world.haul(&["put", "--binary", "notes.txt", sink.url(), "--field-after", "a=b"]).exits(2).says("--field-after");

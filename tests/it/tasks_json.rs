@@ -385,3 +385,36 @@ fn without_a_configuration_downloads_go_to_the_users_directory() {
 fn names_below(world: &World, directory: &str) -> Vec<String> {
     world::names_in(&world.path("data/haul").join(directory))
 }
+
+#[test]
+fn a_file_uri_means_its_path_and_is_refused_outside_of_what_root_grants() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (film, sink) = (origin.serve("/f", file(b"film")), origin.serve("/up", status(200)));
+    let granted = world.path("granted");
+    let config = world.path("config/haul/config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}root = {granted:?}\n")).unwrap();
+    let uri = |below: &str| format!("file://{}", world.path(below).display());
+
+    world.add(&[
+        json!({"taskType": "UriDownloadTask", "url": film.url(), "taskId": "d", "directory": uri("granted/in"), "filename": "x"}),
+    ]);
+    world.run().exits(0);
+    world.add(&[
+        json!({"taskType": "UriUploadTask", "url": sink.url(), "taskId": "u", "filename": uri("granted/in/x")}),
+        json!({"taskType": "UploadTask", "url": sink.url(), "baseDirectory": 4, "directory": granted.join("in"), "filename": "x"}),
+        json!({"taskType": "MultiUploadTask", "url": sink.url(), "files": [uri("granted/in/x")]}),
+    ]);
+    world.run().exits(0);
+
+    assert_eq!(std::fs::read(granted.join("in/x")).unwrap(), b"film");
+    assert_eq!(world.show("d")["filePath"], granted.join("in/x").to_str().unwrap());
+    assert_eq!(sink.requests().len(), 3);
+    for (key, name) in [("directory", "elsewhere"), ("directory", "granted-too"), ("directory", "granted/../x")] {
+        let task = json!({"taskType": "UriDownloadTask", "url": film.url(), key: uri(name), "filename": "x"});
+        let outcome = world.haul_reading(&["add", "-"], &task.to_string()).exits(2);
+        outcome.says(granted.to_str().unwrap());
+    }
+    let task = json!({"taskType": "UriUploadTask", "url": sink.url(), "filename": uri("secret/key")});
+    world.haul_reading(&["add", "-"], &task.to_string()).exits(2).says(world.path("secret/key").to_str().unwrap());
+}

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::form::boundary_of;
+use crate::support::form::{boundary_of, form_of};
 use crate::support::origin::Seen;
 use crate::support::*;
 
@@ -562,4 +562,76 @@ fn parts_that_cannot_be_sent_are_refused_by_their_number() {
     add(json!({"field": "f", "contentBase64": "?"})).says("base64");
     add(json!({"field": "f", "filename": "../up"})).says("number 2");
     add(json!({"field": "f", "colour": "x"})).says("colour");
+}
+
+#[test]
+fn a_file_is_sent_under_the_name_that_it_is_given() {
+    let (world, origin) = (world_with(&[("a", b"A file."), ("b.png", b"B")]), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    let config = world.path("config/haul/config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}root = \"/\"\n")).unwrap();
+    let packed = format!(":::named.txt::::::file://{}:::", world.path("in/a").display());
+    let uri = json!({"taskType": "UriUploadTask", "url": sink.url(), "filename": packed});
+
+    let record = work(&world, uri.clone());
+    work(&world, with(uri, json!({"post": "binary"})));
+    let several =
+        json!({"taskType": "MultiUploadTask", "url": sink.url(), "files": ["a", "b.png"], "sentNames": ["", "c.txt"]});
+    work(&world, several);
+
+    assert_eq!((&record["sentNames"], &record["mimeType"]), (&json!(["named.txt"]), &json!("text/plain")), "{record}");
+    let requests = sink.requests();
+    let names = |seen: &Seen| form_of(seen).into_iter().map(|part| part.filename.unwrap()).collect::<Vec<_>>();
+    assert_eq!(
+        (names(&requests[0]), names(&requests[2])),
+        (vec!["named.txt".into()], vec!["a".into(), "c.txt".into()])
+    );
+    assert_eq!(requests[1].header("content-disposition"), Some("attachment; filename=\"named.txt\""));
+    assert_eq!(form_of(&requests[2])[1].content_type.as_deref(), Some("text/plain"));
+    for wrong in [json!(["x", "y"]), json!(["a/b"])] {
+        let task = with(upload(sink.url(), "a"), json!({"sentNames": wrong}));
+        world.haul_reading(&["add", "-"], &task.to_string()).exits(2).says("`sentNames` must");
+    }
+}
+
+#[test]
+fn the_record_of_an_upload_has_the_media_type_of_its_file() {
+    let (world, origin) = (world_with(&[("a.png", b"A file."), ("b", b"B")]), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    let of = |name: &str, more: Value| work(&world, with(upload(sink.url(), name), more))["mimeType"].clone();
+
+    assert_eq!(of("a.png", json!({})), "image/png");
+    assert_eq!(of("b", json!({})), "application/octet-stream");
+    assert_eq!(of("a.png", json!({"mimeType": "x/y"})), "x/y");
+}
+
+#[test]
+fn names_of_parts_made_of_text_are_escaped_like_those_of_files() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/up", status(200));
+    let part = json!({"field": "f", "filename": "x\r\n.txt", "content": "x"});
+
+    work(&world, json!({"taskType": "MultiUploadTask", "url": sink.url(), "files": [part]}));
+
+    let body = String::from_utf8_lossy(&only(&sink).body).into_owned();
+    assert!(body.contains("filename=\"x%0D%0A.txt\""), "{body}");
+}
+
+#[test]
+fn a_post_that_may_have_been_done_is_not_repeated_and_the_record_says_so() {
+    let (world, origin) = (world_with(&[("a.txt", b"A file.")]), Origin::start());
+    let noted = |record: &Value| record["notes"].to_string().contains("outcome-unknown");
+    for (code, doubt) in [(500, true), (502, true), (504, true), (400, false), (501, false)] {
+        let sink = origin.serve(&format!("/{code}"), status(code));
+        let data = json!({"taskType": "DataTask", "url": sink.url(), "post": "x", "retries": 3});
+        for task in [with(upload(sink.url(), "a.txt"), json!({"retries": 3})), data] {
+            let record = work(&world, task);
+            assert_eq!((&record["status"], noted(&record)), (&json!("failed"), doubt), "{record}");
+        }
+        assert_eq!(sink.log().len(), 2);
+    }
+    let sink = origin.script("/again", vec![status(500), status(200)]);
+    let record = work(&world, with(binary(sink.url(), "a.txt"), json!({"retries": 1})));
+    assert_eq!((&record["status"], noted(&record)), (&json!("complete"), false), "a PUT does no harm twice: {record}");
 }

@@ -2,7 +2,7 @@
 //!
 //! Whether the files are there and can be read is seen when they are sent, not here.
 
-use super::{Problems, has_control, is_data, is_upload, place, quoted};
+use super::{Problems, is_data, is_upload, place, quoted};
 use crate::bindings::haul::transfer::types::{Body, Task, TaskKind};
 use crate::http;
 use alloc::format;
@@ -73,8 +73,8 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
     for (index, file) in task.files.iter().enumerate() {
         let number = index + 1;
         if http::is_in_task(task, index) {
-            let wrong = has_control(&file.filename);
-            problems.add_if(wrong, "files", "must have names without control characters");
+            let wrong = unsendable(&file.filename);
+            problems.add_if(wrong, "files", "must have names without control characters but line breaks and tabs");
         } else if let Err(reason) = place::check_file_path(&file.filename, place::Names::Given) {
             problems.add("files", format!("must hold paths below the task's directory; number {number} {reason}"));
         }

@@ -105,6 +105,7 @@ enum RequestForm {
         tasks: Vec<Addition>,
         #[serde(with = "IfExistsForm")]
         if_exists: IfExists,
+        told: bool,
     },
     Send {
         #[serde(with = "addition")]

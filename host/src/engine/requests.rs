@@ -42,7 +42,7 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         }
         Request::Send { addition } => at_once::send(engine, *addition).await,
         Request::Probe { addition, unique } => at_once::probe(engine, *addition, unique).await,
-        Request::Check { tasks, if_exists } => admitting::check(engine, tasks, if_exists).await,
+        Request::Check { tasks, if_exists, told } => admitting::check(engine, tasks, if_exists, told).await,
         Request::Work { ids: None } => {
             engine.load_components().await?;
             engine.tell_people().await?;

@@ -21,4 +21,6 @@ fn a_path_is_split_at_the_innermost_base_directory() {
     }
     settings.directories.insert("root".into(), PathBuf::from("/"));
     assert_eq!(settings.split(Path::new("/etc/x/y")), is("root", "etc/x", "y"));
+    settings.directories.insert("root".into(), PathBuf::from("/etc"));
+    assert_eq!(settings.split(Path::new("/etc/x/y")), is("root", "etc/x", "y"));
 }

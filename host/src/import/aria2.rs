@@ -28,7 +28,7 @@ pub(super) fn read(text: &str, name: &str, options: &Options) -> Vec<Entry> {
             continue;
         }
         match (downloads.last_mut(), option(line)) {
-            (Some(download), Some((option, value))) => download.option(option, value),
+            (Some(download), Some((option, value))) => download.line(index + 1, option, value),
             (Some(download), None) => {
                 download.entry.problem(line.trim(), format!("(line {}) is no option: they are NAME=VALUE", index + 1));
             }
@@ -77,6 +77,15 @@ impl Download {
         let entry = Entry::new(origin, task);
         let (overwrite, rename) = (false, true);
         Self { entry, split: None, per_server: None, user: None, password: None, overwrite, rename }
+    }
+
+    /// The option of a line, which is told with what is wrong with it.
+    fn line(&mut self, line: usize, name: &str, value: &str) {
+        let known = self.entry.problems.len();
+        self.option(name, value);
+        for problem in self.entry.problems.iter_mut().skip(known) {
+            problem.reason = format!("(line {line}) {}", problem.reason);
+        }
     }
 
     fn option(&mut self, name: &str, value: &str) {

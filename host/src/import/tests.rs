@@ -67,7 +67,7 @@ fn an_option_before_the_first_url_and_a_wrong_value_are_problems_with_their_line
     let told = |entry: &Entry| format!("{}: {}", entry.origin, entry.problems[0]);
     let told: Vec<_> = found.iter().map(told).collect();
     assert_eq!(told[0], "in:1: `task` is an option before the first URL");
-    assert!(told[1].starts_with("in:2: `split` must be a whole number"), "{told:?}");
+    assert!(told[1].starts_with("in:2: `split` (line 3) must be a whole number"), "{told:?}");
 }
 
 #[test]
@@ -167,4 +167,11 @@ fn a_payload_of_cordova_is_a_form_with_one_file() {
     let wrong = entries(r#"{"serverUrl": 5, "filePath": "relative"}"#, &Options::default());
     let fields: Vec<_> = wrong[0].problems.iter().map(|problem| problem.field.as_str()).collect();
     assert_eq!(fields, ["serverUrl", "filePath"]);
+}
+
+#[test]
+fn what_is_wrong_with_an_option_is_told_with_its_line() {
+    let found = entries("http://h/f\n out=x\n split=none\n", &Options::default());
+    let told: Vec<_> = found[0].problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["`split` (line 3) must be a whole number above 0, not `none`"]);
 }

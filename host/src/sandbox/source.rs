@@ -11,7 +11,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{OFlags, Stat};
 
-use super::{Identity, Sandbox, is_regular, open};
+use super::{Identity, Place, Sandbox, is_regular, open};
 use crate::error::{Failure, FailureKind};
 
 /// A file to send.
@@ -59,18 +59,18 @@ impl Sandbox {
         below: &str,
         path: &str,
     ) -> Result<SourceFile, Failure> {
-        let root = self.granted(base, place)?;
-        let below = if below.is_empty() { path.to_owned() } else { format!("{below}/{path}") };
+        let path = if below.is_empty() { path.to_owned() } else { format!("{below}/{path}") };
+        let Place { root, below } = self.locate(base, place, &path)?;
         open::check_below(&below)?;
         let shown = root.join(&below).display().to_string();
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()); // a FIFO must not be waited for
-        let opened = Dir::open_ambient_dir(root, ambient_authority()).and_then(|dir| dir.open_with(&below, &options));
+        let opened = Dir::open_ambient_dir(&root, ambient_authority()).and_then(|dir| dir.open_with(&below, &options));
         let file = opened.map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Failure::new(FailureKind::FileSystem, format!("file to upload does not exist: `{shown}`"))
             }
-            _ => open::refused(root, &below, &format!("cannot open `{shown}`"), &error),
+            _ => open::refused(&root, &below, &format!("cannot open `{shown}`"), &error),
         })?;
         let fd = OwnedFd::from(file);
         let stat = rustix::fs::fstat(&fd)

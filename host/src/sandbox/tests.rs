@@ -517,3 +517,27 @@ fn old_parts_that_nobody_knows_are_swept() {
         assert!(base.exists(name), "{name}");
     }
 }
+
+#[test]
+fn paths_below_root_are_absolute_and_lie_in_what_is_granted() {
+    let world = World::new();
+    let granted = world.temp.path().join("granted");
+    let sandbox = Sandbox::new(BTreeMap::from([("root".to_owned(), granted.clone())]));
+    let below = |path: &str| granted.join(path).to_str().expect("UTF-8").trim_start_matches('/').to_owned();
+
+    let directory = sandbox.directory("root", None, &below("a/b")).expect("opened");
+    assert_eq!(directory.path(), granted.join("a/b"));
+    part(&directory, "f", "x");
+    assert_eq!(sandbox.source("root", None, &below("a"), "b/f").expect("opened").len(), 1);
+    assert_eq!(sandbox.directory("root", None, &below("")).expect("opened").path(), granted);
+
+    let outside = format!("{}-beside", below("").trim_end_matches('/'));
+    for path in ["", "etc", &outside, &below("../x")] {
+        let failure = sandbox.directory("root", None, path).expect_err(path);
+        assert_eq!(failure.kind, FailureKind::Policy, "{failure}");
+    }
+    let failure = sandbox.allows("root", None, "etc/x").expect_err("refused").description;
+    assert!(failure.contains("`/etc/x`") && failure.contains(granted.to_str().expect("UTF-8")), "{failure}");
+    let failure = world.sandbox.allows("root", None, "etc/x").expect_err("refused").description;
+    assert!(failure.contains("`/etc/x`") && failure.contains("root = "), "{failure}");
+}

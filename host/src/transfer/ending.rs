@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use super::{Held, Job, Shared, number};
+use super::{Held, Job, Shared, number, once};
 use crate::clock;
 use crate::error::{Failure, FailureKind};
 use crate::event::{Details, IN_DOUBT};
@@ -162,7 +162,7 @@ pub(super) async fn conclude(
 ) -> End {
     let id = &job.record.task.task_id;
     tracing::info!("{id}: {}: {}", crate::mask::text(&failure.description), verdict_in_words(verdict));
-    if failure.outcome_unknown {
+    if failure.outcome_unknown || verdict == RetryVerdict::GiveUp && once::leaves_doubt(held, &failure) {
         held.note(IN_DOUBT);
     }
     let afresh = matches!(verdict, RetryVerdict::AfreshAfterMs(_));

@@ -104,7 +104,7 @@ fn looks_like_json(value: &str) -> bool {
 }
 
 /// `"a", "b"` means a part for each; any other value means itself.
-fn values(value: &str) -> Vec<&str> {
+pub(crate) fn values(value: &str) -> Vec<&str> {
     let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let Some(inner) = inner.filter(|_| value.len() > 2) else { return vec![value] };
     // Between the outer quotes quotes come in pairs around a comma: text, separator, text, ...

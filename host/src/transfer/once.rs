@@ -60,10 +60,19 @@ pub(super) fn not_sent_before(cx: &Context<'_>) -> Result<(), Failure> {
     Err(failure)
 }
 
-/// Whether a request that failed so has had no effect: another server may be asked. One that failed itself (500, 502, 504) may have
-/// done it nevertheless.
+/// Whether a request that failed so has had no effect: another server may be asked.
 pub(super) fn is_undone(failure: &Failure) -> bool {
-    !failure.outcome_unknown && !matches!(failure.http_status, Some(500 | 502 | 504))
+    !failure.outcome_unknown && !has_failed_itself(failure)
+}
+
+/// Whether a request that is sent once, and not again after this, may have taken effect.
+pub(super) fn leaves_doubt(held: &Held, failure: &Failure) -> bool {
+    failure.outcome_unknown || held.sends.is_some() && has_failed_itself(failure)
+}
+
+/// A server that failed itself may have done what it was asked for, nevertheless.
+fn has_failed_itself(failure: &Failure) -> bool {
+    matches!(failure.http_status, Some(500 | 502 | 504))
 }
 
 /// A failure before anybody has said that the request is done: it may be, nevertheless.

@@ -100,8 +100,8 @@ impl Attempt<'_> {
         let task = self.cx.task;
         let mut call = plain_call(self.cx, &self.wire);
         call.keep_body = true; // a redirect that makes another request of it creates nothing
-        let (length, name) = (self.stretch.length, task.filename.as_deref().unwrap_or_default());
-        call.headers = dialect::creation(self.protocol, length, &task.fields, &self.wire.headers, name);
+        let (length, name) = (self.stretch.length, task.sent_name());
+        call.headers = dialect::creation(self.protocol, length, &task.fields, &self.wire.headers, &name);
         let answer = self.send(held, call, Vec::new(), 0).await.0?;
         self.heed_limits(&answer)?;
         match dialect::of_creation(self.protocol, answer.status, &answer.headers) {

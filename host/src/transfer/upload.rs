@@ -43,6 +43,13 @@ pub(crate) fn remember(sandbox: &Sandbox, task: &mut Task, place: Option<&Path>)
     }
 }
 
+/// Says of an upload what its file's name says (A.6: the media type of an UploadTask).
+pub(crate) fn complete(task: &mut Task) {
+    if task.task_type == TaskType::Upload {
+        task.mime_type = mime_type(&task.mime_type, &task.sent_name());
+    }
+}
+
 /// Whether the files are others than when the task was added.
 pub(super) fn is_changed(task: &Task, segments: &[Segment]) -> bool {
     let files = segments.iter().filter_map(Segment::file);
@@ -65,6 +72,20 @@ fn parts_of(task: &Task) -> Vec<FilePart> {
             ..FilePart::default()
         }],
     }
+}
+
+/// The paths below its base directory that a task names: of what it sends, and of what it writes or of the directory for that.
+pub(crate) fn paths_of(task: &Task) -> Vec<String> {
+    let below =
+        |name: &str| if task.directory.is_empty() { name.to_owned() } else { format!("{}/{name}", task.directory) };
+    let on_disk = |part: FilePart| part.content.is_none().then(|| below(&part.filename));
+    let mut paths: Vec<String> = match task.task_type {
+        TaskType::Upload | TaskType::MultiUpload => parts_of(task).into_iter().filter_map(on_disk).collect(),
+        TaskType::Data | TaskType::Request => Vec::new(),
+        TaskType::Download | TaskType::ParallelDownload => vec![task.directory.clone()],
+    };
+    paths.extend(task.response_file.clone());
+    paths
 }
 
 /// The body of the task's request; the headers become those that go with it.
@@ -102,8 +123,8 @@ fn binary(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure
 
 /// Opens the file of a binary upload; the headers become those that go with it.
 pub(super) fn opened(cx: &Context<'_>, headers: &mut Pairs) -> Result<Stretch, Failure> {
-    let name = cx.task.filename.as_deref().unwrap_or_default();
-    let file = Arc::new(open(cx, name)?);
+    let name = &cx.task.sent_name();
+    let file = Arc::new(open(cx, cx.task.filename.as_deref().unwrap_or_default())?);
     if file.len() == 0 {
         let text = format!("`{}` has 0 length, and a binary upload must have something to send", file.path());
         return Err(Failure::new(FailureKind::FileSystem, text));
@@ -146,14 +167,14 @@ fn stretch(headers: &Pairs, file: &SourceFile) -> Result<(u64, u64), Failure> {
 /// A form of the task's fields and files.
 fn form(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> {
     let task = cx.task;
-    let parts = parts_of(task);
+    let parts = sent_parts(task);
     let boundary = boundary_of(task);
     headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
     headers.push(("Content-Type".into(), format!("multipart/form-data; boundary={boundary}")));
-    let heads: Vec<FileHead> = parts.iter().map(head_of).collect();
+    let heads: Vec<FileHead> = parts.iter().map(|(part, name)| head_of(part, name)).collect();
     let mut texts = multipart::texts(&boundary, &task.fields, &heads).into_iter();
     let mut segments = Vec::with_capacity(2 * parts.len() + 1);
-    for part in &parts {
+    for (part, _) in &parts {
         segments.extend(texts.next().map(|text| Segment::Text(text.into())));
         segments.push(match &part.content {
             Some(content) => Segment::Text(content.clone().into()),
@@ -168,7 +189,27 @@ fn form(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> 
     Ok(segments)
 }
 
-fn head_of(part: &FilePart) -> FileHead {
+/// The parts of a form behind its fields, each with the name that it is sent under where that is another one. A field among the
+/// files has as many parts as it has values, like those before them.
+fn sent_parts(task: &Task) -> Vec<(FilePart, String)> {
+    let mut names = task.sent_names().into_iter();
+    let mut sent = Vec::new();
+    for part in parts_of(task) {
+        let name = names.next().unwrap_or_default();
+        let says_nothing = part.filename.is_empty() && part.mime_type.is_empty() && part.headers.is_empty();
+        let text = part.content.as_deref().filter(|_| says_nothing).and_then(|text| std::str::from_utf8(text).ok());
+        match text.map(multipart::values) {
+            Some(values) => sent.extend(values.into_iter().map(|value| {
+                let content = Some(value.as_bytes().to_vec());
+                (FilePart { field: part.field.clone(), content, ..FilePart::default() }, String::new())
+            })),
+            None => sent.push((part, name)),
+        }
+    }
+    sent
+}
+
+fn head_of(part: &FilePart, sent_name: &str) -> FileHead {
     let field = part.field.clone();
     match &part.content {
         Some(content) if part.filename.is_empty() => {
@@ -180,7 +221,8 @@ fn head_of(part: &FilePart) -> FileHead {
         }
         content => {
             let last = part.filename.rsplit('/').next().unwrap_or_default();
-            let name = if content.is_some() { part.filename.as_str() } else { last };
+            let own = if content.is_some() { part.filename.as_str() } else { last };
+            let name = if sent_name.is_empty() { own } else { sent_name };
             let lines = multipart::lines(&mime_type(&part.mime_type, name), &part.headers);
             FileHead { field, name: Some(name.to_owned()), lines }
         }
@@ -199,6 +241,17 @@ pub(crate) fn wrong_parts(task: &Task) -> Option<String> {
     task.files.iter().enumerate().find_map(|(index, part)| {
         multipart::wrong_header(&part.headers).map(|why| format!("must have good headers; number {} {why}", index + 1))
     })
+}
+
+/// What is wrong with the names that files are sent under.
+pub(crate) fn wrong_names(task: &Task) -> Option<String> {
+    let names = task.sent_names();
+    let files = if task.is_upload() { parts_of(task).len() } else { 0 };
+    if names.len() > files {
+        return Some(format!("must hold one name for each file at most, not {} for {files}", names.len()));
+    }
+    let is_path = |name: &&String| name.len() > 255 || name.contains(['/', '\\', '\0']);
+    names.iter().find(is_path).map(|_| "must hold names of at most 255 bytes, without `/` and `\\`".into())
 }
 
 /// The boundary that was drawn when the task was added.

@@ -204,6 +204,7 @@ pub(super) async fn dial(host: &str, port: u16, public_only: bool) -> Result<(Bo
             Ok((Box::new(stream), making))
         }
         Err(error) => {
+            let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
             let text = format!("cannot connect to {host}:{port}: {}", words::system(&error));
             Err(words::not_connected(text).told_apart(&error))
         }

@@ -77,7 +77,7 @@ async fn judge(link: &mut Link, mut batch: Batch, if_exists: IfExists, ids: &mut
     if if_exists != IfExists::ReturnExisting {
         ids.refuse_twins(&mut batch);
     }
-    let check = Request::Check { tasks: std::mem::take(&mut batch.additions), if_exists };
+    let check = Request::Check { tasks: std::mem::take(&mut batch.additions), if_exists, told: false };
     let checked = link.call(check).await;
     if checked.is_ok() && !batch.is_refused() { Ok(()) } else { Err(batch.refusal(checked)) }
 }

@@ -61,15 +61,15 @@ impl Args {
     /// exclude what was typed.
     pub(crate) fn read() -> Result<Self, clap::Error> {
         let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-        let parsed = Self::without_variables(is_empty).try_get_matches();
+        let parsed = negative(Self::without_variables(is_empty)).try_get_matches();
         let matches = parsed.or_else(|error| match error.kind() {
             ErrorKind::ArgumentConflict => {
                 let excluding = |name: &OsStr| is_empty(name) || name == "HAUL_QUIET" || name == "HAUL_VERBOSE";
-                Self::without_variables(excluding).try_get_matches()
+                negative(Self::without_variables(excluding)).try_get_matches()
             }
             _ => Err(error),
         });
-        let matches = matches.map_err(without_secret)?;
+        let matches = matches.map_err(without_secret).map_err(without_advice)?;
         Self::from_arg_matches(&matches).map_err(without_secret)
     }
 
@@ -80,6 +80,25 @@ impl Args {
             _ => arg,
         })
     }
+}
+
+/// The syntax, in which a negative number behind a flag is its value: what is wrong with it is for the flag to say.
+fn negative(command: clap::Command) -> clap::Command {
+    let takes_value = |arg: &clap::Arg| arg.get_long().is_some() && arg.get_action().takes_values();
+    command
+        .mut_args(move |arg| if takes_value(&arg) { arg.allow_negative_numbers(true) } else { arg })
+        .mut_subcommands(negative)
+}
+
+/// What is neither a flag nor a number (`-1s`) is no value: that it could stand behind `--` is no help.
+fn without_advice(mut error: clap::Error) -> clap::Error {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let is_number =
+        argument.strip_prefix('-').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+    if error.kind() == ErrorKind::UnknownArgument && is_number {
+        error.remove(ContextKind::Suggested);
+    }
+    error
 }
 
 /// What stands in a malformed header or setting may be a secret.
@@ -274,10 +293,10 @@ pub(crate) struct Put {
     #[arg(long, value_name = "NAME", help_heading = "Upload options")]
     pub(crate) file_field: Option<String>,
     /// Form field sent before the files; may be repeated
-    #[arg(long = "field", value_name = "K=V", value_parser = key_value, help_heading = "Upload options")]
+    #[arg(long = "field", value_name = "K=V", value_parser = field, help_heading = "Upload options")]
     pub(crate) fields: Vec<(String, String)>,
     /// Form field sent after the files; may be repeated
-    #[arg(long = "field-after", value_name = "K=V", value_parser = key_value, help_heading = "Upload options")]
+    #[arg(long = "field-after", value_name = "K=V", value_parser = field, help_heading = "Upload options")]
     pub(crate) fields_after: Vec<(String, String)>,
     /// Part of the form named like a file, made of this text, and sent after the files; may be repeated
     #[arg(long = "part", value_name = "FIELD:NAME=TEXT", value_parser = text_part, help_heading = "Upload options")]
@@ -351,10 +370,10 @@ pub(crate) struct Send {
     #[arg(long, value_name = "JSON|@FILE", conflicts_with = "data", help_heading = "Request options")]
     pub(crate) data_json: Option<String>,
     /// Field of an URL-encoded form as body; may be repeated
-    #[arg(long = "form", value_name = "K=V", value_parser = key_value, conflicts_with_all = ["data", "data_json"], help_heading = "Request options")]
+    #[arg(long = "form", value_name = "K=V", value_parser = field, conflicts_with_all = ["data", "data_json"], help_heading = "Request options")]
     pub(crate) form: Vec<(String, String)>,
     /// Query parameter, encoded here; may be repeated
-    #[arg(long = "query", value_name = "K=V", value_parser = key_value, help_heading = "Request options")]
+    #[arg(long = "query", value_name = "K=V", value_parser = parameter, help_heading = "Request options")]
     pub(crate) query: Vec<(String, String)>,
     /// How a repeated name in --query and --form is written: multi (a=1&a=2), multiCompatible (a[]=1&a[]=2), csv, ssv, tsv,
     /// pipes; or one name only, by NAME=HOW; may be repeated [default: multi]
@@ -439,8 +458,8 @@ pub(crate) struct DownloadFlags {
     /// Directory [default: the current one]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Connections for one file
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    /// Connections for one file, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<1, 64>)]
     pub(crate) parts: u32,
     /// Another place of the same file; may be repeated
     #[arg(long = "mirror", value_name = "URL")]
@@ -469,7 +488,7 @@ pub(crate) struct TaskFlags {
     #[arg(long = "requires-wifi")]
     pub(crate) requires_wifi: bool,
     /// 0 goes first, 10 last
-    #[arg(long, value_name = "0..10", default_value_t = 5, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..=10))]
+    #[arg(long, value_name = "0..10", default_value_t = 5, value_parser = small)]
     pub(crate) priority: i32,
     /// Do not start before: RFC 3339, or +DUR from now; in the years up to 9999
     #[arg(long, value_name = "TIME")]
@@ -493,7 +512,7 @@ pub(crate) struct AskingFlags {
     #[arg(long, value_name = "G")]
     pub(crate) group: Option<String>,
     /// Attempts after the first
-    #[arg(long, value_name = "0..10", default_value_t = 3, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..=10))]
+    #[arg(long, value_name = "0..10", default_value_t = 3, value_parser = small)]
     pub(crate) retries: i32,
     /// Time limit for name lookup, TCP and TLS [default: 30s]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
@@ -510,8 +529,8 @@ pub(crate) struct AskingFlags {
     /// Time limit for a whole attempt [default: none]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_total: Option<u64>,
-    /// Redirects followed at most
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=50))]
+    /// Redirects followed at most, up to 50
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<0, 50>)]
     pub(crate) max_redirects: u32,
     /// Statuses that count as success, e.g. 2xx,304,400-403
     #[arg(long, value_name = "LIST", value_parser = status_list)]
@@ -777,10 +796,33 @@ fn part_header(text: &str) -> Result<(String, String), String> {
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
+    pair(text, "a setting is written `key=value`")
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    pair(text, "a field is written `name=value`")
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    pair(text, "a parameter is written `name=value`")
+}
+
+fn pair(text: &str, otherwise: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
-        _ => Err("a setting is written `key=value`".into()),
+        _ => Err(otherwise.into()),
     }
+}
+
+/// A whole number in these bounds.
+fn whole<const LOW: u32, const HIGH: u32>(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (LOW..=HIGH).contains(number));
+    number.ok_or_else(|| format!("it must be a whole number from {LOW} to {HIGH}"))
+}
+
+/// Retries and priorities.
+fn small(text: &str) -> Result<i32, String> {
+    whole::<0, 10>(text).map(u32::cast_signed)
 }
 
 /// How often `-v` is meant by HAUL_VERBOSE: a number, or a word for yes or no.

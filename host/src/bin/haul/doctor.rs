@@ -249,7 +249,7 @@ impl Findings {
             task.set_profile(name);
             let tasks = vec![Addition { task, place: None, paused: false }];
             let Err(Error::Invalid(found)) =
-                link.call(Request::Check { tasks, if_exists: IfExists::ReturnExisting }).await
+                link.call(Request::Check { tasks, if_exists: IfExists::ReturnExisting, told: false }).await
             else {
                 continue;
             };

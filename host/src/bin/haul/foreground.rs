@@ -23,6 +23,8 @@ const BATCH: usize = 1000;
 /// The tasks of one command: a URL for each, and what makes a task of it.
 pub(crate) struct Tasks<'a> {
     pub(crate) urls: &'a [String],
+    /// The line of a list on stdin that each stood in, 0: none; empty: nothing was read from a list.
+    pub(crate) lines: &'a [u32],
     pub(crate) addition: &'a dyn Fn(&str) -> Addition,
     /// What the same command does after an interrupt.
     pub(crate) same_command: &'a str,
@@ -107,9 +109,12 @@ async fn work(link: &mut Link, tasks: &Tasks<'_>, reporter: Reporter) -> Result<
     let mut updates = link.watch().await?;
     let mut following = Following::new(reporter);
     following.reporter().tally().asked = tasks.urls.len() as u64;
+    if let [url] = tasks.urls {
+        following.reporter().name_bar((tasks.addition)(url).task.filename);
+    }
     let mut all = Vec::with_capacity(tasks.urls.len());
     let mut seen: HashMap<&str, usize> = HashMap::new();
-    for batch in tasks.urls.chunks(BATCH) {
+    for (batch, start) in tasks.urls.chunks(BATCH).zip((0..).step_by(BATCH)) {
         let twins: Vec<usize> = batch.iter().map(|url| seen.get(url.as_str()).copied().unwrap_or(0)).collect();
         if tasks.urls.len() > BATCH {
             batch.iter().for_each(|url| *seen.entry(url).or_default() += 1);
@@ -119,7 +124,7 @@ async fn work(link: &mut Link, tasks: &Tasks<'_>, reporter: Reporter) -> Result<
                 Err(Error::HomeLocked(_)) if link.is_joined() => {
                     updates = following.rejoin(link).await?;
                 }
-                added => break added.map_err(|error| with_urls(error, batch))?,
+                added => break added.map_err(|error| with_urls(error, tasks, start))?,
             }
         };
         for (id, url) in ids.iter().zip(batch) {
@@ -139,10 +144,11 @@ async fn work(link: &mut Link, tasks: &Tasks<'_>, reporter: Reporter) -> Result<
 /// Refuses a list of several batches with anything wrong in it, before the first of them is begun: each is refused as a whole
 /// when it is added, but the ones before it would be at work by then.
 async fn judge(link: &mut Link, tasks: &Tasks<'_>) -> Result<()> {
-    for batch in tasks.urls.chunks(BATCH).filter(|_| tasks.urls.len() > BATCH) {
+    let batches = tasks.urls.chunks(BATCH).zip((0..).step_by(BATCH));
+    for (batch, start) in batches.filter(|_| tasks.urls.len() > BATCH) {
         let additions = batch.iter().map(|url| (tasks.addition)(url)).collect();
-        let check = Request::Check { tasks: additions, if_exists: IfExists::ReturnExisting };
-        link.call(check).await.map_err(|error| with_urls(error, batch))?;
+        let check = Request::Check { tasks: additions, if_exists: IfExists::ReturnExisting, told: false };
+        link.call(check).await.map_err(|error| with_urls(error, tasks, start))?;
     }
     Ok(())
 }
@@ -170,17 +176,19 @@ async fn add(
     }
 }
 
-/// Names the URL instead of a task's place in a list that the user never saw.
-fn with_urls(error: Error, urls: &[String]) -> Error {
+/// Names the URL, and its line, instead of a task's place in a batch, from `start` on, that the user never saw.
+fn with_urls(error: Error, tasks: &Tasks<'_>, start: usize) -> Error {
     match error {
-        Error::Invalid(tasks) => {
-            let lines: Vec<String> = tasks
+        Error::Invalid(invalid) => {
+            let lines: Vec<String> = invalid
                 .iter()
                 .flat_map(|(index, problems)| {
-                    let url = urls.get(*index).map_or("", String::as_str);
+                    let url = tasks.urls.get(start + index).map_or("", String::as_str);
                     let url = haul::mask::url(url);
                     let url = crate::text::shortened(&url).into_owned();
-                    problems.iter().map(move |problem| format!("{url}: {problem}"))
+                    let line = tasks.lines.get(start + index).filter(|line| **line > 0);
+                    let line = line.map_or(String::new(), |line| format!("stdin:{line}: "));
+                    problems.iter().map(move |problem| format!("{line}{url}: {problem}"))
                 })
                 .collect();
             Error::Usage(lines.join("\n"))

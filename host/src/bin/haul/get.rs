@@ -14,7 +14,7 @@ use crate::tasks::Template;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let Some(urls) = urls(get).await? else { return Ok(exit::INTERRUPTED) };
+    let Some((urls, lines)) = urls(get).await? else { return Ok(exit::INTERRUPTED) };
     let callbacks = named(&get.engine.components, &environment.config.callbacks);
     let template = Template::new(&get.task, &get.download, callbacks, urls.len() > 1, now_ms())?;
     template.check(&urls)?;
@@ -24,16 +24,17 @@ pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer)
     }
     let printed = if get.print.is_some() { Printed::Path } else { Printed::Nothing };
     let reporter = Reporter::new(printer, printed).telling_batch(get.batch);
-    let tasks = Tasks { urls: &urls, addition: &|url| template.addition(url), same_command: foreground::GOES_ON };
+    let addition = |url: &str| template.addition(url);
+    let tasks = Tasks { urls: &urls, lines: &lines, addition: &addition, same_command: foreground::GOES_ON };
     foreground::run(tasks, &get.engine, get.task.asking.profile.as_deref(), environment, printer, reporter).await
 }
 
-/// The URLs that are meant. `None`: interrupted while stdin was read. Who reads nothing there listens for nothing yet: a signal then
-/// ends the process, whatever file it waits for.
-async fn urls(get: &Get) -> Result<Option<Vec<String>>> {
+/// The URLs that are meant, and their lines in the list on stdin. `None`: interrupted while stdin was read. Who reads nothing there
+/// listens for nothing yet: a signal then ends the process, whatever file it waits for.
+async fn urls(get: &Get) -> Result<Option<(Vec<String>, Vec<u32>)>> {
     let typed = get.urls.clone();
     match typed.iter().any(|url| url == "-") {
         true => Interrupt::listen()?.unless_read(move || input::urls(&typed)).await,
-        false => Ok(Some(typed)),
+        false => Ok(Some((typed, Vec::new()))),
     }
 }

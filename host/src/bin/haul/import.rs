@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use haul::import::{self, Entry, Options};
+use haul::task::Problem;
 use haul::{Addition, Error, IfExists, Request, Result, Work};
 use serde_json::json;
 
@@ -39,10 +40,12 @@ pub(crate) async fn run(typed: &Import, environment: &Environment, printer: &Pri
     let tasks = text::tasks(imported);
     let verb = if typed.dry_run { "would import" } else { "imported" };
     let left_out = if skipped.is_empty() { String::new() } else { format!(", left out {}", skipped.len()) };
-    let known = match known {
-        0 => String::new(),
-        1 => ", 1 was here already".into(),
-        _ => format!(", {known} were here already"),
+    let known = match (known, typed.dry_run) {
+        (0, _) => String::new(),
+        (1, false) => ", 1 was here already".into(),
+        (1, true) => ", 1 is here already".into(),
+        (_, false) => format!(", {known} were here already"),
+        (_, true) => format!(", {known} are here already"),
     };
     let wrong = if refused == 0 { String::new() } else { format!(", refused {refused}") };
     printer.note(format_args!("{verb} {tasks}{known}{left_out}{wrong}"));
@@ -105,13 +108,14 @@ async fn import(link: &mut Link, entries: Vec<Entry>, typed: &Import, printer: &
     let good = entries.into_iter().enumerate().filter(|(index, _)| !wrong.contains(index));
     let entries: Vec<Entry> = good.map(|(_, entry)| entry).collect();
     let refused = wrong.len() as u64;
-    if typed.dry_run {
-        entries.iter().for_each(|entry| show(entry, printer));
-        return Ok(Done { imported: entries.len() as u64, known: 0, refused });
-    }
     let mut known = 0;
     for batch in entries.chunks(BATCH) {
-        known += here_already(link, batch, if_exists).await?;
+        let here = here_already(link, batch, if_exists).await?;
+        known += here.len() as u64;
+        if typed.dry_run {
+            show(link, batch, &here, if_exists, printer).await?;
+            continue;
+        }
         let tasks: Vec<Addition> = batch.iter().map(|entry| with_id(&entry.addition)).collect();
         let request = Request::Add { tasks, if_exists, continue_same: false, work: false, twins: Vec::new() };
         let ids = link.call(request).await?.added()?.ids;
@@ -128,15 +132,17 @@ async fn import(link: &mut Link, entries: Vec<Entry>, typed: &Import, printer: &
     Ok(Done { imported: entries.len() as u64 - known, known, refused })
 }
 
-/// How many tasks of a batch stay as they are.
-async fn here_already(link: &mut Link, batch: &[Entry], if_exists: IfExists) -> Result<u64> {
-    let mut known = 0;
+/// The ids of those tasks of a batch that stay as they are.
+async fn here_already<'a>(link: &mut Link, batch: &'a [Entry], if_exists: IfExists) -> Result<HashSet<&'a str>> {
+    let mut known = HashSet::new();
     let ids = batch.iter().map(|entry| &entry.addition.task.task_id).filter(|id| !id.is_empty());
     for id in ids.filter(|_| if_exists == IfExists::ReturnExisting) {
         match link.call(Request::Show { id: id.clone() }).await {
             Ok(reply) => {
                 // A unique beginning of another id is found too.
-                known += u64::from(reply.record()?["taskId"] == **id);
+                if reply.record()?["taskId"] == **id {
+                    known.insert(id.as_str());
+                }
             }
             Err(Error::UnknownTask(_)) => {}
             Err(error) => return Err(error),
@@ -160,7 +166,7 @@ async fn problems(link: &mut Link, entries: &[Entry], if_exists: IfExists) -> Re
     let mut ids = std::collections::HashMap::new();
     for (batch, start) in entries.chunks(BATCH).zip((0..).step_by(BATCH)) {
         let tasks = batch.iter().map(|entry| entry.addition.clone()).collect();
-        let judged = match link.call(Request::Check { tasks, if_exists }).await {
+        let judged = match link.call(Request::Check { tasks, if_exists, told: false }).await {
             Ok(_) => Vec::new(),
             Err(Error::Invalid(judged)) => judged,
             Err(error) => return Err(error),
@@ -169,7 +175,8 @@ async fn problems(link: &mut Link, entries: &[Entry], if_exists: IfExists) -> Re
             let told = |problem: &dyn std::fmt::Display| (start + index, format!("{}: {problem}", entry.origin));
             found.extend(entry.problems.iter().map(|problem| told(problem)));
             let judged = judged.iter().filter(|(at, _)| *at == index && entry.problems.is_empty());
-            found.extend(judged.flat_map(|(_, problems)| problems).map(|problem| told(problem)));
+            let judged = judged.flat_map(|(_, problems)| problems).map(|problem| with_way_out(entry, problem));
+            found.extend(judged.map(|problem| told(&problem)));
             let id = entry.addition.task.task_id.as_str();
             if let Some(first) = Some(id).filter(|id| !id.is_empty()).and_then(|id| ids.insert(id, &entry.origin)) {
                 found.push(told(&format_args!("`taskId` `{id}` is that of {first} too")));
@@ -177,6 +184,15 @@ async fn problems(link: &mut Link, entries: &[Entry], if_exists: IfExists) -> Re
         }
     }
     Ok(found)
+}
+
+/// An absolute path needs no grant of `root` where a directory around it is granted here.
+fn with_way_out(entry: &Entry, problem: &Problem) -> Problem {
+    let mut problem = problem.clone();
+    if problem.field == "baseDirectory" && entry.addition.task.base_directory == "root" {
+        problem.reason.push_str("; or name a directory around it by `-d DIR`");
+    }
+    problem
 }
 
 fn refusal(mut problems: Vec<String>) -> Error {
@@ -189,16 +205,34 @@ fn refusal(mut problems: Vec<String>) -> Error {
     Error::Usage(problems.join("\n"))
 }
 
-/// A line about a task that would be added.
-fn show(entry: &Entry, printer: &Printer) {
-    let task = &entry.addition.task;
-    if printer.json() {
-        let task = haul::task::json::write(task, true);
-        printer
-            .data(json!({"origin": entry.origin, "paused": entry.addition.paused, "notes": entry.notes, "task": task}));
-        return;
+/// A line about each task that would be added, or is here already: as it would be stored.
+async fn show(
+    link: &mut Link,
+    batch: &[Entry],
+    here: &HashSet<&str>,
+    if_exists: IfExists,
+    printer: &Printer,
+) -> Result<()> {
+    let tasks = batch.iter().map(|entry| entry.addition.clone()).collect();
+    let (tasks, _) = link.call(Request::Check { tasks, if_exists, told: true }).await?.records()?;
+    for (entry, task) in batch.iter().zip(tasks) {
+        let Entry { origin, addition, notes, .. } = entry;
+        let is_here = here.contains(addition.task.task_id.as_str());
+        if printer.json() {
+            let paused = addition.paused;
+            let line =
+                json!({"origin": origin, "hereAlready": is_here, "paused": paused, "notes": notes, "task": task});
+            printer.data(line);
+            continue;
+        }
+        let state = match (is_here, addition.paused) {
+            (true, _) => "here already",
+            (false, true) => "paused",
+            (false, false) => "enqueued",
+        };
+        let (kind, url) = (addition.task.task_type.name(), haul::mask::url(&addition.task.url));
+        printer.data(text::printable(&format!("{origin}  {kind}  {state}  {url}")));
     }
-    let state = if entry.addition.paused { "paused" } else { "enqueued" };
-    let (kind, url) = (task.task_type.name(), haul::mask::url(&task.url));
-    printer.data(text::printable(&format!("{}  {kind}  {state}  {url}", entry.origin)));
+    printer.room().await;
+    Ok(())
 }

@@ -55,13 +55,14 @@ pub(crate) enum Item {
     Broken(Error),
 }
 
-/// The URLs of the command line, `-` replaced by the list on stdin.
-pub(crate) fn urls(typed: &[String]) -> Result<Vec<String>> {
-    let mut urls = Vec::with_capacity(typed.len());
+/// The URLs of the command line, `-` replaced by the list on stdin; and the line of each in there, 0 where it was typed.
+pub(crate) fn urls(typed: &[String]) -> Result<(Vec<String>, Vec<u32>)> {
+    let (mut urls, mut lines) = (Vec::with_capacity(typed.len()), Vec::with_capacity(typed.len()));
     let mut stdin_read = false;
     for url in typed {
         if url != "-" {
             urls.push(url.clone());
+            lines.push(0);
         } else if !stdin_read {
             stdin_read = true;
             let mut text = String::new();
@@ -74,17 +75,20 @@ pub(crate) fn urls(typed: &[String]) -> Result<Vec<String>> {
                 let instead = "divide it, or give `haul add -` tasks, of which a list may have any length";
                 return Err(Error::Usage(format!("the list on stdin is longer than 256 MiB: {instead}")));
             }
-            urls.extend(url_list(&text));
+            for (url, line) in url_list(&text) {
+                urls.push(url);
+                lines.push(line);
+            }
         }
     }
-    Ok(urls)
+    Ok((urls, lines))
 }
 
-/// One URL a line; blank lines and those that begin with `#` mean nothing.
-fn url_list(text: &str) -> impl Iterator<Item = String> {
+/// One URL a line, with the line's number; blank lines and those that begin with `#` mean nothing.
+fn url_list(text: &str) -> impl Iterator<Item = (String, u32)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = text.lines().map(str::trim);
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned)
+    let lines = text.lines().map(str::trim).zip(1..);
+    lines.filter(|(url, _)| !url.is_empty() && !url.starts_with('#')).map(|(url, line)| (url.to_owned(), line))
 }
 
 /// Task JSON that can be read again: a file, or a pipe that is copied while it is read for the first time.

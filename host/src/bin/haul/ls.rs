@@ -1,7 +1,7 @@
 //! `haul ls`, `haul show` and `haul finished`: tasks as a table, as lines, or as JSON records; whether any is left.
 
 use haul::{Filter, Request, Result, Session, Status, Work};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::{Finished, Ls, Show};
 use crate::environment::Environment;
@@ -74,7 +74,7 @@ async fn list(link: &mut Link, ls: &Ls, printer: &Printer) -> Result<()> {
             if ls.only_ids {
                 let id = record["taskId"].as_str().unwrap_or_default();
                 printer.data(if printer.json() {
-                    record["taskId"].to_string()
+                    json!({ "taskId": id }).to_string()
                 } else {
                     text::printable(id).into_owned()
                 });
@@ -111,7 +111,7 @@ pub(crate) async fn finished(typed: &Finished, environment: &Environment, printe
     session.close().await;
     let finished = finished?;
     if printer.json() {
-        printer.data(serde_json::json!({ "finished": finished }));
+        printer.data(json!({ "finished": finished }));
     }
     Ok(if finished { exit::DONE } else { exit::OTHER })
 }

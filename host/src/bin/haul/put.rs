@@ -51,6 +51,7 @@ async fn send(
     let reporter = Reporter::of_requests(printer, Printed::Nothing);
     let tasks = Tasks {
         urls: std::slice::from_ref(&addition.task.url),
+        lines: &[],
         addition: &|_| addition.clone(),
         same_command: foreground::sends_again(&addition.task),
     };
@@ -124,6 +125,7 @@ fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -
     }
     let response = response_path(&put.request)?;
     let grant = common_directory(files.iter().chain(&response));
+    let names = sent_names(&put.files_and_url, files);
     let mut task = Task { url: url.clone(), callbacks, allow_pause: false, ..Task::default() };
     describe_one(&mut task, &put.task, now_ms)?;
     describe_request(&mut task, &put.request);
@@ -147,13 +149,15 @@ fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -
         several => {
             task.task_type = TaskType::MultiUpload;
             task.body = Body::Multipart;
-            task.files = several.iter().map(|file| part(put, &grant, file)).collect::<Result<_>>()?;
+            let files = several.iter().zip(&names);
+            task.files = files.map(|(file, name)| part(put, &grant, file, name)).collect::<Result<_>>()?;
             if let ([file], None) = (task.files.as_mut_slice(), &put.file_field) {
                 file.field = "file".into();
             }
             task.files.extend(parts_of_text(put));
         }
     }
+    task.set_sent_names(&names);
     if task.http_request_method.is_empty() {
         task.http_request_method = if put.binary { "PUT" } else { "POST" }.into();
     }
@@ -182,7 +186,16 @@ pub(crate) fn response_path(flags: &RequestFlags) -> Result<Option<PathBuf>> {
     }
 }
 
-/// The file's absolute path. A link counts as the file it leads to, but for its name where that is in the same directory.
+/// The names of links that lead to files of other names: these are sent under them. Empty: the file's own.
+fn sent_names(typed: &[String], files: &[PathBuf]) -> Vec<String> {
+    let name = |(typed, file): (&String, &PathBuf)| {
+        let name = Path::new(typed).file_name().filter(|name| typed != "-" && file.file_name() != Some(name));
+        name.and_then(|name| name.to_str()).unwrap_or_default().to_owned()
+    };
+    typed.iter().zip(files).map(name).collect()
+}
+
+/// The file's absolute path. A link counts as the file it leads to, where that is in another directory.
 fn source(typed: &str) -> Result<PathBuf> {
     let typed = Path::new(typed);
     let target = typed.canonicalize().map_err(|error| {
@@ -198,8 +211,9 @@ fn source(typed: &str) -> Result<PathBuf> {
     }
 }
 
-fn part(put: &Put, grant: &Path, file: &Path) -> Result<FilePart> {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy().replace(char::is_control, "_");
+fn part(put: &Put, grant: &Path, file: &Path, name: &str) -> Result<FilePart> {
+    let named = if name.is_empty() { file } else { Path::new(name) };
+    let stem = named.file_stem().unwrap_or_default().to_string_lossy().replace(char::is_control, "_");
     Ok(FilePart {
         field: put.file_field.clone().unwrap_or(stem),
         filename: below(grant, file)?,

@@ -34,6 +34,8 @@ pub(crate) struct Reporter {
     is_request: bool,
     /// URLs (masked) by task id, as far as they are known.
     labels: HashMap<String, String>,
+    /// What the bar of the only task is called.
+    bar_name: Option<String>,
     multi: Option<MultiProgress>,
     bars: HashMap<String, ProgressBar>,
     tally: Tally,
@@ -50,6 +52,7 @@ impl Reporter {
             printed,
             is_request: false,
             labels: HashMap::new(),
+            bar_name: None,
             multi: printer.bars(),
             bars: HashMap::new(),
             tally: Tally::default(),
@@ -99,6 +102,11 @@ impl Reporter {
         self.labels.insert(id.into(), text::printable(url).into_owned());
     }
 
+    /// The bar of the only task is called by the name that its file was given.
+    pub(crate) fn name_bar(&mut self, name: Option<String>) {
+        self.bar_name = name.map(|name| text::printable(&name).into_owned());
+    }
+
     /// Whether a label is wanted to tell of this status, and missing.
     pub(crate) fn wants_label(&self, id: &str, status: Status) -> bool {
         let told = match status {
@@ -146,10 +154,11 @@ impl Reporter {
         if update.progress < 0.0 || self.printer.is_behind() {
             return;
         }
-        let label = self.labels.get(&update.task_id);
+        let label = self.labels.get(&update.task_id).map_or(update.task_id.as_str(), String::as_str);
+        let name = self.bar_name.as_deref().unwrap_or_else(|| name_in(label));
         let bar = self.bars.entry(update.task_id.clone()).or_insert_with(|| {
             let bar = ProgressBar::no_length().with_style(bar_style(None));
-            multi.add(bar.with_prefix(bar_label(label.unwrap_or(&update.task_id))))
+            multi.add(bar.with_prefix(bar_label(name)))
         });
         bar.set_message(bar_text(update));
         if bar.length() != update.expected_file_size {
@@ -172,9 +181,7 @@ impl Reporter {
         if outcome.status == Status::WaitingToRetry {
             let label = self.labels.get(id).map_or(id, String::as_str);
             let reason = reason(outcome);
-            let wait = outcome
-                .retry_in_ms
-                .map_or_else(|| "retrying later".into(), |ms| format!("retrying in {}", text::wait(ms)));
+            let wait = retrying(outcome.retry_in_ms);
             self.printer.note(format_args!("{wait}: {reason}: {label}"));
         }
     }
@@ -293,10 +300,22 @@ fn reason(outcome: &Outcome) -> String {
     }
 }
 
-fn bar_label(label: &str) -> String {
-    let path = label.split(['?', '#']).next().unwrap_or(label);
+fn retrying(in_ms: Option<u64>) -> String {
+    match in_ms {
+        None => "retrying later".into(),
+        Some(0) => "retrying at once".into(),
+        Some(ms) => format!("retrying in {}", text::wait(ms)),
+    }
+}
+
+/// The name in a URL.
+fn name_in(url: &str) -> &str {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
     let name = path.trim_end_matches('/').rsplit('/').next();
-    let name = name.filter(|name| !name.is_empty()).unwrap_or(label);
+    name.filter(|name| !name.is_empty()).unwrap_or(url)
+}
+
+fn bar_label(name: &str) -> String {
     if name.chars().count() <= LABEL_WIDTH {
         return name.into();
     }

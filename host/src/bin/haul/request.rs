@@ -60,6 +60,7 @@ pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printe
     let reporter = Reporter::of_requests(printer, printed);
     let tasks = Tasks {
         urls: std::slice::from_ref(&send.url),
+        lines: &[],
         addition: &|_| addition.clone(),
         same_command: foreground::sends_again(&addition.task),
     };

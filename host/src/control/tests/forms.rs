@@ -32,7 +32,7 @@ fn all_requests() -> Vec<Request> {
         add(IfExists::Reject, true),
         add(IfExists::ReturnExisting, false),
         add(IfExists::Replace, true),
-        Request::Check { tasks: tasks.clone(), if_exists: IfExists::Reject },
+        Request::Check { tasks: tasks.clone(), if_exists: IfExists::Reject, told: true },
         Request::Send { addition: Box::new(tasks[0].clone()) },
         Request::Probe { addition: Box::new(tasks[0].clone()), unique: true },
         Request::Work { ids: None },

@@ -37,10 +37,7 @@ pub(super) async fn add(
         if task.task_id.is_empty() && !continue_same {
             task.task_id = clock::new_uuid().to_string();
         }
-        if task.creation_time == 0 {
-            task.creation_time = now;
-        }
-        begin_attempts(task);
+        begin_attempts(task, now);
     }
     let given: Vec<bool> = additions.iter().map(|addition| !addition.task.task_id.is_empty()).collect();
     admit(engine, &mut additions, now).await?;

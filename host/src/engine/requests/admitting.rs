@@ -10,26 +10,30 @@ use crate::engine::Inner;
 use crate::engine::limiting::refuse_canceled;
 use crate::error::{Error, Failure, Result};
 use crate::store::{Addition, IfExists};
-use crate::task::{Problem, Task, TaskType, hosts};
+use crate::task::{Problem, Task, TaskType, hosts, json};
 
 /// Tasks admitted at once: as many as a core's cache holds in all their forms.
 const SLICE: usize = 128;
 /// Headers that no task can leave out.
 const ALWAYS_SENT: [&str; 4] = ["connection", "content-length", "host", "transfer-encoding"];
 
-/// A task that is added has all its retries, whatever was left of them; what nobody can have left is for `admit` to refuse (A.2).
-pub(super) fn begin_attempts(task: &mut Task) {
+/// A task that is added has all its retries, whatever was left of them, and a time of creation; what nobody can have left is for `admit` to refuse (A.2).
+pub(super) fn begin_attempts(task: &mut Task, now: u64) {
+    if task.creation_time == 0 {
+        task.creation_time = now;
+    }
     if (0..=task.retries).contains(&task.retries_remaining) {
         task.retries_remaining = task.retries;
     }
 }
 
-/// Says what is wrong with tasks, as adding them would.
-pub(super) async fn check(engine: &Inner, mut tasks: Vec<Addition>, if_exists: IfExists) -> Result<Reply> {
+/// Says what is wrong with tasks, as adding them would; `told`: and what would be stored.
+pub(super) async fn check(engine: &Inner, mut tasks: Vec<Addition>, if_exists: IfExists, told: bool) -> Result<Reply> {
+    let now = clock::unix_ms();
     for addition in &mut tasks {
-        begin_attempts(&mut addition.task);
+        begin_attempts(&mut addition.task, now);
     }
-    admit(engine, &mut tasks, clock::unix_ms()).await?;
+    admit(engine, &mut tasks, now).await?;
     let scopes: HashSet<&str> = tasks.iter().filter_map(|addition| addition.task.scope.as_deref()).collect();
     scopes.into_iter().try_for_each(|scope| refuse_canceled(engine, scope))?;
     if if_exists == IfExists::Reject {
@@ -38,7 +42,11 @@ pub(super) async fn check(engine: &Inner, mut tasks: Vec<Addition>, if_exists: I
             return Err(taken(&id, if_exists));
         }
     }
-    Ok(Reply::Done)
+    if !told {
+        return Ok(Reply::Done);
+    }
+    let records = tasks.iter().map(|addition| json::write(&addition.task, true)).collect();
+    Ok(Reply::Records { records, more: None })
 }
 
 /// Asks the `admit` hook about all tasks; answers all problems of all tasks, or the normal forms in place.
@@ -63,7 +71,10 @@ pub(in crate::engine) async fn admit(engine: &Inner, additions: &mut [Addition],
         let answers = tasks.iter().zip(ids).zip(results);
         for (index, (addition, ((given, task_id), result))) in slice.iter_mut().zip(answers).enumerate() {
             match with_own_problems(engine, given, addition.place.as_deref(), result).await {
-                Ok(task) => addition.task = Task { task_id, ..task },
+                Ok(task) => {
+                    addition.task = Task { task_id, ..task };
+                    crate::transfer::complete(&mut addition.task);
+                }
                 Err(problems) => invalid.push((slice_number * SLICE + index, problems)),
             }
         }
@@ -104,12 +115,16 @@ async fn with_own_problems(
 async fn own_problems(engine: &Inner, task: &Task, place: Option<&std::path::Path>) -> Vec<Problem> {
     let problem = |field: &str, reason| Problem { field: field.into(), reason };
     let task_type = task.task_type.not_added().map(|reason| problem("taskType", reason.into()));
+    let (sandbox, base) = (&engine.shared.sandbox, task.base_directory.as_str());
     let has_files = task.task_type != TaskType::Data || task.response_file.is_some();
-    let base = engine.shared.sandbox.granted(&task.base_directory, place).err().filter(|_| has_files);
+    let refused = crate::transfer::paths_of(task).iter().find_map(|path| sandbox.allows(base, place, path).err());
+    let base = refused.or_else(|| sandbox.granted(base, place).err()).filter(|_| has_files);
     let base = base.map(|failure| problem("baseDirectory", format!("cannot be used: {}", failure.description)));
     let files = crate::transfer::wrong_parts(task).map(|reason| problem("files", reason));
+    let names = crate::transfer::wrong_names(task).map(|reason| problem("sentNames", reason));
     let left_out = task.without_headers().find_map(wrongly_left_out).map(|reason| problem("headers", reason));
-    let mut problems: Vec<Problem> = task_type.into_iter().chain(base).chain(files).chain(left_out).collect();
+    let mut problems: Vec<Problem> =
+        task_type.into_iter().chain(base).chain(files).chain(names).chain(left_out).collect();
     for name in &task.callbacks {
         let component = crate::transfer::own_component(&engine.shared, name, &task.group).await;
         problems.extend(component.err().map(|reason| problem("callbacks", reason)));

@@ -41,7 +41,7 @@ const IGNORED: [&str; 22] = [
 ];
 
 /// All keys that mean something, for suggestions.
-const KNOWN: [&str; 62] = [
+const KNOWN: [&str; 63] = [
     "listFormats",
     "field",
     "content",
@@ -91,6 +91,7 @@ const KNOWN: [&str; 62] = [
     "mimeType",
     "fields",
     "files",
+    "sentNames",
     "responseFile",
     "options",
     "accessToken",
@@ -331,6 +332,11 @@ impl<'a> Reader<'a> {
             "scope" => keep(&mut self.task.scope, self.problems.text(key, value)),
             "responseFile" => keep(&mut self.task.response_file, self.problems.text(key, value)),
             "repeatable" => set(&mut self.task.repeatable, self.problems.flag(key, value)),
+            "sentNames" => {
+                if let Some(names) = self.problems.texts(key, value) {
+                    self.task.set_sent_names(&names);
+                }
+            }
             // These fill `extra`, in any order.
             "profile" => {
                 if let Some(name) = self.problems.text(key, value) {

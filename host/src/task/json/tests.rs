@@ -10,7 +10,7 @@ use crate::event::{Hop, Protocol};
 use crate::mask::MASK;
 use crate::task::{
     Auth, BOUNDARY, Body, FilePart, IN_TASK, NOTIFICATION, OWN, OnConflict, PROFILE, Pairs, RESUMABLE, ResumeRecord,
-    SOURCES, Status, TaskType, Updates, WITHOUT,
+    SENT_NAMES, SOURCES, Status, TaskType, Updates, WITHOUT,
 };
 
 fn read_ok(json: Value) -> Task {
@@ -189,7 +189,7 @@ fn what_haul_keeps_in_extra_is_neither_given_nor_shown_and_the_owners_names_are_
 #[test]
 fn each_name_that_haul_keeps_in_extra_is_told_in_the_contract() {
     let types = include_str!("../../../../wit/types.wit");
-    for name in [PROFILE, NOTIFICATION, WITHOUT, RESUMABLE, BOUNDARY, SOURCES, IN_TASK] {
+    for name in [PROFILE, NOTIFICATION, WITHOUT, RESUMABLE, BOUNDARY, SOURCES, SENT_NAMES, IN_TASK] {
         assert!(name.starts_with(OWN) && types.contains(&format!("`{name}`")), "{name}");
     }
 }
@@ -230,8 +230,9 @@ fn several_files_are_read_in_all_forms() {
     assert_eq!(task.files, [part("a", "srv/a.txt", ""), part("f", "data/c", "")]);
     assert_eq!((task.base_directory.as_str(), task.directory.as_str()), ("root", ""));
     assert_eq!(
-        problems(json!({"taskType":"MultiUploadTask","files":["file:///a","b",5]})),
+        problems(json!({"taskType":"MultiUploadTask","files":["file:///a","b",5,["c"]]})),
         [
+            "`files` must hold names, [field, name], [field, name, media type] or objects",
             "`files` must hold names, [field, name], [field, name, media type] or objects",
             "`files` must be all absolute (URIs or paths), or all names"
         ]
@@ -255,7 +256,9 @@ fn uri_tasks_for_files_become_plain_tasks_below_root() {
     assert_eq!(of(download("file:///srv", Some("file:///srv/g.txt"))), at("srv", Some("g.txt")));
     let upload = |name: &str| read_ok(json!({"taskType":"UriUploadTask","filename":name}));
     assert_eq!(of(upload("file:///srv/a%20b.txt")), at("srv", Some("a b.txt")));
-    assert_eq!(of(upload(":::x::::::file:///b.txt:::")), at("", Some("b.txt")));
+    let packed = upload(":::x::::::file:///b.txt:::");
+    assert_eq!((packed.sent_name(), of(packed)), ("x".into(), at("", Some("b.txt"))));
+    assert_eq!(upload("file:///b.txt").sent_names(), [""; 0]);
     assert_eq!(upload("file:///b").task_type, TaskType::Upload);
     assert_eq!(
         problems(json!({"taskType":"UriDownloadTask","directory":"content://media/1"})),

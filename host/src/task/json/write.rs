@@ -195,6 +195,8 @@ impl Writer {
             true => pairs(&mask::parameters(&task.fields)),
             false => pairs(&task.fields),
         });
+        let names = task.sent_names();
+        self.own_field("sentNames", !names.is_empty(), || json!(names));
         let multi = task.task_type == TaskType::MultiUpload;
         self.own_field("files", multi || !task.files.is_empty(), || match masked {
             true => mask::parts(&task.files).iter().map(file_part).collect(),

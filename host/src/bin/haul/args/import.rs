@@ -17,7 +17,7 @@ pub(crate) struct Import {
     /// What it is: tasks, local-store, sqlite, cordova, urls, aria2 [default: found out]
     #[arg(long, value_name = "KIND", value_parser = import_kind)]
     pub(crate) from: Option<ImportKind>,
-    /// Tell what would be imported, and import nothing
+    /// Tell what would be imported and what is here already, and import nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     /// Import the others where some tasks are wrong; what is wrong is told, and the exit code is 8 (2: all are)

@@ -29,8 +29,9 @@ fn values(text: &str) -> Vec<String> {
 #[test]
 fn url_lists_have_comments_and_blank_lines() {
     let text = "\u{feff}# mine\nhttp://a/1\r\n\n  http://b/2  \n#http://c/3\nhttp://d/4#frag";
-    let urls: Vec<String> = url_list(text).collect();
-    assert_eq!(urls, ["http://a/1", "http://b/2", "http://d/4#frag"]);
+    let urls: Vec<(String, u32)> = url_list(text).collect();
+    let at = |line: u32, url: &str| (url.to_owned(), line);
+    assert_eq!(urls, [at(2, "http://a/1"), at(4, "http://b/2"), at(6, "http://d/4#frag")]);
 }
 
 #[test]

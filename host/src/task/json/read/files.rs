@@ -38,15 +38,11 @@ impl Reader<'_> {
                 parts.push(self.part(fields, index));
                 continue;
             }
-            let texts: Option<Vec<&str>> = match item {
-                Value::String(name) => Some(vec![name]),
-                Value::Array(texts) => texts.iter().map(Value::as_str).collect(),
-                _ => None,
-            };
-            let (field, filename, mime_type) = match texts.as_deref() {
-                Some([name]) => (field_of(name, index), *name, ""),
-                Some([field, name]) => (field.to_string(), *name, ""),
-                Some([field, name, mime_type]) => (field.to_string(), *name, *mime_type),
+            let texts: Option<Vec<&str>> = item.as_array().and_then(|texts| texts.iter().map(Value::as_str).collect());
+            let (field, filename, mime_type) = match (item.as_str(), texts.as_deref()) {
+                (Some(name), _) => (field_of(name, index), name, ""),
+                (None, Some([field, name])) => (field.to_string(), *name, ""),
+                (None, Some([field, name, mime_type])) => (field.to_string(), *name, *mime_type),
                 _ => {
                     let reason = "must hold names, [field, name], [field, name, media type] or objects";
                     self.problems.problem::<()>("files", reason);
@@ -161,12 +157,15 @@ impl Reader<'_> {
         }
     }
 
-    /// UriUploadTask: the name is a URI, or packed together with one.
+    /// UriUploadTask: the name is a URI, or packed together with one: then the file is sent under it.
     fn uri_upload(&mut self) {
-        let (_, uri) = unpack(self.task.filename.as_deref().unwrap_or_default());
+        let (given, uri) = unpack(self.task.filename.as_deref().unwrap_or_default());
         match uri.map(|uri| below_root(&uri)) {
             Some(Ok(path)) => {
                 let (directory, name) = split_last(&path);
+                if let Some(given) = given.filter(|given| given != name) {
+                    self.task.set_sent_names(&[given]);
+                }
                 self.task.filename = Some(name.into());
                 self.task.directory = directory.into();
                 self.task.base_directory = "root".into();
