@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use crate::task::{Body, FilePart, Pairs, Task};
 
-pub(crate) use secrets::{Secrets, encoded};
+pub(crate) use secrets::{Secrets, as_texts, encoded};
 
 /// What stands in a secret's place.
 pub const MASK: &str = "***";

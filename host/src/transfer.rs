@@ -235,7 +235,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, transports: &Transports, job: Job)
                 End::Failed(failed) => failed.details.hops = held.trail.take(),
                 End::Bytes(_) | End::Stopped { .. } => {}
             }
-            ending::mask_echoes(&job.record.task, &mut end);
+            ending::mask_echoes(&ending::secrets_of(&job.record.task, &held.trail), &mut end);
             end
         }
         Err(reason) => stopped(shared, &job, held, reason),

@@ -19,6 +19,7 @@ use crate::hooks::{Asked, Classified, HookHead, Part, PartsVerdict, ResumeVerdic
 use crate::sandbox::{Directory, Identity};
 use crate::task::{AnswerHead, Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::callbacks;
+use crate::transfer::ending::secrets_of;
 use crate::transfer::{Context, Finished, Held, Stopped};
 use crate::transfer::{authorize, details_of, once, overlap, parallel, sweep_later};
 use crate::transport::{Answer, Framing, Payload, Source};
@@ -337,6 +338,14 @@ async fn nowhere_to_put(
     }
 }
 
+/// What is stored of an answer's head: as it may be told, for its bytes may outlive the attempt that knows what was sent.
+fn stored_head(cx: &Context<'_>, status: u16, head: &HookHead) -> AnswerHead {
+    let secrets = secrets_of(&cx.record.task, cx.trail);
+    let mut headers = crate::mask::headers(head.headers());
+    headers.iter_mut().for_each(|(_, value)| secrets.mask(value));
+    AnswerHead { status, headers }
+}
+
 /// Makes the part file, and what must be known to go on with it.
 async fn begin(
     cx: &Context<'_>,
@@ -358,8 +367,7 @@ async fn begin(
         part_ino,
         // A short file is seldom gone on with: not worth a system call for each, nor this copy.
         part_born_ns: if is_short { 0 } else { part.born_ns() },
-        answer: (!is_short)
-            .then(|| AnswerHead { status: answer.status, headers: crate::mask::headers(head.headers()) }),
+        answer: (!is_short).then(|| stored_head(cx, answer.status, head)),
         total_bytes: total,
         etag: header("etag"),
         last_modified: header("last-modified"),

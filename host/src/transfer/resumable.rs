@@ -273,6 +273,7 @@ impl Attempt<'_> {
         let mut hops = trail.take();
         hops.iter_mut().for_each(|hop| hop.url = without_path(&hop.url));
         self.cx.trail.extend(hops);
+        self.cx.trail.carries(trail.secrets());
         if let Ok(answer) = &mut answer {
             answer.url = without_path(&answer.url);
             answer.hops.iter_mut().for_each(|hop| *hop = without_path(hop));
