@@ -327,8 +327,8 @@ fn what_haul_adds_to_a_request_is_masked_where_a_refusal_repeats_it() {
         (film.url(), &with_jar),
     ];
     for (url, flags) in ways {
-        for command in [["request", "--json"], ["get", "--json"]] {
-            let told = world.haul(&[&command, &[url, "--retries", "0"], flags].concat());
+        for command in ["request", "get"] {
+            let told = world.haul(&[&["--json", command, url, "--retries", "0"], flags].concat());
             let text = told.stdout + &told.stderr;
             let sent = film.requests().pop().unwrap();
             let (login, cookie) = (sent.header("authorization"), sent.header("cookie"));

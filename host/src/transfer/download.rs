@@ -20,6 +20,7 @@ use crate::sandbox::{Directory, Identity};
 use crate::task::{AnswerHead, Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::callbacks;
 use crate::transfer::ending::secrets_of;
+use crate::transfer::places::refused_at;
 use crate::transfer::{Context, Finished, Held, Stopped};
 use crate::transfer::{authorize, details_of, once, overlap, parallel, sweep_later};
 use crate::transport::{Answer, Framing, Payload, Source};
@@ -179,7 +180,8 @@ async fn take(
         }
         Step::Failed(failure) => {
             let details = error_details(held, &mut answer, &head).await;
-            return Err(Stopped::Failure(failure.clone(), Some(Box::new(details))));
+            let failure = refused_at(cx, &places[place], failure.clone());
+            return Err(Stopped::Failure(failure, Some(Box::new(details))));
         }
         Step::Misfit => {
             return Err(Failure::new(FailureKind::Resume, "the server's answer does not fit the question").into());
@@ -202,10 +204,16 @@ async fn answer_to(
     if let Some(body) = once::body_of_download(cx, held).await? {
         call.body = Payload::Source(body as Arc<dyn Source>);
     }
-    let mut answer = cx.transport.send(call).await.map_err(|mut failure| {
+    let masked = |mut failure: Failure| {
         failure.description = crate::mask::text(&failure.description);
         failure
-    })?;
+    };
+    let mut answer = cx.transport.ask(call).await.map_err(masked)?;
+    if let Some(failure) = answer.refused.take() {
+        let head = callbacks::head_as_it_came(&answer);
+        let details = error_details(held, &mut answer, &head).await;
+        return Err(Stopped::Failure(masked(*failure), Some(Box::new(details))));
+    }
     cx.heard(&wire.url, question.first_byte().unwrap_or(0), &answer);
     let asked = Asked {
         range_from: question.first_byte(),
