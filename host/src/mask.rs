@@ -232,6 +232,12 @@ fn userinfo(place: &str) -> Option<(usize, usize)> {
     Some((start, end))
 }
 
+/// The userinfo of a URL, as it stands there.
+pub(crate) fn login_in(url: &str) -> Option<&str> {
+    let place = url.split(['?', '#']).next().unwrap_or_default();
+    userinfo(place).map(|(start, end)| &place[start..end])
+}
+
 /// The text before the first `mark`, and the text from it on (empty when there is none).
 fn split_before(text: &str, mark: char) -> (&str, &str) {
     text.split_at(text.find(mark).unwrap_or(text.len()))

@@ -738,7 +738,8 @@ fn first_hop(call: &Call) -> Result<Hop, Failure> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(unusable(&format!("begins with `{}:`; only http and https are supported", url.scheme())));
     }
-    let login = Login::of(&url);
+    let is_open = !crate::mask::login_in(&call.url).is_some_and(|login| login.contains(':'));
+    let login = Login::of(&url).map(|login| Login { is_open, ..login });
     // Both can't fail: an http URL has a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);

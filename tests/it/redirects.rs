@@ -122,9 +122,14 @@ fn a_redirect_that_is_not_followed_is_told_with_its_code_headers_and_body() {
     let moved = |code: u16| origin.serve(&format!("/{code}"), redirect(code, "/end").header("X-Why", "maintenance"));
     let (moved, found) = (moved(301), moved(302));
     let circle = origin.serve("/loop", redirect(302, "/loop").header("X-Why", "maintenance"));
-    let refused = |words: &[&str]| world.haul(&[&["--json"], words, &["--retries", "3"]].concat()).exits(1).only_final();
+    let refused =
+        |words: &[&str]| world.haul(&[&["--json"], words, &["--retries", "3"]].concat()).exits(1).only_final();
     let told = [
-        (refused(&["put", "f", moved.url()]), 301, "redirects (301) which would make a GET of the POST and lose the body"),
+        (
+            refused(&["put", "f", moved.url()]),
+            301,
+            "redirects (301) which would make a GET of the POST and lose the body",
+        ),
         (
             refused(&["put", "--binary", "f", found.url()]),
             302,

@@ -180,8 +180,7 @@ async fn take(
         }
         Step::Failed(failure) => {
             let details = error_details(held, &mut answer, &head).await;
-            let failure = refused_at(cx, &places[place], failure.clone());
-            return Err(Stopped::Failure(failure, Some(Box::new(details))));
+            return Err(Stopped::Failure(refused_at(cx, &places[place], failure.clone()), Some(Box::new(details))));
         }
         Step::Misfit => {
             return Err(Failure::new(FailureKind::Resume, "the server's answer does not fit the question").into());
