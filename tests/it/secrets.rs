@@ -368,5 +368,5 @@ fn the_body_of_a_success_stays_whatever_it_repeats() {
 
     let told = world.haul(&["request", film.url(), "--user", "u:cAnArYuser"]).exits(0);
 
-    assert_eq!(told.stdout, "you are cAnArYuser");
+    assert_eq!(told.stdout.trim_end(), "you are cAnArYuser");
 }

@@ -56,7 +56,7 @@ fn in_file(path: &Path) -> Result<Jar> {
     let cannot = |error| Error::FileSystem(format!("cannot use the cookie file `{}`: {error}", path.display()));
     let kept = target(path).map_err(cannot)?;
     let text = match regular::read(&kept) {
-        Err(error) if error.kind() == ErrorKind::NotFound && can_be_made(&kept) => Vec::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         read => read.map_err(cannot)?,
     };
     let jar = Jar::read(&text, move |text| {
@@ -72,12 +72,6 @@ fn in_file(path: &Path) -> Result<Jar> {
         );
     }
     Ok(jar)
-}
-
-/// Whether there is a directory for it.
-fn can_be_made(path: &Path) -> bool {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    directory.unwrap_or(Path::new(".")).is_dir()
 }
 
 /// The file that a link leads to, so that the link stays; the path itself where nothing is yet.
