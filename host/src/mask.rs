@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use crate::task::{Body, FilePart, Pairs, Task};
 
-pub(crate) use secrets::{Secrets, encoded};
+pub(crate) use secrets::{Secrets, as_texts, encoded};
 
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
@@ -230,6 +230,12 @@ fn userinfo(place: &str) -> Option<(usize, usize)> {
     let authority = place[start..].split(['/', '\\']).next().unwrap_or("");
     let end = start + authority.rfind('@')?;
     Some((start, end))
+}
+
+/// The userinfo of a URL, as it stands there.
+pub(crate) fn login_in(url: &str) -> Option<&str> {
+    let place = url.split(['?', '#']).next().unwrap_or_default();
+    userinfo(place).map(|(start, end)| &place[start..end])
 }
 
 /// The text before the first `mark`, and the text from it on (empty when there is none).

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +65,9 @@ use rate::{Direction, OwnRate, Taker, Throttle};
 use renewal::Renewals;
 pub(crate) use slot::Slot;
 pub(crate) use upload::{complete, paths_of, remember, wrong_names, wrong_parts};
+
+/// Longer than clocks differ in what they take for the same time.
+const A_MOMENT: Duration = Duration::from_millis(5);
 
 /// What every attempt of an engine shares.
 pub(crate) struct Shared {
@@ -235,7 +239,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, transports: &Transports, job: Job)
                 End::Failed(failed) => failed.details.hops = held.trail.take(),
                 End::Bytes(_) | End::Stopped { .. } => {}
             }
-            ending::mask_echoes(&job.record.task, &mut end);
+            ending::mask_echoes(&ending::secrets_of(&job.record.task, &held.trail), &mut end);
             end
         }
         Err(reason) => stopped(shared, &job, held, reason),
@@ -549,11 +553,16 @@ async fn within_time(cx: &Context<'_>, wire: download::Wire, held: &mut Held) ->
     if let Some(failure) = too_late(cx.record) {
         return Err(failure.into());
     }
-    let Some((limit, over)) = time_left(cx.task) else { return by_type(cx, wire, held).await };
+    let ends = time_left(cx.task).and_then(|(limit, over)| Some((clock::timer_now().checked_add(limit)?, over)));
+    held.ends.clone_from(&ends);
+    let Some((at, over)) = ends else { return by_type(cx, wire, held).await };
     held.sends = None;
+    // A body that is read ends by itself then, so that what came of it is kept; it must not be able to put this off.
+    let is_over = tokio::task::unconstrained(clock::sleep_until(at + A_MOMENT));
     tokio::select! {
+        biased;
         outcome = by_type(cx, wire, held) => outcome,
-        () = clock::sleep(limit) => Err(held.cut_with(over).into()),
+        () = is_over => Err(held.cut_with(over).into()),
     }
 }
 

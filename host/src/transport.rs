@@ -365,6 +365,8 @@ pub struct Answer {
     pub canned: Option<bool>,
     /// Who has made it up then, for sentences.
     pub by: Option<String>,
+    /// It is a redirect that may not be followed, for this reason.
+    pub(crate) refused: Option<Box<Failure>>,
     /// The body.
     pub body: AnswerBody,
 }
@@ -566,6 +568,12 @@ impl Transport {
     /// See [`Failure`]: the connection, its time limits, the protocol, a redirect that may not be followed
     /// (`httpResponse` with the redirect's status), a refused address (`policy`), a URL that is none of http or https.
     pub async fn send(&self, call: Call) -> Result<Answer, Failure> {
+        let mut answer = self.ask(call).await?;
+        answer.refused.take().map_or(Ok(answer), |failure| Err(*failure))
+    }
+
+    /// The same, where a redirect that may not be followed is an answer, too: [`Answer::refused`] says why it is not.
+    pub(crate) async fn ask(&self, call: Call) -> Result<Answer, Failure> {
         let mut hop = first_hop(&call)?;
         let mut before: Vec<Visit> = Vec::new();
         let mut way = steps::Way::new(&hop, call.guard.clone());
@@ -590,22 +598,14 @@ impl Transport {
             if !follows || is_answer {
                 return Ok(self.last_answer((hop, before), head, body, rest, used));
             }
-            let locations: Vec<String> = head.headers.get_all(http::header::LOCATION).iter().map(text).collect();
-            let mut next = redirect::next(&hop, status, &locations, before.len(), &call)?;
             let visit = Visit::of(&hop, cookies);
-            let again = Visit::of(&next, self.shared.cookies(&next, &call));
-            if visit == again || before.contains(&again) {
-                return Err(redirect::refused(&hop.url, status, "to a place it came from (a loop)"));
-            }
-            if next.url.origin() != hop.url.origin() && used.is_in(next.url.as_str()) {
-                return Err(redirect::refused(
-                    &hop.url,
-                    status,
-                    "to another origin with a credential that is not for it",
-                ));
-            }
-            let wait = retry_after::wait_ms(&pairs(&head.headers), clock::unix_ms());
-            let wait = redirect::wait(&hop, status, wait.map(Duration::from_millis))?;
+            let (mut next, wait) = match self.next_hop((&hop, &visit, &before), &head, &call, &used) {
+                Ok(next) => next,
+                Err(failure) => {
+                    let refused = Some(Box::new(failure));
+                    return Ok(Answer { refused, ..self.last_answer((hop, before), head, body, rest, used) });
+                }
+            };
             if let Some(steps) = &call.steps {
                 next = match way.follow(&**steps, &call, (before.len() + 1, status, &hop.url), next, &used).await? {
                     Some(next) => next,
@@ -619,6 +619,30 @@ impl Transport {
             before.push(visit);
             hop = next;
         }
+    }
+
+    /// The request that follows a redirect, and how long to wait before; or why there is none.
+    fn next_hop(
+        &self,
+        (hop, visit, before): (&Hop, &Visit, &[Visit]),
+        head: &http::response::Parts,
+        call: &Call,
+        used: &handles::Used,
+    ) -> Result<(Hop, Duration), Failure> {
+        let status = head.status.as_u16();
+        let refuse = |why: &str| Err(redirect::refused(&hop.url, status, why));
+        let locations: Vec<String> = head.headers.get_all(http::header::LOCATION).iter().map(text).collect();
+        let next = redirect::next(hop, status, &locations, before.len(), call)?;
+        let again = Visit::of(&next, self.shared.cookies(&next, call));
+        if *visit == again || before.contains(&again) {
+            return refuse("to a place it came from (a loop)");
+        }
+        if next.url.origin() != hop.url.origin() && used.is_in(next.url.as_str()) {
+            return refuse("to another origin with a credential that is not for it");
+        }
+        let wait = retry_after::wait_ms(&pairs(&head.headers), clock::unix_ms());
+        let wait = redirect::wait(hop, status, wait.map(Duration::from_millis))?;
+        Ok((next, wait))
     }
 
     /// The answer of the last hop.
@@ -652,6 +676,7 @@ impl Transport {
             early,
             canned: None,
             by: None,
+            refused: None,
             body,
         }
     }
@@ -713,7 +738,8 @@ fn first_hop(call: &Call) -> Result<Hop, Failure> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(unusable(&format!("begins with `{}:`; only http and https are supported", url.scheme())));
     }
-    let login = Login::of(&url);
+    let is_open = !crate::mask::login_in(&call.url).is_some_and(|login| login.contains(':'));
+    let login = Login::of(&url).map(|login| Login { is_open, ..login });
     // Both can't fail: an http URL has a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);

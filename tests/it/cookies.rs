@@ -86,6 +86,7 @@ fn what_is_no_file_is_no_cookie_file_and_the_null_device_stays_one() {
 
     get(&pipe).exits(6).says("it is not a regular file");
     get(&nowhere).exits(6).says("No such file");
+    get(&world.path("missing/jar")).exits(6).says("No such file");
     get(&long).exits(6).says("longer than 16 MiB");
     assert_eq!(film.requests().len(), 0);
     get(std::path::Path::new("/dev/null")).exits(0);

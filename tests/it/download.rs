@@ -403,6 +403,27 @@ fn a_mirror_is_used_when_the_url_fails_and_costs_no_retry() {
 }
 
 #[test]
+fn a_login_goes_to_a_mirror_of_its_origin_and_a_refusal_says_which_place_it_is_of() {
+    let (world, origin, other) = (World::new(), Origin::start(), Origin::start());
+    let locked = || status(401).unless(|seen| seen.header("authorization").map(|_| file(&bytes(1, 300_000))));
+    let (dead, copy) = (origin.serve("/dead", status(404)), origin.serve("/copy", locked()));
+    let elsewhere = other.serve("/copy", locked());
+    let get = |mirror: &Resource, more: &[&str]| {
+        let words = [dead.url(), "-o", "f", "--mirror", mirror.url(), "--user", "me:password", "--retries", "0"];
+        world.get(&[&words, more].concat())
+    };
+
+    get(&copy, &[]).exits(0);
+    get(&copy, &["--parts", "3"]).exits(0);
+    let refused = get(&elsewhere, &["--id", "refused"]).exits(4);
+
+    assert!(copy.requests().iter().all(|seen| seen.header("authorization").is_some()));
+    assert!(elsewhere.requests().iter().all(|seen| seen.header("authorization").is_none()));
+    let why = refused.only_final()["exception"]["description"].as_str().unwrap().to_owned();
+    assert_eq!(why, format!("server answered 401 Unauthorized, at the mirror {}", elsewhere.url()));
+}
+
+#[test]
 fn a_directory_that_is_renamed_meanwhile_takes_its_file_along_and_the_path_says_so() {
     let (world, origin) = (World::new(), Origin::start());
     let gate = Gate::new();

@@ -242,6 +242,44 @@ fn flags_go_before_profiles_and_wrong_ones_are_refused_at_once() {
 }
 
 #[test]
+fn a_name_without_a_password_has_one_in_the_netrc_file_or_is_refused() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let netrc = world.write("netrc", "machine 127.0.0.1 login me password hidden\n");
+    let with_netrc = ["--netrc-file", netrc.to_str().unwrap()];
+    let get = |words: &[&str]| world.get(&[&[film.url(), "-o", "f", "--retries", "0"], words].concat());
+
+    get(&["--user", "me"]).exits(2).says("--user has no password");
+    get(&[&["--user", "you"], with_netrc.as_slice()].concat()).says("no password of `you` for 127.0.0.1");
+    assert_eq!(film.log().len(), 0);
+    get(&[&["--user", "me"], with_netrc.as_slice()].concat()).exits(0);
+    get(&["--user", "me:"]).exits(0);
+    get(&[&["--user", "you:"], with_netrc.as_slice()].concat()).exits(0);
+
+    let basic = |text: &str| Some(format!("Basic {}", base64::Engine::encode(&base64::prelude::BASE64_STANDARD, text)));
+    assert_eq!(sent(&film, "authorization"), [basic("me:hidden"), basic("me:"), basic("you:")]);
+}
+
+#[test]
+fn what_no_request_can_have_is_refused_by_one_sentence() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/r", status(200));
+    world.write("f", b"x");
+    for (words, says) in [
+        (["put", "f", "--mime-type", "x"], "TYPE/SUBTYPE"),
+        (["request", "--retries=0", "-X", ""], "--method"),
+        (["request", "--retries=0", "--timeout-connect", "99999999999d"], "at most `36500d`"),
+        (["request", "--retries=0", "--user", ""], "--user"),
+        (["request", "--retries=0", "--profile", ""], "--profile"),
+        (["request", "--retries=0", "--cert", "/nope"], "cannot use the certificates in /nope"),
+    ] {
+        world.haul(&[words.as_slice(), &[sink.url()]].concat()).exits(2).says(says);
+    }
+    world.haul(&["put", "f", sink.url(), "--resumable", "ietf", "--field", "a=b"]).exits(2).says("--resumable ietf");
+    assert_eq!(sink.log().len(), 0);
+}
+
+#[test]
 fn a_profiles_no_proxy_stays_beside_another_proxy() {
     let (mut world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));

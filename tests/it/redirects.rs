@@ -116,6 +116,40 @@ fn a_loop_ends_soon_and_exits_1() {
 }
 
 #[test]
+fn a_redirect_that_is_not_followed_is_told_with_its_code_headers_and_body() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.write("f", b"content");
+    let moved = |code: u16| origin.serve(&format!("/{code}"), redirect(code, "/end").header("X-Why", "maintenance"));
+    let (moved, found) = (moved(301), moved(302));
+    let circle = origin.serve("/loop", redirect(302, "/loop").header("X-Why", "maintenance"));
+    let refused =
+        |words: &[&str]| world.haul(&[&["--json"], words, &["--retries", "3"]].concat()).exits(1).only_final();
+    let told = [
+        (
+            refused(&["put", "f", moved.url()]),
+            301,
+            "redirects (301) which would make a GET of the POST and lose the body",
+        ),
+        (
+            refused(&["put", "--binary", "f", found.url()]),
+            302,
+            "redirects (302) a PUT with a body, which haul sends elsewhere for 307 and 308 only",
+        ),
+        (refused(&["request", circle.url()]), 302, "(a loop)"),
+        (refused(&["get", circle.url()]), 302, "(a loop)"),
+    ];
+
+    for (update, code, why) in told {
+        assert_eq!(update["responseStatusCode"], code, "{update}");
+        assert_eq!(update["responseHeaders"]["x-why"], "maintenance", "{update}");
+        assert_eq!(update["responseBody"], format!("this is a {code}"), "{update}");
+        let description = update["exception"]["description"].as_str().unwrap();
+        assert!(description.ends_with(why), "{description}");
+    }
+    assert_eq!((moved.log().len(), circle.log().len()), (1, 2), "and is not worth a retry");
+}
+
+#[test]
 fn too_many_redirects_exit_1() {
     let (world, origin) = (World::new(), Origin::start());
     for hop in 0..20 {

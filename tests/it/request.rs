@@ -257,6 +257,44 @@ fn of_a_response_that_breaks_off_what_came_goes_to_stdout_as_it_came() {
 }
 
 #[test]
+fn of_a_response_that_takes_too_long_what_came_goes_to_stdout_as_it_came() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (content, gate) = (bytes(1, 300_000), Gate::new());
+    let slow = origin.serve("/r", status(200).body(&content).gate(20_000, &gate));
+    let words = ["request", slow.url(), "--retries", "0", "--timeout-total", "2s"];
+
+    for more in [&[][..], &["--now"], &["--json"]] {
+        let printed = world.command(&[&words, more].concat()).output().unwrap();
+        assert_eq!(printed.status.code(), Some(5), "{more:?}");
+        match more {
+            ["--json"] => {
+                let text = String::from_utf8(printed.stdout).unwrap();
+                let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+                assert_eq!(last["responseStatusCode"], 200, "{last}");
+                assert_eq!(last["exception"]["description"], "the attempt took longer than its limit of 2000 ms");
+            }
+            _ => assert_same_bytes(&printed.stdout, &content[..20_000]),
+        }
+    }
+    gate.open();
+}
+
+#[test]
+fn a_request_at_once_keeps_to_cancelled_scopes_and_has_no_place_in_a_queue() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/r", status(200));
+    world.haul(&["cancel", "--scope", "a"]).exits(0);
+
+    let queued = world.haul(&["request", sink.url(), "--scope", "a/b"]);
+    let at_once = world.haul(&["request", "--now", sink.url(), "--scope", "a/b"]).says("is cancelled");
+    world.haul(&["request", "--now", sink.url(), "--priority", "0"]).exits(2).says("--priority");
+
+    assert_eq!(at_once.code, queued.code, "{}", queued.stderr);
+    assert_eq!(sink.log().len(), 0);
+    world.haul(&["request", "--now", sink.url(), "--scope", "c"]).exits(0);
+}
+
+#[test]
 fn on_a_terminal_a_response_steers_nothing_unless_that_is_asked_for() {
     let (world, origin) = (World::new(), Origin::start());
     let page = origin.serve("/page", file(b"one\x1b[2J\ntwo\n"));

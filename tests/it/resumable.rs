@@ -354,7 +354,7 @@ fn what_cannot_be_resumable_is_refused_by_name() {
     add(put).says("must be POST");
     world.haul(&["put", "f", "f", url, "--resumable", "tus"]).exits(2).says("--resumable sends one file");
     world.haul(&["put", "f", url, "--resumable", "tus", "--field", "a b=c"]).exits(2).says("`fields`");
-    world.haul(&["put", "f", url, "--resumable", "ietf", "--field", "a=c"]).exits(2).says("`fields`");
+    world.haul(&["put", "f", url, "--resumable", "ietf", "--field", "a=c"]).exits(2).says("no --field");
 }
 
 #[test]

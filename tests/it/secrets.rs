@@ -291,3 +291,81 @@ fn secret_fields_among_the_files_reach_the_server_only() {
     assert!(bodies[1].contains("cAnArY3") && bodies[1].contains("two"), "{bodies:?}");
     assert!(sink.requests()[1].target.contains("api_key=cAnArY4"), "{}", sink.requests()[1].target);
 }
+
+/// A refusal that repeats the request, in its headers and its body, as debug pages do.
+fn refusal_that_repeats() -> Answer {
+    status(500).unless(|seen| {
+        let said = |name: &str| seen.header(name).unwrap_or("-").to_owned();
+        let body = format!("<pre>{} {:?}</pre>", seen.target, seen.headers);
+        let answer = status(500).header("X-Auth", &said("authorization")).header("X-Crumbs", &said("cookie"));
+        Some(answer.header("X-Where", &seen.target).body(body.as_bytes()))
+    })
+}
+
+#[test]
+fn what_haul_adds_to_a_request_is_masked_where_a_refusal_repeats_it() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", refusal_that_repeats());
+    let login = origin.serve("/login", file(b"x").header("Set-Cookie", "sid=cAnArYjar; Path=/"));
+    let (base, token) = (origin.url("/"), world.write("token", "cAnArYfile\n"));
+    let netrc = world.write("netrc", "machine 127.0.0.1 login n password cAnArYnetrc\n");
+    world.config(&format!(
+        "[profiles.bearer]\nbase-url = {base:?}\nauth = {{ bearer-file = {token:?} }}\n\
+         [profiles.basic]\nbase-url = {base:?}\nauth = {{ user = \"u\", password = \"cAnArYbasic\" }}\n"
+    ));
+    let jar = world.path("jar");
+    let with_jar = ["--cookie-jar", jar.to_str().unwrap()];
+    world.haul(&[&["request", login.url()], with_jar.as_slice()].concat()).exits(0);
+    let with_login = film.url().replace("//", "//u:cAnArYurl@");
+    let ways: [(&str, &[&str]); 6] = [
+        (film.url(), &["--user", "u:cAnArYuser"]),
+        (&with_login, &[]),
+        (film.url(), &["--netrc-file", netrc.to_str().unwrap()]),
+        (film.url(), &["--profile", "bearer"]),
+        (film.url(), &["--profile", "basic"]),
+        (film.url(), &with_jar),
+    ];
+    for (url, flags) in ways {
+        for command in ["request", "get"] {
+            let told = world.haul(&[&["--json", command, url, "--retries", "0"], flags].concat());
+            let text = told.stdout + &told.stderr;
+            let sent = film.requests().pop().unwrap();
+            let (login, cookie) = (sent.header("authorization"), sent.header("cookie"));
+            let sent = login.and_then(|login| login.split(' ').nth(1)).or(cookie).unwrap();
+            assert!(!text.contains(sent) && !text.contains(CANARY), "{flags:?}: {sent}: {text}");
+            assert!(text.contains("***"), "{flags:?}: {text}");
+            world.assert_home_without(sent);
+        }
+    }
+    world.assert_home_without(CANARY);
+}
+
+#[test]
+fn a_refreshed_token_is_masked_where_a_refusal_repeats_it() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", refusal_that_repeats());
+    let refresh = origin.serve("/token", file(br#"{"access_token":"cAnArYnew","expires_in":9999}"#));
+    let auth = json!({"accessToken": "cAnArYold", "accessTokenExpiryTime": 1, "refreshToken": "cAnArYrefresh",
+        "accessQueryParams": {"auth": "{accessToken}"}, "refreshUrl": refresh.url(),
+        "accessHeaders": {"Authorization": "Bearer {accessToken}", "X-Own": "{accessToken}"}});
+    let task = |kind: &str| json!({"taskType": kind, "taskId": kind, "url": film.url(), "options": {"auth": auth}});
+    world.add(&[task("DownloadTask"), task("DataTask")]);
+
+    let told = world.haul(&["-vv", "--json", "run", "--until-idle"]);
+
+    for text in [told.stdout, told.stderr, world.show("DataTask").to_string(), world.haul(&["events"]).stdout] {
+        assert!(!text.contains(CANARY), "{text}");
+    }
+    world.assert_home_without(CANARY);
+    assert!(film.requests().iter().all(|request| request.header("x-own") == Some("cAnArYnew")));
+}
+
+#[test]
+fn the_body_of_a_success_stays_whatever_it_repeats() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"you are cAnArYuser"));
+
+    let told = world.haul(&["request", film.url(), "--user", "u:cAnArYuser"]).exits(0);
+
+    assert_eq!(told.stdout.trim_end(), "you are cAnArYuser");
+}

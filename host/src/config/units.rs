@@ -9,6 +9,9 @@ const FRACTION_MAX: usize = 9;
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
 
+/// The longest duration: a hundred years.
+const DURATION_MAX_MS: u64 = 36_500 * DAY_MS;
+
 /// The last millisecond that RFC 3339 can write: the end of the year 9999.
 pub(crate) const LAST_TIME_MS: u64 = 253_402_300_799_999;
 
@@ -40,10 +43,11 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
         total = number.checked_mul(unit_ms).and_then(|ms| total.checked_add(ms)).ok_or_else(wrong)?;
         rest = after;
     }
-    if text.is_empty() {
-        return Err(wrong());
+    match total {
+        _ if text.is_empty() => Err(wrong()),
+        total if total > DURATION_MAX_MS => Err(format!("must be at most `36500d`, not `{text}`")),
+        total => Ok(total),
     }
-    Ok(total)
 }
 
 /// Reads `10M`, `1.5M`, `512Ki`, `1GiB`, `1234`; 1024-based. Bytes: a fraction of one is cut off, but nothing becomes 0 by that.

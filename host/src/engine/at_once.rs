@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::api::Reply;
 use crate::clock;
+use crate::engine::limiting::refuse_canceled;
 use crate::engine::requests::{admit, ended, tell};
 use crate::engine::{Inner, Input};
 use crate::error::{Error, Result};
@@ -77,6 +78,9 @@ async fn answered(engine: &Inner, task: Task, place: Option<PathBuf>) -> Result<
     let mut additions = [Addition { task, place, paused: false }];
     admit(engine, &mut additions, creation_time).await?;
     let [Addition { task, place, .. }] = additions;
+    if let Some(scope) = &task.scope {
+        refuse_canceled(engine, scope)?;
+    }
     let mut record = Record::added(Arc::new(Task { task_type: TaskType::Request, ..task }), place);
     loop {
         let (reply, answer) = oneshot::channel();

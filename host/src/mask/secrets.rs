@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use base64::Engine;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{
@@ -95,6 +96,11 @@ pub(crate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, &UNRESERVED).to_string()
 }
 
+/// Headers without their owner.
+pub(crate) fn as_texts(headers: &Pairs) -> impl Iterator<Item = (&str, &str)> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
 impl Secrets {
     /// Takes up a secret. Handles of credentials are none.
     pub(crate) fn add(&mut self, secret: &str) {
@@ -109,12 +115,20 @@ impl Secrets {
     /// cookie's, too), and secrets in the URLs of others. Of very many answers the last ones' are remembered.
     pub(crate) fn add_answer(&mut self, url: &str, headers: &Pairs) {
         let mut brought = Secrets::default();
-        brought.add_request(url, headers);
+        brought.add_request(url, as_texts(headers));
         let is_cookie = |name: &str| name.eq_ignore_ascii_case("set-cookie");
         for (_, cookie) in headers.iter().filter(|(name, _)| is_cookie(name)) {
             let pair = cookie.split(';').next().unwrap_or_default().trim();
             brought.add(pair);
             brought.add(pair.split_once('=').map_or("", |(_, value)| value).trim_matches(['"', ' ']));
+        }
+        self.add_passing(brought);
+    }
+
+    /// Takes up those of another for a while: of very many the last ones are remembered.
+    pub(crate) fn add_passing(&mut self, brought: Secrets) {
+        if brought.is_empty() {
+            return;
         }
         for secret in brought.known {
             if !self.known.contains(&secret) {
@@ -132,7 +146,7 @@ impl Secrets {
     /// What a task brings along: values of headers, parameters and form fields (among files, too) that are always masked, logins
     /// in URLs, its auth block. What another body holds is not looked at.
     pub(crate) fn add_task(&mut self, task: &Task) {
-        self.add_headers(&task.headers);
+        self.add_headers(as_texts(&task.headers));
         for pairs in [&task.url_query_parameters, &task.fields] {
             self.add_parameters(pairs);
         }
@@ -153,12 +167,12 @@ impl Secrets {
     }
 
     /// What a request brings along.
-    pub(crate) fn add_request(&mut self, url: &str, headers: &Pairs) {
+    pub(crate) fn add_request<'h>(&mut self, url: &str, headers: impl Iterator<Item = (&'h str, &'h str)>) {
         self.add_url(url);
         self.add_headers(headers);
     }
 
-    fn add_headers(&mut self, headers: &Pairs) {
+    fn add_headers<'h>(&mut self, headers: impl Iterator<Item = (&'h str, &'h str)>) {
         for (name, value) in headers {
             if is_secret_header(name) {
                 self.add_header(name, value);
@@ -168,34 +182,52 @@ impl Secrets {
         }
     }
 
+    /// What an auth block has put into a request.
+    pub(crate) fn add_filled(&mut self, headers: &Pairs, parameters: &Pairs) {
+        for (name, value) in headers.iter().filter(|(name, value)| is_secret_of_auth(name, value)) {
+            self.add_header(name, value);
+        }
+        for (_, value) in parameters.iter().filter(|(name, value)| is_secret_of_auth(name, value)) {
+            self.add(value);
+        }
+    }
+
     /// What an auth block holds.
     pub(crate) fn add_auth(&mut self, auth: &Auth) {
         let Auth { access_token, refresh_token, refresh_url, .. } = auth;
         for token in [access_token, refresh_token].into_iter().flatten() {
             self.add(token);
         }
-        for pairs in [&auth.access_headers, &auth.refresh_headers] {
-            for (name, value) in pairs.iter().filter(|(name, value)| is_secret_of_auth(name, value)) {
-                self.add_header(name, value);
-            }
-        }
-        for pairs in [&auth.access_query_params, &auth.refresh_query_params] {
-            for (_, value) in pairs.iter().filter(|(name, value)| is_secret_of_auth(name, value)) {
-                self.add(value);
-            }
-        }
+        self.add_filled(&auth.access_headers, &auth.access_query_params);
+        self.add_filled(&auth.refresh_headers, &auth.refresh_query_params);
         refresh_url.iter().for_each(|url| self.add_url(url));
     }
 
-    /// The value, what follows the scheme of a login, and the values of cookies.
+    /// The value, what follows the scheme of a login and what that says, and the values of cookies.
     fn add_header(&mut self, name: &str, value: &str) {
         self.add(value);
         if name.eq_ignore_ascii_case("set-cookie") {
             // What follows the cookie says whom it is for.
         } else if name.eq_ignore_ascii_case("cookie") {
             value.split(';').filter_map(|cookie| cookie.split_once('=')).for_each(|(_, value)| self.add(value.trim()));
-        } else if let Some((_, credentials)) = value.split_once(' ') {
+        } else if let Some((scheme, credentials)) = value.split_once(' ') {
             self.add(credentials.trim());
+            self.add_proof(scheme, credentials.trim());
+        }
+    }
+
+    /// Name and password of Basic as they were before they were encoded, and the answer of Digest.
+    fn add_proof(&mut self, scheme: &str, credentials: &str) {
+        if scheme.eq_ignore_ascii_case("basic") {
+            let decoded = base64::prelude::BASE64_STANDARD.decode(credentials).unwrap_or_default();
+            let login = String::from_utf8_lossy(&decoded);
+            self.add(&login);
+            self.add(login.split_once(':').map_or("", |(_, password)| password));
+        } else if scheme.eq_ignore_ascii_case("digest") {
+            let parameters = credentials.split(',').filter_map(|parameter| parameter.trim().split_once('='));
+            for (_, value) in parameters.filter(|(name, _)| name.eq_ignore_ascii_case("response")) {
+                self.add(value.trim_matches('"'));
+            }
         }
     }
 
@@ -224,9 +256,14 @@ impl Secrets {
         more.known.iter().for_each(|secret| self.add(secret));
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Whether a text repeats one.
     pub(crate) fn is_in(&self, text: &str) -> bool {
-        !self.known.is_empty() && (0..text.len()).any(|at| self.length_at(&text.as_bytes()[at..]).is_some())
+        !self.is_empty() && (0..text.len()).any(|at| self.length_at(&text.as_bytes()[at..]).is_some())
     }
 
     /// A text without them.
@@ -263,7 +300,10 @@ impl Secrets {
 
     /// How many bytes at the beginning of a text are one of them.
     fn length_at(&self, text: &[u8]) -> Option<usize> {
-        self.known.iter().find_map(|secret| match begins(text, secret.as_bytes()) {
+        let first = *text.first()?;
+        let is_encoded = matches!(first, b'%' | b'+');
+        let may_begin = |secret: &&String| is_encoded || secret.as_bytes().first() == Some(&first);
+        self.known.iter().filter(may_begin).find_map(|secret| match begins(text, secret.as_bytes()) {
             Begins::Whole(length) => Some(length),
             Begins::Cut(_) | Begins::Not => None,
         })
@@ -282,7 +322,7 @@ impl Secrets {
 
     /// `None`: there is none in it.
     fn masked(&self, text: &[u8]) -> Option<Vec<u8>> {
-        if self.known.is_empty() {
+        if self.is_empty() {
             return None; // as with nearly all tasks
         }
         let (mut masked, mut copied, mut at) = (Vec::new(), 0, 0);
@@ -344,6 +384,19 @@ mod tests {
         let mut text = harmless.to_owned();
         secrets.mask(&mut text);
         assert_eq!(text, harmless);
+    }
+
+    #[test]
+    fn of_a_login_what_was_encoded_is_recognised_too() {
+        let mut secrets = Secrets::default();
+        let headers = [
+            ("authorization", "Basic bWU6cGFzcy13b3Jk"),
+            ("Proxy-Authorization", "Digest username=\"me\", uri=\"/f?page=2\", response=\"0123abcd\", nc=00000001"),
+        ];
+        secrets.add_request("http://h/f?page=2", headers.into_iter());
+        let mut text = "bWU6cGFzcy13b3Jk = me:pass-word, pass-word; response=\\\"0123abcd\\\" me page=2".to_owned();
+        secrets.mask(&mut text);
+        assert_eq!(text, "*** = ***, ***; response=\\\"***\\\" me page=2");
     }
 
     #[test]

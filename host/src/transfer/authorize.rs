@@ -16,6 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::{AuthReason, AuthorizeVerdict, Chain, Head, HookTask, OnAuthVerdict, Situation, StartChanges};
+use crate::mask::Secrets;
 use crate::store::Store;
 use crate::task::{Auth, Pairs, Task};
 use crate::transfer::download::Wire;
@@ -220,6 +221,10 @@ pub(crate) async fn prepare(cx: &Context<'_>) -> Result<Prepared, Failure> {
         }
         _ => return Err(misplaced()),
     };
+    let mut secrets = Secrets::default();
+    secrets.add_auth(auth);
+    secrets.add_filled(&headers, &query);
+    cx.trail.carries(secrets);
     replace_headers(&mut wire.headers, headers);
     wire.url = with_query(&wire.url, &query);
     wire.own_url.clone_from(&wire.url);

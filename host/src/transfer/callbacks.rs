@@ -256,6 +256,12 @@ pub(super) async fn judge(
     Ok((verdict, head))
 }
 
+/// The head of an answer that nobody is asked about.
+pub(super) fn head_as_it_came(answer: &Answer) -> HookHead {
+    let (headers, url) = (answer.headers.clone(), answer.url.clone());
+    HookHead::from(Head { status: answer.status, headers, url, ..Head::default() })
+}
+
 /// A server with too many requests, or none to spare (429, 503), means its host and not one task of it: no other begins a
 /// request there before the time it names (reliability B.4).
 fn heed(cx: &Context<'_>, answer: &Answer, failure: &Failure) {

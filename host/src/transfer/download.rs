@@ -19,6 +19,8 @@ use crate::hooks::{Asked, Classified, HookHead, Part, PartsVerdict, ResumeVerdic
 use crate::sandbox::{Directory, Identity};
 use crate::task::{AnswerHead, Piece, ResumeRecord, Status, Task, TaskType};
 use crate::transfer::callbacks;
+use crate::transfer::ending::secrets_of;
+use crate::transfer::places::refused_at;
 use crate::transfer::{Context, Finished, Held, Stopped};
 use crate::transfer::{authorize, details_of, once, overlap, parallel, sweep_later};
 use crate::transport::{Answer, Framing, Payload, Source};
@@ -178,7 +180,7 @@ async fn take(
         }
         Step::Failed(failure) => {
             let details = error_details(held, &mut answer, &head).await;
-            return Err(Stopped::Failure(failure.clone(), Some(Box::new(details))));
+            return Err(Stopped::Failure(refused_at(cx, &places[place], failure.clone()), Some(Box::new(details))));
         }
         Step::Misfit => {
             return Err(Failure::new(FailureKind::Resume, "the server's answer does not fit the question").into());
@@ -201,10 +203,16 @@ async fn answer_to(
     if let Some(body) = once::body_of_download(cx, held).await? {
         call.body = Payload::Source(body as Arc<dyn Source>);
     }
-    let mut answer = cx.transport.send(call).await.map_err(|mut failure| {
+    let masked = |mut failure: Failure| {
         failure.description = crate::mask::text(&failure.description);
         failure
-    })?;
+    };
+    let mut answer = cx.transport.ask(call).await.map_err(masked)?;
+    if let Some(failure) = answer.refused.take() {
+        let head = callbacks::head_as_it_came(&answer);
+        let details = error_details(held, &mut answer, &head).await;
+        return Err(Stopped::Failure(masked(*failure), Some(Box::new(details))));
+    }
     cx.heard(&wire.url, question.first_byte().unwrap_or(0), &answer);
     let asked = Asked {
         range_from: question.first_byte(),
@@ -337,6 +345,14 @@ async fn nowhere_to_put(
     }
 }
 
+/// What is stored of an answer's head: as it may be told, for its bytes may outlive the attempt that knows what was sent.
+fn stored_head(cx: &Context<'_>, status: u16, head: &HookHead) -> AnswerHead {
+    let secrets = secrets_of(&cx.record.task, cx.trail);
+    let mut headers = crate::mask::headers(head.headers());
+    headers.iter_mut().for_each(|(_, value)| secrets.mask(value));
+    AnswerHead { status, headers }
+}
+
 /// Makes the part file, and what must be known to go on with it.
 async fn begin(
     cx: &Context<'_>,
@@ -358,8 +374,7 @@ async fn begin(
         part_ino,
         // A short file is seldom gone on with: not worth a system call for each, nor this copy.
         part_born_ns: if is_short { 0 } else { part.born_ns() },
-        answer: (!is_short)
-            .then(|| AnswerHead { status: answer.status, headers: crate::mask::headers(head.headers()) }),
+        answer: (!is_short).then(|| stored_head(cx, answer.status, head)),
         total_bytes: total,
         etag: header("etag"),
         last_modified: header("last-modified"),

@@ -13,6 +13,7 @@ use crate::sandbox::{Directory, Identity};
 use crate::store::TaskKey;
 use crate::task::{Changes, ResumeRecord, Status, Task};
 use crate::transfer::Reason;
+use crate::transport::Trail;
 
 /// How an attempt ended.
 pub(crate) enum End {
@@ -211,23 +212,37 @@ pub(super) fn over(held: &mut Held, failure: Failure, details: Option<Box<Detail
     End::Failed(Box::new(Failed { failure, verdict, wanted: false, changes: None, details, bytes_done, is_over }))
 }
 
-/// Masks what an answer has repeated of the task's own secrets, where people look: in its headers, in sentences, and in the body
+/// What an answer may repeat: the task's own secrets, and those that its requests have carried, whoever added them.
+pub(super) fn secrets_of(task: &Task, trail: &Trail) -> Secrets {
+    let mut secrets = trail.secrets();
+    secrets.add_task(task);
+    secrets
+}
+
+/// Masks what an answer has repeated of the requests' secrets, where people look: in its headers, in sentences, and in the body
 /// of an error. That of a success is what was asked for, and stays.
-pub(super) fn mask_echoes(task: &Task, end: &mut End) {
+pub(super) fn mask_echoes(secrets: &Secrets, end: &mut End) {
+    if secrets.is_empty() {
+        return;
+    }
     let (details, keeps_body) = match end {
         End::Final { status, details, .. } => (&mut **details, *status == Status::Complete),
-        End::Failed(failed) => (&mut *failed.details, false),
+        End::Failed(failed) => {
+            secrets.mask(&mut failed.failure.description);
+            (&mut *failed.details, false)
+        }
         End::Bytes(finished) => (Arc::make_mut(&mut finished.details), true),
         End::Stopped { .. } => return,
     };
-    let mut secrets = Secrets::default();
-    secrets.add_task(task);
     details.response_headers.iter_mut().for_each(|(_, value)| secrets.mask(value));
     if let Some(failure) = &mut details.exception {
         secrets.mask(&mut failure.description);
     }
     if let Some(body) = details.response_body.as_mut().filter(|_| !keeps_body) {
         secrets.mask(body);
+        if details.notes.iter().any(|note| note == "response-truncated") {
+            secrets.mask_cut(body);
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::request_body::RequestBody;
 use super::{Shared, callbacks};
 use crate::error::{Failure, FailureKind};
@@ -35,6 +37,8 @@ pub(crate) struct Held {
     pub(super) upload: Option<UploadRecord>,
     /// The body of a request that may have taken effect as soon as it is out.
     pub(super) sends: Option<Arc<RequestBody>>,
+    /// When the attempt's time is up, and the failure that it is then.
+    pub(super) ends: Option<(Instant, Failure)>,
     /// The exchanges of this attempt.
     pub(super) trail: Trail,
     /// What components have changed about the task's requests, and whether the store does not know yet.

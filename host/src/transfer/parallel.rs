@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use self::compare::Comparison;
 use super::callbacks;
 use super::download::{Flow, Next, Question, Wire, afresh, after_piece, call_of, finish_with, only_url, synced};
+use super::places::refused_at;
 use super::{Context, Held, Stopped, authorize, details_of, overlap, refused_with};
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
@@ -553,7 +554,10 @@ impl<'a, 'b> Crew<'a, 'b> {
             Classified::NotFound => {
                 self.elsewhere().ok_or_else(|| Stopped::Final(Status::NotFound, callbacks::not_there(&answer, &head)))
             }
-            Classified::Failed(failure) => self.failed(held, id, failure).await,
+            Classified::Failed(failure) => {
+                let failure = refused_at(self.cx, &self.places[place].wire, failure);
+                self.failed(held, id, failure).await
+            }
             _ => {
                 let failure = Failure::new(FailureKind::Resume, "the server's answer does not fit the question");
                 self.failed(held, id, failure).await

@@ -13,7 +13,8 @@ pub(super) async fn from_any_place(
     wire: download::Wire,
     held: &mut Held,
 ) -> Result<Finished, Stopped> {
-    let mirror = |mirror: &String| download::Wire::own(mirror, headers_for(mirror, &wire));
+    let with_login = |mirror: &str| with_login(mirror, &wire.own_url);
+    let mirror = |mirror: &String| download::Wire::own(&with_login(mirror), headers_for(mirror, &wire));
     let mut places: Vec<download::Wire> = cx.task.mirrors.iter().map(mirror).collect();
     places.insert(0, wire);
     let mut outcome = download::run(cx, &places, 0, held).await;
@@ -28,6 +29,15 @@ pub(super) async fn from_any_place(
         outcome = download::run(cx, &places, place, held).await;
     }
     outcome
+}
+
+/// A server's refusal, with the place where that is a mirror: sentences stand behind the task's own URL.
+pub(super) fn refused_at(cx: &Context<'_>, wire: &download::Wire, mut failure: Failure) -> Failure {
+    let is_at = |mirror: &String| *mirror == wire.own_url || with_login(mirror, &cx.task.url) == wire.own_url;
+    if failure.kind == FailureKind::HttpResponse && cx.task.mirrors.iter().any(is_at) {
+        failure.description.push_str(&format!(", at the mirror {}", crate::mask::text(&cx.shown(&wire.url))));
+    }
+    failure
 }
 
 fn may_be_elsewhere(failure: &Failure) -> bool {

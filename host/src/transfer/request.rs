@@ -40,7 +40,12 @@ pub(crate) async fn run(cx: &Context<'_>, mut wire: Wire, held: &mut Held) -> Re
     call.keep_body = cx.task.is_upload();
     let total = body.length();
     let of = Of { before: 0, total, shown: None };
-    let answer = send(cx, held, call, &body, of).await?;
+    let mut answer = send(cx, held, call, &body, of).await?;
+    if let Some(failure) = answer.refused.take() {
+        let head = callbacks::head_as_it_came(&answer);
+        let details = refused(cx, held, &mut answer, &head).await;
+        return Err(Stopped::Failure(*failure, Some(Box::new(details))));
+    }
     judge(cx, held, answer, total).await
 }
 
@@ -55,7 +60,7 @@ pub(super) struct Of {
     pub(super) shown: Option<String>,
 }
 
-/// Sends, and tells meanwhile how much has gone out (rule B.3).
+/// Sends, and tells meanwhile how much has gone out (rule B.3). A redirect that may not be followed is an answer, too.
 pub(super) async fn send(
     cx: &Context<'_>,
     held: &mut Held,
@@ -67,14 +72,17 @@ pub(super) async fn send(
     let url = of.shown.clone().unwrap_or_else(|| cx.shown(&call.url));
     tracing::info!("{id}: {method} {url} with {} bytes, attempt {}", body.length(), cx.record.attempt + 1);
     let (asked, before) = (call.url.clone(), of.before);
-    let answer = followed(cx, call, body, of).await.map_err(|mut failure| {
+    let mut answer = followed(cx, call, body, of).await.map_err(|mut failure| {
         failure.description = crate::mask::text(&failure.description);
         if body.changed().is_some() {
             held.note("source-changed");
         }
         failure
     })?;
-    cx.heard(&asked, before, &answer);
+    match &mut answer.refused {
+        Some(failure) => failure.description = crate::mask::text(&failure.description),
+        None => cx.heard(&asked, before, &answer),
+    }
     Ok(answer)
 }
 
@@ -83,7 +91,7 @@ async fn followed(cx: &Context<'_>, call: Call, body: &RequestBody, of: Of) -> R
     let mut meter = Meter::new(of.before, total, clock::now());
     let mut sampler = Sampler::new(cx.chain);
     cx.shared.hub.sizes(&cx.task.task_id, of.before, total);
-    let mut answer = std::pin::pin!(cx.transport.send(call));
+    let mut answer = std::pin::pin!(cx.transport.ask(call));
     loop {
         tokio::select! {
             biased;
@@ -154,6 +162,7 @@ async fn succeeded(
     let mut details = details_with_way(cx, &answer, head);
     details.file_size = Some(total).filter(|length| *length > 0);
     details.resumed_from = held.resumed_from;
+    answer.body.ends(held.ends.clone());
     let mut first = First::default();
     let done = match &cx.task.response_file {
         Some(path) => store(cx, &mut answer, path, &mut first, &mut details).await,
@@ -193,6 +202,7 @@ async fn succeeded(
 async fn refused(cx: &Context<'_>, held: &mut Held, answer: &mut Answer, head: &HookHead) -> Details {
     let mut details = details_with_way(cx, answer, head);
     let mut first = First::default();
+    answer.body.ends(held.ends.clone());
     let _ = first.read(answer).await; // the status has said enough
     first.keep(held, answer, &mut details);
     details.notes.clone_from(&held.notes);

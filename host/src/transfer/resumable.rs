@@ -273,6 +273,7 @@ impl Attempt<'_> {
         let mut hops = trail.take();
         hops.iter_mut().for_each(|hop| hop.url = without_path(&hop.url));
         self.cx.trail.extend(hops);
+        self.cx.trail.carries(trail.secrets());
         if let Ok(answer) = &mut answer {
             answer.url = without_path(&answer.url);
             answer.hops.iter_mut().for_each(|hop| *hop = without_path(hop));
@@ -294,7 +295,9 @@ impl Attempt<'_> {
         call.body = Payload::Source(Arc::clone(&body) as Arc<dyn Source>);
         let is_upload = held.upload.is_some();
         let of = Of { before, total: self.stretch.length, shown: is_upload.then(|| without_path(&call.url)) };
-        let answer = request::send(cx, held, call, &body, of).await.map_err(|mut failure| {
+        let sent = request::send(cx, held, call, &body, of).await;
+        let followed = sent.and_then(|mut answer| answer.refused.take().map_or(Ok(answer), |failure| Err(*failure)));
+        let answer = followed.map_err(|mut failure| {
             failure.outcome_unknown = false;
             failure
         });

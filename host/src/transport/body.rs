@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use tokio::time::Instant;
 
 use super::exchange::Sent;
 use super::handles::Used;
@@ -32,6 +33,8 @@ pub struct AnswerBody {
     received: u64,
     idle_timeout: Option<Duration>,
     pace: Pace,
+    /// When whoever reads it has no more time, and the failure that it is then.
+    until: Option<(Instant, Failure)>,
     /// The request, while it is being sent; whether the rest of it is.
     request: Option<(Sent, bool)>,
     /// The server had not taken all of it when the answer ended.
@@ -101,6 +104,7 @@ impl AnswerBody {
                 waited: Duration::ZERO,
                 bytes: 0,
             },
+            until: None,
             request: None,
             cut_request: false,
             released_request: false,
@@ -122,6 +126,7 @@ impl AnswerBody {
             received: 0,
             idle_timeout: None,
             pace: Pace { bytes_per_second: 0, window: Duration::ZERO, waited: Duration::ZERO, bytes: 0 },
+            until: None,
             request: None,
             cut_request: false,
             released_request: false,
@@ -138,6 +143,11 @@ impl AnswerBody {
     /// The request had secrets in the place of handles.
     pub(super) fn hides(&mut self, used: Used) {
         self.used = used;
+    }
+
+    /// Reading ends with this failure at that time.
+    pub(crate) fn ends(&mut self, until: Option<(Instant, Failure)>) {
+        self.until = until;
     }
 
     /// Whether a success ended without the server having taken the whole request: then [`AnswerBody::next`] has failed.
@@ -239,8 +249,12 @@ impl AnswerBody {
                 return Ok(None);
             };
             let before = crate::clock::timer_now();
+            let time_left = match &self.until {
+                Some((at, failure)) if *at <= before => return Err(failure.clone()),
+                until => until.as_ref().map(|(at, _)| *at - before),
+            };
             let idle_left = self.idle_timeout.map(|limit| limit.saturating_sub(before - idle_since));
-            let limit = [idle_left, self.pace.left()].into_iter().flatten().min();
+            let limit = [idle_left, self.pace.left(), time_left].into_iter().flatten().min();
             let frame = match limit {
                 Some(limit) => tokio::time::timeout(limit, incoming.frame()).await.ok(),
                 None => Some(incoming.frame().await),

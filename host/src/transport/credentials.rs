@@ -125,6 +125,8 @@ pub enum Proof {
 pub(super) struct Login {
     pub(super) user: String,
     pub(super) password: String,
+    /// Whoever gave it has left the password to the netrc file.
+    pub(super) is_open: bool,
 }
 
 impl std::fmt::Debug for Login {
@@ -140,7 +142,8 @@ impl Login {
             return None;
         }
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        Some(Self { user: decoded(url.username()), password: decoded(url.password().unwrap_or_default()) })
+        let password = decoded(url.password().unwrap_or_default());
+        Some(Self { user: decoded(url.username()), password, is_open: false })
     }
 
     /// The value for Basic.
@@ -254,16 +257,19 @@ impl Keyring {
             (given, &self.credentials)
             && is_of(origin, &hop.url)
         {
-            return Ok(Some(Login { user: user.clone(), password: password.read().await? }));
+            return Ok(Some(Login { user: user.clone(), password: password.read().await?, is_open: false }));
         }
-        let found = match &self.netrc {
-            Some(netrc) => {
-                let host = hop.url.host_str().unwrap_or_default();
-                netrc.as_ref().map_err(Clone::clone)?.login(host, given.map(|login| login.user.as_str()))
+        let Some(netrc) = &self.netrc else { return Ok(given.cloned()) };
+        let host = hop.url.host_str().unwrap_or_default();
+        let found = netrc.as_ref().map_err(Clone::clone)?.login(host, given.map(|login| login.user.as_str()));
+        match (found, given) {
+            (Some(found), _) => Ok(Some(found)),
+            (None, Some(login)) if login.is_open => {
+                let why = format!("the netrc file has no password of `{}` for {host}", login.user);
+                Err(Failure::new(FailureKind::Policy, why))
             }
-            None => None,
-        };
-        Ok(found.or_else(|| given.cloned()))
+            (None, given) => Ok(given.cloned()),
+        }
     }
 }
 

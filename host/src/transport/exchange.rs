@@ -174,6 +174,7 @@ async fn exchange_on(
         } else if asks_first {
             head.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
         }
+        call.trail.iter().for_each(|trail| trail.sends(&hop.url, head.headers()));
         let expects = head.headers().contains_key(EXPECT);
         let may_share = hop.url.scheme() == "https" && shared.settings.http2;
         let turn = if may_share { shared.turns.take(hosts, peer).await } else { None };

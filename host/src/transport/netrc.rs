@@ -91,6 +91,7 @@ impl Netrc {
         self.0.iter().find(fits).map(|entry| Login {
             user: entry.login.clone().unwrap_or_default(),
             password: entry.password.clone().unwrap_or_default(),
+            is_open: false,
         })
     }
 }

@@ -97,7 +97,7 @@ pub(super) fn next(hop: &Hop, status: u16, locations: &[String], before: usize, 
         Err(why) => return refuse(why),
     };
     let Some((method, keeps_body)) = method_after(hop, status, call.keep_body) else {
-        return refuse(format!("which would change {} to another method and lose the body", hop.method));
+        return refuse(lost_body(&hop.method));
     };
     let mut headers = hop.headers.clone();
     let stays = url.origin() == hop.url.origin();
@@ -172,6 +172,15 @@ fn method_after(hop: &Hop, status: u16, keep_body: bool) -> Option<(String, bool
         (301 | 302, "POST") if !keep_body => get,
         (301 | 302, _) if has_body => None,
         _ => same,
+    }
+}
+
+/// Why a 301 or 302 is not followed: clients make a GET of a POST by them, and of nothing else (RFC 9110 section 15.4.2); the bodies
+/// of others haul sends elsewhere only where a server says clearly that it wants that.
+fn lost_body(method: &str) -> String {
+    match method {
+        "POST" => "which would make a GET of the POST and lose the body".into(),
+        method => format!("a {method} with a body, which haul sends elsewhere for 307 and 308 only"),
     }
 }
 

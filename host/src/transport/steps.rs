@@ -190,6 +190,7 @@ pub(super) fn answer(hop: Hop, before: Vec<Visit>, canned: Canned) -> Answer {
         early: false,
         canned: Some(follow),
         by,
+        refused: None,
         body: AnswerBody::given(body),
     }
 }

@@ -134,11 +134,11 @@ fn identity(settings: &TransportSettings) -> Result<Option<Identity>, Failure> {
             None => Ok(None),
         };
     };
+    let chain = read_certificates(cert)?;
     let path = settings.client_key.as_ref().unwrap_or(cert);
     let unusable = |why: String| words::tls(format!("cannot use the private key in {}: {why}", path.display()));
     let pem = regular::read(path).map_err(|error| unusable(words::system(&error)))?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(words::pem(&error)))?;
-    let chain = read_certificates(cert)?;
     // Told when the file is read, not when a server asks.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).map_err(|error| unusable(error.to_string()))?;

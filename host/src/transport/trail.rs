@@ -1,18 +1,20 @@
-//! The trail of an attempt: whom it asked, over which connections, and how long each step took.
+//! The trail of an attempt: whom it asked, over which connections, how long each step took, and which secrets its requests have
+//! carried: whoever added them, an answer may repeat them.
 //!
 //! What URLSession's transaction metrics and dio's list of redirects tell. It judges nothing, and keeps the first 64 exchanges.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::Version;
+use http::{HeaderMap, HeaderValue, Version};
 use url::Url;
 
 use super::connect::Trace;
 use super::handles::Used;
 use crate::clock;
 use crate::event::{Hop, Protocol};
+use crate::mask::Secrets;
 
 /// Exchanges kept: far more than any chain of redirects, and as many as say something of a divided download.
 const MOST: usize = 64;
@@ -30,25 +32,54 @@ pub(super) struct Making {
 
 /// Collects the exchanges of one attempt. Cheap to clone: all clones are one trail.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trail(Arc<Mutex<Vec<Hop>>>);
+pub(crate) struct Trail(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    hops: Vec<Hop>,
+    /// What the requests have carried.
+    secrets: Secrets,
+}
 
 impl Trail {
     /// The exchanges so far; the trail is empty then.
     pub(crate) fn take(&self) -> Vec<Hop> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.seen().hops)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What its requests have carried and nobody is to see where an answer repeats it.
+    pub(crate) fn secrets(&self) -> Secrets {
+        self.seen().secrets.clone()
+    }
+
+    /// Takes up secrets that a request carries where nobody would look for them.
+    pub(crate) fn carries(&self, secrets: Secrets) {
+        if !secrets.is_empty() {
+            self.seen().secrets.add_passing(secrets);
+        }
+    }
+
+    /// Takes up the secrets of a request as it goes out.
+    pub(super) fn sends(&self, url: &Url, headers: &HeaderMap) {
+        let mut secrets = Secrets::default();
+        secrets.add_request(url.as_str(), headers.iter().map(|(name, value)| (name.as_str(), text_of(value))));
+        self.carries(secrets);
     }
 
     /// Adds exchanges of another trail.
     pub(crate) fn extend(&self, hops: Vec<Hop>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = &mut self.seen().hops;
         let room = MOST.saturating_sub(all.len());
         all.extend(hops.into_iter().take(room));
     }
 
     /// Hides secrets that a server has repeated in a redirect.
     pub(super) fn mask(&self, used: &Used) {
-        let mut hops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        hops.iter_mut().for_each(|hop| used.mask(&mut hop.url));
+        self.seen().hops.iter_mut().for_each(|hop| used.mask(&mut hop.url));
     }
 
     /// Adds an exchange that began at `began` and is answered, or has failed, now.
@@ -79,9 +110,13 @@ impl Trail {
             tls_us: us(own.tls),
             answer_us: us(all.saturating_sub(own.lookup + own.connect + own.tls)),
         };
-        let mut hops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hops = &mut self.seen().hops;
         if hops.len() < MOST {
             hops.push(hop);
         }
     }
+}
+
+fn text_of(value: &HeaderValue) -> &str {
+    std::str::from_utf8(value.as_bytes()).unwrap_or_default()
 }

@@ -305,7 +305,7 @@ pub(crate) struct Put {
     #[arg(long = "part-header", value_name = "K: V", value_parser = part_header, help_heading = "Upload options")]
     pub(crate) part_headers: Vec<(String, String)>,
     /// Media type of the file [default: by its extension]
-    #[arg(long, value_name = "TYPE", help_heading = "Upload options")]
+    #[arg(long, value_name = "TYPE", value_parser = media_type, help_heading = "Upload options")]
     pub(crate) mime_type: Option<String>,
     #[command(flatten)]
     pub(crate) request: RequestFlags,
@@ -380,7 +380,7 @@ pub(crate) struct Send {
     #[arg(long = "list-format", value_name = "[NAME=]HOW", value_parser = list_format, help_heading = "Request options")]
     pub(crate) list_formats: Vec<(Option<String>, ListFormat)>,
     /// Answer at once, beside the queue and its limits; nothing is recorded
-    #[arg(long, conflicts_with_all = ["id", "group", "not_before", "metadata"], help_heading = "Request options")]
+    #[arg(long, conflicts_with_all = ["id", "group", "not_before", "metadata", "priority"], help_heading = "Request options")]
     pub(crate) now: bool,
     #[command(flatten)]
     pub(crate) request: RequestFlags,
@@ -409,7 +409,7 @@ pub(crate) struct Probe {
 #[command(next_help_heading = "Request options")]
 pub(crate) struct RequestFlags {
     /// HTTP method
-    #[arg(short = 'X', long, value_name = "METHOD")]
+    #[arg(short = 'X', long, value_name = "METHOD", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) method: Option<String>,
     /// Store the whole response in this file; an older one is replaced, but none that is sent. `-`, for request: print it as it is, also on a terminal
     #[arg(short, long, value_name = "NAME")]
@@ -536,7 +536,7 @@ pub(crate) struct AskingFlags {
     #[arg(long, value_name = "LIST", value_parser = status_list)]
     pub(crate) accept_status: Option<StatusList>,
     /// Profile of the configuration whose defaults count
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) profile: Option<String>,
     #[command(flatten)]
     pub(crate) login: LoginFlags,
@@ -594,7 +594,7 @@ pub(crate) struct Add {
     #[arg(long)]
     pub(crate) paused: bool,
     /// Profile of the tasks that name none
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) profile: Option<String>,
 }
 
@@ -840,6 +840,15 @@ fn granted_host(text: &str) -> Result<String, String> {
 
 fn duration(text: &str) -> Result<u64, String> {
     config::duration_ms(text).map_err(|error| error.to_string())
+}
+
+fn media_type(text: &str) -> Result<String, String> {
+    let is_word = |word: &str| !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c.is_control());
+    let essence = text.split(';').next().unwrap_or_default().trim_end();
+    match essence.split_once('/') {
+        Some((kind, subtype)) if is_word(kind) && is_word(subtype) && !subtype.contains('/') => Ok(text.to_owned()),
+        _ => Err("a media type is written TYPE/SUBTYPE, such as `image/png`".into()),
+    }
 }
 
 fn bytes(text: &str) -> Result<u64, String> {

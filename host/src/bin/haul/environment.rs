@@ -204,6 +204,10 @@ fn overlay(profile: &mut Profile, flags: &NetworkFlags) -> Result<()> {
     travels.min_tls = flags.tls_min.map_or(travels.min_tls, Into::into);
     travels.http2 &= !flags.http1;
     if let Some(file) = path(&flags.cookie_jar)? {
+        if !file.parent().is_none_or(Path::is_dir) {
+            let why = format!("cannot use the cookie file `{}`: No such file or directory", file.display());
+            return Err(Error::FileSystem(why));
+        }
         profile.cookies = KeepCookies::File(file);
     }
     if flags.netrc {

@@ -10,12 +10,13 @@ use crate::input;
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
 use crate::signals::Interrupt;
-use crate::tasks::Template;
+use crate::tasks::{Template, check_login};
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer) -> Result<u8> {
     let Some((urls, lines)) = urls(get).await? else { return Ok(exit::INTERRUPTED) };
     let callbacks = named(&get.engine.components, &environment.config.callbacks);
+    check_login(&get.task.asking.login, &get.engine.network)?;
     let template = Template::new(&get.task, &get.download, callbacks, urls.len() > 1, now_ms())?;
     template.check(&urls)?;
     if urls.is_empty() {

@@ -10,13 +10,14 @@ use crate::link::Link;
 use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::signals::Interrupt;
-use crate::tasks::describe_asking;
+use crate::tasks::{check_login, describe_asking};
 use crate::text;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(probe: &Probe, environment: &Environment, printer: &Printer) -> Result<u8> {
     let callbacks = named(&probe.engine.components, &environment.config.callbacks);
     let mut task = Task { url: probe.url.clone(), callbacks, ..Task::default() };
+    check_login(&probe.asking.login, &probe.engine.network)?;
     describe_asking(&mut task, &probe.asking)?;
     let place = probe.dir.as_deref().map(place).transpose()?;
     let unique = place.is_some();

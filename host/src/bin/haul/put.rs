@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use haul::task::{Body, FilePart, TaskType};
 use haul::{Addition, Error, Result, Spooled, Task};
 
-use crate::args::{Put, RequestFlags};
+use crate::args::{HowResumable, Put, RequestFlags};
 use crate::environment::{Environment, absolute, named, now_ms, place};
 use crate::exit;
 use crate::foreground::{self, Tasks};
 use crate::printer::Printer;
 use crate::reporter::{Printed, Reporter};
 use crate::signals::Interrupt;
-use crate::tasks::describe_one;
+use crate::tasks::{check_login, describe_one};
 use crate::text;
 
 /// Runs the command; answers the exit code.
@@ -127,6 +127,7 @@ fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -
     let grant = common_directory(files.iter().chain(&response));
     let names = sent_names(&put.files_and_url, files);
     let mut task = Task { url: url.clone(), callbacks, allow_pause: false, ..Task::default() };
+    check_login(&put.task.asking.login, &put.engine.network)?;
     describe_one(&mut task, &put.task, now_ms)?;
     describe_request(&mut task, &put.request);
     task.response_file = response.as_deref().map(|path| below(&grant, path)).transpose()?;
@@ -139,6 +140,11 @@ fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -
             (task.directory, task.filename) = (directory.to_owned(), Some(name.to_owned()));
             task.file_field = put.file_field.clone().unwrap_or_else(|| "file".into());
             task.mime_type = put.mime_type.clone().unwrap_or_default();
+            if matches!(put.resumable, Some(HowResumable::Ietf)) && !put.fields.is_empty() {
+                return Err(Error::Usage(
+                    "--resumable ietf sends the file alone, and takes no --field (tus does)".into(),
+                ));
+            }
             task.body = if put.binary { Body::File } else { Body::Multipart };
             put.resumable.into_iter().for_each(|protocol| task.set_resumable(protocol.into()));
         }

@@ -19,7 +19,7 @@ use crate::printer::Printer;
 use crate::put::{describe_request, response_path};
 use crate::reporter::{Printed, Reporter};
 use crate::signals::Interrupt;
-use crate::tasks::describe_one;
+use crate::tasks::{check_login, describe_one};
 
 /// Longest body that is sent with the task.
 const BODY_MAX: u64 = 1024 * 1024;
@@ -30,6 +30,7 @@ const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printer) -> Result<u8> {
     let callbacks = named(&send.engine.components, &environment.config.callbacks);
     let mut task = Task { url: send.url.clone(), callbacks, allow_pause: false, ..Task::default() };
+    check_login(&send.task.asking.login, &send.engine.network)?;
     describe_one(&mut task, &send.task, now_ms())?;
     task.updates = Updates::Status; // it has no progress
     describe_request(&mut task, &send.request);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use haul::task::{TaskType, Timeouts, Updates};
 use haul::{Addition, Error, Result, Task};
 
-use crate::args::{AskingFlags, DownloadFlags, Header, LoginFlags, TaskFlags};
+use crate::args::{AskingFlags, DownloadFlags, Header, LoginFlags, NetworkFlags, TaskFlags};
 use crate::environment::{place, variable};
 use crate::text;
 
@@ -73,6 +73,17 @@ pub(crate) fn describe_one(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> R
 pub(crate) fn describe_asking(task: &mut Task, flags: &AskingFlags) -> Result<()> {
     let login = asking(task, flags)?;
     take_login(task, login)
+}
+
+/// A name without a password is one whose password stands in a netrc file: an empty one is sent where that is meant.
+pub(crate) fn check_login(login: &LoginFlags, network: &NetworkFlags) -> Result<()> {
+    let has_netrc = network.netrc || network.netrc_file.is_some();
+    match &login.user {
+        Some(user) if !user.contains(':') && !has_netrc => Err(Error::Usage(
+            "--user has no password: write NAME:PASSWORD, `NAME:` for an empty one, or add --netrc".into(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn take_login(task: &mut Task, login: Option<Login>) -> Result<()> {

@@ -9,13 +9,14 @@ use crate::hooks::{
     FinishedFile, Head, HookTask, OnError, OnProgress, OnRedirect, OnRequest, OnResponse, ProgressSample, RedirectHop,
     RequestHead, check, convert,
 };
+use crate::mask::as_texts;
 use crate::task::Pairs;
 
 impl Chain {
     /// Hook `on-request`: each component is asked with what the one before it has made of the request.
     pub async fn on_request(&self, task: &HookTask, mut request: RequestHead) -> Result<OnRequest, Failure> {
         let question = |request: &RequestHead| {
-            self.tells(|secrets| secrets.add_request(&request.url, &request.headers));
+            self.tells(|secrets| secrets.add_request(&request.url, as_texts(&request.headers)));
             let weight = task.weight + convert::weight_of(&request.headers, &request.url);
             (weight, (task.wit.clone(), convert::request(request)))
         };
@@ -40,7 +41,7 @@ impl Chain {
     pub async fn on_redirect(&self, task: &HookTask, hop: &RedirectHop) -> Result<OnRedirect, Failure> {
         self.tells(|secrets| {
             secrets.add_url(&hop.from_url);
-            secrets.add_request(&hop.next.url, &hop.next.headers);
+            secrets.add_request(&hop.next.url, as_texts(&hop.next.headers));
         });
         let question = || {
             let weight = task.weight + 2 * convert::weight_of(&hop.next.headers, &hop.next.url);

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::hooks::Classified;
 use crate::task::{Changes, Status, host_of};
+use crate::transfer::places::refused_at;
 use crate::transfer::{Held, Stopped, authorize};
 use crate::transport::{Answer, Transport};
 
@@ -117,7 +118,10 @@ impl Crew<'_, '_> {
                 });
                 Ok(Turn::GoOn)
             }
-            Classified::Failed(failure) => self.not_compared(held, id, failure).await,
+            Classified::Failed(failure) => {
+                let failure = refused_at(self.cx, &self.places[place].wire, failure);
+                self.not_compared(held, id, failure).await
+            }
             Classified::NotFound if !self.others_than(place) => {
                 self.elsewhere().ok_or_else(|| Stopped::Final(Status::NotFound, callbacks::not_there(&answer, &head)))
             }

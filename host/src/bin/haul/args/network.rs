@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args as ClapArgs, ValueEnum};
 use haul::transport::MinTls;
 
@@ -105,8 +106,8 @@ impl From<TlsVersion> for MinTls {
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Login options")]
 pub(crate) struct LoginFlags {
-    /// Login for the URL's server (Basic, or Digest when it asks for that); without a password: as ~/.netrc says
-    #[arg(long, value_name = "NAME:PASSWORD", conflicts_with_all = ["bearer_file", "bearer_env"])]
+    /// Login for the URL's server (Basic, or Digest when it asks for that); NAME alone, with --netrc or --netrc-file: its password is there
+    #[arg(long, value_name = "NAME:PASSWORD", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["bearer_file", "bearer_env"])]
     pub(crate) user: Option<String>,
     /// File whose first line is a bearer token
     #[arg(long, value_name = "FILE", conflicts_with = "bearer_env")]
