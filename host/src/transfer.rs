@@ -262,7 +262,8 @@ fn stopped(shared: &Arc<Shared>, job: &Job, mut held: Held, reason: Reason) -> E
         return End::Stopped { reason, bytes_done: 0, is_out };
     }
     held.record(shared, job.key);
-    if shared.durability == Durability::Full {
+    // What may be another program's is not durable either.
+    if shared.durability == Durability::Full && held.resume.doubtful_from.is_none() {
         sync_later(shared, job.key, &held);
     }
     End::Stopped { reason, bytes_done, is_out }

@@ -148,7 +148,12 @@ pub(super) fn known_length(cx: &Context<'_>, held: &Held, answer: &Answer, head:
 
 /// How many bytes are proof enough under the same validator.
 pub(super) fn least(held: &Held) -> u64 {
-    held.bytes_done().min(LEAST)
+    least_of(held.bytes_done())
+}
+
+/// The same of so many stored bytes.
+pub(super) fn least_of(bytes: u64) -> u64 {
+    bytes.min(LEAST)
 }
 
 /// Whether two URLs differ in nothing but their queries.
