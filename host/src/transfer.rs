@@ -182,6 +182,8 @@ pub(crate) struct Context<'a> {
     pub(crate) renewals: &'a Renewals,
     /// Refreshes of them that had ended when it began.
     pub(crate) refreshes: u64,
+    /// The time of the attempt is up.
+    pub(crate) is_late: Arc<AtomicBool>,
     pub(crate) trail: &'a Trail,
 }
 
@@ -358,6 +360,7 @@ impl<'a> Attempt<'a> {
             interceptors: Interceptors::new(chain, (task, hook_task), &job.slot, given),
             renewals,
             refreshes,
+            is_late: Arc::default(),
             trail,
         }
     }
@@ -552,9 +555,13 @@ async fn within_time(cx: &Context<'_>, wire: download::Wire, held: &mut Held) ->
     }
     let Some((limit, over)) = time_left(cx.task) else { return by_type(cx, wire, held).await };
     held.sends = None;
+    let end = async {
+        clock::sleep(limit).await;
+        cx.is_late.store(true, Ordering::Relaxed); // before the requests are dropped
+    };
     tokio::select! {
         outcome = by_type(cx, wire, held) => outcome,
-        () = clock::sleep(limit) => Err(held.cut_with(over).into()),
+        () = end => Err(held.cut_with(over).into()),
     }
 }
 

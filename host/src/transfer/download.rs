@@ -403,7 +403,7 @@ async fn begin(
     Ok(())
 }
 
-fn wants_parts(cx: &Context<'_>) -> bool {
+pub(super) fn wants_parts(cx: &Context<'_>) -> bool {
     cx.task.task_type == TaskType::ParallelDownload || cx.task.chunks > 1
 }
 

@@ -299,7 +299,7 @@ impl Exchange<'_> {
             }
             counter.add(sending.last(), limit);
         });
-        let mut line = Line::new(capture_connection(&mut request));
+        let mut line = Line::new(capture_connection(&mut request), self.call.is_late.clone());
         if !self.is_idempotent() {
             // Lets pooled connections notice that their server has closed them: this request can't be sent twice.
             tokio::task::yield_now().await;
@@ -455,6 +455,10 @@ impl Exchange<'_> {
     }
 
     fn closed_before_answering(&self, error: &ClientError, hyper: Option<&hyper::Error>, line: &Line) -> String {
+        let reset = words::find::<h2::Error>(error).filter(|error| error.is_reset() && error.is_remote());
+        if let Some(reason) = reset.and_then(h2::Error::reason) {
+            return format!("{} reset the stream before answering: {reason}", self.peer); // the connection lives
+        }
         let reason = match hyper {
             Some(ended) if ended.is_incomplete_message() => String::new(),
             Some(ended) if ended.is_timeout() => {
@@ -491,7 +495,9 @@ impl Exchange<'_> {
             }
             h2::Reason::REFUSED_STREAM => Some(Try::Unread(unread(", again and again"))),
             h2::Reason::NO_ERROR if is_left => Some(Try::Unread(unread(", again and again"))),
-            reason if is_left => Some(Try::Failed(unread(&format!(": {reason}")))),
+            // It wants fewer requests, not the same ones at once.
+            h2::Reason::ENHANCE_YOUR_CALM if is_left => Some(Try::Failed(unread(&format!(": {reason}")))),
+            reason if is_left => Some(Try::Unread(unread(&format!(", again and again: {reason}")))),
             _ => None,
         }
     }
