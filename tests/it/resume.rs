@@ -147,6 +147,17 @@ fn a_part_without_any_etag_is_not_joined_to_bytes_that_had_one() {
 }
 
 #[test]
+fn a_part_without_any_etag_is_joined_to_bytes_that_had_one_where_the_last_of_them_are_equal() {
+    let (one, two) = (bytes(4, SIZE), bytes(5, SIZE));
+    let tagged = file(&one).etag("\"v1\"");
+    let unnamed = |content: &[u8]| file(content).ignoring_if_range();
+
+    let second = cut_and_again(tagged.clone(), vec![unnamed(&one)]).is(&one).notes("same-by-overlap");
+    assert_eq!(second.log.len(), 2, "{:?}", second.log);
+    cut_and_again(tagged, vec![unnamed(&two)]).is(&two).notes("restarted-changed");
+}
+
+#[test]
 fn without_a_validator_the_download_starts_afresh() {
     let (one, two) = (bytes(6, SIZE), bytes(7, SIZE));
 

@@ -126,10 +126,10 @@ pub(super) fn is_other_version(task: &Task, held: &Held, head: &HookHead) -> boo
 }
 
 /// Whether a part does not say of which version it is: asked for under a date, a server may leave that out (RFC 9110 section
-/// 15.3.7), and one that takes no notice of If-Range does so too.
+/// 15.3.7), some leave out the tag, and one that takes no notice of If-Range looks just so.
 pub(super) fn is_unnamed(if_range: &str, head: &HookHead) -> bool {
-    let is_date = !if_range.is_empty() && strong_tag(Some(if_range)).is_none();
-    is_date && head.header("last-modified").is_none()
+    let name = if strong_tag(Some(if_range)).is_some() { "etag" } else { "last-modified" };
+    !if_range.is_empty() && head.header(name).is_none()
 }
 
 /// An entity tag that identifies bytes (RFC 9110 section 8.8.3).

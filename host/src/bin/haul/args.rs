@@ -442,7 +442,7 @@ pub(crate) struct DownloadFlags {
     /// Connections for one file
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) parts: u32,
-    /// Another place of the same file; may be repeated
+    /// Another place of the same file, asked where the URL fails or its file has another digest; may be repeated
     #[arg(long = "mirror", value_name = "URL")]
     pub(crate) mirrors: Vec<String>,
     /// Expected digest of the file (sha-256, sha-512, sha-1, md5)
