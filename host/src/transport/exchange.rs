@@ -269,11 +269,16 @@ impl Exchange<'_> {
         if sends_body && self.hop.body.is_empty() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        if self.hop.url.scheme() == "http" {
-            let proxy = shared.routes()?.of(&self.hop.url).filter(|proxy| proxy.takes_requests());
-            // The caller's own goes to a proxy that takes the request, and never to a server.
-            let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(PROXY_AUTHORIZATION.as_str());
-            let given = given.iter().find(is_it).map(|(_, value)| value.clone());
+        // The caller's own goes to a proxy that takes the request, and never to a server.
+        let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(PROXY_AUTHORIZATION.as_str());
+        let given = given.iter().find(is_it).map(|(_, value)| value.clone());
+        let is_plain = self.hop.url.scheme() == "http";
+        let proxy = shared.routes()?.of(&self.hop.url).filter(|proxy| is_plain && proxy.takes_requests());
+        if given.is_some() && proxy.is_none() {
+            let instead = "the login for a proxy that makes the connection stands in its URL";
+            tracing::warn!("`Proxy-Authorization` is not sent to {}: {instead}", self.peer);
+        }
+        if is_plain {
             let authorization = proxy
                 .and_then(|proxy| given.or_else(|| proxy.authorization(method.as_str(), self.hop.url.as_str(), None)));
             // A user's name may be UTF-8.
