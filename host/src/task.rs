@@ -731,7 +731,10 @@ pub(crate) struct ResumeRecord {
     pub(crate) durable_bytes: u64,
     /// Which bytes the part file has, when it is divided; empty: those from its first to its last.
     pub(crate) pieces: Vec<Piece>,
-    /// Boot during which the part file was written last: within the same boot its whole length is good.
+    /// In one stream: a killed engine has left more bytes than the store knew of, and those from here on may be another program's
+    /// until they were compared; `None`: all are ours.
+    pub(crate) doubtful_from: Option<u64>,
+    /// Boot during which the part file was written last: within the same boot bytes count that were not durable.
     pub(crate) boot_id: String,
     /// Length of the whole resource, when known.
     pub(crate) total_bytes: Option<u64>,

@@ -186,6 +186,8 @@ pub(crate) struct Context<'a> {
     pub(crate) renewals: &'a Renewals,
     /// Refreshes of them that had ended when it began.
     pub(crate) refreshes: u64,
+    /// The time of the attempt is up.
+    pub(crate) is_late: Arc<AtomicBool>,
     pub(crate) trail: &'a Trail,
 }
 
@@ -266,7 +268,8 @@ fn stopped(shared: &Arc<Shared>, job: &Job, mut held: Held, reason: Reason) -> E
         return End::Stopped { reason, bytes_done: 0, is_out };
     }
     held.record(shared, job.key);
-    if shared.durability == Durability::Full {
+    // What may be another program's is not durable either.
+    if shared.durability == Durability::Full && held.resume.doubtful_from.is_none() {
         sync_later(shared, job.key, &held);
     }
     End::Stopped { reason, bytes_done, is_out }
@@ -361,6 +364,7 @@ impl<'a> Attempt<'a> {
             interceptors: Interceptors::new(chain, (task, hook_task), &job.slot, given),
             renewals,
             refreshes,
+            is_late: Arc::default(),
             trail,
         }
     }
@@ -557,12 +561,15 @@ async fn within_time(cx: &Context<'_>, wire: download::Wire, held: &mut Held) ->
     held.ends.clone_from(&ends);
     let Some((at, over)) = ends else { return by_type(cx, wire, held).await };
     held.sends = None;
-    // A body that is read ends by itself then, so that what came of it is kept; it must not be able to put this off.
-    let is_over = tokio::task::unconstrained(clock::sleep_until(at + A_MOMENT));
+    let end = async {
+        // A body that is read ends by itself then, so that what came of it is kept; it must not be able to put this off.
+        tokio::task::unconstrained(clock::sleep_until(at + A_MOMENT)).await;
+        cx.is_late.store(true, Ordering::Relaxed); // before the requests are dropped
+    };
     tokio::select! {
         biased;
         outcome = by_type(cx, wire, held) => outcome,
-        () = is_over => Err(held.cut_with(over).into()),
+        () = end => Err(held.cut_with(over).into()),
     }
 }
 

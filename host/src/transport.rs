@@ -32,7 +32,7 @@ mod words;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -265,6 +265,8 @@ pub struct Call {
     pub interim_timeout: Duration,
     /// Between two pieces of a body, sent or received. `None`: no limit.
     pub idle_timeout: Option<Duration>,
+    /// Set before the call is dropped because a limit on more than this call has passed.
+    pub(crate) is_late: Arc<AtomicBool>,
     /// Bytes that a connection of HTTP/1 reads at once, 0: as many as there are. Whoever keeps to a speed limit wants few, and may
     /// change it while the body is read.
     pub sip: Option<Arc<AtomicUsize>>,
@@ -310,6 +312,7 @@ impl Call {
             head_timeout: Some(Duration::from_secs(60)),
             interim_timeout: Duration::from_secs(30),
             idle_timeout: Some(Duration::from_secs(60)),
+            is_late: Arc::default(),
             sip: None,
             low_speed_bytes: 1024,
             low_speed_window: Duration::from_secs(120),

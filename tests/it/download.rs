@@ -190,6 +190,29 @@ fn a_wrong_checksum_leaves_no_file_and_exits_7_after_one_fresh_start() {
 }
 
 #[test]
+fn a_wrong_checksum_leads_to_the_mirror_without_a_retry() {
+    let right = bytes(30, 6 << 20);
+    let wrong = [&[!right[0]], &right[1..]].concat();
+    let checksum = format!("sha-256={}", sha256(&right));
+    // One file behind one tag, of which the URL has a broken copy.
+    for (parts, fits) in [("1", true), ("3", true), ("1", false)] {
+        let (world, one, two) = (World::new(), Origin::start(), Origin::start());
+        let main = one.serve("/f", file(&wrong).etag("\"v1\""));
+        let mirror = two.serve("/f", file(if fits { &right } else { &wrong }).etag("\"v1\""));
+        let arguments = ["--mirror", mirror.url(), "--checksum", &checksum, "--retries", "0", "--parts", parts];
+
+        let outcome = world.get(&[&[main.url()], &arguments[..]].concat());
+
+        outcome.exits(if fits { 0 } else { 7 });
+        if fits {
+            assert_same_bytes(&world.read("f"), &right);
+        } else {
+            assert_eq!((main.log().len(), mirror.log().len(), world.names()), (2, 2, vec![]));
+        }
+    }
+}
+
+#[test]
 fn a_checksum_that_fits_at_the_second_try_is_a_success() {
     let (world, origin) = (World::new(), Origin::start());
     let (bad, good) = (bytes(9, 50_000), bytes(10, 50_000));

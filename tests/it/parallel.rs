@@ -2,6 +2,7 @@
 
 use crate::download::notes;
 use crate::support::*;
+use rustix::process::Signal;
 use serde_json::json;
 
 const SIZE: usize = 6 << 20;
@@ -294,6 +295,26 @@ fn a_killed_divided_download_keeps_what_its_pieces_had() {
     assert_same_bytes(&world.read("f"), &film());
     let again: Vec<_> = resource.requests()[before..].iter().map(|r| r.range_start().unwrap_or(0)).collect();
     assert!(again.iter().all(|start| start % (3 * MIB as u64) != 0), "no piece from its first byte: {again:?}");
+}
+
+#[test]
+fn a_divided_file_that_has_grown_beyond_its_end_is_cut_to_its_length() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let whole = file(&film()).etag("\"v1\"");
+    let resource = origin.serve("/f", whole.clone().gate(MIB, &gate));
+    let running = world.spawn_get(&["-vv", resource.url(), "--parts", "2"]);
+    gate.wait_for(2);
+    running.wait_for_word("checkpoint at 2097152 bytes");
+    running.signal(Signal::INT);
+    running.finish();
+    let part = world.wait_for_part(1);
+    std::fs::File::options().write(true).open(part).unwrap().set_len(SIZE as u64 + 5_000).unwrap();
+    resource.now(vec![whole]);
+
+    let last = world.get(&[resource.url(), "--parts", "2"]).exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &film());
+    assert!(last["resumedFrom"].as_u64() > Some(0), "{last}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 const SIZE: usize = 1_000_000;
 const CUT: usize = 400_000;
+/// Bytes that are asked for again where those that are stored may be another program's.
+const OVERLAP: u64 = 64 << 10;
 /// A day before [`LATER`]: a strong validator. The same second: a weak one.
 const EARLIER: &str = "Sat, 05 Nov 1994 08:49:37 GMT";
 const LATER: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -142,6 +144,17 @@ fn a_part_without_any_etag_is_not_joined_to_bytes_that_had_one() {
     let changed = file(&two).ignoring_if_range();
 
     cut_and_again(file(&one).etag("\"v1\""), vec![changed]).is(&two);
+}
+
+#[test]
+fn a_part_without_any_etag_is_joined_to_bytes_that_had_one_where_the_last_of_them_are_equal() {
+    let (one, two) = (bytes(4, SIZE), bytes(5, SIZE));
+    let tagged = file(&one).etag("\"v1\"");
+    let unnamed = |content: &[u8]| file(content).ignoring_if_range();
+
+    let second = cut_and_again(tagged.clone(), vec![unnamed(&one)]).is(&one).notes("same-by-overlap");
+    assert_eq!(second.log.len(), 2, "{:?}", second.log);
+    cut_and_again(tagged, vec![unnamed(&two)]).is(&two).notes("restarted-changed");
 }
 
 #[test]
@@ -624,7 +637,53 @@ fn a_killed_download_goes_on_where_it_was() {
     assert_eq!(film.log().len(), 2);
     let start = film.requests()[1].range_start().unwrap_or(0);
     assert!(start >= 4 << 20, "at most 8 MiB (and what was in the sockets) may be lost, not {}", (20 << 20) - start);
-    assert_eq!(last["resumedFrom"], start);
+    assert_eq!(last["resumedFrom"], start + OVERLAP, "the last bytes may be another program's: they are compared");
+}
+
+/// Appends bytes to a part file, as another program might.
+fn grow(part: &std::path::Path, bytes: usize) {
+    let mut file = std::fs::File::options().append(true).open(part).unwrap();
+    std::io::Write::write_all(&mut file, &vec![b'Z'; bytes]).unwrap();
+}
+
+#[test]
+fn what_another_program_has_appended_since_the_last_attempt_is_cut_off() {
+    let (world, origin) = (World::new(), Origin::start());
+    let content = bytes(28, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+    let film = origin.script("/f", vec![whole.clone().cut(CUT), whole]);
+    world.get(&[film.url(), "--retries", "0"]).exits(5);
+    grow(&world.wait_for_part(1), 100_000);
+
+    let last = world.get(&[film.url()]).exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &content);
+    assert_eq!((&last["resumedFrom"], film.requests()[1].range_start()), (&CUT.into(), Some(CUT as u64)));
+}
+
+#[test]
+fn what_another_program_has_appended_after_a_kill_is_found_by_comparison() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let content = bytes(29, 4 << 20);
+    let whole = file(&content).etag("\"v1\"");
+    let film = origin.script("/f", vec![whole.clone().gate(1 << 20, &gate), whole]);
+    let running = world.spawn_get(&[film.url()]);
+    gate.wait_for(1);
+    let database = world.home().join("haul.db");
+    let durable = || {
+        let database = rusqlite::Connection::open(&database).ok()?;
+        database.query_row("SELECT durable_bytes FROM resume", [], |row| row.get::<_, i64>(0)).ok()
+    };
+    wait::wait_until(|| durable() == Some(1 << 20), || format!("no checkpoint: {:?}", durable()));
+    running.kill();
+    grow(&world.wait_for_part(1), 300_000);
+
+    let last = world.get(&[film.url()]).exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &content);
+    let starts: Vec<_> = film.requests()[1..].iter().filter_map(|request| request.range_start()).collect();
+    assert_eq!(starts, [(1 << 20) + 300_000 - OVERLAP, 1 << 20], "compared, cut off, and gone on with");
+    assert_eq!((&last["resumedFrom"], &last["notes"]), (&(1 << 20).into(), &serde_json::json!(["resumed"])));
 }
 
 #[test]

@@ -36,7 +36,13 @@ pub(crate) async fn recover(shared: &Shared) -> Result<()> {
                         ids.push(record.task.task_id.clone());
                         requeue(*key, record.upload.as_ref().map_or(0, |upload| upload.offset))
                     }
-                    (Some(resume), Some(directory)) => requeue(*key, stored_bytes(shared, &directory, resume)),
+                    (Some(resume), Some(directory)) => {
+                        let bytes = stored_bytes(shared, &directory, resume);
+                        if resume.pieces.is_empty() && bytes > resume.durable_bytes {
+                            doubt(shared, *key, resume);
+                        }
+                        requeue(*key, bytes)
+                    }
                     (_, None) => requeue(*key, record.bytes_done),
                 }
             }
@@ -71,7 +77,13 @@ fn directory_of(shared: &Shared, record: &Record) -> Option<Directory> {
     shared.sandbox.directory(&task.base_directory, record.place.as_deref(), &task.directory).ok()
 }
 
-/// What the part file certainly holds: all of it if the machine has not been off since.
+/// What was written after the last checkpoint may be another program's: the next attempt compares it before it goes on.
+fn doubt(shared: &Shared, key: TaskKey, resume: &ResumeRecord) {
+    let record = Box::new(ResumeRecord { doubtful_from: Some(resume.durable_bytes), ..resume.clone() });
+    drop(shared.store.write(Change::Resumable { key, record }));
+}
+
+/// What the part file may hold: all of it if the machine has not been off since.
 fn stored_bytes(shared: &Shared, directory: &Directory, resume: &ResumeRecord) -> u64 {
     let identity = Identity { dev: resume.part_dev, ino: resume.part_ino };
     let part = directory.open_part(&resume.part_name, identity).ok().flatten();

@@ -130,7 +130,8 @@ fn held(
     let length = part.map_or(0, |part| part.len());
     let same_boot = resume.boot_id == boot_id;
     let ranges: Vec<(u64, u64)> = if resume.pieces.is_empty() {
-        let good = if same_boot { length } else { length.min(resume.durable_bytes) };
+        let known = if same_boot { record.bytes_done.max(resume.durable_bytes) } else { resume.durable_bytes };
+        let good = length.min(known).min(resume.doubtful_from.unwrap_or(u64::MAX));
         (good > 0).then(|| (0, good - 1)).into_iter().collect()
     } else {
         runs(&resume.pieces, same_boot)

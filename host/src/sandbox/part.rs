@@ -201,13 +201,12 @@ impl PartFile {
     /// Fails with kind `checksum` when others have made the file shorter or longer meanwhile. One that was cut and written further
     /// is as long as before, but some of the room that was reserved for it is gone: without a reservation nothing tells.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
-        if self.room_shows && self.reserved > 0 {
-            let stat = rustix::fs::fstat(&self.fd).map_err(|error| self.failure("look at", error))?;
-            let has_holes = self.reserved >= self.len && allocated(&stat) < self.len;
-            if length(&stat) != self.len || has_holes {
-                let text = format!("`{}` was changed by another program while it was written", self.name);
-                return Err(Failure::new(FailureKind::Checksum, text));
-            }
+        let stat = rustix::fs::fstat(&self.fd).map_err(|error| self.failure("look at", error))?;
+        let can_tell = self.room_shows && self.reserved > 0;
+        let has_holes = can_tell && self.reserved >= self.len && allocated(&stat) < self.len;
+        if length(&stat) != self.len || has_holes {
+            let text = format!("`{}` was changed by another program while it was written", self.name);
+            return Err(Failure::new(FailureKind::Checksum, text));
         }
         if self.reserved > self.len {
             self.truncate(self.len)?;

@@ -112,7 +112,7 @@ pub(super) fn reservation(
     Ok(reservable(expected, space))
 }
 
-/// What may be reserved of `expected` bytes: 64 MiB and 1 % of the disk stay free (reliability C.3).
+/// What may be reserved of `expected` bytes: of the last 64 MiB, or 1 % of the disk, nothing (reliability C.3).
 pub(super) fn reservable(expected: u64, space: Space) -> u64 {
     let kept = (64 * MIB).max(space.total / 100);
     expected.min(space.free.saturating_sub(kept))

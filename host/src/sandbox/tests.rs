@@ -325,6 +325,16 @@ fn a_finished_part_has_its_mode_before_it_has_its_name() {
 }
 
 #[test]
+fn a_part_that_another_program_has_made_longer_is_not_finished() {
+    let world = World::new();
+    let mut part = world.base().create_part(".f.1.part", None).expect("created");
+    part.append(b"mine").expect("written");
+    std::fs::write(world.path(".f.1.part"), "mine, and more").expect("written");
+    let failure = part.finish().expect_err("it is longer than what was written");
+    assert_eq!(failure.kind, FailureKind::Checksum, "{failure}");
+}
+
+#[test]
 fn a_taken_name_is_kept_unless_it_may_be_replaced() {
     let world = World::new();
     let base = world.base();

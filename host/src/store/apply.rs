@@ -211,8 +211,8 @@ impl<'a> Batch<'a> {
             .prepare_cached(
                 "INSERT OR REPLACE INTO resume (task, part_name, part_dev, part_ino, durable_bytes, boot_id, total_bytes,
                    etag, last_modified, date, ranges_known, encoded, final_name, final_url, pieces, first_byte, part_born,
-                   digest, answer)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+                   digest, answer, doubtful_from)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
             )?
             .execute(params![
                 key,
@@ -234,6 +234,7 @@ impl<'a> Batch<'a> {
                 number(record.part_born_ns),
                 record.digest,
                 codec::encode_answer(record.answer.as_ref()).map_err(unwritable)?,
+                record.doubtful_from.map(number),
             ])?;
         self.expect_size(key, record.total_bytes)
     }

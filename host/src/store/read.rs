@@ -34,7 +34,7 @@ macro_rules! records {
                t.retries_remaining, t.bytes_done, t.expected_size, t.place, t.outcome, t.spec, t.body,
                r.task, r.part_name, r.part_dev, r.part_ino, r.durable_bytes, r.boot_id, r.total_bytes, r.etag,
                r.last_modified, r.date, r.ranges_known, r.encoded, r.final_name, r.final_url, r.pieces, t.sealed,
-               t.changes, t.upload, r.first_byte, r.part_born, r.digest, r.answer, t.paused_by
+               t.changes, t.upload, r.first_byte, r.part_born, r.digest, r.answer, t.paused_by, r.doubtful_from
              FROM task t ",
             $index,
             " LEFT JOIN resume r ON r.task = t.key ",
@@ -734,6 +734,7 @@ fn resume(row: &Row<'_>) -> Sql<Option<ResumeRecord>> {
         part_ino: bits(row, 19)?,
         part_born_ns: unsigned(row, 35)?,
         durable_bytes: unsigned(row, 20)?,
+        doubtful_from: maybe_unsigned(row, 39)?,
         boot_id: row.get(21)?,
         total_bytes: maybe_unsigned(row, 22)?,
         etag: row.get(23)?,

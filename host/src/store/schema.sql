@@ -63,6 +63,7 @@ CREATE TABLE resume (
                                       -- of an inode is given again to the next file
   first_byte INTEGER,                 -- of the resource, where the task asks for a range of its own
   durable_bytes INTEGER NOT NULL,
+  doubtful_from INTEGER,              -- bytes from here on were found at the end of the part file after a kill: perhaps not ours
   pieces TEXT,                        -- JSON, of a divided download: [first byte, last byte, next byte, durable to] of each piece
   boot_id TEXT NOT NULL,
   total_bytes INTEGER,

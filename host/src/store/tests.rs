@@ -145,6 +145,7 @@ fn resume_record() -> ResumeRecord {
         part_ino: 7,
         part_born_ns: 8,
         durable_bytes: 10,
+        doubtful_from: Some(9),
         boot_id: "boot".into(),
         total_bytes: Some(1000),
         etag: Some("\"e\"".into()),

@@ -153,10 +153,14 @@ async fn take(
             }
         }
         Step::Compare(overlap) => {
+            let was_doubtful = held.resume.doubtful_from.is_some();
             if !overlap::is_equal(held, &mut answer, &head, known.bytes_done - overlap..known.bytes_done).await? {
-                return afresh(cx, held, question, "restarted-changed").await;
+                drop(answer);
+                return without_doubtful(cx, held, directory, &places[place], question).await;
             }
-            held.note("same-by-overlap");
+            if known.is_doubtful || !was_doubtful {
+                held.note("same-by-overlap");
+            }
             join(cx, held, question, &answer, &head);
         }
         Step::AskForLast(overlap) => {
@@ -227,6 +231,25 @@ async fn answer_to(
     Ok((answer, head, verdict))
 }
 
+/// The stored bytes are not those of the server. Where some may be another program's, those before them are gone on with.
+async fn without_doubtful(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    wire: &Wire,
+    question: &mut Question,
+) -> Result<Next, Stopped> {
+    let was_doubtful = held.resume.doubtful_from.is_some();
+    if held.cut_doubtful()?
+        && let Stored::GoOn(next) = what_is_stored(cx, held, directory, wire).await?
+    {
+        tracing::info!("{}: another program has written to the part file: cut off", cx.task.task_id);
+        *question = Question { restarts: question.restarts, undivided: question.undivided, ..next };
+        return Ok(Next::AskAgain);
+    }
+    afresh(cx, held, question, if was_doubtful { "restarted-part-lost" } else { "restarted-changed" }).await
+}
+
 /// Gives the stored bytes up, whether in one stream or divided, and asks for the whole.
 pub(super) async fn afresh(
     cx: &Context<'_>,
@@ -252,6 +275,7 @@ fn join(cx: &Context<'_>, held: &mut Held, question: &Question, answer: &Answer,
         held.resume.date = header("date");
     }
     held.resume.ranges_known = true;
+    held.resume.doubtful_from = None;
     held.recorded = false;
     held.record(cx.shared, cx.key);
     held.joined(cx.shared, cx.key);
@@ -394,7 +418,7 @@ async fn begin(
     Ok(())
 }
 
-fn wants_parts(cx: &Context<'_>) -> bool {
+pub(super) fn wants_parts(cx: &Context<'_>) -> bool {
     cx.task.task_type == TaskType::ParallelDownload || cx.task.chunks > 1
 }
 

@@ -134,6 +134,16 @@ impl Held {
         Ok(())
     }
 
+    /// Cuts off what another program may have written at the end of the part file. False: nothing is doubtful, or nothing else is
+    /// left.
+    pub(super) fn cut_doubtful(&mut self) -> Result<bool, Failure> {
+        let Some(from) = self.resume.doubtful_from.take() else { return Ok(false) };
+        let Some(part) = self.part.as_mut().filter(|part| part.len() >= from) else { return Ok(false) };
+        part.truncate(from)?;
+        self.recorded = false;
+        Ok(from > 0)
+    }
+
     pub(super) fn remove(&mut self) {
         self.stored = 0;
         if let (Some(directory), true) =
@@ -174,6 +184,7 @@ pub(crate) fn distrust(resume: &mut ResumeRecord, part: Option<&mut PartFile>) -
         return Some(resume.pieces.iter().map(Piece::bytes_done).sum());
     }
     let part = part?;
+    resume.doubtful_from = None;
     let durable = resume.durable_bytes.min(part.len());
     part.truncate(durable).ok().map(|()| durable)
 }

@@ -129,10 +129,10 @@ pub(super) fn is_other_version(task: &Task, held: &Held, head: &HookHead) -> boo
 }
 
 /// Whether a part does not say of which version it is: asked for under a date, a server may leave that out (RFC 9110 section
-/// 15.3.7), and one that takes no notice of If-Range does so too.
+/// 15.3.7), some leave out the tag, and one that takes no notice of If-Range looks just so.
 pub(super) fn is_unnamed(if_range: &str, head: &HookHead) -> bool {
-    let is_date = !if_range.is_empty() && strong_tag(Some(if_range)).is_none();
-    is_date && head.header("last-modified").is_none()
+    let name = if strong_tag(Some(if_range)).is_some() { "etag" } else { "last-modified" };
+    !if_range.is_empty() && head.header(name).is_none()
 }
 
 /// An entity tag that identifies bytes (RFC 9110 section 8.8.3).
@@ -151,7 +151,12 @@ pub(super) fn known_length(cx: &Context<'_>, held: &Held, answer: &Answer, head:
 
 /// How many bytes are proof enough under the same validator.
 pub(super) fn least(held: &Held) -> u64 {
-    held.bytes_done().min(LEAST)
+    least_of(held.bytes_done())
+}
+
+/// The same of so many stored bytes.
+pub(super) fn least_of(bytes: u64) -> u64 {
+    bytes.min(LEAST)
 }
 
 /// Whether two URLs differ in nothing but their queries.

@@ -1,13 +1,16 @@
 //! The places that a download can come from: its URL, and its mirrors in turn; what of a request may go to another of them, and
 //! what a component may write into one that leaves the task's origin.
 
+use std::ops::ControlFlow;
+
 use super::{Context, Finished, Held, Stopped, download, once};
 use crate::error::{Failure, FailureKind};
 use crate::mask::Secrets;
 use crate::task::{Pairs, Status, Task};
 use crate::transport::is_same_origin;
 
-/// Downloads from the URL, and where that fails from each mirror in turn; retries are not used up by that.
+/// Downloads from the URL, and where that fails from each mirror in turn; retries are not used up by that. Where several places
+/// have brought a file of another digest, nobody knows whose bytes are wrong: each is asked alone then, the URL once more at last.
 pub(super) async fn from_any_place(
     cx: &Context<'_>,
     wire: download::Wire,
@@ -17,18 +20,25 @@ pub(super) async fn from_any_place(
     let mirror = |mirror: &String| download::Wire::own(&with_login(mirror), headers_for(mirror, &wire));
     let mut places: Vec<download::Wire> = cx.task.mirrors.iter().map(mirror).collect();
     places.insert(0, wire);
-    let mut outcome = download::run(cx, &places, 0, held).await;
-    for place in 1..places.len() {
-        match &outcome {
-            Err(Stopped::Failure(failure, _)) if cx.may_be_renewed(failure) => return outcome,
-            Err(Stopped::Failure(failure, _)) if held.sends.is_some() && !once::is_undone(failure) => return outcome,
-            Err(Stopped::Failure(failure, _)) if may_be_elsewhere(failure) => {}
-            Err(Stopped::Final(Status::NotFound, _)) => {}
-            _ => return outcome,
+    let mut told = match from(cx, &places, 0, held).await {
+        ControlFlow::Continue(stopped) if places.len() > 1 => stopped,
+        ControlFlow::Continue(stopped) => return Err(stopped),
+        ControlFlow::Break(outcome) => return outcome,
+    };
+    for place in (1..places.len()).chain([0]) {
+        let is_wrong = is_wrong(&told);
+        if place == 0 && !(is_wrong && download::wants_parts(cx)) {
+            break;
         }
-        outcome = download::run(cx, &places, place, held).await;
+        let alone = std::slice::from_ref(&places[place]);
+        let (among, place) = if is_wrong { (alone, 0) } else { (places.as_slice(), place) };
+        match from(cx, among, place, held).await {
+            ControlFlow::Break(outcome) => return outcome,
+            ControlFlow::Continue(stopped) if !is_wrong => told = stopped,
+            ControlFlow::Continue(_) => {}
+        }
     }
-    outcome
+    Err(told)
 }
 
 /// A server's refusal, with the place where that is a mirror: sentences stand behind the task's own URL.
@@ -40,8 +50,42 @@ pub(super) fn refused_at(cx: &Context<'_>, wire: &download::Wire, mut failure: F
     failure
 }
 
-fn may_be_elsewhere(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::Connection | FailureKind::HttpResponse | FailureKind::Resume)
+/// Downloads from one place, or, divided, from all. Goes on with why it failed, where another place may do; wrong bytes are given
+/// up then.
+async fn from(
+    cx: &Context<'_>,
+    places: &[download::Wire],
+    place: usize,
+    held: &mut Held,
+) -> ControlFlow<Result<Finished, Stopped>, Stopped> {
+    let stopped = match download::run(cx, places, place, held).await {
+        Err(stopped) if may_be_elsewhere(cx, held, &stopped) => stopped,
+        outcome => return ControlFlow::Break(outcome),
+    };
+    if is_wrong(&stopped) && !cx.task.mirrors.is_empty() {
+        tracing::info!("{}: {} has another file", cx.task.task_id, cx.shown(&places[place].url));
+        if let Err(failure) = held.give_up(cx.shared, cx.key).await {
+            return ControlFlow::Break(Err(failure.into()));
+        }
+    }
+    ControlFlow::Continue(stopped)
+}
+
+fn may_be_elsewhere(cx: &Context<'_>, held: &Held, stopped: &Stopped) -> bool {
+    use FailureKind::{Checksum, Connection, HttpResponse, Resume};
+    match stopped {
+        Stopped::Failure(failure, _) if cx.may_be_renewed(failure) => false,
+        Stopped::Failure(failure, _) if held.sends.is_some() && !once::is_undone(failure) => false,
+        Stopped::Failure(failure, _) if failure.kind == Checksum => !held.part_was_changed,
+        Stopped::Failure(failure, _) => matches!(failure.kind, Connection | HttpResponse | Resume),
+        Stopped::Final(Status::NotFound, _) => true,
+        _ => false,
+    }
+}
+
+/// Whether a whole file came, and not the one that was expected.
+fn is_wrong(stopped: &Stopped) -> bool {
+    matches!(stopped, Stopped::Failure(failure, _) if failure.kind == FailureKind::Checksum)
 }
 
 /// A URL with the login of another one of its origin, where it has none itself.

@@ -270,11 +270,16 @@ impl Exchange<'_> {
         if sends_body && self.hop.body.is_empty() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        if self.hop.url.scheme() == "http" {
-            let proxy = shared.routes()?.of(&self.hop.url).filter(|proxy| proxy.takes_requests());
-            // The caller's own goes to a proxy that takes the request, and never to a server.
-            let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(PROXY_AUTHORIZATION.as_str());
-            let given = given.iter().find(is_it).map(|(_, value)| value.clone());
+        // The caller's own goes to a proxy that takes the request, and never to a server.
+        let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(PROXY_AUTHORIZATION.as_str());
+        let given = given.iter().find(is_it).map(|(_, value)| value.clone());
+        let is_plain = self.hop.url.scheme() == "http";
+        let proxy = shared.routes()?.of(&self.hop.url).filter(|proxy| is_plain && proxy.takes_requests());
+        if given.is_some() && proxy.is_none() {
+            let instead = "the login for a proxy that makes the connection stands in its URL";
+            tracing::warn!("`Proxy-Authorization` is not sent to {}: {instead}", self.peer);
+        }
+        if is_plain {
             let authorization = proxy
                 .and_then(|proxy| given.or_else(|| proxy.authorization(method.as_str(), self.hop.url.as_str(), None)));
             // A user's name may be UTF-8.
@@ -300,7 +305,7 @@ impl Exchange<'_> {
             }
             counter.add(sending.last(), limit);
         });
-        let mut line = Line::new(capture_connection(&mut request));
+        let mut line = Line::new(capture_connection(&mut request), self.call.is_late.clone());
         if !self.is_idempotent() {
             // Lets pooled connections notice that their server has closed them: this request can't be sent twice.
             tokio::task::yield_now().await;
@@ -456,6 +461,10 @@ impl Exchange<'_> {
     }
 
     fn closed_before_answering(&self, error: &ClientError, hyper: Option<&hyper::Error>, line: &Line) -> String {
+        let reset = words::find::<h2::Error>(error).filter(|error| error.is_reset() && error.is_remote());
+        if let Some(reason) = reset.and_then(h2::Error::reason) {
+            return format!("{} reset the stream before answering: {reason}", self.peer); // the connection lives
+        }
         let reason = match hyper {
             Some(ended) if ended.is_incomplete_message() => String::new(),
             Some(ended) if ended.is_timeout() => {
@@ -492,7 +501,9 @@ impl Exchange<'_> {
             }
             h2::Reason::REFUSED_STREAM => Some(Try::Unread(unread(", again and again"))),
             h2::Reason::NO_ERROR if is_left => Some(Try::Unread(unread(", again and again"))),
-            reason if is_left => Some(Try::Failed(unread(&format!(": {reason}")))),
+            // It wants fewer requests, not the same ones at once.
+            h2::Reason::ENHANCE_YOUR_CALM if is_left => Some(Try::Failed(unread(&format!(": {reason}")))),
+            reason if is_left => Some(Try::Unread(unread(&format!(", again and again: {reason}")))),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! The connection that a request is on: which one the pool chose, what has come over it, and whether others may still choose it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Extensions;
@@ -18,13 +18,15 @@ pub(super) struct Line {
     captured: CaptureConnection,
     trace: Option<Arc<Trace>>,
     read_before: u64,
+    /// [`super::Call::is_late`].
+    is_late: Arc<AtomicBool>,
     /// The exchange has ended as it should.
     is_done: bool,
 }
 
 impl Line {
-    pub(super) fn new(captured: CaptureConnection) -> Self {
-        Self { captured, trace: None, read_before: 0, is_done: false }
+    pub(super) fn new(captured: CaptureConnection, is_late: Arc<AtomicBool>) -> Self {
+        Self { captured, trace: None, read_before: 0, is_late, is_done: false }
     }
 
     /// Waits until the pool has chosen.
@@ -96,9 +98,10 @@ impl Line {
 }
 
 impl Drop for Line {
-    /// Whoever gives an exchange up (a limit on the whole task, a pause) does not say why.
+    /// Whoever gives an exchange up says whether for want of time (a limit on the whole attempt), and nothing more (a pause).
     fn drop(&mut self) {
-        if !self.is_done && self.trace.as_ref().is_some_and(|trace| trace.is_silent_for(SILENT_FOR)) {
+        let is_silent = || self.trace.as_ref().is_some_and(|trace| trace.is_silent_for(SILENT_FOR));
+        if !self.is_done && (self.is_late.load(Ordering::Relaxed) || is_silent()) {
             self.retire();
         }
     }

@@ -65,7 +65,7 @@ impl Tls {
         if !h2 {
             Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
         }
-        let stream = shake_hands(config, stream, host, port).await?;
+        let stream = self.shake_hands(config, stream, host, port).await?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok((Box::new(stream), h2))
     }
@@ -78,7 +78,20 @@ impl Tls {
         port: u16,
     ) -> Result<Box<dyn Stream>, Failure> {
         let config = self.configs().await?.proxy.clone();
-        Ok(Box::new(shake_hands(config, stream, host, port).await?))
+        Ok(Box::new(self.shake_hands(config, stream, host, port).await?))
+    }
+
+    async fn shake_hands(
+        &self,
+        config: Arc<ClientConfig>,
+        stream: Box<dyn Stream>,
+        host: &str,
+        port: u16,
+    ) -> Result<tokio_rustls::client::TlsStream<Box<dyn Stream>>, Failure> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| words::tls(format!("`{host}` cannot stand in a certificate")))?;
+        let shaken = TlsConnector::from(config).connect(name, stream).await;
+        shaken.map_err(|error| failure(&error, host, port, self.settings.min_tls))
     }
 
     async fn configs(&self) -> Result<&Configs, Failure> {
@@ -138,11 +151,33 @@ fn identity(settings: &TransportSettings) -> Result<Option<Identity>, Failure> {
     let path = settings.client_key.as_ref().unwrap_or(cert);
     let unusable = |why: String| words::tls(format!("cannot use the private key in {}: {why}", path.display()));
     let pem = regular::read(path).map_err(|error| unusable(words::system(&error)))?;
-    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(words::pem(&error)))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(no_key(&error, &pem, settings)))?;
     // Told when the file is read, not when a server asks.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).map_err(|error| unusable(error.to_string()))?;
+    CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).map_err(|error| {
+        unusable(match error {
+            rustls::Error::InconsistentKeys(_) => {
+                format!("it does not belong to the certificate in {}", cert.display())
+            }
+            error => error.to_string(),
+        })
+    })?;
     Ok(Some((chain, key)))
+}
+
+/// Why a PEM file has no key that can be used.
+fn no_key(error: &rustls::pki_types::pem::Error, pem: &[u8], settings: &TransportSettings) -> String {
+    let has = |mark: &[u8]| pem.windows(mark.len()).any(|part| part == mark);
+    match error {
+        rustls::pki_types::pem::Error::NoItemsFound if has(b"ENCRYPTED") => {
+            "it is encrypted (`openssl pkey -in FILE -out FILE.open` writes it without its password)".into()
+        }
+        rustls::pki_types::pem::Error::NoItemsFound if settings.client_key.is_none() && has(b"CERTIFICATE-----") => {
+            "there is none beside the certificate; --key (or a profile's `client-key`) names the file that holds it"
+                .into()
+        }
+        error => words::pem(error),
+    }
 }
 
 fn client(
@@ -218,25 +253,20 @@ fn read_pin(pin: &str) -> Result<[u8; 32], Failure> {
         .ok_or_else(|| words::tls(format!("the pinned key `{pin}` is not `sha256//` and 32 bytes in base64")))
 }
 
-async fn shake_hands(
-    config: Arc<ClientConfig>,
-    stream: Box<dyn Stream>,
-    host: &str,
-    port: u16,
-) -> Result<tokio_rustls::client::TlsStream<Box<dyn Stream>>, Failure> {
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| words::tls(format!("`{host}` cannot stand in a certificate")))?;
-    TlsConnector::from(config).connect(name, stream).await.map_err(|error| failure(&error, host, port))
-}
-
 /// What a failed handshake means. Lost connections are no judgement on the certificate and may be tried again.
-fn failure(error: &io::Error, host: &str, port: u16) -> Failure {
+fn failure(error: &io::Error, host: &str, port: u16, least: MinTls) -> Failure {
     let place = format!("{host}:{port}");
     match words::find::<rustls::Error>(error) {
         Some(rustls::Error::InvalidCertificate(reason)) => words::tls(certificate_sentence(reason, &place)),
         Some(rustls::Error::InvalidMessage(_)) => words::protocol(format!(
             "{place} does not speak TLS (perhaps it speaks plain HTTP: then the URL begins with `http:`)"
         )),
+        Some(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)) => words::tls(match least {
+            MinTls::V12 => format!("{place} speaks no version of TLS that is allowed: at least 1.2"),
+            MinTls::V13 => format!(
+                "{place} speaks no version of TLS that is allowed: at least 1.3, by --tls-min (or a profile's `min-tls`)"
+            ),
+        }),
         Some(rustls::Error::AlertReceived(alert)) => refusal(*alert, &place)
             .unwrap_or_else(|| words::tls(format!("{place} refused the TLS handshake ({alert:?})"))),
         Some(other) => words::tls(format!("no TLS connection to {place}: {other}")),
@@ -273,9 +303,6 @@ pub(super) fn refusal(alert: AlertDescription, place: &str) -> Option<Failure> {
         Alert::HandshakeFailure => Some(words::tls(format!(
             "{place} refused the TLS handshake (HandshakeFailure): it may want a client certificate, which --cert (or a \
              profile's `client-cert`) names, or other ciphers"
-        ))),
-        Alert::ProtocolVersion => Some(words::tls(format!(
-            "{place} speaks no version of TLS that is allowed: at least 1.2, or what --tls-min (or a profile's `min-tls`) says"
         ))),
         _ => None,
     }

@@ -461,7 +461,7 @@ pub(crate) struct DownloadFlags {
     /// Connections for one file, 1 to 64
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<1, 64>)]
     pub(crate) parts: u32,
-    /// Another place of the same file; may be repeated
+    /// Another place of the same file, asked where the URL fails or its file has another digest; may be repeated
     #[arg(long = "mirror", value_name = "URL")]
     pub(crate) mirrors: Vec<String>,
     /// Expected digest of the file (sha-256, sha-512, sha-1, md5)

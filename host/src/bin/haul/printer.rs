@@ -315,12 +315,16 @@ fn not_utf8() -> String {
     )
 }
 
-/// The first paragraph of clap's message on one line, and its tip if there is one.
+/// The first paragraph of clap's message on one line, and its tip if there is one: but for a number below 0, which it takes for a
+/// flag, and nothing takes.
 fn sentence(rendered: &str) -> String {
     let mut paragraphs = rendered.split("\n\n");
     let first = paragraphs.next().unwrap_or("");
     let mut text = words(first.strip_prefix("error: ").unwrap_or(first));
-    if let Some(tip) = paragraphs.find(|paragraph| paragraph.trim_start().starts_with("tip: ")) {
+    let flag = first.split_once("unexpected argument '-").map(|(_, flag)| flag);
+    if flag.is_some_and(|flag| flag.starts_with(|c: char| c.is_ascii_digit())) {
+        text = format!("{text} (no value here is below 0)");
+    } else if let Some(tip) = paragraphs.find(|paragraph| paragraph.trim_start().starts_with("tip: ")) {
         text = format!("{text} ({})", words(tip).trim_start_matches("tip: "));
     }
     text

@@ -92,7 +92,14 @@ pub(in crate::transfer) async fn finish_with(
         callbacks::verify(cx, held, known).await?;
     }
     let gone = || Failure::new(FailureKind::General, "the part file is gone");
-    let finished = held.part.as_mut().ok_or_else(gone)?.finish();
+    let part = held.part.as_mut().ok_or_else(gone)?;
+    let finished = match held.resume.total_bytes.filter(|total| *total != part.len()) {
+        Some(total) => {
+            let text = format!("the part file has {} bytes, and not the {total} of the whole", part.len());
+            Err(Failure::new(FailureKind::Checksum, text))
+        }
+        None => part.finish(),
+    };
     held.part_was_changed = finished.as_ref().is_err_and(|failure| failure.kind == FailureKind::Checksum);
     finished?;
     let part = held.part.take().ok_or_else(gone)?;

@@ -101,6 +101,7 @@ pub(in crate::transfer) fn call_of(cx: &Context<'_>, wire: &Wire, question: &Que
     call.head_timeout = limit(task.timeouts.head_ms.or(idle_ms), call.head_timeout);
     call.send_timeout = limit(task.timeouts.send_ms, call.send_timeout);
     call.idle_timeout = limit(task.timeouts.idle_ms, call.idle_timeout);
+    call.is_late = Arc::clone(&cx.is_late);
     call.max_redirects = task.max_redirects;
     call.trail = Some(cx.trail.clone());
     if cx.shared.throttle.set_sip(cx.taker()) > 0 {

@@ -62,7 +62,11 @@ pub(super) fn next_step<'a>(question: &Question, known: &Known, verdict: &'a Cla
         Classified::Success if goes_on => Step::Misfit,
         Classified::Success => Step::TakeAll,
         Classified::Continues(from) => joining(question, known, *from),
-        Classified::AlreadyComplete if goes_on && !known.own_range => Step::Finished,
+        // It ends where stored bytes were to be compared: there are more of them.
+        Classified::AlreadyComplete if goes_on && question.overlap > 0 && question.restarts < RESTARTS => {
+            Step::AskAfresh("restarted-changed")
+        }
+        Classified::AlreadyComplete if goes_on && !known.own_range && question.overlap == 0 => Step::Finished,
         Classified::AlreadyComplete => Step::Misfit,
         Classified::UseFromZero(_) | Classified::AskFromZero(_) if can_be_proved => {
             Step::AskWithoutValidator(known.proof)

@@ -42,8 +42,9 @@ pub(super) async fn what_is_stored(
     }
     let bytes = held.bytes_done();
     let is_known = overlap::is_known(held, only_url(cx.task, wire), &wire.url);
-    let overlap = if is_known { 0 } else { overlap::least(held) };
-    if own_range(cx.task) != is_within_range(held) || (own_range(cx.task) && overlap > 0) {
+    let is_doubtful = |held: &Held| held.resume.doubtful_from.is_some_and(|from| held.bytes_done() > from);
+    let least = |held: &Held| if is_known && !is_doubtful(held) { 0 } else { overlap::least(held) };
+    if own_range(cx.task) != is_within_range(held) || (own_range(cx.task) && least(held) > 0) {
         return Ok(instead(cx, held, "restarted-own-range").await?);
     }
     let (verdict, _) = cx.chain.resume(cx.hook_task, bytes, &held.resume).await?;
@@ -62,6 +63,7 @@ pub(super) async fn what_is_stored(
             held.resumed_from = from;
             let offset = held.resume.first_byte.unwrap_or(0);
             let to = held.resume.total_bytes.filter(|_| is_within_range(held)).map(|total| offset + total - 1);
+            let overlap = least(held);
             Ok(Stored::GoOn(Question { from: Some(from), to, if_range, offset, overlap, ..Question::default() }))
         }
         ResumeVerdict::NothingMissing => Ok(Stored::All),
@@ -104,27 +106,42 @@ async fn open_stored(cx: &Context<'_>, held: &mut Held, directory: &Directory) -
     let part = directory.open_part(&resume.part_name, identity)?.filter(is_it);
     let durable = resume.durable_bytes;
     let same_boot = !resume.boot_id.is_empty() && resume.boot_id == cx.shared.boot_id;
-    let good = |len: u64| if same_boot { len } else { len.min(durable) };
+    // What the store does not know of is another program's.
+    let known = if same_boot { durable.max(cx.record.bytes_done) } else { durable };
     (held.resume, held.recorded) = (resume, true);
     if !held.resume.pieces.is_empty() {
         return open_pieces(cx, held, part, same_boot).await;
     }
-    match part.filter(|part| part.len() >= durable && good(part.len()) > 0) {
-        Some(mut part) => {
-            let bytes = good(part.len());
-            if bytes < part.len() {
-                part.truncate(bytes)?;
-            }
-            (held.part, held.resumed_from) = (Some(part), bytes);
-            Ok(true)
+    if let Some(mut part) = part.filter(|part| part.len() >= durable) {
+        if part.len() > known {
+            part.truncate(known)?;
         }
-        None => {
-            tracing::info!("{}: the stored bytes are gone or were changed: starts afresh", cx.task.task_id);
-            held.note("restarted-part-lost");
-            held.give_up(cx.shared, cx.key).await?;
-            Ok(false)
-        }
+        held.part = Some(part);
+        prepare_comparison(cx, held)?;
     }
+    held.resumed_from = held.part.as_ref().map_or(0, PartFile::len);
+    if held.resumed_from == 0 {
+        tracing::info!("{}: the stored bytes are gone or were changed: starts afresh", cx.task.task_id);
+        held.note("restarted-part-lost");
+        held.give_up(cx.shared, cx.key).await?;
+    }
+    Ok(held.resumed_from > 0)
+}
+
+/// Bytes that may be another program's are compared with the server's before anything is joined to them: there must be something
+/// left to ask for behind them. Where they cannot be compared they are cut off.
+fn prepare_comparison(cx: &Context<'_>, held: &mut Held) -> Result<(), Failure> {
+    let (Some(from), Some(part)) = (held.resume.doubtful_from, held.part.as_mut()) else { return Ok(()) };
+    let total = held.resume.total_bytes.filter(|total| part.len() <= *total && !own_range(cx.task));
+    if total == Some(part.len()) {
+        part.truncate(from.max(part.len() - overlap::least_of(part.len())))?;
+    }
+    if part.len() <= from {
+        held.resume.doubtful_from = None;
+    } else if total.is_none() {
+        held.cut_doubtful()?;
+    }
+    Ok(())
 }
 
 /// Opens a divided part file: of each piece, what has certainly been written.
@@ -142,7 +159,10 @@ async fn open_pieces(
     let begun = held.resume.pieces.iter().filter(|piece| piece.bytes_done() > 0);
     let end = begun.map(|piece| piece.next_byte).max().unwrap_or(0);
     match part.filter(|part| end > 0 && part.len() >= end) {
-        Some(part) => {
+        Some(mut part) => {
+            if let Some(total) = held.resume.total_bytes.filter(|total| part.len() > *total) {
+                part.truncate(total)?; // each piece is written to its place, and nothing behind the last one
+            }
             held.part = Some(part);
             held.resumed_from = held.bytes_done();
             Ok(true)

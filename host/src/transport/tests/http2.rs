@@ -294,11 +294,12 @@ async fn a_complete_success_stands_where_the_server_lets_go_of_the_rest_of_the_r
 
 #[tokio::test]
 async fn requests_that_a_server_has_not_looked_at_are_sent_again_as_often_as_it_gets_on() {
-    for refuses in [false, true] {
+    // REFUSED_STREAM; GOAWAY with NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR
+    for (refuses, code) in [(true, 7), (false, 0), (false, 1), (false, 2)] {
         let server = Frames::start(move |seen| match (seen.number, refuses) {
             (0 | 1, _) => Say(fine(seen.stream)),
-            (_, true) => Say(reset(seen.stream, 7)), // REFUSED_STREAM
-            (_, false) => Say(goaway(3, 0)),
+            (_, true) => Say(reset(seen.stream, code)),
+            (_, false) => Say(goaway(3, code)),
         })
         .await;
         let transport = trusting();
@@ -315,6 +316,48 @@ async fn a_server_that_only_refuses_is_not_asked_for_ever() {
     assert!(failure.description.contains("again and again"), "{failure}");
     assert!(!failure.outcome_unknown);
     assert_eq!(server.requests.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
+async fn a_server_that_wants_calm_is_not_asked_again_at_once() {
+    let server = Frames::start(|_| Say(goaway(0, 11))).await;
+    let failure = trusting().send(post(server.url(), "x")).await.map(drop).unwrap_err();
+    assert!(failure.description.contains("refused the request unread"), "{failure}");
+    assert!(!failure.outcome_unknown);
+    assert_eq!(server.requests.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_before_its_answer_is_not_called_a_closed_connection() {
+    let server = Frames::start(|seen| Say(reset(seen.stream, 2))).await;
+    let failure = trusting().send(get(server.url())).await.map(drop).unwrap_err();
+    assert!(failure.description.contains("reset the stream before answering: "), "{failure}");
+}
+
+#[tokio::test]
+async fn a_connection_on_which_a_whole_attempt_met_its_limit_carries_no_further_one() {
+    let server = Frames::start(|seen| match (seen.connection, seen.number) {
+        (0, 1) => Say(Vec::new()),
+        _ => Say(fine(seen.stream)),
+    })
+    .await;
+    let transport = trusting();
+    fetch(&transport, get(server.url())).await.unwrap();
+    let call = get(server.url());
+    let is_late = Arc::clone(&call.is_late);
+    let end = async {
+        while server.requests.load(Ordering::SeqCst) < 2 {
+            clock::sleep(SHORT / 10).await;
+        }
+        is_late.store(true, Ordering::SeqCst);
+    };
+    tokio::select! {
+        answer = transport.send(call) => panic!("{answer:?}"),
+        () = end => {}
+    }
+
+    assert_eq!(fetch(&transport, post(server.url(), "x")).await.unwrap().1, "ok");
+    assert_eq!(server.connections(), 2);
 }
 
 #[tokio::test]

@@ -468,7 +468,7 @@ async fn a_lowest_version_above_what_a_server_speaks_is_refused() {
     let server = secure_with(&[], |_| {}, old).await;
     server.ask(server.settings()).await.unwrap();
     let refusal = server.refusal(TransportSettings { min_tls: MinTls::V13, ..server.settings() }).await;
-    assert!(refusal.contains("--tls-min"), "{refusal}");
+    assert!(refusal.contains("at least 1.3, by --tls-min"), "{refusal}");
 }
 
 #[tokio::test]
@@ -502,8 +502,14 @@ async fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
         assert_eq!(server.ask(settings).await.unwrap().1, "HTTP/2.0 /path");
     }
     let stranger = file(KeyPair::generate().unwrap().serialize_pem());
-    for wrong in [with(path(&chain), None), with(path(&chain), path(&stranger)), with(None, path(&own))] {
+    let sealed = file("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n".into());
+    for (wrong, words) in [
+        (with(path(&chain), None), "--key (or a profile's `client-key`) names the file"),
+        (with(path(&chain), path(&stranger)), "it does not belong to the certificate in "),
+        (with(path(&chain), path(&sealed)), "it is encrypted"),
+        (with(None, path(&own)), "and there is none"),
+    ] {
         let sentence = wrong.check().unwrap_err().to_string();
-        assert!(sentence.contains("key"), "{sentence}");
+        assert!(sentence.contains(words), "{sentence}");
     }
 }

@@ -107,6 +107,8 @@ fn nothing_is_missing_only_where_something_is_stored_of_the_whole() {
     decides(&rest(), PLAIN, &Classified::AlreadyComplete, Step::Finished);
     decides(&whole(), PLAIN, &Classified::AlreadyComplete, Step::Misfit);
     decides(&rest(), Known { own_range: true, ..PLAIN }, &Classified::AlreadyComplete, Step::Misfit);
+    let shorter = Step::AskAfresh("restarted-changed");
+    decides(&rest_with(64, "\"1\""), PLAIN, &Classified::AlreadyComplete, shorter);
 }
 
 #[test]
