@@ -298,21 +298,32 @@ impl Jar {
         Self { inner: Arc::new(Inner { cookies: Mutex::new(cookies), others, dirty: AtomicBool::new(false), keep }) }
     }
 
-    /// A jar with the cookies of a text in Netscape's form; `keep` is given its text after changes. Lines that are no cookies
-    /// which could be sent stay in it as they are ([`Jar::left_out`]).
+    /// A jar with the cookies of a text in Netscape's form, or with `Set-Cookie:` lines that have a `Domain`, whose `Max-Age`
+    /// counts from `now_ms`; `keep` is given its text after changes. Lines that are no cookies which could be sent stay in it as
+    /// they are ([`Jar::left_out`], [`Jar::nobodys`]).
     ///
     /// # Errors
     /// [`Error::Usage`] when no line is one, and some should be.
-    pub fn read(text: &[u8], keep: impl Fn(Vec<u8>) + Send + Sync + 'static) -> Result<Self> {
-        Ok(Self::with(netscape::read(text).map_err(Error::Usage)?, Box::new(keep)))
+    pub fn read(text: &[u8], now_ms: u64, keep: impl Fn(Vec<u8>) + Send + Sync + 'static) -> Result<Self> {
+        Ok(Self::with(netscape::read(text, now_ms).map_err(Error::Usage)?, Box::new(keep)))
     }
 
-    /// Which lines of the text are not sent, by number and without their content, if any are there.
+    /// Which lines of the text are no cookies that could be sent, by number and without their content, if any are there.
     pub fn left_out(&self) -> Option<String> {
-        let (first, others) = self.inner.others.split_first()?;
-        Some(match others.len() {
-            0 => format!("line {}", first.number),
-            more => format!("line {} and {more} more", first.number),
+        self.lines(false)
+    }
+
+    /// Which lines are `Set-Cookie:` without a `Domain`, so that nobody knows where to send them, if any are there.
+    pub fn nobodys(&self) -> Option<String> {
+        self.lines(true)
+    }
+
+    fn lines(&self, are_nobodys: bool) -> Option<String> {
+        let mut others = self.inner.others.iter().filter(|other| other.is_nobodys == are_nobodys);
+        let first = others.next()?.number;
+        Some(match others.count() {
+            0 => format!("line {first}"),
+            more => format!("line {first} and {more} more"),
         })
     }
 

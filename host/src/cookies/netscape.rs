@@ -1,12 +1,17 @@
 //! Netscape's cookie file, which curl, wget and browsers' extensions read and write: a cookie a line, seven fields set
 //! apart by tabs: domain, whether hosts below it get it too, path, https only, end in seconds since 1970 (0: session), name,
-//! value. `#HttpOnly_` before the domain is curl's. Other lines that begin with `#` are comments.
+//! value. `#HttpOnly_` before the domain is curl's. Other lines that begin with `#` are comments. A line `Set-Cookie: ...`, as curl
+//! reads it too, is taken where it says by `Domain` whose cookie it is; it is written again in Netscape's form.
 //!
 //! Fields are bytes. A line that nobody could send as a cookie is handed back as it is, to be written again: it is the user's.
 
-use super::{Cookie, Cookies, MAX_COOKIE, is_public_suffix};
+use url::Url;
+
+use super::{Cookie, Cookies, MAX_COOKIE, divided, is_public_suffix};
 
 const HTTP_ONLY: &[u8] = b"#HttpOnly_";
+/// Before a cookie as a server says it.
+const SET_COOKIE: &[u8] = b"set-cookie:";
 /// What some editors put before the first line.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How such files begin, for those who look.
@@ -26,10 +31,13 @@ pub(super) struct Other {
     pub(super) number: usize,
     /// Without its end.
     pub(super) line: Vec<u8>,
+    /// It is a `Set-Cookie:` that does not say where its cookie goes.
+    pub(super) is_nobodys: bool,
 }
 
-/// Reads a file. The error is a sentence about one in which nothing looks like a cookie: it is another program's.
-pub(super) fn read(text: &[u8]) -> Result<Content, String> {
+/// Reads a file; what its `Max-Age` counts from is now. The error is a sentence about one in which nothing is a cookie: it is
+/// another program's.
+pub(super) fn read(text: &[u8], now_ms: u64) -> Result<Content, String> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut content = Content::default();
     let mut is_jar = TITLES.iter().any(|title| text.starts_with(title));
@@ -42,20 +50,54 @@ pub(super) fn read(text: &[u8]) -> Result<Content, String> {
         if rest.trim_ascii().is_empty() || (rest.starts_with(b"#") && !http_only) {
             continue;
         }
-        let fields = fields(rest);
-        is_jar |= fields.is_some();
-        match fields.and_then(|fields| cookie(&fields, http_only)) {
+        let (fields, said) = (fields(rest), after_set_cookie(rest));
+        let found = match said {
+            Some(said) => set_cookie(said, now_ms),
+            None => fields.as_ref().and_then(|fields| cookie(fields, http_only)),
+        };
+        is_jar |= fields.is_some() || found.is_some();
+        match found {
             Some(cookie) => drop(content.cookies.put(cookie, 0)),
-            None => content.others.push(Other { number: index + 1, line: line.to_vec() }),
+            None => {
+                let is_nobodys = said.is_some_and(|said| domain_of(said).is_none());
+                content.others.push(Other { number: index + 1, line: line.to_vec(), is_nobodys });
+            }
         }
     }
-    match content.others.first() {
-        Some(other) if !is_jar => Err(format!(
-            "line {} of the cookie file is no cookie in Netscape's form (seven fields set apart by tabs), nor is any other",
-            other.number
-        )),
-        _ => Ok(content),
+    if is_jar {
+        return Ok(content);
     }
+    let nobodys = content.others.iter().find(|other| other.is_nobodys);
+    match (nobodys, content.others.first()) {
+        (Some(Other { number, .. }), _) => Err(format!(
+            "line {number} of the cookie file does not say where its cookie goes: add `; Domain=HOST` to each `Set-Cookie:` line"
+        )),
+        (None, Some(Other { number, .. })) => Err(format!(
+            "line {number} of the cookie file is no cookie in Netscape's form (seven fields set apart by tabs) or as \
+             `Set-Cookie:` with a `Domain`, nor is any other"
+        )),
+        (None, None) => Ok(content),
+    }
+}
+
+/// What a `Set-Cookie:` line says.
+fn after_set_cookie(line: &[u8]) -> Option<&[u8]> {
+    let (name, value) = line.split_at_checked(SET_COOKIE.len())?;
+    name.eq_ignore_ascii_case(SET_COOKIE).then_some(value)
+}
+
+/// The `Domain` of a cookie as a server says it.
+fn domain_of(set_cookie: &[u8]) -> Option<&str> {
+    let attributes = set_cookie.split(|byte| *byte == b';').skip(1).filter_map(divided);
+    let (_, domain) = attributes.filter(|(name, _)| name.eq_ignore_ascii_case(b"domain")).last()?;
+    let domain = std::str::from_utf8(domain).ok()?;
+    Some(domain.strip_prefix('.').unwrap_or(domain)).filter(|domain| !domain.is_empty())
+}
+
+/// A cookie as a server of its domain would set it, over https. One without a domain is nobody's: curl sends it to all hosts.
+fn set_cookie(said: &[u8], now_ms: u64) -> Option<Cookie> {
+    let url = Url::parse(&format!("https://{}/", domain_of(said)?)).ok()?;
+    Cookie::parse(said, &url, now_ms)
 }
 
 /// The fields of a line in Netscape's form.

@@ -19,7 +19,7 @@ fn header(cookies: &Cookies, to: &str) -> String {
 }
 
 fn read(text: &str) -> Cookies {
-    netscape::read(text.as_bytes()).unwrap().cookies
+    netscape::read(text.as_bytes(), NOW).unwrap().cookies
 }
 
 fn goes(set: &str, from: &str, to: &str) -> bool {
@@ -184,7 +184,7 @@ fn a_line_that_is_no_cookie_costs_no_other_and_is_written_as_it_was() {
         b"h.\xe9xample\tFALSE\t/\tFALSE\t0\tb\tsecret",
     ] {
         let text = [b"# c\n", wrong, b"\n", sound.as_bytes(), b"\n"].concat();
-        let jar = Jar::read(&text, |_| ()).unwrap();
+        let jar = Jar::read(&text, NOW, |_| ()).unwrap();
         let url = url("http://h.example/");
         assert_eq!(jar.header(&url, NOW).unwrap(), "a=1", "{}", wrong.escape_ascii());
         assert_eq!(jar.left_out().unwrap(), "line 2");
@@ -196,18 +196,42 @@ fn a_line_that_is_no_cookie_costs_no_other_and_is_written_as_it_was() {
 #[test]
 fn a_file_without_any_cookie_is_another_programs() {
     for wrong in ["h.example TRUE / FALSE 0 a secret", "{\"cookies\":[\"secret\"]}", "SQLite format 3\0\tsecret\0"] {
-        let sentence = netscape::read(format!("# c\n{wrong}\n").as_bytes()).unwrap_err();
+        let sentence = netscape::read(format!("# c\n{wrong}\n").as_bytes(), NOW).unwrap_err();
         assert!(sentence.contains("line 2") && !sentence.contains("secret"), "{sentence}");
     }
     for fine in ["", "# c\n\n", "# Netscape HTTP Cookie File\nhello\n", "h.example\tFALSE\t/\tFALSE\t0\ta\tx\0y"] {
-        netscape::read(fine.as_bytes()).unwrap();
+        netscape::read(fine.as_bytes(), NOW).unwrap();
     }
+}
+
+#[test]
+fn a_cookie_as_a_server_says_it_is_taken_where_it_names_its_domain() {
+    let text = "Set-Cookie: a=1; Domain=h.example; Max-Age=60\r\nset-cookie:b=2; domain=.h.example; Path=/x; Secure\n\
+                Set-Cookie: old=3; Domain=h.example; Max-Age=0\nSet-Cookie: all=4; Domain=com\n";
+    let cookies = read(text);
+    assert_eq!(header(&cookies, "https://sub.h.example/x"), "b=2; a=1");
+    assert_eq!(header(&cookies, "http://h.example/x"), "a=1");
+    assert_eq!(header(&cookies, "http://shop.com/"), "");
+    assert_eq!(cookies.header(&url("http://h.example/"), NOW + 61_000), None, "Max-Age counts from when it is read");
+    let written = String::from_utf8(netscape::write(&cookies, &[], NOW)).unwrap();
+    assert!(written.contains(".h.example\tTRUE\t/x\tTRUE\t0\tb\t2\n"), "{written}");
+}
+
+#[test]
+fn a_cookie_that_a_server_says_without_a_domain_goes_nowhere_and_is_told() {
+    let text = "HTTP/1.1 200 OK\nSet-Cookie: a=secret; Path=/\n";
+    let sentence = netscape::read(text.as_bytes(), NOW).unwrap_err();
+    assert!(sentence.contains("line 2 ") && sentence.contains("Domain=HOST"), "{sentence}");
+    assert!(!sentence.contains("secret"), "{sentence}");
+    let jar = Jar::read(format!("{text}Set-Cookie: b=1; Domain=h.example\n").as_bytes(), NOW, |_| ()).unwrap();
+    assert_eq!(jar.header(&url("http://h.example/"), NOW).unwrap(), "b=1");
+    assert_eq!((jar.nobodys().as_deref(), jar.left_out().as_deref()), (Some("line 2"), Some("line 1")));
 }
 
 #[test]
 fn bytes_that_are_no_utf_8_go_through_as_they_are() {
     let line = b"h.example\tFALSE\t/\tFALSE\t0\tn\xe9\tv\xe9";
-    let jar = Jar::read(line, |_| ()).unwrap();
+    let jar = Jar::read(line, NOW, |_| ()).unwrap();
     let place = url("http://h.example/");
     assert_eq!(jar.header(&place, NOW).unwrap().as_bytes(), b"n\xe9=v\xe9");
     assert!(jar.take([&b"set=\xff; Path=/\xe9"[..], b"b=\xff"].into_iter(), &place, NOW));

@@ -43,7 +43,7 @@ fn in_home(store: &Store, profile: &str) -> Result<Jar> {
     let name = format!("cookies:{profile}");
     let text = store.secret(&name)?.unwrap_or_default();
     let store = store.clone();
-    Jar::read(&text, move |text| drop(store.keep_secret(&name, &text, clock::unix_ms())))
+    Jar::read(&text, clock::unix_ms(), move |text| drop(store.keep_secret(&name, &text, clock::unix_ms())))
 }
 
 /// Where curl's users keep cookies that are to be forgotten.
@@ -51,7 +51,7 @@ const NOWHERE: &str = "/dev/null";
 
 fn in_file(path: &Path) -> Result<Jar> {
     if path == Path::new(NOWHERE) {
-        return Jar::read(b"", |_| {});
+        return Jar::read(b"", 0, |_| {});
     }
     let cannot = |error| Error::FileSystem(format!("cannot use the cookie file `{}`: {error}", path.display()));
     let kept = target(path).map_err(cannot)?;
@@ -59,7 +59,7 @@ fn in_file(path: &Path) -> Result<Jar> {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         read => read.map_err(cannot)?,
     };
-    let jar = Jar::read(&text, move |text| {
+    let jar = Jar::read(&text, clock::unix_ms(), move |text| {
         if let Err(error) = replace(&kept, &text) {
             tracing::warn!("cannot write the cookie file `{}`: {error}", kept.display());
         }
@@ -69,6 +69,13 @@ fn in_file(path: &Path) -> Result<Jar> {
         let path = path.display();
         tracing::warn!(
             "{lines} of the cookie file `{path}`: no cookie that can be sent; left out, and left there as it is"
+        );
+    }
+    if let Some(lines) = jar.nobodys() {
+        let path = path.display();
+        tracing::warn!(
+            "{lines} of the cookie file `{path}`: `Set-Cookie:` does not say where its cookie goes; add `; Domain=HOST` \
+             (left out, and left there as it is)"
         );
     }
     Ok(jar)
