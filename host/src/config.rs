@@ -32,7 +32,7 @@ pub(crate) use units::{LAST_TIME_MS, write_time, written_bytes, written_ms};
 
 /// The unit parsers for task JSON: their errors are reasons that follow a field's name.
 pub(crate) mod reason {
-    pub(crate) use super::units::{duration_ms, rate, status_list, status_range, time_ms};
+    pub(crate) use super::units::{duration_ms, rate, status_list, status_range, time_ms, writable_time};
 }
 
 /// `config.toml`. Unknown keys are refused with their name and line.

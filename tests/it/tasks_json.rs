@@ -333,6 +333,10 @@ fn what_no_task_can_have_is_refused() {
         (json!({"taskType": "DataTask", "updates": 3}), "`updates` must be `status` or `none`"),
         (json!({"scope": "../x"}), "`scope` must be names"),
         (json!({"notBefore": "+999999999d"}), "`notBefore` must be a time such as"),
+        (
+            json!({"notBefore": 253_402_300_800_000_u64}),
+            "`notBefore` must be a time before the year 10000, not `253402300800000`",
+        ),
     ] {
         let mut task = json!({"url": "http://127.0.0.1:9/f"});
         task.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

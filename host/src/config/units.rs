@@ -128,10 +128,13 @@ pub(crate) fn time_ms(text: &str, now_ms: u64) -> Result<u64, String> {
         Some(duration) => duration_ms(duration).ok().and_then(|ms| now_ms.checked_add(ms)),
         None => rfc3339_ms(text),
     };
-    match at.ok_or_else(wrong)? {
-        at if at <= LAST_TIME_MS => Ok(at),
-        _ => Err(format!("must be a time before the year 10000, not `{text}`")),
-    }
+    writable_time(at.ok_or_else(wrong)?, text)
+}
+
+/// A time that can be written, given as this text.
+pub(crate) fn writable_time(at: u64, given: &str) -> Result<u64, String> {
+    let sentence = || format!("must be a time before the year 10000, not `{given}`");
+    Some(at).filter(|at| *at <= LAST_TIME_MS).ok_or_else(sentence)
 }
 
 /// RFC 3339 §5.6, with a space allowed for `T`. A leap second counts as the first of the next minute. What is before 1970 is

@@ -212,7 +212,10 @@ impl Problems {
             Value::String(text) => {
                 reason::time_ms(text, now_ms).map_or_else(|reason| self.problem(field, reason), Some)
             }
-            _ => self.whole(field, value),
+            _ => {
+                let at = self.whole(field, value)?;
+                reason::writable_time(at, &at.to_string()).map_or_else(|reason| self.problem(field, reason), Some)
+            }
         }
     }
 
