@@ -148,17 +148,30 @@ pub enum Resumable {
     Tus,
     /// Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload), interop version 8.
     Ietf,
+    /// The same as its draft 05 had it, interop version 6.
+    Ietf6,
+    /// The same as its draft 03 had it, interop version 5.
+    Ietf5,
+    /// The same as its draft 02 had it, interop version 4.
+    Ietf4,
+    /// The same as its draft 01 had it, interop version 3.
+    Ietf3,
 }
 
 impl Resumable {
     /// All of them.
-    pub const ALL: [Resumable; 2] = [Resumable::Tus, Resumable::Ietf];
+    pub const ALL: [Resumable; 6] =
+        [Resumable::Tus, Resumable::Ietf, Resumable::Ietf6, Resumable::Ietf5, Resumable::Ietf4, Resumable::Ietf3];
 
     /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Resumable::Tus => "tus",
             Resumable::Ietf => "ietf",
+            Resumable::Ietf6 => "ietf-6",
+            Resumable::Ietf5 => "ietf-5",
+            Resumable::Ietf4 => "ietf-4",
+            Resumable::Ietf3 => "ietf-3",
         }
     }
 

@@ -1,4 +1,4 @@
-//! A strict server of resumable uploads, tus 1.0.0 or Resumable Uploads for HTTP (interop version 8), on a real socket.
+//! A strict server of resumable uploads, tus 1.0.0 or Resumable Uploads for HTTP (interop versions 8 and 3), on a real socket.
 //!
 //! It keeps what it was sent, byte by byte, and writes down every breach of the protocol: a test looks at both. Faults are
 //! given beforehand and used up one by one, each by the first request it is about. It knows nothing of haul.
@@ -17,6 +17,24 @@ use super::origin::{Seen, read_head};
 pub enum Speech {
     Tus,
     Ietf,
+    /// Interop version 3, which says what is not complete.
+    Ietf3,
+}
+
+impl Speech {
+    /// How haul's tasks call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Speech::Tus => "tus",
+            Speech::Ietf => "ietf",
+            Speech::Ietf3 => "ietf-3",
+        }
+    }
+
+    /// The header about the end of the file; what it says of the whole, and of less.
+    fn end(self) -> (&'static str, &'static str, &'static str) {
+        if self == Speech::Ietf3 { ("upload-incomplete", "?0", "?1") } else { ("upload-complete", "?1", "?0") }
+    }
 }
 
 /// What goes wrong.
@@ -221,6 +239,7 @@ impl Shared {
         let (name, version) = match self.speech {
             Speech::Tus => ("tus-resumable", "1.0.0"),
             Speech::Ietf => ("upload-draft-interop-version", "8"),
+            Speech::Ietf3 => ("upload-draft-interop-version", "3"),
         };
         self.state.lock().unwrap().expect(request.header(name) == Some(version), request, "version");
     }
@@ -237,7 +256,8 @@ impl Shared {
                 metadata.insert(name.to_owned(), decoded(value));
             }
         } else {
-            state.expect(request.header("upload-complete") == Some("?0"), request, "Upload-Complete");
+            let (name, _, more) = self.speech.end();
+            state.expect(request.header(name) == Some(more), request, name);
         }
         let number = match fault {
             Some(Fault::Again(number)) => *number,
@@ -254,7 +274,7 @@ impl Shared {
     fn question(&self, request: &Seen, number: u32, fault: Option<Fault>) -> Reply {
         let mut state = self.state.lock().unwrap();
         state.log.push(format!("HEAD {number}"));
-        let own = ["upload-offset", "upload-complete", "content-type", "content-length"];
+        let own = ["upload-offset", self.speech.end().0, "content-type", "content-length"];
         state.expect(own.iter().all(|name| request.header(name).is_none()), request, "a bare HEAD");
         let Some(upload) = state.uploads.get(&number) else { return (404, Vec::new()) };
         let offset = match fault {
@@ -268,7 +288,10 @@ impl Shared {
         let mut headers = vec![("Upload-Offset".to_owned(), offset.to_string())];
         match self.speech {
             Speech::Tus => headers.push(("Upload-Length".into(), upload.length.to_string())),
-            Speech::Ietf => headers.push(("Upload-Complete".into(), if upload.complete { "?1" } else { "?0" }.into())),
+            _ => {
+                let (name, last, more) = self.speech.end();
+                headers.push((name.into(), if upload.complete { last } else { more }.into()));
+            }
         }
         headers
     }
@@ -298,10 +321,11 @@ impl Shared {
             }
             let fits = upload.bytes.len() + length <= upload.length as usize;
             let ends = upload.bytes.len() + length == upload.length as usize;
-            let complete = request.header("upload-complete").map(|value| value == "?1");
-            let expected = (self.speech == Speech::Ietf).then_some(ends);
+            let (name, last, _) = self.speech.end();
+            let complete = request.header(name).map(|value| value == last);
+            let expected = (self.speech != Speech::Tus).then_some(ends);
             state.expect(fits, request, "no more than the upload's length");
-            state.expect(complete == expected, request, "Upload-Complete");
+            state.expect(complete == expected, request, name);
         }
         if request.header("expect").is_some() {
             let mut out = connection;
@@ -322,7 +346,8 @@ impl Shared {
             _ => {}
         }
         let mut state = self.state.lock().unwrap();
-        let ends = request.header("upload-complete") != Some("?0");
+        let (name, _, more) = self.speech.end();
+        let ends = request.header(name) != Some(more);
         let upload = state.uploads.get_mut(&number)?;
         upload.complete = ends && upload.bytes.len() as u64 == upload.length;
         let upload = upload.clone();

@@ -347,6 +347,18 @@ pub(crate) enum HowResumable {
     Tus,
     /// Resumable Uploads for HTTP, the draft's interop version 8
     Ietf,
+    /// Interop version 6
+    #[value(name = "ietf-6")]
+    Ietf6,
+    /// Interop version 5
+    #[value(name = "ietf-5")]
+    Ietf5,
+    /// Interop version 4
+    #[value(name = "ietf-4")]
+    Ietf4,
+    /// Interop version 3
+    #[value(name = "ietf-3")]
+    Ietf3,
 }
 
 impl From<HowResumable> for Resumable {
@@ -354,6 +366,10 @@ impl From<HowResumable> for Resumable {
         match typed {
             HowResumable::Tus => Resumable::Tus,
             HowResumable::Ietf => Resumable::Ietf,
+            HowResumable::Ietf6 => Resumable::Ietf6,
+            HowResumable::Ietf5 => Resumable::Ietf5,
+            HowResumable::Ietf4 => Resumable::Ietf4,
+            HowResumable::Ietf3 => Resumable::Ietf3,
         }
     }
 }

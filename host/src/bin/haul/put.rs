@@ -140,7 +140,7 @@ fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -
             (task.directory, task.filename) = (directory.to_owned(), Some(name.to_owned()));
             task.file_field = put.file_field.clone().unwrap_or_else(|| "file".into());
             task.mime_type = put.mime_type.clone().unwrap_or_default();
-            if matches!(put.resumable, Some(HowResumable::Ietf)) && !put.fields.is_empty() {
+            if put.resumable.is_some_and(|how| how != HowResumable::Tus) && !put.fields.is_empty() {
                 return Err(Error::Usage(
                     "--resumable ietf sends the file alone, and takes no --field (tus does)".into(),
                 ));

@@ -1,8 +1,9 @@
-//! What tus 1.0.0 and Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload, interop version 8) say in their three
-//! requests, and what the answers mean. Sans-io: headers and a status in, a meaning out.
+//! What tus 1.0.0 and Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload, interop versions 8 and 3 to 6) say in
+//! their three requests, and what the answers mean. Sans-io: headers and a status in, a meaning out.
 //!
 //! Of tus: core and creation, with `Upload-Length` known. Of the draft: an upload that is created empty ("careful"), so that
-//! the early 104 answer, which is passed over, is not needed to know where it is.
+//! the early 104 answer, which is passed over, is not needed to know where it is. Its versions differ in this in their number,
+//! and the third says what is not complete; what the older ones do not know (`Upload-Length`, the media type) they pass over.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 use crate::task::{Pairs, Resumable};
 
 const TUS_VERSION: &str = "1.0.0";
-const DRAFT_VERSION: &str = "8";
 
 /// What is known of an upload.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,7 @@ pub(super) fn creation(protocol: Resumable, length: u64, fields: &Pairs, given: 
                 headers.push(("Upload-Metadata".into(), metadata(fields, filename, kind)));
             }
         }
-        _ => headers.push(("Upload-Complete".into(), "?0".into())),
+        _ => headers.push(completeness(protocol, false)),
     }
     headers
 }
@@ -79,18 +79,31 @@ pub(super) fn append(protocol: Resumable, offset: u64, is_last: bool) -> Pairs {
         Resumable::Tus => headers.push(("Content-Type".into(), "application/offset+octet-stream".into())),
         _ => {
             headers.push(("Content-Type".into(), "application/partial-upload".into()));
-            headers.push(("Upload-Complete".into(), if is_last { "?1" } else { "?0" }.into()));
+            headers.push(completeness(protocol, is_last));
         }
     }
     headers
 }
 
 fn spoken(protocol: Resumable) -> Pairs {
-    let (name, version) = match protocol {
-        Resumable::Tus => ("Tus-Resumable", TUS_VERSION),
-        _ => ("Upload-Draft-Interop-Version", DRAFT_VERSION),
+    let version = match protocol {
+        Resumable::Tus => return vec![("Tus-Resumable".into(), TUS_VERSION.into())],
+        Resumable::Ietf => "8",
+        Resumable::Ietf6 => "6",
+        Resumable::Ietf5 => "5",
+        Resumable::Ietf4 => "4",
+        Resumable::Ietf3 => "3",
     };
-    vec![(name.into(), version.into())]
+    vec![("Upload-Draft-Interop-Version".into(), version.into())]
+}
+
+/// The draft's header for whether these bytes are the last, and its structured boolean (RFC 9651 section 3.3.6).
+fn completeness(protocol: Resumable, is_complete: bool) -> (String, String) {
+    let (name, is_true) = match protocol {
+        Resumable::Ietf3 => ("Upload-Incomplete", !is_complete),
+        _ => ("Upload-Complete", is_complete),
+    };
+    (name.into(), if is_true { "?1" } else { "?0" }.into())
 }
 
 /// tus' Upload-Metadata: each name once, with its value in base64.
@@ -140,7 +153,7 @@ pub(super) fn of_question(protocol: Resumable, status: u16, headers: &Pairs, kno
     }
     let complete = match protocol {
         Resumable::Tus => offset == known.length,
-        _ => is_complete(headers) == Some(true),
+        _ => is_complete(protocol, headers) == Some(true),
     };
     match (complete, offset == known.length) {
         (true, true) => Said::Complete,
@@ -158,7 +171,7 @@ pub(super) fn of_append(
     (from, sent): (u64, u64),
 ) -> Said {
     let (offset, is_last) = (number(headers, "upload-offset"), from + sent == known.length);
-    let complete = is_complete(headers);
+    let complete = is_complete(protocol, headers);
     if (200..300).contains(&status) && known.sent < from + sent {
         return Said::Unclear; // it has answered before it was sent all that it says it has
     }
@@ -167,8 +180,10 @@ pub(super) fn of_append(
         409 if complete != Some(true) => Said::Unclear,
         200..=299 => match (protocol, offset, complete) {
             (Resumable::Tus, Some(offset), _) if offset == known.length && is_last => Said::Complete,
-            (Resumable::Ietf, _, Some(true)) if is_last => Said::Complete,
-            (Resumable::Ietf, offset, None) if is_last && offset.is_none_or(|offset| offset == known.length) => {
+            (_, _, Some(true)) if is_last && protocol != Resumable::Tus => Said::Complete,
+            (_, offset, None)
+                if is_last && protocol != Resumable::Tus && offset.is_none_or(|at| at == known.length) =>
+            {
                 Said::Complete
             }
             (_, Some(offset), _) if (from..=from + sent).contains(&offset) => Said::Has(offset),
@@ -178,7 +193,7 @@ pub(super) fn of_append(
             (_, None, _) => Said::Unclear,
         },
         // The resource itself has answered, once it had all.
-        _ if protocol == Resumable::Ietf && complete == Some(true) => Said::Complete,
+        _ if protocol != Resumable::Tus && complete == Some(true) => Said::Complete,
         _ => Said::Refused,
     }
 }
@@ -196,13 +211,13 @@ pub(super) fn limits(protocol: Resumable, headers: &Pairs) -> (Option<u64>, Opti
     }
 }
 
-/// The structured boolean of Upload-Complete (RFC 9651 section 3.3.6).
-fn is_complete(headers: &Pairs) -> Option<bool> {
-    match value(headers, "upload-complete")? {
-        "?1" => Some(true),
-        "?0" => Some(false),
-        _ => None,
-    }
+/// What the draft's header says, where there is one.
+fn is_complete(protocol: Resumable, headers: &Pairs) -> Option<bool> {
+    let said = |is_complete| {
+        let (name, boolean) = completeness(protocol, is_complete);
+        value(headers, &name) == Some(boolean.as_str())
+    };
+    [true, false].into_iter().find(|is_complete| said(*is_complete))
 }
 
 fn number(headers: &Pairs, name: &str) -> Option<u64> {
@@ -282,6 +297,27 @@ mod tests {
         assert_eq!(ietf(204, "upload-complete: ?0", 60), Said::Unclear);
         assert_eq!(ietf(422, "upload-complete: ?1", 60), Said::Complete);
         assert_eq!(ietf(404, "upload-complete: ?1", 60), Said::Complete);
+    }
+
+    #[test]
+    fn the_versions_of_the_draft_say_the_same_in_their_words() {
+        for (protocol, version, name, last, more) in [
+            (Ietf, "8", "Upload-Complete", "?1", "?0"),
+            (Resumable::Ietf6, "6", "Upload-Complete", "?1", "?0"),
+            (Resumable::Ietf5, "5", "Upload-Complete", "?1", "?0"),
+            (Resumable::Ietf4, "4", "Upload-Complete", "?1", "?0"),
+            (Resumable::Ietf3, "3", "Upload-Incomplete", "?0", "?1"),
+        ] {
+            let begun = creation(protocol, 100, &Pairs::new(), &Pairs::new(), "f");
+            assert_eq!(value(&begun, "upload-draft-interop-version"), Some(version));
+            assert_eq!(value(&begun, name), Some(more), "{version}");
+            assert_eq!(value(&append(protocol, 40, true), name), Some(last), "{version}");
+            assert_eq!(value(&append(protocol, 40, false), name), Some(more), "{version}");
+            let told = |boolean: &str| pairs(&format!("upload-offset: 100; {name}: {boolean}"));
+            assert_eq!(of_question(protocol, 204, &told(last), KNOWN), Said::Complete, "{version}");
+            assert_eq!(of_question(protocol, 204, &told(more), KNOWN), Said::Has(100), "{version}");
+            assert_eq!(of_append(protocol, 204, &told(last), KNOWN, (40, 60)), Said::Complete, "{version}");
+        }
     }
 
     #[test]
