@@ -215,6 +215,19 @@ fn a_payload_of_cordova_needs_a_grant_for_its_file_and_is_uploaded_as_a_form() {
 }
 
 #[test]
+fn a_payload_of_cordova_without_its_url_is_one_and_says_what_is_missing() {
+    let world = World::new();
+    let payload = json!({"id": "u1", "filePath": world.write("film.mp4", b"film"), "fileKey": "film"});
+
+    let outcome = world.haul_reading(&["import", "-", "-d", "."], &payload.to_string()).exits(2).says("as cordova");
+
+    let said = "`serverUrl` is missing from this payload of startUpload: add the URL that the file is sent to";
+    assert!(outcome.stderr.contains(&format!("stdin:1: {said}\n")), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("stdin:1").count(), 1, "{}", outcome.stderr);
+    assert_eq!(world.list().len(), 0);
+}
+
+#[test]
 fn what_is_no_store_is_refused_with_a_sentence() {
     let world = World::new();
     std::fs::create_dir(world.work().join("empty")).unwrap();

@@ -3,9 +3,11 @@
 //! A line of an input file has the URLs of one file, set apart by tabs; the indented lines after it are options of that
 //! download (`dir`, `out`, `header`, ...). Options that have a meaning here are taken, the others are told.
 
+use std::collections::HashSet;
+
 use super::{Entry, Options, set_directory};
 use crate::config;
-use crate::task::{OnConflict, Task, TaskType};
+use crate::task::{OnConflict, Task, TaskType, host_of};
 
 /// One URL a line; blank lines and those that begin with `#` mean nothing.
 pub(super) fn urls(text: &str, name: &str, options: &Options) -> Vec<Entry> {
@@ -149,8 +151,11 @@ impl Download {
         self.name();
         self.login();
         let task = &mut self.entry.addition.task;
-        task.chunks = self.per_server.unwrap_or(1).min(self.split.unwrap_or(5)).clamp(1, 64);
-        if task.chunks > 1 {
+        let servers: HashSet<String> =
+            std::iter::once(&task.url).chain(&task.mirrors).map(|url| host_of(url)).collect();
+        let (split, servers) = (self.split.unwrap_or(5), u32::try_from(servers.len()).unwrap_or(1).max(1));
+        task.chunks = self.per_server.unwrap_or(1).min(split.div_ceil(servers)).clamp(1, 64);
+        if task.chunks > 1 || split.min(servers) > 1 {
             task.task_type = TaskType::ParallelDownload;
         }
         task.on_conflict = Some(match (self.overwrite, self.rename) {

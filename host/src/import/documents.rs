@@ -1,8 +1,6 @@
 //! JSON of other programs: background_downloader's tasks, records, updates and resume data (A.17), and the cordova plug-in's
 //! payloads (CU-04 to CU-12).
 
-use std::collections::HashSet;
-
 use serde_json::{Map, Value};
 
 use super::{Entry, Kind, Options, set_directory};
@@ -23,8 +21,13 @@ pub(super) fn kind(text: &str) -> Kind {
         Some(Ok(value)) => Some(value),
         _ => None,
     };
-    let is_payload = first.is_some_and(|first| first.get("serverUrl").is_some());
-    if is_payload { Kind::Cordova } else { Kind::Tasks }
+    if first.is_some_and(|first| is_payload(&first)) { Kind::Cordova } else { Kind::Tasks }
+}
+
+/// A payload of `startUpload` is known by where it goes to; one without that by what it sends, which no task has in such words.
+fn is_payload(first: &Value) -> bool {
+    let has = |key: &&str| first.get(*key).is_some();
+    has(&"serverUrl") || (has(&"filePath") && !["url", "urls", "task", "taskId"].iter().any(|key| has(key)))
 }
 
 /// Reads objects one after another, and arrays of them.
@@ -151,10 +154,10 @@ fn payload(payload: &Map<String, Value>, origin: String, options: &Options) -> E
             _ => entry.note(format!("`{key}` has no meaning here and is left out")),
         }
     }
-    let missing: HashSet<&str> =
-        ["serverUrl", "filePath"].into_iter().filter(|key| !payload.contains_key(*key)).collect();
-    for key in missing {
-        entry.problem(key, "is missing");
+    for (key, what) in [("serverUrl", "the URL that the file is sent to"), ("filePath", "the file to send")] {
+        if payload.get(key).is_none_or(Value::is_null) {
+            entry.problem(key, format!("is missing from this payload of startUpload: add {what}"));
+        }
     }
     entry.grant(options);
     entry

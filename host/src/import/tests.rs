@@ -20,6 +20,8 @@ fn the_kind_is_found_out_by_the_content() {
     assert_eq!(kind("http://h/a\thttp://i/a\n"), Kind::Aria2, "mirrors");
     assert_eq!(kind("\u{feff}\n[{\"url\": \"http://h/a\"}]"), Kind::Tasks);
     assert_eq!(kind("{\"serverUrl\": \"http://h/a\", \"filePath\": \"/f\"}"), Kind::Cordova);
+    assert_eq!(kind("{\"id\": \"a\", \"filePath\": \"/f\"}"), Kind::Cordova, "without its URL");
+    assert_eq!(kind("{\"taskId\": \"a\", \"url\": \"http://h/a\", \"filePath\": \"/f\"}"), Kind::Tasks, "a record");
     assert_eq!(Kind::of(b"SQLite format 3\0..."), Kind::Sqlite);
 }
 
@@ -36,7 +38,7 @@ fn options_of_aria2_become_fields_and_the_others_are_told_without_their_values()
     assert_eq!((task.base_directory.as_str(), task.directory.as_str()), ("root", "srv/in/sub"));
     assert_eq!(task.filename.as_deref(), Some("name.iso"));
     assert_eq!(task.headers, [("X-A".to_owned(), "1".to_owned()), ("X-B".to_owned(), "2".to_owned())]);
-    assert_eq!((task.task_type, task.chunks), (TaskType::ParallelDownload, 4));
+    assert_eq!((task.task_type, task.chunks), (TaskType::ParallelDownload, 4), "8 in all, to two servers");
     assert_eq!((task.limit_rate, task.retries), (Some(2 << 20), 2));
     assert_eq!((task.task_id.as_str(), task.checksum.as_deref()), ("0123456789abcdef", Some("sha-256=00")));
     assert_eq!(task.timeouts.idle_ms, Some(7000));
@@ -45,6 +47,22 @@ fn options_of_aria2_become_fields_and_the_others_are_told_without_their_values()
     assert_eq!(found[0].notes, ["`all-proxy` has no meaning here and is left out"]);
     assert_eq!(found[1].origin, "in:19");
     assert_eq!((found[1].addition.task.retries, found[1].addition.task.chunks), (4, 1), "its defaults");
+}
+
+#[test]
+fn aria2s_urls_of_one_file_are_read_at_the_same_time_where_they_are_several_servers() {
+    for (text, kind, chunks) in [
+        ("http://h/f\thttp://i/f\thttp://j/f\n split=3\n", TaskType::ParallelDownload, 1),
+        ("http://h/f\thttp://i/f\n split=3\n max-connection-per-server=8\n", TaskType::ParallelDownload, 2),
+        ("http://h/f\thttp://i/f\n", TaskType::ParallelDownload, 1), // its split is 5
+        ("http://h/f\thttp://i/f\n split=1\n", TaskType::Download, 1),
+        ("http://h/f\thttp://h/g\n split=3\n", TaskType::Download, 1),
+        ("http://h/f\n split=3\n", TaskType::Download, 1),
+        ("http://h/f\n split=3\n max-connection-per-server=8\n", TaskType::ParallelDownload, 3),
+    ] {
+        let task = &entries(text, &Options::default())[0].addition.task;
+        assert_eq!((task.task_type, task.chunks), (kind, chunks), "{text}");
+    }
 }
 
 #[test]
