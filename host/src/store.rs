@@ -219,7 +219,7 @@ pub(crate) enum Change {
     /// [`Applied::KeyValue`], how many. No event.
     ForgetState { owner: String, bucket: Option<String>, key: Option<String> },
     /// Stores a setting of the home. No event.
-    Setting { name: &'static str, content: String },
+    Setting { name: String, content: String },
     /// Cancels a scope: from here on no task is added to it or below it. No event.
     CancelScope { name: String, reason: Option<String>, at: u64 },
     /// Tasks may be added to a scope again, and to those below it; to those above it, not. Answer: [`Applied::Refused`] with

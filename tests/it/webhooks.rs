@@ -157,6 +157,14 @@ fn a_webhook_that_is_gone_is_asked_once() {
     hook.now(vec![status(200)]);
     world.run().exits(0);
     assert_eq!(hook.requests().len(), 1, "what it did not want is not kept for it");
+    world.get(&[film.url()]).exits(0).says("webhook `ci`: its server has answered 410 (Gone): nothing is sent");
+    assert_eq!(hook.requests().len(), 1, "later engines know it, too");
+
+    world.config("");
+    world.get(&[film.url()]).exits(0);
+    configure(&world, &hook, "");
+    world.get(&[film.url()]).exits(0);
+    assert!(hook.requests().len() > 1, "who was out of the configuration is asked again");
 }
 
 #[test]

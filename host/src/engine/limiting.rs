@@ -42,7 +42,7 @@ pub(super) async fn limits(engine: &Inner, changes: LimitChanges, reset: bool) -
     next.flags.without(&changes);
     if reset || !changes.is_empty() {
         let content = serde_json::to_string(&next.stored).map_err(unwritable)?;
-        engine.shared.store.write(Change::Setting { name: LIMITS, content }).await?;
+        engine.shared.store.write(Change::Setting { name: LIMITS.into(), content }).await?;
         *held() = next.clone();
         tell(engine, Input::Limits { limits: Box::new(next.current.clone()) })?;
     }

@@ -1,7 +1,7 @@
 //! Delivers final updates to webhooks: at least once each, in the order of the event log, on a thread of its own.
 //!
 //! Each webhook is a consumer of the log and acknowledges what was taken (2xx), so a killed engine's successor goes on where
-//! that one stopped. A server that answers 410 (Gone) wants no more: nothing is sent there until another engine begins. What is not
+//! that one stopped. A server that answers 410 (Gone) wants no more: nothing is sent there again, which the home keeps. What is not
 //! taken is sent again after 2, 4, 8 ... 512 s, or when `Retry-After` says; no redirect is followed. It runs where tasks are worked, not
 //! where they are only added or looked at.
 
@@ -25,6 +25,8 @@ use crate::webhook::Webhook;
 
 /// Before the names of their consumers.
 const CONSUMER: &str = "haul.webhook.";
+/// Before the names of settings that keep which URL wants no more, by a keyed hash: it may have a secret in it.
+const GONE: &str = "webhook-gone.";
 /// Bytes of an answer that are read.
 const ANSWER_LIMIT: usize = 4 << 10;
 /// How long a closing engine goes on delivering.
@@ -89,6 +91,10 @@ pub(super) async fn register(shared: &Shared, webhooks: &[Webhook]) -> Result<()
     for (consumer, _) in &consumers {
         if consumer.starts_with(CONSUMER) && !webhooks.iter().any(|webhook| name(webhook) == *consumer) {
             shared.store.write_later(Change::Ack { consumer: consumer.clone(), seq: last });
+            let name = consumer.replacen(CONSUMER, GONE, 1);
+            if shared.store.setting(&name)?.is_some_and(|url| !url.is_empty()) {
+                shared.store.write_later(Change::Setting { name, content: String::new() }); // who comes back is asked again
+            }
         }
     }
     for consumer in webhooks.iter().map(name).filter(|name| !consumers.iter().any(|(known, _)| known == name)) {
@@ -101,6 +107,14 @@ pub(super) async fn register(shared: &Shared, webhooks: &[Webhook]) -> Result<()
 
 fn name(webhook: &Webhook) -> String {
     format!("{CONSUMER}{}", webhook.name)
+}
+
+fn gone_name(webhook: &Webhook) -> String {
+    format!("{GONE}{}", webhook.name)
+}
+
+fn url_name(shared: &Shared, webhook: &Webhook) -> String {
+    shared.store.credential_name(webhook.url.as_bytes())
 }
 
 /// Starts delivering to webhooks that are [`register`]ed, first what an engine before this one has not. `None` when there are none.
@@ -116,7 +130,14 @@ pub(super) fn start(shared: &Arc<Shared>, webhooks: Vec<Webhook>, transport: Tra
         let known = consumers.iter().find(|(known, _)| *known == consumer).map_or(last, |(_, position)| *position);
         let after = Arc::new(AtomicU64::new(known));
         positions.push((webhook.clone(), Arc::clone(&after)));
-        couriers.push(Courier { webhook, consumer, after, shared: Arc::clone(shared) });
+        let is_gone = shared.store.setting(&gone_name(&webhook))?.is_some_and(|url| url == url_name(shared, &webhook));
+        if is_gone {
+            let name = &webhook.name;
+            tracing::warn!(
+                "webhook `{name}`: its server has answered 410 (Gone): nothing is sent; remove it, or give it another name"
+            );
+        }
+        couriers.push(Courier { webhook, consumer, after, is_gone, shared: Arc::clone(shared) });
     }
     let (news, receiver) = watch::channel(0);
     let news = Arc::new(news);
@@ -181,12 +202,13 @@ struct Courier {
     consumer: String,
     /// The last update it is done with.
     after: Arc<AtomicU64>,
+    /// Its server wants no more.
+    is_gone: bool,
     shared: Arc<Shared>,
 }
 
 impl Courier {
-    async fn work(self, transport: Transport, mut news: watch::Receiver<u64>) {
-        let mut is_gone = false;
+    async fn work(mut self, transport: Transport, mut news: watch::Receiver<u64>) {
         loop {
             let closing = *news.borrow_and_update() == u64::MAX;
             let updates = self.shared.store.events_after(self.after.load(Ordering::Relaxed), 100).unwrap_or_default();
@@ -197,10 +219,11 @@ impl Courier {
                 continue;
             }
             for update in updates {
-                if !is_gone && self.webhook.wants(&update) {
+                if !self.is_gone && self.webhook.wants(&update) {
                     match self.bring(&update, &transport, &mut news).await {
+                        Brought::Done => {}
                         Brought::Closing => return,
-                        brought => is_gone = brought == Brought::Gone,
+                        Brought::Gone => self.gone(),
                     }
                 }
                 self.after.store(update.seq, Ordering::Relaxed);
@@ -212,6 +235,13 @@ impl Courier {
                 return;
             }
         }
+    }
+
+    /// Nothing is sent any more, by later engines neither.
+    fn gone(&mut self) {
+        self.is_gone = true;
+        let (name, content) = (gone_name(&self.webhook), url_name(&self.shared, &self.webhook));
+        self.shared.store.write_later(Change::Setting { name, content });
     }
 
     /// Sends until it is taken or given up.
