@@ -199,14 +199,19 @@ impl Notifier {
         }
     }
 
-    /// What an update shows. `look_up`: the task of an id, asked once for each.
-    pub(crate) fn take(
-        &mut self,
-        update: &Update,
-        now: Instant,
-        look_up: impl FnOnce(&str) -> Option<Arc<Task>>,
-    ) -> Option<Notification> {
-        let id = update.task_id();
+    /// Counts in its group the task of an update that is enqueued: before the first of those that came with it is shown. `look_up`: the
+    /// task of an id, asked once for each.
+    pub(crate) fn foresee(&mut self, update: &Update, look_up: impl FnOnce(&str) -> Option<Arc<Task>>) {
+        let Update::Status(StatusUpdate { task_id, status: Status::Enqueued, .. }) = update else { return };
+        let Some(shown) = self.known(task_id, look_up) else { return };
+        if !shown.is_silent {
+            let group = shown.texts.clone();
+            self.expect(task_id.clone(), group);
+        }
+    }
+
+    /// What is known of a task.
+    fn known(&mut self, id: &str, look_up: impl FnOnce(&str) -> Option<Arc<Task>>) -> Option<&Shown> {
         if !self.tasks.contains_key(id) {
             let task = look_up(id)?;
             let is_silent = matches!(task.task_type, TaskType::Data | TaskType::Request);
@@ -216,7 +221,17 @@ impl Notifier {
             let shown = Shown { texts, filename, display_name, meta_data, is_silent, ..Shown::default() };
             self.tasks.insert(id.into(), shown);
         }
-        if self.tasks.get(id).is_none_or(|shown| shown.is_silent) {
+        self.tasks.get(id)
+    }
+
+    /// What an update shows. `look_up`: the task of an id, asked once for each.
+    pub(crate) fn take(
+        &mut self,
+        update: &Update,
+        now: Instant,
+        look_up: impl FnOnce(&str) -> Option<Arc<Task>>,
+    ) -> Option<Notification> {
+        if self.known(update.task_id(), look_up)?.is_silent {
             return None;
         }
         match update {

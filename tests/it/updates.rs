@@ -127,6 +127,24 @@ fn a_group_shown_as_one_counts_all_that_waits_from_the_first() {
     assert!(!said.contains("complete") && !said.contains("/1") && !said.contains("/2"), "{said}");
 }
 
+#[test]
+fn a_group_of_one_command_line_is_counted_whole_from_the_first() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    let said = program(&mut world, "teller");
+    let urls = ["/a", "/b", "/c"].map(|path| origin.serve(path, file(b"film")).url().to_owned());
+    world.config(
+        "[notifications]\nto = [\"command\"]\ncommand = [\"teller\", \"{state}\", \"{title}\"]\n\
+         [notifications.groups.films]\nas-one = true\n\
+         running = { title = \"{numFinished} of {numTotal}\" }\ncomplete = { title = \"all {numTotal}\" }\n",
+    );
+
+    world.get(&[&urls[0], &urls[1], &urls[2], "--group", "films", "-j", "1"]).exits(0);
+
+    let said = wait_for(&said, "all 3");
+    assert!(said.starts_with("running\n0 of 3\n"), "{said}");
+    assert!(!said.contains("of 1") && !said.contains("of 2"), "{said}");
+}
+
 /// A command that says its first argument; `waits` is said only when somebody has written into the pipe, which is answered too.
 fn program_that_waits(world: &mut World, waits: &str) -> (std::path::PathBuf, std::path::PathBuf) {
     let said = program(world, "teller");

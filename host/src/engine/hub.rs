@@ -112,6 +112,11 @@ impl Hub {
         self.inner().progressing.get(task_id).map(|sizes| (sizes.bytes_done, sizes.total))
     }
 
+    /// Returns when watchers have all of a commit of which they have something.
+    pub(crate) fn all_told(&self) {
+        drop(self.inner());
+    }
+
     /// Status updates that have just been committed, in order.
     pub(crate) fn tell(&self, updates: Vec<Committed>) {
         let mut inner = self.inner();

@@ -12,6 +12,9 @@ use crate::notify::{Notifications, Notifier};
 use crate::threads;
 use crate::transfer::Shared;
 
+/// Updates taken at once, at most.
+const AT_ONCE: usize = 4096;
+
 /// Starts; ends with the updates.
 pub(super) fn start(
     shared: &Arc<Shared>,
@@ -26,14 +29,20 @@ fn show(shared: &Shared, notifications: Notifications, mut updates: Receiver<Upd
     let mut notifier = Notifier::new(notifications);
     let sink = notifier.sink();
     let task = |id: &str| shared.store.record(id).ok().flatten().map(|(_, record)| record.task);
-    let mut counts = notifier.counts_groups();
+    let (counts, mut has_counted) = (notifier.counts_groups(), false);
     while let Some(update) = updates.blocking_recv() {
-        if counts && shared.works_all.load(Ordering::Relaxed) {
-            counts = false; // those that are added from here on tell so
+        if counts && !has_counted && shared.works_all.load(Ordering::Relaxed) {
+            has_counted = true; // those that are added from here on tell so
             let expected = shared.store.notified(|id, group| notifier.expect(id, group));
             expected.unwrap_or_else(|error| tracing::warn!("groups are not counted whole: {error}"));
         }
-        if let Some(notification) = notifier.take(&update, clock::now(), task) {
+        let mut all = vec![update];
+        if counts {
+            shared.hub.all_told(); // what was added together counts before the first of it is shown
+            all.extend(std::iter::from_fn(|| updates.try_recv().ok()).take(AT_ONCE));
+            all.iter().for_each(|update| notifier.foresee(update, task));
+        }
+        for notification in all.iter().filter_map(|update| notifier.take(update, clock::now(), task)) {
             (sink.0)(&notification);
         }
     }

@@ -136,6 +136,16 @@ fn a_group_shown_as_one_counts_its_tasks() {
 }
 
 #[test]
+fn a_group_counts_what_was_added_together_before_the_first_of_it_is_shown() {
+    let mut notifier = notifier(true);
+    let all = ["a", "b"].map(|id| status(id, Status::Enqueued));
+    all.iter().for_each(|update| notifier.foresee(update, |_| Some(Arc::new(task()))));
+    notifier.foresee(&status("c", Status::Enqueued), |_| Some(Arc::new(Task::data("http://h/"))));
+    assert_eq!(shown(&mut notifier, &all[0]), text("0/2", "0%", true));
+    assert_eq!(shown(&mut notifier, &all[1]), text("0/2", "0%", false));
+}
+
+#[test]
 fn a_group_counts_those_that_are_expected_and_is_news_only_when_a_count_changes() {
     let mut notifier = notifier(true);
     assert!(notifier.counts_groups());
