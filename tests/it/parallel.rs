@@ -516,6 +516,33 @@ fn a_fast_mirror_gets_parts_among_dead_slow_and_wrong_ones() {
 }
 
 #[test]
+fn a_mirror_that_was_slow_when_it_was_compared_is_tried_with_a_piece_all_the_same() {
+    let (world, one, two, three) = (World::new(), Origin::start(), Origin::start(), Origin::start());
+    let content = bytes(1, 2 * MIB); // two parts, and three places
+    let whole = file(&content).etag("\"v1\"");
+    let slow = [&one, &two].map(|origin| origin.serve("/f", whole.clone().pace(150_000)));
+    let busy = three.script("/f", vec![whole.clone().pace(100_000), whole]);
+
+    world.get(&[slow[0].url(), "--mirror", slow[1].url(), "--mirror", busy.url(), "--parts", "3"]).exits(0);
+
+    assert_same_bytes(&world.read("f"), &content);
+    assert!(busy.log().len() >= 2, "{:?}", busy.log());
+}
+
+#[test]
+fn a_redirect_of_parts_that_is_not_followed_is_told_with_its_code_headers_and_body() {
+    let (world, origin) = (World::new(), Origin::start());
+    let circle = |seen: &Seen| seen.header("range").map(|_| redirect(302, "/f").header("X-Why", "maintenance"));
+    let film_url = origin.serve("/f", file(&film()).etag("\"v1\"").cut(MIB).unless(circle));
+
+    let line = ["--json", "get", film_url.url(), "--parts", "2", "--retries", "3"];
+    let update = world.haul(&line).exits(1).only_final();
+
+    assert_eq!((&update["responseStatusCode"], &update["responseBody"]), (&json!(302), &json!("this is a 302")));
+    assert_eq!(update["responseHeaders"]["x-why"], "maintenance", "{update}");
+}
+
+#[test]
 fn a_mirror_that_wants_credentials_is_left_for_those_that_want_none() {
     let (world, open) = (World::new(), Origin::start());
     let (locked, film_url) = (Origin::start(), open.serve("/f", file(&film()).etag("\"v1\"")));

@@ -23,7 +23,7 @@ impl Scene {
     }
 
     fn task(&self) -> Value {
-        let resumable = if self.server.speaks() == Speech::Tus { "tus" } else { "ietf" };
+        let resumable = self.server.speaks().name();
         json!({"taskType": "UploadTask", "url": self.server.url(), "filename": "f.bin", "resumable": resumable})
     }
 
@@ -80,7 +80,7 @@ fn tus_begins_an_upload_with_its_metadata_and_sends_the_file() {
 
 #[test]
 fn what_was_cut_off_goes_on_where_the_server_says() {
-    for speech in [Speech::Tus, Speech::Ietf] {
+    for speech in [Speech::Tus, Speech::Ietf, Speech::Ietf3] {
         let scene = Scene::new(speech);
         let id = scene.cut_off();
         let record = scene.world.show(&id);
@@ -99,6 +99,22 @@ fn what_was_cut_off_goes_on_where_the_server_says() {
 }
 
 #[test]
+fn a_redirect_of_an_upload_that_is_not_followed_is_told_with_its_code_and_headers() {
+    for (method, number) in [("POST", 0), ("PATCH", 1)] {
+        let scene = Scene::new(Speech::Tus);
+        scene.server.faults(&[Fault::Status(method, 302, "Location: /end")]);
+
+        let id = scene.work();
+
+        let record = scene.world.show(&id);
+        let last = scene.world.events().pop().unwrap();
+        assert_eq!((&record["status"], &last["responseStatusCode"]), (&json!("failed"), &json!(302)), "{last}");
+        assert_eq!(last["responseHeaders"]["location"], "/end", "{last}");
+        assert!(!last.to_string().contains(&format!("files/{number}")), "the way to the upload is a secret: {last}");
+    }
+}
+
+#[test]
 fn an_upload_whose_answer_was_lost_is_not_sent_again() {
     for speech in [Speech::Tus, Speech::Ietf] {
         let scene = Scene::new(speech);
@@ -111,7 +127,7 @@ fn an_upload_whose_answer_was_lost_is_not_sent_again() {
 
         let expected: &[&str] = match speech {
             Speech::Tus => &["HEAD 1"],
-            Speech::Ietf => &["HEAD 1", "PATCH 1 @300000 +0"], // it has all and was not told that this was all
+            _ => &["HEAD 1", "PATCH 1 @300000 +0"], // it has all and was not told that this was all
         };
         assert_eq!(
             (scene.server.log(), &record["status"]),

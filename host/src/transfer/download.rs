@@ -302,7 +302,7 @@ pub(super) fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified
 }
 
 /// The details of an answer that is not a success, its body included.
-async fn error_details(held: &mut Held, answer: &mut Answer, head: &HookHead) -> Details {
+pub(super) async fn error_details(held: &mut Held, answer: &mut Answer, head: &HookHead) -> Details {
     let mut details = details_of(answer.status, head);
     let (body, is_cut) = answer.body.collect_first(ERROR_BODY).await;
     if is_cut {

@@ -16,7 +16,9 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use self::compare::Comparison;
 use super::callbacks;
-use super::download::{Flow, Next, Question, Wire, afresh, after_piece, call_of, finish_with, only_url, synced};
+use super::download::{
+    Flow, Next, Question, Wire, afresh, after_piece, call_of, error_details, finish_with, only_url, synced,
+};
 use super::places::refused_at;
 use super::{Context, Held, Stopped, authorize, details_of, overlap, refused_with};
 use crate::clock;
@@ -134,6 +136,16 @@ struct Crew<'a, 'b> {
     head: Option<(u16, HookHead)>,
     /// How often this attempt has begun again before.
     restarts: u32,
+}
+
+/// An answer that is none to join.
+type Refusal = (Box<Answer>, HookHead);
+
+/// The failure, with what is kept of the answer that it was.
+async fn told(held: &mut Held, failure: Failure, refusal: Option<Refusal>) -> Stopped {
+    let Some((mut answer, head)) = refusal else { return failure.into() };
+    let details = error_details(held, &mut answer, &head).await;
+    Stopped::Failure(failure, Some(Box::new(details)))
 }
 
 /// Fetches the pieces in `held.resume`. `first`: the answer to a request for the whole, and the place it came from; it
@@ -360,7 +372,7 @@ impl<'a, 'b> Crew<'a, 'b> {
         let call = call_of(self.cx, &self.places[place].wire, &question);
         let (worker, tell, transport): (u64, _, Transport) = (self.hired, self.tell.clone(), self.cx.transport.clone());
         let task = self.tasks.spawn_local(async move {
-            let answered = transport.send(call).await.map(Box::new);
+            let answered = transport.ask(call).await.map(Box::new);
             let _ = tell.send((worker, Event::Answered(answered))).await;
         });
         self.hire((piece, place), (missing.next_byte, missing.last_byte), task, false);
@@ -427,17 +439,29 @@ impl<'a, 'b> Crew<'a, 'b> {
         if is_tried { speed } else { guess }
     }
 
-    /// When nothing is left to begin: takes the piece of a place that is much slower than the fastest one.
+    /// Nothing is known of a place but its comparison, which says little where this machine was busy then: it is worth one piece.
+    fn is_untried(&self, place: usize) -> bool {
+        let Place { speed, failures, .. } = self.places[place];
+        speed == 0.0 && failures == 0 && !self.workers.values().any(|worker| worker.place == place)
+    }
+
+    /// When nothing is left to begin: takes the piece of a place that is much slower than the fastest one; or, for one that has
+    /// brought nothing yet, a piece that will take long.
     async fn relieve_slowest(&mut self, pieces: &[Piece]) -> Result<(), Stopped> {
-        let fastest = (0..self.places.len())
-            .filter(|place| self.may_ask(*place))
-            .max_by(|one, other| self.speed_of(*one).total_cmp(&self.speed_of(*other)));
+        let fastest = (0..self.places.len()).filter(|place| self.may_ask(*place)).max_by(|one, other| {
+            let rank = |place: usize| (self.is_untried(place), self.speed_of(place));
+            let ((untried, speed), (than, slower)) = (rank(*one), rank(*other));
+            untried.cmp(&than).then(speed.total_cmp(&slower))
+        });
         let Some(fastest) = fastest else { return Ok(()) };
         let fast = self.speed_of(fastest);
+        let is_untried = self.is_untried(fastest);
         let is_slow = |worker: &Worker| {
             let speed = worker.bytes as f64 / worker.began.elapsed().as_secs_f64().max(0.001);
             let long = worker.began.elapsed() >= Duration::from_secs(1);
-            worker.place != fastest && long && speed * MUCH_SLOWER < fast
+            let left = pieces.get(worker.piece).map_or(0, Piece::bytes_left) as f64;
+            let lasts = is_untried && left > speed * STALLED.as_secs_f64();
+            worker.place != fastest && long && (speed * MUCH_SLOWER < fast || lasts)
         };
         let slow = self.workers.iter().find(|(_, worker)| is_slow(worker)).map(|(id, worker)| (*id, worker.piece));
         if let Some((id, piece)) = slow {
@@ -456,7 +480,7 @@ impl<'a, 'b> Crew<'a, 'b> {
         worker.heard = clock::now();
         match event {
             Event::Answered(Ok(answer)) => self.answered(held, id, answer).await,
-            Event::Answered(Err(failure)) => self.failed(held, id, failure).await,
+            Event::Answered(Err(failure)) => self.failed(held, id, failure, None).await,
             Event::Bytes(bytes) => {
                 self.write(held, id, &bytes)?;
                 Ok(Turn::GoOn)
@@ -464,7 +488,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             Event::Ended(failure) => {
                 let gained = worker.bytes > 0;
                 match failure {
-                    Some(failure) => self.failed(held, id, failure).await,
+                    Some(failure) => self.failed(held, id, failure, None).await,
                     // A 206 may be shorter than asked (RFC 9110 §15.3.7).
                     None if gained => {
                         self.dismiss(id);
@@ -472,7 +496,7 @@ impl<'a, 'b> Crew<'a, 'b> {
                     }
                     None => {
                         let failure = Failure::new(FailureKind::Connection, "the server sent no bytes");
-                        self.failed(held, id, failure.with(FailureDetail::Cut)).await
+                        self.failed(held, id, failure.with(FailureDetail::Cut), None).await
                     }
                 }
             }
@@ -524,6 +548,11 @@ impl<'a, 'b> Crew<'a, 'b> {
     async fn answered(&mut self, held: &mut Held, id: u64, mut answer: Box<Answer>) -> Result<Turn, Stopped> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
         let (number, place, (from, to)) = (worker.piece, worker.place, worker.asked);
+        if let Some(mut failure) = answer.refused.take() {
+            failure.description = crate::mask::text(&failure.description);
+            let head = callbacks::head_as_it_came(&answer);
+            return self.failed(held, id, *failure, Some((answer, head))).await;
+        }
         self.cx.heard(&self.places[place].wire.url, from, &answer);
         self.places[place].answers = host_of(&answer.url);
         let first = self.head.is_none();
@@ -549,18 +578,18 @@ impl<'a, 'b> Crew<'a, 'b> {
             Classified::NotFound if self.workers.len() > 1 => {
                 let mut failure = Failure::new(FailureKind::HttpResponse, "not found, while it is being read");
                 failure.http_status = Some(answer.status);
-                self.failed(held, id, failure).await
+                self.failed(held, id, failure, Some((answer, head))).await
             }
             Classified::NotFound => {
                 self.elsewhere().ok_or_else(|| Stopped::Final(Status::NotFound, callbacks::not_there(&answer, &head)))
             }
             Classified::Failed(failure) => {
                 let failure = refused_at(self.cx, &self.places[place].wire, failure);
-                self.failed(held, id, failure).await
+                self.failed(held, id, failure, Some((answer, head))).await
             }
             _ => {
                 let failure = Failure::new(FailureKind::Resume, "the server's answer does not fit the question");
-                self.failed(held, id, failure).await
+                self.failed(held, id, failure, Some((answer, head))).await
             }
         }
     }
@@ -633,9 +662,15 @@ impl<'a, 'b> Crew<'a, 'b> {
         }
     }
 
-    /// A connection has failed: its piece is asked for again, elsewhere where there is another place, until it has failed
-    /// too often.
-    async fn failed(&mut self, held: &mut Held, id: u64, failure: Failure) -> Result<Turn, Stopped> {
+    /// A connection has failed, perhaps by what its server has answered: its piece is asked for again, elsewhere where there is
+    /// another place, until it has failed too often.
+    async fn failed(
+        &mut self,
+        held: &mut Held,
+        id: u64,
+        failure: Failure,
+        refusal: Option<Refusal>,
+    ) -> Result<Turn, Stopped> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
         let (piece, place) = (worker.piece, worker.place);
         self.dismiss(id);
@@ -644,7 +679,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             if piece < held.resume.pieces.len() {
                 held.resume.pieces.swap(0, piece);
             }
-            return Err(failure.into());
+            return Err(told(held, failure, refusal).await);
         }
         let too_many = matches!(failure.http_status, Some(429 | 503));
         if !too_many || self.workers.is_empty() {
@@ -670,7 +705,10 @@ impl<'a, 'b> Crew<'a, 'b> {
             return Ok(Turn::GoOn);
         }
         if self.failures[piece] >= TRIES {
-            return self.elsewhere().ok_or_else(|| failure.into());
+            return match self.elsewhere() {
+                Some(turn) => Ok(turn),
+                None => Err(told(held, failure, refusal).await),
+            };
         }
         // All have failed at once: a connection that they shared, perhaps.
         self.have_fewer(held, self.connections / 4, &failure);

@@ -199,7 +199,7 @@ async fn succeeded(
 }
 
 /// The details of an answer that is no success: as much of its body as comes.
-async fn refused(cx: &Context<'_>, held: &mut Held, answer: &mut Answer, head: &HookHead) -> Details {
+pub(super) async fn refused(cx: &Context<'_>, held: &mut Held, answer: &mut Answer, head: &HookHead) -> Details {
     let mut details = details_with_way(cx, answer, head);
     let mut first = First::default();
     answer.body.ends(held.ends.clone());

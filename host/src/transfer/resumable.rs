@@ -12,7 +12,7 @@ use std::sync::Arc;
 use url::Url;
 
 use self::dialect::{Known, Said};
-use super::{authorize, request, response, upload};
+use super::{authorize, callbacks, request, response, upload};
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::mask::MASK;
 use crate::store::{Change, Pending};
@@ -266,19 +266,15 @@ impl Attempt<'_> {
         mut call: Call,
         segments: Vec<Segment>,
         before: u64,
-    ) -> (Result<Answer, Failure>, u64) {
+    ) -> (Result<Answer, Stopped>, u64) {
         let trail = Trail::default();
         call.trail = Some(trail.clone());
-        let (mut answer, taken) = self.send(held, call, segments, before).await;
+        let sent = self.send(held, call, segments, before).await;
         let mut hops = trail.take();
         hops.iter_mut().for_each(|hop| hop.url = without_path(&hop.url));
         self.cx.trail.extend(hops);
         self.cx.trail.carries(trail.secrets());
-        if let Ok(answer) = &mut answer {
-            answer.url = without_path(&answer.url);
-            answer.hops.iter_mut().for_each(|hop| *hop = without_path(hop));
-        }
-        (answer, taken)
+        sent
     }
 
     /// Sends a request with a part of the file, and tells how many bytes of that went out. No doubt is left by any: the next
@@ -289,18 +285,21 @@ impl Attempt<'_> {
         mut call: Call,
         segments: Vec<Segment>,
         before: u64,
-    ) -> (Result<Answer, Failure>, u64) {
+    ) -> (Result<Answer, Stopped>, u64) {
         let cx = self.cx;
         let body = Arc::new(RequestBody::new(cx.shared, segments, cx.rate, &cx.task.group));
         call.body = Payload::Source(Arc::clone(&body) as Arc<dyn Source>);
         let is_upload = held.upload.is_some();
         let of = Of { before, total: self.stretch.length, shown: is_upload.then(|| without_path(&call.url)) };
         let sent = request::send(cx, held, call, &body, of).await;
-        let followed = sent.and_then(|mut answer| answer.refused.take().map_or(Ok(answer), |failure| Err(*failure)));
-        let answer = followed.map_err(|mut failure| {
+        let sent = sent.map_err(|mut failure| {
             failure.outcome_unknown = false;
-            failure
+            Stopped::from(failure)
         });
+        let answer = match sent {
+            Ok(answer) => followed(cx, held, answer, is_upload).await,
+            failed => failed,
+        };
         (answer, body.taken())
     }
 
@@ -313,6 +312,19 @@ impl Attempt<'_> {
         self.append_at_most = append.or(self.append_at_most);
         Ok(())
     }
+}
+
+/// The answer, unless it is a redirect that may not be followed. One of an upload's own URL does not show its way.
+async fn followed(cx: &Context<'_>, held: &mut Held, mut answer: Answer, is_upload: bool) -> Result<Answer, Stopped> {
+    if is_upload {
+        answer.url = without_path(&answer.url);
+        answer.hops.iter_mut().for_each(|hop| *hop = without_path(hop));
+    }
+    let Some(mut failure) = answer.refused.take() else { return Ok(answer) };
+    failure.outcome_unknown = false;
+    let head = callbacks::head_as_it_came(&answer);
+    let details = request::refused(cx, held, &mut answer, &head).await;
+    Err(Stopped::Failure(*failure, Some(Box::new(details))))
 }
 
 /// Waits until the store has what is known of an upload.
