@@ -532,7 +532,9 @@ fn a_mirror_that_was_slow_when_it_was_compared_is_tried_with_a_piece_all_the_sam
 #[test]
 fn a_redirect_of_parts_that_is_not_followed_is_told_with_its_code_headers_and_body() {
     let (world, origin) = (World::new(), Origin::start());
-    let circle = |seen: &Seen| seen.header("range").map(|_| redirect(302, "/f").header("X-Why", "maintenance"));
+    let circle = |seen: &crate::support::origin::Seen| {
+        seen.header("range").map(|_| redirect(302, "/f").header("X-Why", "maintenance"))
+    };
     let film_url = origin.serve("/f", file(&film()).etag("\"v1\"").cut(MIB).unless(circle));
 
     let line = ["--json", "get", film_url.url(), "--parts", "2", "--retries", "3"];
