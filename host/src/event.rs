@@ -10,6 +10,8 @@ use crate::task::{Pairs, Status};
 
 /// Noted on a running task before the server can have the whole of a request that is sent once.
 pub(crate) const SENT: &str = "request-sent";
+/// The note of a cancelled task whose upload the server has deleted.
+pub(crate) const UPLOAD_DELETED: &str = "upload-deleted";
 /// Noted where such a request may have taken effect, and nobody knows.
 pub(crate) const IN_DOUBT: &str = "outcome-unknown";
 

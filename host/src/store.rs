@@ -175,6 +175,8 @@ pub(crate) enum Change {
     Release { at: u64 },
     /// running → publishing (shown as running): what is renamed to what. No event.
     Publishing { key: TaskKey, publish: Publish },
+    /// A server was asked to delete the upload of a cancelled task, and is not asked again; `note`: what it has come to. No event.
+    Forsaken { key: TaskKey, note: Option<&'static str> },
     /// Replaces the notes of a running task. They stay until it ends or waits for a retry. No event.
     Note { key: TaskKey, notes: Vec<String> },
     /// any not-final → failed or canceled; any not-final but paused → complete or notFound: details stored, resume and publish

@@ -63,6 +63,7 @@ use places::from_any_place;
 pub(crate) use places::{headers_for, hold_back, with_login};
 use rate::{Direction, OwnRate, Taker, Throttle};
 use renewal::Renewals;
+pub(crate) use resumable::delete_upload;
 pub(crate) use slot::Slot;
 pub(crate) use upload::{complete, paths_of, remember, wrong_names, wrong_parts};
 

@@ -356,6 +356,59 @@ fn the_place_of_an_upload_is_kept_encrypted() {
 }
 
 #[test]
+fn the_upload_of_a_cancelled_task_is_deleted_at_its_server() {
+    for speech in [Speech::Tus, Speech::Ietf] {
+        let scene = Scene::new(speech);
+        let (world, gate) = (&scene.world, Gate::new());
+        scene.server.terminates();
+        scene.server.faults(&[Fault::Wait(CUT, gate.clone())]);
+        let id = world.add(&[scene.task()]).remove(0);
+        let running = world.spawn(&["--json", "run"]);
+        gate.wait_for(1);
+
+        world.haul(&["cancel", &id]).exits(0);
+
+        wait::wait_until(|| !scene.server.has(1), || "the server keeps it".into());
+        let is_noted = || notes(&world.show(&id)).contains(&"upload-deleted");
+        wait::wait_until(is_noted, || world.show(&id).to_string());
+        let asked: &[&str] = if speech == Speech::Tus { &["OPTIONS", "DELETE 1"] } else { &["DELETE 1"] };
+        assert_eq!(scene.server.log()[2..], *asked);
+        assert_eq!(world.final_events().len(), 1);
+        gate.open();
+        running.kill();
+    }
+}
+
+#[test]
+fn an_upload_that_is_cancelled_while_nothing_works_is_deleted_by_the_next_engine() {
+    for terminates in [true, false] {
+        let scene = Scene::new(Speech::Tus);
+        let (world, gate) = (&scene.world, Gate::new());
+        scene.server.faults(&[Fault::Wait(CUT, gate.clone())]);
+        let id = world.add(&[scene.task()]).remove(0);
+        let running = world.spawn(&["--json", "run", "--until-idle"]);
+        gate.wait_for(1);
+        world.haul(&["pause", &id]).exits(0);
+        gate.open();
+        running.finish();
+        scene.server.log();
+        if terminates {
+            scene.server.terminates();
+        }
+
+        world.haul(&["cancel", &id]).exits(0);
+        assert_eq!(scene.server.log(), Vec::<String>::new(), "who only cancels waits for no server");
+        world.run();
+
+        let asked: &[&str] = if terminates { &["OPTIONS", "DELETE 1"] } else { &["OPTIONS"] };
+        assert_eq!(scene.server.log(), asked);
+        assert_eq!(scene.server.has(1), !terminates);
+        world.run();
+        assert_eq!(scene.server.log(), Vec::<String>::new(), "it is asked once");
+    }
+}
+
+#[test]
 fn what_cannot_be_resumable_is_refused_by_name() {
     let world = World::new();
     world.write("f", "x");

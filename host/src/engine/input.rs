@@ -52,6 +52,10 @@ pub(crate) enum Input {
     Final { update: Box<StatusUpdate> },
     /// Components have heard of it.
     Told { seq: u64 },
+    /// A server was asked to delete the upload of a cancelled task; `is_written`: that is known for good.
+    Forsaken { key: TaskKey, is_written: bool },
+    /// Closing waits no longer for that.
+    LeaveForsaken,
     /// Somebody waits until components have heard of all ends up to now.
     WhenTold { reply: oneshot::Sender<()> },
     /// These limits count from now on.

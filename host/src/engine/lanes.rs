@@ -7,10 +7,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Input;
 use crate::error::Result;
-use crate::event::StatusUpdate;
+use crate::event::{StatusUpdate, UPLOAD_DELETED};
 use crate::hooks::Chain;
 use crate::profile::Transports;
-use crate::task::Task;
+use crate::store::Change;
+use crate::task::{Task, UploadRecord};
 use crate::threads;
 use crate::transfer::{self, End, Finished, Job, Shared};
 
@@ -20,6 +21,8 @@ pub(crate) enum Work {
     Attempt(Box<Job>),
     /// An attempt of a request that nothing is recorded of.
     Send(Box<Job>, oneshot::Sender<End>),
+    /// The upload of a cancelled task is to be deleted at its server.
+    Forsake(Box<(Job, UploadRecord)>),
     /// A finished download needs another name.
     Rename(Box<Finished>),
     /// A task is over: components are told.
@@ -64,6 +67,7 @@ async fn serve(shared: Arc<Shared>, transports: Arc<Transports>, mut work: mpsc:
                     end = Box::pin(transfer::run(&shared, &transports, *job)) => drop(reply.send(end)),
                     () = reply.closed() => {} // nobody waits for it any more
                 },
+                Work::Forsake(forsaken) => Box::pin(forsake(&shared, &transports, *forsaken, &tell)).await,
                 Work::Rename(finished) => Box::pin(rename(&shared, &transports, *finished, &tell)).await,
                 Work::Tell(told) => {
                     let seq = told.1.seq;
@@ -76,6 +80,15 @@ async fn serve(shared: Arc<Shared>, transports: Arc<Transports>, mut work: mpsc:
         });
     }
     shared.flights.land().await; // what runs here ends with this lane
+}
+
+/// Asks for the end of an upload once, and tells when the store knows that.
+async fn forsake(shared: &Arc<Shared>, transports: &Transports, (job, upload): (Job, UploadRecord), tell: &Tell) {
+    let key = job.key;
+    let is_deleted = transfer::delete_upload(shared, transports, &job, &upload).await;
+    let note = is_deleted.then_some(UPLOAD_DELETED);
+    let is_written = shared.store.write(Change::Forsaken { key, note }).await.is_ok();
+    let _ = tell.send(Input::Forsaken { key, is_written });
 }
 
 /// The components of a task whose bytes are there: a profile that is gone holds nothing up any more.

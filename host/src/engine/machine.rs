@@ -5,6 +5,7 @@
 
 mod asking;
 mod ending;
+mod forsaking;
 mod limits;
 mod starting;
 mod waking;
@@ -140,6 +141,9 @@ pub(crate) struct Machine {
     /// Tasks that are being failed for that.
     overdue: HashSet<TaskKey>,
     closing: Option<oneshot::Sender<()>>,
+    /// Cancelled tasks whose uploads are being deleted; and whether there may be more.
+    forsaking: HashSet<TaskKey>,
+    may_forsake: bool,
     /// Final updates that components are being told of, by sequence number; the last one told.
     telling: BTreeSet<u64>,
     told: u64,
@@ -192,6 +196,8 @@ impl Machine {
             expires: None,
             overdue: HashSet::new(),
             closing: None,
+            forsaking: HashSet::new(),
+            may_forsake: true,
             telling: BTreeSet::new(),
             told: 0,
             acknowledged: 0,
@@ -223,7 +229,9 @@ impl Machine {
             }
             self.wake();
             self.start_what_can_start();
-            if self.closing.is_some() && self.running.is_empty() && self.telling.is_empty() {
+            self.forsake();
+            let is_done = self.running.is_empty() && self.telling.is_empty() && self.forsaking.is_empty();
+            if self.closing.is_some() && is_done {
                 return;
             }
         }
@@ -238,6 +246,7 @@ impl Machine {
             Input::Left { action, keys } => {
                 let started = keys.iter().filter_map(|key| self.running.get(key));
                 started.for_each(|running| running.stop.ask(reason_of(action)));
+                self.may_forsake |= action == Action::Cancel;
                 self.left(&keys);
             }
             Input::Send { job, reply } => self.lane(Work::Send(job, reply)),
@@ -256,6 +265,8 @@ impl Machine {
             Input::Unwritten { key, error } => self.unwritten(key, error),
             Input::Final { update } => self.tell_components(*update),
             Input::Told { seq } => self.told(seq),
+            Input::Forsaken { key, is_written } => self.forsaken(key, is_written),
+            Input::LeaveForsaken => self.forsaking.clear(),
             Input::WhenTold { reply } => self.when_told(reply),
             Input::Limits { limits } => {
                 self.network.give(limits.network);
@@ -278,6 +289,7 @@ impl Machine {
             Input::CloseNow => {
                 self.running.clear();
                 self.publishing = 0;
+                self.forsaking.clear();
                 self.leave_untold();
             }
         }
@@ -317,6 +329,7 @@ impl Machine {
             running.stop.ask(Reason::Later);
         }
         self.closing = Some(reply);
+        self.leave_forsaken();
         // Who waited for components has lost patience.
         if self.until_told.iter().any(|(_, waiter)| waiter.is_closed()) {
             self.leave_untold();

@@ -102,6 +102,7 @@ impl<'a> Batch<'a> {
             Change::Pause { key, bytes_done, by, at } => self.pause(*key, *bytes_done, by.as_deref(), *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
             Change::Upload { key, upload } => self.upload(*key, upload.as_deref())?,
+            Change::Forsaken { key, note } => self.forsaken(*key, *note)?,
             Change::Changes { key, changes } => self.changes(*key, changes.as_deref())?,
             Change::Secret { name, content, at } => self.secret(name, content, *at)?,
             Change::KeyValue { bucket, edits } => self.keyvalue(bucket, edits)?,
@@ -327,6 +328,9 @@ impl<'a> Batch<'a> {
             Ok(row) => row,
             Err(refused) => return Ok(refused),
         };
+        if end.status == Status::Canceled {
+            self.forsake(key)?;
+        }
         self.conn
             .prepare_cached(
                 "UPDATE task SET status = ?2, ready_at = NULL, paused_by = NULL, ended_at = ?3, bytes_done = ?5,
@@ -468,6 +472,30 @@ impl<'a> Batch<'a> {
             upload.map_or(0, |upload| number(upload.offset)),
         ))?;
         self.expect_size(key, upload.map(|upload| upload.length))?;
+        Ok(Applied::Done)
+    }
+
+    /// A task is about to be cancelled: its upload, if it has one, is nobody's.
+    pub(super) fn forsake(&self, key: TaskKey) -> Sql<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO forsaken (task, upload)
+                 SELECT key, upload FROM task WHERE key = ?1 AND upload IS NOT NULL",
+            )?
+            .execute([key])?;
+        Ok(())
+    }
+
+    fn forsaken(&mut self, key: TaskKey, note: Option<&str>) -> Sql<Applied> {
+        self.conn.prepare_cached("DELETE FROM forsaken WHERE task = ?1")?.execute([key])?;
+        let Some(note) = note else { return Ok(Applied::Done) };
+        if let Err(refused) = self.fitting(key, |row| row.status == Status::Canceled)? {
+            return Ok(refused);
+        }
+        let mut known = self.conn.prepare_cached("SELECT outcome FROM task WHERE key = ?1")?;
+        let outcome: Option<String> = known.query_row([key], |row| row.get(0))?;
+        let outcome = codec::with_note(outcome.as_deref(), note).map_err(unwritable)?;
+        self.conn.prepare_cached("UPDATE task SET outcome = ?2 WHERE key = ?1")?.execute((key, outcome))?;
         Ok(Applied::Done)
     }
 

@@ -336,6 +336,13 @@ pub(super) fn decode_outcome(json: Option<&str>) -> Json<Outcome> {
     json.map_or_else(|| Ok(Outcome::default()), serde_json::from_str)
 }
 
+/// An outcome with one note more.
+pub(super) fn with_note(json: Option<&str>, note: &str) -> Json<String> {
+    let mut outcome = decode_outcome(json)?;
+    outcome.notes.push(note.to_owned());
+    serde_json::to_string(&outcome)
+}
+
 /// Mirror of [`Task`]. Keys in use are never given another meaning.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Task", default = "Task::default")]

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::event::StatusUpdate;
-use crate::task::{Body, NOTIFICATION, Record, ResumeRecord, Status};
+use crate::task::{Body, NOTIFICATION, Record, ResumeRecord, Status, UploadRecord};
 
 /// The group of tasks that name none.
 const DEFAULT_GROUP: &str = "default";
@@ -331,6 +331,19 @@ impl Store {
                 unfinished.push(Unfinished { key, record, publish });
             }
             Ok(unfinished)
+        })
+    }
+
+    /// Uploads of cancelled tasks that servers may still keep, of so many tasks at most.
+    pub(crate) fn forsaken(&self, limit: usize) -> Result<Vec<(TaskKey, UploadRecord)>> {
+        self.read(|conn| {
+            let mut find = conn.prepare_cached("SELECT task, upload FROM forsaken LIMIT ?1")?;
+            let found = find.query_map([rows(limit)], |row| {
+                let (key, sealed) = (row.get(0)?, row.get_ref(1)?.as_blob()?);
+                let upload = codec::decode_upload(key, sealed, conn.vault).map_err(|error| unreadable(1, error))?;
+                Ok((key, upload))
+            })?;
+            found.collect()
         })
     }
 

@@ -84,6 +84,12 @@ CREATE TABLE publishing (
   publish TEXT NOT NULL               -- JSON
 ) STRICT;
 
+-- Uploads of cancelled tasks that servers may still keep, until somebody has asked for their end.
+CREATE TABLE forsaken (
+  task INTEGER PRIMARY KEY REFERENCES task (key) ON DELETE CASCADE,
+  upload BLOB NOT NULL                -- as in `task`
+) STRICT;
+
 -- Id and group are repeated here because a final event may outlive its task.
 CREATE TABLE event (
   seq INTEGER PRIMARY KEY,            -- given out by the writer, rising, never twice

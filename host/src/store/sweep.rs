@@ -89,10 +89,11 @@ impl Batch<'_> {
             return Ok(false);
         }
         let details = &self.with_doubt(row.key, details)?;
+        self.forsake(row.key)?;
         self.conn
             .prepare_cached(
-                "UPDATE task SET status = 5, ready_at = NULL, paused_by = NULL, ended_at = ?2, closed = 1, outcome = ?3
-                 WHERE key = ?1",
+                "UPDATE task SET status = 5, ready_at = NULL, paused_by = NULL, ended_at = ?2, closed = 1, outcome = ?3,
+                   upload = NULL WHERE key = ?1",
             )?
             .execute((row.key, number(at), codec::encode_outcome(details).map_err(unwritable)?))?;
         self.drop_resume(row.key)?;

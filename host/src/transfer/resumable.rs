@@ -3,14 +3,17 @@
 //! tus and Resumable Uploads for HTTP are the same three steps in other words; the words are in `dialect`. The upload's URL is
 //! committed before the first byte of the file goes out, and what the server has is asked in every attempt: nothing that was
 //! not heard from it counts. Bytes of two states of a file are never joined: a changed file begins another upload. An upload
-//! that was given up stays with its server, which forgets it in its own time: nothing is deleted there.
+//! that was given up stays with its server, which forgets it in its own time; only that of a cancelled task is deleted there,
+//! afterwards (`deleting`).
 
+mod deleting;
 mod dialect;
 
 use std::sync::Arc;
 
 use url::Url;
 
+pub(crate) use self::deleting::delete_upload;
 use self::dialect::{Known, Said};
 use super::{authorize, callbacks, request, response, upload};
 use crate::error::{Failure, FailureDetail, FailureKind};
@@ -248,15 +251,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// A request to the upload's own URL. Headers of the task and its login go to their own origin only, as with redirects.
     fn call_to_upload(&self, held: &Held, method: &str) -> Call {
         let url = held.upload.as_ref().map(|upload| upload.url.clone()).unwrap_or_default();
-        let headers = headers_for(&url, &self.wire).into_iter().filter(|(name, _)| !is_of_body(name)).collect();
-        let own_url = with_login(&url, &self.wire.url);
-        let wire = Wire { url: own_url.clone(), own_url, headers, guard: self.wire.guard.clone() };
-        let mut call = plain_call(self.cx, &wire);
-        call.method = method.to_owned();
-        call
+        call_to(self.cx, &self.wire, &url, method)
     }
 
     /// Sends a request to the upload's own URL. Its path is a key to the upload: nobody is shown it.
@@ -341,6 +338,16 @@ fn with_status(mut failure: Failure, answer: &Answer) -> Failure {
 /// A URL as it may be shown.
 fn without_path(url: &str) -> String {
     Url::parse(url).map_or(String::new(), |url| format!("{}/{MASK}", url.origin().ascii_serialization()))
+}
+
+/// A request to an upload's own URL. Headers of the task and its login go to their own origin only, as with redirects.
+fn call_to(cx: &Context<'_>, wire: &Wire, url: &str, method: &str) -> Call {
+    let headers = headers_for(url, wire).into_iter().filter(|(name, _)| !is_of_body(name)).collect();
+    let own_url = with_login(url, &wire.url);
+    let wire = Wire { url: own_url.clone(), own_url, headers, guard: wire.guard.clone() };
+    let mut call = plain_call(cx, &wire);
+    call.method = method.to_owned();
+    call
 }
 
 /// Whether a header says something about the task's own request, or is the protocols' business.

@@ -87,6 +87,8 @@ struct State {
     requests: Vec<Seen>,
     breaches: Vec<String>,
     append_at_most: Option<usize>,
+    /// tus' extension for deleting.
+    terminates: bool,
 }
 
 impl UploadServer {
@@ -125,6 +127,16 @@ impl UploadServer {
     /// Says that one request may bring at most so many bytes.
     pub fn append_at_most(&self, bytes: usize) {
         self.shared.state.lock().unwrap().append_at_most = Some(bytes);
+    }
+
+    /// Says that uploads may be deleted.
+    pub fn terminates(&self) {
+        self.shared.state.lock().unwrap().terminates = true;
+    }
+
+    /// Whether it has the upload of that number.
+    pub fn has(&self, number: u32) -> bool {
+        self.shared.state.lock().unwrap().uploads.contains_key(&number)
     }
 
     /// Begins an upload by itself; answers its URL.
@@ -213,7 +225,9 @@ impl Shared {
     }
 
     fn answer(&self, request: &Seen, wire: &mut BufReader<&TcpStream>, connection: &TcpStream) -> Option<Reply> {
-        self.check_version(request);
+        if request.method != "OPTIONS" {
+            self.check_version(request);
+        }
         let number: Option<u32> = request.target.rsplit('/').next().and_then(|last| last.parse().ok());
         let fault = self.state.lock().unwrap().fault(&request.method);
         if let Some(Fault::Status(_, status, header)) = &fault {
@@ -231,8 +245,23 @@ impl Shared {
             ("POST", None) => Some(self.create(request, &fault)),
             ("HEAD", Some(number)) => Some(self.question(request, number, fault)),
             ("PATCH", Some(number)) => self.append(request, number, fault, wire, connection),
+            ("OPTIONS", None) => Some(self.abilities()),
+            ("DELETE", Some(number)) => Some(self.delete(number)),
             _ => Some((405, Vec::new())),
         }
+    }
+
+    fn abilities(&self) -> Reply {
+        let mut state = self.state.lock().unwrap();
+        state.log.push("OPTIONS".into());
+        let extensions = if state.terminates { "creation, termination" } else { "creation" };
+        (204, vec![("Tus-Extension".into(), extensions.into())])
+    }
+
+    fn delete(&self, number: u32) -> Reply {
+        let mut state = self.state.lock().unwrap();
+        state.log.push(format!("DELETE {number}"));
+        (if state.uploads.remove(&number).is_some() { 204 } else { 404 }, Vec::new())
     }
 
     fn check_version(&self, request: &Seen) {

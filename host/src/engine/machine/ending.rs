@@ -224,6 +224,7 @@ impl Machine {
             drop(sweep_spool(&self.shared));
         }
         self.ended += u64::from(status.is_final());
+        self.may_forsake |= status == Status::Canceled;
         self.forget_old();
         if status.is_final() || status == Status::Paused {
             for asks in self.asks.values_mut() {

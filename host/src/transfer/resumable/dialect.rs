@@ -198,6 +198,12 @@ pub(super) fn of_append(
     }
 }
 
+/// Whether a tus server says that uploads may be deleted.
+pub(super) fn terminates(headers: &Pairs) -> bool {
+    let extensions = value(headers, "tus-extension").unwrap_or_default();
+    extensions.split(',').any(|extension| extension.trim() == "termination")
+}
+
 /// Most bytes of an upload, and of one request of it, where the server says so.
 pub(super) fn limits(protocol: Resumable, headers: &Pairs) -> (Option<u64>, Option<u64>) {
     let limit = |name: &str| {
