@@ -100,18 +100,16 @@ fn what_was_cut_off_goes_on_where_the_server_says() {
 
 #[test]
 fn a_redirect_of_an_upload_that_is_not_followed_is_told_with_its_code_and_headers() {
-    for (method, number) in [("POST", 0), ("PATCH", 1)] {
-        let scene = Scene::new(Speech::Tus);
-        scene.server.faults(&[Fault::Status(method, 302, "Location: /end")]);
+    let scene = Scene::new(Speech::Tus);
+    scene.server.faults(&[Fault::Status("PATCH", 302, "Location: /end")]);
 
-        let id = scene.work();
+    let id = scene.work();
 
-        let record = scene.world.show(&id);
-        let last = scene.world.events().pop().unwrap();
-        assert_eq!((&record["status"], &last["responseStatusCode"]), (&json!("failed"), &json!(302)), "{last}");
-        assert_eq!(last["responseHeaders"]["location"], "/end", "{last}");
-        assert!(!last.to_string().contains(&format!("files/{number}")), "the way to the upload is a secret: {last}");
-    }
+    let record = scene.world.show(&id);
+    let last = scene.world.events().pop().unwrap();
+    assert_eq!((&record["status"], &last["responseStatusCode"]), (&json!("failed"), &json!(302)), "{last}");
+    assert_eq!(last["responseHeaders"]["location"], "/end", "{last}");
+    assert!(!last.to_string().contains("files/1"), "the way to the upload is a secret: {last}");
 }
 
 #[test]

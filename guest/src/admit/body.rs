@@ -94,8 +94,9 @@ fn check_form(task: &mut Task, problems: &mut Problems) {
 /// Upload-Metadata).
 fn check_resumable(task: &Task, problems: &mut Problems) {
     let Some(protocol) = http::resumable(task) else { return };
-    if !matches!(protocol, "tus" | "ietf") {
-        problems.add("resumable", format!("must be `tus` or `ietf`, not {}", quoted(protocol)));
+    if !matches!(protocol, "tus" | "ietf" | "ietf-6" | "ietf-5" | "ietf-4" | "ietf-3") {
+        let reason = format!("must be `tus` or `ietf`, or `ietf-6` to `ietf-3`, not {}", quoted(protocol));
+        problems.add("resumable", reason);
     }
     let is_binary = matches!((&task.kind, &task.body), (TaskKind::Upload, Body::File));
     problems.add_if(!is_binary, "resumable", "must be absent in a task that is no binary upload of one file");

@@ -560,7 +560,10 @@ proptest! {
 fn only_binary_uploads_are_resumable_and_they_may_be_paused() {
     let resumable = |protocol: &str, task: Task| Task { extra: pairs(&[("haul.resumable", protocol)]), ..task };
     let binary = || Task { body: Body::File, allow_pause: true, ..upload() };
-    assert!(admitted(resumable("ietf", binary())).allow_pause);
+    for protocol in ["tus", "ietf", "ietf-6", "ietf-5", "ietf-4", "ietf-3"] {
+        assert!(admitted(resumable(protocol, binary())).allow_pause, "{protocol}");
+    }
+    check(resumable("ietf-7", binary()), &[("resumable", "`ietf-6` to `ietf-3`")]);
     assert!(!admitted(binary()).allow_pause);
     check(resumable("tus", upload()), &[("resumable", "binary upload")]);
     check(resumable("pigeon", binary()), &[("resumable", "`tus` or `ietf`")]);

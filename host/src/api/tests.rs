@@ -92,6 +92,8 @@ async fn questions_about_all_tasks_know_groups_and_one_to_leave_out() {
 async fn ask_all(session: &Session, consumer: &str, place: &std::path::Path) {
     let later = Some(clock::unix_ms() + 3_600_000);
     let task = Task { not_before: later, ..Task::download("http://127.0.0.1:9/x?token=secret") };
+    let never = Task { not_after: Some(u64::MAX), ..task.clone() };
+    assert!(session.add(vec![Addition::new(never, place)]).await.is_err(), "nobody can write that time");
     let ids = session.add(vec![Addition::new(task, place)]).await.unwrap();
     let [id] = &ids[..] else { panic!("{ids:?}") };
 
