@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::adding::taken;
 use crate::api::Reply;
 use crate::clock;
+use crate::config::reason;
 use crate::engine::Inner;
 use crate::engine::limiting::refuse_canceled;
 use crate::error::{Error, Failure, Result};
@@ -122,9 +123,14 @@ async fn own_problems(engine: &Inner, task: &Task, place: Option<&std::path::Pat
     let base = base.map(|failure| problem("baseDirectory", format!("cannot be used: {}", failure.description)));
     let files = crate::transfer::wrong_parts(task).map(|reason| problem("files", reason));
     let names = crate::transfer::wrong_names(task).map(|reason| problem("sentNames", reason));
+    let too_far =
+        [("notBefore", task.not_before), ("notAfter", task.not_after)].into_iter().filter_map(|(field, at)| {
+            let why = reason::writable_time(at?, &at?.to_string()).err()?;
+            Some(problem(field, why))
+        });
     let left_out = task.without_headers().find_map(wrongly_left_out).map(|reason| problem("headers", reason));
     let mut problems: Vec<Problem> =
-        task_type.into_iter().chain(base).chain(files).chain(names).chain(left_out).collect();
+        task_type.into_iter().chain(base).chain(files).chain(names).chain(too_far).chain(left_out).collect();
     for name in &task.callbacks {
         let component = crate::transfer::own_component(&engine.shared, name, &task.group).await;
         problems.extend(component.err().map(|reason| problem("callbacks", reason)));

@@ -335,7 +335,7 @@ fn is_template(text: &str) -> bool {
     text == "{accessToken}" || text == "{refreshToken}"
 }
 
-/// RFC 3339, or milliseconds where that cannot say it.
+/// RFC 3339, or milliseconds where that cannot say it, which no task may have.
 fn time_json(ms: Option<u64>) -> Value {
     match ms {
         Some(ms) if ms <= LAST_TIME_MS => time(ms).into(),

@@ -5,6 +5,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::super::*;
+use crate::config::LAST_TIME_MS;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::{Details, Hop, ProgressUpdate, Protocol, StatusUpdate};
 use crate::task::{Auth, Body, FilePart, OnConflict, Pairs, Status, TaskType, Timeouts, Updates};
@@ -120,7 +121,7 @@ fn request() -> impl Strategy<Value = Task> {
 fn task() -> impl Strategy<Value = Task> {
     let names = (of(text()), text(), text(), text(), text(), text(), text(), text());
     let choices = (updates(), conflict(), any::<[bool; 3]>(), any::<i32>(), any::<u32>(), any::<u32>());
-    let limits = (of(any::<u64>()), of(any::<u64>()), of(any::<u64>()), timeouts(), status_ranges());
+    let limits = (of(0..=LAST_TIME_MS), of(0..=LAST_TIME_MS), of(any::<u64>()), timeouts(), status_ranges());
     let rest = (of(text()), vec(text(), 0..3), of(text()), pairs());
     (request(), names, choices, limits, rest).prop_map(|(request, names, choices, limits, rest)| Task {
         filename: names.0,
