@@ -4,6 +4,7 @@
 //! slow network (reliability.md B.6).
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::exchange::Sent;
 use super::handles::Used;
+use super::hosts::Hosts;
 use super::line::Line;
 use super::{Call, Framing, MAX_PIECE, words};
 use crate::error::{Failure, FailureDetail, FailureKind};
@@ -30,6 +32,8 @@ pub struct AnswerBody {
     /// It comes in a stream of HTTP/2, whose end is told by a flag and by nothing else.
     is_stream: bool,
     peer: String,
+    /// Is told how its server does with HTTP/2.
+    hosts: Option<Arc<Hosts>>,
     received: u64,
     idle_timeout: Option<Duration>,
     pace: Pace,
@@ -87,7 +91,12 @@ impl AnswerBody {
         self.framing
     }
 
-    pub(super) fn new((incoming, line): (Incoming, Line), framing: Framing, peer: String, call: &Call) -> Self {
+    pub(super) fn new(
+        (incoming, line): (Incoming, Line),
+        framing: Framing,
+        (peer, hosts): (String, Arc<Hosts>),
+        call: &Call,
+    ) -> Self {
         Self {
             incoming: (framing != Framing::Empty).then_some(incoming),
             failed: None,
@@ -96,6 +105,7 @@ impl AnswerBody {
             is_stream: line.is_http2(),
             line: Some(line),
             peer,
+            hosts: Some(hosts),
             received: 0,
             idle_timeout: call.idle_timeout,
             pace: Pace {
@@ -123,6 +133,7 @@ impl AnswerBody {
             line: None,
             is_stream: false,
             peer: String::new(),
+            hosts: None,
             received: 0,
             idle_timeout: None,
             pace: Pace { bytes_per_second: 0, window: Duration::ZERO, waited: Duration::ZERO, bytes: 0 },
@@ -328,6 +339,10 @@ impl AnswerBody {
     }
 
     fn broken(&self, error: &hyper::Error) -> Failure {
+        if words::is_of_tiny_frames(error) {
+            self.hosts.iter().for_each(|hosts| hosts.has_wanted_http1(&self.peer));
+            return self.cut(": its frames are too small for HTTP/2; next time it is asked by HTTP/1.1");
+        }
         let io = words::find::<std::io::Error>(error);
         let tls = words::find::<rustls::Error>(error);
         // hyper's chunk decoder reports malformed chunks as invalid input or data.
