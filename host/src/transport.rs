@@ -712,7 +712,10 @@ impl Transport {
             let rest = Some(answered_now.sent).filter(|sent| !sent.is_whole());
             let (head, incoming) = answered_now.response.into_parts();
             let server = (peer_of(&hop.url), Arc::clone(&self.shared.hosts));
-            let body = AnswerBody::new((incoming, answered_now.line), answered_now.framing, server, call);
+            let mut body = AnswerBody::new((incoming, answered_now.line), answered_now.framing, server, call);
+            if head.status == http::StatusCode::PARTIAL_CONTENT {
+                body.states(crate::digest::from_headers(&pairs(&head.headers), "content-digest"));
+            }
             self.shared.take_cookies(&hop.url, &head.headers, call);
             self.shared.keyring.told(hop, &head.headers, call.ambient).await;
             if !self.shared.is_challenged(hop, call, head.status.as_u16(), &head.headers, &mut asked).await {
