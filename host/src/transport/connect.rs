@@ -427,8 +427,8 @@ impl AsyncRead for Wire {
         }
         if self.in_turn >= H2_TURN {
             self.in_turn = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            // Wakes the connection when everybody has been polled; to wake it here would let it go on before the lane's attempts.
+            return std::pin::pin!(tokio::task::yield_now()).poll(cx).map(Ok);
         }
         let (most, before) = (self.most(), buf.filled().len());
         let outcome = self.read_now(cx, buf, most);

@@ -337,6 +337,27 @@ async fn a_stream_that_is_reset_before_its_answer_is_not_called_a_closed_connect
 }
 
 #[tokio::test]
+async fn a_get_that_loses_a_connection_which_has_answered_is_sent_again_and_what_was_reset_is_not() {
+    let server = Frames::start(|seen| match (seen.connection, seen.number) {
+        (0, 1) => Break(Vec::new()),
+        (_, 1) => Say(reset(seen.stream, 1)),
+        _ => Say(fine(seen.stream)),
+    })
+    .await;
+    let transport = trusting();
+    for _ in 0..2 {
+        assert_eq!(fetch(&transport, get(server.url())).await.unwrap().1, "ok");
+    }
+    assert_eq!(server.connections(), 2);
+    let failure = transport.send(get(server.url())).await.map(drop).unwrap_err();
+    assert!(failure.description.contains("reset the stream before answering"), "{failure}");
+
+    let server = Frames::start(|_| Break(Vec::new())).await;
+    let failure = trusting().send(get(server.url())).await.map(drop).unwrap_err();
+    assert_eq!((failure.detail, server.connections()), (FailureDetail::NoResponse, 1), "{failure}");
+}
+
+#[tokio::test]
 async fn a_connection_on_which_a_whole_attempt_met_its_limit_carries_no_further_one() {
     let server = Frames::start(|seen| match (seen.connection, seen.number) {
         (0, 1) => Say(Vec::new()),
