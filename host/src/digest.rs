@@ -107,6 +107,12 @@ impl std::fmt::Display for Checksum {
 #[derive(Clone)]
 pub(crate) struct Hasher(State);
 
+impl std::fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hasher")
+    }
+}
+
 #[derive(Clone)]
 enum State {
     Sha256(Sha256),

@@ -512,6 +512,12 @@ fn build_pool(connector: Connector, (ping_after, ping_limit): (Duration, Duratio
         .retry_canceled_requests(false)
         .http1_max_buf_size(MAX_READ)
         .http1_max_headers(exchange::MAX_HEADERS)
+        // A user agent has to take lines that are folded (RFC 9112 section 5.2); a Content-Length or Transfer-Encoding that is no
+        // proper one without the fold is refused like any other.
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        // How many the server takes at once it says first of all: until then one request shows whether it answers, and no other
+        // one is refused for being too many.
+        .http2_initial_max_send_streams(1)
         .http2_initial_stream_window_size(H2_STREAM_WINDOW)
         .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
         .http2_max_header_list_size(exchange::MAX_HEAD as u32)
@@ -705,7 +711,11 @@ impl Transport {
             let answered_now = answered_now.map_err(|failure| guard.explain(failure, &hop.url))?;
             let rest = Some(answered_now.sent).filter(|sent| !sent.is_whole());
             let (head, incoming) = answered_now.response.into_parts();
-            let body = AnswerBody::new((incoming, answered_now.line), answered_now.framing, peer_of(&hop.url), call);
+            let server = (peer_of(&hop.url), Arc::clone(&self.shared.hosts));
+            let mut body = AnswerBody::new((incoming, answered_now.line), answered_now.framing, server, call);
+            if head.status == http::StatusCode::PARTIAL_CONTENT {
+                body.states(crate::digest::from_headers(&pairs(&head.headers), "content-digest"));
+            }
             self.shared.take_cookies(&hop.url, &head.headers, call);
             self.shared.keyring.told(hop, &head.headers, call.ambient).await;
             if !self.shared.is_challenged(hop, call, head.status.as_u16(), &head.headers, &mut asked).await {

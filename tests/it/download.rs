@@ -533,19 +533,48 @@ fn a_part_file_that_another_program_has_cut_is_fetched_afresh() {
 }
 
 #[test]
-fn a_digest_of_the_whole_answer_is_checked_and_one_of_a_part_is_not() {
+fn a_digest_of_the_content_of_an_answer_is_checked_and_a_part_that_has_another_is_asked_for_again() {
     let (world, origin) = (World::new(), Origin::start());
-    let wrong = format!("sha-256=:{}=:", "A".repeat(43));
-    let (whole, part) = (file(&bytes(19, 1_000)).etag("\"v1\""), file(&bytes(19, 1_000)).etag("\"v1\"").cut(500));
-    let wrong = |answer: Answer| answer.header("Content-Digest", &wrong);
-    let refused = origin.serve("/refused", wrong(whole.clone()));
-    let joined = origin.script("/joined", vec![part, wrong(whole.clone())]);
+    let whole = file(&bytes(19, 1_000)).etag("\"v1\"");
+    let (first, right, wrong) = (whole.clone().cut(500), repr_digest(&bytes(19, 1_000)), repr_digest(b""));
+    let stating = |answer: &Answer, digest: &str| answer.clone().header("Content-Digest", digest);
+    let refused = origin.serve("/refused", stating(&whole, &wrong));
+    let again = origin.script("/again", vec![first.clone(), stating(&whole, &wrong), whole.clone()]);
+    // A server that says of each part what the whole has.
+    let same = origin.script("/same", vec![stating(&first, &right), stating(&whole, &right)]);
 
     world.get(&[refused.url()]).exits(7);
-    world.get(&[joined.url()]).exits(0);
+    world.get(&[again.url()]).exits(0);
+    world.get(&[same.url()]).exits(0);
 
-    assert_eq!(world.names(), ["joined"]);
-    assert!(joined.requests()[1].range_start() == Some(500), "{:?}", joined.log());
+    assert_eq!(world.names(), ["again", "same"]);
+    assert_eq!(same.requests().len(), 2);
+    assert_same_bytes(&world.read("again"), &bytes(19, 1_000));
+    assert_eq!(
+        again.requests().iter().map(|seen| seen.range_start()).collect::<Vec<_>>(),
+        [None, Some(500), Some(500)]
+    );
+}
+
+#[test]
+fn a_piece_that_has_another_digest_than_it_states_is_asked_for_again() {
+    let (world, origin) = (World::new(), Origin::start());
+    let content = bytes(20, 4 << 20);
+    let is_asked_for = std::sync::atomic::AtomicBool::new(false);
+    let untrue = file(&bytes(21, 4 << 20)).etag("\"v1\"").header("Content-Digest", &repr_digest(b""));
+    let film = origin.serve(
+        "/f",
+        file(&content).etag("\"v1\"").unless(move |seen| {
+            let is_first =
+                seen.range_start() == Some(2 << 20) && !is_asked_for.swap(true, std::sync::atomic::Ordering::SeqCst);
+            is_first.then(|| untrue.clone())
+        }),
+    );
+
+    world.get(&[film.url(), "--parts", "2"]).exits(0);
+
+    assert_same_bytes(&world.read("f"), &content);
+    assert_eq!(film.requests().iter().filter(|seen| seen.range_start() == Some(2 << 20)).count(), 2);
 }
 
 /// From now on the process can write no file beyond this length: its database is longer.

@@ -31,16 +31,19 @@ impl Recorder {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let failed =
             |error: io::Error| Error::FileSystem(format!("cannot write the record {}: {error}", path.display()));
-        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        let mut file = opened.map_err(failed)?;
+        // To be read as well: so a pipe that nobody reads is opened at once, to be refused.
+        let mut how = OpenOptions::new();
+        how.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK);
+        let mut file = how.open(path).map_err(failed)?;
         let known = file.metadata().map_err(failed)?;
-        if known.is_file() {
-            if known.permissions().mode() & 0o077 != 0 {
-                file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
-            }
-            if known.len() > 0 && !ends_with_a_line(path, known.len()).map_err(failed)? {
-                file.write_all(b"\n").map_err(failed)?;
-            }
+        if !known.is_file() {
+            return Err(failed(io::Error::other("it is not a regular file")));
+        }
+        if known.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+        }
+        if known.len() > 0 && !ends_with_a_line(&file, known.len()).map_err(failed)? {
+            file.write_all(b"\n").map_err(failed)?;
         }
         Ok(Self { open: Mutex::new(Open { file, left: BYTES_MAX }) })
     }
@@ -76,9 +79,9 @@ impl Recorder {
 }
 
 /// Whether the last line is whole: a process that was killed may have written a part of it.
-fn ends_with_a_line(path: &Path, len: u64) -> io::Result<bool> {
+fn ends_with_a_line(file: &File, len: u64) -> io::Result<bool> {
     let mut last = [0];
-    File::open(path)?.read_exact_at(&mut last, len - 1)?;
+    file.read_exact_at(&mut last, len - 1)?;
     Ok(last == *b"\n")
 }
 
@@ -197,6 +200,17 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"hook\": \"ret\n");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_as_a_record_without_waiting_for_a_reader() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+        for path in [pipe.as_path(), Path::new("/dev/null")] {
+            let error = Recorder::open(path).map(drop).unwrap_err();
+            assert!(error.to_string().contains("is not a regular file"), "{error}");
+        }
     }
 
     #[test]

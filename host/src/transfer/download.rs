@@ -27,8 +27,8 @@ use crate::transport::{Answer, Framing, Payload, Source};
 
 pub(super) use finish::{expected_digest, finish_with};
 use finish::{finish, finish_stored, stated_digest};
-pub(super) use flow::{Flow, after_piece, synced};
-use flow::{SHORT, body, record_now};
+pub(super) use flow::{Flow, after_piece, record_now, synced};
+use flow::{SHORT, body};
 pub(crate) use naming::{exists_already, skipped};
 use naming::{name_of, taken_by_given_name};
 pub(crate) use question::Wire;

@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use self::compare::Comparison;
 use super::callbacks;
 use super::download::{
-    Flow, Next, Question, Wire, afresh, after_piece, call_of, error_details, finish_with, only_url, synced,
+    Flow, Next, Question, Wire, afresh, after_piece, call_of, error_details, finish_with, only_url, record_now, synced,
 };
 use super::places::refused_at;
 use super::{Context, Held, Stopped, authorize, details_of, overlap, refused_with};
@@ -53,6 +53,8 @@ enum Event {
     Bytes(bytes::Bytes),
     /// The body is over: properly, or by a failure.
     Ended(Option<Failure>),
+    /// It is not what it states, and nothing of it may be kept.
+    Untrue(Failure),
 }
 
 /// Where pieces can be had.
@@ -387,9 +389,10 @@ impl<'a, 'b> Crew<'a, 'b> {
                 let event = match answer.body.next().await {
                     Ok(Some(bytes)) => Event::Bytes(bytes),
                     Ok(None) => Event::Ended(None),
+                    Err(failure) if answer.body.is_untrue() => Event::Untrue(failure),
                     Err(failure) => Event::Ended(Some(failure)),
                 };
-                let over = matches!(event, Event::Ended(_));
+                let over = matches!(event, Event::Ended(_) | Event::Untrue(_));
                 if tell.send((worker, event)).await.is_err() || over {
                     return;
                 }
@@ -485,6 +488,10 @@ impl<'a, 'b> Crew<'a, 'b> {
                 self.write(held, id, &bytes)?;
                 Ok(Turn::GoOn)
             }
+            Event::Untrue(failure) => {
+                self.give_back(held, id).await?;
+                self.failed(held, id, failure).await
+            }
             Event::Ended(failure) => {
                 let gained = worker.bytes > 0;
                 match failure {
@@ -521,6 +528,16 @@ impl<'a, 'b> Crew<'a, 'b> {
             }
         }
         Ok(())
+    }
+
+    /// What a connection has brought is not what its answer said: its piece stands again where that was asked for.
+    async fn give_back(&mut self, held: &mut Held, id: u64) -> Result<(), Failure> {
+        let Some(worker) = self.workers.get(&id) else { return Ok(()) };
+        let Some(piece) = held.resume.pieces.get_mut(worker.piece) else { return Ok(()) };
+        piece.next_byte = piece.next_byte.min(worker.asked.0).max(piece.first_byte);
+        piece.durable_to = piece.durable_to.min(piece.next_byte);
+        held.recorded = false;
+        record_now(self.cx, held).await
     }
 
     /// A connection that reads the whole goes on with the piece behind its own, as long as no byte of that is there, even if
@@ -565,6 +582,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             Classified::Continues(at) if at == from => {
                 self.head.get_or_insert((answer.status, head));
                 self.dismiss(id);
+                answer.body.is_part_of(held.resume.digest.as_deref());
                 self.read((number, place), (from, to), answer, false);
                 Ok(Turn::GoOn)
             }

@@ -4,6 +4,7 @@
 //! slow network (reliability.md B.6).
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +14,10 @@ use tokio::time::Instant;
 
 use super::exchange::Sent;
 use super::handles::Used;
+use super::hosts::Hosts;
 use super::line::Line;
 use super::{Call, Framing, MAX_PIECE, words};
+use crate::digest::{Checksum, Hasher};
 use crate::error::{Failure, FailureDetail, FailureKind};
 
 /// A response body.
@@ -30,7 +33,13 @@ pub struct AnswerBody {
     /// It comes in a stream of HTTP/2, whose end is told by a flag and by nothing else.
     is_stream: bool,
     peer: String,
+    /// Is told how its server does with HTTP/2.
+    hosts: Option<Arc<Hosts>>,
     received: u64,
+    /// The digest that a part states of itself, and that of what has come of it.
+    content: Option<(Checksum, Hasher)>,
+    /// The two differ.
+    is_untrue: bool,
     idle_timeout: Option<Duration>,
     pace: Pace,
     /// When whoever reads it has no more time, and the failure that it is then.
@@ -87,7 +96,12 @@ impl AnswerBody {
         self.framing
     }
 
-    pub(super) fn new((incoming, line): (Incoming, Line), framing: Framing, peer: String, call: &Call) -> Self {
+    pub(super) fn new(
+        (incoming, line): (Incoming, Line),
+        framing: Framing,
+        (peer, hosts): (String, Arc<Hosts>),
+        call: &Call,
+    ) -> Self {
         Self {
             incoming: (framing != Framing::Empty).then_some(incoming),
             failed: None,
@@ -96,7 +110,10 @@ impl AnswerBody {
             is_stream: line.is_http2(),
             line: Some(line),
             peer,
+            hosts: Some(hosts),
             received: 0,
+            content: None,
+            is_untrue: false,
             idle_timeout: call.idle_timeout,
             pace: Pace {
                 bytes_per_second: call.low_speed_bytes,
@@ -123,7 +140,10 @@ impl AnswerBody {
             line: None,
             is_stream: false,
             peer: String::new(),
+            hosts: None,
             received: 0,
+            content: None,
+            is_untrue: false,
             idle_timeout: None,
             pace: Pace { bytes_per_second: 0, window: Duration::ZERO, waited: Duration::ZERO, bytes: 0 },
             until: None,
@@ -138,6 +158,21 @@ impl AnswerBody {
     /// not sent any more.
     pub(super) fn belongs_to(&mut self, request: Sent, goes_on: bool) {
         self.request = Some((request, goes_on));
+    }
+
+    /// It states this digest of itself (`Content-Digest`): where it has another one it fails, before its last bytes are handed out.
+    pub(super) fn states(&mut self, digest: Option<Checksum>) {
+        self.content = digest.map(|digest| (digest.clone(), digest.hasher()));
+    }
+
+    /// The whole is known to have this digest: a server that states it of a part means the whole.
+    pub(crate) fn is_part_of(&mut self, whole: Option<&str>) {
+        self.content.take_if(|(stated, _)| whole == Some(&stated.to_string()));
+    }
+
+    /// Whether it has failed since it is not what it states: nothing of it may be kept.
+    pub(crate) fn is_untrue(&self) -> bool {
+        self.is_untrue
     }
 
     /// The request had secrets in the place of handles.
@@ -261,12 +296,18 @@ impl AnswerBody {
             };
             let data = match frame {
                 None => Bytes::new(),
-                Some(None) => return self.end(),
+                Some(None) => return self.end().and_then(|end| self.compare().map(|()| end)),
                 Some(Some(Ok(frame))) => frame.into_data().unwrap_or_default(), // trailers are skipped
                 Some(Some(Err(error))) => return Err(self.broken(&error)),
             };
             let now = crate::clock::timer_now();
             self.received += data.len() as u64;
+            if let Some((_, hasher)) = &mut self.content {
+                hasher.update(&data);
+            }
+            if self.framing == Framing::Length(self.received) {
+                self.compare()?;
+            }
             if !self.pace.count(now - before, data.len() as u64) {
                 return Err(self.slow());
             }
@@ -318,6 +359,16 @@ impl AnswerBody {
         }
     }
 
+    /// All of it is here: whether it is what it says that it is.
+    fn compare(&mut self) -> Result<(), Failure> {
+        let content = self.content.take();
+        self.is_untrue = content.is_some_and(|(stated, hasher)| !stated.matches(&hasher.finish()));
+        match self.is_untrue {
+            true => Err(self.cut(": they are not what their Content-Digest says")),
+            false => Ok(()),
+        }
+    }
+
     fn cut(&self, reason: &str) -> Failure {
         let of = match self.framing {
             Framing::Length(length) => format!(" of {length}"),
@@ -328,6 +379,10 @@ impl AnswerBody {
     }
 
     fn broken(&self, error: &hyper::Error) -> Failure {
+        if words::is_of_tiny_frames(error) {
+            self.hosts.iter().for_each(|hosts| hosts.has_wanted_http1(&self.peer));
+            return self.cut(": its frames are too small for HTTP/2; next time it is asked by HTTP/1.1");
+        }
         let io = words::find::<std::io::Error>(error);
         let tls = words::find::<rustls::Error>(error);
         // hyper's chunk decoder reports malformed chunks as invalid input or data.

@@ -42,6 +42,9 @@ const SIP: usize = 16 * 1024;
 /// What all connections together read at once, as long as each may read [`LEAST_READ`].
 const ALL_READS: usize = 16 << 20;
 const LEAST_READ: usize = 64 << 10;
+/// What a connection of HTTP/2 reads before those who wait for its answers have a turn. h2 keeps what they have not taken yet: of frames
+/// of one byte, which take ten, 16 thousand (half its window, 255 for each), before it gives the connection up.
+const H2_TURN: usize = 128 << 10;
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +185,12 @@ impl Connector {
         making.connect = began.elapsed().saturating_sub(making.lookup);
         if is_https {
             let peer = peer_of(&url);
-            let (stream, h2) = self.tls.origin(stream, host, port, !self.hosts.wants_http1(&peer)).await?;
+            let wants_http1 = self.hosts.wants_http1(&peer);
+            let shaken = self.tls.origin(stream, host, port, !wants_http1).await;
+            if wants_http1 && shaken.is_err() {
+                self.hosts.may_not_speak_http1(&peer);
+            }
+            let (stream, h2) = shaken?;
             self.hosts.has_agreed_on(&peer, h2);
             making.tls = began.elapsed().saturating_sub(making.lookup + making.connect);
             Ok(Wire::new(stream, making, (h2, proxied, true), &self.open))
@@ -306,6 +314,8 @@ pub(super) struct Wire {
     proxied: bool,
     /// TLS gives one record of 16 KiB at a time: go on until the reader's buffer is full.
     fill: bool,
+    /// Bytes of HTTP/2 since others have had a turn.
+    in_turn: usize,
     /// An error that came after bytes in the same read: told by the next one.
     late: Option<std::io::Error>,
     /// [`Connector::open`].
@@ -320,7 +330,7 @@ impl Wire {
         open: &Arc<()>,
     ) -> TokioIo<Self> {
         let trace = Arc::new(Trace::new(making, h2));
-        TokioIo::new(Self { stream, trace, h2, proxied, fill, late: None, open: open.clone() })
+        TokioIo::new(Self { stream, trace, h2, proxied, fill, in_turn: 0, late: None, open: open.clone() })
     }
 
     /// A server may answer and close before it has read the whole request (RFC 9112 section 9.5), a 413 for example. What
@@ -415,8 +425,17 @@ impl AsyncRead for Wire {
             let _ = self.trace.end.set(End::Broken);
             return Poll::Ready(Err(error));
         }
-        let most = self.most();
-        self.read_now(cx, buf, most)
+        if self.in_turn >= H2_TURN {
+            self.in_turn = 0;
+            // Wakes the connection when everybody has been polled; to wake it here would let it go on before the lane's attempts.
+            return std::pin::pin!(tokio::task::yield_now()).poll(cx).map(Ok);
+        }
+        let (most, before) = (self.most(), buf.filled().len());
+        let outcome = self.read_now(cx, buf, most);
+        if self.h2 {
+            self.in_turn = if outcome.is_ready() { self.in_turn + buf.filled().len() - before } else { 0 };
+        }
+        outcome
     }
 }
 

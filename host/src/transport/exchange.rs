@@ -128,7 +128,7 @@ impl Sent {
 enum Try {
     Answered(Response<Incoming>, Line, Sent),
     Failed(Failure),
-    /// The pooled connection was closed, and the request does no harm a second time.
+    /// The connection was closed for nothing that the request has done, which does no harm a second time.
     Stale(Failure),
     /// The request was not sent, or HTTP/2 says that nobody has looked at it.
     Unread(Failure),
@@ -376,6 +376,11 @@ impl Exchange<'_> {
         line.look();
         drop(turn);
         self.hop.body.connected();
+        if line.is_http2() {
+            // hyper tells nobody of interim answers over HTTP/2. To wait for one would save nothing: a server that does not want the
+            // body can stop it at any time, and the connection stays.
+            sending.go_on();
+        }
         let connected = crate::clock::timer_now();
         loop {
             let last = sending.last();
@@ -511,6 +516,13 @@ impl Exchange<'_> {
     /// h2's own judgement of what the server has sent. What is wrong with a stream is this answer's fault; what is wrong with the
     /// connection may be another one's, and then this request may be tried again.
     fn broken_by_the_server(&self, error: &h2::Error, reason: h2::Reason, line: &Line) -> Option<Try> {
+        if words::is_of_tiny_frames(error) {
+            self.hosts.has_wanted_http1(&self.peer);
+            let text = format!("{} answers by frames that are too small for HTTP/2", self.peer);
+            let failure = Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse);
+            let failure = self.with_doubt(failure, true);
+            return Some(if self.is_idempotent() { Try::Stale(failure) } else { Try::Failed(failure) });
+        }
         let is_ours = error.is_reset() || line.is_ours_alone();
         let text = format!("{} answered something that is not proper HTTP/2 ({reason})", self.peer);
         Some(Try::Failed(match is_ours {

@@ -16,15 +16,15 @@ const MOST: usize = 1024;
 const TURN: Duration = Duration::from_secs(3);
 
 /// What is known of servers. Shared by the threads of an engine.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Hosts(Mutex<HashMap<String, Known>>);
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Known {
     refuses_expect: bool,
     /// The last handshake came to HTTP/1.1.
     speaks_http1: bool,
-    /// It has refused a request because it came over HTTP/2.
+    /// It has refused a request because it came over HTTP/2, or what it does with HTTP/2 is of no use.
     wants_http1: bool,
     /// Answers over HTTP/2.
     answers: u64,
@@ -44,9 +44,14 @@ impl Hosts {
         self.of(peer).wants_http1
     }
 
-    /// It has answered HTTP_1_1_REQUIRED (RFC 9113 section 7).
+    /// It has answered HTTP_1_1_REQUIRED (RFC 9113 section 7), or in more tiny frames than are kept.
     pub(super) fn has_wanted_http1(&self, peer: &str) {
         self.learn(peer, |known| known.wants_http1 = true);
+    }
+
+    /// A handshake that offered nothing but HTTP/1.1 has failed, perhaps for that.
+    pub(super) fn may_not_speak_http1(&self, peer: &str) {
+        self.learn(peer, |known| known.wants_http1 = false);
     }
 
     /// What a handshake with it came to.

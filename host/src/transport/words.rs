@@ -20,6 +20,13 @@ pub(super) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static
     None
 }
 
+/// Whether HTTP/2 gave its connection up because the answers on it came in more tiny frames than it keeps: h2 counts what is not read
+/// yet, and has no other name for it.
+pub(super) fn is_of_tiny_frames(error: &(dyn StdError + 'static)) -> bool {
+    let of_h2 = find::<h2::Error>(error).filter(|error| error.is_library());
+    of_h2.is_some_and(|error| error.to_string().contains("too_many_data_frames"))
+}
+
 /// The words of the error at the bottom of a chain.
 pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
     let mut current = error;

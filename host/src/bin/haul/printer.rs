@@ -232,6 +232,11 @@ impl Printer {
         Some(self.0.bars.get_or_init(bars).clone())
     }
 
+    /// How many characters a line beside progress bars holds.
+    pub(crate) fn columns(&self) -> usize {
+        screen::columns().into()
+    }
+
     /// Writes what is left and answers the process's exit code: data that could not be written is a failure of the disk,
     /// unless its reader just had enough.
     pub(crate) fn finish(&self, code: u8) -> u8 {

@@ -15,6 +15,9 @@ use crate::text;
 
 /// Widest label beside a progress bar, in characters.
 const LABEL_WIDTH: usize = 28;
+/// What the longest text behind a bar takes, and the widest and the narrowest bar.
+const TEXT_WIDTH: usize = 44;
+const BAR_WIDTHS: (usize, usize) = (8, 24);
 
 /// What goes to stdout when a task has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub(crate) struct Reporter {
     bar_name: Option<String>,
     multi: Option<MultiProgress>,
     bars: HashMap<String, ProgressBar>,
+    /// How wide the terminal was when they were drawn last.
+    columns: usize,
     tally: Tally,
     /// Successes and failures told last, where they are told.
     batch: Option<(u64, u64)>,
@@ -55,6 +60,7 @@ impl Reporter {
             bar_name: None,
             multi: printer.bars(),
             bars: HashMap::new(),
+            columns: 0,
             tally: Tally::default(),
             batch: None,
             tells_batch: false,
@@ -154,15 +160,20 @@ impl Reporter {
         if update.progress < 0.0 || self.printer.is_behind() {
             return;
         }
+        let columns = self.printer.columns();
+        if columns != self.columns {
+            self.columns = columns;
+            self.bars.values().for_each(|bar| bar.set_style(bar_style(bar.length(), columns)));
+        }
         let label = self.labels.get(&update.task_id).map_or(update.task_id.as_str(), String::as_str);
         let name = self.bar_name.as_deref().unwrap_or_else(|| name_in(label));
         let bar = self.bars.entry(update.task_id.clone()).or_insert_with(|| {
-            let bar = ProgressBar::no_length().with_style(bar_style(None));
+            let bar = ProgressBar::no_length().with_style(bar_style(None, columns));
             multi.add(bar.with_prefix(bar_label(name)))
         });
         bar.set_message(bar_text(update));
         if bar.length() != update.expected_file_size {
-            bar.set_style(bar_style(update.expected_file_size));
+            bar.set_style(bar_style(update.expected_file_size, columns));
             match update.expected_file_size {
                 Some(size) => bar.set_length(size),
                 None => bar.unset_length(),
@@ -338,12 +349,21 @@ fn bar_text(update: &ProgressUpdate) -> String {
     text
 }
 
-fn bar_style(size: Option<u64>) -> ProgressStyle {
-    let template = match size {
-        Some(_) => "{prefix:28!} [{bar:24}] {msg}",
-        None => "{prefix:28!} {spinner} {msg}",
-    };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+/// Label, bar and text in one line of so many characters. Where they do not fit, the bar goes first, then the end of the text.
+fn bar_template(size: Option<u64>, columns: usize) -> String {
+    let label = (columns / 4).clamp(1, LABEL_WIDTH);
+    let (narrowest, widest) = BAR_WIDTHS;
+    let bar = columns.saturating_sub(label + TEXT_WIDTH + " [] ".len()).min(widest);
+    match size {
+        Some(_) if bar >= narrowest => format!("{{prefix:{label}!}} [{{bar:{bar}}}] {{wide_msg}}"),
+        Some(_) => format!("{{prefix:{label}!}} {{wide_msg}}"),
+        None => format!("{{prefix:{label}!}} {{spinner}} {{wide_msg}}"),
+    }
+}
+
+fn bar_style(size: Option<u64>, columns: usize) -> ProgressStyle {
+    let style =
+        ProgressStyle::with_template(&bar_template(size, columns)).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("=> ")
 }
 

@@ -101,13 +101,14 @@ pub(super) async fn body(
     head: HookHead,
 ) -> Result<Next, Stopped> {
     let start = held.bytes_done();
+    answer.body.is_part_of(held.resume.digest.as_deref());
     let expected = expected_digest(cx.task, held, &head);
     let wanted = expected.as_ref().map(Checksum::algorithm);
     let mut flow = Flow::new(cx, held, wanted.or(cx.chain.has(Hook::Verify).then_some(Algorithm::Sha256)));
     if held.resume.total_bytes.is_none_or(|total| total > SHORT) {
         record_now(cx, held).await?; // before the first byte that depends on it
     }
-    while let Some(bytes) = next_piece(cx, held, &mut flow, &mut answer).await? {
+    while let Some(bytes) = next_or_give_back(cx, held, &mut flow, &mut answer, start).await? {
         if let Some(part) = &mut held.part {
             part.append(&bytes)?;
         }
@@ -151,6 +152,33 @@ pub(super) async fn body(
     Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, digest, expected).await?)))
 }
 
+/// The next piece of the body. Where a part turns out not to be what it says that it is, all of it is given up: where it began, so
+/// many bytes were stored.
+async fn next_or_give_back(
+    cx: &Context<'_>,
+    held: &mut Held,
+    flow: &mut Flow,
+    answer: &mut Answer,
+    start: u64,
+) -> Result<Option<bytes::Bytes>, Stopped> {
+    let next = next_piece(cx, held, flow, answer).await;
+    if !answer.body.is_untrue() {
+        return next;
+    }
+    synced(held, flow).await?;
+    if start == 0 {
+        held.give_up(cx.shared, cx.key).await?;
+    } else {
+        held.resume.durable_bytes = held.resume.durable_bytes.min(start);
+        held.recorded = false;
+        record_now(cx, held).await?;
+        if let Some(part) = &mut held.part {
+            part.truncate(start)?;
+        }
+    }
+    next
+}
+
 /// The next piece of the body; while it does not come, what has come is told and made durable in time.
 async fn next_piece(
     cx: &Context<'_>,
@@ -174,7 +202,7 @@ async fn next_piece(
 }
 
 /// Makes the record of a longer download known before its bytes come, so that a killed process loses nothing of it.
-pub(super) async fn record_now(cx: &Context<'_>, held: &mut Held) -> Result<(), Failure> {
+pub(in crate::transfer) async fn record_now(cx: &Context<'_>, held: &mut Held) -> Result<(), Failure> {
     if held.recorded {
         return Ok(());
     }

@@ -69,7 +69,9 @@ impl Crew<'_, '_> {
         };
         match event {
             Event::Answered(Ok(answer)) => self.begin_comparison(held, id, answer).await,
-            Event::Answered(Err(failure)) | Event::Ended(Some(failure)) => self.not_compared(held, id, failure).await,
+            Event::Answered(Err(failure)) | Event::Ended(Some(failure)) | Event::Untrue(failure) => {
+                self.not_compared(held, id, failure).await
+            }
             Event::Ended(None) => {
                 let failure = Failure::new(FailureKind::Connection, "the server sent too few bytes");
                 self.not_compared(held, id, failure.with(FailureDetail::Cut)).await

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Barrier;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::tls::localhost;
 use super::*;
@@ -18,6 +19,7 @@ const SETTINGS: u8 = 4;
 const PUSH_PROMISE: u8 = 5;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
@@ -94,7 +96,7 @@ impl Frames {
 }
 
 async fn converse(
-    mut stream: tokio_rustls::server::TlsStream<TcpStream>,
+    mut stream: TlsStream<TcpStream>,
     connection: usize,
     requests: &AtomicUsize,
     reply: &(dyn Fn(Seen) -> Reply + Send + Sync),
@@ -335,6 +337,27 @@ async fn a_stream_that_is_reset_before_its_answer_is_not_called_a_closed_connect
 }
 
 #[tokio::test]
+async fn a_get_that_loses_a_connection_which_has_answered_is_sent_again_and_what_was_reset_is_not() {
+    let server = Frames::start(|seen| match (seen.connection, seen.number) {
+        (0, 1) => Break(Vec::new()),
+        (_, 1) => Say(reset(seen.stream, 1)),
+        _ => Say(fine(seen.stream)),
+    })
+    .await;
+    let transport = trusting();
+    for _ in 0..2 {
+        assert_eq!(fetch(&transport, get(server.url())).await.unwrap().1, "ok");
+    }
+    assert_eq!(server.connections(), 2);
+    let failure = transport.send(get(server.url())).await.map(drop).unwrap_err();
+    assert!(failure.description.contains("reset the stream before answering"), "{failure}");
+
+    let server = Frames::start(|_| Break(Vec::new())).await;
+    let failure = trusting().send(get(server.url())).await.map(drop).unwrap_err();
+    assert_eq!((failure.detail, server.connections()), (FailureDetail::NoResponse, 1), "{failure}");
+}
+
+#[tokio::test]
 async fn a_connection_on_which_a_whole_attempt_met_its_limit_carries_no_further_one() {
     let server = Frames::start(|seen| match (seen.connection, seen.number) {
         (0, 1) => Say(Vec::new()),
@@ -447,4 +470,100 @@ async fn a_server_of_http1_gets_as_many_connections_at_once_as_there_are_request
     });
     let answers = all_at_once(&trusting(), 10, || get(url.clone())).await;
     assert!(answers.iter().all(|answer| answer.as_deref() == Ok("ok")), "{answers:?}");
+}
+
+/// The first connection of HTTP/2, whose server has said nothing yet.
+async fn accept(listener: &TcpListener) -> TlsStream<TcpStream> {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut stream = TlsAcceptor::from(Arc::new(localhost(&["h2"]))).accept(stream).await.unwrap();
+    stream.read_exact(&mut [0; 24]).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn one_request_goes_out_until_the_server_has_said_how_many_it_takes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let mut stream = accept(&listener).await;
+        let mut early = Vec::new();
+        while let Ok(frame) = tokio::time::timeout(SHORT * 5, read_frame(&mut stream)).await {
+            let (kind, _, id, _) = frame.unwrap();
+            early.extend((kind == HEADERS).then_some(id));
+        }
+        stream.write_all(&frame(SETTINGS, 0, 0, b"")).await.unwrap();
+        for id in &early {
+            stream.write_all(&fine(*id)).await.unwrap();
+        }
+        tell.send(early.len()).unwrap();
+        while let Some((kind, flags, id, _)) = read_frame(&mut stream).await {
+            let said = match kind {
+                SETTINGS if flags == 0 => frame(SETTINGS, 1, 0, b""),
+                HEADERS => fine(id),
+                _ => continue,
+            };
+            stream.write_all(&said).await.unwrap();
+        }
+    });
+    let answers = all_at_once(&trusting(), 12, || get(url.clone())).await;
+    assert!(answers.iter().all(|answer| answer.as_deref() == Ok("ok")), "{answers:?}");
+    assert_eq!(told.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_large_body_waits_for_no_word_that_hyper_would_not_hand_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        let mut stream = accept(&listener).await;
+        let room = |id| frame(WINDOW_UPDATE, 0, id, &(4_u32 << 20).to_be_bytes());
+        stream.write_all(&[frame(SETTINGS, 0, 0, b""), room(0)].concat()).await.unwrap();
+        while let Some((kind, flags, id, _)) = read_frame(&mut stream).await {
+            let said = match kind {
+                SETTINGS if flags == 0 => frame(SETTINGS, 1, 0, b""),
+                HEADERS => room(id),
+                DATA if flags & END_STREAM > 0 => fine(id),
+                _ => continue,
+            };
+            stream.write_all(&said).await.unwrap();
+        }
+    });
+    let body = vec![b'x'; 1100 << 10].into();
+    let call = Call { body, send_timeout: Some(SHORT * 8), ..post(url, "") };
+    assert_eq!(fetch(&trusting(), call).await.unwrap().1, "ok");
+}
+
+/// A whole answer's head, and its body in frames of one byte: more of them than h2 keeps.
+fn tiny_frames(stream: u32) -> (Vec<u8>, Vec<u8>) {
+    const LENGTH: usize = 60_000;
+    let head = head(stream, 0, &[(":status", "200"), ("content-length", &LENGTH.to_string())]);
+    (head, frame(DATA, 0, stream, b"x").repeat(LENGTH - 1))
+}
+
+#[tokio::test]
+async fn tiny_frames_are_read_as_fast_as_they_come() {
+    let server = Frames::start(|seen| {
+        let (head, body) = tiny_frames(seen.stream);
+        Say([head, body, frame(DATA, END_STREAM, seen.stream, b"x")].concat())
+    })
+    .await;
+    let (_, body) = fetch(&trusting(), get(server.url())).await.unwrap();
+    assert_eq!(body.len(), 60_000);
+}
+
+#[tokio::test]
+async fn a_server_whose_tiny_frames_are_too_many_to_keep_is_asked_over_http1() {
+    let server = Frames::speaking(&["h2", "http/1.1"], |seen| match seen.number {
+        0 => Say(tiny_frames(seen.stream).0),
+        _ => Freeze(tiny_frames(1).1),
+    })
+    .await;
+    let transport = trusting();
+    let mut unread = transport.send(get(server.url())).await.unwrap();
+    assert_eq!(fetch(&transport, get(server.url())).await.unwrap().1, "HTTP/1.1");
+    let failure = whole(&mut unread).await.unwrap_err();
+    assert_eq!(failure.detail, FailureDetail::Cut, "{failure}");
+    assert!(failure.description.contains("too small for HTTP/2"), "{failure}");
+    assert_eq!(server.requests.load(Ordering::SeqCst), 2, "over HTTP/2");
 }

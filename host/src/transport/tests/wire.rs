@@ -108,6 +108,14 @@ async fn headers_are_handed_out_in_lower_case_as_utf8_or_latin1() {
 }
 
 #[tokio::test]
+async fn a_header_that_is_folded_into_several_lines_is_one() {
+    let said = "HTTP/1.1 200 OK\r\nX-Long: one,\r\n\ttwo\r\n   three\r\nContent-Length: 2\r\n\r\nok";
+    let server = Server::one(vec![Request, say(said)]).await;
+    let (answer, body) = fetch(&transport(), get(server.url("/"))).await.unwrap();
+    assert_eq!((answer.header("x-long"), body.as_str()), (Some("one, two three"), "ok"));
+}
+
+#[tokio::test]
 async fn the_end_of_a_body_is_known_by_its_framing() {
     #[rustfmt::skip]
     let table = [
@@ -121,6 +129,7 @@ async fn the_end_of_a_body_is_known_by_its_framing() {
         ("HEAD", "200 OK\r\ncontent-length: 2\r\n\r\n", Framing::Empty, ""),
         ("GET", "204 X\r\ncontent-length: 2\r\n\r\n", Framing::Empty, ""),
         ("GET", "304 X\r\ncontent-length: 2\r\n\r\n", Framing::Empty, ""),
+        ("GET", "200 OK\r\ncontent-length:\r\n 2\r\n\r\nhi", Framing::Length(2), "hi"),
         ("GET", "100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", Framing::Length(2), "hi"),
     ];
     for (method, said, framing, body) in table {
@@ -172,6 +181,9 @@ async fn lies_about_the_framing_are_breaches_of_the_protocol() {
         "transfer-encoding: identity\r\n\r\nhi",
         "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
         "content-length: 2\r\ncontent-length: 3\r\n\r\nhi!",
+        "content-length: 1\r\n 2\r\n\r\nhi and more",
+        "transfer-encoding: gzip,\r\n\tchunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        " content-length: 2\r\n\r\nhi",
         "content-length: -2\r\n\r\nhi",
         "content-length: two\r\n\r\nhi",
         "content-length: 99999999999999999999\r\n\r\nhi",

@@ -43,9 +43,14 @@ fn size() -> Option<Winsize> {
     tcgetwinsize(io::stderr()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0)
 }
 
+/// How many characters a line of it holds.
+pub(super) fn columns() -> u16 {
+    size().map_or(79, |size| size.ws_col)
+}
+
 impl TermLike for Screen {
     fn width(&self) -> u16 {
-        size().map_or(79, |size| size.ws_col)
+        columns()
     }
 
     fn height(&self) -> u16 {
