@@ -490,7 +490,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             }
             Event::Untrue(failure) => {
                 self.give_back(held, id).await?;
-                self.failed(held, id, failure).await
+                self.failed(held, id, failure, None).await
             }
             Event::Ended(failure) => {
                 let gained = worker.bytes > 0;
