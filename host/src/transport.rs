@@ -12,6 +12,7 @@ mod challenge;
 mod connect;
 mod credentials;
 mod exchange;
+mod frames;
 mod guard;
 mod handles;
 mod hosts;

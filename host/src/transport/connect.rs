@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 use url::Url;
 
+use super::frames::Frames;
 use super::hosts::Hosts;
 use super::proxy::Routes;
 use super::tls::Tls;
@@ -42,9 +43,9 @@ const SIP: usize = 16 * 1024;
 /// What all connections together read at once, as long as each may read [`LEAST_READ`].
 const ALL_READS: usize = 16 << 20;
 const LEAST_READ: usize = 64 << 10;
-/// What a connection of HTTP/2 reads before those who wait for its answers have a turn. h2 keeps what they have not taken yet: of frames
-/// of one byte, which take ten, 16 thousand (half its window, 255 for each), before it gives the connection up.
-const H2_TURN: usize = 128 << 10;
+/// Frames that a connection of HTTP/2 reads before those who wait for its answers have a turn: h2 keeps 16 thousand tiny ones that they
+/// have not taken (half its window, up to 255 for each), before it gives the connection up. No others are so many in one go.
+const FRAMES_IN_TURN: usize = 4096;
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,7 +315,8 @@ pub(super) struct Wire {
     proxied: bool,
     /// TLS gives one record of 16 KiB at a time: go on until the reader's buffer is full.
     fill: bool,
-    /// Bytes of HTTP/2 since others have had a turn.
+    /// Of HTTP/2; and how many since others have had a turn.
+    frames: Frames,
     in_turn: usize,
     /// An error that came after bytes in the same read: told by the next one.
     late: Option<std::io::Error>,
@@ -330,7 +332,17 @@ impl Wire {
         open: &Arc<()>,
     ) -> TokioIo<Self> {
         let trace = Arc::new(Trace::new(making, h2));
-        TokioIo::new(Self { stream, trace, h2, proxied, fill, in_turn: 0, late: None, open: open.clone() })
+        TokioIo::new(Self {
+            stream,
+            trace,
+            h2,
+            proxied,
+            fill,
+            frames: Frames::default(),
+            in_turn: 0,
+            late: None,
+            open: open.clone(),
+        })
     }
 
     /// A server may answer and close before it has read the whole request (RFC 9112 section 9.5), a 413 for example. What
@@ -425,7 +437,7 @@ impl AsyncRead for Wire {
             let _ = self.trace.end.set(End::Broken);
             return Poll::Ready(Err(error));
         }
-        if self.in_turn >= H2_TURN {
+        if self.in_turn >= FRAMES_IN_TURN {
             self.in_turn = 0;
             // Wakes the connection when everybody has been polled; to wake it here would let it go on before the lane's attempts.
             return std::pin::pin!(tokio::task::yield_now()).poll(cx).map(Ok);
@@ -433,7 +445,10 @@ impl AsyncRead for Wire {
         let (most, before) = (self.most(), buf.filled().len());
         let outcome = self.read_now(cx, buf, most);
         if self.h2 {
-            self.in_turn = if outcome.is_ready() { self.in_turn + buf.filled().len() - before } else { 0 };
+            self.in_turn += self.frames.count(&buf.filled()[before..]);
+        }
+        if outcome.is_pending() {
+            self.in_turn = 0;
         }
         outcome
     }
