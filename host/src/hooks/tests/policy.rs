@@ -128,11 +128,8 @@ async fn a_decision_that_computes_without_end_is_ended() {
     let file = ComponentFile::open(&path, &shared.cache).unwrap();
     let endless = super::super::component::compile(shared, &file, "it").unwrap();
     let policy = super::super::policy::Policy::new(&shared.engine, &endless).unwrap();
-    let asked = (
-        home.chain(&[]).prepare(&task()).wit.clone(),
-        convert::attempt(&first_attempt()),
-        convert::failure(&cut()),
-    );
+    let asked =
+        (home.chain(&[]).prepare(&task()).wit.clone(), convert::attempt(&first_attempt()), convert::failure(&cut()));
     let told = policy.ask::<functions::Retry>(&shared.ticker, asked).unwrap_err().description;
     assert_eq!(told, "the default policy failed in `retry`: it used up its 2 s on the CPU");
 }
