@@ -338,6 +338,7 @@ impl<'a> Attempt<'a> {
         let task = Arc::clone(&job.record.task);
         let transport = transports.of(&task)?;
         let chain = chain_of(shared, transport, &task).await?;
+        chain.follow(trail);
         let hook_task = chain.prepare(&task);
         Ok(Self { shared, transport, job, chain, task, hook_task, trail: trail.clone() })
     }

@@ -341,6 +341,25 @@ fn what_haul_adds_to_a_request_is_masked_where_a_refusal_repeats_it() {
 }
 
 #[test]
+fn a_record_of_calls_shows_no_login_of_a_profile_that_an_answer_repeats() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", refusal_that_repeats());
+    let base = origin.url("/");
+    world.config(&format!(
+        "[profiles.basic]\nbase-url = {base:?}\nauth = {{ user = \"u\", password = \"cAnArYbasic\" }}\n"
+    ));
+    let record = world.path("work/record.jsonl").to_str().unwrap().to_owned();
+
+    world.haul(&["get", film.url(), "--profile", "basic", "--retries", "0", "--record", &record]);
+
+    let sent = film.requests()[0].header("authorization").unwrap().to_owned();
+    let login = sent.split(' ').nth(1).unwrap();
+    let text = String::from_utf8(world.read("record.jsonl")).unwrap();
+    assert!(text.contains("\"classify\"") && text.to_lowercase().contains("x-auth"), "{text}");
+    assert!(!text.contains(login) && !text.contains(CANARY), "{login}: {text}");
+}
+
+#[test]
 fn a_refreshed_token_is_masked_where_a_refusal_repeats_it() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", refusal_that_repeats());

@@ -5,7 +5,7 @@ mod leading;
 mod walk;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ use crate::event::StatusUpdate;
 use crate::mask::Secrets;
 use crate::store::Store;
 use crate::task::{Auth, Problem, ResumeRecord, Task};
-use crate::transport::{Transport, is_same_origin};
+use crate::transport::{Trail, Transport, is_same_origin};
 
 /// A task in the form in which it is added, or all that is wrong with it.
 type Admitted = Result<Task, Vec<Problem>>;
@@ -44,6 +44,8 @@ struct Links {
     transport: Transport,
     /// What its hooks were told that must not be seen in logs and records.
     secrets: Mutex<Arc<Secrets>>,
+    /// The requests that hooks are asked about, once there can be any: answers repeat what those have carried.
+    trail: OnceLock<Trail>,
     /// Somebody was told of a credential's handle that stands where it means nothing.
     is_warned: AtomicBool,
 }
@@ -51,13 +53,23 @@ struct Links {
 impl Chain {
     pub(super) fn new(hooks: &Hooks, components: &[Arc<Component>], transport: &Transport) -> Self {
         let (hooks, components, transport) = (hooks.clone(), components.to_vec(), transport.clone());
-        let (secrets, is_warned) = (Mutex::default(), AtomicBool::default());
-        Self { links: Arc::new(Links { hooks, components, transport, secrets, is_warned }) }
+        let (secrets, trail, is_warned) = (Mutex::default(), OnceLock::new(), AtomicBool::default());
+        Self { links: Arc::new(Links { hooks, components, transport, secrets, trail, is_warned }) }
     }
 
-    /// The secrets that its hooks were told so far.
+    /// Its hooks are asked about these requests from now on.
+    pub(crate) fn follow(&self, trail: &Trail) {
+        let _ = self.links.trail.set(trail.clone());
+    }
+
+    /// The secrets that its hooks were told so far, and those that the requests have carried, whoever added them.
     pub(super) fn secrets(&self) -> Arc<Secrets> {
-        Arc::clone(&self.links.secrets.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut secrets = self.links.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let carried = self.links.trail.get().map(Trail::secrets).unwrap_or_default();
+        if !secrets.has_all(&carried) {
+            Arc::make_mut(&mut secrets).add_passing(carried);
+        }
+        Arc::clone(&secrets)
     }
 
     /// Takes up what a hook is about to be told, where somebody could repeat it: a component, or a record.

@@ -416,10 +416,11 @@ impl Warm {
         self.store.concurrent_resource_table().is_none_or(|tasks| tasks.is_empty())
     }
 
-    /// Whether it may be called again. One that has little memory left would fail in the middle of some task: what its calls leave
-    /// behind (interpreters collect it late) goes with it.
-    fn has_room(&self) -> bool {
-        self.store.data().memory.left() >= self.room / 4
+    /// Whether it may be called again. One that has little memory or few of the host's handles left would fail in the middle of
+    /// some task: what its calls leave behind (interpreters collect it late) goes with it.
+    fn has_room(&mut self) -> bool {
+        let state = self.store.data_mut();
+        state.memory.left() >= self.room / 4 && state.table.iter_mut().count() <= RESOURCES_MAX / 4 * 3
     }
 
     /// `what`: what that time is, or what raises it.

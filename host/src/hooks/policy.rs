@@ -4,13 +4,15 @@
 //! function. A trap spoils one answer and one instance.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
 
+use super::computing::Computing;
 use super::functions::{Ask, Functions};
-use super::runtime::{self, Space, TICK, Ticker};
+use super::runtime::{self, Space, Ticker};
 use super::{Compiler, Hook};
 use crate::error::{Error, Failure, FailureKind};
 
@@ -18,8 +20,8 @@ use crate::error::{Error, Failure, FailureKind};
 pub(super) const WASM: &[u8] = include_bytes!(env!("HAUL_POLICY"));
 const NAME: &str = "the default policy";
 
-/// Admission of 1,000 tasks takes 20 ms; this is for a machine that is very busy.
-const CPU_MS: u64 = 2_000;
+/// Admission of 1,000 tasks takes 20 ms.
+const CPU: Duration = Duration::from_secs(2);
 const MEMORY_BYTES: usize = 64 << 20;
 /// After so many calls an instance is made anew, should the policy ever leak.
 const CALLS_MAX: u32 = 10_000;
@@ -39,8 +41,14 @@ pub(super) fn compile(space: Space, compiler: &Compiler) -> Result<Vec<u8>, Erro
 }
 
 pub(super) struct Policy {
-    pre: InstancePre<StoreLimits>,
+    pre: InstancePre<State>,
     idle: Mutex<Vec<Warm>>,
+}
+
+struct State {
+    limits: StoreLimits,
+    /// What the call in progress has left of its time on the CPU.
+    computing: Computing,
 }
 
 impl std::fmt::Debug for Policy {
@@ -50,7 +58,7 @@ impl std::fmt::Debug for Policy {
 }
 
 struct Warm {
-    store: Store<StoreLimits>,
+    store: Store<State>,
     functions: Functions,
     calls: u32,
 }
@@ -86,7 +94,7 @@ impl Policy {
             None => self.warm_up()?,
         };
         let function = A::of(&warm.functions).ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
-        warm.store.set_epoch_deadline(CPU_MS / TICK.as_millis() as u64);
+        allow(&mut warm.store);
         let answer = function.call(&mut warm.store, params)?;
         warm.calls += 1;
         let mut idle = self.idle();
@@ -102,12 +110,21 @@ impl Policy {
 
     fn warm_up(&self) -> wasmtime::Result<Warm> {
         let limits = StoreLimitsBuilder::new().memory_size(MEMORY_BYTES).trap_on_grow_failure(true).build();
-        let mut store = Store::new(self.pre.engine(), limits);
-        store.limiter(|limits| limits);
-        store.epoch_deadline_trap();
-        store.set_epoch_deadline(CPU_MS / TICK.as_millis() as u64);
+        let mut store = Store::new(self.pre.engine(), State { limits, computing: Computing::default() });
+        store.limiter(|state| &mut state.limits);
+        store.epoch_deadline_callback(|store| {
+            wasmtime::ensure!(store.data().computing.goes_on(), "it used up its {} s on the CPU", CPU.as_secs());
+            Ok(UpdateDeadline::Continue(1))
+        });
+        allow(&mut store);
         let instance = self.pre.instantiate(&mut store)?;
         let functions = Functions::find(&mut store, &instance)?;
         Ok(Warm { store, functions, calls: 0 })
     }
+}
+
+/// A call begins: what it may compute, looked at with every tick.
+fn allow(store: &mut Store<State>) {
+    store.data().computing.allow(CPU);
+    store.set_epoch_deadline(1);
 }

@@ -14,7 +14,7 @@ use crate::threads;
 /// Stack of a guest (reliability.md E.6).
 const WASM_STACK_BYTES: usize = 512 << 10;
 /// Time between two ticks: how long a call computes until others are let work, and the grain of all CPU limits.
-pub(super) const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(5);
 /// The ticker stops to tick after so many ticks without a call.
 const IDLE_TICKS: u32 = 200;
 

@@ -256,6 +256,11 @@ impl Secrets {
         more.known.iter().for_each(|secret| self.add(secret));
     }
 
+    /// Whether all of another are among them.
+    pub(crate) fn has_all(&self, others: &Secrets) -> bool {
+        others.known.iter().all(|secret| self.known.contains(secret))
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.known.is_empty()

@@ -118,3 +118,13 @@ async fn what_calls_leave_in_memory_fails_none_of_them() {
         assert_eq!(chain.retry(&prepared, &first_attempt(), &cut()).await.unwrap(), RetryVerdict::GiveUp);
     }
 }
+
+#[tokio::test]
+async fn handles_that_calls_leave_behind_fail_none_of_them() {
+    let home = Home::new();
+    let chain = home.attack("leaks-handles", CallLimits::default());
+    let prepared = chain.prepare(&Task { meta_data: "7".into(), ..task() });
+    for _ in 0..80 {
+        assert_eq!(chain.retry(&prepared, &first_attempt(), &cut()).await.unwrap(), RetryVerdict::GiveUp);
+    }
+}

@@ -1,6 +1,9 @@
 //! The embedded default policy: what it may import, and that it answers through the component boundary as the guest's own
 //! tables say (guest/src/*/tests.rs hold the cases; these are samples).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::components::built::component;
 use super::*;
 
 #[tokio::test]
@@ -97,4 +100,36 @@ async fn responses_are_judged_by_status_and_range() {
         panic!("a 500 is not a failure");
     };
     assert_eq!((failure.kind, failure.http_status), (FailureKind::HttpResponse, Some(500)));
+}
+
+#[tokio::test]
+async fn ticks_of_the_clock_are_no_time_on_the_cpu() {
+    let home = Home::new();
+    let chain = home.chain(&[]);
+    let tasks: Vec<_> = (0..1_000).map(|number| Task { task_id: format!("t{number}"), ..task() }).collect();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (engine, until) = (home.hooks.shared.engine.clone(), Arc::clone(&is_over));
+    let busy = std::thread::spawn(move || {
+        while !until.load(Ordering::Relaxed) {
+            engine.increment_epoch(); // as where so many ticks pass until a call has had its 20 ms
+        }
+    });
+    let admitted = chain.admit(&tasks, 1_700_000_000_000).await;
+    is_over.store(true, Ordering::Relaxed);
+    busy.join().unwrap();
+    assert_eq!(admitted.unwrap().len(), tasks.len());
+}
+
+#[tokio::test]
+async fn a_decision_that_computes_without_end_is_ended() {
+    let home = Home::new();
+    let shared = &home.hooks.shared;
+    let path = component("loops-forever");
+    let file = ComponentFile::open(&path, &shared.cache).unwrap();
+    let endless = super::super::component::compile(shared, &file, "it").unwrap();
+    let policy = super::super::policy::Policy::new(&shared.engine, &endless).unwrap();
+    let asked =
+        (home.chain(&[]).prepare(&task()).wit.clone(), convert::attempt(&first_attempt()), convert::failure(&cut()));
+    let told = policy.ask::<functions::Retry>(&shared.ticker, asked).unwrap_err().description;
+    assert_eq!(told, "the default policy failed in `retry`: it used up its 2 s on the CPU");
 }
