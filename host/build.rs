@@ -11,6 +11,10 @@ use std::process::{Command, exit};
 
 fn main() {
     println!("cargo::rerun-if-env-changed=HAUL_POLICY_WASM");
+    // Tests start thousands of processes: a debug build lies at a fixed address, or each would first relocate 250,000 words.
+    if variable("PROFILE") == "debug" {
+        println!("cargo::rustc-link-arg=-no-pie");
+    }
     let here = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     let policy = if let Some(path) = env::var_os("HAUL_POLICY_WASM") {
         given(Path::new(&path))

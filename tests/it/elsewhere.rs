@@ -81,9 +81,10 @@ fn parts_of_which_each_is_redirected_to_a_place_of_its_own_are_read_in_one_strea
     let (world, origin) = (World::new(), Origin::start());
     let gate = Gate::new();
     origin.serve("/0", version(1, SIZE).gate(MIB, &gate));
+    let elsewhere = version(1, SIZE);
     let places = (0..60).map(|place| {
         if place > 0 {
-            origin.serve(&format!("/{place}"), version(1, SIZE));
+            origin.serve(&format!("/{place}"), elsewhere.clone());
         }
         redirect(302, &format!("/{place}"))
     });

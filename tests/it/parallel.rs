@@ -110,7 +110,7 @@ fn a_piece_of_another_version_begins_everything_again() {
 #[test]
 fn a_server_whose_every_answer_is_another_version_is_read_in_one_stream() {
     let (world, origin) = (World::new(), Origin::start());
-    let answers = (0..40).map(|number| file(&bytes(number, SIZE)).etag(&format!("\"v{number}\"")).pace(30 * MIB));
+    let answers = (0..40).map(|number| file(&vec![number; SIZE]).etag(&format!("\"v{number}\"")).pace(30 * MIB));
     let resource = origin.script("/f", answers.collect());
 
     let last = world.get(&[resource.url(), "--parts", "2"]).exits(0).only_final();

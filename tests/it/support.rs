@@ -24,12 +24,8 @@ pub use world::World;
 
 /// Bytes that look random and are the same for the same seed; different seeds differ everywhere.
 pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
-    let mut dice = Dice::new(seed);
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        bytes.extend_from_slice(&dice.roll().to_le_bytes());
-    }
-    bytes.truncate(length);
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
 

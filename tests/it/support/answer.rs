@@ -97,9 +97,10 @@ pub fn file(content: &[u8]) -> Answer {
     }
 }
 
-/// A status with a short text as body.
+/// A status with a short text as body; a 204 has none, or the next answer on its connection would begin with it.
 pub fn status(code: u16) -> Answer {
-    let mut answer = file(format!("this is a {code}").as_bytes());
+    let text = if code == 204 { String::new() } else { format!("this is a {code}") };
+    let mut answer = file(text.as_bytes());
     answer.status = Some(code);
     answer.header("Content-Type", "text/plain; charset=utf-8")
 }

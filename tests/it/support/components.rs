@@ -1,5 +1,6 @@
 //! Builds the components that tests attach: those of tests/components, and the example that users copy. Once per process,
-//! by cargo, into the workspace's own target directory: nothing built is committed.
+//! by cargo, into the workspace's own target directory: nothing built is committed. `tests/run` has built them all before the
+//! first test and says so; each test by itself would ask cargo again whether there is anything to do.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,15 +36,25 @@ pub(crate) fn example() -> PathBuf {
 #[allow(dead_code)]
 pub(crate) fn language(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("there is no root");
-    let status = Command::new(root.join("tests/languages")).arg(name).status().expect("cannot run tests/languages");
-    assert!(status.success(), "cannot build callbacks-example/{name}; what it said is above");
+    if !all_are_built() {
+        let status = Command::new(root.join("tests/languages")).arg(name).status().expect("cannot run tests/languages");
+        assert!(status.success(), "cannot build callbacks-example/{name}; what it said is above");
+    }
     root.join("target/languages").join(format!("{name}.wasm"))
+}
+
+fn all_are_built() -> bool {
+    std::env::var_os("HAUL_TESTS_BUILT").is_some()
 }
 
 /// Builds a crate for wasm32-wasip2 and answers the directory of the result.
 fn build(crate_dir: &str, what: &[&str]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = root.join("target").join("test-components");
+    let built = target.join("wasm32-wasip2").join("release");
+    if all_are_built() {
+        return built;
+    }
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .args(["build", "--release", "--target=wasm32-wasip2", "--quiet"])
@@ -57,5 +68,5 @@ fn build(crate_dir: &str, what: &[&str]) -> PathBuf {
     }
     let status = cargo.status().expect("cannot run cargo");
     assert!(status.success(), "cannot build {crate_dir}: is wasm32-wasip2 installed?");
-    target.join("wasm32-wasip2").join("release")
+    built
 }

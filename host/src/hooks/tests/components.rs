@@ -89,7 +89,10 @@ fn a_component_that_does_not_start_delays_nobody_whose_component_is_loaded() {
         }
         assert!(Arc::ptr_eq(&home.load("one-hook-only"), &loaded));
         assert!(!starting.is_finished(), "it waited for the other one");
-        assert!(starting.join().unwrap().contains("2000 ms on the CPU to start"));
+        let told = starting.join().unwrap();
+        // Which of the two comes first is a question of how busy the machine is.
+        let limits = ["2000 ms on the CPU to start", "it took longer than 10 s"];
+        assert!(limits.iter().any(|limit| told.contains(limit)), "{told}");
     });
     assert!(!home.hooks.loaded().is_loading("it"));
 }
