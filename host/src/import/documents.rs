@@ -27,7 +27,7 @@ pub(super) fn kind(text: &str) -> Kind {
 /// A payload of `startUpload` is known by where it goes to; one without that by what it sends, which no task has in such words.
 fn is_payload(first: &Value) -> bool {
     let has = |key: &&str| first.get(*key).is_some();
-    has(&"serverUrl") || (has(&"filePath") && !["url", "urls", "task", "taskId"].iter().any(|key| has(key)))
+    has(&"serverUrl") || (has(&"filePath") && !["url", "urls", "task", "taskId"].iter().any(has))
 }
 
 /// Reads objects one after another, and arrays of them.
