@@ -8,7 +8,7 @@ mod verdicts;
 use std::sync::Arc;
 
 use super::bindings::haul::transfer as wit;
-use super::{Asked, AuthorizeVerdict, Classified, Part, ResumeVerdict};
+use super::{AuthorizeVerdict, Classified, Part, ResumeVerdict};
 use crate::error::Failure;
 use crate::event::StatusUpdate;
 use crate::task::{Auth, Pairs, Task};
@@ -119,7 +119,7 @@ pub(super) fn parts(parts: &[Part], total_bytes: u64, places: usize) -> Checked 
 
 /// What a component makes of a response, next to what the default policy does: it can be stricter. Bytes are joined, and a file
 /// is complete, only where the policy says so too; a part or a refusal to give one is never the whole.
-pub(super) fn classified(verdict: &Classified, usual: Option<&Classified>, asked: &Asked, status: u16) -> Checked {
+pub(super) fn classified(verdict: &Classified, usual: Option<&Classified>, range_from: Option<u64>, status: u16) -> Checked {
     use Classified::{AlreadyComplete, Continues, Success, UseFromZero};
     match (verdict, usual) {
         (Continues(from), Some(Continues(usual))) if from == usual => Ok(()),
@@ -130,7 +130,7 @@ pub(super) fn classified(verdict: &Classified, usual: Option<&Classified>, asked
         (AlreadyComplete, _) => {
             Err(format!("`already-complete`, but a response {status} does not say that the stored bytes are all"))
         }
-        (Success, Some(usual)) if asked.range_from.is_some() && *usual != Success => {
+        (Success, Some(usual)) if range_from.is_some() && *usual != Success => {
             Err("`success` about a request for the rest: `use-from-zero` takes a response as the whole".into())
         }
         (Success | UseFromZero(_), Some(Success | UseFromZero(_))) => Ok(()),
