@@ -504,7 +504,8 @@ pub enum Classified {
     AlreadyComplete,
     UseFromZero(String),
     AskFromZero(String),
-    NotFound,
+    /// The component that says so, and where; `None`: the default policy does.
+    NotFound(Option<String>),
     Failed(Failure),
 }
 

@@ -5,12 +5,15 @@ mod deciding;
 mod leading;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use self::deciding::Decided;
+pub(super) use self::deciding::{Decision, Heard};
 use super::bindings::haul::transfer as wit;
 use super::component::CallFailed;
 use super::functions::{self as hooks, Ask};
@@ -24,8 +27,6 @@ use super::{
     Asked, Attempt, AuthReason, AuthorizeVerdict, Classified, Component, Hook, HookHead, HookTask, Hooks,
     OnAuthVerdict, PartsVerdict, ResumeVerdict, RetryVerdict, Situation, StartChanges, check, convert, words,
 };
-use self::deciding::Decided;
-pub(super) use self::deciding::{Decision, Heard};
 use crate::error::{Failure, FailureKind};
 use crate::event::StatusUpdate;
 use crate::mask::Secrets;
@@ -49,6 +50,8 @@ struct Links {
     transport: Transport,
     /// What its hooks were told that must not be seen in logs and records.
     secrets: Mutex<Arc<Secrets>>,
+    /// Components that have failed and were passed over, and where.
+    passed_over: Mutex<BTreeSet<String>>,
     /// Somebody was told of a credential's handle that stands where it means nothing.
     is_warned: AtomicBool,
 }
@@ -56,8 +59,8 @@ struct Links {
 impl Chain {
     pub(super) fn new(hooks: &Hooks, components: &[Arc<Component>], transport: &Transport) -> Self {
         let (hooks, components, transport) = (hooks.clone(), components.to_vec(), transport.clone());
-        let (secrets, is_warned) = (Mutex::default(), AtomicBool::default());
-        Self { links: Arc::new(Links { hooks, components, transport, secrets, is_warned }) }
+        let (secrets, passed_over, is_warned) = (Mutex::default(), Mutex::default(), AtomicBool::default());
+        Self { links: Arc::new(Links { hooks, components, transport, secrets, passed_over, is_warned }) }
     }
 
     /// The secrets that its hooks were told so far.
@@ -93,6 +96,11 @@ impl Chain {
     /// Whether a user's component answers the hook (the default policy does not count).
     pub fn has(&self, hook: Hook) -> bool {
         self.next(0, hook).is_some()
+    }
+
+    /// The components that have failed so far and were passed over, and where: "component `x` in `verify`".
+    pub(crate) fn passed_over(&self) -> BTreeSet<String> {
+        self.links.passed_over.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Converts a task once for many calls.

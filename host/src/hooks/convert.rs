@@ -172,7 +172,9 @@ pub(super) fn to_task(task: wit::types::Task) -> Task {
 pub(super) fn given_task(task: wit::types::Task) -> Task {
     let numbers = task.extra.iter().find(|(name, _)| name == IN_TASK).map(|(_, numbers)| numbers.clone());
     let mut task = to_task(task);
-    for number in numbers.iter().flat_map(|numbers| numbers.split(',')).filter_map(|number| number.parse::<usize>().ok()) {
+    for number in
+        numbers.iter().flat_map(|numbers| numbers.split(',')).filter_map(|number| number.parse::<usize>().ok())
+    {
         if let Some(part) = task.files.get_mut(number) {
             part.content = Some(Vec::new());
         }
@@ -337,7 +339,7 @@ pub(super) fn to_classified(verdict: wit::classify::Verdict) -> Result<Classifie
         Verdict::AlreadyComplete => Classified::AlreadyComplete,
         Verdict::UseFromZero(reason) => Classified::UseFromZero(restart_note(reason)),
         Verdict::AskFromZero(reason) => Classified::AskFromZero(restart_note(reason)),
-        Verdict::NotFound => Classified::NotFound,
+        Verdict::NotFound => Classified::NotFound(None),
         Verdict::Failed(failure) => Classified::Failed(to_failure(failure)),
         Verdict::Other(verdict) => return Err(check::unknown("verdict", &verdict)),
     })

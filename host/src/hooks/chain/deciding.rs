@@ -378,4 +378,3 @@ fn authorized_handles(verdict: &AuthorizeVerdict) -> Vec<String> {
         AuthorizeVerdict::RefreshFirst | AuthorizeVerdict::Impossible(_) => Vec::new(),
     }
 }
-

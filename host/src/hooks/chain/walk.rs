@@ -4,7 +4,7 @@
 //! answer may do to requests and credentials stands in `leading.rs`.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::{Ask, Chain};
 use crate::error::Failure;
@@ -54,9 +54,7 @@ impl<'c, A: Ask> Walk<'c, A> {
         while let Some((who, answer)) = self.ask(&question).await {
             match answer {
                 Ok(answer) => return Ok(Some((who, answer))),
-                Err(failed) if failed.is_own && who.fails_open() => {
-                    tracing::debug!("passed over: {}", failed.failure.description);
-                }
+                Err(failed) if failed.is_own && who.fails_open() => who.pass_over(&failed.failure),
                 Err(failed) => return Err(failed.failure),
             }
         }
@@ -109,6 +107,11 @@ impl<'c> Who<'c> {
     /// Which component it is, and where, for people.
     pub(super) fn place(self) -> String {
         self.component().place(self.hook)
+    }
+
+    fn pass_over(self, failure: &Failure) {
+        tracing::info!("passed over: {}", failure.description);
+        self.chain.links.passed_over.lock().unwrap_or_else(PoisonError::into_inner).insert(self.place());
     }
 
     fn fails_open(self) -> bool {

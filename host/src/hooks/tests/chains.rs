@@ -61,7 +61,8 @@ async fn what_a_decorator_hands_on_is_laid_to_who_has_answered_so() {
     let chain = chain(&home, [FailMode::Closed, FailMode::Open, FailMode::Open], LONG);
     for _ in 0..5 {
         let told = named(&chain, "a hand-on\nb hand-on\nc escape").await.unwrap_err();
-        let expected = "component `c` gave an unusable answer in `filename`: the name `../escaped` has a directory in it";
+        let expected =
+            "component `c` gave an unusable answer in `filename`: the name `../escaped` has a directory in it";
         assert_eq!(told, expected, "in either fail mode");
     }
     assert_eq!(named(&chain, "").await.unwrap(), "file.txtba", "it is c that is left alone");
