@@ -38,6 +38,7 @@ mod shape;
 mod tests;
 mod turns;
 mod verdicts;
+mod wall;
 mod words;
 pub mod workshop;
 
@@ -46,6 +47,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use self::chain::{Decision, Heard};
+use self::denied::Denied;
 use self::file::ComponentFile;
 use self::loaded::{Begun, Loaded};
 use crate::error::{Error, Failure};
@@ -501,7 +504,8 @@ pub enum Classified {
     AlreadyComplete,
     UseFromZero(String),
     AskFromZero(String),
-    NotFound,
+    /// The component that says so, and where; `None`: the default policy does.
+    NotFound(Option<String>),
     Failed(Failure),
 }
 

@@ -224,12 +224,16 @@ impl Context<'_> {
     }
 }
 
+/// How a note begins that a component was passed over in this attempt.
+const PASSED_OVER: &str = "passed-over: ";
+
 /// Makes an attempt.
 pub(crate) async fn run(shared: &Arc<Shared>, transports: &Transports, job: Job) -> End {
     let stored = if job.record.has_bytes() { job.record.bytes_done } else { 0 };
     let (notes, changes, upload) = (job.record.notes.clone(), job.record.changes.clone(), job.record.upload.clone());
     let mut held = Held { notes, stored, changes, upload, ..Held::default() };
     held.notes.retain(|note| note != "resumed" && note != crate::event::SENT && note != callbacks::CANNED);
+    held.notes.retain(|note| !note.starts_with(PASSED_OVER));
     let outcome = tokio::select! {
         biased;
         reason = job.stop.asked() => Err(reason),
@@ -281,17 +285,20 @@ async fn attempt(shared: &Arc<Shared>, transports: &Transports, job: &Job, held:
         Ok(attempt) => attempt,
         Err(failure) => return over(held, failure, None, false),
     };
-    match attempt.before_task_start().await {
-        Ok(None) => {}
-        Ok(Some(end)) => return end,
-        Err(failure) => return over(held, failure, None, false),
-    }
-    let result = attempt.with_credentials(held).await;
-    let result = match result {
-        Err(stopped) if attempt.chain.has(Hook::OnError) => Box::pin(attempt.on_error(held, stopped)).await,
-        result => result,
+    let mut end = match attempt.before_task_start().await {
+        Ok(None) => {
+            let result = match attempt.with_credentials(held).await {
+                Err(stopped) if attempt.chain.has(Hook::OnError) => Box::pin(attempt.on_error(held, stopped)).await,
+                result => result,
+            };
+            attempt.end(held, result).await
+        }
+        Ok(Some(end)) => end,
+        Err(failure) => over(held, failure, None, false),
     };
-    attempt.end(held, result).await
+    let passed_over = attempt.chain.passed_over();
+    end.note(passed_over.iter().map(|who| format!("{PASSED_OVER}{who}")));
+    end
 }
 
 /// Attempts counted by the retries used, so that pauses, mirrors and refreshed tokens do not count: 1 for the first.

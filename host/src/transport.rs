@@ -369,6 +369,8 @@ pub struct Answer {
     pub canned: Option<bool>,
     /// Who has made it up then, for sentences.
     pub by: Option<String>,
+    /// Who says that what was asked for is not there, where the answer itself does not, for sentences.
+    pub missed_by: Option<String>,
     /// It is a redirect that may not be followed, for this reason.
     pub(crate) refused: Option<Box<Failure>>,
     /// The body.
@@ -686,6 +688,7 @@ impl Transport {
             early,
             canned: None,
             by: None,
+            missed_by: None,
             refused: None,
             body,
         }

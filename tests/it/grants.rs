@@ -123,6 +123,24 @@ fn who_fails_open_is_passed_over_and_who_fails_closed_fails_its_task() {
 }
 
 #[test]
+fn a_task_notes_who_was_passed_over_and_where_also_while_that_one_is_left_alone() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    world.config(&attached("steered", "fail-mode = \"open\""));
+    let task =
+        |id: usize| json!({"taskId": format!("t{id}"), "url": film.url(), "metaData": "verify panic", "priority": id});
+    world.add(&(0..6).map(task).collect::<Vec<_>>());
+
+    let outcome = world.haul(&["-v", "run", "--until-idle", "-j", "1"]).exits(0);
+
+    for id in 0..6 {
+        let notes = world.show(&format!("t{id}"))["notes"].clone();
+        assert!(notes.as_array().unwrap().contains(&json!("passed-over: component `steered` in `verify`")), "{notes}");
+    }
+    outcome.says("passed over: component `steered` failed in `verify`: it failed there too often");
+}
+
+#[test]
 fn check_tells_what_a_component_asks_for_and_what_of_it_is_missing() {
     let world = World::new();
     let path = component("keeps-state");

@@ -176,6 +176,25 @@ fn an_answer_that_cannot_be_used_is_told_with_who_gave_it_where_and_what_may_be_
 }
 
 #[test]
+fn what_a_component_takes_for_not_found_says_who_has_taken_it_so() {
+    let (world, origin) = (world(), Origin::start());
+    let film = origin.serve("/f", file(b"film"));
+
+    for (id, kind) in [("a", "DownloadTask"), ("b", "DataTask")] {
+        add(&world, json!({"url": film.url(), "taskId": id, "taskType": kind}), &["classify 200 missing"]);
+        world.run();
+
+        let record = world.show(id);
+        let told = record["exception"]["description"].as_str().unwrap_or_default();
+        assert_eq!(record["status"], "notFound", "{record}");
+        assert_eq!(
+            told,
+            "component `steered` in `classify`: what was asked for is not there (though the server answered 200)"
+        );
+    }
+}
+
+#[test]
 fn tasks_that_wait_for_a_stuck_component_leave_their_slots_to_others() {
     let world = World::new();
     let origin = Origin::start();

@@ -28,5 +28,6 @@ wasmtime::component::bindgen!({
         }
     ",
     path: "../wit",
-    additional_derives: [serde::Serialize, serde::Deserialize], // for `words`
+    // For what is handed on, and for `words`.
+    additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
 });

@@ -1,17 +1,23 @@
 //! Chains: who is asked, in which order, and what is made of the answers.
 
 mod callbacks;
+mod deciding;
 mod leading;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 
+use self::deciding::Decided;
+pub(super) use self::deciding::{Decision, Heard};
 use super::bindings::haul::transfer as wit;
-use super::denied::Denied;
+use super::component::CallFailed;
 use super::functions::{self as hooks, Ask};
+use super::host::Running;
 use super::masked::Masked;
 use super::runtime::Ticker;
 use super::turns::Turns;
@@ -46,6 +52,8 @@ struct Links {
     secrets: Mutex<Arc<Secrets>>,
     /// The requests that hooks are asked about, once there can be any: answers repeat what those have carried.
     trail: OnceLock<Trail>,
+    /// Components that have failed and were passed over, and where.
+    passed_over: Mutex<BTreeSet<String>>,
     /// Somebody was told of a credential's handle that stands where it means nothing.
     is_warned: AtomicBool,
 }
@@ -53,8 +61,16 @@ struct Links {
 impl Chain {
     pub(super) fn new(hooks: &Hooks, components: &[Arc<Component>], transport: &Transport) -> Self {
         let (hooks, components, transport) = (hooks.clone(), components.to_vec(), transport.clone());
-        let (secrets, trail, is_warned) = (Mutex::default(), OnceLock::new(), AtomicBool::default());
-        Self { links: Arc::new(Links { hooks, components, transport, secrets, trail, is_warned }) }
+        let links = Links {
+            hooks,
+            components,
+            transport,
+            secrets: Mutex::default(),
+            trail: OnceLock::new(),
+            passed_over: Mutex::default(),
+            is_warned: AtomicBool::default(),
+        };
+        Self { links: Arc::new(links) }
     }
 
     /// Its hooks are asked about these requests from now on.
@@ -102,6 +118,11 @@ impl Chain {
         self.next(0, hook).is_some()
     }
 
+    /// The components that have failed so far and were passed over, and where: "component `x` in `verify`".
+    pub(crate) fn passed_over(&self) -> BTreeSet<String> {
+        self.links.passed_over.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Converts a task once for many calls.
     pub fn prepare(&self, task: &Task) -> HookTask {
         self.tells(|secrets| secrets.add_task(task));
@@ -119,46 +140,13 @@ impl Chain {
         let given: Vec<_> = tasks.iter().map(convert::task).collect();
         let context = wit::admit::Context { now_at_ms: now_ms, extra: Vec::new() };
         let weight = given.iter().map(convert::weight).sum();
-        let (who, (answer,)) = self.ask::<hooks::Admit>(weight, (given.clone(), context.clone())).await?;
-        let asked = tasks.iter().map(|task| (&*task.task_id, &*task.callbacks));
-        self.usable(who, Hook::Admit, check::admitted(asked, &answer))?;
-        let answer = converted(answer, tasks);
-        if who.is_none() {
-            return Ok(answer);
-        }
-        let policy = |tasks: Vec<_>| self.links.hooks.policy::<hooks::Admit>((tasks, context.clone()));
-        let usual = converted(policy(given)?.0, tasks);
-        let passed = answer.iter().filter_map(|task| task.as_ref().ok().map(convert::task)).collect();
-        let mut judged = policy(passed)?.0.into_iter();
-        let mut admitted = Vec::with_capacity(tasks.len());
-        for ((answer, usual), given) in answer.into_iter().zip(usual).zip(tasks) {
-            let judged = answer.as_ref().ok().and_then(|_| judged.next());
-            admitted.push(match (answer, usual, judged) {
-                (Ok(_), Ok(usual), Some(Ok(task))) => {
-                    let task = convert::with_parts_of(convert::to_task(task), given);
-                    let may_use = || self.may_use(who, &check::task_handles(&task), &check::task_handles(given));
-                    let checked = check::within(&task, &usual).and_then(|()| may_use());
-                    self.usable(who, Hook::Admit, checked)?;
-                    Ok(task)
-                }
-                // Its owner's task was fine: what breaks a rule is the component's.
-                (Ok(_), Ok(_), Some(Err(problems))) => {
-                    let problems: Vec<String> = to_problems(problems).iter().map(Problem::to_string).collect();
-                    let why = check::text(format!("a task that nobody may add: {}", problems.join("; ")));
-                    self.usable(who, Hook::Admit, Err(why))?
-                }
-                (Err(problems), ..) if problems.is_empty() => {
-                    let why = "it refuses a task and does not say why: at least one problem belongs to it";
-                    self.usable(who, Hook::Admit, Err(why.into()))?
-                }
-                (Err(problems), usual, _) => {
-                    let problems = self.usable(who, Hook::Admit, Ok(problems))?;
-                    Err(self.credited(who, Hook::Admit, problems, usual.err().as_ref()))
-                }
-                (_, refused, _) => refused,
-            });
-        }
-        Ok(admitted)
+        let Decided { author, judged } = self.decide::<hooks::Admit>(weight, (given, context)).await?;
+        let usual = judged.usual.into_iter().flatten().map(Some).chain(std::iter::repeat(None));
+        let admitted = judged.said.into_iter().zip(usual).zip(tasks).map(|((answer, usual), given)| {
+            let answer = self.credited(author, Hook::Admit, answer, usual.as_ref());
+            answer.map(|task| convert::with_parts_of(task, given))
+        });
+        Ok(admitted.collect())
     }
 
     /// Hook `classify`. A component can be stricter than the default policy, but not join bytes, or take less than the whole
@@ -166,45 +154,15 @@ impl Chain {
     pub async fn classify(&self, task: &HookTask, asked: &Asked, head: &HookHead) -> Result<Classified, Failure> {
         self.tells(|secrets| secrets.add_answer(&head.wit.url, &head.wit.headers));
         let params = (task.wit.clone(), convert::asked(asked), head.wit.clone());
-        let (who, (verdict,)) = self.ask::<hooks::Classify>(task.weight, params.clone()).await?;
-        let verdict = convert::to_classified(verdict);
-        let mut usual = None;
-        if let Some(verdict) = verdict.as_ref().ok().filter(|_| who.is_some()) {
-            usual = convert::to_classified(self.links.hooks.policy::<hooks::Classify>(params)?.0).ok();
-            let checked = check::fits_task(verdict, asked.restarts, &task.wit)
-                .and_then(|()| check::classified(verdict, usual.as_ref(), asked, head.wit.status));
-            self.usable(who, Hook::Classify, checked)?;
-        }
-        let verdict = verdict.and_then(|verdict| match verdict {
-            Classified::Continues(from) if asked.range_from != Some(from) => {
-                Err(format!("`continues({from})`, which is not the byte that was asked for"))
-            }
-            Classified::Failed(failure) => check::failure(failure).map(Classified::Failed),
-            Classified::UseFromZero(note) => Ok(Classified::UseFromZero(check::text(note))),
-            Classified::AskFromZero(note) => Ok(Classified::AskFromZero(check::text(note))),
-            verdict => Ok(verdict),
-        });
-        let verdict = self.usable(who, Hook::Classify, verdict)?;
-        Ok(self.credited(who, Hook::Classify, verdict, usual.as_ref()))
+        let Decided { author, judged } = self.decide::<hooks::Classify>(task.weight, params).await?;
+        Ok(self.credited(author, Hook::Classify, judged.said, judged.usual.as_ref()))
     }
 
     /// Hook `filename`. The answer is one safe path component, at most 255 bytes, and none of `taken`.
     pub async fn filename(&self, task: &HookTask, head: &HookHead, taken: &[String]) -> Result<String, Failure> {
         self.tells(|secrets| secrets.add_answer(&head.wit.url, &head.wit.headers));
         let params = (task.wit.clone(), head.wit.clone(), taken.to_vec());
-        let (who, (mut name,)) = self.ask::<hooks::Filename>(task.weight, params.clone()).await?;
-        let secrets = self.secrets();
-        // A name that repeats a secret is the component's own idea, or that of the server and the task's owner.
-        if who.is_some()
-            && secrets.is_in(&name)
-            && !secrets.is_in(&self.links.hooks.policy::<hooks::Filename>(params)?.0)
-        {
-            secrets.mask(&mut name);
-        }
-        let fits =
-            check::file_name(&name, taken).and_then(|()| check::chosen_name(&name, task.wit.filename.as_deref()));
-        self.usable(who, Hook::Filename, fits)?;
-        Ok(name)
+        Ok(self.decide::<hooks::Filename>(task.weight, params).await?.judged.said)
     }
 
     /// Hook `resume`. The second part lists each condition and whether it holds. A component can give bytes up that the
@@ -216,30 +174,8 @@ impl Chain {
         stored: &ResumeRecord,
     ) -> Result<(ResumeVerdict, Vec<(String, bool)>), Failure> {
         let params = (task.wit.clone(), convert::stored(bytes_done, stored));
-        let (who, (answer,)) = self.ask::<hooks::Resume>(task.weight, params.clone()).await?;
-        let (verdict, conditions) = convert::to_resume(answer);
-        let mut usual = None;
-        if who.is_some() {
-            let (policy,) = self.links.hooks.policy::<hooks::Resume>(params)?;
-            let policy = usual.insert(convert::to_resume(policy));
-            self.usable(who, Hook::Resume, check::resumes(&verdict, &policy.0))?;
-        }
-        let verdict = match verdict {
-            ResumeVerdict::GoOn { from_bytes, .. } if from_bytes > bytes_done => {
-                Err(format!("`go-on` from byte {from_bytes}, but only {bytes_done} are stored"))
-            }
-            ResumeVerdict::GoOn { ref if_range, .. }
-                if if_range.is_empty() || http::HeaderValue::from_str(if_range).is_err() =>
-            {
-                Err("`go-on` without a usable `if-range`".into())
-            }
-            ResumeVerdict::StartAfresh(note) => Ok(ResumeVerdict::StartAfresh(check::text(note))),
-            ResumeVerdict::Refuse(why) => Ok(ResumeVerdict::Refuse(check::text(why))),
-            verdict => Ok(verdict),
-        };
-        let conditions = conditions.into_iter().map(|(name, holds)| (check::text(name), holds)).collect();
-        let answer = self.usable(who, Hook::Resume, verdict.map(|verdict| (verdict, conditions)))?;
-        Ok(self.credited(who, Hook::Resume, answer, usual.as_ref()))
+        let Decided { author, judged } = self.decide::<hooks::Resume>(task.weight, params).await?;
+        Ok(self.credited(author, Hook::Resume, judged.said, judged.usual.as_ref()))
     }
 
     /// Hook `authorize`. The verdict is one of those that the situation may be answered by.
@@ -256,23 +192,8 @@ impl Chain {
                 secrets.add_answer(&head.url, &head.headers);
             }
         });
-        let situation = convert::situation(&situation);
-        let params = (task.wit.clone(), convert::auth(auth), situation.clone(), now_ms);
-        let (who, (verdict,)) = self.ask::<hooks::Authorize>(task.weight, params).await?;
-        let verdict = convert::to_authorize(verdict)
-            .and_then(|verdict| check::authorized_in(&situation, &verdict).map(|()| verdict))
-            .and_then(authorized)
-            .and_then(|verdict| {
-                let asked = [&task.handles[..], &check::auth_handles(auth)].concat();
-                self.may_use(who, &authorized_handles(&verdict), &asked)?;
-                match &verdict {
-                    AuthorizeVerdict::Send { url, .. } => self.may_send(who, url, auth)?,
-                    AuthorizeVerdict::Refreshed(fresh) if who.is_some() => check::renewed(fresh, auth)?,
-                    _ => {}
-                }
-                Ok(verdict)
-            });
-        self.usable(who, Hook::Authorize, verdict)
+        let params = (task.wit.clone(), convert::auth(auth), convert::situation(&situation), now_ms);
+        Ok(self.decide::<hooks::Authorize>(task.weight, params).await?.judged.said)
     }
 
     /// Hook `parts`. Parts cover all bytes once, in order; at most 1,024 of them.
@@ -284,37 +205,17 @@ impl Chain {
         ranges_known: bool,
     ) -> Result<PartsVerdict, Failure> {
         let params = (task.wit.clone(), convert::known(total_bytes, strong_validator, ranges_known));
-        let (who, (verdict,)) = self.ask::<hooks::Parts>(task.weight, params).await?;
-        let verdict = match convert::to_parts(verdict) {
-            PartsVerdict::Divide(parts) => {
-                check::parts(&parts, total_bytes, 1 + task.wit.mirrors.len()).map(|()| PartsVerdict::Divide(parts))
-            }
-            PartsVerdict::OneStream(reason) => Ok(PartsVerdict::OneStream(check::text(reason))),
-        };
-        self.usable(who, Hook::Parts, verdict)
+        Ok(self.decide::<hooks::Parts>(task.weight, params).await?.judged.said)
     }
 
     /// Hook `retry`. A verdict that this version does not know counts as `GiveUp`; waits are cut to 24 hours. Of a component,
     /// they last 100 ms at least, and where there is no other attempt to be had it gives up, whatever it says.
     pub async fn retry(&self, task: &HookTask, attempt: &Attempt, failure: &Failure) -> Result<RetryVerdict, Failure> {
         let params = (task.wit.clone(), convert::attempt(attempt), convert::failure(failure));
-        let (who, (verdict,)) = self.ask::<hooks::Retry>(task.weight, params).await?;
-        let least = if who.is_some() { check::WAIT_MS_MIN } else { 0 };
-        let wait = |wait: u64| wait.clamp(least, check::WAIT_MS_MAX);
-        let verdict = match convert::to_retry(verdict) {
-            RetryVerdict::AfterMs(ms) => RetryVerdict::AfterMs(wait(ms)),
-            RetryVerdict::AfreshAfterMs(ms) => RetryVerdict::AfreshAfterMs(wait(ms)),
-            RetryVerdict::GiveUp => RetryVerdict::GiveUp,
-        };
-        let refused = match who {
-            Some(position) if verdict != RetryVerdict::GiveUp => {
-                let why = self.no_other(task, attempt, failure)?;
-                why.map(|why| (self.component(position, Hook::Retry).name(), why))
-            }
-            _ => None,
-        };
-        self.usable(who, Hook::Retry, Ok(verdict))?;
-        let Some((name, why)) = refused else { return Ok(verdict) };
+        let Decided { author, judged } = self.decide::<hooks::Retry>(task.weight, params).await?;
+        let (Some(position), true) = (author, judged.said != RetryVerdict::GiveUp) else { return Ok(judged.said) };
+        let Some(why) = self.no_other(task, attempt, failure)? else { return Ok(judged.said) };
+        let name = self.component(position, Hook::Retry).name();
         tracing::info!("component `{name}` wants another attempt in `retry`, but {why}");
         Ok(RetryVerdict::GiveUp)
     }
@@ -408,45 +309,34 @@ impl Chain {
         }
     }
 
-    /// Asks the first component that answers the hook, else the default policy. `None` as the first part: the policy
-    /// answered. `weight`: bytes that the answer may repeat of the question.
-    async fn ask<A: Ask>(&self, weight: usize, params: A::Params) -> Result<(Option<usize>, A::Answer), Failure> {
-        if let Some((who, answer)) = self.walk::<A>().next(|| (weight, params.clone())).await? {
-            return Ok((Some(who.position), answer));
-        }
-        let question = self.question::<A>(&params);
-        let answer = self.links.hooks.policy::<A>(params);
-        self.record::<A>(None, question, &answer);
-        Ok((None, answer?))
+    /// How long a call of the component at that position may take with all that it asks of those behind it: as long as the limits of
+    /// all of them together.
+    pub(super) fn patience(&self, position: usize, hook: Hook) -> Duration {
+        let behind = self.links.components.get(position + 1..).unwrap_or_default().iter().filter_map(Component::now);
+        let others = if hook.is_decision() { behind.filter(|other| other.answers(hook)).collect() } else { Vec::new() };
+        let own = self.component(position, hook).patience(hook);
+        others.into_iter().fold(own, |all, other| all + other.patience(hook))
     }
 
-    /// Asks whoever comes after the component at `position`, on its behalf.
-    pub(super) async fn ask_next<A: Ask>(
+    /// Asks a component; the answer, and who has given it. Calls that a component makes of the next one (`nested`) are part of its
+    /// own and not recorded.
+    async fn call<A: Ask>(
         &self,
         position: usize,
+        nested: bool,
         weight: usize,
         params: A::Params,
-    ) -> Result<A::Answer, Failure> {
-        let Some(next) = self.next(position + 1, A::HOOK) else {
-            return self.links.hooks.policy::<A>(params);
-        };
-        let component = self.component(next, A::HOOK);
-        let answer = component.call::<A>(self, next, true, weight, params, &Denied::default()).await?;
-        component.well(A::HOOK);
-        Ok(answer)
-    }
-
-    async fn call<A: Ask>(&self, position: usize, weight: usize, params: A::Params) -> Result<A::Answer, Failure> {
+    ) -> Result<(usize, A::Answer), CallFailed> {
         let component = self.component(position, A::HOOK);
         tracing::debug!("`{}` is asked `{}`", component.name(), A::HOOK.name());
-        let question = self.question::<A>(&params);
-        let denied = Denied::default();
-        let mut answer = component.call::<A>(self, position, false, weight, params, &denied).await;
-        self.record::<A>(Some(component), question, &answer);
-        if let (Ok(answer), Some(phrase)) = (&mut answer, denied.phrase()) {
+        let question = if nested { None } else { self.question::<A>(&params) };
+        let running = Running::begin(self, position, weight);
+        let mut answer = component.call::<A>(&running, nested, params).await;
+        self.record::<A>(Some(component), question, answer.as_ref().map_err(|failed| &failed.failure));
+        if let (Ok(answer), Some(phrase)) = (&mut answer, running.denied.phrase()) {
             A::explain(answer, &format!("component `{}` {phrase}", component.name()));
         }
-        answer
+        answer.map(|answer| (running.heard.author(&answer).unwrap_or(position), answer))
     }
 
     /// Credits an answer of a decision that is not what the default policy says.
@@ -474,12 +364,12 @@ impl Chain {
         self.links.hooks.shared.recorder.as_ref().map(|_| params.say())
     }
 
-    /// Records a call. Calls that a component makes of the next one are part of its own and not recorded.
+    /// Records a call.
     fn record<A: Ask>(
         &self,
         who: Option<&Component>,
         question: Option<Vec<Value>>,
-        answer: &Result<A::Answer, Failure>,
+        answer: Result<&A::Answer, &Failure>,
     ) {
         let shared = &self.links.hooks.shared;
         let (Some(recorder), Some(question)) = (&shared.recorder, question) else { return };
@@ -490,8 +380,8 @@ impl Chain {
             about: String::new(),
             component: who.map(|component| component.name().to_owned()),
             input: words::question(&function, &question),
-            verdict: answer.as_ref().ok().map(|answer| words::answer(&function, &answer.say())),
-            failure: answer.as_ref().err().map(|failure| failure.description.clone()),
+            verdict: answer.ok().map(|answer| words::answer(&function, &answer.say())),
+            failure: answer.err().map(|failure| failure.description.clone()),
         };
         recorder.write(call, &self.secrets());
     }
@@ -520,47 +410,6 @@ impl Chain {
                 format!("the default policy gave an unusable answer in `{}`: {why}", hook.name()),
             )),
         }
-    }
-}
-
-/// What `admit` answered about these tasks.
-fn converted(answer: Vec<Result<wit::types::Task, Vec<wit::admit::Problem>>>, tasks: &[Task]) -> Vec<Admitted> {
-    let converted = answer.into_iter().zip(tasks).map(|(answer, given)| {
-        answer.map(|task| convert::with_parts_of(convert::to_task(task), given)).map_err(to_problems)
-    });
-    converted.collect()
-}
-
-fn to_problems(problems: Vec<wit::admit::Problem>) -> Vec<Problem> {
-    problems.into_iter().map(convert::to_problem).collect()
-}
-
-fn authorized(verdict: AuthorizeVerdict) -> Result<AuthorizeVerdict, String> {
-    match &verdict {
-        AuthorizeVerdict::Ready { headers, query } => {
-            check::headers(headers)?;
-            check::query(query)?;
-        }
-        AuthorizeVerdict::Send { method, url, headers, body } => {
-            check::request(method, url, headers, body)?;
-        }
-        AuthorizeVerdict::Refreshed(auth) => check::auth(auth)?,
-        AuthorizeVerdict::RefreshFirst | AuthorizeVerdict::Impossible(_) => {}
-    }
-    Ok(match verdict {
-        AuthorizeVerdict::Impossible(why) => AuthorizeVerdict::Impossible(check::text(why)),
-        verdict => verdict,
-    })
-}
-
-fn authorized_handles(verdict: &AuthorizeVerdict) -> Vec<String> {
-    match verdict {
-        AuthorizeVerdict::Ready { headers, query } => {
-            [check::handles(&[], headers), check::handles(&[], query)].concat()
-        }
-        AuthorizeVerdict::Send { url, headers, .. } => check::handles(std::slice::from_ref(url), headers),
-        AuthorizeVerdict::Refreshed(auth) => check::auth_handles(auth),
-        AuthorizeVerdict::RefreshFirst | AuthorizeVerdict::Impossible(_) => Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@ mod verdicts;
 use std::sync::Arc;
 
 use super::bindings::haul::transfer as wit;
-use super::{Asked, AuthorizeVerdict, Classified, Part, ResumeVerdict};
+use super::{AuthorizeVerdict, Classified, Part, ResumeVerdict};
 use crate::error::Failure;
 use crate::event::StatusUpdate;
 use crate::task::{Auth, Pairs, Task};
@@ -119,7 +119,12 @@ pub(super) fn parts(parts: &[Part], total_bytes: u64, places: usize) -> Checked 
 
 /// What a component makes of a response, next to what the default policy does: it can be stricter. Bytes are joined, and a file
 /// is complete, only where the policy says so too; a part or a refusal to give one is never the whole.
-pub(super) fn classified(verdict: &Classified, usual: Option<&Classified>, asked: &Asked, status: u16) -> Checked {
+pub(super) fn classified(
+    verdict: &Classified,
+    usual: Option<&Classified>,
+    range_from: Option<u64>,
+    status: u16,
+) -> Checked {
     use Classified::{AlreadyComplete, Continues, Success, UseFromZero};
     match (verdict, usual) {
         (Continues(from), Some(Continues(usual))) if from == usual => Ok(()),
@@ -130,7 +135,7 @@ pub(super) fn classified(verdict: &Classified, usual: Option<&Classified>, asked
         (AlreadyComplete, _) => {
             Err(format!("`already-complete`, but a response {status} does not say that the stored bytes are all"))
         }
-        (Success, Some(usual)) if asked.range_from.is_some() && *usual != Success => {
+        (Success, Some(usual)) if range_from.is_some() && *usual != Success => {
             Err("`success` about a request for the rest: `use-from-zero` takes a response as the whole".into())
         }
         (Success | UseFromZero(_), Some(Success | UseFromZero(_))) => Ok(()),
@@ -147,7 +152,7 @@ pub(super) fn classified(verdict: &Classified, usual: Option<&Classified>, asked
 pub(super) fn fits_task(verdict: &Classified, restarts: u32, task: &wit::types::Task) -> Checked {
     use wit::types::TaskKind::{Data, MultiUpload, Request, Upload};
     let name = verdict_name(verdict);
-    let is_of_any = matches!(verdict, Classified::Success | Classified::NotFound | Classified::Failed(_));
+    let is_of_any = matches!(verdict, Classified::Success | Classified::NotFound(_) | Classified::Failed(_));
     if !is_of_any && matches!(task.kind, Upload | MultiUpload | Data | Request) {
         return Err(format!("`{name}`, which is for downloads: here it may be `success`, `not-found` or `failed`"));
     }
@@ -165,7 +170,7 @@ fn verdict_name(verdict: &Classified) -> &'static str {
         Classified::AlreadyComplete => "already-complete",
         Classified::UseFromZero(_) => "use-from-zero",
         Classified::AskFromZero(_) => "ask-from-zero",
-        Classified::NotFound => "not-found",
+        Classified::NotFound(_) => "not-found",
         Classified::Failed(_) => "failed",
     }
 }

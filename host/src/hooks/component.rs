@@ -27,7 +27,8 @@ use super::log::Log;
 use super::quota::Quota;
 use super::requested::Requested;
 use super::runtime::Ticker;
-use super::{Chain, FailMode, Grants, Hook, LogSink, Shared, check};
+use super::wall::{Late, WallClock};
+use super::{FailMode, Grants, Hook, LogSink, Shared, check};
 use crate::error::{Error, Failure, FailureKind};
 use crate::threads;
 use crate::transport::PrivateHost;
@@ -70,6 +71,20 @@ impl std::fmt::Debug for Component {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Component").field("name", &self.name).field("hooks", &self.hooks).finish_non_exhaustive()
     }
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(super) struct CallFailed {
+    pub failure: Failure,
+    /// It is the component that has failed, and not another one that it asked.
+    pub is_own: bool,
+}
+
+/// What a call has left of its time.
+struct Clocks {
+    computing: Computing,
+    wall: WallClock,
 }
 
 struct Warm {
@@ -183,64 +198,71 @@ impl Component {
         self.idle().iter().map(used).max()
     }
 
-    /// Calls a hook. `weight`: bytes that the answer may repeat of the question. `nested`: the call is made by another
-    /// component's, whose turn it runs in; waiting for a turn of its own could wait for itself. `denied` has then what it was
-    /// refused, and a failure tells it.
+    /// Calls a hook. `nested`: the call is made by another component's, whose turn it runs in; waiting for a turn of its own
+    /// could wait for itself.
     pub(super) async fn call<A: Ask>(
         &self,
-        chain: &Chain,
-        position: usize,
+        running: &Running,
         nested: bool,
-        weight: usize,
         params: A::Params,
-        denied: &Denied,
-    ) -> Result<A::Answer, Failure> {
+    ) -> Result<A::Answer, CallFailed> {
         self.refuse_if_left_alone(A::HOOK)?;
+        let chain = &running.chain;
         // Its own turn first: calls that wait for a component that hangs must not keep others from theirs.
         let turns = if nested { None } else { Some((self.turns.acquire().await, chain.turns().take().await)) };
         let _in_progress = chain.ticker().begin();
-        let limits = &self.grants.limits;
-        let wall = if A::HOOK.may_use_http() { limits.wall_http_ms } else { limits.wall_ms };
-        let computing = Computing::default();
-        let call = computing.count(self.call_unlimited::<A>(chain, position, weight, params, denied, &computing));
-        let call = Box::pin(call);
+        let all = chain.patience(running.position, A::HOOK);
+        let clocks = Clocks { computing: Computing::default(), wall: WallClock::start(self.patience(A::HOOK), all) };
+        let computing = &clocks.computing;
+        let call = Box::pin(computing.count(self.call_unlimited::<A>(running, params, &clocks)));
         let call = async {
             match turns {
-                Some((_own, turn)) => chain.turns().run(turn, &computing, call).await,
+                Some((_own, turn)) => chain.turns().run(turn, computing, call).await,
                 None => call.await,
             }
         };
-        match tokio::time::timeout(Duration::from_millis(wall), call).await {
+        match clocks.wall.limit(call).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.failed(A::HOOK, &error, denied)),
-            Err(_) => {
-                let setting = if A::HOOK.may_use_http() { "wall-http" } else { "wall" };
-                let error = wasmtime::format_err!("it took longer than {wall} ms{}", raised_by(setting));
-                Err(self.failed(A::HOOK, &error, denied))
+            Ok(Err(error)) => Err(self.failed(A::HOOK, &error, &running.denied)),
+            Err(late) => Err(self.failed(A::HOOK, &self.took_too_long(A::HOOK, late, all), &running.denied)),
+        }
+    }
+
+    /// How long one of its calls may take, without what it asks of others.
+    pub(super) fn patience(&self, hook: Hook) -> Duration {
+        let limits = &self.grants.limits;
+        Duration::from_millis(if hook.may_use_http() { limits.wall_http_ms } else { limits.wall_ms })
+    }
+
+    fn took_too_long(&self, hook: Hook, late: Late, all: Duration) -> wasmtime::Error {
+        let limit = raised_by(if hook.may_use_http() { "wall-http" } else { "wall" });
+        match late {
+            Late::Itself => {
+                wasmtime::format_err!("it took longer than {} ms{limit}", self.patience(hook).as_millis())
             }
+            Late::WithOthers => wasmtime::format_err!(
+                "it took longer than {} ms with what it asked of the next ones, which is all that it and they may take{limit}",
+                all.as_millis()
+            ),
         }
     }
 
     /// The store is dropped with this future: nothing of a call outlives its time limit.
     async fn call_unlimited<A: Ask>(
         &self,
-        chain: &Chain,
-        position: usize,
-        weight: usize,
+        running: &Running,
         params: A::Params,
-        denied: &Denied,
-        computing: &Computing,
+        clocks: &Clocks,
     ) -> wasmtime::Result<A::Answer> {
-        let running = Running { chain: chain.clone(), position, weight };
         let idle = self.idle().pop();
         let Some(mut warm) = idle else {
-            return self.call_afresh::<A>(&running, params, denied, computing).await;
+            return self.call_afresh::<A>(running, params, clocks).await;
         };
         let once_more = self.can_wait.then(|| params.clone());
-        match (self.call_on::<A>(&mut warm, &running, params, denied, computing).await, once_more) {
+        match (self.call_on::<A>(&mut warm, running, params, clocks).await, once_more) {
             (Err(error), Some(params)) if is_deadlock(&error) && !warm.store.data().reach.has_asked() => {
                 drop(warm);
-                Box::pin(self.call_afresh::<A>(&running, params, denied, computing)).await
+                Box::pin(self.call_afresh::<A>(running, params, clocks)).await
             }
             (answer, _) => {
                 self.keep(warm, answer.is_ok());
@@ -254,11 +276,10 @@ impl Component {
         &self,
         running: &Running,
         params: A::Params,
-        denied: &Denied,
-        computing: &Computing,
+        clocks: &Clocks,
     ) -> wasmtime::Result<A::Answer> {
-        let mut warm = self.start(computing).await?;
-        let answer = self.call_on::<A>(&mut warm, running, params, denied, computing).await;
+        let mut warm = self.start(&clocks.computing).await?;
+        let answer = self.call_on::<A>(&mut warm, running, params, clocks).await;
         self.keep(warm, answer.is_ok());
         answer
     }
@@ -268,11 +289,11 @@ impl Component {
         warm: &mut Warm,
         running: &Running,
         params: A::Params,
-        denied: &Denied,
-        computing: &Computing,
+        clocks: &Clocks,
     ) -> wasmtime::Result<A::Answer> {
         let function = A::of(&warm.functions).ok_or_else(|| wasmtime::format_err!("it does not answer this hook"))?;
-        warm.store.data_mut().computing = computing.clone();
+        let state = warm.store.data_mut();
+        (state.computing, state.wall) = (clocks.computing.clone(), Some(clocks.wall.clone()));
         let limits = &self.grants.limits;
         match A::HOOK {
             Hook::OnProgress if limits.cpu_ms > PROGRESS_CPU_MS => warm.allow(PROGRESS_CPU_MS, "of this hook"),
@@ -283,7 +304,7 @@ impl Component {
         state.running = Some(running.clone());
         state.log.begin(limits.log_bytes, running.chain.secrets());
         let transport = A::HOOK.may_use_http().then(|| running.chain.transport().clone());
-        state.reach.begin(limits.http_requests, transport, denied);
+        state.reach.begin(limits.http_requests, transport, &running.denied);
         let ended = Ended(state.log.clone());
         let answer = function.call_async(&mut warm.store, params).await?;
         drop(ended);
@@ -357,20 +378,21 @@ impl Component {
         self.health().iter().filter_map(left).collect()
     }
 
-    fn refuse_if_left_alone(&self, hook: Hook) -> Result<(), Failure> {
+    fn refuse_if_left_alone(&self, hook: Hook) -> Result<(), CallFailed> {
         let left = self.health().get(&hook).and_then(|health| health.left_alone(crate::clock::timer_now()));
         left.map_or(Ok(()), |left| {
             let why = format!("it failed there too often and is not asked for another {} s", left.as_secs() + 1);
-            Err(self.failure(hook, &why))
+            Err(CallFailed { failure: self.failure(hook, &why), is_own: true })
         })
     }
 
-    fn failed(&self, hook: Hook, error: &wasmtime::Error, denied: &Denied) -> Failure {
+    fn failed(&self, hook: Hook, error: &wasmtime::Error, denied: &Denied) -> CallFailed {
         if let Some(NextFailed(failure)) = error.downcast_ref::<NextFailed>() {
-            return failure.clone(); // another one's fault
+            return CallFailed { failure: failure.clone(), is_own: false };
         }
         let denied = if error.is::<Trap>() { denied.of_a_trap() } else { denied.of_a_failure() };
-        self.count(hook, self.failure(hook, &format!("{}{denied}", reason_of_a_call(error))))
+        let failure = self.failure(hook, &format!("{}{denied}", reason_of_a_call(error)));
+        CallFailed { failure: self.count(hook, failure), is_own: true }
     }
 
     /// The failure of an answer that cannot be used.

@@ -168,6 +168,20 @@ pub(super) fn to_task(task: wit::types::Task) -> Task {
     }
 }
 
+/// A task that a component is asked about. Parts of a form that are no files on the disk stay such, whatever they hold.
+pub(super) fn given_task(task: wit::types::Task) -> Task {
+    let numbers = task.extra.iter().find(|(name, _)| name == IN_TASK).map(|(_, numbers)| numbers.clone());
+    let mut task = to_task(task);
+    for number in
+        numbers.iter().flat_map(|numbers| numbers.split(',')).filter_map(|number| number.parse::<usize>().ok())
+    {
+        if let Some(part) = task.files.get_mut(number) {
+            part.content = Some(Vec::new());
+        }
+    }
+    task
+}
+
 /// Bytes that a task may take on the way through a component, generously: what a component answers is limited, but it
 /// must be able to repeat what it was given.
 pub(super) fn weight(task: &wit::types::Task) -> usize {
@@ -325,7 +339,7 @@ pub(super) fn to_classified(verdict: wit::classify::Verdict) -> Result<Classifie
         Verdict::AlreadyComplete => Classified::AlreadyComplete,
         Verdict::UseFromZero(reason) => Classified::UseFromZero(restart_note(reason)),
         Verdict::AskFromZero(reason) => Classified::AskFromZero(restart_note(reason)),
-        Verdict::NotFound => Classified::NotFound,
+        Verdict::NotFound => Classified::NotFound(None),
         Verdict::Failed(failure) => Classified::Failed(to_failure(failure)),
         Verdict::Other(verdict) => return Err(check::unknown("verdict", &verdict)),
     })

@@ -23,7 +23,7 @@ pub(super) trait Ask: Send + Sync + 'static {
     /// What it is asked.
     type Params: ComponentNamedList + Lower + Words + Clone + Send + Sync + 'static;
     /// What it answers.
-    type Answer: ComponentNamedList + Lift + Words + Send + Sync + 'static;
+    type Answer: ComponentNamedList + Lift + Words + Clone + PartialEq + Send + Sync + 'static;
     /// The function in an instance, if it has one.
     fn of(functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Answer>>;
     /// Adds a sentence of the host's own to the failure that an answer tells, where it tells one.

@@ -13,11 +13,12 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::bindings::haul::transfer as wit;
 use super::component::raised_by;
 use super::computing::Computing;
-use super::functions::{self as hooks, Ask};
+use super::functions as hooks;
 use super::http::{HEADERS_BYTES_MAX, Reach};
 use super::log::Log;
 use super::quota::Quota;
-use super::{Chain, Grants, KeyValueGrant, convert, keyvalue};
+use super::wall::WallClock;
+use super::{Chain, Decision, Denied, Grants, Heard, KeyValueGrant, convert, keyvalue};
 use crate::error::{Error, Failure};
 use crate::task::Pairs;
 use wit::types::{Auth, Failure as WitFailure, Response, Task};
@@ -49,14 +50,28 @@ pub(super) struct State {
     pub running: Option<Running>,
     /// What it has left of its time on the CPU.
     pub computing: Computing,
+    /// And by the clock; none while it starts.
+    pub wall: Option<WallClock>,
 }
 
-/// Where a call stands in its chain, and how many bytes an answer may repeat of the question.
+/// Where a call stands in its chain, how many bytes an answer may repeat of the question, and what is taken down of it.
 #[derive(Clone)]
 pub(super) struct Running {
     pub chain: Chain,
     pub position: usize,
     pub weight: usize,
+    /// What it was refused: a failure tells it.
+    pub denied: Denied,
+    /// What the next component has answered it.
+    pub heard: Heard,
+}
+
+impl Running {
+    /// A call of the component at that position.
+    pub(super) fn begin(chain: &Chain, position: usize, weight: usize) -> Self {
+        let (denied, heard) = (Denied::default(), Heard::default());
+        Self { chain: chain.clone(), position, weight, denied, heard }
+    }
 }
 
 impl State {
@@ -87,6 +102,7 @@ impl State {
             keyvalue: grants.keyvalue.clone(),
             running: None,
             computing: Computing::default(),
+            wall: None,
         }
     }
 }
@@ -284,18 +300,20 @@ fn link<A, Given>(
     params: impl Fn(Given) -> A::Params + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()>
 where
-    A: Ask,
+    A: Decision,
     A::Answer: Lower,
     Given: wasmtime::component::ComponentNamedList + wasmtime::component::Lift + Send + 'static,
 {
     let name = format!("haul:transfer/{}@{}", A::HOOK.name(), hooks::VERSION);
     linker.instance(&name)?.func_wrap_async("decide", move |store: StoreContextMut<'_, State>, given: Given| {
-        let (running, computing) = (store.data().running.clone(), store.data().computing.clone());
+        let state = store.data();
+        let (call, computing) = (state.running.clone().zip(state.wall.clone()), state.computing.clone());
         Box::new(async move {
-            let Some(Running { chain, position, weight }) = running else {
+            let Some((running, wall)) = call else {
                 wasmtime::bail!("it asked for a decision before it was asked for one");
             };
-            let answer = computing.leave_out(chain.ask_next::<A>(position, weight, params(given))).await;
+            let next = running.chain.ask_next::<A>(&running, params(given));
+            let answer = wall.leave_out(computing.leave_out(next)).await;
             answer.map_err(|failure| wasmtime::Error::from(NextFailed(failure)))
         })
     })

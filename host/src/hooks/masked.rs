@@ -154,13 +154,15 @@ impl Masked for Classified {
         match self {
             Classified::Failed(failure) => failure.mask(secrets),
             Classified::UseFromZero(note) | Classified::AskFromZero(note) => note.mask(secrets),
-            Classified::Success | Classified::Continues(_) | Classified::AlreadyComplete | Classified::NotFound => {}
+            Classified::Success | Classified::Continues(_) | Classified::AlreadyComplete | Classified::NotFound(_) => {}
         }
     }
 
     fn credit(&mut self, who: &str) {
-        if let Classified::Failed(failure) = self {
-            failure.credit(who);
+        match self {
+            Classified::Failed(failure) => failure.credit(who),
+            Classified::NotFound(by) => *by = Some(who.into()),
+            _ => {}
         }
     }
 }

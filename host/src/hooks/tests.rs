@@ -10,6 +10,7 @@ use crate::task::Task;
 use crate::transport::{Guard, TransportSettings};
 
 mod cache;
+mod chains;
 mod components;
 mod example;
 mod hostile;

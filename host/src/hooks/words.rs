@@ -236,6 +236,10 @@ fn members(value: &Value, fields: &[(String, Type)], at: &str) -> Result<Vec<(St
         let known: Vec<String> = fields.iter().map(|(name, _)| camel(name)).collect();
         return Err(format!("`{at}` has no `{unknown}`; there are {}", known.join(", ")));
     }
+    let same = |name: &&String| members.keys().filter(|other| plain(other) == plain(name)).count() > 1;
+    if let Some(twice) = members.keys().find(same) {
+        return Err(format!("`{at}` has `{twice}` in two spellings: one of them is wanted"));
+    }
     let field = |(name, ty): &(String, Type)| {
         let given = members.iter().find(|(member, _)| plain(member) == plain(name));
         let value = match given {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::denied::Denied;
+use super::host::Running;
 use super::sense::Sense;
 use super::words::{self, Words};
 use super::{Component, Hook, Hooks};
@@ -35,7 +35,7 @@ pub struct Call {
 impl Call {
     /// Reads one line. The error is a phrase that says what would be right.
     pub fn read(line: &str) -> Result<Self, String> {
-        let json: Value = serde_json::from_str(line).map_err(|error| format!("is not JSON: {error}"))?;
+        let json: Value = serde_json::from_str(line).map_err(|error| format!("is not JSON: {error} (one object a line is wanted)"))?;
         let Value::Object(mut members) = json else {
             return Err("is not an object".into());
         };
@@ -212,7 +212,7 @@ impl Visit for Attempted<'_> {
         let chain = hooks.chain(std::slice::from_ref(component), transport);
         let asked = params.clone();
         let (began, cpu) = (clock::now(), clock::thread_cpu());
-        let answer = component.call::<A>(&chain, 0, false, weight, params, &Denied::default()).await;
+        let answer = component.call::<A>(&Running::begin(&chain, 0, weight), false, params).await;
         let (wall, cpu) = (began.elapsed(), clock::thread_cpu().saturating_sub(cpu));
         component.well(A::HOOK); // each trial is the first: nobody is left alone here
         let (verdict, problem) = match answer {
@@ -221,7 +221,7 @@ impl Visit for Attempted<'_> {
                 let nonsense = A::sense(&asked, answer).err();
                 (Some(verdict), nonsense.map(|why| format!("its verdict cannot be acted on: {why}")))
             }
-            Err(failure) => (None, Some(failure.description)),
+            Err(failed) => (None, Some(failed.failure.description)),
         };
         let us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Ok(Trial {

@@ -235,10 +235,14 @@ pub(super) async fn judge(
     let head = HookHead::from(head);
     let verdict = cx.chain.classify(cx.hook_task, asked, &head).await?;
     let verdict = match verdict {
-        Classified::NotFound | Classified::Failed(_) if resolved => match asked.range_from {
+        Classified::NotFound(_) | Classified::Failed(_) if resolved => match asked.range_from {
             None => Classified::Success,
             Some(_) => Classified::UseFromZero("restarted-whole-body".into()),
         },
+        Classified::NotFound(by) => {
+            answer.missed_by.clone_from(&by);
+            Classified::NotFound(by)
+        }
         Classified::Failed(mut failure) => {
             let wait = || retry_after::wait_ms(head.headers(), clock::unix_ms());
             failure.retry_after_ms = failure.retry_after_ms.or_else(wait);
@@ -343,9 +347,17 @@ pub(super) async fn after(
     }
 }
 
-/// Who has made up an answer that is no success, as what is told of it: of a 404 nothing else would say so.
+/// Who has made up an answer that is no success, or says of another one that nothing is there, as what is told of it: of a 404
+/// nothing else would say so.
 pub(super) fn made_up(answer: &Answer) -> Option<Failure> {
-    let text = format!("{} answered {}", answer.by.as_ref()?, answer.status);
+    let status = answer.status;
+    let text = match (&answer.missed_by, &answer.by) {
+        (Some(who), by) => {
+            let server = by.as_deref().unwrap_or("the server");
+            format!("{who}: what was asked for is not there (though {server} answered {status})")
+        }
+        (None, by) => format!("{} answered {status}", by.as_ref()?),
+    };
     let mut failure = Failure::new(FailureKind::HttpResponse, text);
     failure.http_status = Some(answer.status);
     Some(failure)

@@ -108,7 +108,7 @@ async fn ask(
     question: &mut Question,
 ) -> Result<Next, Stopped> {
     let (answer, head, verdict) = answer_to(cx, &places[place], held, question).await?;
-    let is_success = !matches!(verdict, Classified::NotFound | Classified::Failed(_));
+    let is_success = !matches!(verdict, Classified::NotFound(_) | Classified::Failed(_));
     let details = (held.sends.is_some() && is_success).then(|| Box::new(details_of(answer.status, &head)));
     let taken = take(cx, (places, place), held, directory, question, (answer, head, verdict)).await;
     match (taken, details) {
@@ -295,7 +295,7 @@ pub(super) fn log_answer(cx: &Context<'_>, answer: &Answer, verdict: &Classified
         Classified::AlreadyComplete => "nothing is missing".into(),
         Classified::UseFromZero(note) => format!("taken from the first byte ({note})"),
         Classified::AskFromZero(note) => format!("asked for from the first byte ({note})"),
-        Classified::NotFound => "not found".into(),
+        Classified::NotFound(_) => "not found".into(),
         Classified::Failed(failure) => crate::mask::text(&failure.description),
     };
     tracing::info!("{id}: {} from {}: {decided}", answer.status, cx.shown(&answer.url));

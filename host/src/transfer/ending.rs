@@ -41,6 +41,24 @@ impl End {
             Self::Bytes(_) | Self::Final { .. } => None,
         }
     }
+
+    /// Adds notes to what is told of it.
+    pub(super) fn note(&mut self, notes: impl ExactSizeIterator<Item = String>) {
+        if notes.len() > 0
+            && let Some(details) = self.details()
+        {
+            details.notes.extend(notes);
+        }
+    }
+
+    fn details(&mut self) -> Option<&mut Details> {
+        match self {
+            Self::Final { details, .. } => Some(details),
+            Self::Failed(failed) => Some(&mut failed.details),
+            Self::Bytes(finished) => Some(Arc::make_mut(&mut finished.details)),
+            Self::Stopped { .. } => None,
+        }
+    }
 }
 
 /// An attempt that failed, and what follows: by a component that wants another one, else by the `retry` hook.
@@ -225,15 +243,11 @@ pub(super) fn mask_echoes(secrets: &Secrets, end: &mut End) {
     if secrets.is_empty() {
         return;
     }
-    let (details, keeps_body) = match end {
-        End::Final { status, details, .. } => (&mut **details, *status == Status::Complete),
-        End::Failed(failed) => {
-            secrets.mask(&mut failed.failure.description);
-            (&mut *failed.details, false)
-        }
-        End::Bytes(finished) => (Arc::make_mut(&mut finished.details), true),
-        End::Stopped { .. } => return,
-    };
+    let keeps_body = matches!(end, End::Bytes(_) | End::Final { status: Status::Complete, .. });
+    if let End::Failed(failed) = end {
+        secrets.mask(&mut failed.failure.description);
+    }
+    let Some(details) = end.details() else { return };
     details.response_headers.iter_mut().for_each(|(_, value)| secrets.mask(value));
     if let Some(failure) = &mut details.exception {
         secrets.mask(&mut failure.description);

@@ -587,18 +587,18 @@ impl<'a, 'b> Crew<'a, 'b> {
                 Ok(Turn::GoOn)
             }
             Classified::UseFromZero(note) | Classified::AskFromZero(note) => Ok(self.differs(held, id, note)),
-            Classified::NotFound if self.others_than(place) => {
+            Classified::NotFound(_) if self.others_than(place) => {
                 self.leave(place, "not found");
                 self.dismiss(id);
                 Ok(Turn::GoOn)
             }
             // Another connection still reads it: it can be had once.
-            Classified::NotFound if self.workers.len() > 1 => {
+            Classified::NotFound(_) if self.workers.len() > 1 => {
                 let mut failure = Failure::new(FailureKind::HttpResponse, "not found, while it is being read");
                 failure.http_status = Some(answer.status);
                 self.failed(held, id, failure, Some((answer, head))).await
             }
-            Classified::NotFound => {
+            Classified::NotFound(_) => {
                 self.elsewhere().ok_or_else(|| Stopped::Final(Status::NotFound, callbacks::not_there(&answer, &head)))
             }
             Classified::Failed(failure) => {

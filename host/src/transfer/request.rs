@@ -138,7 +138,7 @@ pub(super) async fn judge(
             let details = succeeded(cx, held, answer, &head, total).await?;
             Err(Stopped::Final(Status::Complete, Box::new(details)))
         }
-        Classified::NotFound => {
+        Classified::NotFound(_) => {
             let details = refused(cx, held, &mut answer, &head).await;
             Err(Stopped::Final(Status::NotFound, Box::new(details)))
         }

@@ -190,6 +190,7 @@ pub(super) fn answer(hop: Hop, before: Vec<Visit>, canned: Canned) -> Answer {
         early: false,
         canned: Some(follow),
         by,
+        missed_by: None,
         refused: None,
         body: AnswerBody::given(body),
     }

@@ -348,6 +348,9 @@ impl hooks::classify::Guest for Component {
             (Some(_), "whole") => Verdict::UseFromZero(RestartReason::WholeBody),
             (Some(_), "success") => Verdict::Success,
             (_, "again") => Verdict::AskFromZero(RestartReason::Changed),
+            (_, "failed") => Verdict::Failed(failure("answer")),
+            (_, "missing") => Verdict::NotFound,
+            (_, "other") => Verdict::Other("odd".into()),
             _ => next::classify::decide(&task, &how, &response),
         }
     }

@@ -321,15 +321,21 @@ fn left_of(left_alone: &Value, listed: &Value) -> Value {
     known.map_or_else(|| json!({}), |known| known["hooks"].clone())
 }
 
+/// The same for people: "`verify` for 299 s".
+pub(crate) fn left_alone(hooks: &Value) -> String {
+    let left = hooks.as_object().into_iter().flatten();
+    let left: Vec<String> = left.map(|(hook, seconds)| format!("`{hook}` for {seconds} s")).collect();
+    left.join(", ")
+}
+
 fn print_listed(mut listed: Value, grants: &Grants, printer: &Printer) {
     if printer.json() {
         tell_grants(grants, &mut listed);
         return printer.data(listed);
     }
     let granted = grants_in_words(grants);
-    let left = listed["leftAlone"].as_object().into_iter().flatten();
-    let left: Vec<String> = left.map(|(hook, seconds)| format!("`{hook}` for {seconds} s")).collect();
-    let left = if left.is_empty() { String::new() } else { format!("  left alone: {}", left.join(", ")) };
+    let left = left_alone(&listed["leftAlone"]);
+    let left = if left.is_empty() { left } else { format!("  left alone: {left}") };
     let tasks = match (listed["attachedBy"].as_str(), listed["group"].as_str()) {
         (Some("policy"), _) => "every task, in the place of the default policy".to_owned(),
         (_, Some(group)) => format!("group {group}"),

@@ -226,9 +226,14 @@ impl Findings {
                         self.fine(&format!("engine {name}"), words(value));
                     }
                     for component in info.get("leftAlone").and_then(Value::as_array).into_iter().flatten() {
-                        let problem = "it failed there too often and is not asked for so many seconds; mend it and attach it again";
                         let name = format!("component {}", words(&component["name"]));
-                        self.wrong(&name, format!("left alone: {}", words(&component["hooks"])), problem.into());
+                        let left = crate::callbacks::left_alone(&component["hooks"]);
+                        let way_out = match component["attachedBy"].as_str() {
+                            Some("home") => "attach it mended, or detach it and attach it again",
+                            _ => "mend it, and begin the process anew that works the queue",
+                        };
+                        let problem = format!("it failed there too often and is not asked until then; {way_out}");
+                        self.wrong(&name, format!("left alone: {left}"), problem);
                     }
                 }
                 self.described(&mut link, environment).await;

@@ -4,10 +4,11 @@
 //! answer may do to requests and credentials stands in `leading.rs`.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::{Ask, Chain};
 use crate::error::Failure;
+use crate::hooks::component::CallFailed;
 use crate::hooks::masked::Masked;
 use crate::hooks::{Component, Hook};
 
@@ -16,6 +17,8 @@ use crate::hooks::{Component, Hook};
 pub(super) struct Walk<'c, A> {
     chain: &'c Chain,
     from: usize,
+    /// A component asks, and not the host.
+    nested: bool,
     hook: PhantomData<fn() -> A>,
 }
 
@@ -24,27 +27,35 @@ pub(super) struct Walk<'c, A> {
 pub(super) struct Who<'c> {
     pub(super) chain: &'c Chain,
     pub(super) position: usize,
+    /// Who has given its answer: another one, where it has handed that on.
+    pub(super) author: usize,
     hook: Hook,
 }
 
 impl Chain {
     /// Begins at the first component.
     pub(super) fn walk<A: Ask>(&self) -> Walk<'_, A> {
-        Walk { chain: self, from: 0, hook: PhantomData }
+        Walk { chain: self, from: 0, nested: false, hook: PhantomData }
+    }
+
+    /// Goes on behind the component at that position, which asks.
+    pub(super) fn walk_behind<A: Ask>(&self, position: usize) -> Walk<'_, A> {
+        Walk { chain: self, from: position + 1, nested: true, hook: PhantomData }
     }
 }
 
 impl<'c, A: Ask> Walk<'c, A> {
     /// The next answer, and who gave it; `None`: there are no more. A component that fails ends the walk, unless it is one that
-    /// is passed over then.
+    /// is passed over then; the failure of another one, which it has asked, always does.
     pub(super) async fn next(
         &mut self,
         question: impl Fn() -> (usize, A::Params),
     ) -> Result<Option<(Who<'c>, A::Answer)>, Failure> {
         while let Some((who, answer)) = self.ask(&question).await {
             match answer {
-                Err(failure) if who.fails_open() => tracing::debug!("passed over: {}", failure.description),
-                answer => return Ok(Some((who, answer?))),
+                Ok(answer) => return Ok(Some((who, answer))),
+                Err(failed) if failed.is_own && who.fails_open() => who.pass_over(&failed.failure),
+                Err(failed) => return Err(failed.failure),
             }
         }
         Ok(None)
@@ -66,13 +77,14 @@ impl<'c, A: Ask> Walk<'c, A> {
     async fn ask(
         &mut self,
         question: impl Fn() -> (usize, A::Params),
-    ) -> Option<(Who<'c>, Result<A::Answer, Failure>)> {
+    ) -> Option<(Who<'c>, Result<A::Answer, CallFailed>)> {
         let chain = self.chain;
         let position = chain.next(self.from, A::HOOK)?;
         self.from = position + 1;
         let (weight, params) = question();
-        let answer = chain.call::<A>(position, weight, params).await;
-        Some((Who { chain, position, hook: A::HOOK }, answer))
+        let answer = chain.call::<A>(position, self.nested, weight, params).await;
+        let author = answer.as_ref().map_or(position, |(author, _)| *author);
+        Some((Who { chain, position, author, hook: A::HOOK }, answer.map(|(_, answer)| answer)))
     }
 }
 
@@ -95,6 +107,11 @@ impl<'c> Who<'c> {
     /// Which component it is, and where, for people.
     pub(super) fn place(self) -> String {
         self.component().place(self.hook)
+    }
+
+    fn pass_over(self, failure: &Failure) {
+        tracing::info!("passed over: {}", failure.description);
+        self.chain.links.passed_over.lock().unwrap_or_else(PoisonError::into_inner).insert(self.place());
     }
 
     fn fails_open(self) -> bool {

@@ -95,7 +95,7 @@ async fn responses_are_judged_by_status_and_range() {
     let head = |status: u16| HookHead::from(Head { status, url: task().url, ..Head::default() });
     let asked = Asked::default();
     assert_eq!(chain.classify(&prepared, &asked, &head(200)).await.unwrap(), Classified::Success);
-    assert_eq!(chain.classify(&prepared, &asked, &head(404)).await.unwrap(), Classified::NotFound);
+    assert_eq!(chain.classify(&prepared, &asked, &head(404)).await.unwrap(), Classified::NotFound(None));
     let Classified::Failed(failure) = chain.classify(&prepared, &asked, &head(500)).await.unwrap() else {
         panic!("a 500 is not a failure");
     };

@@ -74,7 +74,7 @@ pub(super) fn next_step<'a>(question: &Question, known: &Known, verdict: &'a Cla
         Classified::UseFromZero(note) => Step::TakeAllInstead(note),
         Classified::AskFromZero(note) if question.restarts < RESTARTS => Step::AskAfresh(note),
         Classified::AskFromZero(_) => Step::Misfit,
-        Classified::NotFound => Step::NotFound,
+        Classified::NotFound(_) => Step::NotFound,
         Classified::Failed(failure) => Step::Failed(failure),
     }
 }

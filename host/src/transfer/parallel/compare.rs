@@ -124,7 +124,7 @@ impl Crew<'_, '_> {
                 let failure = refused_at(self.cx, &self.places[place].wire, failure);
                 self.not_compared(held, id, failure).await
             }
-            Classified::NotFound if !self.others_than(place) => {
+            Classified::NotFound(_) if !self.others_than(place) => {
                 self.elsewhere().ok_or_else(|| Stopped::Final(Status::NotFound, callbacks::not_there(&answer, &head)))
             }
             _ => {

@@ -3,13 +3,14 @@
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use haul::{Error, Result};
 
 use crate::args::New;
 use crate::exit;
 use crate::printer::Printer;
+use crate::text;
 
 /// A file of a template: its path below the folder, its content, and whether it is a program.
 struct TemplateFile {
@@ -38,12 +39,12 @@ pub(crate) fn run(new: &New, printer: &Printer) -> Result<u8> {
     let template = template(&new.lang)?;
     let dir = &new.dir;
     refuse_used(dir)?;
-    let failed = |error: std::io::Error| Error::FileSystem(format!("cannot write into `{}`: {error}", dir.display()));
-    for file in template.files {
-        write(dir, file, &adapted(file.content)).map_err(failed)?;
-    }
-    for file in CONTRACT {
-        write(&dir.join(IN_FOLDER), file, file.content).map_err(failed)?;
+    let was_there = dir.exists();
+    let mut written = Vec::new();
+    if let Err(error) = fill(dir, template, &mut written) {
+        take_back(dir, &written, was_there);
+        let shown = dir.display().to_string();
+        return Err(Error::FileSystem(format!("cannot write into `{}`: {error}", text::printable(&shown))));
     }
     let build = match template.files.iter().any(|file| file.path == "build") {
         true => "./build",
@@ -55,11 +56,50 @@ pub(crate) fn run(new: &New, printer: &Printer) -> Result<u8> {
     }
     printer.note(format_args!(
         "{} is a component in {}; README.md tells what is where",
-        dir.display(),
+        text::printable(&dir.display().to_string()),
         template.language
     ));
-    printer.note(format_args!("next: cd {} && {build}", dir.display()));
+    printer.note(format_args!("next: cd {} && {build}", for_a_shell(&dir.display().to_string())));
     Ok(exit::DONE)
+}
+
+/// Writes all files, and takes down which.
+fn fill(dir: &Path, template: &Template, written: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let contract = dir.join(IN_FOLDER);
+    for file in template.files {
+        written.push(write(dir, file, &adapted(file.content))?);
+    }
+    for file in CONTRACT {
+        written.push(write(&contract, file, file.content)?);
+    }
+    Ok(())
+}
+
+/// Removes what was written of a folder that is not whole, so that the same command finds an empty one.
+fn take_back(dir: &Path, written: &[PathBuf], was_there: bool) {
+    let _ = written.iter().try_for_each(std::fs::remove_file);
+    // From below: a directory with something in it stays.
+    let above = |path: &PathBuf| -> Vec<PathBuf> {
+        path.ancestors().skip(1).take_while(|above| *above != dir).map(Path::to_owned).collect()
+    };
+    let mut directories: Vec<PathBuf> = written.iter().flat_map(above).collect();
+    directories.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
+    for path in directories {
+        let _ = std::fs::remove_dir(path);
+    }
+    if !was_there {
+        let _ = std::fs::remove_dir(dir);
+    }
+}
+
+/// A path as a shell takes it for one word, and as `cd` takes it for no option.
+fn for_a_shell(path: &str) -> String {
+    let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    if path.chars().all(is_plain) {
+        return path;
+    }
+    format!("'{}'", text::printable(&path).replace('\'', "'\\''"))
 }
 
 fn template(typed: &str) -> Result<&'static Template> {
@@ -93,12 +133,50 @@ fn adapted(content: &[u8]) -> Vec<u8> {
     }
 }
 
-fn write(dir: &Path, file: &TemplateFile, content: &[u8]) -> std::io::Result<()> {
+/// Writes a file, whole or not at all; answers where it is.
+fn write(dir: &Path, file: &TemplateFile, content: &[u8]) -> std::io::Result<PathBuf> {
     let path = dir.join(file.path);
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
     let mode = if file.program { 0o777 } else { 0o666 }; // less the umask
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(content)
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
+    if let Err(error) = file.write_all(content) {
+        let _ = std::fs::remove_file(&path);
+        return Err(error);
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_shown_as_a_shell_takes_it() {
+        for (path, shown) in [
+            ("mine", "mine"),
+            ("with space/\"q\" $x", "'with space/\"q\" $x'"),
+            ("it's", "'it'\\''s'"),
+            ("-dash", "./-dash"),
+        ] {
+            assert_eq!(for_a_shell(path), shown);
+        }
+    }
+
+    #[test]
+    fn what_was_written_of_a_folder_that_is_not_whole_is_removed_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("mine");
+        let mut written = Vec::new();
+        fill(&dir, &TEMPLATES[0], &mut written).unwrap();
+        take_back(&dir, &written, false);
+        assert!(!dir.exists());
+
+        written.clear();
+        fill(&dir, &TEMPLATES[0], &mut written).unwrap();
+        std::fs::write(dir.join("wit/notes"), "mine").unwrap();
+        take_back(&dir, &written, false);
+        assert_eq!(std::fs::read(dir.join("wit/notes")).unwrap(), b"mine");
+    }
 }

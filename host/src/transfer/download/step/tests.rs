@@ -116,7 +116,7 @@ fn a_refusal_is_one_whatever_is_stored() {
     let failure = Failure::new(FailureKind::HttpResponse, "server answered 500");
     let failed = Classified::Failed(failure.clone());
     for question in [whole(), rest(), rest_with(64, "")] {
-        decides(&question, PLAIN, &Classified::NotFound, Step::NotFound);
+        decides(&question, PLAIN, &Classified::NotFound(None), Step::NotFound);
         decides(&question, Known { proof: 500, is_doubtful: true, ..PLAIN }, &failed, Step::Failed(&failure));
     }
 }
@@ -125,7 +125,8 @@ fn a_refusal_is_one_whatever_is_stored() {
 fn all(mut look: impl FnMut(&Question, &Known, &Classified, Step<'_>)) {
     let failed = Classified::Failed(Failure::new(FailureKind::General, ""));
     let goes_on = [0, DONE - 500, DONE - 64, DONE, DONE + 7].map(Classified::Continues);
-    let others = [Classified::Success, Classified::AlreadyComplete, use_all(), ask_all(), Classified::NotFound, failed];
+    let others =
+        [Classified::Success, Classified::AlreadyComplete, use_all(), ask_all(), Classified::NotFound(None), failed];
     let verdicts: Vec<_> = goes_on.into_iter().chain(others).collect();
     for bits in 0..1_u32 << 11 {
         let bit = |place: u32| bits >> place & 1 == 1;

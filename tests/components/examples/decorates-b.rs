@@ -1,0 +1,5 @@
+//! Decorates `filename`: asks the next one and appends a letter. Hands `classify` on.
+
+const LETTER: &str = "b";
+
+include!("../src/decorates.in");
