@@ -501,7 +501,10 @@ fn a_hook_that_is_left_alone_is_to_be_seen_until_another_version_is_attached() {
     let shown = world.haul(&["callbacks", "list"]).exits(0).stdout;
     assert!(shown.contains("settings client") && shown.contains("left alone: `retry` for "), "{shown}");
     let doctor = world.haul(&["doctor"]).exits(1).stdout;
-    assert!(doctor.contains("left alone: `retry` for ") && doctor.contains("attach it mended, or detach it and"), "{doctor}");
+    assert!(
+        doctor.contains("left alone: `retry` for ") && doctor.contains("attach it mended, or detach it and"),
+        "{doctor}"
+    );
 
     attach(&world, "appends-a", &["--name", "it"]);
     world.haul(&["callbacks", "rollback", "it"]).exits(0);

@@ -162,7 +162,7 @@ impl Chain {
     pub async fn filename(&self, task: &HookTask, head: &HookHead, taken: &[String]) -> Result<String, Failure> {
         self.tells(|secrets| secrets.add_answer(&head.wit.url, &head.wit.headers));
         let params = (task.wit.clone(), head.wit.clone(), taken.to_vec());
-        Ok(self.decide::<hooks::Filename>(task.weight, params).await?.judged.said)
+        Ok(self.decide::<hooks::Filename>(task.weight, params).await?.judged.said.0)
     }
 
     /// Hook `resume`. The second part lists each condition and whether it holds. A component can give bytes up that the

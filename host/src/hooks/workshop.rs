@@ -35,7 +35,8 @@ pub struct Call {
 impl Call {
     /// Reads one line. The error is a phrase that says what would be right.
     pub fn read(line: &str) -> Result<Self, String> {
-        let json: Value = serde_json::from_str(line).map_err(|error| format!("is not JSON: {error} (one object a line is wanted)"))?;
+        let json: Value = serde_json::from_str(line)
+            .map_err(|error| format!("is not JSON: {error} (one object a line is wanted)"))?;
         let Value::Object(mut members) = json else {
             return Err("is not an object".into());
         };

@@ -12,6 +12,7 @@ use crate::hooks::functions::{self as hooks, Ask};
 use crate::hooks::host::Running;
 use crate::hooks::masked::Masked;
 use crate::hooks::{AuthorizeVerdict, Classified, PartsVerdict, ResumeVerdict, RetryVerdict, check, convert};
+use crate::mask::Secrets;
 use crate::task::{Problem, Task};
 
 /// A decision whose answers can be judged.
@@ -120,7 +121,7 @@ impl<T> Judged<T> {
 }
 
 impl<T: Masked> Masked for Judged<T> {
-    fn mask(&mut self, secrets: &crate::mask::Secrets) {
+    fn mask(&mut self, secrets: &Secrets) {
         self.said.mask(secrets);
     }
 }
@@ -213,8 +214,15 @@ impl Decision for hooks::Classify {
     }
 }
 
+/// A name, which repeats a secret only where the server or the task's owner has it so.
+pub(in crate::hooks) struct FileName(pub String);
+
+impl Masked for FileName {
+    fn mask(&mut self, _: &Secrets) {}
+}
+
 impl Decision for hooks::Filename {
-    type Said = String;
+    type Said = FileName;
 
     fn judge(
         chain: &Chain,
@@ -232,7 +240,7 @@ impl Decision for hooks::Filename {
         }
         check::file_name(&name, &taken)?;
         check::chosen_name(&name, task.filename.as_deref())?;
-        Ok(Judged::of(name))
+        Ok(Judged::of(FileName(name)))
     }
 }
 

@@ -153,7 +153,10 @@ pub(super) fn read(file: &Path, printer: &Printer) -> Result<Vec<(String, Call)>
             continue;
         }
         if Call::is_cut(line) {
-            printer.note(format_args!("warning: {}it is cut, and left out (one object a line is wanted)", text::printable(&place)));
+            printer.note(format_args!(
+                "warning: {}it is cut, and left out (one object a line is wanted)",
+                text::printable(&place)
+            ));
             continue;
         }
         let call = std::str::from_utf8(line).map_err(|_| "is no text".to_owned()).and_then(Call::read);
