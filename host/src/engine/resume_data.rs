@@ -425,6 +425,7 @@ pub(super) async fn outlook(engine: &Inner, record: &Record) -> Option<Outlook> 
     let there = held(&engine.shared.sandbox, &engine.shared.boot_id, record, resume);
     let bytes = there.as_ref().map_or(0, |(_, runs)| runs.iter().map(|(first, last)| last - first + 1).sum());
     let chain = crate::transfer::chain_of(&engine.shared, &engine.transport, &record.task).await.ok()?;
+    let chain = chain.for_a_look();
     let (verdict, conditions) = chain.resume(&chain.prepare(&record.task), bytes, resume).await.ok()?;
     let mut named: serde_json::Map<String, Value> =
         conditions.into_iter().map(|(name, holds)| (name, holds.into())).collect();

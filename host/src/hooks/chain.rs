@@ -6,7 +6,7 @@ mod leading;
 mod walk;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ struct Links {
     trail: OnceLock<Trail>,
     /// Components that have failed and were passed over, and where.
     passed_over: Mutex<BTreeSet<String>>,
+    /// It only tells somebody what would become of a task: how its components fare does not count.
+    is_a_look: AtomicBool,
     /// Somebody was told of a credential's handle that stands where it means nothing.
     is_warned: AtomicBool,
 }
@@ -68,9 +70,20 @@ impl Chain {
             secrets: Mutex::default(),
             trail: OnceLock::new(),
             passed_over: Mutex::default(),
+            is_a_look: AtomicBool::default(),
             is_warned: AtomicBool::default(),
         };
         Self { links: Arc::new(links) }
+    }
+
+    /// The same for somebody who looks at a task: five who look must not have a hook left alone that every other task needs.
+    pub(crate) fn for_a_look(self) -> Self {
+        self.links.is_a_look.store(true, Ordering::Relaxed);
+        self
+    }
+
+    pub(super) fn is_a_look(&self) -> bool {
+        self.links.is_a_look.load(Ordering::Relaxed)
     }
 
     /// Its hooks are asked about these requests from now on.
@@ -392,7 +405,9 @@ impl Chain {
         let component = who.map(|position| self.component(position, hook));
         match (answer, component) {
             (Ok(mut answer), Some(component)) => {
-                component.well(hook);
+                if !self.is_a_look() {
+                    component.well(hook);
+                }
                 answer.mask(&self.secrets());
                 // A decision may be that of the next one, handed on: who knows what that is credits it.
                 if !hook.is_decision() {
@@ -403,7 +418,7 @@ impl Chain {
             (Ok(answer), None) => Ok(answer),
             (Err(mut why), Some(component)) => {
                 why.mask(&self.secrets());
-                Err(component.unusable(hook, &why))
+                Err(component.unusable(hook, &why, !self.is_a_look()))
             }
             (Err(why), None) => Err(Failure::new(
                 FailureKind::Callback,

@@ -16,7 +16,6 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::compile;
 use super::computing::Computing;
-use super::denied::Denied;
 use super::file::ComponentFile;
 use super::functions::{Ask, Functions};
 use super::grants::how_to_grant_credential;
@@ -223,8 +222,8 @@ impl Component {
         };
         match clocks.wall.limit(call).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.failed(A::HOOK, &error, &running.denied)),
-            Err(late) => Err(self.failed(A::HOOK, &self.took_too_long(A::HOOK, late, all), &running.denied)),
+            Ok(Err(error)) => Err(self.failed(A::HOOK, &error, running)),
+            Err(late) => Err(self.failed(A::HOOK, &self.took_too_long(A::HOOK, late, all), running)),
         }
     }
 
@@ -386,19 +385,19 @@ impl Component {
         })
     }
 
-    fn failed(&self, hook: Hook, error: &wasmtime::Error, denied: &Denied) -> CallFailed {
+    fn failed(&self, hook: Hook, error: &wasmtime::Error, running: &Running) -> CallFailed {
         if let Some(NextFailed(failure)) = error.downcast_ref::<NextFailed>() {
             return CallFailed { failure: failure.clone(), is_own: false };
         }
-        let denied = if error.is::<Trap>() { denied.of_a_trap() } else { denied.of_a_failure() };
+        let denied = if error.is::<Trap>() { running.denied.of_a_trap() } else { running.denied.of_a_failure() };
         let failure = self.failure(hook, &format!("{}{denied}", reason_of_a_call(error)));
-        CallFailed { failure: self.count(hook, failure), is_own: true }
+        CallFailed { failure: self.count(hook, failure, !running.chain.is_a_look()), is_own: true }
     }
 
-    /// The failure of an answer that cannot be used.
-    pub(super) fn unusable(&self, hook: Hook, why: &str) -> Failure {
+    /// The failure of an answer that cannot be used. `counts`: as one of those after which it is left alone.
+    pub(super) fn unusable(&self, hook: Hook, why: &str, counts: bool) -> Failure {
         let sentence = format!("component `{}` gave an unusable answer in `{}`: {why}", self.name, hook.name());
-        self.count(hook, Failure::new(FailureKind::Callback, sentence))
+        self.count(hook, Failure::new(FailureKind::Callback, sentence), counts)
     }
 
     /// Its last answer to a hook was fine.
@@ -413,7 +412,10 @@ impl Component {
         Failure::new(FailureKind::Callback, sentence)
     }
 
-    fn count(&self, hook: Hook, failure: Failure) -> Failure {
+    fn count(&self, hook: Hook, failure: Failure, counts: bool) -> Failure {
+        if !counts {
+            return failure;
+        }
         (self.log.0)(&self.name, &failure.description);
         if self.health().entry(hook).or_default().failed(crate::clock::timer_now()) {
             let notice = format!("it failed too often in `{}`, which it is not asked for 5 minutes", hook.name());

@@ -101,3 +101,24 @@ async fn who_asks_the_next_one_for_ever_ends_where_the_limits_of_all_of_them_end
          it and they may take (`limits.wall`)"
     );
 }
+
+#[tokio::test]
+async fn what_is_asked_for_a_look_does_not_count_as_failures() {
+    let home = Home::new();
+    let a = load(&home, "a", "decorates-a", Grants::default());
+    let looks = home.chain(&[Arc::clone(&a)]).for_a_look();
+    for _ in 0..6 {
+        let told = named(&looks, "a panic").await.unwrap_err();
+        assert!(!told.contains("too often"), "{told}");
+    }
+    assert!(a.left_alone().is_empty());
+    assert!(!home.log().iter().any(|line| line.contains("failed in")), "{:?}", home.log());
+
+    let works = home.chain(&[Arc::clone(&a)]);
+    for _ in 0..4 {
+        named(&works, "a panic").await.unwrap_err();
+    }
+    assert_eq!(named(&looks, "").await.unwrap(), "file.txta");
+    named(&works, "a panic").await.unwrap_err();
+    assert_eq!(a.left_alone().len(), 1, "a look that goes well makes nothing good either");
+}
