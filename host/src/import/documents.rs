@@ -27,7 +27,7 @@ pub(super) fn kind(text: &str) -> Kind {
 /// A payload of `startUpload` is known by where it goes to; one without that by what it sends, which no task has in such words.
 fn is_payload(first: &Value) -> bool {
     let has = |key: &&str| first.get(*key).is_some();
-    has(&"serverUrl") || (has(&"filePath") && !["url", "urls", "task", "taskId"].iter().any(|key| has(key)))
+    has(&"serverUrl") || (has(&"filePath") && !["url", "urls", "task", "taskId"].iter().any(has))
 }
 
 /// Reads objects one after another, and arrays of them.
@@ -107,7 +107,9 @@ pub(super) fn task(value: &Value, origin: String, options: &Options) -> Entry {
 fn all_retries(entry: &mut Entry) {
     let task = &mut entry.addition.task;
     let left = std::mem::replace(&mut task.retries_remaining, task.retries);
-    if !(0..=task.retries).contains(&left) {
+    // Where `retries` itself cannot be read, that is what is wrong.
+    let is_known = entry.problems.iter().all(|problem| problem.field != "retries");
+    if is_known && !(0..=task.retries).contains(&left) {
         let retries = task.retries;
         entry.note(format!("`retriesRemaining` {left} of {retries} means nothing: it begins with all its retries"));
     }
