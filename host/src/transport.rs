@@ -29,6 +29,7 @@ mod steps;
 mod tests;
 mod tls;
 mod trail;
+mod uptake;
 mod words;
 
 use std::borrow::Cow;

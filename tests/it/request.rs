@@ -114,6 +114,30 @@ fn a_post_that_is_sent_elsewhere_becomes_a_get_and_an_answer_may_be_other_than_u
 }
 
 #[test]
+fn what_is_kept_of_an_answer_ends_with_a_character_and_says_that_it_is_encoded() {
+    let (world, origin) = (World::new(), Origin::start());
+    let long = origin.serve("/long", status(200).body(format!("a{}", "é".repeat(40_000)).as_bytes()));
+    let odd = origin.serve("/odd", status(200).body(b"\x1f\x8b").header("Content-Encoding", "gzip"));
+
+    let update = world.haul(&["--json", "request", long.url()]).exits(0).only_final();
+    let kept = update["responseBody"].as_str().unwrap();
+    assert!(kept.len() == 65_535 && kept.ends_with('é'), "{} bytes", kept.len());
+
+    let update = world.haul(&["--json", "request", odd.url()]).exits(0).only_final();
+    assert_eq!(update["notes"], json!(["response-encoded"]));
+}
+
+#[test]
+fn an_answer_to_head_has_no_body_and_no_file() {
+    let (world, origin) = (World::new(), Origin::start());
+    let sink = origin.serve("/r", file(b"never"));
+
+    world.haul(&["request", "-X", "HEAD", "-o", "x", sink.url()]).exits(0);
+
+    assert!(world.names().is_empty(), "{:?}", world.names());
+}
+
+#[test]
 fn statuses_decide_by_the_list_of_the_task() {
     let (world, origin) = (World::new(), Origin::start());
     for (code, list, exit) in [(304, "2xx,304", 0), (404, "404", 0), (200, "201", 1), (503, "2xx", 1), (401, "4xx", 0)]

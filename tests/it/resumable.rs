@@ -286,6 +286,67 @@ fn who_speaks_no_tus_is_told_apart_from_who_refuses() {
 }
 
 #[test]
+fn what_a_resumable_upload_refuses_by_itself_keeps_its_answer() {
+    let (world, origin) = (World::new(), Origin::start());
+    world.write("f.bin", "content");
+    for (number, (code, header, kind)) in [
+        (200, ("X-Odd", "1"), "httpResponse"),
+        (201, ("Location", "ftp://h/u"), "httpResponse"),
+        (201, ("Tus-Max-Size", "3"), "policy"),
+        (413, ("Tus-Max-Size", "3"), "httpResponse"),
+        (303, ("X-Odd", "1"), "httpResponse"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = format!("/{number}");
+        origin.serve(&path, status(code).header(header.0, header.1).header("X-Why", "because").body(b"sorry"));
+        let line = ["--json", "put", "f.bin", &origin.url(&path), "--resumable", "tus", "--retries", "0"];
+        let update = world.haul(&line).exits(1).only_final();
+        assert_eq!(
+            (&update["responseStatusCode"], &update["responseBody"]),
+            (&json!(code), &json!("sorry")),
+            "{update}"
+        );
+        assert_eq!(update["responseHeaders"]["x-why"], "because", "{update}");
+        assert_eq!(update["exception"]["type"], kind, "{update}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_an_upload_too() {
+    for speech in [Speech::Tus, Speech::Ietf, Speech::Ietf3] {
+        let scene = Scene::new(speech);
+        std::fs::write(scene.world.path("in/f.bin"), "").unwrap();
+
+        let id = scene.work();
+
+        let expected: &[&str] = match speech {
+            Speech::Tus => &["POST", "HEAD 1"],
+            _ => &["POST", "PATCH 1 @0 +0"],
+        };
+        assert_eq!(scene.server.log(), expected);
+        assert_eq!(scene.world.show(&id)["status"], "complete");
+    }
+}
+
+#[test]
+fn an_upload_that_is_still_locked_when_it_begins_is_asked_about_and_goes_on() {
+    for speech in [Speech::Tus, Speech::Ietf] {
+        let scene = Scene::new(speech);
+        scene.server.faults(&[Fault::Status("PATCH", 409, "X: y"), Fault::Status("PATCH", 409, "X: y")]);
+
+        let id = scene.work();
+
+        let log = ["POST", "PATCH 409", "HEAD 1", "PATCH 409", "HEAD 1", "PATCH 1 @0 +300000"];
+        assert_eq!(scene.server.log(), log);
+        let record = scene.world.show(&id);
+        assert_eq!((&record["status"], notes(&record).len()), (&json!("complete"), 0), "{record}");
+        scene.has_all(1);
+    }
+}
+
+#[test]
 fn credentials_stay_with_the_origin_that_the_task_names() {
     let (world, origin, server) = (World::new(), Origin::start(), UploadServer::start(Speech::Tus));
     world.write("f.bin", "content");
@@ -436,7 +497,7 @@ fn an_upload_that_has_bytes_when_it_begins_is_somebody_elses() {
         let record = scene.again(&id);
 
         assert_eq!(record["status"], "failed", "{record}");
-        assert!(record["exception"]["description"].as_str().unwrap().contains("though it has just begun"), "{record}");
+        assert!(record["exception"]["description"].as_str().unwrap().contains("and was sent 0"), "{record}");
         assert_same_bytes(&scene.server.upload(1).bytes, &before);
     }
 }

@@ -290,6 +290,8 @@ fn a_success_that_comes_before_the_whole_request_is_none() {
 
     let ok = work(&world, binary(sink.url(), "big"));
     let accepted = work(&world, with(binary(welcome.url(), "big"), json!({"acceptStatus": ["4xx"]})));
+    let last = world.events().pop().unwrap();
+    assert_eq!((&last["responseStatusCode"], &last["responseBody"]), (&json!(413), &json!("this is a 413")), "{last}");
 
     for record in [ok, accepted] {
         let ended = (&record["status"], &record["exception"]["type"]);

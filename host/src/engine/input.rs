@@ -61,7 +61,7 @@ pub(crate) enum Input {
     /// These limits count from now on.
     Limits { limits: Box<Limits> },
     /// What NetworkManager says.
-    Network { found: Network },
+    Network { found: Option<Network> },
     /// It is time to ask NetworkManager again.
     AskNetwork,
     /// A task's own speed limit is another one.

@@ -35,9 +35,14 @@ impl Finder {
         self.given = given;
     }
 
-    /// Takes an answer.
-    pub(super) fn find(&mut self, found: Network, now: Instant) {
-        (self.asking, self.waited_for, self.found) = (false, false, Some((found, now)));
+    /// Takes an answer. `None`: it has not come in time, and what was said last stays.
+    pub(super) fn find(&mut self, found: Option<Network>, now: Instant) {
+        let before = self.found.map(|(network, _)| network);
+        let network = found.or(before).unwrap_or(Network::Unmetered);
+        if before != Some(network) {
+            tracing::info!("the network is {}, by NetworkManager", network.name());
+        }
+        (self.asking, self.waited_for, self.found) = (false, false, Some((network, now)));
     }
 
     /// Whether it is NetworkManager that knows.
@@ -59,16 +64,20 @@ impl Finder {
     }
 }
 
-/// Asks, for 2 seconds at most. Unmetered where there is no NetworkManager, or it does not know.
-pub(super) async fn ask() -> Network {
+/// Asks, for 2 seconds at most. Unmetered where there is no NetworkManager, or it does not know; `None` where nobody has said anything
+/// by then: one answer that a busy machine has lost must not cost money.
+pub(super) async fn ask() -> Option<Network> {
     let answer = tokio::time::timeout(Duration::from_secs(2), metered()).await;
     match answer {
-        Ok(Ok(metered)) => network_of(metered),
+        Ok(Ok(metered)) => Some(network_of(metered)),
         Ok(Err(error)) => {
-            tracing::debug!("NetworkManager does not say whether the network is metered: {error}");
-            Network::Unmetered
+            tracing::info!("NetworkManager does not say whether the network is metered: {error}");
+            Some(Network::Unmetered)
         }
-        Err(_) => Network::Unmetered,
+        Err(_) => {
+            tracing::info!("NetworkManager does not answer");
+            None
+        }
     }
 }
 
@@ -99,9 +108,11 @@ mod tests {
         let now = crate::clock::now();
         let mut finder = Finder::new(Network::Auto);
         assert!(finder.is_unknown(now) && finder.now() == Network::Unmetered);
-        finder.find(Network::Metered, now);
+        finder.find(Some(Network::Metered), now);
         assert!(!finder.is_unknown(now) && finder.now() == Network::Metered);
         assert!(finder.is_unknown(now + 3 * AGAIN));
+        finder.find(None, now + 3 * AGAIN);
+        assert!(!finder.is_unknown(now + 3 * AGAIN) && finder.now() == Network::Metered, "no answer says nothing new");
         finder.give(Network::Offline);
         assert!(!finder.is_unknown(now + 3 * AGAIN) && finder.now() == Network::Offline);
     }

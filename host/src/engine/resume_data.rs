@@ -23,6 +23,25 @@ use crate::task::{Pairs, Piece, Problem, Record, ResumeRecord, Status, Task, Upl
 
 /// The form of documents that this version writes and reads.
 const VERSION: u64 = 1;
+/// The members of a document.
+const MEMBERS: [&str; 16] = [
+    "haulResumeData",
+    "task",
+    "withheld",
+    "place",
+    "bytesDone",
+    "ranges",
+    "totalBytes",
+    "validators",
+    "rangesKnown",
+    "encoded",
+    "firstByte",
+    "finalName",
+    "finalUrl",
+    "partFile",
+    "digest",
+    "integrity",
+];
 /// Bytes read at once.
 const READ: usize = 1 << 20;
 
@@ -257,6 +276,9 @@ fn read(document: &Value, url: Option<String>, part_file: Option<PathBuf>) -> Re
     if task.task_id.is_empty() {
         return Err(refuse("its task has no `taskId`"));
     }
+    if let Some(wrong) = misfit(document) {
+        return Err(refuse(&wrong));
+    }
     let text = |name: &str| document["validators"][name].as_str().map(str::to_owned);
     let total_bytes = document["totalBytes"].as_u64();
     let ranges: Vec<(u64, u64)> =
@@ -266,6 +288,10 @@ fn read(document: &Value, url: Option<String>, part_file: Option<PathBuf>) -> Re
     let from_zero = total_bytes.is_some() || ranges.as_slice().iter().all(|(first, _)| *first == 0);
     if !(in_order && within && from_zero) {
         return Err(refuse("`ranges` do not fit the length"));
+    }
+    let done = ranges.iter().map(|(first, last)| last - first + 1).sum::<u64>();
+    if document["bytesDone"].as_u64().is_some_and(|said| said != done) {
+        return Err(refuse(&format!("`bytesDone` is not the {done} of its `ranges`")));
     }
     let resume = ResumeRecord {
         total_bytes,
@@ -289,6 +315,21 @@ fn read(document: &Value, url: Option<String>, part_file: Option<PathBuf>) -> Re
         resume,
         ranges,
     })
+}
+
+/// What a document has that this version does not write: members, numbers, the digest's algorithm.
+fn misfit(document: &Value) -> Option<String> {
+    let unknown = |value: &Value, known: &[&str]| {
+        let mut names = value.as_object()?.keys();
+        names.find(|name| !known.contains(&name.as_str())).map(|name| format!("`{name}` is unknown"))
+    };
+    let is_number = |name: &str| document[name].is_null() || document[name].as_u64().is_some();
+    let odd = ["totalBytes", "firstByte", "bytesDone"].into_iter().find(|name| !is_number(name));
+    let digest = document["digest"].as_str().filter(|digest| !digest.starts_with("sha-256="));
+    unknown(document, &MEMBERS)
+        .or_else(|| unknown(&document["validators"], &["etag", "lastModified", "date", "digest"]))
+        .or_else(|| odd.map(|name| format!("`{name}` is no number of bytes")))
+        .or_else(|| digest.map(|_| "`digest` is no `sha-256=`".into()))
 }
 
 /// A file by its absolute path, which its owner has named in person.
@@ -484,6 +525,30 @@ mod tests {
         assert_eq!(taken(&mut document), Ok(()));
         document["task"]["taskId"] = "".into();
         assert!(taken(&mut document).unwrap_err().contains("`taskId`"));
+    }
+
+    #[test]
+    fn what_a_document_does_not_have_is_refused_by_name() {
+        let whole = json!({"haulResumeData": VERSION, "task": {"url": "http://h/f", "taskId": "t"}, "bytesDone": 5,
+            "ranges": [[0, 4]], "totalBytes": 9, "validators": {"etag": null}, "firstByte": null, "finalName": "f",
+            "partFile": "/p", "digest": "sha-256=00"});
+        let refused = |name: &str, value: Value| {
+            let mut document = whole.clone();
+            document[name] = value;
+            document["integrity"] = integrity(&document).into();
+            read(&document, None, None).map(drop).map_err(|error| error.to_string()).unwrap_err()
+        };
+        for (name, value, why) in [
+            ("totalBytes", json!(-1), "`totalBytes` is no number of bytes"),
+            ("firstByte", json!(1.5), "`firstByte` is no number of bytes"),
+            ("bytesDone", json!(6), "`bytesDone` is not the 5 of its `ranges`"),
+            ("digest", json!("md5=abc"), "`digest` is no `sha-256=`"),
+            ("total", json!(9), "`total` is unknown"),
+            ("validators", json!({"md5": ""}), "`md5` is unknown"),
+        ] {
+            let said = refused(name, value);
+            assert!(said.ends_with(why), "{name}: {said}");
+        }
     }
 
     #[test]

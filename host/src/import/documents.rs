@@ -107,7 +107,9 @@ pub(super) fn task(value: &Value, origin: String, options: &Options) -> Entry {
 fn all_retries(entry: &mut Entry) {
     let task = &mut entry.addition.task;
     let left = std::mem::replace(&mut task.retries_remaining, task.retries);
-    if !(0..=task.retries).contains(&left) {
+    // Where `retries` itself cannot be read, that is what is wrong.
+    let is_known = entry.problems.iter().all(|problem| problem.field != "retries");
+    if is_known && !(0..=task.retries).contains(&left) {
         let retries = task.retries;
         entry.note(format!("`retriesRemaining` {left} of {retries} means nothing: it begins with all its retries"));
     }

@@ -193,3 +193,9 @@ fn what_is_wrong_with_an_option_is_told_with_its_line() {
     let told: Vec<_> = found[0].problems.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["`split` (line 3) must be a whole number above 0, not `none`"]);
 }
+
+#[test]
+fn of_retries_that_cannot_be_read_nothing_else_is_said() {
+    let found = entries(r#"[{"url": "http://h/f", "retries": 3.5, "retriesRemaining": 1}]"#, &Options::default());
+    assert_eq!((found[0].problems.len(), found[0].notes.len()), (1, 0), "{:?}", found[0].notes);
+}

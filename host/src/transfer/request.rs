@@ -16,7 +16,7 @@ use crate::transfer::callbacks::{self, Sampler};
 use crate::transfer::download::{Wire, log_answer, plain_call};
 use crate::transfer::progress::Meter;
 use crate::transfer::request_body::{RequestBody, Segment};
-use crate::transfer::response::{self, First, store};
+use crate::transfer::response::{self, First, note_encoding, store};
 use crate::transfer::{Context, Finished, Held, Stopped, details_of, once, resumable, upload};
 use crate::transport::{Answer, Call, Framing, Payload, Source};
 
@@ -132,7 +132,11 @@ pub(super) async fn judge(
     match verdict {
         Classified::Success if answer.early => {
             let text = format!("the server answered {} before it had the whole request", answer.status);
-            Err(once::in_doubt(held, Failure::new(FailureKind::Connection, text).with(FailureDetail::Cut)).into())
+            let details = refused(cx, held, &mut answer, &head).await;
+            let mut failure =
+                once::in_doubt(held, Failure::new(FailureKind::Connection, text).with(FailureDetail::Cut));
+            failure.http_status = Some(answer.status);
+            Err(Stopped::Failure(failure, Some(Box::new(details))))
         }
         Classified::Success => {
             let details = succeeded(cx, held, answer, &head, total).await?;
@@ -164,14 +168,19 @@ async fn succeeded(
     details.resumed_from = held.resumed_from;
     answer.body.ends(held.ends.clone());
     let mut first = First::default();
-    let done = match &cx.task.response_file {
+    let file = cx.task.response_file.as_ref().filter(|_| cx.task.http_request_method != "HEAD"); // which has no body
+    let done = match file {
         Some(path) => store(cx, &mut answer, path, &mut first, &mut details).await,
         None => first.read(&mut answer).await,
     };
     match done {
         Ok(()) if details.file_path.is_none() => first.keep(held, &answer, &mut details),
-        Ok(()) if answer.framing == Framing::UntilClose => held.note("integrity-unverified"),
-        Ok(()) => {}
+        Ok(()) => {
+            if answer.framing == Framing::UntilClose {
+                held.note("integrity-unverified");
+            }
+            note_encoding(held, &details);
+        }
         Err(failure) => {
             if failure.kind == FailureKind::FileSystem {
                 let _ = first.read(&mut answer).await; // what the file cannot have

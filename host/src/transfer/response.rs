@@ -49,9 +49,33 @@ impl First {
         if self.is_truncated {
             held.note("response-truncated");
         }
-        let kept = answer.body.masked(self.bytes, KEPT);
+        let mut kept = answer.body.masked(self.bytes, KEPT);
+        if self.is_truncated {
+            kept.truncate(kept.len() - begun(&kept));
+        }
         details.response_body = (!kept.is_empty()).then(|| text(&kept, details.char_set.as_deref()));
+        note_encoding(held, details);
     }
+}
+
+/// Says of an answer that came encoded, which nobody has asked for, that it is kept as it came.
+pub(super) fn note_encoding(held: &mut Held, details: &Details) {
+    let is_encoding = |(name, value): &(String, String)| {
+        name.eq_ignore_ascii_case("content-encoding") && !value.trim().eq_ignore_ascii_case("identity")
+    };
+    let has_body = details.response_body.is_some() || details.file_path.is_some();
+    if has_body && details.response_headers.iter().any(is_encoding) {
+        held.note("response-encoded");
+    }
+}
+
+/// How many bytes at the end are the beginning of a character (UTF-8).
+fn begun(bytes: &[u8]) -> usize {
+    let is_begun = |size: &usize| {
+        let end = bytes.len().checked_sub(*size).map(|at| std::str::from_utf8(&bytes[at..]));
+        end.is_some_and(|end| end.is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none()))
+    };
+    (1..4).find(is_begun).unwrap_or(0)
 }
 
 /// Text of bytes: by ISO-8859-1 where the server says so, else as UTF-8, with marks in place of what is none.
@@ -187,4 +211,25 @@ fn first_free(name: &str, publish: impl Fn(&str) -> Result<Published, Failure>) 
 
 fn missing(name: &str) -> Failure {
     Failure::new(FailureKind::FileSystem, format!("the part file of `{name}` is gone"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_is_at_the_border_of_a_character() {
+        for (bytes, ends) in [
+            (&b"ab"[..], 0),
+            (b"", 0),
+            (b"a\xc3", 1),
+            ("a€".as_bytes(), 0),
+            (&"a€".as_bytes()[..3], 2),
+            (&"a😀".as_bytes()[..4], 3),
+            (b"a\xff", 0),
+            (b"\xa9\xa9", 0),
+        ] {
+            assert_eq!(begun(bytes), ends, "{bytes:?}");
+        }
+    }
 }

@@ -10,13 +10,16 @@ mod deleting;
 mod dialect;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
 pub(crate) use self::deleting::delete_upload;
 use self::dialect::{Known, Said};
 use super::{authorize, callbacks, request, response, upload};
+use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
+use crate::event::Details;
 use crate::mask::MASK;
 use crate::store::{Change, Pending};
 use crate::task::{Resumable, Status, UploadRecord};
@@ -30,6 +33,8 @@ use crate::transport::{Answer, Call, Payload, Source, Trail};
 const RESTARTS: u32 = 1;
 /// How often in one attempt the rest may be sent without the server having more of it afterwards.
 const IN_VAIN: u32 = 3;
+/// The first wait for a server that is still busy with an upload; each one after is twice as long.
+const LOCKED: Duration = Duration::from_millis(100);
 /// Noted when the server does not have an upload any more, or says of it what cannot be.
 const LOST: &str = "restarted-upload-lost";
 
@@ -106,10 +111,13 @@ impl Attempt<'_> {
         let (length, name) = (self.stretch.length, task.sent_name());
         call.headers = dialect::creation(self.protocol, length, &task.fields, &self.wire.headers, &name);
         let answer = self.send(held, call, Vec::new(), 0).await.0?;
-        self.heed_limits(&answer)?;
+        let answer = self.heed_limits(held, answer).await?;
         match dialect::of_creation(self.protocol, answer.status, &answer.headers) {
             Said::Created(location) => {
-                let url = target(&answer.url, &location).map_err(|failure| with_status(failure, &answer))?;
+                let url = match target(&answer.url, &location) {
+                    Ok(url) => url,
+                    Err(failure) => return Err(self.unusable(held, answer, failure).await),
+                };
                 let (length, source) = (self.stretch.length, self.stretch.file.mark());
                 // Killed while it sends, nobody will know how much.
                 let append_at_most = self.append_at_most;
@@ -117,12 +125,13 @@ impl Attempt<'_> {
                 self.sent = 0;
                 let upload = UploadRecord { url, length, offset: 0, sent: length, source, append_at_most };
                 committed(self.know(held, |known| *known = upload)).await?;
-                Ok(Step::Append(0))
+                // One of an empty file is complete as it begins, unless the draft is to be told so.
+                Ok(if length == 0 && self.protocol == Resumable::Tus { Step::Ask } else { Step::Append(0) })
             }
             Said::Impossible(why) => {
                 let text = format!("the server does not take uploads by {}: {why}", self.protocol.name());
-                Err(with_status(Failure::new(FailureKind::HttpResponse, text).with(FailureDetail::Protocol), &answer)
-                    .into())
+                let failure = Failure::new(FailureKind::HttpResponse, text).with(FailureDetail::Protocol);
+                Err(self.unusable(held, answer, failure).await)
             }
             _ => self.refused(held, answer).await,
         }
@@ -133,7 +142,7 @@ impl Attempt<'_> {
         call.headers.extend(dialect::question(self.protocol));
         let before = held.stored;
         let answer = self.send_hidden(held, call, Vec::new(), before).await.0?;
-        self.heed_limits(&answer)?;
+        let answer = self.heed_limits(held, answer).await?;
         let append_at_most = self.append_at_most;
         self.know(held, |known| known.append_at_most = append_at_most);
         let said = dialect::of_question(self.protocol, answer.status, &answer.headers, self.known(held));
@@ -164,12 +173,7 @@ impl Attempt<'_> {
         self.know(held, |known| known.sent = self.sent);
         let answer = answer?;
         let known = self.known(held);
-        let said = match dialect::of_append(self.protocol, answer.status, &answer.headers, known, (offset, length)) {
-            Said::Unclear if is_first && answer.status == 409 => {
-                Said::Impossible("it has bytes, though it has just begun".into())
-            }
-            said => said,
-        };
+        let said = dialect::of_append(self.protocol, answer.status, &answer.headers, known, (offset, length));
         self.in_vain += 1;
         if let Said::Has(now) = said
             && now > offset
@@ -178,7 +182,14 @@ impl Attempt<'_> {
         }
         if self.in_vain > IN_VAIN {
             let text = format!("the server took nothing of the upload {IN_VAIN} times, and stays at byte {offset}");
-            return Err(Failure::new(FailureKind::Connection, text).into());
+            return Err(self.kept(held, answer, Failure::new(FailureKind::Connection, text)).await);
+        }
+        if answer.status == 409 && said == Said::Unclear {
+            if is_first {
+                self.sent = 0; // it has refused them: what it has is somebody else's
+            }
+            // Perhaps it has not noticed yet that the connection before this one is gone.
+            clock::sleep(LOCKED * (1 << (self.in_vain - 1))).await;
         }
         self.heed(held, said, answer).await
     }
@@ -203,7 +214,7 @@ impl Attempt<'_> {
         forget(self.cx, held, LOST);
         self.restarts += 1;
         if self.restarts > RESTARTS {
-            return Err(Failure::new(FailureKind::Resume, why).into());
+            return Err(self.kept(held, answer, Failure::new(FailureKind::Resume, why)).await);
         }
         Ok(Step::Create)
     }
@@ -242,13 +253,33 @@ impl Attempt<'_> {
     /// An answer that is about no upload, for the hooks to judge. A success would be none of the upload.
     async fn refused(&self, held: &mut Held, answer: Answer) -> Result<Step, Stopped> {
         let status = answer.status;
+        let early = || {
+            let text = format!("the server answered {status} before it had the upload");
+            with_status(Failure::new(FailureKind::HttpResponse, text).with(FailureDetail::Protocol), status)
+        };
         match request::judge(self.cx, held, answer, self.stretch.length).await {
-            Err(Stopped::Final(Status::Complete, _)) | Ok(_) => {
-                let text = format!("the server answered {status} before it had the upload");
-                Err(Failure::new(FailureKind::HttpResponse, text).with(FailureDetail::Protocol).into())
+            Err(Stopped::Final(Status::Complete, details)) => {
+                Err(Stopped::Failure(early(), Some(Box::new(Details { file_size: None, ..*details }))))
             }
             Err(stopped) => Err(stopped),
+            Ok(_) => Err(early().into()),
         }
+    }
+
+    /// An answer that nothing can be done with, for this reason.
+    async fn unusable(&self, held: &mut Held, answer: Answer, failure: Failure) -> Stopped {
+        let failure = with_status(failure, answer.status);
+        self.kept(held, answer, failure).await
+    }
+
+    /// A failure that has an answer: what is kept of one.
+    async fn kept(&self, held: &mut Held, mut answer: Answer, failure: Failure) -> Stopped {
+        let head = callbacks::head_as_it_came(&answer);
+        let mut details = request::refused(self.cx, held, &mut answer, &head).await;
+        if (200..300).contains(&answer.status) {
+            details.response_headers.retain(|(name, _)| name != "location"); // where the upload is
+        }
+        Stopped::Failure(failure, Some(Box::new(details)))
     }
 
     fn call_to_upload(&self, held: &Held, method: &str) -> Call {
@@ -300,14 +331,16 @@ impl Attempt<'_> {
         (answer, body.taken())
     }
 
-    fn heed_limits(&mut self, answer: &Answer) -> Result<(), Failure> {
+    /// Gives the answer back, unless it is a success of a server that does not take so much. What a refusal says counts for itself.
+    async fn heed_limits(&mut self, held: &mut Held, answer: Answer) -> Result<Answer, Stopped> {
         let (whole, append) = dialect::limits(self.protocol, &answer.headers);
-        if let Some(most) = whole.filter(|most| *most < self.stretch.length) {
+        let is_success = (200..300).contains(&answer.status);
+        if let Some(most) = whole.filter(|most| is_success && *most < self.stretch.length) {
             let text = format!("the upload has {} bytes, and the server takes at most {most}", self.stretch.length);
-            return Err(Failure::new(FailureKind::Policy, text));
+            return Err(self.kept(held, answer, Failure::new(FailureKind::Policy, text)).await);
         }
         self.append_at_most = append.or(self.append_at_most);
-        Ok(())
+        Ok(answer)
     }
 }
 
@@ -330,8 +363,8 @@ async fn committed(known: Option<Pending>) -> Result<(), Failure> {
     pending.await.map(drop).map_err(|error| Failure::new(FailureKind::FileSystem, error.to_string()))
 }
 
-fn with_status(mut failure: Failure, answer: &Answer) -> Failure {
-    failure.http_status = Some(answer.status);
+fn with_status(mut failure: Failure, status: u16) -> Failure {
+    failure.http_status = Some(status);
     failure
 }
 

@@ -104,7 +104,7 @@ pub(super) struct Stretch {
     pub(super) file: Arc<SourceFile>,
     /// First byte.
     from: u64,
-    /// Number of bytes, at least 1.
+    /// Number of bytes, at least 1 but for uploads that go on.
     pub(super) length: u64,
 }
 
@@ -125,7 +125,7 @@ fn binary(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure
 pub(super) fn opened(cx: &Context<'_>, headers: &mut Pairs) -> Result<Stretch, Failure> {
     let name = &cx.task.sent_name();
     let file = Arc::new(open(cx, cx.task.filename.as_deref().unwrap_or_default())?);
-    if file.len() == 0 {
+    if file.len() == 0 && cx.task.resumable().is_none() {
         let text = format!("`{}` has 0 length, and a binary upload must have something to send", file.path());
         return Err(Failure::new(FailureKind::FileSystem, text));
     }

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -27,6 +28,7 @@ use super::hosts::Hosts;
 use super::proxy::Routes;
 use super::tls::Tls;
 use super::trail::Making;
+use super::uptake::{Socket, keep_short};
 use super::{guard, peer_of, words};
 use crate::clock;
 use crate::error::{Failure, FailureKind};
@@ -82,6 +84,8 @@ pub(super) struct Trace {
     pub(super) alert: OnceLock<AlertDescription>,
     /// How it was made.
     pub(super) making: Making,
+    /// What tells how much of what was sent has arrived.
+    pub(super) socket: Socket,
 }
 
 impl Trace {
@@ -97,6 +101,7 @@ impl Trace {
             deaf: AtomicBool::new(false),
             sip: Mutex::default(),
             alert: OnceLock::new(),
+            socket: Socket::new(making.socket),
             making,
         }
     }
@@ -209,7 +214,9 @@ pub(super) async fn dial(host: &str, port: u16, public_only: bool) -> Result<(Bo
     match race(addresses).await {
         Ok(stream) => {
             let _ = stream.set_nodelay(true); // a connection without it still works
-            let making = Making { remote: stream.peer_addr().ok(), lookup, ..Making::default() };
+            keep_short(&stream);
+            let socket = Some(stream.as_raw_fd());
+            let making = Making { remote: stream.peer_addr().ok(), socket, lookup, ..Making::default() };
             Ok((Box::new(stream), making))
         }
         Err(error) => {
@@ -416,6 +423,7 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         let _ = self.trace.end.set(End::GivenUp);
+        self.trace.socket.close();
     }
 }
 

@@ -25,6 +25,7 @@ use super::line::Line;
 use super::nonces::Challenged;
 use super::payload::{Guard, Outgoing, Sending, Unsent};
 use super::redirect::Hop;
+use super::uptake::Uptake;
 use super::{Call, Framing, Pool, peer_of, tls, words};
 use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
@@ -112,7 +113,17 @@ impl Sent {
 
     /// Lets the rest of it go out; false when the connection does not take it.
     pub(super) async fn end(&self, idle: Option<Duration>) -> bool {
-        self.guard.0.end(idle).await && self.is_whole()
+        let sending = &*self.guard.0;
+        let mut uptake = Uptake::new(self.trace.as_ref(), sending.last());
+        loop {
+            tokio::select! {
+                biased;
+                whole = sending.end() => return whole && self.is_whole(),
+                is_over = uptake.is_over(idle, || sending.last()) => if is_over {
+                    return false;
+                }
+            }
+        }
     }
 
     /// Whether the server has let go of the rest: over HTTP/2 one that has answered completely may reset the stream, and the answer
@@ -184,7 +195,7 @@ async fn exchange_on(
                 hosts.has_refused_expect(peer);
             }
             Try::Answered(response, line, sent) => {
-                let framing = exchange.framing(&response)?;
+                let framing = exchange.framing(&response).map_err(|failure| exchange.with_doubt(failure, true))?;
                 if !response.status().is_success() && !sent.is_whole() {
                     sent.guard.0.hold();
                 }
@@ -295,7 +306,8 @@ impl Exchange<'_> {
     }
 
     async fn once(&self, pool: &Pool, head: Request<()>, turn: Option<Turn>) -> Try {
-        let (outgoing, guard) = Outgoing::new(self.hop.body.clone(), head.headers().contains_key(EXPECT));
+        let limit = [self.call.idle_timeout, self.call.send_timeout].into_iter().flatten().min();
+        let (outgoing, guard) = Outgoing::new(self.hop.body.clone(), head.headers().contains_key(EXPECT), limit);
         let mut request = head.map(|()| outgoing);
         let interim = Arc::new(Interim::default());
         let (counter, sending, limit) = (interim.clone(), guard.0.clone(), self.call.interim_timeout);
@@ -382,23 +394,22 @@ impl Exchange<'_> {
             sending.go_on();
         }
         let connected = crate::clock::timer_now();
+        let mut uptake = Uptake::new(line.trace().filter(|_| !self.hop.body.is_empty()), connected);
         loop {
-            let last = sending.last();
-            let from = last.max(connected);
             let sends = !sending.is_over();
             let limit = if sends { self.call.idle_timeout } else { self.call.head_timeout };
             tokio::select! {
                 biased;
                 outcome = &mut response => return Ok(outcome),
                 () = interim.too_many.notified() => return Err(self.too_many_interim()),
-                _ = sending.end(None), if sends => {} // from now on another limit counts
+                _ = sending.end(), if sends => {} // from now on another limit counts
                 () = after(connected, self.call.send_timeout), if sends => {
                     let span = words::span(self.call.send_timeout.unwrap_or_default());
                     return Err(words::timeout(format!("the request took longer than {span} to send (send limit)")));
                 }
-                () = after(from, limit) => {
-                    if sending.last() > last {
-                        continue; // more of the body went out meanwhile
+                is_over = uptake.is_over(limit, || sending.last()) => {
+                    if !is_over {
+                        continue; // more of the body has gone out, or arrived
                     }
                     let span = words::span(limit.unwrap_or_default());
                     return Err(words::timeout(match sends {
@@ -438,7 +449,7 @@ impl Exchange<'_> {
             // hyper says the same of a Content-Length beyond 64 bits.
             let text =
                 format!("{} sent too many or too long headers, or a Content-Length beyond all measure", self.peer);
-            return Try::Failed(words::protocol(text));
+            return Try::Failed(self.with_doubt(words::protocol(text), true));
         }
         if hyper.is_some_and(hyper::Error::is_parse) {
             let text = format!(
@@ -446,7 +457,7 @@ impl Exchange<'_> {
                 self.peer,
                 words::innermost(error as &dyn StdError)
             );
-            return Try::Failed(words::protocol(text));
+            return Try::Failed(self.with_doubt(words::protocol(text), true));
         }
         let text = self.closed_before_answering(error, hyper, line);
         let failure = Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse);
@@ -526,7 +537,7 @@ impl Exchange<'_> {
         let is_ours = error.is_reset() || line.is_ours_alone();
         let text = format!("{} answered something that is not proper HTTP/2 ({reason})", self.peer);
         Some(Try::Failed(match is_ours {
-            true => words::protocol(text),
+            true => self.with_doubt(words::protocol(text), true),
             false => {
                 let failure = Failure::new(FailureKind::Connection, text).with(FailureDetail::NoResponse);
                 self.with_doubt(failure, true)

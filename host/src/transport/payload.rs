@@ -24,7 +24,7 @@ use crate::error::Failure;
 const PIECE: usize = 256 * 1024;
 /// A longer body is sent when the server has said that it wants it, or has said nothing for [`CONTINUE_WITHIN`].
 const EXPECT_ABOVE: u64 = 1024 * 1024;
-/// How long the server's `100 Continue` is waited for (as curl does).
+/// How long the server's `100 Continue` is waited for at most (as curl does).
 const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Something to do before the last piece of a body is sent.
@@ -198,22 +198,14 @@ impl Sending {
         self.order(Order::Hold);
     }
 
-    /// Waits until the connection has let go of the body; answers whether it had taken every byte. With an idle limit, that
-    /// is how long it may take nothing.
-    pub(super) async fn end(&self, idle: Option<Duration>) -> bool {
+    /// Waits until the connection has let go of the body; answers whether it had taken every byte.
+    pub(super) async fn end(&self) -> bool {
         loop {
             let ended = self.ended.notified();
             if let Some(whole) = self.outcome() {
                 return whole;
             }
-            let Some(limit) = idle else {
-                ended.await;
-                continue;
-            };
-            let until = self.last() + limit;
-            if tokio::time::timeout_at(until, ended).await.is_err() && self.last() + limit <= until {
-                return false;
-            }
+            ended.await;
         }
     }
 
@@ -262,14 +254,18 @@ pub(super) struct Outgoing {
     length: u64,
     taken: u64,
     sending: Arc<Sending>,
+    /// How long `100 Continue` is waited for.
+    patience: Duration,
     pause: Option<Pin<Box<Sleep>>>,
     /// The last piece, while it waits for `before_end`.
     last: Option<(Bytes, BeforeEnd)>,
 }
 
 impl Outgoing {
-    /// `asks`: the request has `Expect: 100-continue`.
-    pub(super) fn new(payload: Payload, asks: bool) -> (Self, Guard) {
+    /// `asks`: the request has `Expect: 100-continue`. `limit`: the shortest time limit on sending; that nothing is sent
+    /// meanwhile is no silence of the server.
+    pub(super) fn new(payload: Payload, asks: bool, limit: Option<Duration>) -> (Self, Guard) {
+        let patience = limit.map_or(CONTINUE_WITHIN, |limit| CONTINUE_WITHIN.min(limit / 2));
         let order = if asks { Order::Ask } else { Order::Send };
         let length = payload.length();
         let sending = Arc::new(Sending {
@@ -278,8 +274,8 @@ impl Outgoing {
             state: Mutex::new(State { order, whole: length == 0, gone: false, waker: None }),
             ended: Notify::new(),
         });
-        let outgoing = Self { payload, length, taken: 0, sending: sending.clone(), pause: None, last: None };
-        (outgoing, Guard(sending))
+        let guard = Guard(sending.clone());
+        (Self { payload, length, taken: 0, sending, patience, pause: None, last: None }, guard)
     }
 
     fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
@@ -288,7 +284,7 @@ impl Outgoing {
             Order::Hold => return Poll::Pending,
             Order::Drop => return Poll::Ready(Err(Unsent::Unwanted)),
             Order::Ask if self.pause.is_none() => {
-                self.pause = Some(Box::pin(clock::sleep(CONTINUE_WITHIN)));
+                self.pause = Some(Box::pin(clock::sleep(self.patience)));
             }
             Order::Ask => {}
         }

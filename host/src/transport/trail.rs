@@ -4,6 +4,7 @@
 //! What URLSession's transaction metrics and dio's list of redirects tell. It judges nothing, and keeps the first 64 exchanges.
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ pub(super) struct Making {
     /// Whom the stream leads to: the server, or the proxy in front of it.
     pub(super) remote: Option<SocketAddr>,
     pub(super) proxied: bool,
+    /// Its socket's descriptor.
+    pub(super) socket: Option<RawFd>,
     pub(super) lookup: Duration,
     pub(super) connect: Duration,
     pub(super) tls: Duration,

@@ -536,10 +536,10 @@ pub(crate) struct AskingFlags {
     /// Time limit for sending the request, its body included [default: none]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_send: Option<u64>,
-    /// Time limit from the request to the answer's head [default: 60s, or --timeout-idle if that is shorter]; 0: none
+    /// Time limit from the request, when the server's system has it, to the answer's head [default: 60s, or --timeout-idle if that is shorter]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_head: Option<u64>,
-    /// Time limit between two pieces of the body [default: 60s]; 0: none
+    /// Time limit between two pieces of the body, received, or sent and acknowledged [default: 60s]; 0: none
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_idle: Option<u64>,
     /// Time limit for a whole attempt [default: none]; 0: none

@@ -68,7 +68,7 @@ impl Machine {
 
     /// While tasks run or wait that the network matters to, it is asked for again.
     #[expect(clippy::disallowed_methods, reason = "as in `after`")]
-    pub(super) fn network_found(&mut self, found: Network) {
+    pub(super) fn network_found(&mut self, found: Option<Network>) {
         let was_waited_for = self.network.waited_for;
         self.network.find(found, clock::now());
         self.set_limits(self.limits.clone());

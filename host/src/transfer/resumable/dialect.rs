@@ -206,15 +206,28 @@ pub(super) fn terminates(headers: &Pairs) -> bool {
 
 /// Most bytes of an upload, and of one request of it, where the server says so.
 pub(super) fn limits(protocol: Resumable, headers: &Pairs) -> (Option<u64>, Option<u64>) {
-    let limit = |name: &str| {
-        let members = value(headers, "upload-limit")?.split(',');
-        let found = members.filter_map(|member| member.split_once('=')).find(|(known, _)| known.trim() == name)?;
-        found.1.trim().parse::<u64>().ok().filter(|most| *most > 0)
-    };
+    let limit = |name: &str| integer(value(headers, "upload-limit")?, name).filter(|most| *most > 0);
     match protocol {
         Resumable::Tus => (number(headers, "tus-max-size"), None),
         _ => (limit("max-size"), limit("max-append-size")),
     }
+}
+
+/// An integer of a dictionary (RFC 9651 section 3.2): of a key that comes twice the last member counts, and what its parameters say
+/// is nobody's business here.
+fn integer(dictionary: &str, key: &str) -> Option<u64> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let members = dictionary.split(|character| {
+        match (std::mem::take(&mut is_escaped), character) {
+            (false, '\\') => is_escaped = is_quoted,
+            (false, '"') => is_quoted = !is_quoted,
+            _ => {}
+        }
+        character == ',' && !is_quoted
+    });
+    let named = members.map(str::trim).map(|member| member.split_at(member.find(['=', ';']).unwrap_or(member.len())));
+    let (_, value) = named.filter(|(name, _)| *name == key).last()?;
+    value.strip_prefix('=')?.split(';').next()?.trim().parse().ok()
 }
 
 /// What the draft's header says, where there is one.
@@ -331,5 +344,17 @@ mod tests {
         assert_eq!(limits(Ietf, &pairs("upload-limit: max-size=500, max-append-size=64")), (Some(500), Some(64)));
         assert_eq!(limits(Ietf, &pairs("upload-limit: max-append-size=0")), (None, None));
         assert_eq!(limits(Tus, &pairs("tus-max-size: 9")), (Some(9), None));
+        let append = |text: &str| limits(Ietf, &vec![("upload-limit".into(), text.to_owned())]).1;
+        for (text, most) in [
+            ("max-append-size=7;x=1, a", Some(7)),
+            ("max-append-size=1, max-append-size=2;y", Some(2)),
+            ("max-append-size=1, max-append-size", None),
+            (r#"a="x, max-append-size=3", max-append-size=4"#, Some(4)),
+            (r#"a="\\", max-append-size=5"#, Some(5)),
+            (r#"a="\", max-append-size=6""#, None),
+            ("a;max-append-size=8", None),
+        ] {
+            assert_eq!(append(text), most, "{text}");
+        }
     }
 }

@@ -209,6 +209,47 @@ async fn what_must_come_before_the_end_comes_before_the_end() {
     assert_eq!(sending.await.unwrap().unwrap().0.status, 200);
 }
 
+/// Listens with little room for what nobody has read yet.
+fn listen_in_a_corner() -> (TcpListener, String) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(8 * 1024).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(8).unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+#[tokio::test]
+async fn a_server_that_reads_slowly_and_steadily_meets_no_time_limit() {
+    const LENGTH: usize = 400_000; // a socket's buffer takes that at once
+    let (listener, url) = listen_in_a_corner();
+    tokio::spawn(async move {
+        let (mut stream, _) = serve(&listener, 0, "").await;
+        let mut tick = tokio::time::interval(Duration::from_millis(40));
+        let mut piece = vec![0; LENGTH / 50];
+        for _ in 0..50 {
+            tick.tick().await;
+            stream.read_exact(&mut piece).await.unwrap();
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    });
+    let mut call = put(url, Letters { length: LENGTH as u64, ..Letters::default() });
+    (call.idle_timeout, call.head_timeout) = (Some(Duration::from_millis(600)), Some(Duration::from_millis(600)));
+    assert_eq!(fetch(&transport(), call).await.unwrap().0.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_that_waits_to_be_wanted_meets_no_time_limit_meanwhile() {
+    let (listener, url) = listen().await;
+    tokio::spawn(async move {
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        drop(serve(&listener, 2_000_000, answer).await);
+    });
+    let mut call = put(url, Letters { length: 2_000_000, ..Letters::default() });
+    call.idle_timeout = Some(Duration::from_millis(900));
+    assert_eq!(fetch(&transport(), call).await.unwrap().0.status, 200);
+}
+
 #[tokio::test]
 async fn a_server_that_takes_no_more_of_a_body_meets_the_idle_limit_and_a_slow_one_the_send_limit() {
     for (idle, send, words) in [(100, 20_000, "idle limit"), (20_000, 100, "send limit")] {

@@ -274,6 +274,24 @@ async fn a_connection_closed_before_the_head_is_no_response_and_leaves_a_post_in
 }
 
 #[tokio::test]
+async fn an_answer_that_is_no_proper_http_leaves_a_post_in_doubt_and_nothing_else() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx".to_owned(),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: foo\r\n\r\n".to_owned(),
+        "HTTP/1.1 101 Switching\r\n\r\n".to_owned(),
+        "HTTP/1.1 600 Odd\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "220 mail.example ESMTP\r\n".to_owned(),
+        format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(2_000_000)),
+    ] {
+        let server = Server::start(vec![vec![Request, say(answer.clone())]; 2]).await;
+        for (call, doubt) in [(get(server.url("/")), false), (post(server.url("/"), "x"), true)] {
+            let failure = fetch(&transport(), call).await.map(drop).unwrap_err();
+            assert_eq!(failure.outcome_unknown, doubt, "{failure}: {}", &answer[..20]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn connections_are_used_again_whether_or_not_the_end_was_read() {
     let script = vec![Request, ok("one"), Request, ok("two"), Request, ok("three")];
     let server = Server::one(script).await;
