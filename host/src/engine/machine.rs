@@ -240,7 +240,10 @@ impl Machine {
     fn handle(&mut self, input: Input) {
         match input {
             Input::Added { asker, tasks, work } => self.added(asker, tasks, work),
-            Input::WorkAll { asker } => self.work_all(asker),
+            Input::WorkAll { asker } => {
+                self.work_all(asker);
+                self.forsake(); // who finds nothing to do may end before the loop comes to that
+            }
             Input::Gone { asker } => self.gone(asker),
             Input::Stop { action, keys, details, reply } => self.stop(action, &keys, &details, reply),
             Input::Left { action, keys } => {
