@@ -52,7 +52,10 @@ pub(super) struct Decided<T> {
 
 /// What the next component has answered last to a decorator, and who has given that answer.
 #[derive(Clone, Default)]
-pub(in crate::hooks) struct Heard(Arc<Mutex<Option<(usize, Box<dyn Any + Send>)>>>);
+pub(in crate::hooks) struct Heard(Arc<Mutex<Option<Said>>>);
+
+/// Who, and the answer, of whatever type its hook has.
+type Said = (usize, Box<dyn Any + Send>);
 
 impl Heard {
     fn note<T: Clone + Send + 'static>(&self, author: usize, answer: &T) {
