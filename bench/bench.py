@@ -450,6 +450,11 @@ def main():
         "languages": bench.languages,
         "million": bench.million,
     }
+    unknown = [name for name in wanted if name not in scenarios]
+    if unknown or {"-h", "--help"} & set(sys.argv):
+        shutil.rmtree(work, ignore_errors=True)
+        bench.origin.stop()
+        sys.exit(f"usage: bench/run [--quick] [--dir=DIR] [SCENARIO...]; scenarios: {', '.join(scenarios)}")
     try:
         for name, scenario in scenarios.items():
             # Its toolchains take minutes: only where it is asked for.
