@@ -76,7 +76,8 @@ pub enum Request {
         /// Exact ids; unknown ones are passed over.
         ids: Vec<String>,
     },
-    /// Pauses, resumes, cancels or tries again. Ids may be unique prefixes. Answer: [`Reply::Changed`].
+    /// Pauses, resumes, cancels or tries again. Ids may be unique prefixes. With `work`, tasks that are started again are also
+    /// asked to be worked by this engine; otherwise only where it is at work. Answer: [`Reply::Changed`].
     Control {
         /// What to do.
         action: Action,
@@ -84,6 +85,8 @@ pub enum Request {
         select: Selection,
         /// Why, for those who read the tasks' final updates; told of cancels.
         reason: Option<String>,
+        /// Have what is started again worked for this asker.
+        work: bool,
     },
     /// Records. Answer: [`Reply::Records`], at most 1,000, and where to go on.
     List {

@@ -63,7 +63,8 @@ impl Session {
         self.control(Action::Pause, select.into(), None).await
     }
 
-    /// Goes on with paused or failed tasks. Errors: as of [`Session::pause`].
+    /// Goes on with paused or failed tasks, and has them worked for as long as this session lives. Errors: as of
+    /// [`Session::pause`].
     pub async fn resume(&self, select: impl Into<Selection>) -> Result<Changed> {
         self.control(Action::Resume, select.into(), None).await
     }
@@ -74,13 +75,14 @@ impl Session {
         self.control(Action::Cancel, select.into(), reason.map(str::to_owned)).await
     }
 
-    /// Tries failed, not-found and canceled tasks again, and waiting ones at once. Errors: as of [`Session::pause`].
+    /// Tries failed, not-found and canceled tasks again, and waiting ones at once; has them worked for as long as this session
+    /// lives. Errors: as of [`Session::pause`].
     pub async fn retry(&self, select: impl Into<Selection>) -> Result<Changed> {
         self.control(Action::Retry, select.into(), None).await
     }
 
     async fn control(&self, action: Action, select: Selection, reason: Option<String>) -> Result<Changed> {
-        self.call(Request::Control { action, select, reason }).await?.changed()
+        self.call(Request::Control { action, select, reason, work: true }).await?.changed()
     }
 
     /// The record of one task, by id or a unique beginning of one, with why it waits.

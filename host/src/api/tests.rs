@@ -8,6 +8,7 @@ use crate::batch::BatchProgress;
 use crate::clock;
 use crate::engine::{Settings, Work};
 use crate::error::{Error, FailureKind};
+use crate::event::Update;
 use crate::limits::Network;
 use crate::store::{Addition, Filter};
 use crate::task::{Status, Task, Updates};
@@ -165,4 +166,38 @@ async fn a_request_is_answered_by_its_final_update_and_a_failure_is_one_too() {
     assert_eq!(failed.status, Status::NotFound);
     assert!(matches!(session.send(Task::download(address)).await, Err(Error::Invalid(_))));
     session.close().await;
+}
+
+#[tokio::test]
+async fn what_a_program_resumes_or_tries_again_is_worked_for_it() {
+    let (home, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let open = || Session::open(Settings::new(home.path()), Work::Asked);
+    let (engine, joined) = (open().await.unwrap(), open().await.unwrap());
+    let address = server().await;
+    for (number, session) in [&engine, &joined].into_iter().enumerate() {
+        let (paused, canceled) = (format!("paused {number}"), format!("canceled {number}"));
+        let tasks = [&paused, &canceled].map(|id| {
+            let task = Task { task_id: id.clone(), ..Task::download(format!("{address}/{number}")) };
+            Addition::new(task, place.path())
+        });
+        session.add_with(tasks.into(), AddOptions { work: false, ..AddOptions::default() }).await.unwrap();
+        session.pause(paused.as_str()).await.unwrap();
+        session.cancel(canceled.as_str(), None).await.unwrap();
+
+        let mut updates = session.watch().await.unwrap();
+        assert_eq!(session.resume(paused.as_str()).await.unwrap().count, 1);
+        assert_eq!(session.retry(canceled.as_str()).await.unwrap().count, 1);
+        let mut complete = Vec::new();
+        while complete.len() < 2 {
+            if let Update::Status(update) = updates.recv().await.unwrap()
+                && update.status == Status::Complete
+            {
+                complete.push(update.task_id);
+            }
+        }
+        complete.sort();
+        assert_eq!(complete, [canceled, paused]);
+    }
+    drop(joined);
+    engine.close().await;
 }

@@ -129,6 +129,8 @@ enum RequestForm {
         select: Selection,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        #[serde(default)]
+        work: bool,
     },
     List {
         #[serde(with = "FilterForm")]

@@ -59,7 +59,9 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
             engine.shared.store.write(Change::Asked { ids, asked: false }).await?;
             Ok(Reply::Done)
         }
-        Request::Control { action, select, reason } => controlling::control(engine, action, select, reason).await,
+        Request::Control { action, select, reason, work } => {
+            controlling::control(engine, action, select, reason, work.then_some(asker)).await
+        }
         Request::List { filter, after } => looking_up::list(engine, filter, after).await,
         Request::Show { id } => looking_up::show(engine, &id).await,
         Request::ExportResume { id, with_secrets } => resume_data::export(engine, &id, with_secrets).await,

@@ -26,7 +26,7 @@ pub(crate) async fn control(
         _ => Selection::Ids(select.ids.clone()),
     };
     let by_id = matches!(selection, Selection::Ids(_));
-    let request = Request::Control { action, select: selection, reason };
+    let request = Request::Control { action, select: selection, reason, work: false };
     let mut link = Link::new(environment.settings(), Work::Nothing);
     let answered = change(&mut link, action, request).await;
     link.close().await;

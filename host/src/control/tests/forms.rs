@@ -61,7 +61,7 @@ fn all_requests() -> Vec<Request> {
         for select in
             [Selection::Ids(ids.clone()), Selection::Group("g".into()), Selection::Scope("s".into()), Selection::All]
         {
-            requests.push(Request::Control { action, select, reason: Some("r".into()) });
+            requests.push(Request::Control { action, select, reason: Some("r".into()), work: true });
         }
     }
     requests

@@ -40,11 +40,13 @@ impl Halt {
     }
 }
 
+/// `asker`: who wants what is started again worked; `None`: nobody in particular.
 pub(super) async fn control(
     engine: &Inner,
     action: Action,
     select: Selection,
     reason: Option<String>,
+    asker: Option<u64>,
 ) -> Result<Reply> {
     let halt = Halt::new(action, reason.as_deref());
     match select {
@@ -55,13 +57,13 @@ pub(super) async fn control(
             match action {
                 Action::Pause | Action::Cancel => stop_each(engine, &halt, found, &mut changed, &mut refused).await?,
                 Action::Resume | Action::Retry => {
-                    start_again(engine, action, found, &mut changed, &mut refused).await?;
+                    start_again(engine, (action, asker), found, &mut changed, &mut refused).await?;
                 }
             }
             Ok(Reply::Changed { count: changed.len() as u64, changed, refused })
         }
         select if matches!(action, Action::Pause | Action::Cancel) => stop_many(engine, &halt, select).await,
-        select => start_many(engine, action, &select).await,
+        select => start_many(engine, (action, asker), &select).await,
     }
 }
 
@@ -178,7 +180,7 @@ async fn stop_many(engine: &Inner, halt: &Halt, select: Selection) -> Result<Rep
     Ok(Reply::Changed { count: stopped.len() as u64, changed, refused })
 }
 
-async fn start_many(engine: &Inner, action: Action, select: &Selection) -> Result<Reply> {
+async fn start_many(engine: &Inner, (action, asker): Start, select: &Selection) -> Result<Reply> {
     let statuses: &[Status] = match action {
         Action::Resume => &[Status::Paused],
         _ => &[Status::Failed, Status::NotFound, Status::Canceled, Status::WaitingToRetry],
@@ -192,17 +194,20 @@ async fn start_many(engine: &Inner, action: Action, select: &Selection) -> Resul
         for (key, _, _) in found {
             page.extend(engine.shared.store.record_of(key)?.map(|record| (key, record)));
         }
-        start_again(engine, action, page, &mut changed, &mut refused).await?;
+        start_again(engine, (action, asker), page, &mut changed, &mut refused).await?;
         count += changed.len().saturating_sub(LISTED) as u64;
         changed.truncate(LISTED);
     }
     Ok(Reply::Changed { count: count + changed.len() as u64, changed, refused })
 }
 
+/// What starts tasks again, and the asker who wants them worked.
+type Start = (Action, Option<u64>);
+
 /// Puts paused or final tasks into the queue again, in one commit.
 async fn start_again(
     engine: &Inner,
-    action: Action,
+    (action, asker): Start,
     tasks: Vec<(TaskKey, Record)>,
     changed: &mut Vec<String>,
     refused: &mut Vec<(String, String)>,
@@ -235,8 +240,13 @@ async fn start_again(
     }
     let works = working(engine).await?;
     tell(engine, Input::EndSilence { hosts })?; // who says `retry` means now, whatever the server has asked for
-    // A working engine goes on with them at once, whoever asked; an idle one leaves them to `haul run`.
-    tell(engine, Input::Added { asker: 0, tasks: waking, work: works.busy > 0 || works.asked > 0 })
+    let Some(asker) = asker else {
+        // A working engine goes on with them at once, whoever asked; an idle one leaves them to `haul run`.
+        return tell(engine, Input::Added { asker: 0, tasks: waking, work: works.busy > 0 || works.asked > 0 });
+    };
+    engine.load_components().await?;
+    engine.tell_people().await?;
+    tell(engine, Input::Added { asker, tasks: waking, work: true })
 }
 
 fn start_refused(engine: &Inner, action: Action, record: &Record) -> Result<Option<String>> {
