@@ -201,7 +201,11 @@ fn connections_that_still_bring_bytes_go_on_when_the_link_of_a_divided_file_expi
     assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
     assert_eq!(link.log().len(), 2, "the first part is read to its end: {:?}", link.log());
     let asked = elsewhere.log();
-    assert_eq!((asked.len(), &asked[1]), (2, &format!("GET /g  range: {rest}  if-range: \"1\"")), "after the proof: {asked:?}");
+    assert_eq!(
+        (asked.len(), &asked[1]),
+        (2, &format!("GET /g  range: {rest}  if-range: \"1\"")),
+        "after the proof: {asked:?}"
+    );
     assert_eq!(asked_of(&outcome, "on-error").len(), 1);
     assert_eq!(outcome.only_final()["notes"], json!(["url-changed", "same-by-overlap"]));
 }
