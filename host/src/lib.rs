@@ -79,6 +79,8 @@ mod scheduler;
 mod spool;
 mod store;
 pub mod task;
+#[doc(hidden)] // for the program
+pub mod terminal;
 mod threads;
 mod transfer;
 mod transmit;

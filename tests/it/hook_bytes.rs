@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::support::steered::{attach, work, world};
+use crate::support::steered::{asked_of, attach, work, world};
 use crate::support::*;
 
 const MIB: usize = 1 << 20;
@@ -140,7 +140,8 @@ fn the_same_validator_proves_nothing_wherever_a_component_sends_a_later_attempt(
     }
 }
 
-/// A divided download of 6 MiB whose link expires when a third of it is there, and which a component then sends to `/g`.
+/// A divided download of 6 MiB whose link expires when a third of it is there, and which a component then sends to `/g`. What the
+/// old link has not brought by then never comes.
 #[track_caller]
 fn divided(content: &[u8], there: &[u8]) -> (Outcome, Vec<u8>, Vec<String>) {
     let (world, origin) = (world(), Origin::start());
@@ -176,6 +177,58 @@ fn the_parts_of_a_divided_file_go_on_at_another_path_that_has_the_same_bytes() {
     assert_eq!(asked[0], proof);
     assert!(asked.iter().all(|line| line.contains("if-range")), "nothing is asked for twice: {asked:?}");
     assert!(outcome.only_final()["notes"].as_array().unwrap().contains(&json!("same-by-overlap")));
+}
+
+#[test]
+fn connections_that_still_bring_bytes_go_on_when_the_link_of_a_divided_file_expires() {
+    let (world, origin) = (world(), Origin::start());
+    let (content, gate) = (bytes(16, 6 * MIB), Gate::new());
+    let whole = file(&content).etag("\"1\"");
+    let link = origin.script("/f", vec![whole.clone().gate(MIB, &gate), status(403)]);
+    let rest = format!("bytes={}-{}", 3 * MIB, 6 * MIB - 1);
+    let (asked_for, opened) = (rest.clone(), gate.clone());
+    let there = whole.unless(move |seen| {
+        if seen.header("range") == Some(&asked_for) {
+            opened.open();
+        }
+        None
+    });
+    let elsewhere = origin.serve("/g", there);
+
+    let words = ["parts divide 2", &format!("on-error retry 0 {}", elsewhere.url())];
+    let outcome = work(&world, json!({"url": link.url(), "chunks": 2, "retries": 0}), &words).exits(0);
+
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
+    assert_eq!(link.log().len(), 2, "the first part is read to its end: {:?}", link.log());
+    let asked = elsewhere.log();
+    assert_eq!(
+        (asked.len(), &asked[1]),
+        (2, &format!("GET /g  range: {rest}  if-range: \"1\"")),
+        "after the proof: {asked:?}"
+    );
+    assert_eq!(asked_of(&outcome, "on-error").len(), 1);
+    assert_eq!(outcome.only_final()["notes"], json!(["url-changed", "same-by-overlap"]));
+}
+
+#[test]
+fn a_part_that_fails_at_a_link_that_was_replaced_meanwhile_is_asked_for_at_the_new_one() {
+    let (world, origin) = (world(), Origin::start());
+    let (content, gate) = (bytes(16, 6 * MIB), Gate::new());
+    let whole = file(&content).etag("\"1\"");
+    let link = origin.script("/f", vec![whole.clone().gate(MIB, &gate).cut(2 * MIB), status(403)]);
+    let opened = gate.clone();
+    let there = whole.unless(move |_| {
+        opened.open();
+        None
+    });
+    let elsewhere = origin.serve("/g", there);
+
+    let words = ["parts divide 2", &format!("on-error retry 0 {}", elsewhere.url())];
+    let outcome = work(&world, json!({"url": link.url(), "chunks": 2, "retries": 0}), &words).exits(0);
+
+    assert_same_bytes(&std::fs::read(world.path("in/f")).unwrap(), &content);
+    assert_eq!((link.log().len(), asked_of(&outcome, "on-error").len()), (2, 1), "{}", outcome.stderr);
+    assert!(elsewhere.log().iter().any(|line| line.contains(&format!("bytes={}-", 2 * MIB))), "{:?}", elsewhere.log());
 }
 
 #[test]

@@ -28,6 +28,9 @@ fn asks(outcome: &Outcome, but: &[(&str, usize)]) {
     expected.retain(|_, count| *count > 0);
     let mut counts = counts(outcome);
     counts.remove("resume");
+    if !expected.contains_key("on-progress") {
+        counts.remove("on-progress"); // asked by the clock: a slow machine brings it about
+    }
     assert_eq!(counts, expected, "{}", outcome.stderr);
 }
 

@@ -394,6 +394,32 @@ fn replay_tells_what_another_component_would_have_answered() {
 }
 
 #[test]
+fn replay_compares_what_the_component_itself_has_answered_and_tells_what_it_leaves_out() {
+    let (world, origin) = (World::new(), Origin::start());
+    let (one, other) = (origin.serve("/film", file(b"x")), origin.serve("/more", file(b"x")));
+    let (a, b, c) = (path_of("appends-a"), path_of("appends-b"), world.path("work/c.wasm"));
+    let record = world.path("work/record.jsonl").to_str().unwrap().to_owned();
+    for (film, component) in [(one, &a), (other, &b)] {
+        world.haul(&["get", film.url(), "--callbacks", component, "--record", &record]).exits(0);
+    }
+    std::fs::copy(&b, &c).unwrap();
+    let c = c.to_str().unwrap();
+    let replay = |words: &[&str]| world.haul(&[&["callbacks", "replay", "--inputs", &record], words].concat());
+
+    let own = replay(&[&b]).exits(0);
+    let in_its_place = replay(&[c, "--component", "appends_b"]).exits(0);
+    let in_anothers = replay(&[c, "--component", "appends_a"]).exits(0);
+    replay(&[c]).exits(2).says("the calls are those of `appends_a` and `appends_b`: say in whose place `c` is asked");
+    replay(&[c, "--component", "d"]).exits(2).says("none of `d`");
+    let against = replay(&[c, "--against", &b]).exits(0);
+
+    own.says("1 call, 0 answered differently; left out: ").says(" of other hooks, 1 of `appends_a`");
+    in_its_place.says("1 call, 0 answered differently");
+    in_anothers.says("1 call, 1 answered differently");
+    against.says("2 calls, 0 answered differently");
+}
+
+#[test]
 fn an_engine_that_runs_elsewhere_cannot_be_told_to_record() {
     let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
     let slow = origin.serve("/slow", file(&bytes(1, 1000)).gate(10, &gate));

@@ -12,6 +12,7 @@ use super::{AuthorizeVerdict, Classified, Part, ResumeVerdict};
 use crate::error::Failure;
 use crate::event::StatusUpdate;
 use crate::task::{Auth, Pairs, Task};
+use crate::terminal::is_hostile;
 use crate::transport::credential_names;
 
 pub(super) use admitted::{admitted, within};
@@ -348,11 +349,17 @@ pub(super) fn file_name(name: &str, taken: &[String]) -> Checked {
 /// Names that are devices on Windows, with or without an extension; `COM1` and `LPT1` to 9 are others.
 const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 
+/// Whether a character of a file's name ends lines or turns the direction of writing. Servers do give names with those that cannot
+/// be seen.
+fn turns(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Whether a name fits that nobody but a server or a component has chosen: no hidden file, no device. `given`: the task's
 /// own, which may be what its owner likes.
 pub(super) fn chosen_name(name: &str, given: Option<&str>) -> Checked {
     let refused = |is: fn(&str) -> bool| is(name) && !given.is_some_and(is);
-    if refused(|name| name.trim().is_empty() || name.chars().any(steers)) {
+    if refused(|name| name.trim().is_empty() || name.chars().any(turns)) {
         return Err(format!("the name `{}` cannot be read as it is, which only its task may want", text(name.into())));
     }
     if refused(|name| name.starts_with('.')) {
@@ -412,11 +419,6 @@ pub(super) fn failure(mut failure: Failure) -> Checked<Failure> {
     Ok(failure)
 }
 
-/// Whether a character moves the cursor, ends a line or turns the direction of writing.
-pub(super) fn steers(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// A sentence of a component, fit to be stored and shown: one line, at most 1 KiB, no character that steers a terminal.
 pub(super) fn text(sentence: String) -> String {
     text_within(sentence, TEXT_BYTES_MAX)
@@ -424,13 +426,13 @@ pub(super) fn text(sentence: String) -> String {
 
 /// The same, of so many bytes at most.
 pub(super) fn text_within(sentence: String, bytes: usize) -> String {
-    let clean = sentence.len() <= bytes && !sentence.chars().any(steers);
+    let clean = sentence.len() <= bytes && !sentence.chars().any(is_hostile);
     if clean {
         return sentence;
     }
     let mut short = String::with_capacity(bytes);
     for c in sentence.chars() {
-        let c = if steers(c) { ' ' } else { c };
+        let c = if is_hostile(c) { ' ' } else { c };
         if short.len() + c.len_utf8() > bytes {
             break;
         }

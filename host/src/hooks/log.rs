@@ -11,9 +11,10 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use super::LogSink;
 use super::quota::Quota;
-use super::{LogSink, check};
 use crate::mask::Secrets;
+use crate::terminal::is_hostile;
 
 const LINE_BYTES_MAX: usize = 1 << 10;
 /// Most that a guest may hand over at once.
@@ -88,8 +89,7 @@ impl Log {
         }
     }
 
-    /// Secrets are masked. Characters that move the cursor or end a line are escaped, so that no line can steer a terminal or
-    /// pass for two.
+    /// Secrets are masked, and hostile characters escaped, so that no line can steer a terminal or pass for two.
     fn tell(&self, page: &Page, line: &[u8]) {
         let mut text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned();
         page.secrets.mask(&mut text);
@@ -98,7 +98,7 @@ impl Log {
         }
         let mut clean = String::with_capacity(text.len());
         for c in text.chars() {
-            if check::steers(c) {
+            if is_hostile(c) {
                 clean.extend(c.escape_default());
             } else {
                 clean.push(c);

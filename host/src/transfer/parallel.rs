@@ -76,6 +76,8 @@ struct Place {
     speed: f64,
     /// The same of its comparison: little, and perhaps faster than what follows.
     guess: f64,
+    /// So often in a row it could not be compared, though a component had given it another link.
+    in_vain: u32,
 }
 
 impl Place {
@@ -96,6 +98,8 @@ struct Worker {
     asked: (u64, u64),
     /// It reads the answer to a request for the whole, and may go on beyond its piece.
     reads_whole: bool,
+    /// Its place has another link since it asked: what it still brings is taken.
+    is_outdated: bool,
 }
 
 /// What the loop does after an event.
@@ -226,6 +230,7 @@ impl<'a, 'b> Crew<'a, 'b> {
             failures: 0,
             speed: 0.0,
             guess: 0.0,
+            in_vain: 0,
         };
         let each = usize::try_from(cx.task.chunks).unwrap_or(usize::MAX).max(1);
         let wanted = each.saturating_mul(places.len());
@@ -404,7 +409,8 @@ impl<'a, 'b> Crew<'a, 'b> {
     /// Takes a connection that fetches a piece from a place.
     fn hire(&mut self, (piece, place): (usize, usize), asked: (u64, u64), task: AbortHandle, reads_whole: bool) {
         let now = clock::now();
-        let worker = Worker { piece, place, task, began: now, heard: now, bytes: 0, asked, reads_whole };
+        let (began, heard, bytes, is_outdated) = (now, now, 0, false);
+        let worker = Worker { piece, place, task, began, heard, bytes, asked, reads_whole, is_outdated };
         self.workers.insert(self.hired, worker);
         self.hired += 1;
     }
@@ -420,12 +426,10 @@ impl<'a, 'b> Crew<'a, 'b> {
         }
     }
 
-    /// Takes pieces from places that bring nothing, where there is another place.
+    /// Takes pieces from places that bring nothing, where there is another place, or another link.
     fn relieve_stalled(&mut self) {
-        if self.places.iter().filter(|place| place.takes_part()).count() < 2 {
-            return;
-        }
-        let stalled = |worker: &Worker| worker.heard.elapsed() >= STALLED;
+        let are_others = self.places.iter().filter(|place| place.takes_part()).count() > 1;
+        let stalled = |worker: &Worker| (are_others || worker.is_outdated) && worker.heard.elapsed() >= STALLED;
         let late: Vec<u64> = self.workers.iter().filter(|(_, worker)| stalled(worker)).map(|(id, _)| *id).collect();
         for id in late {
             let Some(worker) = self.workers.get(&id) else { continue };
@@ -690,8 +694,11 @@ impl<'a, 'b> Crew<'a, 'b> {
         refusal: Option<Refusal>,
     ) -> Result<Turn, Stopped> {
         let Some(worker) = self.workers.get(&id) else { return Ok(Turn::GoOn) };
-        let (piece, place) = (worker.piece, worker.place);
+        let (piece, place, is_outdated) = (worker.piece, worker.place, worker.is_outdated);
         self.dismiss(id);
+        if is_outdated && failure.kind != FailureKind::Callback {
+            return Ok(Turn::GoOn);
+        }
         if self.is_for_renewal(place, &failure) || failure.kind == FailureKind::Callback {
             // With fresh credentials it is what is asked for first: whether those help is seen at once.
             if piece < held.resume.pieces.len() {
@@ -700,11 +707,15 @@ impl<'a, 'b> Crew<'a, 'b> {
             return Err(told(held, failure, refusal).await);
         }
         let too_many = matches!(failure.http_status, Some(429 | 503));
+        let mut has_new_link = false;
         if !too_many || self.workers.is_empty() {
             let part = held.resume.pieces.get(piece).map(|piece| (piece.first_byte, piece.last_byte));
-            self.after_error(held, part, place, &failure).await?;
+            has_new_link = self.after_error(held, part, place, &failure).await?;
         }
         self.failures[piece] += 1;
+        if has_new_link && self.failures[piece] < TRIES {
+            return Ok(Turn::GoOn);
+        }
         if !self.is_busy(place, &failure) {
             self.places[place].failures += 1;
         }
@@ -762,41 +773,53 @@ impl<'a, 'b> Crew<'a, 'b> {
     }
 
     /// Hook `on-error` about a part. What it changes counts for all further requests to that place; the part is then asked for
-    /// again like any other that failed; by the next attempt where that is to wait, or where the new URL is that of another
-    /// resource: an attempt begins with the proof that it has the same bytes.
+    /// again like any other that failed; by the next attempt where that is to wait. Answers whether the place has another link.
     async fn after_error(
         &mut self,
         held: &mut Held,
         part: Option<(u64, u64)>,
         place: usize,
         failure: &Failure,
-    ) -> Result<(), Stopped> {
+    ) -> Result<bool, Stopped> {
         if !self.cx.chain.has(Hook::OnError) || self.cx.is_last_word(failure) {
-            return Ok(());
+            return Ok(false);
         }
         let number = super::number(self.cx.record);
         match self.cx.chain.on_error(self.cx.hook_task, failure, number, part).await {
-            OnError::Next | OnError::Resolve(_) => Ok(()),
+            OnError::Next | OnError::Resolve(_) => Ok(false),
             OnError::Reject(failure) => Err(Stopped::Rejected(failure, None)),
             OnError::Retry(changes) => {
                 held.change(&changes, &self.cx.task.url);
-                let known = &self.places[place].wire.url;
-                let is_elsewhere = |url: &String| !overlap::is_same_link(held, known, url);
-                if changes.after_ms > 0 || changes.url.as_ref().is_some_and(is_elsewhere) {
+                if changes.after_ms > 0 {
                     return Err(Stopped::wanted(&changes, Hook::OnError, failure.clone(), None));
                 }
                 held.store_changes(self.cx.shared, self.cx.key);
-                let place = &mut self.places[place];
-                let RetryChanges { url, headers, by, .. } = changes;
-                let guard = url.as_deref().map(|url| self.cx.chain.led_to(&by, self.cx.hook_task, url));
-                let guard = guard.unwrap_or_default();
-                let changes = StartChanges { url, headers, guard, ..StartChanges::default() };
-                if authorize::apply(&changes, self.cx.task, &mut place.wire) {
-                    held.note(callbacks::URL_CHANGED);
-                }
-                (place.usable, place.failures) = (true, 0);
-                Ok(())
+                Ok(self.lead(held, place, changes))
             }
         }
+    }
+
+    /// Has a place asked by a component's link from now on, once that is proved to have the same bytes. What its connections still
+    /// bring by the old one is taken: a link that has expired is so for new requests. Answers whether anything is new.
+    fn lead(&mut self, held: &mut Held, number: usize, changes: RetryChanges) -> bool {
+        let RetryChanges { url, headers, by, .. } = changes;
+        let is_new = url.is_some() || !headers.is_empty();
+        let known = &self.places[number].wire.url;
+        let is_elsewhere = url.as_ref().is_some_and(|url| !overlap::is_same_link(held, known, url));
+        let guard = url.as_deref().map(|url| self.cx.chain.led_to(&by, self.cx.hook_task, url)).unwrap_or_default();
+        let place = &mut self.places[number];
+        let changes = StartChanges { url, headers, guard, ..StartChanges::default() };
+        if authorize::apply(&changes, self.cx.task, &mut place.wire) {
+            held.note(callbacks::URL_CHANGED);
+        }
+        (place.usable, place.failures) = (true, 0);
+        if is_elsewhere {
+            place.proved = false;
+            place.host = host_of(&place.wire.url);
+            self.comparisons.retain(|_, comparison| comparison.place != number);
+        }
+        let own = self.workers.values_mut().filter(|worker| worker.place == number);
+        own.for_each(|worker| worker.is_outdated |= is_new);
+        is_new
     }
 }

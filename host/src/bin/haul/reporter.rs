@@ -283,7 +283,7 @@ impl Reporter {
 fn tell_escaped(was_escaped: bool, printer: &Printer) {
     if was_escaped {
         printer.note(
-            "note: control characters in the response were escaped; `-o -` prints it as it is, `-o FILE` stores it",
+            "note: control or invisible characters in the response were escaped; `-o -` prints it as it is, `-o FILE` stores it",
         );
     }
 }

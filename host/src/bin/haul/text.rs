@@ -1,5 +1,7 @@
 //! Texts for people: sizes, times, and foreign strings made harmless for a terminal.
 
+use haul::terminal::is_hostile;
+
 /// A size with three digits at most: `999 B`, `1.2 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -61,7 +63,7 @@ pub(crate) fn shortened(url: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// A foreign text without anything that steers a terminal or turns the direction of writing.
+/// A foreign text without anything that steers a terminal, turns the direction of writing or cannot be seen.
 pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains(is_hostile) {
         return text.into();
@@ -125,11 +127,6 @@ fn unfinished(bytes: &[u8]) -> usize {
         Some((have, 0xf0..=0xf7)) if have < 4 => have,
         _ => 0,
     }
-}
-
-fn is_hostile(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

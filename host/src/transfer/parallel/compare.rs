@@ -37,11 +37,12 @@ impl Crew<'_, '_> {
         let Some(next) = (0..self.places.len()).find(|place| waits(self, *place)) else { return Ok(()) };
         let stored = overlap::sample(held);
         let others = self.places.iter().any(super::Place::takes_part);
-        if stored.is_empty() && !others && self.comparisons.is_empty() {
+        let nothing_comes = self.workers.is_empty();
+        if stored.is_empty() && !others && nothing_comes && self.comparisons.is_empty() {
             // There is nothing that its bytes could be joined with.
             self.places[next].proved = true;
             held.resume.final_url = self.cx.shown(&self.places[next].wire.url);
-        } else if overlap::is_enough(&stored) || (!others && !stored.is_empty() && self.workers.is_empty()) {
+        } else if overlap::is_enough(&stored) || (!others && !stored.is_empty() && nothing_comes) {
             while let Some(place) = (next..self.places.len()).find(|place| waits(self, *place)) {
                 authorize::look_ahead(self.cx).await?;
                 self.ask_for_stored(place, stored.clone());
@@ -83,6 +84,7 @@ impl Crew<'_, '_> {
                 }
                 self.known.push(url);
                 self.places[place].proved = true;
+                self.places[place].in_vain = 0;
                 self.places[place].guess = theirs.len() as f64 / began.elapsed().as_secs_f64().max(0.001);
                 let asked = &self.places[place].wire.url;
                 let own = &self.places[place].wire.own_url;
@@ -172,7 +174,11 @@ impl Crew<'_, '_> {
             return Err(failure.into());
         }
         if !matches!(failure.http_status, Some(429 | 503)) || !self.others_than(place) {
-            self.after_error(held, Some((stored.start, stored.end - 1)), place, &failure).await?;
+            let has_new_link = self.after_error(held, Some((stored.start, stored.end - 1)), place, &failure).await?;
+            if has_new_link && self.places[place].in_vain < super::TRIES {
+                self.places[place].in_vain += 1;
+                return Ok(Turn::GoOn);
+            }
         }
         if !self.others_than(place) {
             return self.elsewhere().ok_or_else(|| failure.into());

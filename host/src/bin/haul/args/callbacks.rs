@@ -94,6 +94,9 @@ pub(crate) struct Replay {
     /// Compare with what this component answers, not with what was recorded
     #[arg(long, value_name = "OTHER.wasm")]
     pub(crate) against: Option<PathBuf>,
+    /// Only calls that this component has answered, and the default policy [default: the file's own name, if it has answered any]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) component: Option<String>,
     #[command(flatten)]
     pub(crate) grants: GrantFlags,
 }

@@ -1,6 +1,8 @@
 //! `haul callbacks replay`: recorded calls again, by another component or another version: which verdicts would have been
 //! others, and in what.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use haul::hooks::workshop::{self, Call};
 use haul::{Error, Result};
 use serde_json::{Value, json};
@@ -38,7 +40,8 @@ pub(super) async fn run(typed: &Replay, environment: &Environment, printer: &Pri
         Some(file) => Some(Bench::new(&source(file, &typed.grants)?, environment)?),
         None => None,
     };
-    let (mut changed, mut failing, mut asked) = (0, 0, 0);
+    let whose = of_whom(typed, &calls, &after)?;
+    let (mut changed, mut failing, mut asked, mut others) = (0, 0, 0, BTreeMap::new());
     if !calls.iter().any(|(_, call)| after.answers(call.hook)) {
         let name = after.component.name();
         return Err(Error::Usage(format!(
@@ -47,6 +50,12 @@ pub(super) async fn run(typed: &Replay, environment: &Environment, printer: &Pri
     }
     for (place, call) in &calls {
         if !after.answers(call.hook) {
+            continue;
+        }
+        if let (Some(who), Some(whose)) = (&call.component, &whose)
+            && who != whose
+        {
+            *others.entry(who.as_str()).or_insert(0) += 1;
             continue;
         }
         asked += 1;
@@ -62,10 +71,48 @@ pub(super) async fn run(typed: &Replay, environment: &Environment, printer: &Pri
         failing += usize::from(old.failure.is_none() && new.failure.is_some());
         tell(place, call, &old, &new, &differences, printer);
     }
-    let left_out = calls.len() - asked;
+    let left_out = calls.len() - asked - others.values().sum::<usize>();
     let made = text::plural(asked as u64, "call");
-    printer.note(format_args!("{asked} {made}, {changed} answered differently; {left_out} left out: of other hooks"));
+    let others: String = others.iter().map(|(who, count)| format!(", {count} of `{}`", text::printable(who))).collect();
+    printer.note(format_args!(
+        "{asked} {made}, {changed} answered differently; left out: {left_out} of other hooks{others}"
+    ));
     Ok(if failing == 0 { exit::DONE } else { exit::COMPONENT })
+}
+
+/// Whose calls are compared, beside the default policy's: what others have answered says nothing about this component. `None`:
+/// everybody's.
+fn of_whom(typed: &Replay, calls: &[(String, Call)], component: &Bench) -> Result<Option<String>> {
+    let names: BTreeSet<&str> = calls.iter().filter_map(|(_, call)| call.component.as_deref()).collect();
+    let listed =
+        |names: &BTreeSet<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
+    if let Some(name) = &typed.component {
+        return match names.contains(name.as_str()) {
+            true => Ok(Some(name.clone())),
+            false if names.is_empty() => {
+                Err(Error::Usage(format!("--component: none of the calls is one of `{name}`")))
+            }
+            false => {
+                Err(Error::Usage(format!("--component: the calls are those of {}, none of `{name}`", listed(&names))))
+            }
+        };
+    }
+    let own = component.component.name();
+    if typed.against.is_some() {
+        return Ok(None);
+    }
+    if names.contains(own) {
+        return Ok(Some(own.to_owned()));
+    }
+    let answered = calls.iter().filter(|(_, call)| component.answers(call.hook));
+    let names: BTreeSet<&str> = answered.filter_map(|(_, call)| call.component.as_deref()).collect();
+    match names.len() {
+        0 | 1 => Ok(None),
+        _ => Err(Error::Usage(format!(
+            "the calls are those of {}: say in whose place `{own}` is asked (`--component NAME`)",
+            listed(&names)
+        ))),
+    }
 }
 
 /// What a component answers, masked as records are: else every secret would be a difference.

@@ -41,6 +41,16 @@ fn nothing_foreign_steers_the_terminal() {
 }
 
 #[test]
+fn nothing_foreign_looks_like_another_by_what_cannot_be_seen() {
+    assert_eq!(printable("k\u{feff}"), "k\\u{feff}");
+    for hidden in ['\u{ad}', '\u{200b}', '\u{2028}', '\u{2060}', '\u{3164}', '\u{fff9}', '\u{e0041}'] {
+        assert!(printable(&format!("k{hidden}")).is_ascii(), "U+{:04X}", u32::from(hidden));
+    }
+    let written = "می\u{200c}خواهم 👩\u{200d}💻 ❤\u{fe0f}";
+    assert_eq!(printable(written), written, "joiners are part of writing");
+}
+
+#[test]
 fn a_response_keeps_its_lines_and_steers_nothing_wherever_it_is_cut() {
     let given = "grüße\t1\r\n\x1b[2J\r\u{202e}日本 \u{1f600}\n\r".as_bytes();
     let expected = "grüße\t1\r\n\\u{1b}[2J\\r\\u{202e}日本 \u{1f600}\n\\r";
