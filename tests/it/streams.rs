@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::put::{pipe, spool};
+use crate::support::form::parts_of;
 use crate::support::process::Running;
 use crate::support::*;
 
@@ -73,7 +74,7 @@ fn a_part_of_a_form_is_sent_while_it_is_read() {
     running.finish().exits(0);
     let request = &sink.requests()[0];
     assert_eq!(request.header("transfer-encoding"), Some("chunked"));
-    let parts = form_of(request);
+    let parts = parts_of(request);
     let names: Vec<_> = parts.iter().map(|part| (part.name.as_str(), part.filename.as_deref())).collect();
     assert_eq!(names, [("a", None), ("pipe", Some("pipe")), ("one", Some("one.txt")), ("z", None)]);
     assert_same_bytes(&parts[1].body, &content);

@@ -190,7 +190,7 @@ async fn succeeded(
             }
             first.keep(held, &answer, &mut details);
             let is_cut = failure.kind == FailureKind::Connection;
-            if is_cut && answer.body.cut_request() {
+            if answer.body.cut_request() {
                 details.notes.clone_from(&held.notes);
                 return Err(Stopped::Failure(once::in_doubt(held, failure), Some(Box::new(details))));
             }

@@ -86,8 +86,13 @@ impl Pace {
         }
         let wanted = self.bytes_per_second as f64 * self.window.as_secs_f64();
         let enough = self.bytes as f64 >= wanted;
-        (self.waited, self.bytes) = (Duration::ZERO, 0);
+        self.begin();
         enough
+    }
+
+    /// Begins another window.
+    fn begin(&mut self) {
+        (self.waited, self.bytes) = (Duration::ZERO, 0);
     }
 }
 
@@ -314,14 +319,18 @@ impl AnswerBody {
             if self.framing == Framing::Length(self.received) {
                 self.compare()?;
             }
+            if let (Some(uptake), Some((request, _))) = (&mut uptake, &self.request) {
+                let last = uptake.last(request.last());
+                if last > idle_since {
+                    idle_since = last;
+                    self.pace.begin();
+                }
+            }
             if !is_sending && !self.pace.count(now - before, data.len() as u64) {
                 return Err(self.slow());
             }
             if !data.is_empty() {
                 return Ok(Some(data));
-            }
-            if let (Some(uptake), Some((request, _))) = (&mut uptake, &self.request) {
-                idle_since = idle_since.max(uptake.last(request.last()));
             }
             if self.idle_timeout.is_some_and(|limit| now - idle_since >= limit) {
                 return Err(self.idle());
@@ -347,12 +356,15 @@ impl AnswerBody {
         if request.end(self.idle_timeout).await {
             return Ok(());
         }
-        self.released_request = request.was_released(was_lost);
+        // Over HTTP/2 such a stream looks like one that the server has let go of.
+        let broken = request.broken();
+        self.released_request = broken.is_none() && request.was_released(was_lost);
         if self.released_request {
             return Ok(());
         }
         let description = format!("{} answered and did not take the rest of the request", self.peer);
-        let failure = Failure::new(FailureKind::Connection, description).with(FailureDetail::Cut);
+        let cut = || Failure::new(FailureKind::Connection, description).with(FailureDetail::Cut);
+        let failure = broken.unwrap_or_else(cut);
         (self.cut_request, self.failed) = (true, Some(failure.clone()));
         Err(failure)
     }

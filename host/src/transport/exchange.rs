@@ -23,7 +23,7 @@ use super::connect::{ConnectFailure, Trace};
 use super::hosts::{Hosts, Turn};
 use super::line::Line;
 use super::nonces::Challenged;
-use super::payload::{Guard, Outgoing, Sending, Unsent};
+use super::payload::{Guard, Outgoing, Sending};
 use super::redirect::Hop;
 use super::uptake::Uptake;
 use super::{Call, Framing, Pool, peer_of, tls, words};
@@ -124,6 +124,11 @@ impl Sent {
     /// Whether the connection takes nothing more of it.
     pub(super) fn is_over(&self) -> bool {
         self.guard.0.is_over()
+    }
+
+    /// Why the rest of it could not be read.
+    pub(super) fn broken(&self) -> Option<Failure> {
+        self.guard.0.broken()
     }
 
     /// Lets the rest of it go out; false when the connection does not take it.
@@ -349,6 +354,7 @@ impl Exchange<'_> {
                 Try::Failed(self.with_doubt(self.too_many_interim(), true))
             }
             Ok(Ok(response)) => self.answered(response, line, guard),
+            Ok(Err(_)) if let Some(failure) = guard.0.broken() => Try::Failed(failure),
             Ok(Err(error)) => {
                 let tried = self.failed(&error, &line);
                 if matches!(tried, Try::Stale(_) | Try::Unread(_)) {
@@ -452,9 +458,6 @@ impl Exchange<'_> {
     /// What an error of the pool means.
     fn failed(&self, error: &ClientError, line: &Line) -> Try {
         if let Some(ConnectFailure(failure)) = words::find::<ConnectFailure>(error) {
-            return Try::Failed(failure.clone());
-        }
-        if let Some(Unsent::Broken(failure)) = words::find::<Unsent>(error) {
             return Try::Failed(failure.clone());
         }
         if let Some(failure) = line.alert().and_then(|alert| tls::refusal(alert, &self.peer)) {

@@ -181,6 +181,8 @@ struct State {
     whole: bool,
     /// The connection has let go of the body.
     gone: bool,
+    /// Why it could not be read to its end: HTTP/2 tells of that as if the stream had been reset for nothing.
+    broken: Option<Failure>,
     waker: Option<Waker>,
 }
 
@@ -202,6 +204,11 @@ impl Sending {
     /// Whether the connection will take nothing more.
     pub(super) fn is_over(&self) -> bool {
         self.outcome().is_some()
+    }
+
+    /// Why it could not be read to its end.
+    pub(super) fn broken(&self) -> Option<Failure> {
+        self.state().broken.clone()
     }
 
     /// Whether the connection has let go of it before it had taken every byte.
@@ -308,7 +315,7 @@ impl Outgoing {
         let sending = Arc::new(Sending {
             start: crate::clock::timer_now(),
             last: AtomicU64::new(0),
-            state: Mutex::new(State { order, whole: length == Some(0), gone: false, waker: None }),
+            state: Mutex::new(State { order, whole: length == Some(0), gone: false, broken: None, waker: None }),
             ended: Notify::new(),
         });
         let guard = Guard(sending.clone());
@@ -349,8 +356,10 @@ impl Outgoing {
             }
         }
         let Some((piece, before_end)) = &mut self.last else { return Poll::Pending };
-        ready!(before_end.as_mut().poll(cx)).map_err(Unsent::Broken)?;
-        let piece = std::mem::take(piece);
+        let piece = match ready!(before_end.as_mut().poll(cx)) {
+            Ok(()) => std::mem::take(piece),
+            Err(failure) => return Poll::Ready(Err(self.breaks(failure))),
+        };
         self.last = None;
         Poll::Ready(Ok(piece))
     }
@@ -362,13 +371,18 @@ impl Outgoing {
                 ready!(look.as_mut().poll(cx));
                 self.look = None;
             }
-            let piece = self.payload.read(self.taken).map_err(Unsent::Broken)?;
+            let piece = self.payload.read(self.taken).map_err(|failure| self.breaks(failure))?;
             if !piece.is_empty() || self.length.is_some() || self.payload.length() == Some(self.taken) {
                 return Poll::Ready(Ok(piece));
             }
             self.sending.counts_from_now();
             self.look = Some(Box::pin(clock::sleep(LOOK_AGAIN)));
         }
+    }
+
+    fn breaks(&self, failure: Failure) -> Unsent {
+        self.sending.state().broken = Some(failure.clone());
+        Unsent::Broken(failure)
     }
 
     /// Whether the server has all of it with this piece: where no length was told, by the end that follows.

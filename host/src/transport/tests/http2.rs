@@ -514,7 +514,7 @@ async fn one_request_goes_out_until_the_server_has_said_how_many_it_takes() {
 
 #[tokio::test]
 async fn a_body_of_unknown_length_ends_its_stream_when_it_is_whole_and_never_where_it_breaks() {
-    for breaks in [false, true] {
+    for (breaks, is_early) in [(false, false), (true, false), (true, true)] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
         let server = tokio::spawn(async move {
@@ -524,6 +524,7 @@ async fn a_body_of_unknown_length_ends_its_stream_when_it_is_whole_and_never_whe
             while let Some((kind, flags, id, content)) = read_frame(&mut stream).await {
                 match kind {
                     SETTINGS if flags == 0 => stream.write_all(&frame(SETTINGS, 1, 0, b"")).await.unwrap(),
+                    HEADERS if is_early => stream.write_all(&fine(id)).await.unwrap(),
                     DATA => body.extend(content),
                     RST_STREAM => break,
                     _ => {}
