@@ -102,7 +102,7 @@ pub use limits::{LimitChanges, Limits};
 #[doc(hidden)] // for the program
 pub use sandbox::ignore_file_size_signal;
 pub use sandbox::move_file;
-pub use spool::Spooled;
+pub use spool::{SpoolWriter, Spooled};
 pub use store::{Addition, Filter, IfExists, Selection};
 pub use task::{Status, Task, TaskRecord};
 #[doc(hidden)] // for the program

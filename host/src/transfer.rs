@@ -9,6 +9,7 @@ mod components;
 mod deadline;
 mod download;
 mod ending;
+mod growing;
 mod held;
 mod multipart;
 mod once;

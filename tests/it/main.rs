@@ -53,6 +53,7 @@ mod scarcity;
 mod scopes;
 mod secrets;
 mod server;
+mod streams;
 mod tasks_json;
 mod tidy;
 mod too_late;

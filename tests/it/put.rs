@@ -241,12 +241,12 @@ fn what_stdin_gave_is_sent_again_after_a_failure() {
 }
 
 /// What waits to be sent.
-fn spool(world: &World) -> Vec<String> {
+pub fn spool(world: &World) -> Vec<String> {
     world::names_in(&world.home().join("spool"))
 }
 
 /// A pipe with a name.
-fn pipe(world: &World, name: &str) -> std::path::PathBuf {
+pub fn pipe(world: &World, name: &str) -> std::path::PathBuf {
     let path = world.work().join(name);
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
     path

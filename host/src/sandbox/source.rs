@@ -104,14 +104,20 @@ impl SourceFile {
     /// Fails when the file has changed since it was opened, see [`SourceFile::is_changed`].
     pub(crate) fn read(&self, offset: u64, limit: usize) -> Result<Bytes, Failure> {
         let left = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-        let mut bytes = Vec::with_capacity(limit.min(left));
-        let cannot =
-            |error: rustix::io::Errno| Failure::file_system(&format!("cannot read `{}`", self.path), &error.into());
-        rustix::io::pread(&self.fd, rustix::buffer::spare_capacity(&mut bytes), offset).map_err(cannot)?;
+        let bytes = self.read_now(offset, limit.min(left))?;
         if bytes.is_empty() || self.is_changed() {
             let text = format!("source changed: `{}` was written or replaced while it was being sent", self.path);
             return Err(Failure::new(FailureKind::FileSystem, text));
         }
+        Ok(bytes)
+    }
+
+    /// What is there from `offset` on at this moment, at most `limit` bytes, whatever has changed; none at the present end.
+    pub(crate) fn read_now(&self, offset: u64, limit: usize) -> Result<Bytes, Failure> {
+        let mut bytes = Vec::with_capacity(limit);
+        let cannot =
+            |error: rustix::io::Errno| Failure::file_system(&format!("cannot read `{}`", self.path), &error.into());
+        rustix::io::pread(&self.fd, rustix::buffer::spare_capacity(&mut bytes), offset).map_err(cannot)?;
         Ok(bytes.into())
     }
 

@@ -39,6 +39,11 @@ impl Meter {
         meter
     }
 
+    /// The length has become known.
+    pub(crate) fn set_total(&mut self, total: Option<u64>) {
+        self.total = total;
+    }
+
     fn share(&self, bytes: u64) -> Option<f64> {
         let total = self.total.filter(|total| *total > 0)?;
         Some((bytes as f64 / total as f64).min(NEARLY))

@@ -35,18 +35,18 @@ pub(crate) async fn run(cx: &Context<'_>, mut wire: Wire, held: &mut Held) -> Re
     }
     response::look(cx, segments.iter().filter_map(Segment::file))?;
     let body = once::body(cx, held, segments).await?;
+    let total = || body.length();
     let mut call = plain_call(cx, &wire);
     call.body = Payload::Source(Arc::clone(&body) as Arc<dyn Source>);
     call.keep_body = cx.task.is_upload();
-    let total = body.length();
-    let of = Of { before: 0, total, shown: None };
+    let of = Of { before: 0, total: None, shown: None };
     let mut answer = send(cx, held, call, &body, of).await?;
     if let Some(failure) = answer.refused.take() {
         let head = callbacks::head_as_it_came(&answer);
         let details = refused(cx, held, &mut answer, &head).await;
         return Err(Stopped::Failure(*failure, Some(Box::new(details))));
     }
-    judge(cx, held, answer, total).await
+    judge(cx, held, answer, &total).await
 }
 
 /// Where a request's body stands in what the task sends as a whole.
@@ -54,8 +54,8 @@ pub(crate) async fn run(cx: &Context<'_>, mut wire: Wire, held: &mut Held) -> Re
 pub(super) struct Of {
     /// Bytes that the server has already.
     pub(super) before: u64,
-    /// Bytes in all.
-    pub(super) total: u64,
+    /// Bytes in all, where they are more than the body's.
+    pub(super) total: Option<u64>,
     /// What the log shows of the URL, where its path is nobody's business.
     pub(super) shown: Option<String>,
 }
@@ -70,7 +70,8 @@ pub(super) async fn send(
 ) -> Result<Answer, Failure> {
     let (id, method) = (&cx.task.task_id, &call.method);
     let url = of.shown.clone().unwrap_or_else(|| cx.shown(&call.url));
-    tracing::info!("{id}: {method} {url} with {} bytes, attempt {}", body.length(), cx.record.attempt + 1);
+    let size = body.length().map_or_else(|| "bytes as they come".into(), |length| format!("{length} bytes"));
+    tracing::info!("{id}: {method} {url} with {size}, attempt {}", cx.record.attempt + 1);
     let (asked, before) = (call.url.clone(), of.before);
     let mut answer = followed(cx, call, body, of).await.map_err(|mut failure| {
         failure.description = crate::mask::text(&failure.description);
@@ -87,7 +88,7 @@ pub(super) async fn send(
 }
 
 async fn followed(cx: &Context<'_>, call: Call, body: &RequestBody, of: Of) -> Result<Answer, Failure> {
-    let total = Some(of.total);
+    let mut total = of.total.or_else(|| body.length());
     let mut meter = Meter::new(of.before, total, clock::now());
     let mut sampler = Sampler::new(cx.chain);
     cx.shared.hub.sizes(&cx.task.task_id, of.before, total);
@@ -99,6 +100,8 @@ async fn followed(cx: &Context<'_>, call: Call, body: &RequestBody, of: Of) -> R
             () = clock::sleep(TICK) => {}
         }
         let taken = of.before + body.taken();
+        total = total.or_else(|| body.length());
+        meter.set_total(total);
         match meter.at(taken, clock::now()) {
             None => cx.shared.hub.sizes(&cx.task.task_id, taken, total),
             Some(reading) => {
@@ -119,12 +122,12 @@ async fn followed(cx: &Context<'_>, call: Call, body: &RequestBody, of: Of) -> R
     }
 }
 
-/// What the answer means, by hook `classify`, and what is kept of it. `total`: bytes that the task sends.
+/// What the answer means, by hook `classify`, and what is kept of it. `total`: bytes that the task sends, once that is known.
 pub(super) async fn judge(
     cx: &Context<'_>,
     held: &mut Held,
     mut answer: Answer,
-    total: u64,
+    total: &dyn Fn() -> Option<u64>,
 ) -> Result<Finished, Stopped> {
     let judged = callbacks::judge(cx, held, &Asked::default(), &mut answer, true).await;
     let (verdict, head) = judged.map_err(|stopped| once::unjudged(held, answer.status, stopped))?;
@@ -161,10 +164,9 @@ async fn succeeded(
     held: &mut Held,
     mut answer: Answer,
     head: &HookHead,
-    total: u64,
+    total: &dyn Fn() -> Option<u64>,
 ) -> Result<Details, Stopped> {
     let mut details = details_with_way(cx, &answer, head);
-    details.file_size = Some(total).filter(|length| *length > 0);
     details.resumed_from = held.resumed_from;
     answer.body.ends(held.ends.clone());
     let mut first = First::default();
@@ -173,6 +175,7 @@ async fn succeeded(
         Some(path) => store(cx, &mut answer, path, &mut first, &mut details).await,
         None => first.read(&mut answer).await,
     };
+    details.file_size = total().filter(|length| *length > 0);
     match done {
         Ok(()) if details.file_path.is_none() => first.keep(held, &answer, &mut details),
         Ok(()) => {
@@ -187,7 +190,7 @@ async fn succeeded(
             }
             first.keep(held, &answer, &mut details);
             let is_cut = failure.kind == FailureKind::Connection;
-            if is_cut && answer.body.cut_request() {
+            if answer.body.cut_request() {
                 details.notes.clone_from(&held.notes);
                 return Err(Stopped::Failure(once::in_doubt(held, failure), Some(Box::new(details))));
             }

@@ -15,6 +15,7 @@ use crate::event::SENT;
 use crate::sandbox::SourceFile;
 use crate::store::{Change, TaskKey};
 use crate::transfer::Shared;
+use crate::transfer::growing::Growing;
 use crate::transfer::rate::{Direction, OwnRate, Taker};
 use crate::transport::{BeforeEnd, Source};
 
@@ -32,6 +33,8 @@ pub(crate) enum Segment {
         /// Number of bytes.
         length: u64,
     },
+    /// All of a file of which more may come. A body has one at most.
+    Growing(Box<Growing>),
 }
 
 impl Segment {
@@ -40,22 +43,40 @@ impl Segment {
         match self {
             Segment::Text(_) => None,
             Segment::File { file, .. } => Some(file),
+            Segment::Growing(growing) => Some(growing.file()),
         }
     }
 
+    /// As far as it is known from the beginning.
     fn length(&self) -> u64 {
         match self {
             Segment::Text(text) => text.len() as u64,
             Segment::File { length, .. } => *length,
+            Segment::Growing(_) => 0,
+        }
+    }
+
+    fn read(&self, within: u64, limit: usize) -> Result<Bytes, Failure> {
+        let left = usize::try_from(self.length().saturating_sub(within)).unwrap_or(usize::MAX);
+        let size = limit.min(left);
+        match self {
+            Segment::Text(text) => {
+                let from = usize::try_from(within).unwrap_or(usize::MAX).min(text.len());
+                Ok(text.slice(from..from + size))
+            }
+            Segment::File { file, from, .. } => file.read(from + within, size),
+            Segment::Growing(_) => Ok(Bytes::new()),
         }
     }
 }
 
 /// A body.
 pub(crate) struct RequestBody {
-    /// Where each begins, and what it is; none is empty.
+    /// Where each begins, and what it is; none is empty. What grows counts for nothing here.
     segments: Vec<(u64, Segment)>,
     length: u64,
+    /// Where what grows begins, and what it is.
+    growing: Option<(u64, Box<Growing>)>,
     /// Bytes the connection has taken.
     taken: AtomicU64,
     shared: Arc<Shared>,
@@ -82,15 +103,21 @@ impl RequestBody {
     /// A body of these segments. `rate`: the task's own speed limit; `group`: its group, which may have one.
     pub(crate) fn new(shared: &Arc<Shared>, segments: Vec<Segment>, rate: &OwnRate, group: &str) -> Self {
         let mut length = 0;
+        let mut growing = None;
         let mut placed = Vec::with_capacity(segments.len());
-        for segment in segments.into_iter().filter(|segment| segment.length() > 0) {
+        for segment in segments {
             let begin = length;
             length += segment.length();
-            placed.push((begin, segment));
+            match segment {
+                Segment::Growing(file) => growing = Some((begin, file)),
+                segment if segment.length() > 0 => placed.push((begin, segment)),
+                _ => {}
+            }
         }
         Self {
             segments: placed,
             length,
+            growing,
             taken: AtomicU64::new(0),
             shared: Arc::clone(shared),
             rate: rate.clone(),
@@ -125,7 +152,8 @@ impl RequestBody {
 
     /// Whether a server may have all or some of it, and act on it. One without a body is out as soon as it has a connection.
     pub(crate) fn may_be_out(&self) -> bool {
-        if self.length == 0 { self.connected.load(Ordering::Relaxed) } else { self.taken() > 0 }
+        let is_empty = || self.length() == Some(0) && self.connected.load(Ordering::Relaxed);
+        self.taken() > 0 || is_empty()
     }
 
     /// Whether the store knows, or is about to, that it went out whole.
@@ -135,7 +163,7 @@ impl RequestBody {
 
     /// Where there is no body, nobody asks before its end.
     pub(crate) async fn mark_if_empty(&self) -> Result<(), Failure> {
-        if self.length > 0 {
+        if self.length() != Some(0) {
             return Ok(());
         }
         match self.before_end() {
@@ -148,27 +176,42 @@ impl RequestBody {
     pub(crate) fn changed(&self) -> Option<&SourceFile> {
         self.segments.iter().filter_map(|(_, segment)| segment.file()).find(|file| file.is_changed())
     }
+
+    /// Bytes of what grew, once it has ended.
+    fn grown(&self) -> Result<Option<u64>, Failure> {
+        self.growing.as_ref().map_or(Ok(Some(0)), |(_, growing)| growing.length())
+    }
+
+    /// The same, where what grows is left out of the offset.
+    fn read_known(&self, offset: u64, limit: usize) -> Result<Bytes, Failure> {
+        let index = self.segments.partition_point(|(begin, _)| *begin <= offset);
+        match index.checked_sub(1).and_then(|index| self.segments.get(index)) {
+            Some((begin, segment)) => segment.read(offset - begin, limit),
+            None => Ok(Bytes::new()),
+        }
+    }
 }
 
 impl Source for RequestBody {
-    fn length(&self) -> u64 {
-        self.length
+    fn length(&self) -> Option<u64> {
+        self.grown().ok().flatten().map(|grown| self.length + grown)
+    }
+
+    fn is_whole(&self) -> Result<bool, Failure> {
+        self.grown().map(|grown| grown.is_some())
     }
 
     fn read(&self, offset: u64, limit: usize) -> Result<Bytes, Failure> {
-        let index = self.segments.partition_point(|(begin, _)| *begin <= offset);
-        let Some((begin, segment)) = index.checked_sub(1).and_then(|index| self.segments.get(index)) else {
-            return Err(Failure::new(FailureKind::General, "there is no body to read"));
-        };
-        let within = offset - begin;
-        let left = usize::try_from(segment.length().saturating_sub(within)).unwrap_or(usize::MAX);
-        let size = limit.min(left).min(self.step());
-        let bytes = match segment {
-            Segment::Text(text) => {
-                let from = usize::try_from(within).unwrap_or(usize::MAX).min(text.len());
-                text.slice(from..from + size)
+        let limit = limit.min(self.step());
+        let bytes = match self.growing.as_ref().filter(|(begin, _)| *begin <= offset) {
+            None => {
+                let next = self.growing.as_ref().map_or(u64::MAX, |(begin, _)| begin - offset);
+                self.read_known(offset, limit.min(usize::try_from(next).unwrap_or(usize::MAX)))?
             }
-            Segment::File { file, from, .. } => file.read(from + within, size)?,
+            Some((begin, growing)) => match growing.read(offset - begin, limit)? {
+                Some(bytes) => bytes,
+                None => self.read_known(offset - self.grown()?.unwrap_or(0), limit)?,
+            },
         };
         self.taken.store(offset + bytes.len() as u64, Ordering::Relaxed);
         Ok(bytes)

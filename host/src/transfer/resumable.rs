@@ -242,7 +242,7 @@ impl Attempt<'_> {
 
     /// The answer to the whole upload. One that is no success leaves nothing to go on with.
     async fn judge(&self, held: &mut Held, answer: Answer) -> Result<Finished, Stopped> {
-        let judged = request::judge(self.cx, held, answer, self.stretch.length).await;
+        let judged = request::judge(self.cx, held, answer, &|| Some(self.stretch.length)).await;
         if !matches!(judged, Err(Stopped::Final(Status::Complete, _))) {
             self.cx.shared.store.write_later(Change::Upload { key: self.cx.key, upload: None });
             held.upload = None;
@@ -257,7 +257,7 @@ impl Attempt<'_> {
             let text = format!("the server answered {status} before it had the upload");
             with_status(Failure::new(FailureKind::HttpResponse, text).with(FailureDetail::Protocol), status)
         };
-        match request::judge(self.cx, held, answer, self.stretch.length).await {
+        match request::judge(self.cx, held, answer, &|| Some(self.stretch.length)).await {
             Err(Stopped::Final(Status::Complete, details)) => {
                 Err(Stopped::Failure(early(), Some(Box::new(Details { file_size: None, ..*details }))))
             }
@@ -318,7 +318,7 @@ impl Attempt<'_> {
         let body = Arc::new(RequestBody::new(cx.shared, segments, cx.rate, &cx.task.group));
         call.body = Payload::Source(Arc::clone(&body) as Arc<dyn Source>);
         let is_upload = held.upload.is_some();
-        let of = Of { before, total: self.stretch.length, shown: is_upload.then(|| without_path(&call.url)) };
+        let of = Of { before, total: Some(self.stretch.length), shown: is_upload.then(|| without_path(&call.url)) };
         let sent = request::send(cx, held, call, &body, of).await;
         let sent = sent.map_err(|mut failure| {
             failure.outcome_unknown = false;

@@ -10,8 +10,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Failure, FailureKind};
 use crate::sandbox::{Sandbox, SourceFile};
+use crate::spool::Growth;
 use crate::task::{BOUNDARY, Body, FilePart, Pairs, SOURCES, Task, TaskType};
 use crate::transfer::Context;
+use crate::transfer::growing::{self, Growing};
 use crate::transfer::multipart::{self, FileHead};
 use crate::transfer::request_body::Segment;
 
@@ -37,7 +39,9 @@ pub(crate) fn remember(sandbox: &Sandbox, task: &mut Task, place: Option<&Path>)
         let on_disk = parts_of(task).into_iter().filter(|part| part.content.is_none());
         let files: Result<Vec<SourceFile>, Failure> = on_disk.map(|part| open(&part)).collect();
         task.extra.retain(|(name, _)| name != SOURCES);
-        if let Ok(files) = files {
+        // What is still being read is another one at each look.
+        let is_growing = |file: &SourceFile| Growth::of(Path::new(file.path())).is_some();
+        if let Some(files) = files.ok().filter(|files| !files.iter().any(is_growing)) {
             task.extra.push((SOURCES.into(), marks(files.iter())));
         }
     }
@@ -53,6 +57,7 @@ pub(crate) fn complete(task: &mut Task) {
 /// Whether the files are others than when the task was added.
 pub(super) fn is_changed(task: &Task, segments: &[Segment]) -> bool {
     let files = segments.iter().filter_map(Segment::file);
+    // Of a file that was read while it was sent nothing was written down.
     let known = task.extra.iter().find(|(name, _)| name == SOURCES);
     known.is_some_and(|(_, known)| *known != marks(files))
 }
@@ -117,19 +122,44 @@ impl Stretch {
 
 /// The file, or the range of it that the task's `Range` says, as the body.
 fn binary(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> {
-    let stretch = opened(cx, headers)?;
-    Ok(vec![stretch.part(0, stretch.length)])
+    match open(cx, cx.task.filename.as_deref().unwrap_or_default(), false)? {
+        Opened::Whole(file) => {
+            let stretch = stretch(cx, headers, file)?;
+            Ok(vec![stretch.part(0, stretch.length)])
+        }
+        Opened::Growing(growing) if has(headers, "range") => Err(no_length(growing.file(), "a range of it")),
+        Opened::Growing(growing) => {
+            describe(cx, headers);
+            Ok(vec![Segment::Growing(growing)])
+        }
+    }
 }
 
-/// Opens the file of a binary upload; the headers become those that go with it.
+/// Opens the file of a binary upload whose length must be known; the headers become those that go with it.
 pub(super) fn opened(cx: &Context<'_>, headers: &mut Pairs) -> Result<Stretch, Failure> {
-    let name = &cx.task.sent_name();
-    let file = Arc::new(open(cx, cx.task.filename.as_deref().unwrap_or_default())?);
-    if file.len() == 0 && cx.task.resumable().is_none() {
-        let text = format!("`{}` has 0 length, and a binary upload must have something to send", file.path());
-        return Err(Failure::new(FailureKind::FileSystem, text));
+    match open(cx, cx.task.filename.as_deref().unwrap_or_default(), true)? {
+        Opened::Whole(file) => stretch(cx, headers, file),
+        Opened::Growing(growing) => Err(no_length(growing.file(), "a resumable upload")),
     }
-    let (from, length) = stretch(headers, &file)?;
+}
+
+fn no_length(file: &SourceFile, what: &str) -> Failure {
+    let text = format!("`{}` is still being read, and {what} begins with its length", file.path());
+    Failure::new(FailureKind::FileSystem, text)
+}
+
+fn stretch(cx: &Context<'_>, headers: &mut Pairs, file: SourceFile) -> Result<Stretch, Failure> {
+    if file.len() == 0 && cx.task.resumable().is_none() {
+        return Err(growing::empty(&file));
+    }
+    let (from, length) = range(headers, &file)?;
+    describe(cx, headers);
+    Ok(Stretch { file: Arc::new(file), from, length })
+}
+
+/// The headers become those that go with a binary upload.
+fn describe(cx: &Context<'_>, headers: &mut Pairs) {
+    let name = &cx.task.sent_name();
     headers.retain(|(name, _)| !name.eq_ignore_ascii_case("range"));
     if !has(headers, "content-type") && !cx.task.leaves_out("content-type") {
         headers.push(("Content-Type".into(), mime_type(&cx.task.mime_type, name)));
@@ -140,11 +170,10 @@ pub(super) fn opened(cx: &Context<'_>, headers: &mut Pairs) -> Result<Stretch, F
         let name = utf8_percent_encode(name, PLAIN);
         headers.push(("Content-Disposition".into(), format!("attachment; filename=\"{name}\"")));
     }
-    Ok(Stretch { file, from, length })
 }
 
 /// First byte and number of bytes that a task's `Range: bytes=a-b` or `bytes=a-` means; without one all of them (B.6).
-fn stretch(headers: &Pairs, file: &SourceFile) -> Result<(u64, u64), Failure> {
+fn range(headers: &Pairs, file: &SourceFile) -> Result<(u64, u64), Failure> {
     let Some((_, range)) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("range")) else {
         return Ok((0, file.len()));
     };
@@ -178,15 +207,21 @@ fn form(cx: &Context<'_>, headers: &mut Pairs) -> Result<Vec<Segment>, Failure> 
         segments.extend(texts.next().map(|text| Segment::Text(text.into())));
         segments.push(match &part.content {
             Some(content) => Segment::Text(content.clone().into()),
-            None => {
-                let file = open(cx, &part.filename)?;
-                let length = file.len();
-                Segment::File { file: Arc::new(file), from: 0, length }
-            }
+            None => match open(cx, &part.filename, true)? {
+                Opened::Whole(file) => {
+                    let length = file.len();
+                    Segment::File { file: Arc::new(file), from: 0, length }
+                }
+                Opened::Growing(growing) => Segment::Growing(growing),
+            },
         });
     }
     segments.extend(texts.next().map(|text| Segment::Text(text.into())));
-    Ok(segments)
+    let mut growing = segments.iter().filter(|segment| matches!(segment, Segment::Growing(_)));
+    match growing.nth(1).and_then(Segment::file) {
+        Some(file) => Err(no_length(file, "a form with another such file")),
+        None => Ok(segments),
+    }
 }
 
 /// The parts of a form behind its fields, each with the name that it is sent under where that is another one. A field among the
@@ -275,9 +310,29 @@ fn mime_type(given: &str, name: &str) -> String {
     }
 }
 
-fn open(cx: &Context<'_>, path: &str) -> Result<SourceFile, Failure> {
+/// A file to send.
+enum Opened {
+    Whole(SourceFile),
+    /// More of it may come.
+    Growing(Box<Growing>),
+}
+
+/// `may_be_empty`: where it is not whole yet, and turns out to have no bytes, it is sent nevertheless.
+fn open(cx: &Context<'_>, path: &str, may_be_empty: bool) -> Result<Opened, Failure> {
     let task = cx.task;
-    cx.shared.sandbox.source(&task.base_directory, cx.record.place.as_deref(), &task.directory, path)
+    let open = || cx.shared.sandbox.source(&task.base_directory, cx.record.place.as_deref(), &task.directory, path);
+    let growing = match Growing::of(open()?, may_be_empty) {
+        Ok(growing) => growing,
+        Err(file) => return Ok(Opened::Whole(file)),
+    };
+    match growing.length()? {
+        None => Ok(Opened::Growing(Box::new(growing))),
+        // The end may have come since it was opened.
+        Some(length) => {
+            let file = open()?;
+            if file.len() == length { Ok(Opened::Whole(file)) } else { Err(growing.cut("its length is another one")) }
+        }
+    }
 }
 
 fn has(headers: &Pairs, name: &str) -> bool {

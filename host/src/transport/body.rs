@@ -16,6 +16,7 @@ use super::exchange::Sent;
 use super::handles::Used;
 use super::hosts::Hosts;
 use super::line::Line;
+use super::uptake::look_after;
 use super::{Call, Framing, MAX_PIECE, words};
 use crate::digest::{Checksum, Hasher};
 use crate::error::{Failure, FailureDetail, FailureKind};
@@ -85,8 +86,13 @@ impl Pace {
         }
         let wanted = self.bytes_per_second as f64 * self.window.as_secs_f64();
         let enough = self.bytes as f64 >= wanted;
-        (self.waited, self.bytes) = (Duration::ZERO, 0);
+        self.begin();
         enough
+    }
+
+    /// Begins another window.
+    fn begin(&mut self) {
+        (self.waited, self.bytes) = (Duration::ZERO, 0);
     }
 }
 
@@ -278,18 +284,23 @@ impl AnswerBody {
     }
 
     async fn wait(&mut self) -> Result<Option<Bytes>, Failure> {
-        let idle_since = crate::clock::timer_now();
+        let mut idle_since = crate::clock::timer_now();
+        // While the request goes on its server may have nothing to say yet: that it takes more of it is no silence.
+        let mut uptake = self.request.as_ref().filter(|(_, goes_on)| *goes_on).map(|(request, _)| request.uptake());
         loop {
             let Some(incoming) = &mut self.incoming else {
                 return Ok(None);
             };
+            let is_sending = uptake.is_some() && self.request.as_ref().is_some_and(|(request, _)| !request.is_over());
             let before = crate::clock::timer_now();
             let time_left = match &self.until {
                 Some((at, failure)) if *at <= before => return Err(failure.clone()),
                 until => until.as_ref().map(|(at, _)| *at - before),
             };
             let idle_left = self.idle_timeout.map(|limit| limit.saturating_sub(before - idle_since));
-            let limit = [idle_left, self.pace.left(), time_left].into_iter().flatten().min();
+            let pace_left = self.pace.left().filter(|_| !is_sending);
+            let look = uptake.as_ref().map(|_| look_after(self.idle_timeout.unwrap_or(Duration::MAX)));
+            let limit = [idle_left, pace_left, time_left, look].into_iter().flatten().min();
             let frame = match limit {
                 Some(limit) => tokio::time::timeout(limit, incoming.frame()).await.ok(),
                 None => Some(incoming.frame().await),
@@ -308,7 +319,14 @@ impl AnswerBody {
             if self.framing == Framing::Length(self.received) {
                 self.compare()?;
             }
-            if !self.pace.count(now - before, data.len() as u64) {
+            if let (Some(uptake), Some((request, _))) = (&mut uptake, &self.request) {
+                let last = uptake.last(request.last());
+                if last > idle_since {
+                    idle_since = last;
+                    self.pace.begin();
+                }
+            }
+            if !is_sending && !self.pace.count(now - before, data.len() as u64) {
                 return Err(self.slow());
             }
             if !data.is_empty() {
@@ -338,12 +356,15 @@ impl AnswerBody {
         if request.end(self.idle_timeout).await {
             return Ok(());
         }
-        self.released_request = request.was_released(was_lost);
+        // Over HTTP/2 such a stream looks like one that the server has let go of.
+        let broken = request.broken();
+        self.released_request = broken.is_none() && request.was_released(was_lost);
         if self.released_request {
             return Ok(());
         }
         let description = format!("{} answered and did not take the rest of the request", self.peer);
-        let failure = Failure::new(FailureKind::Connection, description).with(FailureDetail::Cut);
+        let cut = || Failure::new(FailureKind::Connection, description).with(FailureDetail::Cut);
+        let failure = broken.unwrap_or_else(cut);
         (self.cut_request, self.failed) = (true, Some(failure.clone()));
         Err(failure)
     }

@@ -23,7 +23,7 @@ use super::connect::{ConnectFailure, Trace};
 use super::hosts::{Hosts, Turn};
 use super::line::Line;
 use super::nonces::Challenged;
-use super::payload::{Guard, Outgoing, Sending, Unsent};
+use super::payload::{Guard, Outgoing, Sending};
 use super::redirect::Hop;
 use super::uptake::Uptake;
 use super::{Call, Framing, Pool, peer_of, tls, words};
@@ -111,6 +111,26 @@ impl Sent {
         self.guard.0.is_whole() && !deaf
     }
 
+    /// How far it has got, as far as can be known from now on.
+    pub(super) fn uptake(&self) -> Uptake {
+        Uptake::new(self.trace.as_ref(), self.last())
+    }
+
+    /// When the connection last took a piece of it.
+    pub(super) fn last(&self) -> Instant {
+        self.guard.0.last()
+    }
+
+    /// Whether the connection takes nothing more of it.
+    pub(super) fn is_over(&self) -> bool {
+        self.guard.0.is_over()
+    }
+
+    /// Why the rest of it could not be read.
+    pub(super) fn broken(&self) -> Option<Failure> {
+        self.guard.0.broken()
+    }
+
     /// Lets the rest of it go out; false when the connection does not take it.
     pub(super) async fn end(&self, idle: Option<Duration>) -> bool {
         let sending = &*self.guard.0;
@@ -161,7 +181,8 @@ pub(super) async fn exchange(
     Ok(answered)
 }
 
-/// A large body asks first (`Expect: 100-continue`), and is sent without asking where that is refused (417). An answer other
+/// A large body asks first (`Expect: 100-continue`), and is sent without asking where that is refused (417). One whose length is not
+/// known yet is sent with its length where the server wants that: 411, or 501 for a Transfer-Encoding (RFC 9112 section 6.1). An answer other
 /// than a success that comes before the whole body was sent stops the sending (RFC 9112 section 9.5). Each sending proves anew
 /// who asks: a server may have counted one that nobody has answered (RFC 7616 section 3.4).
 async fn exchange_on(
@@ -186,13 +207,17 @@ async fn exchange_on(
             head.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
         }
         call.trail.iter().for_each(|trail| trail.sends(&hop.url, head.headers()));
-        let expects = head.headers().contains_key(EXPECT);
+        let (expects, is_open) = (head.headers().contains_key(EXPECT), hop.body.length().is_none());
         let may_share = hop.url.scheme() == "https" && shared.settings.http2;
         let turn = if may_share { shared.turns.take(hosts, peer).await } else { None };
         match exchange.once(pool, head, turn).await {
             Try::Answered(response, ..) if response.status() == 417 && expects => {
                 is_unexpected = true;
                 hosts.has_refused_expect(peer);
+            }
+            Try::Answered(response, _, sent) if is_open && matches!(response.status().as_u16(), 411 | 501) => {
+                drop((response, sent)); // the connection waits for the rest of the body
+                hop.body.is_whole().await?;
             }
             Try::Answered(response, line, sent) => {
                 let framing = exchange.framing(&response).map_err(|failure| exchange.with_doubt(failure, true))?;
@@ -329,6 +354,7 @@ impl Exchange<'_> {
                 Try::Failed(self.with_doubt(self.too_many_interim(), true))
             }
             Ok(Ok(response)) => self.answered(response, line, guard),
+            Ok(Err(_)) if let Some(failure) = guard.0.broken() => Try::Failed(failure),
             Ok(Err(error)) => {
                 let tried = self.failed(&error, &line);
                 if matches!(tried, Try::Stale(_) | Try::Unread(_)) {
@@ -432,9 +458,6 @@ impl Exchange<'_> {
     /// What an error of the pool means.
     fn failed(&self, error: &ClientError, line: &Line) -> Try {
         if let Some(ConnectFailure(failure)) = words::find::<ConnectFailure>(error) {
-            return Try::Failed(failure.clone());
-        }
-        if let Some(Unsent::Broken(failure)) = words::find::<Unsent>(error) {
             return Try::Failed(failure.clone());
         }
         if let Some(failure) = line.alert().and_then(|alert| tls::refusal(alert, &self.peer)) {

@@ -27,15 +27,27 @@ const EXPECT_ABOVE: u64 = 1024 * 1024;
 /// How long the server's `100 Continue` is waited for at most (as curl does).
 const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
 
+/// How soon is looked whether more of a body has come whose length is not known.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+
 /// Something to do before the last piece of a body is sent.
 pub type BeforeEnd = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
-/// A body of known length that can be read any number of times.
+/// A body that can be read any number of times.
 pub trait Source: fmt::Debug + Send + Sync {
-    /// The exact number of bytes.
-    fn length(&self) -> u64;
+    /// The exact number of bytes. `None`: nobody knows yet, for more may come. One that is known stays.
+    fn length(&self) -> Option<u64>;
 
-    /// Bytes from `offset`, which is below the length: at least one, at most `limit`. Blocks no longer than a disk does.
+    /// Whether no more may come.
+    ///
+    /// # Errors
+    /// More was to come, and will not.
+    fn is_whole(&self) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    /// Bytes from `offset`: at most `limit`, and at least one where it is below a known length. Where that is not known there
+    /// may be none yet, and at the end of what is whole there are none. Blocks no longer than a disk does.
     ///
     /// # Errors
     /// Ends the request: the server never gets a body that it could take for whole.
@@ -83,22 +95,31 @@ impl From<Vec<u8>> for Payload {
 }
 
 impl Payload {
-    /// The exact number of bytes.
-    pub fn length(&self) -> u64 {
+    /// The exact number of bytes, if it is known.
+    pub fn length(&self) -> Option<u64> {
         match self {
-            Payload::Bytes(bytes) => bytes.len() as u64,
+            Payload::Bytes(bytes) => Some(bytes.len() as u64),
             Payload::Source(source) => source.length(),
         }
     }
 
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.length() == 0
+        self.length() == Some(0)
+    }
+
+    /// Waits until its length is known.
+    pub(super) async fn is_whole(&self) -> Result<(), Failure> {
+        let Payload::Source(source) = self else { return Ok(()) };
+        while !source.is_whole()? {
+            clock::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
     }
 
     /// Whether the server is asked before the body is sent.
     pub(super) fn asks_first(&self) -> bool {
-        self.length() > EXPECT_ABOVE
+        self.length().is_none_or(|length| length > EXPECT_ABOVE)
     }
 
     /// There is a connection for the request.
@@ -160,6 +181,8 @@ struct State {
     whole: bool,
     /// The connection has let go of the body.
     gone: bool,
+    /// Why it could not be read to its end: HTTP/2 tells of that as if the stream had been reset for nothing.
+    broken: Option<Failure>,
     waker: Option<Waker>,
 }
 
@@ -183,9 +206,25 @@ impl Sending {
         self.outcome().is_some()
     }
 
+    /// Why it could not be read to its end.
+    pub(super) fn broken(&self) -> Option<Failure> {
+        self.state().broken.clone()
+    }
+
     /// Whether the connection has let go of it before it had taken every byte.
     pub(super) fn was_let_go(&self) -> bool {
         self.outcome() == Some(false)
+    }
+
+    /// A piece was taken, or there is none to be taken just now: what follows is the other end's silence.
+    fn counts_from_now(&self) {
+        let now = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    fn is_taken_whole(&self) {
+        self.state().whole = true;
+        self.ended.notify_waiters();
     }
 
     /// The server wants the body.
@@ -251,12 +290,17 @@ impl Drop for Guard {
 /// A body as the connection takes it.
 pub(super) struct Outgoing {
     payload: Payload,
-    length: u64,
+    /// `None`: that is known at its end.
+    length: Option<u64>,
     taken: u64,
+    /// All of it was taken.
+    ended: bool,
     sending: Arc<Sending>,
     /// How long `100 Continue` is waited for.
     patience: Duration,
     pause: Option<Pin<Box<Sleep>>>,
+    /// When is looked whether more has come.
+    look: Option<Pin<Box<Sleep>>>,
     /// The last piece, while it waits for `before_end`.
     last: Option<(Bytes, BeforeEnd)>,
 }
@@ -271,11 +315,12 @@ impl Outgoing {
         let sending = Arc::new(Sending {
             start: crate::clock::timer_now(),
             last: AtomicU64::new(0),
-            state: Mutex::new(State { order, whole: length == 0, gone: false, waker: None }),
+            state: Mutex::new(State { order, whole: length == Some(0), gone: false, broken: None, waker: None }),
             ended: Notify::new(),
         });
         let guard = Guard(sending.clone());
-        (Self { payload, length, taken: 0, sending, patience, pause: None, last: None }, guard)
+        let ended = length == Some(0);
+        (Self { payload, length, taken: 0, ended, sending, patience, pause: None, look: None, last: None }, guard)
     }
 
     fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
@@ -300,9 +345,9 @@ impl Outgoing {
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Unsent>> {
         if self.last.is_none() {
-            let piece = self.payload.read(self.taken).map_err(Unsent::Broken)?;
+            let piece = ready!(self.poll_source(cx))?;
             let before_end = match &self.payload {
-                Payload::Source(source) if self.taken + piece.len() as u64 == self.length => source.before_end(),
+                Payload::Source(source) if self.is_last(&piece) => source.before_end(),
                 _ => None,
             };
             match before_end {
@@ -311,21 +356,49 @@ impl Outgoing {
             }
         }
         let Some((piece, before_end)) = &mut self.last else { return Poll::Pending };
-        ready!(before_end.as_mut().poll(cx)).map_err(Unsent::Broken)?;
-        let piece = std::mem::take(piece);
+        let piece = match ready!(before_end.as_mut().poll(cx)) {
+            Ok(()) => std::mem::take(piece),
+            Err(failure) => return Poll::Ready(Err(self.breaks(failure))),
+        };
         self.last = None;
         Poll::Ready(Ok(piece))
     }
 
-    fn took(&mut self, size: usize) {
-        self.taken += size as u64;
-        let now = u64::try_from(self.sending.start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.sending.last.store(now, Ordering::Relaxed);
-        if self.taken == self.length {
-            self.sending.state().whole = true;
-            self.sending.ended.notify_waiters();
+    /// The next bytes; none at the end of a body whose length was not known before.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Unsent>> {
+        loop {
+            if let Some(look) = &mut self.look {
+                ready!(look.as_mut().poll(cx));
+                self.look = None;
+            }
+            let piece = self.payload.read(self.taken).map_err(|failure| self.breaks(failure))?;
+            if !piece.is_empty() || self.length.is_some() || self.payload.length() == Some(self.taken) {
+                return Poll::Ready(Ok(piece));
+            }
+            self.sending.counts_from_now();
+            self.look = Some(Box::pin(clock::sleep(LOOK_AGAIN)));
+        }
+    }
+
+    fn breaks(&self, failure: Failure) -> Unsent {
+        self.sending.state().broken = Some(failure.clone());
+        Unsent::Broken(failure)
+    }
+
+    /// Whether the server has all of it with this piece: where no length was told, by the end that follows.
+    fn is_last(&self, piece: &Bytes) -> bool {
+        self.length.map_or(piece.is_empty(), |length| self.taken + piece.len() as u64 == length)
+    }
+
+    fn took(&mut self, piece: &Bytes) {
+        let is_last = self.is_last(piece);
+        self.taken += piece.len() as u64;
+        self.sending.counts_from_now();
+        if is_last {
+            self.ended = true;
+            self.sending.is_taken_whole();
         } else if let Payload::Source(source) = &self.payload {
-            let pause = source.pause(size);
+            let pause = source.pause(piece.len());
             self.pause = (!pause.is_zero()).then(|| Box::pin(clock::sleep(pause)));
         }
     }
@@ -336,21 +409,21 @@ impl Body for Outgoing {
     type Error = Unsent;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Unsent>>> {
-        if self.taken == self.length {
+        if self.ended {
             return Poll::Ready(None);
         }
         ready!(self.poll_order(cx))?;
         let piece = ready!(self.poll_piece(cx))?;
-        self.took(piece.len());
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        self.took(&piece);
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.taken == self.length
+        self.ended
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length - self.taken)
+        self.length.map_or_else(SizeHint::default, |length| SizeHint::with_exact(length - self.taken))
     }
 }
 

@@ -72,7 +72,7 @@ impl Uptake {
     }
 
     /// When something was last taken: by the connection (`piece`), or by the server's system.
-    fn last(&mut self, piece: Instant) -> Instant {
+    pub(super) fn last(&mut self, piece: Instant) -> Instant {
         if let Some(trace) = &self.trace
             && let Some(mark) = trace.socket.mark()
         {
@@ -94,12 +94,17 @@ impl Uptake {
         let end = |last: Instant| limit.and_then(|limit| last.checked_add(limit));
         let Some(until) = end(self.last(piece())) else { return std::future::pending().await };
         let next = match &self.trace {
-            Some(_) => until.min(clock::timer_now() + (limit.unwrap_or_default() / LOOKS).min(LOOK_AFTER)),
+            Some(_) => until.min(clock::timer_now() + look_after(limit.unwrap_or_default())),
             None => until,
         };
         clock::sleep_until(next).await;
         end(self.last(piece())).is_some_and(|until| until <= clock::timer_now())
     }
+}
+
+/// How soon the socket is asked again under this limit.
+pub(super) fn look_after(limit: Duration) -> Duration {
+    (limit / LOOKS).min(LOOK_AFTER)
 }
 
 /// Makes a socket take little more than it can send, so that one that takes more has sent something. It works without.

@@ -37,10 +37,16 @@ pub fn boundary_of(request: &Seen) -> String {
 /// The parts of a request's form, in order.
 #[track_caller]
 pub fn form_of(request: &Seen) -> Vec<Part> {
-    let boundary = boundary_of(request);
     let length: usize = request.header("content-length").expect("a length").parse().unwrap();
     assert_eq!(length, request.body.len());
     assert!(request.header("transfer-encoding").is_none());
+    parts_of(request)
+}
+
+/// The same of a form that came in chunks, too.
+#[track_caller]
+pub fn parts_of(request: &Seen) -> Vec<Part> {
+    let boundary = boundary_of(request);
     let delimiter = format!("--{boundary}");
     let mut rest = request.body.strip_prefix(delimiter.as_bytes()).expect("the form begins with its boundary");
     let between = format!("\r\n{delimiter}").into_bytes();

@@ -249,7 +249,14 @@ impl Shared {
             };
             wire.read_exact(after).ok().filter(|()| before)?;
         } else if request.header("transfer-encoding").is_some() {
-            request.body = read_chunks(wire)?;
+            let wanted = answer.early.unwrap_or(usize::MAX);
+            let gate = answer.body_gate.as_ref().filter(|(at, _)| *at < wanted);
+            let first = gate.map_or(wanted, |(at, _)| *at);
+            let is_over = read_chunks(wire, &mut request.body, first)?;
+            if let Some((_, gate)) = gate.filter(|_| !is_over) {
+                gate.pass(raw, &self.stopping).then_some(())?;
+                read_chunks(wire, &mut request.body, wanted)?;
+            }
         }
         Some(())
     }
@@ -285,18 +292,19 @@ pub(super) fn read_head(wire: &mut impl BufRead) -> Option<Seen> {
     Some(Seen { method, target, headers, body: Vec::new(), at: Instant::now() })
 }
 
-fn read_chunks(wire: &mut BufReader<Wire>) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
+/// Reads chunks until there are so many bytes; whether the last one was among them.
+fn read_chunks(wire: &mut BufReader<Wire>, body: &mut Vec<u8>, wanted: usize) -> Option<bool> {
+    while body.len() < wanted {
         let length = usize::from_str_radix(&read_line(wire)?, 16).ok()?;
         let mut chunk = vec![0; length];
         wire.read_exact(&mut chunk).ok()?;
         read_line(wire)?;
         if length == 0 {
-            return Some(body);
+            return Some(true);
         }
         body.extend(chunk);
     }
+    Some(false)
 }
 
 fn read_line(wire: &mut impl BufRead) -> Option<String> {

@@ -280,7 +280,7 @@ pub(crate) struct Get {
 #[derive(Debug, ClapArgs)]
 #[command(override_usage = "haul put [OPTIONS] FILE... URL")]
 pub(crate) struct Put {
-    /// What to upload (`-`: stdin, read to its end first), then where to; several files are one form
+    /// What to upload (`-`: stdin, read to its end first unless --stream is given), then where to; several files are one form
     #[arg(required = true, value_names = ["FILE", "URL"])]
     pub(crate) files_and_url: Vec<String>,
     /// Send the file's bytes as the body, by PUT; otherwise it is part of a form, sent by POST
@@ -289,6 +289,9 @@ pub(crate) struct Put {
     /// Send the file's bytes by a protocol that goes on where it was interrupted; fields become tus' metadata
     #[arg(long, value_name = "HOW", conflicts_with_all = ["binary", "file_field", "fields_after", "parts", "part_headers"], help_heading = "Upload options")]
     pub(crate) resumable: Option<HowResumable>,
+    /// Send what stdin or a pipe gives while it is being read, before its length is known (over HTTP/1.1 by chunks)
+    #[arg(long, conflicts_with = "resumable", help_heading = "Upload options")]
+    pub(crate) stream: bool,
     /// Form field of the file [default: file, or of several files each one's name without extension]
     #[arg(long, value_name = "NAME", help_heading = "Upload options")]
     pub(crate) file_field: Option<String>,

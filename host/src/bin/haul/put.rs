@@ -1,5 +1,5 @@
 //! `haul put`: uploads in the foreground. Killed at any moment, the same command line sends again, or, with
-//! `--resumable`, goes on.
+//! `--resumable`, goes on. What a pipe gives is read here, by whatever process it is sent.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use haul::task::{Body, FilePart, TaskType};
 use haul::{Addition, Error, Result, Spooled, Task};
+use tokio::task::JoinHandle;
 
 use crate::args::{HowResumable, Put, RequestFlags};
 use crate::environment::{Environment, absolute, named, now_ms, place};
@@ -24,16 +25,51 @@ pub(crate) async fn run(put: &Put, environment: &Environment, printer: &Printer)
     let callbacks = named(&put.engine.components, &environment.config.callbacks);
     let Some((files, piped)) = sources(put, &environment.home).await? else { return Ok(exit::INTERRUPTED) };
     let done = send(put, &files, callbacks, environment, printer).await;
-    match (&done, piped) {
+    let Some(mut piped) = piped else { return done };
+    match &done {
         // It is the task's until that is forgotten.
-        (Ok(code), Some(piped)) if *code != exit::DONE && piped.path().exists() => {
-            printer.note(format_args!("what was read is kept while its task can send it: {}", piped.path().display()));
+        Ok(code) if *code != exit::DONE && piped.spooled.path().exists() => {
+            if piped.is_whole(*code == exit::INTERRUPTED, printer).await? {
+                let path = piped.spooled.path().display();
+                printer.note(format_args!("what was read is kept while its task can send it: {path}"));
+            }
         }
         // No task was added.
-        (Ok(_) | Err(Error::Usage(_) | Error::Refused(_) | Error::Invalid(_)), Some(piped)) => piped.remove(),
-        _ => {}
+        Ok(_) | Err(Error::Usage(_) | Error::Refused(_) | Error::Invalid(_)) => piped.spooled.remove(),
+        Err(_) => {}
     }
     done
+}
+
+/// What a pipe gives.
+struct Piped {
+    spooled: Spooled,
+    /// Reads it, where that is not over yet.
+    reading: Option<JoinHandle<Result<()>>>,
+}
+
+impl Piped {
+    /// Whether all of it is there, so that a task that has failed can send it again: what is still to come is read, unless somebody
+    /// has no time for that.
+    async fn is_whole(&mut self, is_interrupted: bool, printer: &Printer) -> Result<bool> {
+        let Some(reading) = self.reading.take() else { return Ok(true) };
+        let is_over = reading.is_finished();
+        if !is_over && !is_interrupted {
+            printer.note("the input is read to its end, so that its task can send it again; an interrupt ends that");
+        }
+        let read = if is_over || !is_interrupted { Interrupt::listen()?.unless(reading).await } else { None };
+        match read {
+            Some(Ok(Ok(()))) => Ok(true),
+            Some(Ok(Err(error))) => {
+                printer.note(error);
+                Ok(false)
+            }
+            None | Some(Err(_)) => {
+                printer.note("the input was not read to its end: its task cannot send it any more");
+                Ok(false)
+            }
+        }
+    }
 }
 
 async fn send(
@@ -58,26 +94,31 @@ async fn send(
     foreground::run(tasks, &put.engine, put.task.asking.profile.as_deref(), environment, printer, reporter).await
 }
 
-/// The files' absolute paths, and which of them holds what a pipe gave. `None`: interrupted.
-async fn sources(put: &Put, home: &Path) -> Result<Option<(Vec<PathBuf>, Option<Spooled>)>> {
+/// The files' absolute paths, and which of them holds what a pipe gives. `None`: interrupted.
+async fn sources(put: &Put, home: &Path) -> Result<Option<(Vec<PathBuf>, Option<Piped>)>> {
     let typed = put.files_and_url.split_last().map_or(&[][..], |(_, files)| files);
     if typed.is_empty() {
         return Err(Error::Usage("put wants a FILE and a URL: `haul put FILE URL`, where FILE `-` is stdin".into()));
     }
-    if typed.iter().filter(|file| is_piped(file)).count() > 1 {
-        return Err(Error::Usage("one FILE of put can be stdin or a pipe, and not more".into()));
+    match typed.iter().filter(|file| is_piped(file)).count() {
+        0 if put.stream => {
+            return Err(Error::Usage("--stream is for what stdin or a pipe gives: `haul put --stream - URL`".into()));
+        }
+        0 | 1 => {}
+        _ => return Err(Error::Usage("one FILE of put can be stdin or a pipe, and not more".into())),
     }
     // A pipe last: a file that is not there is told before anything is read.
     let named = typed.iter().map(|file| if is_piped(file) { Ok(None) } else { source(file).map(Some) });
     let named: Vec<Option<PathBuf>> = named.collect::<Result<_>>()?;
     let piped = match typed.iter().find(|file| is_piped(file)) {
         None => None,
+        Some(file) if put.stream => Some(streamed(file, home)?),
         Some(file) => match spooled(file, home).await? {
             None => return Ok(None),
             piped => piped,
         },
     };
-    let path = |named: Option<PathBuf>| named.or_else(|| Some(piped.as_ref()?.path().to_path_buf()));
+    let path = |named: Option<PathBuf>| named.or_else(|| Some(piped.as_ref()?.spooled.path().to_path_buf()));
     Ok(Some((named.into_iter().filter_map(path).collect(), piped)))
 }
 
@@ -86,27 +127,42 @@ fn is_piped(typed: &str) -> bool {
     typed == "-" || std::fs::metadata(typed).is_ok_and(|data| data.file_type().is_fifo())
 }
 
-/// What a pipe gives, read to its end. It has the pipe's name, or `stdin`. `None`: interrupted, and nothing of it is kept.
-async fn spooled(typed: &str, home: &Path) -> Result<Option<Spooled>> {
+/// A place for what a pipe gives. It has the pipe's name, or `stdin`.
+fn place_of(typed: &str, home: &Path) -> Result<Spooled> {
     let name = Path::new(typed).file_name().filter(|_| typed != "-").unwrap_or("stdin".as_ref());
+    Spooled::new(home, name).map_err(|error| cannot_store(typed, &error))
+}
+
+/// What a pipe gives, read to its end. `None`: interrupted, and nothing of it is kept.
+async fn spooled(typed: &str, home: &Path) -> Result<Option<Piped>> {
     let mut interrupt = Interrupt::listen()?; // from here on there is something to be removed
-    let spooled = Spooled::new(home, name).map_err(|error| cannot_store(typed, &error))?;
+    let spooled = place_of(typed, home)?;
     let (pipe, path) = (typed.to_owned(), spooled.path().to_path_buf());
-    let read = interrupt.unless_read(move || read_pipe(&pipe, &path)).await;
+    let fill = move |input: &mut dyn Read| Spooled::fill(&path, input);
+    let read = interrupt.unless_read(move || read_pipe(&pipe, fill)).await;
     if let Ok(Some(())) = read {
-        return Ok(Some(spooled));
+        return Ok(Some(Piped { spooled, reading: None }));
     }
     spooled.remove();
     read.map(|_| None)
 }
 
-fn read_pipe(typed: &str, path: &Path) -> Result<()> {
+/// What a pipe gives from now on, read on a thread of its own.
+fn streamed(typed: &str, home: &Path) -> Result<Piped> {
+    let spooled = place_of(typed, home)?;
+    let writer = spooled.begin().map_err(|error| cannot_store(typed, &error))?;
+    let pipe = typed.to_owned();
+    let reading = tokio::task::spawn_blocking(move || read_pipe(&pipe, |input| writer.fill(input)));
+    Ok(Piped { spooled, reading: Some(reading) })
+}
+
+fn read_pipe(typed: &str, fill: impl FnOnce(&mut dyn Read) -> io::Result<()>) -> Result<()> {
     let cannot = |error| cannot_store(typed, &error);
     let mut input: Box<dyn Read> = match typed {
         "-" => Box::new(io::stdin().lock()),
         name => Box::new(File::open(name).map_err(cannot)?),
     };
-    Spooled::fill(path, &mut input).map_err(cannot)
+    fill(&mut *input).map_err(cannot)
 }
 
 fn cannot_store(typed: &str, error: &io::Error) -> Error {

@@ -8,6 +8,7 @@ use tokio::sync::Barrier;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::payload::Trickle;
 use super::tls::localhost;
 use super::*;
 
@@ -261,8 +262,8 @@ async fn a_connection_that_answers_no_ping_is_given_up_whether_it_is_used_or_idl
 struct Endless;
 
 impl Source for Endless {
-    fn length(&self) -> u64 {
-        1
+    fn length(&self) -> Option<u64> {
+        Some(1)
     }
 
     fn read(&self, _: u64, _: usize) -> Result<Bytes, Failure> {
@@ -509,6 +510,42 @@ async fn one_request_goes_out_until_the_server_has_said_how_many_it_takes() {
     let answers = all_at_once(&trusting(), 12, || get(url.clone())).await;
     assert!(answers.iter().all(|answer| answer.as_deref() == Ok("ok")), "{answers:?}");
     assert_eq!(told.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_ends_its_stream_when_it_is_whole_and_never_where_it_breaks() {
+    for (breaks, is_early) in [(false, false), (true, false), (true, true)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+        let server = tokio::spawn(async move {
+            let mut stream = accept(&listener).await;
+            stream.write_all(&frame(SETTINGS, 0, 0, b"")).await.unwrap();
+            let (mut body, mut has_ended) = (Vec::new(), false);
+            while let Some((kind, flags, id, content)) = read_frame(&mut stream).await {
+                match kind {
+                    SETTINGS if flags == 0 => stream.write_all(&frame(SETTINGS, 1, 0, b"")).await.unwrap(),
+                    HEADERS if is_early => stream.write_all(&fine(id)).await.unwrap(),
+                    DATA => body.extend(content),
+                    RST_STREAM => break,
+                    _ => {}
+                }
+                if kind == DATA && flags & END_STREAM > 0 {
+                    has_ended = true;
+                    stream.write_all(&fine(id)).await.unwrap();
+                    break;
+                }
+            }
+            (stream, body.len(), has_ended)
+        });
+        let source = Trickle { in_vain: 2, breaks, ..Trickle::default() };
+        let call = Call { method: "PUT".into(), body: Payload::Source(Arc::new(source)), ..get(url) };
+        let told = fetch(&trusting(), call).await.map(|(_, body)| body).map_err(|failure| failure.description);
+        let (_, length, has_ended) = server.await.unwrap();
+        match breaks {
+            false => assert_eq!((told.as_deref(), length, has_ended), (Ok("ok"), 30, true)),
+            true => assert_eq!((told.as_deref(), has_ended), (Err(&"the source broke".to_owned()), false)),
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Tests of bodies that are read while they are sent: asking first, early answers, sources that break.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::sync::oneshot;
 
 use super::super::payload::{BeforeEnd, Source};
@@ -14,8 +16,8 @@ struct Letters {
 }
 
 impl Source for Letters {
-    fn length(&self) -> u64 {
-        self.length
+    fn length(&self) -> Option<u64> {
+        Some(self.length)
     }
 
     fn read(&self, offset: u64, limit: usize) -> Result<Bytes, Failure> {
@@ -32,8 +34,46 @@ impl Source for Letters {
     }
 }
 
-fn put(url: String, letters: Letters) -> Call {
-    Call { method: "PUT".into(), body: Payload::Source(Arc::new(letters)), ..get(url) }
+fn put(url: String, source: impl Source + 'static) -> Call {
+    Call { method: "PUT".into(), body: Payload::Source(Arc::new(source)), ..get(url) }
+}
+
+/// A body whose length is known at its end: thrice ten `x`s, each when it was looked for some times.
+#[derive(Debug, Default)]
+pub(super) struct Trickle {
+    /// Looks in vain before each piece, and before the end.
+    pub(super) in_vain: usize,
+    pub(super) breaks: bool,
+    pub(super) looks: AtomicUsize,
+}
+
+impl Trickle {
+    fn pieces(&self) -> usize {
+        self.looks.load(Ordering::Relaxed) / (self.in_vain + 1)
+    }
+
+    fn look(&self) -> Result<usize, Failure> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        match self.pieces() {
+            4.. if self.breaks => Err(Failure::new(FailureKind::FileSystem, "the source broke")),
+            pieces => Ok(pieces),
+        }
+    }
+}
+
+impl Source for Trickle {
+    fn length(&self) -> Option<u64> {
+        (self.pieces() > 3 && !self.breaks).then_some(30)
+    }
+
+    fn is_whole(&self) -> Result<bool, Failure> {
+        self.look().map(|pieces| pieces > 3)
+    }
+
+    fn read(&self, offset: u64, _: usize) -> Result<Bytes, Failure> {
+        let there = self.look()?.min(3) * 10;
+        Ok(vec![b'x'; there - usize::try_from(offset).unwrap()].into())
+    }
 }
 
 /// A server by hand: what it read before it answered is returned.
@@ -236,6 +276,83 @@ async fn a_server_that_reads_slowly_and_steadily_meets_no_time_limit() {
     let mut call = put(url, Letters { length: LENGTH as u64, ..Letters::default() });
     (call.idle_timeout, call.head_timeout) = (Some(Duration::from_millis(600)), Some(Duration::from_millis(600)));
     assert_eq!(fetch(&transport(), call).await.unwrap().0.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_goes_out_in_chunks_as_it_comes_and_its_silence_is_not_the_servers() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, head) = serve(&listener, 0, "HTTP/1.1 100 Continue\r\n\r\n").await;
+        let mut body = Vec::new();
+        while !body.ends_with(b"0\r\n\r\n") {
+            body.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        (String::from_utf8(head).unwrap(), String::from_utf8(body).unwrap())
+    });
+    let mut call = put(url, Trickle { in_vain: 10, ..Trickle::default() });
+    call.idle_timeout = Some(Duration::from_millis(150)); // shorter than it takes to a piece
+    assert_eq!(fetch(&transport(), call).await.unwrap().0.status, 200);
+    let (head, body) = server.await.unwrap();
+    assert!(head.contains("transfer-encoding: chunked\r\n") && head.contains("expect: 100-continue"), "{head}");
+    assert!(!head.contains("content-length"), "{head}");
+    assert_eq!(body, "A\r\nxxxxxxxxxx\r\n".repeat(3) + "0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_that_breaks_has_no_last_chunk() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = serve(&listener, 0, "HTTP/1.1 100 Continue\r\n\r\n").await;
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all).await;
+        String::from_utf8(all).unwrap()
+    });
+    let failure = fetch(&transport(), put(url, Trickle { breaks: true, ..Trickle::default() })).await.unwrap_err();
+    assert_eq!((failure.kind, failure.description.as_str()), (FailureKind::FileSystem, "the source broke"));
+    assert!("A\r\nxxxxxxxxxx\r\n".repeat(3).starts_with(&server.await.unwrap()));
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_length_gets_it_when_it_is_known() {
+    for refusal in ["411 Length Required", "501 Not Implemented"] {
+        let (listener, url) = listen().await;
+        let server = tokio::spawn(async move {
+            let refusal = format!("HTTP/1.1 {refusal}\r\ncontent-length: 0\r\n\r\n");
+            let (first, _) = serve(&listener, 0, &refusal).await;
+            let (_, head) = serve(&listener, 30, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            drop(first);
+            String::from_utf8(head).unwrap()
+        });
+        let source = Trickle { in_vain: 2, ..Trickle::default() };
+        assert_eq!(fetch(&transport(), put(url, source)).await.unwrap().0.status, 200);
+        let head = server.await.unwrap();
+        assert!(head.contains("content-length: 30\r\n") && !head.contains("transfer-encoding"), "{head}");
+    }
+    let (listener, url) = listen().await;
+    tokio::spawn(async move { serve(&listener, 0, "HTTP/1.1 411 No\r\ncontent-length: 0\r\n\r\n").await });
+    let failure = fetch(&transport(), put(url, Trickle { breaks: true, ..Trickle::default() })).await.unwrap_err();
+    assert_eq!(failure.description, "the source broke");
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_for_the_rest_of_its_request_is_not_idle_while_that_is_read() {
+    const LENGTH: usize = 1_000_000; // more than buffers take at once
+    let (listener, url) = listen_in_a_corner();
+    tokio::spawn(async move {
+        let (mut stream, _) = serve(&listener, 0, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await;
+        let mut tick = tokio::time::interval(Duration::from_millis(40));
+        let mut piece = vec![0; LENGTH / 50];
+        for _ in 0..50 {
+            tick.tick().await;
+            stream.read_exact(&mut piece).await.unwrap();
+        }
+        stream.write_all(b"ok").await.unwrap();
+    });
+    let mut call = put(url, Letters { length: LENGTH as u64, ..Letters::default() });
+    call.idle_timeout = Some(Duration::from_millis(600));
+    (call.low_speed_bytes, call.low_speed_window) = (1, Duration::from_millis(600));
+    assert_eq!(fetch(&transport(), call).await.unwrap().1, "ok");
 }
 
 #[tokio::test]
