@@ -227,11 +227,11 @@ pub enum Request {
 pub enum Action {
     /// Stop and keep the bytes.
     Pause,
-    /// Go on with paused (or failed) tasks.
+    /// Go on with paused tasks, and with failed and not-found ones where they are selected by their ids.
     Resume,
     /// End for good; the bytes are removed.
     Cancel,
-    /// Try failed, not-found and canceled tasks again, and waiting ones at once.
+    /// Try failed and not-found tasks again, and waiting ones at once; canceled ones where they are selected by their ids.
     Retry,
 }
 

@@ -63,7 +63,8 @@ impl Session {
         self.control(Action::Pause, select.into(), None).await
     }
 
-    /// Goes on with paused or failed tasks. Errors: as of [`Session::pause`].
+    /// Goes on with paused tasks, and with failed and not-found ones where they are selected by their ids. Errors: as of
+    /// [`Session::pause`].
     pub async fn resume(&self, select: impl Into<Selection>) -> Result<Changed> {
         self.control(Action::Resume, select.into(), None).await
     }
@@ -74,7 +75,8 @@ impl Session {
         self.control(Action::Cancel, select.into(), reason.map(str::to_owned)).await
     }
 
-    /// Tries failed, not-found and canceled tasks again, and waiting ones at once. Errors: as of [`Session::pause`].
+    /// Tries failed and not-found tasks again, and waiting ones at once; canceled ones where they are selected by their ids. Errors:
+    /// as of [`Session::pause`].
     pub async fn retry(&self, select: impl Into<Selection>) -> Result<Changed> {
         self.control(Action::Retry, select.into(), None).await
     }
