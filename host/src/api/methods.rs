@@ -17,8 +17,8 @@ use crate::task::{TaskRecord, json};
 pub struct AddOptions {
     /// What happens when an id is taken.
     pub if_exists: IfExists,
-    /// Go on with an unfinished or failed task of the same URL, place, directory and given name (or id) instead, where there
-    /// is one. Without a place only an id finds one.
+    /// Go on with an unfinished, failed or not-found task of the same URL, place, directory and given name (or id) instead, where
+    /// there is one. Without a place only an id finds one.
     pub continue_same: bool,
     /// Work them for as long as this session lives; otherwise they wait for an engine that works every task.
     pub work: bool,
