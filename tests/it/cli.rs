@@ -449,7 +449,7 @@ fn a_manual_page_is_there_for_commands_of_commands_too() {
 fn show_tells_people_what_a_task_says_of_its_transfer() {
     let world = World::new();
     let id = world
-        .add(&[json!({"url": "http://127.0.0.1:9/f", "chunks": 4, "limitRate": "10M", "acceptStatus": ["2xx", 404],
+        .add(&[json!({"url": "http://127.0.0.1:9/f", "chunks": 4, "limitRate": "10M", "acceptStatus": ["2xx", "404"],
             "timeouts": {"idle": "5s"}, "options": {"auth": {"accessToken": "canary", "accessHeaders": {}}}})])
         .remove(0);
     let shown = world.haul(&["show", &id]).exits(0).stdout;
