@@ -25,7 +25,7 @@ pub use crate::control::{Client, Host};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Request {
-    /// Validates and stores tasks. With `continue_same`, an unfinished or failed task of the same URL, place, directory and
+    /// Validates and stores tasks. With `continue_same`, an unfinished, failed or not-found task of the same URL, place, directory and
     /// given name (or id) is gone on with instead; without a place only an id finds one. With `work`, these tasks are also asked to be worked by this engine.
     /// Answer: [`Reply::Added`].
     Add {
@@ -230,11 +230,11 @@ pub enum Request {
 pub enum Action {
     /// Stop and keep the bytes.
     Pause,
-    /// Go on with paused (or failed) tasks.
+    /// Go on with paused tasks, and with failed and not-found ones where they are selected by their ids.
     Resume,
     /// End for good; the bytes are removed.
     Cancel,
-    /// Try failed, not-found and canceled tasks again, and waiting ones at once.
+    /// Try failed and not-found tasks again, and waiting ones at once; canceled ones where they are selected by their ids.
     Retry,
 }
 

@@ -180,7 +180,7 @@ pub(crate) enum Change {
     /// Replaces the notes of a running task. They stay until it ends or waits for a retry. No event.
     Note { key: TaskKey, notes: Vec<String> },
     /// any not-final → failed or canceled; any not-final but paused → complete or notFound: details stored, resume and publish
-    /// rows deleted (with `keep_resume` a failed task keeps the resume record: a download that can go on). Event.
+    /// rows deleted (with `keep_resume` a failed or notFound task keeps the resume record: a download that can go on). Event.
     Finish { key: TaskKey, status: Status, details: Arc<Details>, bytes_done: u64, keep_resume: bool, at: u64 },
     /// running or publishing → waitingToRetry until `ready_at`. The resume record stays. Event.
     Wait { key: TaskKey, ready_at: u64, retries_remaining: i32, details: Arc<Details>, bytes_done: u64, at: u64 },

@@ -498,6 +498,7 @@ impl<'a> Attempt<'a> {
         let Self { shared, job, chain, hook_task, .. } = self;
         match result {
             Ok(finished) => End::Bytes(Box::new(finished)),
+            Err(Stopped::Final(Status::NotFound, details)) => ending::not_found(shared, job, held, details),
             Err(Stopped::Final(status, details)) => {
                 held.remove();
                 let bytes_done = details.file_size.filter(|_| status == Status::Complete).unwrap_or(0);

@@ -415,6 +415,54 @@ fn doctor_finds_directories_that_cannot_serve() {
 }
 
 #[test]
+fn doctor_finds_credentials_programs_and_places_that_are_not_there() {
+    let world = World::new();
+    let corp = "[credentials.corp]\norigins = [\"https://h\"]\n";
+    for (configuration, subject, says) in [
+        (format!("{corp}value-env = \"NOT_SET\"\n"), "credential corp", "`NOT_SET`"),
+        (format!("{corp}value-file = \"nope\"\n"), "credential corp", "nope"),
+        ("[notifications]\nto = [\"command\"]\ncommand = [\"/nope/tell\"]\n".into(), "notifications", "/nope/tell"),
+        ("[notifications]\nto = [\"command\"]\ncommand = [\"no-such\", \"x\"]\n".into(), "notifications", "no-such"),
+        ("[[grants]]\npath = \"nope.wasm\"\nkeyvalue = \"1M\"\n".into(), "grants", "nope.wasm"),
+    ] {
+        world.config(&configuration);
+        let found = world.haul(&["doctor"]).exits(1).stdout;
+        let problems: Vec<&str> = found.split("PROBLEM").skip(1).collect();
+        assert!(problems.len() == 1 && problems[0].contains(subject) && problems[0].contains(says), "{found}");
+    }
+    world.config("[notifications]\nto = [\"command\"]\ncommand = [\"true\"]\n");
+    world.haul(&["doctor"]).exits(0);
+    world.write("own.toml", "[directories]\nx = \"/proc/nope\"\n");
+    let found = world.haul(&["--config", "own.toml", "doctor"]).exits(1).stdout;
+    assert!(found.contains("PROBLEM  directory x") && found.contains("cannot be made in `/proc`"), "{found}");
+}
+
+#[test]
+fn a_manual_page_is_there_for_commands_of_commands_too() {
+    let world = World::new();
+    assert!(world.haul(&["man", "callbacks", "test"]).exits(0).stdout.contains("haul-callbacks-test"));
+    assert!(world.haul(&["man", "get"]).exits(0).stdout.contains("haul-get"));
+    world.haul(&["man", "callbacks", "nothing"]).exits(2).says("there is no command `callbacks nothing`");
+}
+
+#[test]
+fn show_tells_people_what_a_task_says_of_its_transfer() {
+    let world = World::new();
+    let id = world
+        .add(&[json!({"url": "http://127.0.0.1:9/f", "chunks": 4, "limitRate": "10M", "acceptStatus": ["2xx", "404"],
+            "timeouts": {"idle": "5s"}, "options": {"auth": {"accessToken": "canary", "accessHeaders": {}}}})])
+        .remove(0);
+    let shown = world.haul(&["show", &id]).exits(0).stdout;
+    for (field, says) in
+        [("chunks", "4"), ("limitRate", "10.0 MiB a second"), ("timeouts", "idle"), ("options", "auth")]
+    {
+        let line = shown.lines().find(|line| line.starts_with(field));
+        assert!(line.is_some_and(|line| line.contains(says)), "{field}: {shown}");
+    }
+    assert!(shown.contains("acceptStatus") && !shown.contains("canary"), "{shown}");
+}
+
+#[test]
 fn help_that_cannot_be_written_is_a_failure_of_the_disk() {
     let world = World::new();
     for flag in ["--help", "--version"] {

@@ -548,3 +548,25 @@ fn a_cancel_says_why_in_the_final_update_of_running_and_waiting_tasks() {
     }
     gate.open();
 }
+
+#[test]
+fn what_was_cancelled_is_tried_again_only_where_it_is_named() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let late = origin.script("/late", vec![status(403), file(b"y")]);
+    let of = |id: &str, url: &str| json!({"taskId": id, "url": url, "group": "g", "scope": "s"});
+    world.add(&[of("over", film.url()), of("failed", late.url())]);
+    world.haul(&["cancel", "over"]).exits(0);
+    world.run().exits(4);
+
+    for select in [&["--all"][..], &["--group", "g"], &["--scope", "s"]] {
+        world.haul(&[&["retry"], select].concat()).exits(0);
+        world.run();
+    }
+
+    assert_eq!((film.log().len(), &world.show("over")["status"]), (0, &json!("canceled")));
+    assert_eq!(world.show("failed")["status"], "complete");
+    world.haul(&["retry", "over"]).exits(0);
+    world.run().exits(0);
+    assert_eq!(world.show("over")["status"], "complete");
+}

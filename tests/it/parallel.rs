@@ -417,6 +417,30 @@ fn after_a_kill_a_mirror_goes_on_alone_when_it_has_the_same_bytes() {
 }
 
 #[test]
+fn a_divided_download_keeps_its_pieces_while_the_server_has_nothing() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gate = Gate::new();
+    let whole = file(&film()).etag("\"v1\"");
+    let resource = origin.serve("/f", whole.clone().gate(MIB, &gate));
+    let running = world.spawn_get(&[resource.url(), "--parts", "2"]);
+    let id = running.wait_for_status("running");
+    world.wait_for_bytes(&id, 2 * MIB as u64);
+    running.kill();
+    resource.now(vec![status(404)]);
+
+    world.get(&[resource.url(), "--parts", "2"]).exits(3);
+    let record = world.show(&id);
+    assert_eq!((&record["status"], &record["canResume"]), (&"notFound".into(), &true.into()), "{record}");
+    resource.now(vec![whole]);
+    let before = resource.log().len();
+    world.get(&[resource.url(), "--parts", "2"]).exits(0);
+
+    assert_same_bytes(&world.read("f"), &film());
+    let again = &resource.requests()[before..];
+    assert!(again.iter().all(|seen| seen.range_start().is_some_and(|start| start > 0)), "{again:?}");
+}
+
+#[test]
 fn a_server_that_gives_fewer_connections_gets_fewer() {
     let (world, origin) = (World::new(), Origin::start());
     let whole = file(&film()).etag("\"v1\"").pace(20 * MIB);

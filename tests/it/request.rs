@@ -391,3 +391,11 @@ fn a_component_is_told_of_no_file_where_the_body_goes_to_the_terminal() {
     let files: Vec<_> = ends.map(|call| call["input"]["update"]["filePath"].clone()).collect();
     assert_eq!(files, [json!(null), json!("film.bin")], "of downloads alone");
 }
+
+#[test]
+fn a_file_of_json_that_is_none_is_named() {
+    let world = World::new();
+    world.write("body.json", "{");
+    let said = world.haul(&["request", "http://127.0.0.1:9/", "--data-json", "@body.json"]).exits(2);
+    said.says("--data-json: `body.json` is not JSON");
+}

@@ -803,3 +803,42 @@ fn a_partial_answer_that_is_longer_than_it_says_is_given_up_with_what_it_was_joi
     );
     cut_and_again(whole.clone(), vec![raw(long), whole]).is(&bytes(1, SIZE)).notes("restarted-changed");
 }
+
+#[test]
+fn a_404_takes_no_bytes_away_and_the_same_command_goes_on_with_them() {
+    let (world, origin) = (World::new(), Origin::start());
+    let content = bytes(7, SIZE);
+    let whole = file(&content).etag("\"v1\"");
+    let film = origin.serve("/f", whole.clone().cut(CUT));
+    world.get(&[film.url(), "--retries", "0"]).exits(5);
+    film.now(vec![status(404), whole]);
+
+    let last = world.get(&[film.url()]).exits(3).only_final();
+    let record = world.show(last["taskId"].as_str().unwrap());
+    assert_eq!((&record["status"], &record["bytesDone"]), (&"notFound".into(), &CUT.into()), "{record}");
+    assert_eq!(record["canResume"], true, "{record}");
+    world.get(&[film.url()]).exits(0);
+
+    assert_same_bytes(&world.read("f"), &content);
+    assert_eq!(film.log()[2], "GET /f  range: bytes=400000-  if-range: \"v1\"");
+    assert_eq!((world.list().len(), world.names()), (1, vec!["f".to_owned()]));
+}
+
+#[test]
+fn what_is_not_there_yet_is_one_task_however_often_it_is_asked_for() {
+    let (world, origin) = (World::new(), Origin::start());
+    let later = origin.serve("/later", status(404));
+    for _ in 0..3 {
+        world.get(&[later.url()]).exits(3);
+    }
+    let tasks = world.list();
+    assert_eq!(tasks.len(), 1, "{tasks:?}");
+    later.now(vec![status(404), file(b"x")]);
+
+    world.haul(&["retry", "--all"]).exits(0);
+    world.run().exits(3);
+    world.haul(&["resume", tasks[0]["taskId"].as_str().unwrap()]).exits(0);
+    world.run().exits(0);
+
+    assert_eq!(world.names(), ["later"]);
+}

@@ -17,8 +17,8 @@ use crate::task::{TaskRecord, json};
 pub struct AddOptions {
     /// What happens when an id is taken.
     pub if_exists: IfExists,
-    /// Go on with an unfinished or failed task of the same URL, place, directory and given name (or id) instead, where there
-    /// is one. Without a place only an id finds one.
+    /// Go on with an unfinished, failed or not-found task of the same URL, place, directory and given name (or id) instead, where
+    /// there is one. Without a place only an id finds one.
     pub continue_same: bool,
     /// Work them for as long as this session lives; otherwise they wait for an engine that works every task.
     pub work: bool,
@@ -63,8 +63,8 @@ impl Session {
         self.control(Action::Pause, select.into(), None).await
     }
 
-    /// Goes on with paused or failed tasks, and has them worked for as long as this session lives. Errors: as of
-    /// [`Session::pause`].
+    /// Goes on with paused tasks, and with failed and not-found ones where they are selected by their ids; has them worked for as
+    /// long as this session lives. Errors: as of [`Session::pause`].
     pub async fn resume(&self, select: impl Into<Selection>) -> Result<Changed> {
         self.control(Action::Resume, select.into(), None).await
     }
@@ -75,8 +75,8 @@ impl Session {
         self.control(Action::Cancel, select.into(), reason.map(str::to_owned)).await
     }
 
-    /// Tries failed, not-found and canceled tasks again, and waiting ones at once; has them worked for as long as this session
-    /// lives. Errors: as of [`Session::pause`].
+    /// Tries failed and not-found tasks again, and waiting ones at once; canceled ones where they are selected by their ids. Has
+    /// them worked for as long as this session lives. Errors: as of [`Session::pause`].
     pub async fn retry(&self, select: impl Into<Selection>) -> Result<Changed> {
         self.control(Action::Retry, select.into(), None).await
     }

@@ -456,7 +456,7 @@ pub(super) struct Outlook {
 
 /// Whether a task that has no file yet would go on from its bytes; `None`: there are none.
 pub(super) async fn outlook(engine: &Inner, record: &Record) -> Option<Outlook> {
-    if matches!(record.status, Status::Complete | Status::NotFound | Status::Canceled) {
+    if matches!(record.status, Status::Complete | Status::Canceled) {
         return None;
     }
     if let Some(upload) = &record.upload {

@@ -61,13 +61,21 @@ pub(super) fn stem(name: &str) -> &str {
     }
 }
 
-/// What a name becomes when it is taken: `f (1).txt`, `f (2).txt`, and so on.
+/// What a name becomes when it is taken: `f (1).txt`, `f (2).txt`, and so on; `f (4).txt` becomes `f (5).txt`.
 pub(crate) fn numbered(name: &str) -> impl Iterator<Item = String> {
     let (stem, extension) = match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
         _ => (name, String::new()),
     };
-    (1..).map(move |number: u64| format!("{stem} ({number}){extension}"))
+    let (stem, last) = counted(stem).unwrap_or((stem, 0));
+    (u64::from(last) + 1..).map(move |number: u64| format!("{stem} ({number}){extension}"))
+}
+
+/// Splits `f (12)` into `f` and 12.
+fn counted(stem: &str) -> Option<(&str, u32)> {
+    let (before, digits) = stem.strip_suffix(')')?.rsplit_once(" (")?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if before.is_empty() || !is_number { None } else { Some((before, digits.parse().ok()?)) }
 }
 
 fn is_id(id: &str) -> bool {

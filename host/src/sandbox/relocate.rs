@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 const NAMES: usize = 10_000;
 
 /// Moves `file` into `directory`, which is created where it is missing; answers where it is then. `f.txt` becomes
-/// `f (1).txt` where that name is taken. On another file system it is copied, synced, and only then removed.
+/// `f (1).txt` where that name is taken, and `f (1).txt` becomes `f (2).txt`. On another file system it is copied, synced, and only then removed.
 ///
 /// Errors: [`Error::FileSystem`]; the file is then still where it was.
 pub fn move_file(file: &Path, directory: &Path) -> Result<PathBuf> {
@@ -107,6 +107,20 @@ mod tests {
             }
             let names = std::fs::read_dir(&target).unwrap().count();
             assert_eq!(names, 2, "nothing else is left behind");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_taken_name_is_counted_on() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (name, taken, expected) in [
+            ("f (1).txt", &["f (1).txt"][..], "f (2).txt"),
+            ("g", &["g", "g (1)"], "g (2)"),
+            (" (1)", &[" (1)"], " (1) (1)"),
+        ] {
+            std::fs::write(here.path().join(name), "x").unwrap();
+            taken.iter().for_each(|taken| std::fs::write(there.path().join(taken), "y").unwrap());
+            assert_eq!(move_file(&here.path().join(name), there.path()).unwrap(), there.path().join(expected));
         }
     }
 

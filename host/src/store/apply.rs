@@ -12,7 +12,7 @@ use super::fault::{Sql, unwritable};
 use super::sweep::Cursor;
 use super::vault::Vault;
 use super::writer::{Numbers, Step};
-use super::{Applied, CanceledScope, Change, Committed, HELD, IfExists, NewTask, Publish, TaskKey, read};
+use super::{Applied, CanceledScope, Change, Committed, Filter, HELD, IfExists, NewTask, Publish, TaskKey, read};
 use crate::event::{Details, StatusUpdate};
 use crate::task::{Changes, ResumeRecord, Status, Task, UploadRecord};
 
@@ -331,23 +331,24 @@ impl<'a> Batch<'a> {
         if end.status == Status::Canceled {
             self.forsake(key)?;
         }
+        let can_go_on = Filter::FAILED.contains(&end.status);
         self.conn
             .prepare_cached(
                 "UPDATE task SET status = ?2, ready_at = NULL, paused_by = NULL, ended_at = ?3, bytes_done = ?5,
-                   closed = ?4 AND (asked = 0 OR ?2 <> 2), upload = CASE ?2 WHEN 4 THEN upload END,
+                   closed = NOT ?4 AND (asked = 0 OR ?2 <> 2), upload = CASE WHEN ?4 THEN upload END,
                    outcome = ?6, expected_size = coalesce(?7, expected_size) WHERE key = ?1",
             )?
             .execute(params![
                 key,
                 end.status as u8,
                 number(end.at),
-                end.status != Status::Failed,
+                can_go_on,
                 number(end.bytes_done),
                 codec::encode_outcome(end.details).map_err(unwritable)?,
                 end.details.file_size.map(number),
             ])?;
         self.published(&row)?;
-        if !keep_resume || end.status != Status::Failed {
+        if !(keep_resume && can_go_on) {
             self.drop_resume(key)?;
         }
         self.moved(row, end.status, end.at, Some(end.details))?;

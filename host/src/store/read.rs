@@ -347,7 +347,7 @@ impl Store {
         })
     }
 
-    /// Not-final or failed tasks with a place and this exact URL, and complete ones whose end the command that asked for them has not told,
+    /// Not-final, failed or not-found tasks with a place and this exact URL, and complete ones whose end the command that asked for them has not told,
     /// newest first: what `get` may go on with.
     /// An answer for each URL, in order.
     pub(crate) fn with_urls<'a>(

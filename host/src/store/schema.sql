@@ -25,7 +25,7 @@ CREATE TABLE task (
   bytes_done INTEGER NOT NULL DEFAULT 0,
   expected_size INTEGER,
   ended_at INTEGER,                   -- of final tasks only
-  closed INTEGER NOT NULL DEFAULT 0,  -- 1: complete (and told), notFound or canceled: nothing goes on from it
+  closed INTEGER NOT NULL DEFAULT 0,  -- 1: complete (and told) or canceled: nothing goes on from it
   asked INTEGER NOT NULL DEFAULT 0,   -- 1: a command at a terminal waits for it. Killed before it could tell that the task is
                                       -- complete, the same command takes it for its own when it is repeated
   place BLOB,                         -- bytes of a path

@@ -38,6 +38,7 @@ impl End {
         match self {
             Self::Failed(failed) => Some(failed.bytes_done),
             Self::Stopped { bytes_done, .. } => Some(*bytes_done),
+            Self::Final { status: Status::NotFound, bytes_done, .. } => Some(*bytes_done),
             Self::Bytes(_) | Self::Final { .. } => None,
         }
     }
@@ -202,6 +203,18 @@ pub(super) async fn conclude(
     details.exception = Some(failure.clone());
     let changes = held.changes.clone().filter(|_| held.changes_are_new);
     End::Failed(Box::new(Failed { failure, verdict, wanted, changes, details, bytes_done, is_over: false }))
+}
+
+/// What is not there now may be there again: what is stored of it is kept, as that of any failed attempt.
+pub(super) fn not_found(shared: &Shared, job: &Job, held: &mut Held, mut details: Box<Details>) -> End {
+    let bytes_done = held.bytes_done();
+    if bytes_done > 0 {
+        held.record(shared, job.key);
+    } else {
+        held.remove();
+    }
+    details.resumed_from = held.resumed_from;
+    End::Final { status: Status::NotFound, details, bytes_done }
 }
 
 fn verdict_in_words(verdict: RetryVerdict) -> String {

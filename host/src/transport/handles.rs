@@ -13,7 +13,7 @@ use url::Url;
 
 use super::Secret;
 use super::redirect::Hop;
-use crate::error::{Failure, FailureKind};
+use crate::error::{Error, Failure, FailureKind};
 use crate::mask::{Secrets, encoded};
 
 const MARK: &str = "{credential:";
@@ -25,6 +25,16 @@ pub struct NamedCredential {
     pub origins: Vec<String>,
     /// The secret.
     pub secret: Secret,
+}
+
+impl NamedCredential {
+    /// Whether the secret can be had now.
+    ///
+    /// # Errors
+    /// [`Error::Usage`]: why it cannot.
+    pub fn check(&self) -> Result<(), Error> {
+        self.secret.read_blocking().map(drop).map_err(|failure| Error::Usage(failure.description))
+    }
 }
 
 /// The credentials that can be used by handle, by name. Cheap to clone.

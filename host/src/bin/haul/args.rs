@@ -179,11 +179,11 @@ pub(crate) enum Command {
     Show(Show),
     /// Pause tasks; their bytes are kept
     Pause(Select),
-    /// Go on with paused tasks
+    /// Go on with paused tasks, and by id with failed ones
     Resume(Select),
     /// Cancel tasks; their bytes are removed
     Cancel(Cancel),
-    /// Try failed tasks again, and waiting ones at once
+    /// Try failed and not-found tasks again, and waiting ones at once; cancelled ones by their ids only
     Retry(Select),
     /// Give out what a partial download is, as a document
     ExportResume(ExportResume),
@@ -253,7 +253,7 @@ pub(crate) struct ImportResume {
     #[arg(long, value_name = "FILE")]
     pub(crate) part_file: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) engine: EngineFlags,
+    pub(crate) components: ComponentFlags,
 }
 
 /// `haul get`.
@@ -398,7 +398,7 @@ pub(crate) struct Send {
     /// pipes; or one name only, by NAME=HOW; may be repeated [default: multi]
     #[arg(long = "list-format", value_name = "[NAME=]HOW", value_parser = list_format, help_heading = "Request options")]
     pub(crate) list_formats: Vec<(Option<String>, ListFormat)>,
-    /// Answer at once, beside the queue and its limits; nothing is recorded
+    /// Answer at once, beside the queue and its limits; nothing is recorded. Not with --id, --group, --priority, --not-before, --metadata
     #[arg(long, conflicts_with_all = ["id", "group", "not_before", "metadata", "priority"], help_heading = "Request options")]
     pub(crate) now: bool,
     #[command(flatten)]
@@ -420,7 +420,11 @@ pub(crate) struct Probe {
     #[command(flatten)]
     pub(crate) asking: AskingFlags,
     #[command(flatten)]
-    pub(crate) engine: EngineFlags,
+    pub(crate) login: LoginFlags,
+    #[command(flatten)]
+    pub(crate) network: NetworkFlags,
+    #[command(flatten)]
+    pub(crate) components: ComponentFlags,
 }
 
 /// Flags that describe what only an upload or a request has.
@@ -518,6 +522,8 @@ pub(crate) struct TaskFlags {
     /// Group whose notifications it is shown with, if not its own
     #[arg(long, value_name = "GROUP")]
     pub(crate) notification: Option<String>,
+    #[command(flatten)]
+    pub(crate) login: LoginFlags,
 }
 
 /// Flags that say how a server is asked.
@@ -557,33 +563,29 @@ pub(crate) struct AskingFlags {
     /// Profile of the configuration whose defaults count
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) profile: Option<String>,
-    #[command(flatten)]
-    pub(crate) login: LoginFlags,
 }
 
 /// Flags that set up an engine: of no effect when another process's engine is joined.
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Engine options")]
 pub(crate) struct EngineFlags {
-    #[command(flatten)]
-    pub(crate) limits: LimitFlags,
     /// A file that exists and is longer than this is not downloaded again
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) skip_existing: Option<u64>,
     /// What a complete download survives: full, a power cut; relaxed, a crash
     #[arg(long, value_name = "HOW")]
     pub(crate) durability: Option<HowDurable>,
+    // Behind its own: each of these begins a heading.
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
     #[command(flatten)]
     pub(crate) network: NetworkFlags,
     #[command(flatten)]
     pub(crate) components: ComponentFlags,
-    /// File to append every call of a hook to, secrets masked: for `haul callbacks test` and `replay`
-    #[arg(long, value_name = "FILE", help_heading = "Component options")]
-    pub(crate) record: Option<PathBuf>,
 }
 
 /// Flags that attach components.
-#[derive(Debug, Default, ClapArgs)]
+#[derive(Clone, Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Component options")]
 pub(crate) struct ComponentFlags {
     /// Component that replaces the default policy as a whole: it must answer every decision
@@ -598,6 +600,9 @@ pub(crate) struct ComponentFlags {
     /// Setting that the components can read; may be repeated
     #[arg(id = "callback_config", long = "callback-config", value_name = "K=V", value_parser = key_value)]
     pub(crate) config: Vec<(String, String)>,
+    /// File to append every call of a hook to, secrets masked: for `haul callbacks test` and `replay`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
 }
 
 /// `haul add`.
@@ -737,8 +742,9 @@ pub(crate) struct Completions {
 /// `haul man`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Man {
-    /// A command, for its own page
-    pub(crate) command: Option<String>,
+    /// A command, for its own page, such as `get` or `callbacks test`
+    #[arg(value_name = "COMMAND", num_args = 0..=2)]
+    pub(crate) command: Vec<String>,
 }
 
 /// `--on-conflict` as typed.

@@ -65,7 +65,7 @@ fn indispensable(flags: &EngineFlags, has_components: bool) -> Option<&'static s
 }
 
 fn recording(flags: &EngineFlags) -> Option<&'static str> {
-    flags.record.is_some().then_some("--record")
+    flags.components.record.is_some().then_some("--record")
 }
 
 fn refusal(flag: &str) -> Error {
@@ -84,7 +84,7 @@ fn refusal(flag: &str) -> Error {
 fn tell_ignored(flags: &EngineFlags, printer: &Printer) {
     let own = [("--skip-existing", flags.skip_existing.is_some()), ("--durability", flags.durability.is_some())];
     let own = flags.limits.given().into_iter().chain(own);
-    let record = [("--record", flags.record.is_some())];
+    let record = [("--record", flags.components.record.is_some())];
     let given = own.chain(flags.network.others()).chain(record).filter(|(_, given)| *given);
     let ignored: Vec<&str> = given.map(|(name, _)| name).collect();
     if !ignored.is_empty() {

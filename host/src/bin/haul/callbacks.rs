@@ -227,7 +227,7 @@ fn as_json(check: &Check, inspection: &Inspection, grants: &Grants) -> Value {
 
 fn print(check: &Check, inspection: &Inspection, grants: &Grants, printer: &Printer) {
     let line = |name: &str, value: &str| {
-        let name = printer.out_style(&format!("{name:<10}"), Style::Dim);
+        let name = printer.out_style(&format!("{name:<13}"), Style::Dim);
         printer.data(format_args!("{name}{}", text::printable(value)));
     };
     line("file", &check.file.to_string_lossy());

@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use haul::config::{NotificationsConfig, ShowOn};
+use haul::hooks::{GrantRule, Grantee};
 use haul::profile::KeepCookies;
 use haul::{Addition, Error, IfExists, Reply, Request, Result, Task, Work};
 use serde_json::{Value, json};
@@ -45,7 +47,10 @@ pub(crate) async fn run(global: &Global, printer: &Printer) -> Result<u8> {
         Ok(environment) => {
             findings.paths(&environment);
             findings.profiles(&environment);
+            findings.credentials(&environment);
+            findings.notifications(&environment.config.notifications);
             findings.components(&environment);
+            findings.granted(&environment.config.grants);
             findings.engine(&environment).await;
         }
         Err(error) => findings.wrong("configuration", String::new(), error.to_string()),
@@ -160,7 +165,8 @@ impl Findings {
     }
 
     fn directory(&mut self, name: &str, path: &Path) {
-        self.note(name, path.display().to_string(), unfit(path).or_else(|| open_to_all(path)));
+        let problem = unfit(path).or_else(|| open_to_all(path)).or_else(|| not_made(path));
+        self.note(name, path.display().to_string(), problem);
         if name == "directory downloads" {
             self.space("free in downloads", path);
         }
@@ -181,9 +187,6 @@ impl Findings {
             let problem = problem.map(|why| format!("{why}; correct or remove `policy` in the configuration"));
             self.note("policy", source.path.display().to_string(), problem);
         }
-        for why in crate::environment::missing_credentials(environment) {
-            self.wrong("credentials", String::new(), why);
-        }
         match crate::callbacks::configured(environment) {
             Ok(configured) => {
                 for (source, problem) in configured {
@@ -192,6 +195,43 @@ impl Findings {
                 }
             }
             Err(error) => self.wrong("components", String::new(), error.to_string()),
+        }
+    }
+
+    /// Granted ones that are not configured, and whether each that is can be had.
+    fn credentials(&mut self, environment: &Environment) {
+        let known = &environment.config.credentials;
+        for (name, credential) in known {
+            let problem = credential.check().err().map(|error| error.to_string());
+            self.note(&format!("credential {name}"), credential.origins.join(", "), problem);
+        }
+        for name in
+            crate::environment::granted_credentials(environment).into_iter().filter(|name| !known.contains_key(*name))
+        {
+            let problem = format!("it is granted, and the configuration has no [credentials.{name}]");
+            self.wrong(&format!("credential {name}"), String::new(), problem);
+        }
+    }
+
+    fn notifications(&mut self, shown: &NotificationsConfig) {
+        let Some(program) = shown.command.first().filter(|_| shown.to.contains(&ShowOn::Command)) else { return };
+        let found = match program.contains('/') {
+            true => Some(PathBuf::from(program)),
+            false => crate::environment::program(program),
+        };
+        let runs = |path: &PathBuf| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+        let problem = (!found.is_some_and(|path| runs(&path)))
+            .then(|| "there is no such program; correct `command` of [notifications]".to_owned());
+        self.note("notifications", program.clone(), problem);
+    }
+
+    /// Rules for files that are not there grant nothing.
+    fn granted(&mut self, rules: &[GrantRule]) {
+        for rule in rules {
+            let Grantee::Path(path) = &rule.to else { continue };
+            let problem = (!path.is_file())
+                .then(|| "no file is there, so that this grants nothing; correct `path` of [[grants]]".to_owned());
+            self.note("grants", path.display().to_string(), problem);
         }
     }
 
@@ -327,6 +367,18 @@ fn unfit(path: &Path) -> Option<String> {
     (!writable).then(|| {
         format!("`{}` is not writable; change its permissions, or configure another directory", nearest.display())
     })
+}
+
+/// Why a directory that is not there cannot be made: tried with another one in its place, which is removed again.
+fn not_made(path: &Path) -> Option<String> {
+    let nearest = nearest(path);
+    let trial = nearest.join(format!(".haul-doctor-{}", haul::new_uuid()));
+    let made = if nearest == path { Ok(()) } else { std::fs::create_dir(&trial) };
+    if made.is_ok() {
+        let _ = std::fs::remove_dir(&trial);
+    }
+    let why = made.err()?;
+    Some(format!("it is not there and cannot be made in `{}` ({why}); configure another one", nearest.display()))
 }
 
 /// What is wrong where everybody may rename and remove everybody's files. Rule: reliability C.3.

@@ -133,7 +133,7 @@ impl Environment {
             settings.policy = Some(ComponentSource::policy(absolute(file)?));
         }
         settings.component_flags = components(&flags.components, &self.config.callbacks)?;
-        settings.record = flags.record.as_deref().map(absolute).transpose()?;
+        settings.record = flags.components.record.as_deref().map(absolute).transpose()?;
         missing_credentials(self).iter().for_each(|why| tracing::warn!("{why}"));
         Ok(settings)
     }
@@ -156,16 +156,20 @@ impl Environment {
 
 /// Credentials that the configuration grants and does not have, one a sentence: only who uses them would find out.
 pub(crate) fn missing_credentials(environment: &Environment) -> Vec<String> {
-    let config = &environment.config;
-    let attached = config.callbacks.iter().map(|source| &source.grants);
-    let granted = attached.chain(config.grants.iter().map(|rule| &rule.grants)).flat_map(|grants| &grants.credentials);
-    let names: BTreeSet<&String> = granted.collect();
-    let missing = names.into_iter().filter_map(|name| match config.credentials.get(name).map(|known| &known.secret) {
+    let known = |name: &String| environment.config.credentials.get(name).map(|known| &known.secret);
+    let missing = granted_credentials(environment).into_iter().filter_map(|name| match known(name) {
         None => Some(format!("credential `{name}` is granted, and the configuration has no [credentials.{name}]")),
         Some(Secret::Missing(why)) => Some(format!("credential `{name}`: {why}")),
         Some(_) => None,
     });
     missing.collect()
+}
+
+/// The names of those that components of the configuration are granted.
+pub(crate) fn granted_credentials(environment: &Environment) -> BTreeSet<&String> {
+    let config = &environment.config;
+    let attached = config.callbacks.iter().map(|source| &source.grants);
+    attached.chain(config.grants.iter().map(|rule| &rule.grants)).flat_map(|grants| &grants.credentials).collect()
 }
 
 /// The first and only argument of a process that compiles a component.

@@ -16,7 +16,7 @@ use crate::tasks::{Template, check_login};
 pub(crate) async fn run(get: &Get, environment: &Environment, printer: &Printer) -> Result<u8> {
     let Some((urls, lines)) = urls(get).await? else { return Ok(exit::INTERRUPTED) };
     let callbacks = named(&get.engine.components, &environment.config.callbacks);
-    check_login(&get.task.asking.login, &get.engine.network)?;
+    check_login(&get.task.login, &get.engine.network)?;
     let template = Template::new(&get.task, &get.download, callbacks, urls.len() > 1, now_ms())?;
     template.check(&urls)?;
     if urls.is_empty() {

@@ -38,6 +38,10 @@ pub(crate) async fn run(typed: &LimitsArgs, environment: &Environment, printer: 
         printer.data(limits);
         return Ok(exit::DONE);
     }
+    for (id, limit_rate) in &typed.tasks {
+        let rate = limit_rate.map_or_else(|| "off".to_owned(), |rate| format!("{} a second", text::size(rate)));
+        printer.note(format_args!("rate of {}: {rate}", text::printable(id)));
+    }
     for (name, words) in SHOWN {
         let Some(value) = in_words(name, &limits["current"][name]) else { continue };
         let source = source_in_words(&limits["sources"][name]);

@@ -11,7 +11,7 @@ use crate::printer::{Printer, Style};
 use crate::text;
 
 /// What `show` prints, in this order; what a record holds beside is for `--json`.
-const SHOWN: [&str; 34] = [
+const SHOWN: [&str; 38] = [
     "taskId",
     "taskType",
     "url",
@@ -37,7 +37,11 @@ const SHOWN: [&str; 34] = [
     "directory",
     "baseDirectory",
     "headers",
+    "options",
     "mirrors",
+    "chunks",
+    "timeouts",
+    "acceptStatus",
     "checksum",
     "callbacks",
     "onConflict",
@@ -204,6 +208,9 @@ fn field_text(field: &str, value: &Value) -> Option<String> {
             let bytes = value.as_u64()?;
             Some(format!("{} ({})", text::number(bytes), text::size(bytes)))
         }
+        ("limitRate", value) => value.as_u64().map(|rate| format!("{} a second", text::size(rate))),
+        // Its secrets are masked, and which it has is for `--json`.
+        ("options", options) => options["auth"].is_object().then(|| "auth".to_owned()),
         ("creationTime", value) => value.as_u64().map(haul::task::json::time),
         (_, Value::String(text)) => Some(text.clone()).filter(|text| !text.is_empty()),
         (_, Value::Array(list)) => {

@@ -2,7 +2,7 @@
 
 use haul::{Addition, Reply, Request, Result, Task, Work};
 
-use crate::args::Probe;
+use crate::args::{EngineFlags, Probe};
 use crate::beside;
 use crate::environment::{Environment, named, place};
 use crate::exit;
@@ -15,19 +15,21 @@ use crate::text;
 
 /// Runs the command; answers the exit code.
 pub(crate) async fn run(probe: &Probe, environment: &Environment, printer: &Printer) -> Result<u8> {
-    let callbacks = named(&probe.engine.components, &environment.config.callbacks);
+    let (network, components) = (probe.network.clone(), probe.components.clone());
+    let flags = EngineFlags { network, components, ..EngineFlags::default() };
+    let callbacks = named(&flags.components, &environment.config.callbacks);
     let mut task = Task { url: probe.url.clone(), callbacks, ..Task::default() };
-    check_login(&probe.asking.login, &probe.engine.network)?;
-    describe_asking(&mut task, &probe.asking)?;
+    check_login(&probe.login, &flags.network)?;
+    describe_asking(&mut task, &probe.asking, &probe.login)?;
     let place = probe.dir.as_deref().map(place).transpose()?;
     let unique = place.is_some();
     let request = Request::Probe { addition: Box::new(Addition { task, place, paused: false }), unique };
     let mut interrupt = Interrupt::listen()?;
-    let settings = environment.working_settings(&probe.engine, probe.asking.profile.as_deref())?;
+    let settings = environment.working_settings(&flags, probe.asking.profile.as_deref())?;
     let has_components = !settings.component_flags.is_empty();
     let mut link = Link::new(settings, Work::Asked);
     let asked = async {
-        beside::enter(&mut link, &probe.engine, has_components, printer).await?;
+        beside::enter(&mut link, &flags, has_components, printer).await?;
         link.call(request).await
     };
     let asked = interrupt.unless(asked).await;

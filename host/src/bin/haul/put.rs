@@ -183,7 +183,7 @@ fn addition(put: &Put, files: &[PathBuf], callbacks: Vec<String>, now_ms: u64) -
     let grant = common_directory(files.iter().chain(&response));
     let names = sent_names(&put.files_and_url, files);
     let mut task = Task { url: url.clone(), callbacks, allow_pause: false, ..Task::default() };
-    check_login(&put.task.asking.login, &put.engine.network)?;
+    check_login(&put.task.login, &put.engine.network)?;
     describe_one(&mut task, &put.task, now_ms)?;
     describe_request(&mut task, &put.request);
     task.response_file = response.as_deref().map(|path| below(&grant, path)).transpose()?;

@@ -30,7 +30,7 @@ const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 pub(crate) async fn run(send: &Send, environment: &Environment, printer: &Printer) -> Result<u8> {
     let callbacks = named(&send.engine.components, &environment.config.callbacks);
     let mut task = Task { url: send.url.clone(), callbacks, allow_pause: false, ..Task::default() };
-    check_login(&send.task.asking.login, &send.engine.network)?;
+    check_login(&send.task.login, &send.engine.network)?;
     describe_one(&mut task, &send.task, now_ms())?;
     task.updates = Updates::Status; // it has no progress
     describe_request(&mut task, &send.request);
@@ -105,12 +105,13 @@ async fn describe_body(task: &mut Task, send: &Send) -> Result<Option<()>> {
     }
     task.url_query_parameters = parameters(&grouped(&send.query), &formats);
     let is_json = send.data.is_none();
-    if let Some(data) = send.data.as_ref().or(send.data_json.as_ref()).cloned() {
+    if let Some(data) = send.data.as_ref().or(send.data_json.as_ref()) {
+        let given = data.clone();
         let flag = if is_json { "--data-json" } else { "--data" };
-        let Some(bytes) = Interrupt::listen()?.unless_read(move || content(&data, flag)).await? else {
+        let Some(bytes) = Interrupt::listen()?.unless_read(move || content(&given, flag)).await? else {
             return Ok(None);
         };
-        task.body = Body::Bytes(if is_json { json_of(task, bytes)? } else { bytes });
+        task.body = Body::Bytes(if is_json { json_of(task, data, bytes)? } else { bytes });
     } else if !send.form.is_empty() {
         task.body = Body::Bytes(form(&grouped(&send.form), &formats).into_bytes());
         task.content_type = Some("application/x-www-form-urlencoded".into());
@@ -119,9 +120,10 @@ async fn describe_body(task: &mut Task, send: &Send) -> Result<Option<()>> {
 }
 
 /// The same bytes, which are JSON.
-fn json_of(task: &mut Task, bytes: Vec<u8>) -> Result<Vec<u8>> {
+fn json_of(task: &mut Task, typed: &str, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    let file = typed.strip_prefix('@').map_or(String::new(), |name| format!(": `{name}`"));
     serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
-        .map_err(|error| Error::Usage(format!("--data-json is not JSON: {error}")))?;
+        .map_err(|error| Error::Usage(format!("--data-json{file} is not JSON: {error}")))?;
     task.content_type = Some("application/json".into());
     Ok(bytes)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use haul::{Error, Request, Result};
 use serde_json::Value;
 
-use crate::args::{ExportResume, ImportResume};
+use crate::args::{EngineFlags, ExportResume, ImportResume};
 use crate::environment::{Environment, absolute, place};
 use crate::exit;
 use crate::link::ask;
@@ -52,7 +52,8 @@ pub(crate) async fn import(typed: &ImportResume, environment: &Environment, prin
         place: typed.dir.as_deref().or(here).map(place).transpose()?,
         part_file: typed.part_file.as_deref().map(absolute).transpose()?,
     };
-    let added = ask(environment.working_settings(&typed.engine, None)?, request).await?.added()?;
+    let flags = EngineFlags { components: typed.components.clone(), ..EngineFlags::default() };
+    let added = ask(environment.working_settings(&flags, None)?, request).await?.added()?;
     added.ids.iter().for_each(|id| printer.data(id));
     if !missing.is_empty() {
         printer.note(format_args!("without what was left out as secret: {} (headers: -H)", missing.join(", ")));

@@ -19,11 +19,11 @@ pub(crate) fn completions(typed: &Completions, printer: &Printer) -> u8 {
 pub(crate) fn man(typed: &Man, printer: &Printer) -> Result<u8> {
     let mut command = Args::command();
     command.build();
-    if let Some(name) = &typed.command {
+    for name in &typed.command {
         let found = command.find_subcommand(name).cloned();
-        let found = found.ok_or_else(|| Error::Usage(format!("there is no command `{name}`")))?;
+        let found = found.ok_or_else(|| Error::Usage(format!("there is no command `{}`", typed.command.join(" "))))?;
         // As in the name of the page: man haul-get.
-        let page_name = format!("haul-{name}");
+        let page_name = format!("{}-{name}", command.get_name());
         command = found.name(page_name);
     }
     let mut text = Vec::new();

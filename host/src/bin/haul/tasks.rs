@@ -70,8 +70,9 @@ pub(crate) fn describe_one(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> R
 }
 
 /// How the server of a known URL is asked.
-pub(crate) fn describe_asking(task: &mut Task, flags: &AskingFlags) -> Result<()> {
-    let login = asking(task, flags)?;
+pub(crate) fn describe_asking(task: &mut Task, flags: &AskingFlags, login: &LoginFlags) -> Result<()> {
+    asking(task, flags);
+    let login = Login::new(login, task)?;
     take_login(task, login)
 }
 
@@ -114,11 +115,12 @@ fn describe(task: &mut Task, flags: &TaskFlags, now_ms: u64) -> Result<Option<Lo
     if let Some(text) = &flags.metadata {
         task.meta_data = text.clone();
     }
-    asking(task, &flags.asking)
+    asking(task, &flags.asking);
+    Login::new(&flags.login, task)
 }
 
-/// How a server is asked; answers the login for the URL.
-fn asking(task: &mut Task, flags: &AskingFlags) -> Result<Option<Login>> {
+/// How a server is asked.
+fn asking(task: &mut Task, flags: &AskingFlags) {
     for header in &flags.headers {
         match header {
             Header::Given(name, value) => task.headers.push((name.clone(), value.clone())),
@@ -144,7 +146,6 @@ fn asking(task: &mut Task, flags: &AskingFlags) -> Result<Option<Login>> {
     if let Some(name) = &flags.profile {
         task.set_profile(name);
     }
-    Login::new(&flags.login, task)
 }
 
 /// A login that URLs get as their userinfo, where they have none: it is for their server, and stays with the task.

@@ -39,8 +39,8 @@ impl Machine {
                 let _ = self.publisher.send(*finished);
             }
             End::Final { status, details, bytes_done } => {
-                let details = details.into();
-                let change = Change::Finish { key, status, details, bytes_done, keep_resume: false, at };
+                let (details, keep_resume) = (details.into(), status == Status::NotFound && bytes_done > 0);
+                let change = Change::Finish { key, status, details, bytes_done, keep_resume, at };
                 self.settle(key, change, status, None);
             }
             End::Stopped { reason, bytes_done, is_out } => self.stopped(key, reason, bytes_done, (is_out, at)),

@@ -160,7 +160,7 @@ fn same_tasks(
     Ok(sames)
 }
 
-/// The unfinished or failed task that the same command line means: same URL, place, directory and given name; or same id.
+/// The unfinished, failed or not-found task that the same command line means: same URL, place, directory and given name; or same id.
 /// A complete one whose end was not told, because the command was killed, is that task as well, while its file is there.
 fn same_task(
     engine: &Inner,

@@ -181,9 +181,10 @@ async fn stop_many(engine: &Inner, halt: &Halt, select: Selection) -> Result<Rep
 }
 
 async fn start_many(engine: &Inner, (action, asker): Start, select: &Selection) -> Result<Reply> {
+    // Nobody means by "all" what was cancelled: that is begun again where it is named.
     let statuses: &[Status] = match action {
         Action::Resume => &[Status::Paused],
-        _ => &[Status::Failed, Status::NotFound, Status::Canceled, Status::WaitingToRetry],
+        _ => &[Status::Failed, Status::NotFound, Status::WaitingToRetry],
     };
     let (mut changed, mut refused, mut after, mut count) = (Vec::new(), Vec::new(), 0, 0);
     loop {
@@ -254,9 +255,7 @@ fn start_refused(engine: &Inner, action: Action, record: &Record) -> Result<Opti
         (_, Status::Complete) => Some("it is complete"),
         (_, Status::Enqueued) => Some("it is enqueued already"),
         (_, Status::Running) => Some("it is running already"),
-        (Action::Resume, Status::Canceled | Status::NotFound) => {
-            Some("there is nothing to resume: `haul retry` starts it afresh")
-        }
+        (Action::Resume, Status::Canceled) => Some("there is nothing to resume: `haul retry` starts it afresh"),
         (Action::Retry, Status::Paused) => Some("it is paused: `haul resume` goes on with it"),
         _ => None,
     };

@@ -160,7 +160,7 @@ pub(crate) struct LimitsArgs {
 pub(crate) enum Scope {
     /// List the cancelled scopes
     Ls,
-    /// Let a cancelled scope, and those below it, take tasks again
+    /// Let a cancelled scope take tasks again, and those below it that were not cancelled by themselves
     Reopen {
         /// The scope
         #[arg(value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]

@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use haul::transport::MinTls;
 
 /// Flags that say how requests travel: before what profiles say.
-#[derive(Debug, Default, ClapArgs)]
+#[derive(Clone, Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Network options")]
 pub(crate) struct NetworkFlags {
     /// http, https, socks5 or socks5h proxy; `env`: as http_proxy, https_proxy and all_proxy say; `none`

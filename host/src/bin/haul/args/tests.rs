@@ -89,3 +89,36 @@ fn values_out_of_range_and_malformed_ones_are_refused() {
         assert_eq!(error.exit_code(), 2, "{line}");
     }
 }
+
+#[test]
+fn flags_that_could_have_no_effect_are_not_offered() {
+    let refused =
+        ["-j 1", "--limit-rate 1K", "--network offline", "--skip-existing 1", "--durability relaxed", "--keep-free 1"];
+    for flag in refused {
+        for line in [format!("haul probe u {flag}"), format!("haul import-resume f {flag}")] {
+            assert_eq!(parse(&line).expect_err(&line).kind(), ErrorKind::UnknownArgument, "{line}");
+        }
+    }
+    let line = "haul import-resume f --proxy http://h";
+    assert_eq!(parse(line).expect_err(line).kind(), ErrorKind::UnknownArgument);
+    for line in
+        ["haul probe u --proxy http://h --callbacks a.wasm --record r", "haul import-resume f --callbacks a --record r"]
+    {
+        parse(line).expect(line);
+    }
+}
+
+#[test]
+fn each_flag_stands_under_its_own_heading() {
+    let command = Args::command();
+    for name in ["get", "put", "request"] {
+        let flags: Vec<_> = command.find_subcommand(name).unwrap().get_arguments().collect();
+        let heading = |id: &str| flags.iter().find(|flag| flag.get_id() == id).and_then(|flag| flag.get_help_heading());
+        for id in ["headers", "id", "scope", "requires_wifi", "priority", "not_before", "metadata", "notification"] {
+            assert_eq!(heading(id), Some("Task options"), "{name} {id}");
+        }
+        let others = ["user", "durability", "jobs", "proxy", "record"].map(heading);
+        let headings = ["Login options", "Engine options", "Limits", "Network options", "Component options"];
+        assert_eq!(others, headings.map(Some), "{name}");
+    }
+}
