@@ -28,7 +28,8 @@ use crate::webhook::Webhook;
 pub(crate) use granting::{CallbackLimits, quota};
 pub use profiles::Variables;
 pub use telling::{NotificationsConfig, ShowOn};
-pub(crate) use units::{LAST_TIME_MS, write_time, written_bytes, written_ms};
+pub use units::written_ms;
+pub(crate) use units::{LAST_TIME_MS, write_time, written_bytes};
 
 /// The unit parsers for task JSON: their errors are reasons that follow a field's name.
 pub(crate) mod reason {

@@ -97,6 +97,16 @@ fn times_are_written_as_they_are_read() {
 }
 
 #[test]
+fn durations_are_written_as_they_are_read() {
+    for (ms, text) in
+        [(0, "0s"), (1_500, "1500ms"), (90_000, "90s"), (1_200_000, "20m"), (3_600_000, "1h"), (864_000_000, "10d")]
+    {
+        assert_eq!(written_ms(ms), text);
+        assert_eq!(duration_ms(text).unwrap(), ms);
+    }
+}
+
+#[test]
 fn status_lists_are_read() {
     assert_eq!(status_list("2xx,304, 400-403").unwrap(), [(200, 299), (304, 304), (400, 403)]);
     for text in ["", "2xx,", "20x", "99", "600", "403-400", "xx", "6xx", "2xx-3xx", "+200"] {

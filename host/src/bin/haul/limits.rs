@@ -92,7 +92,7 @@ fn source_in_words(source: &Value) -> String {
 fn in_words(name: &str, value: &Value) -> Option<String> {
     match (name, value) {
         (_, Value::Null) => None,
-        ("minIntervalMs", value) => value.as_u64().map(|ms| format!("{ms} ms")),
+        ("minIntervalMs", value) => value.as_u64().map(haul::config::written_ms),
         ("keepFree", value) => value.as_u64().map(text::size),
         ("total" | "uploads" | "downloads" | "perHost" | "perGroup", value) if value.as_u64() == Some(0) => {
             Some("no limit".into())
