@@ -43,6 +43,7 @@ mod run;
 mod scope;
 mod shell;
 mod signals;
+mod stdout;
 mod tasks;
 mod text;
 
