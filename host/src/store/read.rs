@@ -383,15 +383,15 @@ impl Store {
         })
     }
 
-    /// When the `kept`th youngest of the final tasks ended, in milliseconds since 1970; `None` when there are fewer.
-    pub(crate) fn end_of(&self, kept: usize) -> Result<Option<u64>> {
-        let Some(others) = kept.checked_sub(1) else { return Ok(Some(crate::config::LAST_TIME_MS)) };
+    /// When the `kept`th youngest of the final tasks ended, in milliseconds since 1970, and its key; `None` when there are fewer.
+    pub(crate) fn end_of(&self, kept: usize) -> Result<Option<(u64, TaskKey)>> {
+        let Some(others) = kept.checked_sub(1) else { return Ok(Some((crate::config::LAST_TIME_MS, 0))) };
         self.read(|conn| {
             conn.prepare_cached(
-                "SELECT ended_at FROM task INDEXED BY task_ended WHERE ended_at IS NOT NULL
-                 ORDER BY ended_at DESC LIMIT 1 OFFSET ?1",
+                "SELECT ended_at, key FROM task INDEXED BY task_ended WHERE ended_at IS NOT NULL
+                 ORDER BY ended_at DESC, key DESC LIMIT 1 OFFSET ?1",
             )?
-            .query_row([rows(others)], |row| unsigned(row, 0))
+            .query_row([rows(others)], |row| Ok((unsigned(row, 0)?, row.get(1)?)))
             .optional()
         })
     }
