@@ -231,6 +231,8 @@ pub(crate) enum Change {
     /// A command waits for the ends of these tasks, or (`asked` false) has told them. Until it has, a complete task is found
     /// by its URL. No event.
     Asked { ids: Vec<String>, asked: bool },
+    /// Forgets a consumer; events that only it kept go. Answer: [`Applied::Refused`] with `None` when there is none. No event.
+    ForgetConsumer { name: String },
     /// Makes the consumer known; answers its position by [`Applied::Position`].
     Consumer { name: String },
     /// Moves a consumer forward; backwards does nothing. Answer: [`Applied::Position`], or `BeyondEnd`, or `Refused(None)`

@@ -447,6 +447,20 @@ impl Store {
         })
     }
 
+    /// What each known consumer has yet to acknowledge.
+    pub(crate) fn waiting_events(&self) -> Result<Vec<Backlog>> {
+        let backlog = |conn: &Connection, (consumer, position): (String, u64)| {
+            let after = [number(position)];
+            let of = |sql: &str| conn.prepare_cached(sql)?.query_row(after, |row| unsigned(row, 0));
+            let waiting = of("SELECT count(*) FROM (SELECT 1 FROM event WHERE seq > ?1 LIMIT 100000)")?;
+            let kept = of("SELECT count(*) FROM event INDEXED BY event_kept WHERE kept = 1 AND seq > ?1")?;
+            let oldest = of("SELECT at FROM event WHERE seq > ?1 ORDER BY seq LIMIT 1").optional()?;
+            Ok(Backlog { consumer, position, waiting, kept, oldest })
+        };
+        let known = self.consumers()?;
+        self.read(|conn| known.iter().map(|known| backlog(conn, known.clone())).collect())
+    }
+
     /// `PRAGMA quick_check`, and the version of SQLite: for `doctor`. First `SQLite 3.x.y`, then `ok` or one line for each
     /// thing that is wrong. Reads the whole file.
     pub(crate) fn check(&self) -> Result<Vec<String>> {
@@ -460,6 +474,20 @@ impl Store {
             Ok(lines)
         })
     }
+}
+
+/// What a consumer has yet to acknowledge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    pub(crate) consumer: String,
+    /// The last event that it has acknowledged.
+    pub(crate) position: u64,
+    /// Events after that, 100,000 at most.
+    pub(crate) waiting: u64,
+    /// Those of them that are still there for consumers alone: their tasks are forgotten.
+    pub(crate) kept: u64,
+    /// When the first of them happened.
+    pub(crate) oldest: Option<u64>,
 }
 
 /// The index that finds tasks of a group and status, and the condition under which it does.

@@ -16,7 +16,7 @@ use haul::{Durability, IfExists, Status};
 
 mod limits;
 
-pub(crate) use limits::{LimitFlags, LimitsArgs, Scope};
+pub(crate) use limits::{Consumer, LimitFlags, LimitsArgs, Scope};
 
 mod callbacks;
 mod control;
@@ -206,6 +206,9 @@ pub(crate) enum Command {
     Events(Events),
     /// Tell how far a consumer of the event log has come
     Ack(Ack),
+    /// List the consumers of the event log, and forget them
+    #[command(subcommand)]
+    Consumer(Consumer),
     /// Make, try out and attach components
     #[command(subcommand)]
     Callbacks(Callbacks),
@@ -698,7 +701,7 @@ pub(crate) struct Events {
     /// Print the past, then what happens from now on
     #[arg(long)]
     pub(crate) follow: bool,
-    /// Begin after what this consumer has acknowledged
+    /// Begin after what this consumer has acknowledged; a new one is known from now on, and its events are kept for it
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) consumer: Option<String>,
 }

@@ -155,6 +155,19 @@ pub(crate) struct LimitsArgs {
     pub(crate) reset: bool,
 }
 
+/// `haul consumer`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Consumer {
+    /// List the consumers of the event log: how far each has come, and how many events wait for it
+    Ls,
+    /// Forget a consumer: no event is kept for it any more
+    Forget {
+        /// The consumer
+        #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+    },
+}
+
 /// `haul scope`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Scope {
