@@ -64,6 +64,8 @@ fn a_limit_that_cannot_be_understood_is_refused_with_an_example() {
         (["limits", "--limit-rate", "8 o'clock"], "[DAY-]HH:MM,RATE"),
         (["limits", "--rate-group", "1M"], "NAME=RATE"),
         (["limits", "--group", "g=many"], "not a number"),
+        (["limits", "--group", "chunk=1"], "`chunk` is reserved"),
+        (["limits", "--rate-group", "chunk=1M"], "`chunk` is reserved"),
         (["limits", "--network", "wet"], "unmetered"),
         (["limits", "--task", "nobody=1M"], "nobody"),
     ] {

@@ -664,7 +664,7 @@ pub(crate) struct Ls {
     #[arg(long)]
     pub(crate) unfinished: bool,
     /// Only tasks of this group
-    #[arg(long, value_name = "G")]
+    #[arg(long, value_name = "G", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) group: Option<String>,
     /// Only tasks of this scope and those below it
     #[arg(long, value_name = "SCOPE")]
@@ -678,7 +678,7 @@ pub(crate) struct Ls {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Finished {
     /// Only tasks of this group count
-    #[arg(long, value_name = "G")]
+    #[arg(long, value_name = "G", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) group: Option<String>,
     /// This task does not count
     #[arg(long, value_name = "ID")]
@@ -696,7 +696,7 @@ pub(crate) struct Show {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Events {
     /// Begin after this number; with --consumer, after the later of the two
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", allow_negative_numbers = true, value_parser = seq)]
     pub(crate) after: Option<u64>,
     /// Print the past, then what happens from now on
     #[arg(long)]
@@ -713,7 +713,12 @@ pub(crate) struct Ack {
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) consumer: String,
     /// The last event it has dealt with
+    #[arg(allow_negative_numbers = true, value_parser = seq)]
     pub(crate) seq: u64,
+}
+
+fn seq(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it must be the number of an event, as `haul events` prints it".into())
 }
 
 /// `haul demo`.

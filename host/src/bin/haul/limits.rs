@@ -57,7 +57,10 @@ async fn change(link: &mut Link, typed: &LimitsArgs, changes: Box<LimitChanges>)
 
 /// Which rate of a table counts now; of several tables, each by its name.
 fn now_in_words(now: &Value) -> String {
-    let words = |now: &Value| Some(format!("now {} until {}", now["rate"].as_str()?, now["until"].as_str()?));
+    let words = |now: &Value| {
+        let until = now["until"].as_str().map_or(String::new(), |until| format!(" until {until}"));
+        Some(format!("now {}{until}", now["rate"].as_str()?))
+    };
     let told = match (words(now), now) {
         (Some(told), _) => told,
         (None, Value::Object(each)) => {
