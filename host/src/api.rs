@@ -144,6 +144,16 @@ pub enum Request {
         /// The last sequence number that it is done with.
         seq: u64,
     },
+    /// Who reads the log, and what waits for whom. Answer: [`Reply::Info`], a list of `{"consumer", "position", "waiting", "kept",
+    /// "oldest"}`: the last event that it has acknowledged, how many come after it (100,000 at most), how many of these are there for
+    /// consumers alone, since their tasks are forgotten, and when the first of them happened (or null).
+    Consumers,
+    /// Forgets a consumer: nothing is kept for it any more. Answer: `Done`. Errors: [`crate::Error::Refused`] where there is none of that
+    /// name, or it is one of haul's own (`haul.…`).
+    ForgetConsumer {
+        /// Its name.
+        name: String,
+    },
     /// Number of tasks per status that this engine still has to work (for `until idle`). Answer: [`Reply::Counts`].
     Counts,
     /// Changes limits, now and for as long as the home lives, and answers those that count and those that are stored

@@ -28,7 +28,8 @@ use crate::webhook::Webhook;
 pub(crate) use granting::{CallbackLimits, quota};
 pub use profiles::Variables;
 pub use telling::{NotificationsConfig, ShowOn};
-pub(crate) use units::{LAST_TIME_MS, write_time, written_bytes, written_ms};
+pub use units::written_ms;
+pub(crate) use units::{LAST_TIME_MS, write_time, written_bytes};
 
 /// The unit parsers for task JSON: their errors are reasons that follow a field's name.
 pub(crate) mod reason {
@@ -93,10 +94,7 @@ impl Config {
                 .span()
                 .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1)
                 .map_or(String::new(), |line| format!(", line {line}"));
-            let message = error.message().trim_end_matches('.');
-            let message = ["expected usize", "expected u32"]
-                .iter()
-                .fold(message.to_string(), |message, rust| message.replace(rust, "expected a whole number"));
+            let message = in_words(error.message().trim_end_matches('.'));
             Error::Usage(format!("{}{line}: {message}; correct or remove this line", path.display()))
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -118,6 +116,30 @@ impl Config {
             durability: file.durability.into(),
             retry_jitter: file.retry_jitter,
         })
+    }
+}
+
+/// What a parser says, in the words of the file: it names Rust's types.
+fn in_words(message: &str) -> String {
+    let mut words = message.to_owned();
+    for (rust, word) in [
+        ("expected usize", "expected a whole number"),
+        ("expected u32", "expected a whole number"),
+        ("expected a map", "expected a table"),
+        ("expected a sequence", "expected a list"),
+        ("expected path string", "expected a path"),
+        ("invalid type: map", "invalid type: a table"),
+        ("invalid type: sequence", "invalid type: a list"),
+        (" as i128", ""),
+    ] {
+        words = words.replace(rust, word);
+    }
+    match words.split_once("expected struct ") {
+        Some((before, rest)) => {
+            let after = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+            format!("{before}expected a table{after}")
+        }
+        None => words,
     }
 }
 
@@ -173,7 +195,9 @@ struct LimitsTable {
     rate: Timetable,
     #[serde(deserialize_with = "keep_free")]
     keep_free: Option<u64>,
+    #[serde(deserialize_with = "named_groups")]
     groups: BTreeMap<String, usize>,
+    #[serde(deserialize_with = "named_groups")]
     group_rates: BTreeMap<String, Timetable>,
 }
 
@@ -247,21 +271,32 @@ fn within<'de, D: Deserializer<'de>>(
     most: u64,
     bounds: &str,
 ) -> Result<Option<u64>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a number, or a text with a unit")]
-    enum Given {
-        Number(u64),
-        Text(String),
-    }
-    let value = match Given::deserialize(input)? {
-        Given::Number(number) => number,
-        Given::Text(text) => parse(&text).map_err(|reason| de::Error::custom(format!("`{key}` {reason}")))?,
+    let given = toml::Value::deserialize(input)?;
+    let number = given.as_integer().and_then(|number| u64::try_from(number).ok());
+    let value = match (number, given.as_str()) {
+        (Some(number), _) => number,
+        (_, Some(text)) => parse(text).map_err(|reason| de::Error::custom(format!("`{key}` {reason}")))?,
+        _ => return Err(de::Error::custom(format!("`{key}` must be a number, or a text with a unit, not `{given}`"))),
     };
     if (least..=most).contains(&value) {
         Ok(Some(value))
     } else {
-        Err(de::Error::custom(format!("`{key}` must be {bounds}")))
+        Err(de::Error::custom(format!("`{key}` must be {bounds}, not `{given}`")))
     }
+}
+
+/// The names of groups that something is said of.
+fn named_groups<'de, D: Deserializer<'de>, T: Deserialize<'de>>(input: D) -> Result<BTreeMap<String, T>, D::Error> {
+    let groups = BTreeMap::<String, T>::deserialize(input)?;
+    match groups.keys().find(|name| !is_group(name)) {
+        Some(name) => Err(de::Error::custom(format!("no task can be of the group `{name}`: `chunk` is reserved"))),
+        None => Ok(groups),
+    }
+}
+
+/// Whether tasks can be of this group.
+pub fn is_group(name: &str) -> bool {
+    !name.is_empty() && name != "chunk" && !name.chars().any(char::is_control)
 }
 
 /// Reads `500ms`, `30s`, `1m30s`, `2h`, `10d`; plain `0`. Milliseconds.

@@ -64,7 +64,8 @@ pub enum Durability {
 }
 
 /// Which final tasks are forgotten by themselves while tasks are worked: those that have either too many younger ones or
-/// too many days (background_downloader's `cleanUp`). Unacknowledged events stay.
+/// too many days (background_downloader's `cleanUp`). That is looked for within a second after a task has ended, where there is an
+/// age at least every 30 seconds as well, and when the engine ends. Unacknowledged events stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retain {
     /// Milliseconds since they ended; `None`: for ever.

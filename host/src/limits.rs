@@ -71,10 +71,13 @@ impl Network {
 pub enum RequireWifi {
     /// Those whose `requires_wifi` says so.
     #[default]
+    #[serde(alias = "task")]
     AsSetByTask,
     /// All.
+    #[serde(alias = "all")]
     ForAllTasks,
     /// None.
+    #[serde(alias = "none")]
     ForNoTasks,
 }
 
@@ -260,7 +263,10 @@ impl Serialize for Timetable {
 impl<'de> Deserialize<'de> for Timetable {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "bytes per second, or a text such as `10M` or `08:00,512K 18:00,off`")]
+        #[serde(
+            untagged,
+            expecting = "a speed limit must be bytes per second, or a text such as `10M` or `08:00,512K 18:00,off`"
+        )]
         enum Given {
             Number(u64),
             Text(String),

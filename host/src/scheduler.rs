@@ -55,8 +55,8 @@ pub(crate) enum Why {
     Group(String, usize),
     /// As many uploads run as may, or (`false`) of all others.
     Direction(bool, usize),
-    /// Starts are so many milliseconds apart.
-    Interval(u64),
+    /// Starts are so many milliseconds apart, and for so long none is next.
+    Interval(u64, Duration),
     /// Nothing holds it up but the tasks before it.
     Turn,
 }
@@ -358,9 +358,11 @@ impl Scheduler {
         if let Some(until) = self.silent_until(&task.host, now) {
             return Why::Silence(task.host.clone(), until - now);
         }
-        match self.full(task) {
-            Some(why) => why,
-            None if self.next_start().is_some_and(|at| at > now) => Why::Interval(self.limits.min_interval_ms),
+        if let Some(why) = self.full(task) {
+            return why;
+        }
+        match self.next_start().filter(|at| *at > now) {
+            Some(at) => Why::Interval(self.limits.min_interval_ms, at - now),
             None => Why::Turn,
         }
     }

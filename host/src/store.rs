@@ -211,8 +211,9 @@ pub(crate) enum Change {
     /// Forgets final tasks of these keys; their final events stay while a known consumer has not acknowledged them. Refused
     /// as a whole when one of them is not final; unknown keys are gone already.
     Remove { keys: Vec<TaskKey> },
-    /// Forgets final tasks that ended before `before`, at most `limit`. Answer: [`Applied::Moved`].
-    Clean { before: u64, limit: usize },
+    /// Forgets final tasks that ended before `before`, and those of that very moment that have lower keys than `key`, at most
+    /// `limit`. Answer: [`Applied::Moved`].
+    Clean { before: u64, key: TaskKey, limit: usize },
     /// Stores a secret that belongs to no task, sealed, in the place of what was there under that name. No event.
     Secret { name: String, content: Vec<u8>, at: u64 },
     /// Changes pairs of a component's state, all or none. Answer: [`Applied::KeyValue`]. No event.
@@ -230,6 +231,8 @@ pub(crate) enum Change {
     /// A command waits for the ends of these tasks, or (`asked` false) has told them. Until it has, a complete task is found
     /// by its URL. No event.
     Asked { ids: Vec<String>, asked: bool },
+    /// Forgets a consumer; events that only it kept go. Answer: [`Applied::Refused`] with `None` when there is none. No event.
+    ForgetConsumer { name: String },
     /// Makes the consumer known; answers its position by [`Applied::Position`].
     Consumer { name: String },
     /// Moves a consumer forward; backwards does nothing. Answer: [`Applied::Position`], or `BeyondEnd`, or `Refused(None)`

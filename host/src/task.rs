@@ -695,10 +695,10 @@ impl Record {
 /// Why a task is not running, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// `host-limit`, `group-limit`, `direction-limit`, `total-limit`, `retry`, `retry-after`, `not-before`, `network`, `auth`,
-    /// `disk`, or `queue` (nobody works the queue, or it is about to start).
+    /// `host-limit`, `group-limit`, `direction-limit`, `total-limit`, `min-interval`, `retry`, `retry-after`, `not-before`,
+    /// `network`, `auth`, `disk`, or `queue` (nobody works the queue, or it is about to start).
     pub reason: String,
-    /// Until when, in milliseconds since 1970, where that is known.
+    /// Until when, in milliseconds since 1970, where that is known. It does not begin before; others may be ahead of it.
     pub until: Option<u64>,
     /// One sentence.
     pub detail: String,

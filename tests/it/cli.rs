@@ -50,6 +50,10 @@ fn what_cannot_be_understood_exits_2_and_says_why() {
         (&["get", "http://127.0.0.1:9/f", "--frobnicate"], "--frobnicate"),
         (&["ack", "--consumer", "c", "many"], "many"),
         (&["ack", "--consumer", "", "1"], "--consumer"),
+        (&["ack", "--consumer", "c", "-1"], "the number of an event"),
+        (&["events", "--after", "x"], "the number of an event"),
+        (&["events", "--after", "-1"], "the number of an event"),
+        (&["ls", "--group", ""], "--group"),
         (&["events", "--consumer", ""], "--consumer"),
         (&["get", "http://127.0.0.1:9/f", "--callbacks", "x.wasm", "--allow-host", "ex ample"], "ex ample"),
         (&["get", "http://127.0.0.1:9/f", "--callbacks", "x.wasm", "--allow-host", "h/path"], "h/path"),
@@ -469,6 +473,44 @@ fn help_that_cannot_be_written_is_a_failure_of_the_disk() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let ended = world.command(&[flag]).stdout(full).output().unwrap();
         assert_eq!(ended.status.code(), Some(6), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
+
+#[test]
+fn what_cannot_be_printed_because_stdout_is_closed_is_a_failure_of_the_disk() {
+    let (world, origin) = (World::new(), Origin::start());
+    let closed = ["sh", "-c", "exec \"$@\" >&-", "sh"];
+    let (page, empty) = (origin.serve("/page", file(b"answer")), origin.serve("/empty", file(b"")));
+    for words in
+        [&["--version"][..], &["request", page.url()], &["get", page.url(), "--print", "path"], &["ls", "--json"]]
+    {
+        world.haul_through(&closed, words).exits(6).says("cannot write to stdout: it is closed");
+    }
+    for words in [&["request", empty.url()][..], &["get", page.url()], &["pause", "--all"]] {
+        world.haul_through(&closed, words).exits(0);
+    }
+}
+
+#[test]
+fn a_terminal_that_cannot_be_steered_is_left_alone_and_gets_its_title_back_where_it_can() {
+    let (mut world, origin) = (World::new(), Origin::start());
+    world.config("[notifications]\nto = [\"title\"]\ncomplete = { title = \"done\" }\n");
+    let on_terminal = ["sh", "-c", "exec script -qec \"$*\" /dev/null", "sh"];
+    let film = origin.serve("/f", file(b"x"));
+    let mut shown = |term: Option<&str>, words: &[&str]| {
+        term.into_iter().for_each(|term| world.set("TERM", term));
+        world.haul_through(&on_terminal, &[words, &["get", film.url()]].concat()).exits(0).stdout
+    };
+
+    for term in [None, Some(""), Some("dumb")] {
+        let shown = shown(term, &[]);
+        assert!(!shown.contains('\u{1b}'), "{term:?}: {shown:?}");
+    }
+    for (words, title) in [(&[][..], true), (&["-q"], false), (&["--json"], false)] {
+        let shown = shown(Some("xterm"), words);
+        let at = |what: &str| shown.find(what);
+        let order = [at("\u{1b}[22;2t"), at("\u{1b}]2;done\u{7}"), at("\u{1b}[23;2t")];
+        assert!(order.iter().all(|place| place.is_some() == title) && order.is_sorted(), "{words:?}: {shown:?}");
     }
 }
 

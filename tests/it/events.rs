@@ -109,6 +109,35 @@ fn rm_forgets_a_task_but_not_what_a_consumer_has_yet_to_hear() {
 }
 
 #[test]
+fn a_consumer_is_listed_with_what_waits_for_it_and_keeps_nothing_once_it_is_forgotten() {
+    let (world, ids) = three_ends();
+    world.haul(&["events", "--consumer", "tpyo"]).exits(0);
+    let all = seqs(&world.events());
+    world.haul(&["ack", "--consumer", "done", &all.last().unwrap().to_string()]).exits(0);
+    world.haul(&["rm", &ids[0]]).exits(0);
+
+    let listed = world.haul(&["--json", "consumer", "ls"]).exits(0).json();
+    let left = seqs(&world.events()).len();
+    let oldest = &world.events()[0]["at"];
+    assert_eq!(
+        listed,
+        [
+            json!({"consumer": "done", "position": all.last(), "waiting": 0, "kept": 0, "oldest": null}),
+            json!({"consumer": "tpyo", "position": 0, "waiting": left, "kept": 1, "oldest": oldest}),
+        ]
+    );
+    let told = world.haul(&["doctor"]).stdout;
+    assert!(told.contains("consumer tpyo") && told.contains(&format!("{left} wait since")), "{told}");
+
+    world.haul(&["consumer", "forget", "tpyo"]).exits(0);
+
+    assert!(!world.final_events().contains_key(&ids[0]), "it was there for the consumer alone");
+    assert_eq!(world.haul(&["consumer", "ls"]).exits(0).stdout.lines().count(), 1);
+    world.haul(&["consumer", "forget", "tpyo"]).exits(2).says("no consumer is called `tpyo`");
+    world.haul(&["consumer", "forget", "haul.on-task-finished"]).exits(2).says("haul's own");
+}
+
+#[test]
 fn numbers_are_never_used_twice() {
     let (world, ids) = three_ends();
     let last = *seqs(&world.events()).last().unwrap();

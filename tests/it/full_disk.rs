@@ -24,7 +24,16 @@ fn what_there_is_can_be_seen_on_a_full_disk() {
     world.add(&[json!({"url": film.url(), "taskId": "later"})]);
     world.haul(&["events", "--consumer", "c"]).exits(0);
 
-    for words in ["ls", "show later", "--json events", "events --consumer c", "limits", "scope ls", "callbacks list"] {
+    for words in [
+        "ls",
+        "show later",
+        "--json events",
+        "events --consumer c",
+        "limits",
+        "scope ls",
+        "consumer ls",
+        "callbacks list",
+    ] {
         let Some(outcome) = on_a_full_disk(&world, &format!("haul {words}")) else { return };
         let outcome = outcome.exits(0).says("no room on the disk");
         assert!(words.starts_with("scope") || words.starts_with("callbacks") || !outcome.stdout.is_empty(), "{words}");

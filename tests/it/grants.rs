@@ -468,7 +468,7 @@ fn a_limit_of_requests_beyond_the_hard_one_is_refused() {
     let world = World::new();
     world.config(&format!("[[callbacks]]\npath = {:?}\nlimits = {{ http-requests = 1000 }}\n", component("traps")));
     let outcome = world.haul(&["ls"]).exits(2);
-    assert!(outcome.stderr.contains("`http-requests`") && outcome.stderr.contains("0 to 64"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("`http-requests`") && outcome.stderr.contains("0 to 30"), "{}", outcome.stderr);
 }
 
 #[test]

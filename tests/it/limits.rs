@@ -64,6 +64,8 @@ fn a_limit_that_cannot_be_understood_is_refused_with_an_example() {
         (["limits", "--limit-rate", "8 o'clock"], "[DAY-]HH:MM,RATE"),
         (["limits", "--rate-group", "1M"], "NAME=RATE"),
         (["limits", "--group", "g=many"], "not a number"),
+        (["limits", "--group", "chunk=1"], "`chunk` is reserved"),
+        (["limits", "--rate-group", "chunk=1M"], "`chunk` is reserved"),
         (["limits", "--network", "wet"], "unmetered"),
         (["limits", "--task", "nobody=1M"], "nobody"),
     ] {
@@ -83,6 +85,23 @@ fn starts_are_an_interval_apart() {
 
     let times: Vec<_> = origin.requests().iter().map(|seen| seen.at).collect();
     assert!(times[3] - times[0] >= Duration::from_millis(200), "{times:?}");
+}
+
+#[test]
+fn a_task_that_waits_for_the_interval_says_so_and_until_when() {
+    let (world, origin) = (World::new(), Origin::start());
+    let ids: Vec<_> = (0..3).map(|n| json!({"url": origin.serve(&format!("/{n}"), file(b"x")).url()})).collect();
+    let ids = world.add(&ids);
+    let running = world.spawn(&["--json", "run", "--min-interval", "20m"]);
+    running.wait_for_update(|update| update["taskId"] == *ids[0] && update["status"] == "complete");
+
+    for (id, detail) in [(&ids[1], "starts are 20m apart"), (&ids[2], "starts are 20m apart; 1 is ahead of it")] {
+        let waiting = world.show(id)["waiting"].clone();
+        assert_eq!((&waiting["reason"], &waiting["detail"]), (&json!("min-interval"), &json!(detail)), "{waiting}");
+        assert!(waiting["until"].as_str() > world.events()[0]["at"].as_str(), "{waiting}");
+    }
+    let told = world.haul(&["limits"]).exits(0).stdout;
+    assert!(told.contains("20m  (a flag of the engine that runs)"), "{told}");
 }
 
 #[test]

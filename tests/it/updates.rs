@@ -200,21 +200,46 @@ fn a_command_that_hangs_holds_up_neither_the_end_nor_what_there_is_to_say_then()
 }
 
 #[test]
-fn what_is_too_old_or_too_much_is_forgotten_while_tasks_are_worked() {
+fn no_more_are_kept_than_are_to_be_when_the_queue_was_worked() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"film"));
     world.config("[retain]\nrecords = 2\nage = \"10d\"\n");
-    let tasks: Vec<_> = (0..5).map(|number| json!({"url": film.url(), "taskId": number.to_string()})).collect();
-    world.add(&tasks);
-    world.haul(&["run", "--until-idle", "-j", "1"]).exits(0);
-    assert_eq!(world.list().len(), 5, "it looks at its start and after every hundredth end");
+    for round in 0..2 {
+        let task = |number| json!({"url": film.url(), "taskId": format!("{round}-{number}")});
+        world.add(&(0..20).map(task).collect::<Vec<_>>());
+        world.haul(&["run", "--until-idle"]).exits(0);
 
-    world.add(&[json!({"url": film.url(), "taskId": "last"})]);
-    world.run().exits(0);
+        let ids: Vec<_> = world.list().iter().map(|record| record["taskId"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ids.len(), 2, "also of many that have ended in the same millisecond: {ids:?}");
+        assert!(ids.iter().all(|id| id.starts_with(&format!("{round}-"))), "{ids:?}");
+    }
+    world.get(&[film.url()]).exits(0);
+    assert_eq!(world.list().len(), 2);
+}
 
-    let ids: Vec<_> = world.list().iter().map(|record| record["taskId"].as_str().unwrap().to_owned()).collect();
-    assert!((2..5).contains(&ids.len()), "more than two may stay when they ended in the same millisecond: {ids:?}");
-    assert!(ids.contains(&"last".to_owned()), "{ids:?}");
+#[test]
+fn a_long_run_forgets_what_is_too_much_soon_after_the_end_of_another() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"film"));
+    world.config("[retain]\nrecords = 1\n");
+    let running = world.spawn(&["--json", "run"]);
+    for number in 0..3 {
+        let id = world.add(&[json!({"url": film.url()})]).remove(0);
+        running.wait_for_update(|update| update["taskId"] == *id && update["status"] == "complete");
+        wait::wait_until(|| world.list().len() == 1, || format!("after {number}: {:?}", world.list()));
+    }
+}
+
+#[test]
+fn a_long_run_forgets_what_has_become_old() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"film"));
+    world.config("[retain]\nage = \"2s\"\n");
+    world.add(&[json!({"url": film.url()})]);
+    let running = world.spawn(&["--json", "run"]);
+    running.wait_for_status("complete");
+
+    wait::wait_until(|| world.list().is_empty(), || format!("{:?}", world.list()));
 }
 
 #[test]

@@ -307,7 +307,7 @@ fn wall_http<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Erro
 
 fn http_requests<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
     let number = |text: &str| text.parse().map_err(|_| format!("is a number, not `{text}`"));
-    within(input, "http-requests", number, 0, 64, "0 to 64")
+    within(input, "http-requests", number, 0, 30, "0 to 30, which is what a minute has")
 }
 
 fn log<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {

@@ -80,7 +80,7 @@ impl TryFrom<String> for TlsVersion {
 }
 
 #[derive(Clone, Deserialize)]
-#[serde(untagged, expecting = "a text, or a list of texts")]
+#[serde(untagged, expecting = "what stands here must be a text, or a list of texts")]
 enum OneOrMore {
     One(String),
     More(Vec<String>),
@@ -96,7 +96,7 @@ impl OneOrMore {
 }
 
 #[derive(Clone, Deserialize)]
-#[serde(untagged, expecting = "true, false or a file")]
+#[serde(untagged, expecting = "what stands here must be true, false or a file")]
 enum YesOrFile {
     Yes(bool),
     File(PathBuf),

@@ -67,6 +67,7 @@ impl NotificationsTable {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct WebhookTable {
+    #[serde(default, deserialize_with = "name_of_webhook")]
     name: Option<String>,
     #[serde(deserialize_with = "web_url")]
     url: String,
@@ -75,11 +76,11 @@ pub(super) struct WebhookTable {
     secret_file: Option<PathBuf>,
     #[serde(default, deserialize_with = "statuses")]
     statuses: Vec<Status>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "groups")]
     groups: Vec<String>,
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(default, deserialize_with = "timeout")]
     timeout: Option<u64>,
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(default, deserialize_with = "give_up_after")]
     give_up_after: Option<u64>,
 }
 
@@ -100,7 +101,7 @@ pub(super) fn webhooks(
         let key = secret.map(|secret| webhook::key(&secret)).transpose();
         webhook.secret = key.map_err(|why| format!("webhook `{}`: its secret {why}", webhook.name))?;
         (webhook.statuses, webhook.groups) = (table.statuses, table.groups);
-        webhook.timeout_ms = table.timeout.filter(|ms| *ms > 0).unwrap_or(webhook.timeout_ms);
+        webhook.timeout_ms = table.timeout.unwrap_or(webhook.timeout_ms);
         webhook.give_up_after_ms = table.give_up_after.unwrap_or(webhook.give_up_after_ms);
         all.push(webhook);
     }
@@ -135,7 +136,7 @@ impl WebhookTable {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RetainTable {
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "age")]
     age: Option<u64>,
     records: Option<usize>,
 }
@@ -159,10 +160,45 @@ fn statuses<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Status>, D::Error
     let wrong = |name: &String| {
         de::Error::custom(format!("`statuses` takes complete, notFound, failed and canceled, not `{name}`"))
     };
+    if names.is_empty() {
+        return Err(de::Error::custom("`statuses` lists at least one; without it all are sent"));
+    }
     names.iter().map(|name| Status::from_name(name).filter(|s| s.is_final()).ok_or_else(|| wrong(name))).collect()
 }
 
-fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
-    let text = String::deserialize(input)?;
-    units::duration_ms(&text).map(Some).map_err(|reason| de::Error::custom(format!("what stands here {reason}")))
+fn name_of_webhook<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let name = Some(String::deserialize(input)?).filter(|name| !name.is_empty());
+    name.map(Some).ok_or_else(|| de::Error::custom("`name` is empty; without it the webhook has a number"))
+}
+
+fn groups<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(input)?;
+    if names.is_empty() || !names.iter().all(|name| super::is_group(name)) {
+        return Err(de::Error::custom("`groups` lists groups that tasks can be of; without it those of all are sent"));
+    }
+    Ok(names)
+}
+
+fn timeout<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    match duration(input, "timeout")? {
+        Some(0) => Err(de::Error::custom("`timeout` must be at least `1ms`")),
+        timeout => Ok(timeout),
+    }
+}
+
+fn give_up_after<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    duration(input, "give-up-after")
+}
+
+fn age<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    duration(input, "age")
+}
+
+/// A duration as text alone: of a bare number nobody knows whether it is days.
+fn duration<'de, D: Deserializer<'de>>(input: D, key: &str) -> Result<Option<u64>, D::Error> {
+    let given = toml::Value::deserialize(input)?;
+    let text = given.as_str().map_or_else(|| given.to_string(), str::to_owned);
+    let wanted = || format!("must be a text with a unit such as `30s` or `10d`, not `{text}`");
+    let parsed = if given.is_str() { units::duration_ms(&text) } else { Err(wanted()) };
+    parsed.map(Some).map_err(|reason| de::Error::custom(format!("`{key}` {reason}")))
 }

@@ -97,6 +97,16 @@ fn times_are_written_as_they_are_read() {
 }
 
 #[test]
+fn durations_are_written_as_they_are_read() {
+    for (ms, text) in
+        [(0, "0s"), (1_500, "1500ms"), (90_000, "90s"), (1_200_000, "20m"), (3_600_000, "1h"), (864_000_000, "10d")]
+    {
+        assert_eq!(written_ms(ms), text);
+        assert_eq!(duration_ms(text).unwrap(), ms);
+    }
+}
+
+#[test]
 fn status_lists_are_read() {
     assert_eq!(status_list("2xx,304, 400-403").unwrap(), [(200, 299), (304, 304), (400, 403)]);
     for text in ["", "2xx,", "20x", "99", "600", "403-400", "xx", "6xx", "2xx-3xx", "+200"] {
@@ -186,6 +196,21 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
         ("[[grants]]\nname = \"a/b\"\n", 2, "no `/`"),
         ("[[callbacks]]\npath = \"x.wasm\"\n[callbacks.limits]\ncpu = \"3s\"\n", 4, "1ms to 2s"),
         ("[[callbacks]]\npath = \"x.wasm\"\nlimits = { wall = \"soon\" }\n", 3, "not `soon`"),
+        ("limits = 1\n", 1, "expected a table;"),
+        ("callbacks = [\"x\"]\n", 1, "expected a table;"),
+        ("[callbacks]\npath = \"x\"\n", 1, "invalid type: a table, expected a list"),
+        ("[limits]\ntotal = 99999999999999999999\n", 2, "`99999999999999999999`, expected a whole number"),
+        ("skip-existing = -1\n", 1, "`skip-existing` must be a number, or a text with a unit, not `-1`"),
+        ("[limits]\nrate = [\"1M\"]\n", 2, "a speed limit must be bytes per second"),
+        ("[limits.groups]\n\"\" = 1\n", 1, "no task can be of the group ``"),
+        ("[limits.group-rates]\nchunk = 1\n", 1, "`chunk` is reserved"),
+        ("[retain]\nage = 10\n", 2, "`age` must be a text with a unit such as `30s` or `10d`, not `10`"),
+        ("[retain]\nage = \"x\"\n", 2, "`age` must be a duration"),
+        ("[[webhooks]]\nurl = \"http://h\"\nname = \"\"\n", 3, "`name` is empty"),
+        ("[[webhooks]]\nurl = \"http://h\"\nstatuses = []\n", 3, "`statuses` lists at least one"),
+        ("[[webhooks]]\nurl = \"http://h\"\ngroups = []\n", 3, "`groups` lists groups"),
+        ("[[webhooks]]\nurl = \"http://h\"\ntimeout = \"0\"\n", 3, "at least `1ms`"),
+        ("[[webhooks]]\nurl = \"http://h\"\ngive-up-after = \"x\"\n", 3, "`give-up-after` must be a duration"),
         ("x = [", 1, ""),
     ] {
         let message = parse(text).unwrap_err().to_string();
@@ -193,6 +218,21 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
         assert!(message.contains(&format!(", line {line}:")), "{text}\n{message}");
         assert!(message.contains(words), "{message}");
         assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn who_needs_an_unmetered_network_is_said_in_the_words_of_the_flag_too() {
+    use crate::limits::RequireWifi::{AsSetByTask, ForAllTasks, ForNoTasks};
+    for (names, meant) in [
+        (["task", "asSetByTask"], AsSetByTask),
+        (["all", "forAllTasks"], ForAllTasks),
+        (["none", "forNoTasks"], ForNoTasks),
+    ] {
+        for name in names {
+            let config = parse(&format!("[network]\nrequire-wifi = \"{name}\"\n")).unwrap();
+            assert_eq!(config.limits.require_wifi, meant, "{name}");
+        }
     }
 }
 

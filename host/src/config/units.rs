@@ -92,9 +92,13 @@ pub(crate) fn written_bytes(bytes: u64) -> String {
     format!("{}{unit}", bytes >> shift)
 }
 
-/// Milliseconds as [`duration_ms`] reads them: in seconds where that leaves no rest.
-pub(crate) fn written_ms(ms: u64) -> String {
-    if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") }
+/// Milliseconds as people write durations, in the largest unit that leaves no rest: `20m`, `90s`, `1500ms`; `0s`.
+#[must_use]
+pub fn written_ms(ms: u64) -> String {
+    let fits = |unit: &(u64, &str)| ms != 0 && ms.is_multiple_of(unit.0);
+    let unit = [(DAY_MS, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")].into_iter().find(fits);
+    let (unit_ms, unit) = unit.unwrap_or((1, "s"));
+    format!("{}{unit}", ms / unit_ms)
 }
 
 /// Reads `2xx,304,400-403`: ranges of status codes, both ends included, each 100 to 599.

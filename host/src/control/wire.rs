@@ -166,6 +166,10 @@ enum RequestForm {
         consumer: String,
         seq: u64,
     },
+    Consumers,
+    ForgetConsumer {
+        name: String,
+    },
     Counts,
     Limits {
         changes: Box<LimitChanges>,

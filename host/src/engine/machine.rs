@@ -50,8 +50,12 @@ const CLOSELY: Duration = Duration::from_millis(3);
 /// After so many of them, each is given so long to grow.
 const CROWDED: u32 = 16;
 const GROWTH: Duration = Duration::from_millis(1);
-/// Ends between two looks at what is to be forgotten.
-const CLEAN_EVERY: u64 = 100;
+/// How soon after an end is looked for what is to be forgotten: those of a second together.
+const FORGET_AFTER: Duration = Duration::from_secs(1);
+/// How often, at least, for what has become old.
+const FORGET_EVERY: Duration = Duration::from_secs(30);
+/// Tasks forgotten by one look, at most.
+const FORGOTTEN: usize = 50_000;
 /// How long closing waits for attempts to stop and for components to hear of ends.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -151,8 +155,8 @@ pub(crate) struct Machine {
     /// Who waits until all up to a number have been told.
     until_told: Vec<(u64, oneshot::Sender<()>)>,
     retain: Retain,
-    /// Tasks that have ended since the last look at what is to be forgotten.
-    ended: u64,
+    /// When to look for what is to be forgotten.
+    next_forgetting: Option<Instant>,
 }
 
 /// Starts the loop on a thread of its own.
@@ -203,8 +207,9 @@ impl Machine {
             acknowledged: 0,
             until_told: Vec::new(),
             retain,
-            ended: CLEAN_EVERY,
+            next_forgetting: None,
         };
+        machine.forget_within(FORGET_AFTER);
         machine.limit_transfers();
         machine.set_rates();
         machine
@@ -232,6 +237,7 @@ impl Machine {
             self.forsake();
             let is_done = self.running.is_empty() && self.telling.is_empty() && self.forsaking.is_empty();
             if self.closing.is_some() && is_done {
+                self.forget_old();
                 return;
             }
         }

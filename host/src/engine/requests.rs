@@ -3,6 +3,7 @@
 
 mod adding;
 mod admitting;
+mod consuming;
 mod controlling;
 mod forgetting;
 mod looking_up;
@@ -21,9 +22,8 @@ use crate::engine::limiting::{check_scope, limit_task, limits, reopen_scope, sco
 use crate::engine::{Inner, Input};
 use crate::engine::{at_once, component_state, resume_data};
 use crate::error::{Error, Result};
-use crate::event::Update;
 use crate::store::{Applied, Change, Selection};
-use crate::task::{Status, json};
+use crate::task::Status;
 
 /// The consumer that stands for components with `on-task-finished`.
 pub(crate) const COMPONENTS: &str = "haul.on-task-finished";
@@ -70,8 +70,10 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         }
         Request::Remove { ids } => forgetting::remove(engine, &ids).await,
         Request::Clean { older_than_ms } => forgetting::clean(engine, older_than_ms).await,
-        Request::Events { after, consumer } => events(engine, after, consumer).await,
-        Request::Ack { consumer, seq } => ack(engine, consumer, seq).await,
+        Request::Events { after, consumer } => consuming::events(engine, after, consumer).await,
+        Request::Ack { consumer, seq } => consuming::ack(engine, consumer, seq).await,
+        Request::Consumers => consuming::list(engine),
+        Request::ForgetConsumer { name } => consuming::forget(engine, name).await,
         Request::Counts => {
             let by_status = engine.shared.store.counts()?;
             let working = working(engine).await?;
@@ -120,6 +122,7 @@ fn only_reads(request: &Request) -> bool {
         | Request::Show { .. }
         | Request::ExportResume { .. }
         | Request::Events { .. }
+        | Request::Consumers
         | Request::Counts
         | Request::Scopes
         | Request::Attached
@@ -173,43 +176,6 @@ fn work(engine: &Inner, asker: u64, ids: &[String]) -> Result<Reply> {
     }
     tell(engine, Input::Added { asker, tasks, work: true })?;
     Ok(Reply::Done)
-}
-
-// Events.
-
-async fn events(engine: &Inner, after: Option<u64>, consumer: Option<String>) -> Result<Reply> {
-    let store = &engine.shared.store;
-    let after = match consumer {
-        Some(name) => after.unwrap_or(0).max(position_of(engine, name).await?),
-        None => after.unwrap_or(0),
-    };
-    let found = store.events_after(after, PAGE)?;
-    let last = store.last_seq()?;
-    let events = found.into_iter().map(|update| json::write_update(&Update::Status(update))).collect();
-    Ok(Reply::Events { events, last })
-}
-
-/// How far a consumer has come; a new one becomes known by this.
-async fn position_of(engine: &Inner, name: String) -> Result<u64> {
-    if let Some((_, position)) = engine.shared.store.consumers()?.into_iter().find(|(known, _)| *known == name) {
-        return Ok(position);
-    }
-    engine.ready().await?;
-    match engine.shared.store.write(Change::Consumer { name }).await? {
-        Applied::Position(position) => Ok(position),
-        other => Err(unexpected(&other)),
-    }
-}
-
-async fn ack(engine: &Inner, consumer: String, seq: u64) -> Result<Reply> {
-    if !engine.shared.store.consumers()?.iter().any(|(name, _)| *name == consumer) {
-        engine.shared.store.write(Change::Consumer { name: consumer.clone() }).await?;
-    }
-    match engine.shared.store.write(Change::Ack { consumer, seq }).await? {
-        Applied::Position(position) => Ok(Reply::Count(position)),
-        Applied::BeyondEnd(last) => Err(Error::Refused(format!("there is no event {seq} yet: the log ends at {last}"))),
-        other => Err(unexpected(&other)),
-    }
 }
 
 // What there is.

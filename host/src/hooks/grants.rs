@@ -60,7 +60,7 @@ pub struct CallLimits {
     pub wall_ms: u64,
     /// Wall clock per call of a hook that may use HTTP. Default 30 s, at most 120 s.
     pub wall_http_ms: u64,
-    /// HTTP requests per call. Default 4.
+    /// HTTP requests per call. Default 4, at most 30: a minute has no more.
     pub http_requests: u32,
     /// Log bytes per call. Default 16 KiB.
     pub log_bytes: usize,
@@ -87,7 +87,7 @@ impl CallLimits {
             cpu_ms: self.cpu_ms.min(2_000),
             wall_ms: self.wall_ms.min(120_000),
             wall_http_ms: self.wall_http_ms.min(120_000),
-            http_requests: self.http_requests.min(64),
+            http_requests: self.http_requests.min(30),
             log_bytes: self.log_bytes.min(1 << 20),
         }
     }

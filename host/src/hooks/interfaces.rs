@@ -124,7 +124,8 @@ fn hook(name: &str) -> Option<Hook> {
 pub(super) fn is_no_hook(name: &str) -> bool {
     let Some(interface) = name.strip_prefix(PACKAGE) else { return false };
     let interface = interface.split('@').next().unwrap_or(interface);
-    hook(name).is_none() && !OTHER_INTERFACES.contains(&interface)
+    // Of another version it is refused, with a sentence about all of them.
+    hook(name).is_none() && foreign_version(name).is_none() && !OTHER_INTERFACES.contains(&interface)
 }
 
 /// The version of an interface of the contract that we do not speak.

@@ -86,17 +86,20 @@ impl Timetable {
         before.or(self.entries.last()).map_or_else(Rates::default, |(_, rates)| *rates)
     }
 
-    /// What counts in that minute, and until when, both as the table would write them; `None`: it never changes.
-    pub(crate) fn now(&self, minute: u32) -> Option<(String, String)> {
-        let now = self.at(minute);
+    /// What counts in that minute, and until when, both as the table would write them; `None` in the place of the time: it never
+    /// changes; in the place of both: it is no table.
+    pub(crate) fn now(&self, minute: u32) -> Option<(String, Option<String>)> {
+        let is_table = self.text.contains(',');
+        is_table.then(|| (Self::constant(self.at(minute)).text, self.until(minute).map(written)))
+    }
+
+    /// The minute in which something else begins to count than in that one.
+    fn until(&self, minute: u32) -> Option<u32> {
         let mut at = minute;
         for _ in &self.entries {
             at = (at + self.next_change(at)?) % MINUTES_OF_WEEK;
-            if self.at(at) != now {
-                let (day, of_day) = (DAYS[(at / MINUTES_OF_DAY) as usize % DAYS.len()], at % MINUTES_OF_DAY);
-                let (first, rest) = day.split_at(1);
-                let day = format!("{}{}", first.to_uppercase(), &rest[..2]);
-                return Some((Self::constant(now).text, format!("{day}-{:02}:{:02}", of_day / 60, of_day % 60)));
+            if self.at(at) != self.at(minute) {
+                return Some(at);
             }
         }
         None
@@ -124,6 +127,13 @@ fn rates(text: &str) -> Result<Rates, String> {
         Some((up, down)) => Ok(Rates { up: rate(up)?, down: rate(down)? }),
         None => rate(text).map(|both| Rates { up: both, down: both }),
     }
+}
+
+/// `Mon-08:00`.
+fn written(minute: u32) -> String {
+    let (day, of_day) = (DAYS[(minute / MINUTES_OF_DAY) as usize % DAYS.len()], minute % MINUTES_OF_DAY);
+    let (first, rest) = day.split_at(1);
+    format!("{}{}-{:02}:{:02}", first.to_uppercase(), &rest[..2], of_day / 60, of_day % 60)
 }
 
 /// The minutes of the week that `08:00` (one of each day) or `Mon-08:00` means.
@@ -196,11 +206,15 @@ mod tests {
     #[test]
     fn what_counts_now_is_told_with_its_end() {
         let now = |text: &str, minute: u32| Timetable::parse(text).unwrap().now(minute);
-        let told = |rate: &str, until: &str| Some((rate.to_owned(), until.to_owned()));
+        let told = |rate: &str, until: &str| Some((rate.to_owned(), Some(until.to_owned())));
         assert_eq!(now("08:00,512k 12:00,1M:2M", 9 * 60), told("512K", "Mon-12:00"));
         assert_eq!(now("08:00,512k 12:00,1M:2M", 6 * DAY + 12 * 60), told("1M:2M", "Mon-08:00"));
         assert_eq!(now("Mon-08:00,1M Wed-00:00,1M Sat-00:30,off", DAY), told("1M", "Sat-00:30"));
-        assert_eq!((now("10M", 0), now("08:00,1M", 0)), (None, None));
+        let for_ever = Some(("1M".to_owned(), None));
+        assert_eq!(
+            (now("08:00,1M", 0), now("00:00,1M 12:00,1M", 0), now("10M", 0)),
+            (for_ever.clone(), for_ever, None)
+        );
     }
 
     #[test]

@@ -161,7 +161,7 @@ fn starts_are_at_least_the_interval_apart_and_waiting_for_it_is_told() {
     assert_eq!(queue.start_all(&mut scheduler), [1]);
     let next = start + Duration::from_millis(50);
     assert_eq!(scheduler.step(start + Duration::from_millis(49)), Step::WaitUntil(next));
-    assert_eq!(scheduler.why(&task(0, 5, "a", "g"), start), Why::Interval(50));
+    assert_eq!(scheduler.why(&task(0, 5, "a", "g"), start), Why::Interval(50, Duration::from_millis(50)));
     queue.1 = next;
     assert_eq!(queue.start_all(&mut scheduler), [2]);
     scheduler.settled(1);

@@ -117,6 +117,7 @@ impl<'a> Batch<'a> {
             Change::ReopenScope { name } => self.reopen_scope(name)?,
             Change::Asked { ids, asked } => self.asked(ids, *asked)?,
             Change::Consumer { name } => self.consumer(name)?,
+            Change::ForgetConsumer { name } => self.forget_consumer(name)?,
             Change::Ack { consumer, seq } => self.ack(consumer, *seq)?,
             Change::CancelWaiting { .. }
             | Change::PauseWaiting { .. }
@@ -607,10 +608,24 @@ impl<'a> Batch<'a> {
             return Ok(Applied::Position(position.unsigned_abs()));
         }
         self.conn.prepare_cached("UPDATE consumer SET position = ?2 WHERE name = ?1")?.execute((consumer, seq))?;
+        self.drop_acknowledged()?;
+        Ok(Applied::Position(seq.unsigned_abs()))
+    }
+
+    fn forget_consumer(&mut self, name: &str) -> Sql<Applied> {
+        if self.conn.prepare_cached("DELETE FROM consumer WHERE name = ?1")?.execute([name])? == 0 {
+            return Ok(Applied::Refused(None));
+        }
+        self.drop_acknowledged()?;
+        Ok(Applied::Done)
+    }
+
+    /// Forgets events of forgotten tasks that no consumer waits for.
+    fn drop_acknowledged(&self) -> Sql<()> {
         self.conn
             .prepare_cached("DELETE FROM event INDEXED BY event_kept WHERE kept = 1 AND seq <= ?1")?
             .execute([self.acknowledged()?])?;
-        Ok(Applied::Position(seq.unsigned_abs()))
+        Ok(())
     }
 
     /// What every known consumer has acknowledged; everything when there is none.

@@ -383,15 +383,15 @@ impl Store {
         })
     }
 
-    /// When the `kept`th youngest of the final tasks ended, in milliseconds since 1970; `None` when there are fewer.
-    pub(crate) fn end_of(&self, kept: usize) -> Result<Option<u64>> {
-        let Some(others) = kept.checked_sub(1) else { return Ok(Some(crate::config::LAST_TIME_MS)) };
+    /// When the `kept`th youngest of the final tasks ended, in milliseconds since 1970, and its key; `None` when there are fewer.
+    pub(crate) fn end_of(&self, kept: usize) -> Result<Option<(u64, TaskKey)>> {
+        let Some(others) = kept.checked_sub(1) else { return Ok(Some((crate::config::LAST_TIME_MS, 0))) };
         self.read(|conn| {
             conn.prepare_cached(
-                "SELECT ended_at FROM task INDEXED BY task_ended WHERE ended_at IS NOT NULL
-                 ORDER BY ended_at DESC LIMIT 1 OFFSET ?1",
+                "SELECT ended_at, key FROM task INDEXED BY task_ended WHERE ended_at IS NOT NULL
+                 ORDER BY ended_at DESC, key DESC LIMIT 1 OFFSET ?1",
             )?
-            .query_row([rows(others)], |row| unsigned(row, 0))
+            .query_row([rows(others)], |row| Ok((unsigned(row, 0)?, row.get(1)?)))
             .optional()
         })
     }
@@ -447,6 +447,20 @@ impl Store {
         })
     }
 
+    /// What each known consumer has yet to acknowledge.
+    pub(crate) fn waiting_events(&self) -> Result<Vec<Backlog>> {
+        let backlog = |conn: &Connection, (consumer, position): (String, u64)| {
+            let after = [number(position)];
+            let of = |sql: &str| conn.prepare_cached(sql)?.query_row(after, |row| unsigned(row, 0));
+            let waiting = of("SELECT count(*) FROM (SELECT 1 FROM event WHERE seq > ?1 LIMIT 100000)")?;
+            let kept = of("SELECT count(*) FROM event INDEXED BY event_kept WHERE kept = 1 AND seq > ?1")?;
+            let oldest = of("SELECT at FROM event WHERE seq > ?1 ORDER BY seq LIMIT 1").optional()?;
+            Ok(Backlog { consumer, position, waiting, kept, oldest })
+        };
+        let known = self.consumers()?;
+        self.read(|conn| known.iter().map(|known| backlog(conn, known.clone())).collect())
+    }
+
     /// `PRAGMA quick_check`, and the version of SQLite: for `doctor`. First `SQLite 3.x.y`, then `ok` or one line for each
     /// thing that is wrong. Reads the whole file.
     pub(crate) fn check(&self) -> Result<Vec<String>> {
@@ -460,6 +474,20 @@ impl Store {
             Ok(lines)
         })
     }
+}
+
+/// What a consumer has yet to acknowledge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    pub(crate) consumer: String,
+    /// The last event that it has acknowledged.
+    pub(crate) position: u64,
+    /// Events after that, 100,000 at most.
+    pub(crate) waiting: u64,
+    /// Those of them that are still there for consumers alone: their tasks are forgotten.
+    pub(crate) kept: u64,
+    /// When the first of them happened.
+    pub(crate) oldest: Option<u64>,
 }
 
 /// The index that finds tasks of a group and status, and the condition under which it does.

@@ -55,13 +55,8 @@ impl Batch<'_> {
                 let moved = self.each(&keys, |batch, row| batch.wake_one(row, *at))?;
                 Ok(Step::Part(moved, again(&keys, left(limit), cursor)))
             }
-            Change::Clean { before, limit } => {
-                let keys = self.keys(
-                    "SELECT key FROM task INDEXED BY task_ended WHERE ended_at IS NOT NULL AND ended_at < ?1
-                     ORDER BY ended_at LIMIT ?2",
-                    *before,
-                    left(limit),
-                )?;
+            Change::Clean { before, key, limit } => {
+                let keys = self.ended_before(*before, *key, left(limit))?;
                 let acknowledged = self.acknowledged()?;
                 let moved = self.each(&keys, |batch, row| batch.forget(&row, acknowledged).map(|()| true))?;
                 Ok(Step::Part(moved, again(&keys, left(limit), cursor)))
@@ -220,6 +215,17 @@ impl Batch<'_> {
             keys.extend(find.query_row([id], |row| row.get::<_, TaskKey>(0)).optional()?);
         }
         Ok(keys)
+    }
+
+    fn ended_before(&self, time: u64, key: TaskKey, limit: usize) -> Sql<Vec<TaskKey>> {
+        self.conn
+            .prepare_cached(
+                "SELECT key FROM task INDEXED BY task_ended
+                 WHERE ended_at IS NOT NULL AND ended_at <= ?1 AND (ended_at < ?1 OR key < ?2)
+                 ORDER BY ended_at, key LIMIT ?3",
+            )?
+            .query_map((number(time), key, number(limit.min(SLICE) as u64)), |row| row.get(0))?
+            .collect()
     }
 
     fn keys(&self, sql: &str, time: u64, limit: usize) -> Sql<Vec<TaskKey>> {

@@ -16,7 +16,7 @@ use haul::{Durability, IfExists, Status};
 
 mod limits;
 
-pub(crate) use limits::{LimitFlags, LimitsArgs, Scope};
+pub(crate) use limits::{Consumer, LimitFlags, LimitsArgs, Scope};
 
 mod callbacks;
 mod control;
@@ -206,6 +206,9 @@ pub(crate) enum Command {
     Events(Events),
     /// Tell how far a consumer of the event log has come
     Ack(Ack),
+    /// List the consumers of the event log, and forget them
+    #[command(subcommand)]
+    Consumer(Consumer),
     /// Make, try out and attach components
     #[command(subcommand)]
     Callbacks(Callbacks),
@@ -669,7 +672,7 @@ pub(crate) struct Ls {
     #[arg(long)]
     pub(crate) unfinished: bool,
     /// Only tasks of this group
-    #[arg(long, value_name = "G")]
+    #[arg(long, value_name = "G", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) group: Option<String>,
     /// Only tasks of this scope and those below it
     #[arg(long, value_name = "SCOPE")]
@@ -683,7 +686,7 @@ pub(crate) struct Ls {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Finished {
     /// Only tasks of this group count
-    #[arg(long, value_name = "G")]
+    #[arg(long, value_name = "G", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) group: Option<String>,
     /// This task does not count
     #[arg(long, value_name = "ID")]
@@ -701,12 +704,12 @@ pub(crate) struct Show {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Events {
     /// Begin after this number; with --consumer, after the later of the two
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", allow_negative_numbers = true, value_parser = seq)]
     pub(crate) after: Option<u64>,
     /// Print the past, then what happens from now on
     #[arg(long)]
     pub(crate) follow: bool,
-    /// Begin after what this consumer has acknowledged
+    /// Begin after what this consumer has acknowledged; a new one is known from now on, and its events are kept for it
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) consumer: Option<String>,
 }
@@ -718,7 +721,12 @@ pub(crate) struct Ack {
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) consumer: String,
     /// The last event it has dealt with
+    #[arg(allow_negative_numbers = true, value_parser = seq)]
     pub(crate) seq: u64,
+}
+
+fn seq(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it must be the number of an event, as `haul events` prints it".into())
 }
 
 /// `haul demo`.

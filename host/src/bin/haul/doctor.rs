@@ -22,6 +22,10 @@ const FREE_BYTES_MIN: u64 = 256 << 20;
 /// Fewer open files than this are worth a warning: each transfer holds two, and the database some.
 const OPEN_FILES_MIN: u64 = 256;
 
+/// A consumer for which an event has waited so long, or which keeps so many of tasks that are forgotten, is worth a warning.
+const UNHEARD_MS: u64 = 30 * 86_400_000;
+const KEPT_MAX: u64 = 10_000;
+
 /// Times that a clock may show, in milliseconds since 1970: from 2024 to 2199.
 const PLAUSIBLE_MS: RangeInclusive<u64> = 1_704_067_200_000..=7_258_118_399_999;
 
@@ -277,6 +281,9 @@ impl Findings {
                     }
                 }
                 self.described(&mut link, environment).await;
+                if let Ok(Reply::Info(Value::Array(known))) = link.call(Request::Consumers).await {
+                    known.iter().for_each(|known| self.consumer(known, now_ms()));
+                }
             }
             Err(error) => self.wrong("engine", "cannot open the home".into(), error.to_string()),
         }
@@ -284,6 +291,23 @@ impl Findings {
             self.attached(environment, &listed);
         }
         link.close().await;
+    }
+
+    /// A consumer that nobody reads as any more keeps events for ever.
+    fn consumer(&mut self, known: &Value, now_ms: u64) {
+        let name = known["consumer"].as_str().unwrap_or_default();
+        let oldest = known["oldest"].as_str().and_then(|at| haul::config::time_ms(at, now_ms).ok());
+        let is_old = oldest.is_some_and(|at| now_ms.saturating_sub(at) > UNHEARD_MS);
+        let is_idle = is_old || known["kept"].as_u64().is_some_and(|kept| kept > KEPT_MAX);
+        let way_out = match name.starts_with("haul.") {
+            true => "haul tells it itself when tasks are worked (`haul run`); see the log for why it takes nothing"
+                .to_owned(),
+            false => format!(
+                "nobody has acknowledged these events; `haul ack --consumer {0} SEQ`, or `haul consumer forget {0}`",
+                text::printable(name)
+            ),
+        };
+        self.note(&format!("consumer {name}"), crate::events::backlog(known), is_idle.then_some(way_out));
     }
 
     /// What every profile writes into tasks, judged as a task is.
@@ -408,5 +432,24 @@ mod tests {
         assert_eq!(findings.problems(), 0);
         [0, 978_307_200_000, 253_402_300_800_000].iter().for_each(|now_ms| findings.clock(*now_ms));
         assert_eq!(findings.problems(), 3);
+    }
+
+    #[test]
+    fn a_consumer_that_nobody_reads_as_any_more_is_a_problem() {
+        let now_ms = haul::config::time_ms("2026-03-01T00:00:00Z", 0).unwrap();
+        let problems = |name: &str, kept: u64, oldest: Option<&str>| {
+            let mut findings = Findings::default();
+            findings.consumer(
+                &json!({"consumer": name, "position": 3, "waiting": 9, "kept": kept, "oldest": oldest}),
+                now_ms,
+            );
+            findings.0.iter().find_map(|finding| finding.problem.clone())
+        };
+        assert_eq!(problems("c", 0, None), None);
+        assert_eq!(problems("c", 9, Some("2026-02-01T00:00:00.000Z")), None);
+        let old = problems("c", 0, Some("2026-01-01T00:00:00.000Z")).unwrap();
+        assert!(old.contains("haul consumer forget c"), "{old}");
+        assert!(problems("c", 10_001, Some("2026-02-28T00:00:00.000Z")).is_some());
+        assert!(!problems("haul.webhook.w", 10_001, None).unwrap().contains("forget"));
     }
 }

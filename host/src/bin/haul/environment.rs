@@ -397,16 +397,27 @@ fn user_directory(middle: &str, default: &str, config_dir: &Path, home: &Path) -
         .unwrap_or_else(|| home.join(default))
 }
 
-/// A variable of a `user-dirs.dirs`: `"$HOME/sub"` or `"/absolute"` (xdg-user-dirs).
+/// A variable of a `user-dirs.dirs`: `"$HOME/sub"` or `"/absolute"` (xdg-user-dirs). It is a line of sh, too: a backslash takes the
+/// meaning from what follows it.
 fn user_entry(text: &str, variable: &str, home: &Path) -> Option<PathBuf> {
     let value = text.lines().find_map(|line| {
         let value = line.trim().strip_prefix(variable)?.strip_prefix('=')?;
         value.trim().strip_prefix('"')?.strip_suffix('"')
     })?;
     match value.strip_prefix("$HOME") {
-        Some(below) => Some(home.join(below.trim_start_matches('/'))),
-        None => Some(PathBuf::from(value)).filter(|path| path.is_absolute()),
+        Some(below) => Some(home.join(unescaped(below.trim_start_matches('/')))),
+        None => Some(PathBuf::from(unescaped(value))).filter(|path| path.is_absolute()),
     }
+}
+
+/// Without the backslashes of sh.
+fn unescaped(text: &str) -> String {
+    let mut characters = text.chars();
+    let next = || match characters.next()? {
+        '\\' => characters.next(),
+        other => Some(other),
+    };
+    std::iter::from_fn(next).collect()
 }
 
 #[cfg(test)]

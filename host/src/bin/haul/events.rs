@@ -1,4 +1,4 @@
-//! `haul events` and `haul ack`: the durable event log, and how far a consumer has come.
+//! `haul events`, `haul ack` and `haul consumer`: the durable event log, and how far its consumers have come.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use haul::{Request, Result, Update, Work};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
-use crate::args::{Ack, Events};
+use crate::args::{Ack, Consumer, Events};
 use crate::environment::Environment;
 use crate::exit;
 use crate::link::{Link, ask};
@@ -140,4 +140,38 @@ pub(crate) async fn ack(ack: &Ack, environment: &Environment, printer: &Printer)
         printer.note(format_args!("{consumer} has come to event {position}"));
     }
     Ok(exit::DONE)
+}
+
+/// Runs `consumer`; answers the exit code.
+pub(crate) async fn consumer(typed: &Consumer, environment: &Environment, printer: &Printer) -> Result<u8> {
+    match typed {
+        Consumer::Forget { name } => {
+            ask(environment.settings(), Request::ForgetConsumer { name: name.clone() }).await?;
+            printer.note(format_args!("forgot {}", text::printable(name)));
+        }
+        Consumer::Ls => {
+            let known = ask(environment.settings(), Request::Consumers).await?.info()?;
+            for known in known.as_array().into_iter().flatten() {
+                if printer.json() {
+                    printer.data(known);
+                } else {
+                    let name = text::printable(known["consumer"].as_str().unwrap_or_default());
+                    printer.data(format_args!("{name:<24}  {}", backlog(known)));
+                }
+            }
+        }
+    }
+    Ok(exit::DONE)
+}
+
+/// What a consumer has yet to deal with, in words.
+pub(crate) fn backlog(known: &Value) -> String {
+    let count = |name: &str| text::number(known[name].as_u64().unwrap_or(0));
+    let since = known["oldest"].as_str().map_or(String::new(), |at| format!(" since {at}"));
+    format!(
+        "has come to event {}; {} wait{since}, {} of them kept for consumers",
+        count("position"),
+        count("waiting"),
+        count("kept")
+    )
 }

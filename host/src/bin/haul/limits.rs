@@ -61,7 +61,10 @@ async fn change(link: &mut Link, typed: &LimitsArgs, changes: Box<LimitChanges>)
 
 /// Which rate of a table counts now; of several tables, each by its name.
 fn now_in_words(now: &Value) -> String {
-    let words = |now: &Value| Some(format!("now {} until {}", now["rate"].as_str()?, now["until"].as_str()?));
+    let words = |now: &Value| {
+        let until = now["until"].as_str().map_or(String::new(), |until| format!(" until {until}"));
+        Some(format!("now {}{until}", now["rate"].as_str()?))
+    };
     let told = match (words(now), now) {
         (Some(told), _) => told,
         (None, Value::Object(each)) => {
@@ -96,7 +99,7 @@ fn source_in_words(source: &Value) -> String {
 fn in_words(name: &str, value: &Value) -> Option<String> {
     match (name, value) {
         (_, Value::Null) => None,
-        ("minIntervalMs", value) => value.as_u64().map(|ms| format!("{ms} ms")),
+        ("minIntervalMs", value) => value.as_u64().map(haul::config::written_ms),
         ("keepFree", value) => value.as_u64().map(text::size),
         ("total" | "uploads" | "downloads" | "perHost" | "perGroup", value) if value.as_u64() == Some(0) => {
             Some("no limit".into())

@@ -43,6 +43,7 @@ mod run;
 mod scope;
 mod shell;
 mod signals;
+mod stdout;
 mod tasks;
 mod text;
 
@@ -149,6 +150,7 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::Scope(typed) => scope::run(typed, environment, printer).await,
         Command::Events(typed) => events::run(typed, environment, printer).await,
         Command::Ack(typed) => events::ack(typed, environment, printer).await,
+        Command::Consumer(typed) => events::consumer(typed, environment, printer).await,
         Command::Callbacks(typed) => callbacks::run(typed, environment, printer).await,
         Command::Check(typed) => callbacks::check(typed, environment, printer),
         Command::Doctor | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(exit::DONE),

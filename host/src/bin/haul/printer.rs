@@ -18,6 +18,7 @@ use self::outlet::{Outlet, To};
 use self::screen::Screen;
 use crate::args::{Color, Global};
 use crate::exit;
+use crate::stdout;
 use crate::text::{self, Escaper};
 
 /// Prints. Cheap to clone.
@@ -27,6 +28,7 @@ pub(crate) struct Printer(Arc<Inner>);
 struct Inner {
     json: bool,
     quiet: bool,
+    /// Stderr is a terminal, and one that can be steered.
     terminal: bool,
     /// Stdout is a terminal.
     screen: bool,
@@ -34,6 +36,8 @@ struct Inner {
     color_err: bool,
     outlet: Outlet,
     bars: OnceLock<MultiProgress>,
+    /// The terminal has a title that is not its own.
+    titled: AtomicBool,
     /// Nobody waits for what is not written yet.
     hurried: AtomicBool,
 }
@@ -71,9 +75,9 @@ impl Style {
 impl Printer {
     /// A printer by the global flags, NO_COLOR, and what stdout and stderr are.
     pub(crate) fn new(global: &Global) -> Self {
-        let terminal = io::stderr().is_terminal();
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        let is_dumb = std::env::var_os("TERM").is_none_or(|value| value.is_empty() || value == "dumb");
+        let terminal = io::stderr().is_terminal() && !is_dumb;
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb;
         let color = |is_terminal: bool| match global.color {
             Color::Always => true,
             Color::Never => false,
@@ -88,6 +92,7 @@ impl Printer {
             color_err: color(terminal),
             outlet: Outlet::default(),
             bars: OnceLock::new(),
+            titled: AtomicBool::new(false),
             hurried: AtomicBool::new(false),
         }))
     }
@@ -199,10 +204,12 @@ impl Printer {
         }
     }
 
-    /// The title of the terminal, where stderr is one (xterm's OSC 2).
+    /// The title of the terminal, where stderr is one (xterm's OSC 2), until [`Printer::finish`]. The one it had is kept by the
+    /// terminal meanwhile (xterm's window operations 22 and 23).
     pub(crate) fn title(&self, text: &str) {
-        if self.0.terminal && !self.is_behind() {
-            self.above_bars(&format!("\x1b]2;{text}\x07"));
+        if self.0.terminal && !self.0.json && !self.0.quiet && !self.is_behind() {
+            let save = if self.0.titled.swap(true, Ordering::Relaxed) { "" } else { "\x1b[22;2t" };
+            self.above_bars(&format!("{save}\x1b]2;{text}\x07"));
         }
     }
 
@@ -242,6 +249,9 @@ impl Printer {
     pub(crate) fn finish(&self, code: u8) -> u8 {
         if self.0.hurried.load(Ordering::Relaxed) {
             return code;
+        }
+        if self.0.titled.swap(false, Ordering::Relaxed) {
+            self.above_bars("\x1b[23;2t");
         }
         self.wait();
         match self.0.outlet.take_error() {
@@ -286,7 +296,7 @@ fn styled(text: &str, style: Style, color: bool) -> String {
 pub(crate) fn refuse(error: &clap::Error) -> u8 {
     use clap::error::ErrorKind;
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match error.print().and_then(|()| io::stdout().flush()) {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match shown(error) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 let _ = writeln!(io::stderr().lock(), "haul: cannot write to stdout: {error}");
                 exit::DISK
@@ -307,6 +317,13 @@ pub(crate) fn refuse(error: &clap::Error) -> u8 {
             exit::USAGE
         }
     }
+}
+
+/// Help or version, on stdout.
+fn shown(text: &clap::Error) -> io::Result<()> {
+    stdout::check()?;
+    text.print()?;
+    io::stdout().flush()
 }
 
 /// Which argument is not UTF-8, where only UTF-8 will do: tasks are stored and told as JSON, with the names of their files.

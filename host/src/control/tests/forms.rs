@@ -49,6 +49,8 @@ fn all_requests() -> Vec<Request> {
         Request::Events { after: None, consumer: None },
         Request::Events { after: Some(5), consumer: Some("c".into()) },
         Request::Ack { consumer: "c".into(), seq: 7 },
+        Request::Consumers,
+        Request::ForgetConsumer { name: "c".into() },
         Request::Counts,
         Request::Info,
     ];

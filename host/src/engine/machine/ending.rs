@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{CLEAN_EVERY, Machine, Running, WAKE, ready_of};
+use super::{FORGET_AFTER, Machine, Running, ready_of};
 use crate::clock;
 use crate::engine::input::Input;
 use crate::engine::lanes::Work;
 use crate::engine::publisher::Outcome;
 use crate::engine::recovery::answer_of;
-use crate::engine::{Retain, sweep_spool};
+use crate::engine::sweep_spool;
 use crate::error::{Error, Failure, FailureDetail, FailureKind};
 use crate::event::{Details, IN_DOUBT};
 use crate::hooks::RetryVerdict;
@@ -223,9 +223,10 @@ impl Machine {
         if running.spooled && matches!(status, Status::Complete | Status::Canceled) {
             drop(sweep_spool(&self.shared));
         }
-        self.ended += u64::from(status.is_final());
         self.may_forsake |= status == Status::Canceled;
-        self.forget_old();
+        if status.is_final() {
+            self.forget_within(FORGET_AFTER);
+        }
         if status.is_final() || status == Status::Paused {
             for asks in self.asks.values_mut() {
                 asks.keys.remove(&key);
@@ -245,19 +246,6 @@ impl Machine {
             } else {
                 self.sleeping.insert((again, key));
             }
-        }
-    }
-
-    /// Forgets final tasks as the settings say, now and then.
-    fn forget_old(&mut self) {
-        if self.ended < CLEAN_EVERY || self.retain == Retain::default() {
-            return;
-        }
-        self.ended = 0;
-        let by_age = self.retain.age_ms.map(|age| clock::unix_ms().saturating_sub(age));
-        let by_count = self.retain.records.and_then(|kept| self.shared.store.end_of(kept).unwrap_or(None));
-        if let Some(before) = by_age.max(by_count) {
-            self.shared.store.write_later(Change::Clean { before, limit: WAKE });
         }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EXPIRE, LONGEST_SLEEP, Machine, WAKE, ready_of};
+use super::{EXPIRE, FORGET_AFTER, FORGET_EVERY, FORGOTTEN, LONGEST_SLEEP, Machine, WAKE, ready_of};
 use crate::clock;
+use crate::engine::Retain;
 use crate::engine::input::{Input, Waking};
 use crate::store::{Applied, Change, TaskKey};
 use crate::task::Status;
@@ -16,8 +17,9 @@ impl Machine {
         let asleep = self.sleeping.first().map(|(at, _)| *at);
         let next = [self.due, asleep, self.rates_due, self.next_expiry()].into_iter().flatten().min();
         let sleep = next.map_or(LONGEST_SLEEP, |at| Duration::from_millis(at.saturating_sub(clock::unix_ms())));
-        let start = self.next_start.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(clock::now()));
-        sleep.min(start).min(LONGEST_SLEEP)
+        let soon = [self.next_start, self.next_forgetting].into_iter().flatten().min();
+        let soon = soon.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(clock::now()));
+        sleep.min(soon).min(LONGEST_SLEEP)
     }
 
     pub(super) fn wake(&mut self) {
@@ -38,6 +40,32 @@ impl Machine {
         if self.due.is_some_and(|due| due <= now) {
             self.due = None;
             self.wake_all(now);
+        }
+        if self.next_forgetting.is_some_and(|at| at <= clock::now()) {
+            self.forget_old();
+        }
+    }
+
+    /// Looks for what is to be forgotten within this time, where anything ever is.
+    pub(super) fn forget_within(&mut self, time: Duration) {
+        if self.retain != Retain::default() {
+            let at = clock::now() + time;
+            self.next_forgetting = Some(self.next_forgetting.map_or(at, |next| next.min(at)));
+        }
+    }
+
+    /// Forgets final tasks as the settings say: after ends, where there is an age now and then, and when the engine ends.
+    pub(super) fn forget_old(&mut self) {
+        if self.next_forgetting.take().is_none() {
+            return;
+        }
+        let by_age = self.retain.age_ms.map(|age| (clock::unix_ms().saturating_sub(age), 0));
+        let by_count = self.retain.records.and_then(|kept| self.shared.store.end_of(kept).unwrap_or(None));
+        if let Some((before, key)) = by_age.max(by_count) {
+            self.shared.store.write_later(Change::Clean { before, key, limit: FORGOTTEN });
+        }
+        if let Some(age_ms) = self.retain.age_ms {
+            self.forget_within(Duration::from_millis(age_ms).clamp(FORGET_AFTER, FORGET_EVERY));
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) async fn clean(engine: &Inner, older_than_ms: u64) -> Result<Reply> {
     let before = if older_than_ms == 0 { u64::MAX } else { clock::unix_ms().saturating_sub(older_than_ms) };
     let mut count = 0;
     loop {
-        match engine.shared.store.write(Change::Clean { before, limit: 5_000 }).await? {
+        match engine.shared.store.write(Change::Clean { before, key: 0, limit: 5_000 }).await? {
             Applied::Moved(keys) if keys.is_empty() => {
                 let _ = sweep_spool(&engine.shared).await;
                 return Ok(Reply::Count(count));

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use super::{PAGE, ended, tell};
 use crate::api::Reply;
 use crate::clock;
+use crate::config::written_ms;
 use crate::engine::input::Waits;
 use crate::engine::machine::ready_of;
 use crate::engine::{Inner, Input, resume_data};
@@ -140,11 +141,13 @@ fn why_it_waits(record: &Record, waits: Option<Waits>, now: u64) -> Option<Waiti
                     "there is no network: `haul limits --network unmetered` says when there is one".to_owned(),
                 ),
                 Some(Waits::Queue(Why::Silence(host, wait))) => {
-                    let until = clock::unix_ms() + wait.as_millis() as u64;
                     let detail = format!("{host} has asked for a pause (Retry-After)");
-                    return waiting("retry-after", Some(until), detail);
+                    return waiting("retry-after", Some(now + wait.as_millis() as u64), detail);
                 }
-                Some(Waits::Queue(Why::Interval(ms))) => ("queue", format!("starts are {ms} ms apart")),
+                Some(Waits::Queue(Why::Interval(ms, wait))) => {
+                    let detail = format!("starts are {} apart", written_ms(ms));
+                    return waiting("min-interval", Some(now + wait.as_millis() as u64), detail);
+                }
                 Some(Waits::Queue(Why::Turn)) => ("queue", "it is about to start".to_owned()),
                 Some(Waits::Queue(Why::Total(limit))) => ("total-limit", run(limit, "", "the limit")),
                 Some(Waits::Queue(Why::Direction(true, limit))) => {

@@ -54,7 +54,7 @@ fn change((what, which): Step) -> Change {
         13 => Change::PauseWaiting { select, at },
         14 => Change::WakeDue { limit: 2, at: 15 },
         15 => Change::Remove { keys: vec![key] },
-        16 => Change::Clean { before: 11, limit: 1 },
+        16 => Change::Clean { before: 11, key: 0, limit: 1 },
         17 => Change::Consumer { name: "c".into() },
         18 => Change::Ack { consumer: "c".into(), seq: which.unsigned_abs() * 3 },
         _ => {

@@ -125,10 +125,12 @@ fn cleaning_takes_the_oldest_final_tasks() {
             at,
         });
     }
-    let clean = |before, limit| moved(home.write(Change::Clean { before, limit }));
-    assert_eq!(clean(30, 1), [2]);
-    assert_eq!(clean(30, 9), [3]);
-    assert_eq!(clean(u64::MAX, 9), [1, 4]);
+    let clean = |before, key, limit| moved(home.write(Change::Clean { before, key, limit }));
+    assert_eq!(clean(30, 0, 1), [2]);
+    assert_eq!(clean(30, 0, 9), [3]);
+    assert_eq!(clean(40, 0, 9), [1]);
+    assert!(clean(40, 4, 9).is_empty());
+    assert_eq!(clean(40, 5, 9), [4]);
     assert_eq!(home.status(5), Some(Status::Enqueued));
 }
 
@@ -149,7 +151,7 @@ fn a_sweep_over_several_slices_reaches_every_task() {
     assert_eq!(home.store.counts().unwrap()[5] as usize, MANY - 1);
     let before = u64::MAX;
     let limit = MANY - 2;
-    let cleaned = moved(home.write(Change::Clean { before, limit }));
+    let cleaned = moved(home.write(Change::Clean { before, key: 0, limit }));
     assert_eq!(cleaned.len(), limit);
     assert_eq!(home.store.counts().unwrap()[5], 1);
 

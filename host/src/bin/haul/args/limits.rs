@@ -155,6 +155,19 @@ pub(crate) struct LimitsArgs {
     pub(crate) reset: bool,
 }
 
+/// `haul consumer`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Consumer {
+    /// List the consumers of the event log: how far each has come, and how many events wait for it
+    Ls,
+    /// Forget a consumer: no event is kept for it any more
+    Forget {
+        /// The consumer
+        #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+    },
+}
+
 /// `haul scope`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Scope {
@@ -174,13 +187,18 @@ fn timetable(text: &str) -> Result<Timetable, String> {
 
 fn group_rate(text: &str) -> Result<(String, Timetable), String> {
     let (name, rate) = named(text, "NAME=RATE")?;
-    Ok((name, timetable(rate)?))
+    Ok((group(name)?, timetable(rate)?))
 }
 
 fn group_limit(text: &str) -> Result<(String, usize), String> {
     let (name, limit) = named(text, "NAME=N")?;
     let limit = limit.parse().map_err(|_| format!("`{limit}` is not a number of tasks"))?;
-    Ok((name, limit))
+    Ok((group(name)?, limit))
+}
+
+fn group(name: String) -> Result<String, String> {
+    let known = Some(name).filter(|name| config::is_group(name));
+    known.ok_or_else(|| "no task can be of that group: `chunk` is reserved".into())
 }
 
 fn task_rate(text: &str) -> Result<(String, Option<u64>), String> {

@@ -21,6 +21,7 @@ fn the_download_directory_comes_from_user_dirs() {
     assert_eq!(entry("# c\nXDG_DOWNLOAD_DIR=\"$HOME/Empf\"\n"), Some("/u/Empf".into()));
     assert_eq!(entry("XDG_DOWNLOAD_DIR=\"/srv/in\""), Some("/srv/in".into()));
     assert_eq!(entry("XDG_DOWNLOAD_DIR=\"relative\""), None);
+    assert_eq!(entry(r#"XDG_DOWNLOAD_DIR="$HOME/do\"c\$\\""#), Some(r#"/u/do"c$\"#.into()));
     assert_eq!(entry("XDG_MUSIC_DIR=\"$HOME/Music\""), None);
 }
 

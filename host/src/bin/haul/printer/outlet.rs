@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::stdout;
 use crate::text::Escaper;
 
 /// Bytes from which on there is no room.
@@ -286,6 +287,10 @@ impl Outlet {
 
 /// Bytes to stdout, at once.
 fn out(bytes: &[u8]) -> io::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    stdout::check()?;
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush())
 }
