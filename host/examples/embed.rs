@@ -3,13 +3,14 @@
 
 #![allow(clippy::print_stdout)] // what it prints is what it is for
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use haul::task::Updates;
-use haul::{AddOptions, Addition, Error, Result, Session, Settings, Task, Told, Update, Work};
+use haul::{AddOptions, Addition, Error, Result, Session, Settings, Status, Task, Told, Update, Work};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn main() -> Result<ExitCode> {
     let mut typed = std::env::args().skip(1);
     let (Some(url), Some(directory)) = (typed.next(), typed.next()) else {
         return Err(Error::Usage("give a URL and a directory".into()));
@@ -23,14 +24,18 @@ async fn main() -> Result<()> {
     let records = session.transmit_with(vec![Addition::new(film, directory)], how, Duration::ZERO, show).await?;
     session.close().await;
 
-    for record in records {
+    for record in &records {
         println!("{}: {:?} {:?}", record.status.name(), record.file_path, record.exception);
     }
-    Ok(())
+    let complete = records.iter().all(|record| record.status == Status::Complete);
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Fractions; below 0 progress is how the task ended.
 fn show(told: Told<'_>) {
-    if let Told::Update(Update::Progress(progress)) = told {
+    if let Told::Update(Update::Progress(progress)) = told
+        && progress.progress >= 0.0
+    {
         println!("{:.0} %", progress.progress * 100.0);
     }
 }

@@ -14,11 +14,14 @@
 //!
 //! let film = Task { retries: 3, ..Task::download("https://example.org/film.mkv") };
 //! let how = AddOptions { continue_same: true, ..AddOptions::default() };
-//! session.add_with(vec![Addition::new(film, "/srv/films")], how).await?;
+//! let added = session.add_with(vec![Addition::new(film, "/srv/films")], how).await?;
+//! if !added.ended.is_empty() {
+//!     return Ok(()); // it was complete before, and nothing more will be told of it
+//! }
 //!
 //! while let Some(update) = updates.recv().await {
 //!     match update {
-//!         Update::Progress(progress) => println!("{:.0} %", progress.progress * 100.0),
+//!         Update::Progress(progress) if progress.progress >= 0.0 => println!("{:.0} %", progress.progress * 100.0),
 //!         Update::Status(update) if update.status.is_final() => {
 //!             println!("{:?}: {:?}", update.status, update.details);
 //!             break;

@@ -20,16 +20,18 @@ fn the_example_downloads_a_file_and_tells_how_it_ended() {
     let film = origin.serve("/film", file(b"film"));
     let run = |url: &str| {
         let output = Command::new(example()).arg(url).arg(place.path()).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
 
-    let said = run(film.url());
+    let (ended, said) = run(film.url());
 
     let path = place.path().join("film");
+    assert_eq!(ended, Some(0));
     assert!(said.ends_with(&format!("100 %\ncomplete: Some({path:?}) None\n")), "{said}");
     assert_eq!(std::fs::read(&path).unwrap(), b"film");
-    assert!(run(&origin.url("/gone")).contains("notFound: None"));
+    let (ended, said) = run(&origin.url("/gone"));
+    assert_eq!(ended, Some(1));
+    assert_eq!(said, "0 %\nnotFound: None None\n");
 }
 
 #[test]

@@ -187,6 +187,29 @@ fn nothing_starts_before_its_time() {
 }
 
 #[test]
+fn what_is_resumed_or_tried_again_before_its_time_waits_for_it_still() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(b"x"));
+    let early = json!({"url": film.url(), "notBefore": "2126-12-01T00:00:00Z"});
+    let now = origin.serve("/now", file(b"now"));
+    let ids = world.add(&[early.clone(), early, json!({"url": now.url()})]);
+    let running = world.spawn(&["--json", "run"]);
+    running.wait_for_update(|update| update["taskId"] == *ids[2] && update["status"] == "complete");
+    world.haul(&["pause", &ids[0]]).exits(0);
+    world.haul(&["cancel", &ids[1]]).exits(0);
+
+    world.haul(&["resume", &ids[0]]).exits(0);
+    world.haul(&["retry", &ids[1]]).exits(0);
+
+    world.haul(&["get", now.url()]).exits(0); // what began before it would have asked by now
+    for id in &ids[..2] {
+        let record = world.show(id);
+        assert_eq!((record["status"].as_str(), reason(&record)), (Some("enqueued"), "not-before"), "{record}");
+    }
+    assert_eq!(film.requests().len(), 0);
+}
+
+#[test]
 fn a_task_for_another_century_does_not_hold_up_the_queue() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));

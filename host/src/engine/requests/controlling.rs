@@ -230,9 +230,10 @@ async fn start_again(
             let changes = record.changes_of_a_new_run().map(Box::new);
             drop(engine.shared.store.write(Change::Changes { key, changes })); // asked for as it was given
         }
-        let change = Change::Requeue { key, ready_at: None, retries_remaining, bytes_done: None, at };
+        let ready_at = record.task.not_before.filter(|not_before| *not_before > at); // its owner's word, still
+        let change = Change::Requeue { key, ready_at, retries_remaining, bytes_done: None, at };
         last = Some(engine.shared.store.write(change));
-        waking.push(Waking::of(key, &record.task, None));
+        waking.push(Waking::of(key, &record.task, ready_at));
         changed.push(id);
     }
     // The writer keeps the order: when the last change is committed, all are.
