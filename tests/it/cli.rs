@@ -54,6 +54,7 @@ fn what_cannot_be_understood_exits_2_and_says_why() {
         (&["events", "--after", "x"], "the number of an event"),
         (&["events", "--after", "-1"], "the number of an event"),
         (&["ls", "--group", ""], "--group"),
+        (&["cancel", "--group", ""], "--group"),
         (&["events", "--consumer", ""], "--consumer"),
         (&["get", "http://127.0.0.1:9/f", "--callbacks", "x.wasm", "--allow-host", "ex ample"], "ex ample"),
         (&["get", "http://127.0.0.1:9/f", "--callbacks", "x.wasm", "--allow-host", "h/path"], "h/path"),

@@ -50,6 +50,19 @@ fn a_paused_download_lets_go_of_the_connection_and_resumes_later() {
 }
 
 #[test]
+fn a_task_that_is_named_twice_is_changed_once() {
+    let world = World::new();
+    let ids = world.add(&[json!({"url": "http://127.0.0.1:9/f", "allowPause": true})]);
+    let beginning = &ids[0][..ids[0].len() - 1];
+
+    for action in ["pause", "resume", "cancel", "retry"] {
+        let outcome = world.haul(&["--json", action, &ids[0], beginning]).exits(0);
+
+        assert_eq!(outcome.stdout.lines().count(), 1, "{}", outcome.stdout);
+    }
+}
+
+#[test]
 fn a_paused_task_is_not_worked() {
     let (world, origin) = (World::new(), Origin::start());
     let film = origin.serve("/f", file(b"x"));

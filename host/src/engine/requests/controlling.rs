@@ -53,7 +53,9 @@ pub(super) async fn control(
         Selection::Ids(ids) => {
             let mut changed = Vec::new();
             let mut refused = Vec::new();
-            let found: Vec<(TaskKey, Record)> = ids.iter().map(|id| find(engine, id)).collect::<Result<_>>()?;
+            let mut found: Vec<(TaskKey, Record)> = ids.iter().map(|id| find(engine, id)).collect::<Result<_>>()?;
+            let mut known = HashSet::new();
+            found.retain(|(key, _)| known.insert(*key)); // named twice is meant once
             match action {
                 Action::Pause | Action::Cancel => stop_each(engine, &halt, found, &mut changed, &mut refused).await?,
                 Action::Resume | Action::Retry => {

@@ -127,7 +127,7 @@ pub(crate) struct Detach {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// The group that it is attached to
-    #[arg(long, value_name = "G")]
+    #[arg(long, value_name = "G", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) group: Option<String>,
 }
 
@@ -155,7 +155,7 @@ pub(crate) struct RollBack {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// The group that it is attached to
-    #[arg(long, value_name = "G")]
+    #[arg(long, value_name = "G", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) group: Option<String>,
     /// The version: a unique beginning of its SHA-256 [default: the last one]
     #[arg(long, value_name = "DIGEST", value_parser = NonEmptyStringValueParser::new())]

@@ -13,7 +13,7 @@ pub(crate) struct Select {
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
     /// All tasks of this group
-    #[arg(long, value_name = "G")]
+    #[arg(long, value_name = "G", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) group: Option<String>,
     /// All tasks of this scope and those below it; `cancel` has it take no more
     #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
