@@ -61,11 +61,12 @@ pub(crate) async fn import(typed: &ImportResume, environment: &Environment, prin
     Ok(exit::DONE)
 }
 
-/// What was left out of a document and is not given now. Without its URL nothing is taken in.
+/// What was left out of a document and is not given now. Without its URL nothing is taken in, so that one is always there, and
+/// takes the place of all that the task had.
 fn missing(document: &Value, headers: &[(String, String)]) -> Vec<String> {
     let is_given = |name: &str| match name.strip_prefix("header ") {
         Some(header) => headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(header)),
-        None => name == "url",
+        None => matches!(name, "url" | "urls"),
     };
     let names = document["withheld"].as_array().into_iter().flatten().filter_map(Value::as_str);
     names.filter(|name| !is_given(name)).map(|name| text::printable(name).into_owned()).collect()
