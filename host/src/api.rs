@@ -88,6 +88,18 @@ pub enum Request {
         /// Have what is started again worked for this asker.
         work: bool,
     },
+    /// Goes on with a download at another URL, such as a link that was signed anew: from the bytes it has where the server
+    /// proves that they are of the same version, else from the first. Answer: [`Reply::Changed`].
+    ResumeAt {
+        /// Id or unique prefix of a task that is paused, failed or not found.
+        id: String,
+        /// In the place of its URL and its mirrors.
+        url: String,
+        /// In the place of its headers of the same names.
+        headers: Pairs,
+        /// As of [`Request::Control`].
+        work: bool,
+    },
     /// Records. Answer: [`Reply::Records`], at most 1,000, and where to go on.
     List {
         /// Which tasks.

@@ -379,6 +379,12 @@ impl std::fmt::Debug for Auth {
 }
 
 impl Task {
+    /// Puts headers in the place of those of the same names, whatever their case.
+    pub(crate) fn set_headers(&mut self, headers: Pairs) {
+        self.headers.retain(|(name, _)| !headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)));
+        self.headers.extend(headers);
+    }
+
     /// A download of `url` with the defaults of task JSON.
     pub fn download(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }

@@ -160,6 +160,56 @@ fn what_another_task_has_is_not_touched() {
 }
 
 #[test]
+fn an_expired_link_is_exchanged_where_the_task_is() {
+    let (world, origin, content) = (World::new(), Origin::start(), bytes(1, SIZE));
+    let whole = file(&content).etag("\"v1\"");
+    let expired = origin.serve("/old", whole.clone().cut(CUT));
+    let signed_anew = origin.serve("/new", whole);
+    let id = failed(&world, &expired);
+    export(&world, &id);
+    let import = world.haul(&["import-resume", "film.resume", "--url", signed_anew.url()]);
+    import.exits(2).says(&format!("`haul resume {id} --url URL` goes on with it"));
+
+    world.haul(&["resume", &id, "--url", "ftp://h/f"]).exits(2).says("url");
+    world.haul(&["resume", &id, &id, "--url", signed_anew.url()]).exits(2).says("give one ID");
+    world.haul(&["resume", &id, "--url", signed_anew.url(), "-H", "X-Key: 1"]).exits(0).says("resumed");
+    world.run().exits(0);
+
+    assert_same_bytes(&world.read("old"), &content);
+    // An ETag says nothing of another URL's bytes: the last ones are compared before they are gone on with.
+    let log = ["GET /new  range: bytes=400000-  if-range: \"v1\"", "GET /new  range: bytes=334464-  if-range: \"v1\""];
+    assert_eq!(signed_anew.log(), log);
+    assert_eq!(signed_anew.requests()[0].header("x-key"), Some("1"));
+    assert_eq!(expired.log().len(), 1);
+    world.haul(&["resume", &id, "--url", signed_anew.url()]).exits(2).says("it is complete");
+}
+
+#[test]
+fn another_version_behind_the_exchanged_link_is_fetched_from_its_first_byte() {
+    let (world, origin, changed) = (World::new(), Origin::start(), bytes(2, SIZE));
+    let expired = origin.serve("/old", file(&bytes(1, SIZE)).etag("\"v1\"").cut(CUT));
+    let signed_anew = origin.serve("/new", file(&changed).etag("\"v2\""));
+    let id = failed(&world, &expired);
+
+    world.haul(&["resume", &id, "--url", signed_anew.url()]).exits(0);
+    world.run().exits(0);
+
+    assert_same_bytes(&world.read("new"), &changed);
+}
+
+#[test]
+fn what_is_no_download_keeps_its_url() {
+    let (world, origin) = (World::new(), Origin::start());
+    let inbox = origin.serve("/inbox", status(503));
+    let source = world.write("a.txt", "a");
+    let last =
+        world.haul(&["put", source.to_str().unwrap(), inbox.url(), "--retries", "0", "--json"]).exits(1).only_final();
+    let id = last["taskId"].as_str().unwrap();
+
+    world.haul(&["resume", id, "--url", origin.serve("/other", status(200)).url()]).exits(2).says("it is no download");
+}
+
+#[test]
 fn a_document_grants_no_directory() {
     let (one, other, origin) = (World::new(), World::new(), Origin::start());
     let film = origin.serve("/f", file(&bytes(1, SIZE)).etag("\"v1\"").cut(CUT));

@@ -69,6 +69,14 @@ impl Session {
         self.control(Action::Resume, select.into(), None).await
     }
 
+    /// Goes on with one download at another URL, such as a link that was signed anew: from the bytes it has where the server
+    /// proves that they are of the same version, else from the first. Its mirrors are given up; `headers` take the place of its
+    /// own of the same names. Errors: as of [`Session::pause`], and [`Error::Invalid`] for what no task can have.
+    pub async fn resume_at(&self, id: &str, url: &str, headers: crate::task::Pairs) -> Result<Changed> {
+        let request = Request::ResumeAt { id: id.to_owned(), url: url.to_owned(), headers, work: true };
+        self.call(request).await?.changed()
+    }
+
     /// Ends tasks for good and removes their bytes; a scope takes no further tasks then. `reason` is told in their final
     /// updates. Errors: as of [`Session::pause`].
     pub async fn cancel(&self, select: impl Into<Selection>, reason: Option<&str>) -> Result<Changed> {

@@ -132,6 +132,12 @@ enum RequestForm {
         #[serde(default)]
         work: bool,
     },
+    ResumeAt {
+        id: String,
+        url: String,
+        headers: Pairs,
+        work: bool,
+    },
     List {
         #[serde(with = "FilterForm")]
         filter: Filter,

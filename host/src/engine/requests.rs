@@ -62,6 +62,9 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::Control { action, select, reason, work } => {
             controlling::control(engine, action, select, reason, work.then_some(asker)).await
         }
+        Request::ResumeAt { id, url, headers, work } => {
+            controlling::resume_at(engine, &id, (url, headers), work.then_some(asker)).await
+        }
         Request::List { filter, after } => looking_up::list(engine, filter, after).await,
         Request::Show { id } => looking_up::show(engine, &id).await,
         Request::ExportResume { id, with_secrets } => resume_data::export(engine, &id, with_secrets).await,

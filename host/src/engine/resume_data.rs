@@ -188,17 +188,13 @@ pub(super) async fn import(
 ) -> Result<Reply> {
     let elsewhere = url.is_some();
     let mut taken = read(&document, url, part_file)?;
-    taken.task.headers.retain(|(name, _)| !headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)));
-    taken.task.headers.extend(headers);
+    taken.task.set_headers(headers);
     let id = &taken.task.task_id;
     if engine.shared.store.record(id)?.is_some() {
-        return Err(Error::Refused(if elsewhere {
-            format!(
-                "a task with the id `{id}` exists already, and keeps its URL: copy its part file, `haul rm {id}`, and import again with --part-file COPY"
-            )
-        } else {
-            format!("a task with the id `{id}` exists already: `haul resume {id}` goes on with it")
-        }));
+        let at = if elsewhere { " --url URL" } else { "" };
+        return Err(Error::Refused(format!(
+            "a task with the id `{id}` exists already: `haul resume {id}{at}` goes on with it"
+        )));
     }
     let mut additions = vec![Addition { task: taken.task, place, paused: false }];
     let now = clock::unix_ms();

@@ -25,7 +25,7 @@ mod import;
 mod network;
 
 pub(crate) use callbacks::{Attach, Callbacks, Check, Detach, GrantFlags, New, Replay, RollBack, State, TryOut};
-pub(crate) use control::{Cancel, Clean, Rm, Select};
+pub(crate) use control::{Cancel, Clean, Resume, Rm, Select};
 pub(crate) use finished::{Move, Open};
 pub(crate) use import::Import;
 pub(crate) use network::{LoginFlags, NetworkFlags};
@@ -180,7 +180,7 @@ pub(crate) enum Command {
     /// Pause tasks; their bytes are kept
     Pause(Select),
     /// Go on with paused tasks, and by id with failed ones
-    Resume(Select),
+    Resume(Resume),
     /// Cancel tasks; their bytes are removed
     Cancel(Cancel),
     /// Try failed and not-found tasks again, and waiting ones at once; cancelled ones by their ids only

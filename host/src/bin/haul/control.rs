@@ -1,9 +1,9 @@
 //! `haul pause`, `resume`, `cancel`, `retry`, and `rm` and `clean`: changes to tasks that exist.
 
-use haul::{Action, Changed, Request, Result, Selection, Status, Work};
+use haul::{Action, Changed, Error, Request, Result, Selection, Status, Work};
 use serde_json::json;
 
-use crate::args::{Clean, Rm, Select};
+use crate::args::{Clean, Resume, Rm, Select};
 use crate::environment::Environment;
 use crate::exit;
 use crate::link::{Link, ask};
@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use crate::printer::Printer;
 use crate::text;
 
-/// Runs `pause`, `resume`, `cancel` or `retry`; answers the exit code.
+/// Runs `pause`, `cancel` or `retry`, and `resume` without a URL; answers the exit code.
 pub(crate) async fn control(
     action: Action,
     select: &Select,
@@ -27,6 +27,28 @@ pub(crate) async fn control(
     };
     let by_id = matches!(selection, Selection::Ids(_));
     let request = Request::Control { action, select: selection, reason, work: false };
+    ask_and_tell(action, request, by_id, environment, printer).await
+}
+
+/// Runs `resume`; answers the exit code.
+pub(crate) async fn resume(typed: &Resume, environment: &Environment, printer: &Printer) -> Result<u8> {
+    let Some(url) = &typed.url else {
+        return control(Action::Resume, &typed.select, None, environment, printer).await;
+    };
+    let [id] = typed.select.ids.as_slice() else {
+        return Err(Error::Usage("--url is for one task: give one ID".into()));
+    };
+    let request = Request::ResumeAt { id: id.clone(), url: url.clone(), headers: typed.headers.clone(), work: false };
+    ask_and_tell(Action::Resume, request, true, environment, printer).await
+}
+
+async fn ask_and_tell(
+    action: Action,
+    request: Request,
+    by_id: bool,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<u8> {
     let mut link = Link::new(environment.settings(), Work::Nothing);
     let answered = change(&mut link, action, request).await;
     link.close().await;

@@ -135,7 +135,7 @@ async fn command(args: &Args, printer: &Printer) -> Result<u8> {
         Command::Finished(typed) => ls::finished(typed, environment, printer).await,
         Command::Show(typed) => ls::show(typed, environment, printer).await,
         Command::Pause(select) => control(Action::Pause, select).await,
-        Command::Resume(select) => control(Action::Resume, select).await,
+        Command::Resume(typed) => control::resume(typed, environment, printer).await,
         Command::Cancel(Cancel { select, reason }) => {
             control::control(Action::Cancel, select, reason.clone(), environment, printer).await
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::admitting::admit;
 use super::looking_up::find;
 use super::{PAGE, ended, tell, working};
 use crate::api::{Action, Reply};
@@ -14,8 +15,8 @@ use crate::engine::limiting::scope_is_canceled;
 use crate::engine::{Inner, Input, sweep_spool};
 use crate::error::{Failure, FailureKind, Result};
 use crate::event::Details;
-use crate::store::{Applied, Change, Selection, TaskKey};
-use crate::task::{Record, Status};
+use crate::store::{Addition, Applied, Change, Selection, TaskKey};
+use crate::task::{Pairs, Record, Status, Task, TaskType};
 
 /// Ids listed in the answer to a request about a group or all.
 const LISTED: usize = 10_000;
@@ -180,6 +181,39 @@ async fn stop_many(engine: &Inner, halt: &Halt, select: Selection) -> Result<Rep
         }
     }
     Ok(Reply::Changed { count: stopped.len() as u64, changed, refused })
+}
+
+/// Goes on with a download at another URL, such as a link that was signed anew, under the rules of every resumption. Its mirrors
+/// are given up; `headers` take the place of its own of the same names.
+pub(super) async fn resume_at(
+    engine: &Inner,
+    id: &str,
+    (url, headers): (String, Pairs),
+    asker: Option<u64>,
+) -> Result<Reply> {
+    let (key, mut record) = find(engine, id)?;
+    let id = record.task.task_id.clone();
+    let why = match record.task.task_type.undivided() {
+        TaskType::Download => start_refused(engine, Action::Resume, &record)?,
+        _ => Some("it is no download: add it anew for another URL".into()),
+    };
+    if let Some(why) = why {
+        return Ok(Reply::Changed { count: 0, changed: Vec::new(), refused: vec![(id, why)] });
+    }
+    let mut task = Task { url, mirrors: Vec::new(), ..Task::clone(&record.task) };
+    task.set_headers(headers);
+    let mut additions = [Addition { task, place: record.place.clone(), paused: false }];
+    admit(engine, &mut additions, clock::unix_ms()).await?;
+    let [Addition { task, .. }] = additions;
+    if record.changes.is_some() {
+        let changes = record.changes_of_a_new_run().map(Box::new);
+        drop(engine.shared.store.write(Change::Changes { key, changes })); // the new URL counts before what a component had found
+    }
+    engine.shared.store.write(Change::Replace { key, task: Box::new(task.clone()) }).await?;
+    (record.task, record.changes) = (Arc::new(task), None);
+    let (mut changed, mut refused) = (Vec::new(), Vec::new());
+    start_again(engine, (Action::Resume, asker), vec![(key, record)], &mut changed, &mut refused).await?;
+    Ok(Reply::Changed { count: changed.len() as u64, changed, refused })
 }
 
 async fn start_many(engine: &Inner, (action, asker): Start, select: &Selection) -> Result<Reply> {

@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 use clap::builder::NonEmptyStringValueParser;
 
-use super::duration;
+use super::{duration, part_header};
 
 /// Which tasks are controlled.
 #[derive(Debug, ClapArgs)]
@@ -21,6 +21,19 @@ pub(crate) struct Select {
     /// All tasks
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// `haul resume`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    pub(crate) select: Select,
+    /// Go on with the one download at this URL instead, such as a link that was signed anew
+    #[arg(long, value_name = "URL", conflicts_with_all = ["group", "scope", "all"])]
+    pub(crate) url: Option<String>,
+    /// Request header for that URL, in the place of the task's own; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = part_header, requires = "url")]
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 /// `haul cancel`.
