@@ -43,17 +43,10 @@ pub(super) async fn answer(engine: &Inner, asker: u64, request: Request) -> Resu
         Request::Send { addition } => at_once::send(engine, *addition).await,
         Request::Probe { addition, unique } => at_once::probe(engine, *addition, unique).await,
         Request::Check { tasks, if_exists, told } => admitting::check(engine, tasks, if_exists, told).await,
-        Request::Work { ids: None } => {
+        Request::Work { ids } => {
             engine.load_components().await?;
             engine.tell_people().await?;
-            engine.shared.works_all.store(true, Ordering::Relaxed);
-            tell(engine, Input::WorkAll { asker })?;
-            Ok(Reply::Done)
-        }
-        Request::Work { ids: Some(ids) } => {
-            engine.load_components().await?;
-            engine.tell_people().await?;
-            work(engine, asker, &ids)
+            ids.map_or_else(|| work_all(engine, asker), |ids| work(engine, asker, &ids))
         }
         Request::Told { ids } => {
             engine.shared.store.write(Change::Asked { ids, asked: false }).await?;
@@ -161,6 +154,12 @@ async fn working(engine: &Inner) -> Result<Working> {
 
 fn unexpected(applied: &Applied) -> Error {
     Error::Other(format!("the store answered {applied:?}"))
+}
+
+fn work_all(engine: &Inner, asker: u64) -> Result<Reply> {
+    engine.shared.works_all.store(true, Ordering::Relaxed);
+    tell(engine, Input::WorkAll { asker })?;
+    Ok(Reply::Done)
 }
 
 fn work(engine: &Inner, asker: u64, ids: &[String]) -> Result<Reply> {
