@@ -667,7 +667,7 @@ fn what_another_program_has_appended_after_a_kill_is_found_by_comparison() {
     let content = bytes(29, 4 << 20);
     let whole = file(&content).etag("\"v1\"");
     let film = origin.script("/f", vec![whole.clone().gate(1 << 20, &gate), whole]);
-    let running = world.spawn_get(&[film.url()]);
+    let running = world.spawn_get(&[film.url(), "--id", "film"]);
     gate.wait_for(1);
     let database = world.home().join("haul.db");
     let durable = || {
@@ -677,8 +677,13 @@ fn what_another_program_has_appended_after_a_kill_is_found_by_comparison() {
     wait::wait_until(|| durable() == Some(1 << 20), || format!("no checkpoint: {:?}", durable()));
     running.kill();
     grow(&world.wait_for_part(1), 300_000);
+    world.haul(&["pause", "film"]).exits(0);
+    assert_eq!(
+        world.show("film")["resume"]["verdict"],
+        "goes on at byte 1048576 if it is still \"v1\", or later where what is stored beyond it matches the server's"
+    );
 
-    let last = world.get(&[film.url()]).exits(0).only_final();
+    let last = world.get(&[film.url(), "--id", "film"]).exits(0).only_final();
 
     assert_same_bytes(&world.read("f"), &content);
     let starts: Vec<_> = film.requests()[1..].iter().filter_map(|request| request.range_start()).collect();

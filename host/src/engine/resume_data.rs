@@ -476,13 +476,19 @@ pub(super) async fn outlook(engine: &Inner, record: &Record) -> Option<Outlook> 
     let verdict = match (there.is_ok(), verdict) {
         (false, _) => "starts afresh (restarted-part-lost)".into(),
         (_, ResumeVerdict::GoOn { from_bytes, if_range }) => {
-            format!("goes on at byte {from_bytes} if it is still {if_range}")
+            let more = if has_doubtful(record, resume) { ", or later where what is stored beyond it matches the server's" } else { "" };
+            format!("goes on at byte {from_bytes} if it is still {if_range}{more}")
         }
         (_, ResumeVerdict::NothingMissing) => "nothing is missing".into(),
         (_, ResumeVerdict::StartAfresh(note)) => format!("starts afresh ({note})"),
         (_, ResumeVerdict::Refuse(why)) => format!("refused: {why}"),
     };
     Some(Outlook { goes_on, json: json!({"verdict": verdict, "bytes": bytes, "conditions": named}) })
+}
+
+/// Whether a kill left bytes beyond the durable ones: they are compared with the server's before anything is joined to them.
+fn has_doubtful(record: &Record, resume: &ResumeRecord) -> bool {
+    resume.doubtful_from.is_some_and(|from| record.bytes_done > from)
 }
 
 /// An upload goes on while its server keeps it open, which only the server knows, and its file is the same.
