@@ -108,6 +108,27 @@ fn a_piece_of_another_version_begins_everything_again() {
 }
 
 #[test]
+fn the_whole_of_another_version_that_a_piece_is_answered_with_is_taken_at_once() {
+    let (world, origin, gate) = (World::new(), Origin::start(), Gate::new());
+    let other = bytes(2, SIZE);
+    let first = file(&film()).etag("\"v1\"").gate(MIB, &gate);
+    let resource = origin.serve("/f", first);
+    let running = world.spawn_get(&[resource.url(), "--parts", "2", "--id", "film"]);
+    gate.wait_for(2);
+    world.haul(&["pause", "film"]).exits(0);
+    drop(running);
+    resource.now(vec![file(&other).etag("\"v2\"")]);
+    let before = resource.log().len();
+
+    let last = world.get(&[resource.url(), "--parts", "2", "--id", "film"]).exits(0).only_final();
+
+    assert_same_bytes(&world.read("f"), &other);
+    assert!(notes(&last).contains(&"restarted-changed"), "{last}");
+    let ranges: Vec<_> = resource.requests()[before..].iter().map(|request| request.range_start()).collect();
+    assert!(ranges.iter().all(Option::is_some), "nothing is asked for from the first byte: {ranges:?}");
+}
+
+#[test]
 fn a_server_whose_every_answer_is_another_version_is_read_in_one_stream() {
     let (world, origin) = (World::new(), Origin::start());
     let answers = (0..40).map(|number| file(&vec![number; SIZE]).etag(&format!("\"v{number}\"")).pace(30 * MIB));

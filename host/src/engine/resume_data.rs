@@ -476,7 +476,11 @@ pub(super) async fn outlook(engine: &Inner, record: &Record) -> Option<Outlook> 
     let verdict = match (there.is_ok(), verdict) {
         (false, _) => "starts afresh (restarted-part-lost)".into(),
         (_, ResumeVerdict::GoOn { from_bytes, if_range }) => {
-            let more = if has_doubtful(record, resume) { ", or later where what is stored beyond it matches the server's" } else { "" };
+            let more = if has_doubtful(record, resume) {
+                ", or later where what is stored beyond it matches the server's"
+            } else {
+                ""
+            };
             format!("goes on at byte {from_bytes} if it is still {if_range}{more}")
         }
         (_, ResumeVerdict::NothingMissing) => "nothing is missing".into(),

@@ -315,7 +315,7 @@ pub(super) async fn error_details(held: &mut Held, answer: &mut Answer, head: &H
 }
 
 /// Begins a new part file with this answer's body.
-async fn from_zero(
+pub(super) async fn from_zero(
     cx: &Context<'_>,
     held: &mut Held,
     directory: &Directory,

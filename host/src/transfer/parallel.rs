@@ -17,7 +17,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use self::compare::Comparison;
 use super::callbacks;
 use super::download::{
-    Flow, Next, Question, Wire, afresh, after_piece, call_of, error_details, finish_with, only_url, record_now, synced,
+    Flow, Next, Question, Wire, afresh, after_piece, call_of, error_details, finish_with, from_zero, only_url,
+    record_now, synced,
 };
 use super::places::refused_at;
 use super::{Context, Held, Stopped, authorize, details_of, overlap, refused_with};
@@ -102,13 +103,18 @@ struct Worker {
     is_outdated: bool,
 }
 
+/// An answer with all bytes of a version, and the place it came from.
+type Whole = (usize, Answer, HookHead);
+
 /// What the loop does after an event.
 enum Turn {
     GoOn,
-    /// Everything that is stored means nothing any more.
+    /// Everything that is stored means nothing any more. `whole`: the other version's bytes, from the first one, and the place
+    /// they come from.
     Afresh {
         note: String,
         undivided: bool,
+        whole: Option<Box<Whole>>,
     },
 }
 
@@ -163,7 +169,7 @@ pub(super) async fn run(
     places: &[Wire],
     question: &mut Question,
     if_range: String,
-    first: Option<(usize, Answer, HookHead)>,
+    first: Option<Whole>,
 ) -> Result<Next, Stopped> {
     let (tell, mut heard) = mpsc::channel(1);
     let mut crew = Crew::new(cx, held, places, if_range, tell);
@@ -186,10 +192,13 @@ pub(super) async fn run(
         tokio::select! {
             biased;
             Some((worker, event)) = heard.recv() => {
-                if let Turn::Afresh { note, undivided } = crew.hear(held, worker, event).await? {
+                if let Turn::Afresh { note, undivided, whole } = crew.hear(held, worker, event).await? {
                     // Every connection is told another version: only one at a time can have one version whole.
                     question.undivided |= undivided || question.restarts > 0;
-                    return afresh(cx, held, question, &note).await;
+                    let Some(whole) = whole else { return afresh(cx, held, question, &note).await };
+                    let places: Vec<Wire> = crew.places.drain(..).map(|place| place.wire).collect();
+                    drop(crew);
+                    return instead(cx, held, directory, &places, question, &note, *whole).await;
                 }
             }
             () = clock::sleep(wait) => {}
@@ -203,6 +212,21 @@ pub(super) async fn run(
     let details = details_of(status, &head);
     let expected = super::download::expected_digest(cx.task, held, &head);
     Ok(Next::Done(Box::new(finish_with(cx, held, directory, details, head, None, expected).await?)))
+}
+
+/// Gives the stored bytes up, and takes the other version that is being sent.
+async fn instead(
+    cx: &Context<'_>,
+    held: &mut Held,
+    directory: &Directory,
+    places: &[Wire],
+    question: &mut Question,
+    note: &str,
+    (place, answer, head): Whole,
+) -> Result<Next, Stopped> {
+    held.note(note);
+    question.restarts += 1;
+    from_zero(cx, held, directory, (places, place), question, answer, head).await
 }
 
 /// The answer that the stored bytes began with, where there was none this time.
@@ -581,7 +605,7 @@ impl<'a, 'b> Crew<'a, 'b> {
         match verdict {
             Classified::Continues(_) if self.is_new(held, &answer) => Ok(self.doubt(held, id)),
             Classified::Continues(_) if overlap::is_unnamed(&self.if_range, &head) => {
-                Ok(self.differs(held, id, "restarted-bad-range".into()))
+                Ok(self.differs(held, id, "restarted-bad-range".into(), None))
             }
             Classified::Continues(at) if at == from => {
                 self.head.get_or_insert((answer.status, head));
@@ -590,7 +614,12 @@ impl<'a, 'b> Crew<'a, 'b> {
                 self.read((number, place), (from, to), answer, false);
                 Ok(Turn::GoOn)
             }
-            Classified::UseFromZero(note) | Classified::AskFromZero(note) => Ok(self.differs(held, id, note)),
+            Classified::UseFromZero(note) => {
+                let is_heard = first || !self.cx.chain.has(Hook::OnResponse);
+                let whole = is_heard.then(|| Box::new((place, *answer, head)));
+                Ok(self.differs(held, id, note, whole))
+            }
+            Classified::AskFromZero(note) => Ok(self.differs(held, id, note, None)),
             Classified::NotFound(_) if self.others_than(place) => {
                 self.leave(place, "not found");
                 self.dismiss(id);
@@ -624,7 +653,7 @@ impl<'a, 'b> Crew<'a, 'b> {
     /// that has changed is. Once an attempt: a place that comes and goes would cost all bytes each time.
     fn elsewhere(&self) -> Option<Turn> {
         let can_begin = self.restarts == 0 && self.places.iter().any(|place| place.has_another);
-        can_begin.then(|| Turn::Afresh { note: "restarted-changed".into(), undivided: false })
+        can_begin.then(|| Turn::Afresh { note: "restarted-changed".into(), undivided: false, whole: None })
     }
 
     /// Asks a place no more.
@@ -648,8 +677,8 @@ impl<'a, 'b> Crew<'a, 'b> {
     }
 
     /// A place gives no ranges, or those of another version: its bytes are not joined. Without any other place, a
-    /// connection that reads the whole goes on with the whole; else everything begins again.
-    fn differs(&mut self, held: &mut Held, id: u64, note: String) -> Turn {
+    /// connection that reads the whole goes on with the whole; else everything begins again, with the whole that is being sent.
+    fn differs(&mut self, held: &mut Held, id: u64, note: String, sent: Option<Box<Whole>>) -> Turn {
         let Some(worker) = self.workers.get(&id) else { return Turn::GoOn };
         if self.others_than(worker.place) {
             let place = worker.place;
@@ -680,7 +709,7 @@ impl<'a, 'b> Crew<'a, 'b> {
                 });
                 Turn::GoOn
             }
-            _ => Turn::Afresh { note, undivided: ignores_ranges },
+            _ => Turn::Afresh { note, undivided: ignores_ranges, whole: sent },
         }
     }
 

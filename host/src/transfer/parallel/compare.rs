@@ -149,7 +149,7 @@ impl Crew<'_, '_> {
         let place = &mut self.places[number];
         place.doubts += 1;
         if place.doubts > super::DOUBTS {
-            return self.differs(held, id, super::REDIRECTED.into());
+            return self.differs(held, id, super::REDIRECTED.into(), None);
         }
         place.proved = false;
         self.dismiss(id);
@@ -159,7 +159,7 @@ impl Crew<'_, '_> {
     /// A place has another resource, or does not say that it has this one.
     fn is_another(&mut self, held: &mut Held, place: usize) -> Turn {
         if !self.others_than(place) {
-            return Turn::Afresh { note: "restarted-changed".into(), undivided: false };
+            return Turn::Afresh { note: "restarted-changed".into(), undivided: false, whole: None };
         }
         held.note("mirror-left");
         self.places[place].has_another = true;
