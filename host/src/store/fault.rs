@@ -52,9 +52,9 @@ impl Fault {
                     "the disk has not kept what was written to the database `{name}` ({error}): nothing more is written; see \
                      to the disk, then try again"
                 )),
-                Some(ErrorCode::DiskFull) => Self::FileSystem(format!("no room on the disk of `{name}`: {error}")),
+                Some(ErrorCode::DiskFull) => Self::FileSystem(no_room(&name, error)),
                 Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(path) => {
-                    Self::FileSystem(format!("no room on the disk of `{name}`: make some, then try again ({error})"))
+                    Self::FileSystem(no_room(&name, error))
                 }
                 Some(
                     ErrorCode::SystemIoFailure
@@ -101,6 +101,10 @@ fn is_full(path: &Path) -> bool {
     disk.is_ok_and(|disk| {
         disk.f_bavail.saturating_mul(disk.f_frsize) < INDEX_BYTES || (disk.f_files > 0 && disk.f_favail == 0)
     })
+}
+
+fn no_room(name: &impl std::fmt::Display, error: &rusqlite::Error) -> String {
+    format!("no room on the disk of `{name}`: make some, then try again; nothing is lost ({error})")
 }
 
 /// What to do about a damaged database, and what that costs. Nothing does it by itself.

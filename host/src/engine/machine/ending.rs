@@ -203,9 +203,11 @@ impl Machine {
     /// For the store the task goes on running, and the next engine finds it so: nothing more is done about it. Nothing else can
     /// be written either then, so every transfer stops and keeps its bytes, and whoever asks is told why.
     pub(super) fn unwritten(&mut self, key: TaskKey, error: Error) {
-        tracing::error!("{error}");
         self.scheduler.settled(key);
-        self.publishing -= self.running.remove(&key).map_or(0, |running| usize::from(running.publishing));
+        if let Some(running) = self.running.remove(&key) {
+            tracing::error!("{}: how it ended cannot be recorded; the next engine finds that out", running.task.task_id);
+            self.publishing -= usize::from(running.publishing);
+        }
         let _ = self.shared.broken.set(error); // the first one counts
         self.asks.clear();
         self.running.values().for_each(|running| running.stop.ask(Reason::Later));
