@@ -65,6 +65,7 @@ use self::redirect::{Hop, Visit};
 pub(crate) use self::steps::{Asked, Canned, Follow, Go, Outbound, Redirect, Steps};
 use self::tls::Tls;
 pub(crate) use self::trail::Trail;
+pub(crate) use self::words::span;
 use crate::clock;
 use crate::cookies::Jar;
 use crate::error::{Error, Failure, FailureKind};

@@ -295,7 +295,7 @@ fn of_a_response_that_takes_too_long_what_came_goes_to_stdout_as_it_came() {
                 let text = String::from_utf8(printed.stdout).unwrap();
                 let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
                 assert_eq!(last["responseStatusCode"], 200, "{last}");
-                assert_eq!(last["exception"]["description"], "the attempt took longer than its limit of 2000 ms");
+                assert_eq!(last["exception"]["description"], "the attempt took longer than its limit of 2 s");
             }
             _ => assert_same_bytes(&printed.stdout, &content[..20_000]),
         }

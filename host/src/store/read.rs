@@ -214,12 +214,13 @@ impl Store {
             (None, None) => positions(conn, None, part.uploads, after, limit),
             (Some(host), Some(group)) => positions(conn, Some((host, group)), part.uploads, after, limit),
             (host, group) => {
+                let pairs = match (host, group) {
+                    (None, Some(group)) => queue_hosts(conn)?.into_iter().map(|host| (host, group.clone())).collect(),
+                    _ => queue_keys(conn, host.as_deref(), usize::MAX)?,
+                };
                 let mut all = Vec::new();
-                let wanted = |mine: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == mine);
-                for (of, within) in queue_keys(conn, host.as_deref(), usize::MAX)? {
-                    if wanted(&of, host) && wanted(&within, group) {
-                        all.extend(positions(conn, Some((&of, &within)), part.uploads, after, limit)?);
-                    }
+                for (host, group) in pairs {
+                    all.extend(positions(conn, Some((&host, &group)), part.uploads, after, limit)?);
                 }
                 all.sort_unstable();
                 all.truncate(limit);
@@ -646,6 +647,19 @@ fn queue_keys(conn: &Connection, host: Option<&str>, limit: usize) -> Sql<Vec<(S
         pairs.push(found);
     }
     Ok(pairs)
+}
+
+/// The hosts that have ready tasks.
+fn queue_hosts(conn: &Connection) -> Sql<Vec<String>> {
+    let mut next = conn.prepare_cached(
+        "SELECT host FROM task INDEXED BY task_part
+         WHERE status = 0 AND ready_at IS NULL AND host > ?1 ORDER BY host LIMIT 1",
+    )?;
+    let mut hosts = vec![String::new()]; // a task may have an empty host, and nothing sorts before it
+    while let Some(host) = next.query_row([hosts.last()], |row| row.get(0)).optional()? {
+        hosts.push(host);
+    }
+    Ok(hosts)
 }
 
 /// Positions after `after`: first those that differ in the key only, then in the creation time, then in the priority.

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::error::{Failure, FailureDetail, FailureKind};
 use crate::event::SENT;
 use crate::task::{Record, Task};
+use crate::transport::span;
 
 /// The failure of a task whose `notAfter` has come: nothing is sent for it any more.
 pub(super) fn too_late(record: &Record) -> Option<Failure> {
@@ -26,7 +27,7 @@ fn deadline() -> Failure {
 /// How long the attempt may take, by `timeouts.total` and `notAfter`, and the failure when it has.
 pub(super) fn time_left(task: &Task) -> Option<(Duration, Failure)> {
     let total = task.timeouts.total_ms.filter(|ms| *ms > 0).map(|ms| {
-        let text = format!("the attempt took longer than its limit of {ms} ms");
+        let text = format!("the attempt took longer than its limit of {}", span(Duration::from_millis(ms)));
         (ms, Failure::new(FailureKind::Connection, text).with(FailureDetail::Timeout))
     });
     let deadline = task.not_after.map(|at| (at.saturating_sub(clock::unix_ms()), deadline()));

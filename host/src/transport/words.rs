@@ -76,7 +76,7 @@ pub(super) fn pem(error: &rustls_pki_types::pem::Error) -> String {
 }
 
 /// A duration as people say it.
-pub(super) fn span(duration: Duration) -> String {
+pub(crate) fn span(duration: Duration) -> String {
     if duration.subsec_millis() == 0 && !duration.is_zero() {
         format!("{} s", duration.as_secs())
     } else {
