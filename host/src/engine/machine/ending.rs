@@ -205,7 +205,10 @@ impl Machine {
     pub(super) fn unwritten(&mut self, key: TaskKey, error: Error) {
         self.scheduler.settled(key);
         if let Some(running) = self.running.remove(&key) {
-            tracing::error!("{}: how it ended cannot be recorded; the next engine finds that out", running.task.task_id);
+            tracing::error!(
+                "{}: how it ended cannot be recorded; the next engine finds that out",
+                running.task.task_id
+            );
             self.publishing -= usize::from(running.publishing);
         }
         let _ = self.shared.broken.set(error); // the first one counts
