@@ -58,7 +58,7 @@ use deadline::{time_left, too_late};
 pub(crate) use download::{exists_already, skipped};
 pub(crate) use ending::{End, Failed, Finished, Stopped, details_of};
 use ending::{conclude, early, judge, over};
-pub(crate) use held::{Held, distrust, remove_stored};
+pub(crate) use held::{Held, distrust, remove_stored, remove_stored_before};
 use held::{Syncing, sweep_later, sync_later};
 use places::from_any_place;
 pub(crate) use places::{headers_for, hold_back, with_login};

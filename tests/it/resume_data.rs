@@ -1,7 +1,7 @@
 //! Partial downloads given out as documents and taken in again.
 
 use crate::support::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const SIZE: usize = 1_000_000;
 const CUT: usize = 400_000;
@@ -301,4 +301,38 @@ fn can_resume_says_what_happens_then() {
         assert_eq!(last["resumedFrom"].as_u64() > Some(0), goes_on, "{name}: {last}");
         assert_same_bytes(&world.read("f"), &content);
     }
+}
+
+#[test]
+fn nothing_of_a_failed_task_is_left_on_the_disk_when_it_is_forgotten_or_replaced() {
+    let (world, origin) = (World::new(), Origin::start());
+    let film = origin.serve("/f", file(&bytes(1, SIZE)).etag("\"v1\"").cut(CUT));
+    let other = origin.serve("/other", file(b"other"));
+    let fail = || world.get(&[film.url(), "--id", "film", "--retries", "0"]).exits(5);
+
+    fail();
+    assert_eq!(world.names(), [".f.film.part"]);
+    world.haul(&["clean", "--older-than", "1h"]).exits(0);
+    assert_eq!(world.names(), [".f.film.part"], "it has not been over for so long");
+    world.haul(&["clean"]).exits(0).says("forgot 1 task");
+    assert_eq!(world.names(), [""; 0], "cleaned");
+
+    fail();
+    world.haul(&["rm", "film"]).exits(0);
+    assert_eq!(world.names(), [""; 0], "removed");
+
+    fail();
+    world.config("[retain]\nrecords = 0\n");
+    world.get(&[other.url()]).exits(0);
+    assert_eq!(world.names(), ["other"], "not retained");
+    std::fs::remove_file(world.work().join("other")).unwrap();
+    world.config("");
+
+    fail();
+    world.get(&[other.url(), "--id", "film"]).exits(0).says("the 400000 bytes that were stored of it are given up");
+    assert_eq!(world.names(), ["other"], "replaced");
+
+    world.add(&[json!({"url": other.url(), "taskId": "later"})]);
+    let refused = world.get(&[film.url(), "--id", "later"]).exits(2);
+    refused.says("`haul resume ID --url URL`");
 }

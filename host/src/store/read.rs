@@ -176,6 +176,13 @@ impl Store {
         self.read(|conn| conn.prepare_cached(FIND)?.query_row([name], |row| row.get(0)))
     }
 
+    /// Tasks that [`Change::Clean`] forgets with the same `before` and `key`, and of which something is stored.
+    pub(crate) fn ended_with_bytes(&self, before: u64, key: TaskKey) -> Result<Vec<TaskKey>> {
+        let find = "SELECT task FROM resume CROSS JOIN task ON key = task
+                    WHERE ended_at IS NOT NULL AND (ended_at < ?1 OR ended_at = ?1 AND key < ?2)";
+        self.read(|conn| keys(conn, find, (number(before), key)))
+    }
+
     /// Whether a task names a path with this in it: one that is over for good (complete or cancelled), or one of the others.
     /// Scans: for the odd file of the spool.
     pub(crate) fn has_path(&self, text: &str, over: bool) -> Result<bool> {

@@ -163,6 +163,19 @@ pub(crate) fn remove_stored(shared: &Shared, record: &Record) {
     }
 }
 
+/// Tasks whose records are looked at together.
+const LOOKED_AT: usize = 500;
+
+/// Removes the part files of those tasks that [`Change::Clean`] forgets with the same `before` and `key`.
+pub(crate) fn remove_stored_before(shared: &Shared, before: u64, key: TaskKey) -> crate::error::Result<()> {
+    for keys in shared.store.ended_with_bytes(before, key)?.chunks(LOOKED_AT) {
+        let records = shared.store.records_of(keys.iter().copied())?;
+        let over = records.iter().filter(|(_, record)| record.status.is_final());
+        over.for_each(|(_, record)| remove_stored(shared, record));
+    }
+    Ok(())
+}
+
 /// Part files that no task goes on with are removed when they are so old (reliability H.4).
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 

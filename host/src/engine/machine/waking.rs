@@ -62,6 +62,9 @@ impl Machine {
         let by_age = self.retain.age_ms.map(|age| (clock::unix_ms().saturating_sub(age), 0));
         let by_count = self.retain.records.and_then(|kept| self.shared.store.end_of(kept).unwrap_or(None));
         if let Some((before, key)) = by_age.max(by_count) {
+            if let Err(error) = crate::transfer::remove_stored_before(&self.shared, before, key) {
+                tracing::warn!("what is stored of old tasks stays: {error}");
+            }
             self.shared.store.write_later(Change::Clean { before, key, limit: FORGOTTEN });
         }
         if let Some(age_ms) = self.retain.age_ms {

@@ -70,8 +70,12 @@ pub(super) async fn add(
                 waking.extend(go_on_with(engine, key, &record, addition.task, now).await?);
             }
             None => {
-                if !given {
-                    addition.task.task_id = clock::new_uuid().to_string();
+                match given {
+                    true if continue_same || if_exists == IfExists::Replace => {
+                        give_up_bytes_of(engine, &addition.task)?;
+                    }
+                    true => {}
+                    false => addition.task.task_id = clock::new_uuid().to_string(),
                 }
                 ids[index].clone_from(&addition.task.task_id);
                 warn_of_handles(&addition.task);
@@ -86,6 +90,17 @@ pub(super) async fn add(
     }
     tell(engine, Input::Added { asker, tasks: waking, work })?;
     Ok(Reply::Added { ids, ended })
+}
+
+/// A task is going to take the place of another one that has failed, and nothing goes on with what is stored of that.
+fn give_up_bytes_of(engine: &Inner, task: &Task) -> Result<()> {
+    let found = engine.shared.store.record(&task.task_id)?;
+    if let Some((_, record)) = found.filter(|(_, record)| record.status.is_final() && record.resume.is_some()) {
+        let (id, bytes) = (&task.task_id, record.bytes_done);
+        tracing::warn!("{id}: another task takes its id: the {bytes} bytes that were stored of it are given up");
+        crate::transfer::remove_stored(&engine.shared, &record);
+    }
+    Ok(())
 }
 
 /// Says where a handle of a credential stands that no secret takes the place of.
@@ -271,7 +286,9 @@ async fn add_new(
 
 pub(super) fn taken(id: &str, if_exists: IfExists) -> Error {
     let mend = match if_exists {
-        IfExists::Replace => "and is not over",
+        IfExists::Replace => {
+            "and is not over: `haul resume ID --url URL` gives it another URL, `haul cancel ID` ends it; or choose another id"
+        }
         _ => "already: choose another, or say what to do with --if-exists",
     };
     Error::Refused(format!("a task with the id `{id}` exists {mend}"))

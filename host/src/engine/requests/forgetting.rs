@@ -32,6 +32,7 @@ pub(super) async fn remove(engine: &Inner, ids: &[String]) -> Result<Reply> {
 pub(super) async fn clean(engine: &Inner, older_than_ms: u64) -> Result<Reply> {
     // All of them means no time at all: the clock may have been ahead when they ended.
     let before = if older_than_ms == 0 { u64::MAX } else { clock::unix_ms().saturating_sub(older_than_ms) };
+    crate::transfer::remove_stored_before(&engine.shared, before, 0)?;
     let mut count = 0;
     loop {
         match engine.shared.store.write(Change::Clean { before, key: 0, limit: 5_000 }).await? {
