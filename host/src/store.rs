@@ -192,6 +192,8 @@ pub(crate) enum Change {
     Pause { key: TaskKey, bytes_done: u64, by: Option<String>, at: u64 },
     /// Replaces the task itself (a refreshed token, a new URL), in any status; its id and attempts left stay. No event.
     Replace { key: TaskKey, task: Box<Task> },
+    /// What is stored of a task that does not run gets this name when it is whole. No event.
+    Rename { key: TaskKey, final_name: String },
     /// Replaces the upload that a server keeps open for a task that is not final; `None`: there is none. No event.
     Upload { key: TaskKey, upload: Option<Box<UploadRecord>> },
     /// Replaces what components have changed about the requests of a task, in any status; `None`: nothing. No event.

@@ -336,3 +336,17 @@ fn nothing_of_a_failed_task_is_left_on_the_disk_when_it_is_forgotten_or_replaced
     let refused = world.get(&[film.url(), "--id", "later"]).exits(2);
     refused.says("`haul resume ID --url URL`");
 }
+
+#[test]
+fn a_task_that_goes_on_under_its_id_takes_the_name_that_it_is_given_now() {
+    let (world, origin) = (World::new(), Origin::start());
+    let whole = file(&bytes(1, SIZE)).etag("\"v1\"");
+    let film = origin.script("/f", vec![whole.clone().cut(CUT), whole]);
+    world.get(&[film.url(), "--id", "film", "--retries", "0"]).exits(5);
+
+    world.get(&[film.url(), "--id", "film", "-o", "named.bin"]).exits(0);
+
+    assert_eq!(film.requests()[1].range_start(), Some(CUT as u64));
+    assert_eq!(world.names(), ["named.bin"]);
+    assert_same_bytes(&world.read("named.bin"), &bytes(1, SIZE));
+}

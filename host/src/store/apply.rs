@@ -101,6 +101,7 @@ impl<'a> Batch<'a> {
             }
             Change::Pause { key, bytes_done, by, at } => self.pause(*key, *bytes_done, by.as_deref(), *at)?,
             Change::Replace { key, task } => self.replace(*key, task)?,
+            Change::Rename { key, final_name } => self.rename(*key, final_name)?,
             Change::Upload { key, upload } => self.upload(*key, upload.as_deref())?,
             Change::Forsaken { key, note } => self.forsaken(*key, *note)?,
             Change::Changes { key, changes } => self.changes(*key, changes.as_deref())?,
@@ -459,6 +460,14 @@ impl<'a> Batch<'a> {
                 codec::updates_of(task),
             ])?;
         Ok(if changed > 0 { Applied::Done } else { Applied::Refused(None) })
+    }
+
+    fn rename(&mut self, key: TaskKey, final_name: &str) -> Sql<Applied> {
+        if let Err(refused) = self.fitting(key, |row| row.status != Status::Running)? {
+            return Ok(refused);
+        }
+        self.conn.prepare_cached("UPDATE resume SET final_name = ?2 WHERE task = ?1")?.execute((key, final_name))?;
+        Ok(Applied::Done)
     }
 
     /// What the server is known to have is shown as done.

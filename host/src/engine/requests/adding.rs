@@ -228,6 +228,10 @@ async fn go_on_with(engine: &Inner, key: TaskKey, record: &Record, new: Task, no
         drop(store.write(Change::Changes { key, changes: record.changes_of_a_new_run().map(Box::new) }));
     }
     let waking = Waking::of(key, &task, at);
+    let name = task.filename.clone().filter(|name| name != "?" && old.filename.as_ref() != Some(name));
+    if let Some(final_name) = name.filter(|_| record.resume.is_some()) {
+        drop(store.write(Change::Rename { key, final_name })); // it had a name since it began
+    }
     if !unchanged {
         store.write(Change::Replace { key, task: Box::new(task) }).await?; // before somebody reads it to begin
     }
