@@ -350,3 +350,16 @@ fn a_task_that_goes_on_under_its_id_takes_the_name_that_it_is_given_now() {
     assert_eq!(world.names(), ["named.bin"]);
     assert_same_bytes(&world.read("named.bin"), &bytes(1, SIZE));
 }
+
+#[test]
+fn a_task_that_goes_on_under_its_id_stays_in_its_directory_and_says_so() {
+    let (world, origin) = (World::new(), Origin::start());
+    let whole = file(&bytes(1, SIZE)).etag("\"v1\"");
+    let film = origin.script("/f", vec![whole.clone().cut(CUT), whole]);
+    world.get(&[film.url(), "--id", "film", "--retries", "0"]).exits(5);
+
+    let outcome = world.get(&[film.url(), "--id", "film", "-d", world.path("elsewhere").to_str().unwrap()]).exits(0);
+
+    outcome.says(&format!("goes on in `{}`, where it began", world.work().display()));
+    assert_eq!(world.names(), ["f"]);
+}

@@ -67,6 +67,10 @@ pub(super) async fn add(
                     ended.push(record.task.task_id.clone());
                     continue;
                 }
+                if let Some(place) = record.place.as_ref().filter(|place| addition.place.as_ref() != Some(place)) {
+                    let id = &record.task.task_id;
+                    tracing::warn!("{id}: goes on in `{}`, where it began", place.display());
+                }
                 waking.extend(go_on_with(engine, key, &record, addition.task, now).await?);
             }
             None => {
